@@ -1,0 +1,35 @@
+"""Errors that a person can do something about: one clear paragraph and exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Mistake(ValueError):
+    """Something in the call, a suite or the data is wrong: what was asked, what was found, what to do."""
+
+
+class Mistakes(Mistake):
+    """Several mistakes, reported together."""
+
+    def __init__(self, mistakes: Iterable[str]):
+        self.mistakes = list(dict.fromkeys(mistakes))
+        listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.mistakes, 1))
+        super().__init__(f"{len(self.mistakes)} mistakes:\n{listed}" if len(self.mistakes) > 1 else self.mistakes[0])
+
+
+class DiskFull(OSError):
+    """No room is left to write a record; everything written before is whole (exit code 1)."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
+    """The message for a name that is not there, with the nearest one that is.
+
+    >>> unknown("suite", "qick", ["quick", "houlsby2019"])
+    "no suite 'qick'; did you mean 'quick'? Known: houlsby2019, quick."
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"no {kind} {name!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"

@@ -1,0 +1,163 @@
+"""The record of one cell: what ran, how well it did, what it cost. Torch-free, so that reports can read it anywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+log = logging.getLogger("tunefront")
+
+SCHEMA_VERSION = 1
+"""Raised whenever the meaning of a field changes; records of different versions are never drawn together."""
+
+Scalar = bool | int | float | str | None
+Bytes = Annotated[int | None, Field(ge=0)]
+Count = Annotated[int | None, Field(ge=0)]
+Seconds = Annotated[float | None, Field(ge=0)]
+
+
+class Record(BaseModel):
+    """One cell's outcome, immutable. Missing is null, never 0; units end the names; one multiply-add is two FLOPs.
+
+    The field descriptions are the table of meanings: `Record.model_fields[name].description`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    schema_version: int = Field(SCHEMA_VERSION, description="version of the meaning of these fields")
+    key: str = Field(description="sha256 over everything that can change the numbers; the file's name")
+    status: Literal["ok", "skipped", "failed"] = Field(description="ok, skipped (unsupported here) or failed")
+    reason: str | None = Field(None, description="why the cell was skipped or failed, null where it is ok")
+    attempts: tuple[str, ...] = Field((), description="reasons of earlier failed attempts, oldest first")
+
+    method: str = Field(description="the method, spelled with every field")
+    label: str = Field(description="the method's short form: fields that differ from their default")
+    method_file: str | None = Field(None, description="the user's own file that defines the method, null where shipped")
+    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
+    architecture: str | None = Field(None, description="the backbone's model_type")
+    pooling: str | None = Field(None, description="what the head reads: pooler, first or mean")
+    task: str = Field(description="the task as asked for")
+    task_kind: Literal["classification", "regression", "multiple choice"] | None = Field(None, description="task type")
+    template: str | None = Field(None, description="the prompt template, null where none is used")
+    shots: Count = Field(None, description="training rows drawn, null for all")
+    draw_seed: int = Field(0, description="seed of the draw of training rows")
+    draw_source: str | None = Field(None, description="folder of published few-shot files, null where drawn by seed")
+    seed: int = Field(0, description="seed of initialisation, order and dropout")
+    recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
+    settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
+
+    eval_split: str | None = Field(None, description="the scored split")
+    selection_split: str | None = Field(None, description="rows that hyper-parameters are chosen on, null: none chosen")
+    n_train: Count = Field(None, description="training rows used")
+    n_selection: Count = Field(None, description="rows of the selection split")
+    n_test: Count = Field(None, description="scored rows")
+    truncated_train: Count = Field(None, description="training rows cut to max_length")
+    truncated_test: Count = Field(None, description="scored rows cut to max_length")
+    train_ids: tuple[str, ...] | None = Field(None, description="ids of the training rows, in draw order")
+
+    headline: str | None = Field(None, description="name of the task's first metric")
+    scores: dict[str, float | None] | None = Field(None, description="metric name -> value on the scored split")
+    selection_scores: dict[str, float | None] | None = Field(None, description="metric name -> value on selection rows")
+    baseline_scores: dict[str, float | None] | None = Field(
+        None, description="scores of always answering the commonest training label (the mean, for regression)"
+    )
+    final_train_loss: float | None = Field(None, description="mean loss of the last tenth of the training steps")
+
+    trainable_params: Count = Field(None, description="parameters that require gradients after fit, head included")
+    head_params: Count = Field(None, description="parameters of the head, trained in every method")
+    inserted_params: Count = Field(None, description="parameters that the method added to the model")
+    backbone_params: Count = Field(None, description="parameters of the pretrained model, the denominator of percentages")
+    total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
+    checkpoint_bytes: Bytes = Field(None, description="size of the saved safetensors file of the trained parameters")
+
+    train_steps: Count = Field(None, description="optimiser steps")
+    train_flops: Count = Field(None, description="counted FLOPs of all training steps (and of precomputed features)")
+    inference_flops_per_example: float | None = Field(
+        None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
+    )
+    train_seconds: Seconds = Field(None, description="seconds of training steps, without evaluation or tokenisation")
+    eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
+    train_examples_per_second: float | None = Field(None, ge=0, description="training rows through the model per second")
+    eval_examples_per_second: float | None = Field(None, ge=0, description="scored rows per second")
+    start_resident_bytes: Bytes = Field(None, description="the process's resident memory before the cell trained")
+    train_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while training")
+    eval_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while scoring")
+    train_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while training, null on CPU")
+    eval_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while scoring, null on CPU")
+
+    device: str | None = Field(None, description="cpu or cuda")
+    device_name: str | None = Field(None, description="the accelerator's name, null on CPU")
+    cpu_model: str | None = Field(None, description="the processor's name")
+    threads: Count = Field(None, description="torch threads of the cell")
+    concurrent_cells: Count = Field(None, description="cells that shared the machine; compare seconds only where equal")
+    created_at: str | None = Field(None, description="when the record was written, UTC, ISO 8601")
+    git_commit: str | None = Field(None, description="commit of the checkout that ran, null where it is installed")
+    versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")
+    fingerprints: dict[str, str] = Field(
+        default_factory=dict, description="sha256 of the method's source, the backbone's weights and the task's rows"
+    )
+
+    @property
+    def score(self) -> float | None:
+        """The headline metric on the scored split."""
+        return None if self.scores is None or self.headline is None else self.scores.get(self.headline)
+
+    @property
+    def selection_score(self) -> float | None:
+        """The headline metric on the selection rows."""
+        return None if self.selection_scores is None or self.headline is None else self.selection_scores.get(self.headline)
+
+
+DETERMINISTIC = frozenset(
+    set(Record.model_fields)
+    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name", "method_file"}
+    - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
+    - {"start_resident_bytes"}
+)
+"""Fields that the same key gives bit for bit on the same machine."""
+
+
+class CorruptRecord(ValueError):
+    """A record file that cannot be read; the message names it."""
+
+
+def read_record(path: str | Path) -> Record:
+    """The record in a file; CorruptRecord naming it where it is no whole record."""
+    path = Path(path)
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise CorruptRecord(f"{path} is not a whole record: {str(error).splitlines()[0]}") from error
+    if record.key != path.stem:
+        raise CorruptRecord(f"{path} holds the record of another cell ({record.key[:12]}...)")
+    return record
+
+
+def load_records(folder: str | Path) -> list[Record]:
+    """All records of a results folder, by key; a corrupted one is set aside (renamed `*.corrupt`) and named in the log."""
+    return list(_readable(sorted(Path(folder).joinpath("records").glob("*.json"))))
+
+
+def _readable(paths: Iterable[Path]) -> Iterable[Record]:
+    for path in paths:
+        try:
+            yield read_record(path)
+        except CorruptRecord as error:
+            set_aside(path, error)
+        except FileNotFoundError:  # another process set it aside first
+            continue
+
+
+def set_aside(path: Path, why: Exception) -> None:
+    """Renames a corrupted file so that its cell runs again and its content is kept."""
+    aside = path.with_name(path.name + ".corrupt")
+    log.warning("%s; set aside as %s, the cell will run again", why, aside.name)
+    try:
+        os.replace(path, aside)
+    except OSError as error:
+        log.warning("%s could not be renamed: %s", path, error)

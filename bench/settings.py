@@ -1,0 +1,93 @@
+"""What a run may be told: the run's settings, and how the recipe of a cell is resolved."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from bench.errors import Mistake, unknown
+from methods.base import Method, Recipe
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of a run that change its numbers, whatever the method; they are part of every key.
+
+    Args: device, `cpu`, `cuda` or `cuda:N`; threads per cell; max_length in tokens, longer rows are cut and counted;
+    eval_batch_size in rows; eval_rows, at most so many rows of the scored split, drawn once by hash, None for all;
+    select, whether rows are held out to choose hyper-parameters on (set by a suite's [search]).
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    max_length: int = 128
+    eval_batch_size: int = 64
+    eval_rows: int | None = None
+    select: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("threads", "max_length", "eval_batch_size", "eval_rows"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ValueError(f"{field} must be at least 1, got {value}")
+
+
+def parse_setting(name: str, value: object) -> dict[str, Scalar]:
+    """One field of the recipe or of the run settings, its value converted; Mistake naming the nearest field."""
+    kinds = {**typing.get_type_hints(Recipe), **typing.get_type_hints(RunConfig)}
+    if name not in kinds:
+        raise Mistake(unknown("setting", name, kinds))
+    allowed = set(typing.get_args(kinds[name])) if isinstance(kinds[name], types.UnionType) else {kinds[name]}
+    return {name: _converted(name, value, allowed)}
+
+
+def split_settings(values: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """Settings -> (those of the recipe, those of the run)."""
+    recipe = {field.name for field in fields(Recipe)}
+    return {k: v for k, v in values.items() if k in recipe}, {k: v for k, v in values.items() if k not in recipe}
+
+
+def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
+    """The method's own recipe (else the family's default) with overrides, later ones first served; Mistake if invalid."""
+    recipe = method.recipe or Recipe()
+    try:
+        for override in overrides:
+            recipe = replace(recipe, **override)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise Mistake(f"recipe of {method.name}: {error}") from error
+    return recipe
+
+
+def as_scalars(value: Recipe | RunConfig) -> dict[str, Scalar]:
+    """The fields of a recipe or of the settings, as a record keeps them."""
+    return asdict(value)
+
+
+def _converted(name: str, value: object, allowed: set[type]) -> Scalar:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in ("none", "null") and type(None) in allowed:
+            return None
+        if text.lower() in ("true", "false") and bool in allowed:
+            return text.lower() == "true"
+        for kind in (int, float):
+            if kind in allowed:
+                try:
+                    return kind(text)
+                except ValueError:
+                    continue
+        if str in allowed:
+            return text
+    elif isinstance(value, bool):
+        if bool in allowed:
+            return value
+    elif isinstance(value, int) and int in allowed:
+        return value
+    elif isinstance(value, int | float) and float in allowed:
+        return float(value)
+    names = " or ".join(sorted(kind.__name__.replace("NoneType", "none") for kind in allowed))
+    raise Mistake(f"{name} must be {names}, got {value!r}.")

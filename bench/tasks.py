@@ -1,0 +1,91 @@
+"""A task: rows with inputs and a label, what may be answered, and how answers are scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["classification", "regression", "multiple choice"]
+Fields = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example: its id within the split, its fields under their original names, its label (class index or value)."""
+
+    id: str
+    fields: Fields
+    label: int | float
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric by name; `labels` are the class names that an F1 averages over, None for the metric's own rule."""
+
+    name: str
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name under which the score is recorded."""
+        return self.name if self.labels is None else f"{self.name}[{','.join(self.labels)}]"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset with its splits, answers and metrics.
+
+    `splits` has `train` and at least one of `validation` and `test`; `input_fields` are the fields that a model reads,
+    in order; `label_names` the choices in label order, empty for regression; the first metric is the headline;
+    `templates` the folder's templates.yaml, None where it has none; `folder` is where a `dir:` task lies.
+    """
+
+    name: str
+    kind: Kind
+    splits: Mapping[str, Sequence[Row]]
+    input_fields: tuple[str, ...]
+    label_names: tuple[str, ...]
+    metrics: tuple[MetricSpec, ...]
+    templates: Path | None = field(default=None, compare=False)
+    folder: Path | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def eval_split(self) -> str:
+        """The scored split: `test`, else `validation` (the practice of T-Few)."""
+        return "test" if "test" in self.splits else "validation"
+
+    @property
+    def headline(self) -> str:
+        """The first metric's name."""
+        return self.metrics[0].title
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the head gives: the classes, or one value."""
+        return 1 if self.kind == "regression" else len(self.label_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the rows and over all that turns them into inputs and scores."""
+        digest = hashlib.sha256()
+        metrics = [[metric.name, metric.labels] for metric in self.metrics]
+        digest.update(_json([self.kind, self.input_fields, self.label_names, metrics]))
+        for name in sorted(self.splits):
+            digest.update(_json([name, len(self.splits[name])]))
+            for row in self.splits[name]:
+                digest.update(_json([row.id, dict(row.fields), row.label]))
+        return digest.hexdigest()
+
+    def texts(self, row: Row) -> tuple[str, ...]:
+        """The row's inputs, in order."""
+        return tuple(str(row.fields[name]) for name in self.input_fields)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

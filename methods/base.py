@@ -1,0 +1,167 @@
+"""The contract between a way of adapting a model and the harness that runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from methods.sites import Sites
+
+    Keep = nn.Module | str | None
+
+Scorer = Callable[["Batch"], "Tensor"]
+"""batch -> (batch, choices) scores, higher is better; regression gives (batch, 1), the predicted value."""
+
+
+class Unsupported(Exception):
+    """A method, backbone and task that do not go together; the message is the reason that the record keeps."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained. A method may declare its paper's; suites and the command line override single fields.
+
+    Args: optimizer, `adamw`; learning_rate, the peak; weight_decay, decoupled, on matrices only (biases and norms are
+    exempt, as in BERT's code); warmup, the share of the steps in which the rate rises linearly from zero; schedule
+    after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm, 0 for none; batch_size in
+    examples; epochs over the training rows; steps, which replaces epochs where it is given; balanced draws every batch
+    with equal shares of the labels; dropout, the probability everywhere in the model, None for the checkpoint's own;
+    dtype, `float32`, or `bfloat16` for autocast.
+    """
+
+    optimizer: str = "adamw"
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+    warmup: float = 0.1
+    schedule: str = "linear"
+    clip_norm: float = 1.0
+    batch_size: int = 32
+    epochs: float = 3.0
+    steps: int | None = None
+    balanced: bool = False
+    dropout: float | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for field in ("learning_rate", "epsilon", "epochs"):
+            if getattr(self, field) <= 0:
+                raise ValueError(f"{field} must be above 0, got {getattr(self, field)}")
+        for field in ("weight_decay", "clip_norm"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
+        for field in ("beta1", "beta2", "warmup"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 0 and below 1, got {getattr(self, field)}")
+        for field in ("batch_size", "steps"):
+            if getattr(self, field) is not None and getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        for field, known in (
+            ("optimizer", ("adamw",)),
+            ("schedule", ("linear", "constant")),
+            ("dtype", ("float32", "bfloat16")),
+        ):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} must be one of {', '.join(known)}, got {getattr(self, field)!r}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go through the model together.
+
+    Shapes: each tensor of `inputs` (batch, seq), or (batch, width) under the name `features` once they are
+    precomputed; `labels` (batch,), class indices or real values; `rows` (batch,), the rows' places in their examples.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    rows: Tensor
+
+
+class Examples(Protocol):
+    """Encoded training or test rows."""
+
+    def __len__(self) -> int: ...
+
+
+class Backbone(Protocol):
+    """A pretrained model as a method sees it; `bench` implements it once per family.
+
+    `head` is every module that the checkpoint does not provide and the output layer: always trained. `width` is the
+    size of the pooled state that the head reads.
+    """
+
+    model: nn.Module
+    sites: Sites
+    width: int
+    head: nn.Module | None
+
+    def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
+        """Turns gradients off everywhere but in `keep`: modules, or sites (regexes matched in full on module paths)."""
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that require gradients, by name."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean training loss of a batch, a scalar."""
+
+    def score(self, batch: Batch) -> Tensor:
+        """Scores of a batch, (batch, choices)."""
+
+    def features(self, batch: Batch) -> Tensor:
+        """The pooled states that the head reads, (batch, width)."""
+
+
+class Harness(Protocol):
+    """What the harness does for a method; it owns the clocks, the seeds and the recipe."""
+
+    recipe: Recipe
+    generator: torch.Generator
+
+    def train(
+        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+    ) -> None:
+        """Runs the recipe's optimiser over `examples` on the clock; raises when the loss is not finite."""
+
+    def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> Examples:
+        """`examples` with their inputs replaced by one row of `compute` each (named `name`), computed without
+        gradients once per method, backbone and rows and kept in the cache; what it cost is charged to every use."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record."""
+
+    name: ClassVar[str]
+    recipe: ClassVar[Recipe | None] = None
+
+    @abstractmethod
+    def attach(self, backbone: Backbone) -> None:
+        """Freezes and injects, in place; raises `Unsupported` with the reason where it cannot run."""
+
+    def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
+        """Learns from `examples`; returns batch -> (batch, choices) scores, higher is better."""
+        harness.train(backbone.trainable(), backbone.loss, examples)
+        return backbone.score
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require gradients, by name: what is counted, optimised and saved."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def at_least(low: float, **values: float) -> None:
+    """Checks hyper-parameters in a method's `__post_init__`: at_least(1, bottleneck=self.bottleneck)."""
+    wrong: Iterable[tuple[str, float]] = [(name, value) for name, value in values.items() if value < low]
+    for name, value in wrong:
+        raise ValueError(f"{name} must be at least {low}, got {value}")

@@ -1,0 +1,27 @@
+"""Feature-based transfer: a head on frozen features (Houlsby et al., 2019, arXiv:1902.00751, section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from methods.base import Backbone, Examples, Harness, Method, Recipe, Scorer
+
+
+@dataclass(frozen=True)
+class Features(Method):
+    """Computes each row's pooled state once, keeps it, and trains only the head on the stored states.
+
+    The states are computed without dropout, so every epoch sees the same ones; the head's own dropout stays on.
+    """
+
+    name: ClassVar[str] = "features"
+    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, epochs=30)
+
+    def attach(self, backbone: Backbone) -> None:
+        backbone.freeze(keep=backbone.head)
+
+    def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
+        states = harness.cached("features", backbone.features, examples)
+        harness.train(backbone.trainable(), backbone.loss, states)
+        return backbone.score

@@ -1,0 +1,60 @@
+"""Adapters: a bottleneck after each sublayer (Houlsby et al., 2019, arXiv:1902.00751)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from methods.base import Backbone, Method, Recipe, at_least
+from methods.inject import plug
+
+
+class Bottleneck(nn.Module):
+    """Residual bottleneck x + W_up gelu(W_down x), near the identity at the start.
+
+    Args: width, the backbone's d; bottleneck, the inner m << d; std of the initial weights, truncated at two of them.
+    Shapes: x (..., width) -> (..., width), dtype kept. Size: 2 m d + d + m trainable parameters.
+    Source: Houlsby et al. 2019, section 2.1 and figure 2; the GELU is the tanh approximation of the paper's code.
+    """
+
+    def __init__(self, width: int, bottleneck: int, std: float):
+        super().__init__()
+        self.down = nn.Linear(width, bottleneck)
+        self.up = nn.Linear(bottleneck, width)
+        for layer in (self.down, self.up):
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.gelu(self.down(x), approximate="tanh"))
+
+
+@dataclass(frozen=True)
+class Houlsby(Method):
+    """Two adapters a block, each after a sublayer's output projection and dropout and before the residual sum.
+
+    Trained: adapters, every layer norm (the embedding's too) and the head; 2L(2md+m+d) + 2d(2L+1) + C(d+1) on BERT.
+    The paper recommends std 1e-2, its code's default, used here, is 1e-3. Differs: on DistilBERT, which has no dropout
+    module there, the adapters follow the projections themselves.
+    """
+
+    name: ClassVar[str] = "houlsby"
+    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-4)
+    bottleneck: int = 64
+    std: float = 1e-3
+
+    def __post_init__(self) -> None:
+        at_least(1, bottleneck=self.bottleneck)
+        at_least(0, std=self.std)
+
+    def attach(self, backbone: Backbone) -> None:
+        backbone.freeze(keep=[backbone.head, backbone.sites.norms])
+        plug(
+            backbone.model,
+            backbone.sites.sublayer_output,
+            "adapter",
+            lambda host, width: Bottleneck(width, self.bottleneck, self.std),
+            where="after",
+        )

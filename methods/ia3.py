@@ -1,0 +1,38 @@
+"""(IA)^3: learned rescaling of inner activations (Liu et al., 2022, arXiv:2205.05638)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import Backbone, Method, Recipe
+from methods.inject import plug
+
+
+class Rescale(nn.Module):
+    """Elementwise x * l, with l (width,) starting at one, so the model starts unchanged."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+@dataclass(frozen=True)
+class IA3(Method):
+    """Rescales keys, values and the inner feed-forward activation of every block: L (2d + d_ff) + head parameters."""
+
+    name: ClassVar[str] = "ia3"
+    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-3, weight_decay=0.0, warmup=0.06)
+
+    def attach(self, backbone: Backbone) -> None:
+        sites = backbone.sites
+        backbone.freeze(keep=backbone.head)
+        for site in (sites.key, sites.value):
+            plug(backbone.model, site, "ia3", lambda host, width: Rescale(width), where="after")
+        plug(backbone.model, sites.ffn_down, "ia3", lambda host, width: Rescale(width), where="before")

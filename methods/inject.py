@@ -1,0 +1,99 @@
+"""Injection without forking: forward hooks on leaf modules (style guide, section 4)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import Unsupported
+
+Where = Literal["before", "after", "parallel"]
+
+
+def plug(
+    model: nn.Module, site: str | None, name: str, make: Callable[[nn.Module, int], nn.Module], where: Where
+) -> list[nn.Module]:
+    """Gives each leaf that matches `site` a child module `name` and one forward hook; returns the new modules.
+
+    Args: site, a regex matched in full on module paths, None where the architecture has no such leaf; make receives
+    (host, width), the width of the input for `before`, of the output otherwise; where, `before` f(plug(x)), `after`
+    plug(f(x)), `parallel` f(x) + plug(x).
+    Errors: Unsupported where the site is None or a host is no leaf; ValueError where nothing matches or the name is
+    taken.
+    """
+    if where not in _HOOKS:
+        raise ValueError(f"a plug goes before, after or parallel to its host, got {where!r}")
+    plugs = []
+    for path, host in matching(model, site).items():
+        if hasattr(host, name):
+            raise ValueError(f"{path} has an attribute {name!r} already; give the plug another name")
+        module = make(host, width(model, host, "in" if where == "before" else "out"))
+        module.to(**_placement(model, host))
+        host.add_module(name, module)
+        _HOOKS[where](host, name)
+        plugs.append(module)
+    return plugs
+
+
+def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
+    """The modules whose whole path matches the regex `site`; ValueError naming the nearest paths where none does."""
+    if site is None:
+        raise Unsupported(f"{type(model).__name__} has no such site: the projection is fused or absent")
+    found = {path: module for path, module in model.named_modules() if re.fullmatch(site, path)}
+    if not found:
+        paths = [path for path, _ in model.named_modules() if path]
+        near = difflib.get_close_matches(site.replace("\\", ""), paths, n=3, cutoff=0) or paths[:3]
+        raise ValueError(
+            f"no module of {type(model).__name__} matches the site {site!r}; nearest paths: {near}. "
+            "Give the backbone its own Sites(...) (see methods/sites.py)."
+        )
+    return found
+
+
+def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
+    """The size of the last dimension that goes into or comes out of a leaf."""
+    if isinstance(host, nn.Linear):
+        return host.in_features if side == "in" else host.out_features
+    if isinstance(host, nn.Embedding) and side == "out":
+        return host.embedding_dim
+    if type(host).__name__ == "Conv1D":  # transformers' transposed linear layer of GPT-2: weight (in, out)
+        return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[union-attr, index]
+    if isinstance(host, nn.Dropout | nn.Identity) or "norm" in type(host).__name__.lower():
+        return int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+    raise Unsupported(f"cannot plug into a {type(host).__name__}; plug into a Linear, Conv1D, Dropout or Embedding")
+
+
+def _placement(model: nn.Module, host: nn.Module) -> dict[str, Any]:  # Any: keyword arguments of Module.to
+    reference = next(host.parameters(), None)
+    reference = next(model.parameters()) if reference is None else reference
+    return {"device": reference.device, "dtype": reference.dtype if reference.is_floating_point() else torch.float32}
+
+
+# The hooks look their plug up on the host they are called with: a closure would make deepcopy share the original's.
+
+
+def _before(name: str, host: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (getattr(host, name)(args[0]), *args[1:])
+
+
+def _after(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    plugged: Tensor = getattr(host, name)(output)
+    return plugged
+
+
+def _parallel(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    plugged: Tensor = getattr(host, name)(args[0])
+    return output + plugged
+
+
+_HOOKS: dict[str, Callable[[nn.Module, str], object]] = {
+    "before": lambda host, name: host.register_forward_pre_hook(partial(_before, name)),
+    "after": lambda host, name: host.register_forward_hook(partial(_after, name)),
+    "parallel": lambda host, name: host.register_forward_hook(partial(_parallel, name)),
+}

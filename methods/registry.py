@@ -1,0 +1,282 @@
+"""Methods by name: subclassing is the whole declaration; a method is spelled `name:field=value,...`."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import MISSING, fields
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from methods.base import Method
+
+Value = bool | int | float | str | None
+
+
+class UnknownMethod(KeyError):
+    """No method of that name; the message offers the nearest."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def methods() -> dict[str, type[Method]]:
+    """Every known method class by name: the shipped ones, entry points `tunefront.methods`, and all imported subclasses.
+
+    Errors: ValueError where two classes share a name, or a name is not [a-z][a-z0-9_]*.
+    """
+    _import_shipped()
+    found: dict[str, type[Method]] = {}
+    for cls in _subclasses(Method):
+        if inspect.isabstract(cls):
+            continue
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str) or not _is_name(name):
+            raise ValueError(f"{_where(cls)} needs a class attribute `name` in lower case ([a-z][a-z0-9_]*), got {name!r}")
+        if name in found and _identity(found[name]) != _identity(cls):
+            raise ValueError(f"two methods are called {name!r}: {_where(found[name])} and {_where(cls)}; rename one")
+        found[name] = cls
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> type[Method]:
+    """The method class of that name; UnknownMethod offering the nearest one."""
+    known = methods()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise UnknownMethod(
+        f"no method {name!r}{hint} Known: {', '.join(known)}. Add one by subclassing methods.base.Method."
+    )
+
+
+def spell(method: Method) -> str:
+    """The identity of a method: its name and every field in declared order, as the command line takes it.
+
+    >>> from methods.houlsby import Houlsby
+    >>> spell(Houlsby(bottleneck=8))
+    'houlsby:bottleneck=8,std=0.001'
+    """
+    return _spelled(type(method), {field.name: getattr(method, field.name) for field in fields(method)})
+
+
+def label(method: Method) -> str:
+    """The short form for reports: only the fields that differ from their default.
+
+    >>> from methods.houlsby import Houlsby
+    >>> label(Houlsby(bottleneck=8)), label(Houlsby())
+    ('houlsby:bottleneck=8', 'houlsby')
+    """
+    changed = {
+        field.name: getattr(method, field.name)
+        for field in fields(method)
+        if field.default is MISSING or getattr(method, field.name) != field.default
+    }
+    return _spelled(type(method), changed)
+
+
+def parse(text: str) -> Method:
+    """The method that a text spells: `houlsby:bottleneck=8`, `houlsby(bottleneck=8)` or `file.py:Class:field=value`.
+
+    >>> parse("houlsby(bottleneck=8)") == parse("houlsby:bottleneck=8")
+    True
+
+    Errors: UnknownMethod, or ValueError naming the wrong field or value.
+    """
+    cls, arguments = _split(text.strip())
+    known = {field.name: hint for field in fields(cls) for hint in [typing.get_type_hints(cls)[field.name]]}
+    values: dict[str, Value] = {}
+    for name, value in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            has = f"It has: {', '.join(known)}." if known else "It has none."
+            raise ValueError(f"{cls.name} has no field {name!r}{hint} {has}")
+        if name in values:
+            raise ValueError(f"{text} gives {name} twice")
+        values[name] = _convert(value, known[name], f"{name} in {text}")
+    missing = [f.name for f in fields(cls) if f.name not in values and f.default is MISSING and f.default_factory is MISSING]
+    if missing:
+        raise ValueError(f"{text} lacks {', '.join(missing)}; write {cls.name}:{missing[0]}=VALUE")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ValueError(f"{error} in {text}.") from error
+
+
+def source_fingerprint(method: Method) -> str:
+    """sha256 over the source files of the method's class and of its bases but Method; part of a record's key."""
+    digest = hashlib.sha256()
+    for cls in type(method).__mro__:
+        if cls is not Method and issubclass(cls, Method):
+            digest.update(_source(cls).encode())
+    return digest.hexdigest()
+
+
+def source_file(method: Method) -> Path | None:
+    """The user's own file that defines the method, None for a shipped or installed one."""
+    path = getattr(sys.modules.get(type(method).__module__), "__file__", None)
+    importable = type(method).__module__.split(".")[0] in sys.modules and not type(method).__module__.startswith("_tunefront_")
+    return None if path is None or importable else Path(path)
+
+
+def load_file(path: str | Path) -> types.ModuleType:
+    """Imports a user's Python file once, under a name of its own; ValueError where it cannot be imported."""
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; give a method of your own as path/to/file.py:ClassName")
+    name = f"_tunefront_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    already = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(path)), None)
+    if already is not None:  # a conftest.py or a script that imported it first
+        return already
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while the class is made
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if not isinstance(error, Exception):
+            raise
+        raise ValueError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
+    """A spelled method -> its class and its (field, value) pairs, values still texts or literals."""
+    if text.endswith(")") and "(" in text:
+        head, _, inside = text[:-1].partition("(")
+        try:
+            call = ast.parse(f"f({inside})", mode="eval").body
+            assert isinstance(call, ast.Call)
+            if call.args or any(keyword.arg is None for keyword in call.keywords):
+                raise ValueError
+            pairs: list[tuple[str, object]] = [(str(k.arg), ast.literal_eval(k.value)) for k in call.keywords]
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(f"cannot read {text!r}; write name(field=value, ...) with plain values") from error
+        return _class(head), pairs
+    head, rest = _head(text)
+    return _class(head), [_pair(part, text) for part in rest.split(",") if part.strip()] if rest else []
+
+
+def _head(text: str) -> tuple[str, str]:
+    if ".py:" in text:
+        file, _, rest = text.partition(".py:")
+        cls, _, rest = rest.partition(":")
+        return f"{file}.py:{cls}", rest
+    head, _, rest = text.partition(":")
+    return head, rest
+
+
+def _pair(part: str, text: str) -> tuple[str, object]:
+    name, equals, value = part.partition("=")
+    if not equals:
+        raise ValueError(f"cannot read {part!r} in {text!r}; write name:field=value,field=value")
+    return name.strip(), value.strip()
+
+
+def _class(head: str) -> type[Method]:
+    if ".py:" not in head:
+        return find(head)
+    file, _, name = head.rpartition(":")
+    module = load_file(file)
+    classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Method) and c is not Method}
+    if name not in classes:
+        own = [n for n, c in classes.items() if c.__module__ == module.__name__]
+        raise UnknownMethod(f"{file} has no method class {name!r}; it has: {', '.join(own) or 'none'}.")
+    return find(classes[name].name)
+
+
+def _convert(value: object, hint: object, what: str) -> Value:
+    """A text or literal as the field's type: bool, int, float, str, or one of them and None."""
+    kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) or typing.get_origin(hint) else {hint}
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(f"{what} must be one of {', '.join(map(str, typing.get_args(hint)))}, got {value!r}")
+        return str(value)
+    literal = _literal(value) if isinstance(value, str) else value
+    if literal is None and type(None) in kinds:
+        return None
+    if isinstance(literal, bool) and bool in kinds:
+        return literal
+    if isinstance(literal, int) and not isinstance(literal, bool) and int in kinds:
+        return literal
+    if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
+        return float(literal)
+    if str in kinds and isinstance(value, str):
+        return value
+    names = " or ".join(sorted(getattr(kind, "__name__", str(kind)).replace("NoneType", "none") for kind in kinds))
+    raise ValueError(f"{what} must be {names}, got {value!r}")
+
+
+def _literal(text: str) -> object:
+    named = {"true": True, "false": False, "none": None, "null": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field values of any method
+    inside = ",".join(f"{name}={_written(value)}" for name, value in values.items())
+    return f"{cls.name}:{inside}" if inside else cls.name
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _subclasses(cls: type[Method]) -> Iterable[type[Method]]:
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
+
+
+def _import_shipped() -> None:
+    package = Path(__file__).parent
+    for path in sorted(package.glob("*.py")):
+        if path.stem not in ("__init__", "base", "registry", "inject", "sites"):
+            importlib.import_module(f"methods.{path.stem}")
+    for entry in entry_points(group="tunefront.methods"):
+        entry.load()
+
+
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and name.isascii() and name == name.lower() and not name.startswith("_")
+
+
+def _identity(cls: type) -> tuple[str, str]:
+    """Where a class stands: the same class imported twice (a reload) counts as one."""
+    return str(getattr(sys.modules.get(cls.__module__), "__file__", cls.__module__)), cls.__qualname__
+
+
+def _where(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _source(cls: type) -> str:
+    try:
+        return inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError, KeyError):  # typed in at a prompt: the class itself is all there is
+        return f"{cls.__qualname__} {sorted(vars(cls))}"
