@@ -140,7 +140,23 @@ def read_record(path: str | Path) -> Record:
 
 def load_records(folder: str | Path) -> list[Record]:
     """All records of a results folder, by key; a corrupted one is set aside (renamed `*.corrupt`) and named in the log."""
-    return list(_readable(sorted(Path(folder).joinpath("records").glob("*.json"))))
+    if "://" in str(folder):
+        return _remote(str(folder))
+    return list(_readable(sorted(Path(folder).expanduser().joinpath("records").glob("*.json"))))
+
+
+def _remote(url: str) -> list[Record]:
+    """Records behind an fsspec URL; a corrupted one is named in the log and left out."""
+    import fsspec
+
+    found = []
+    for file in fsspec.open_files(f"{url}/records/*.json", "rb"):
+        with file as stream:
+            try:
+                found.append(Record.model_validate_json(stream.read()))
+            except ValueError as error:
+                log.warning("%s is not a whole record: %s", file.path, str(error).splitlines()[0])
+    return found
 
 
 def _readable(paths: Iterable[Path]) -> Iterable[Record]:

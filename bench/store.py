@@ -1,0 +1,122 @@
+"""Where records live: one JSON file a cell, predictions beside it, claims that die with their process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DiskFull, Mistake
+from bench.records import CorruptRecord, Record, load_records, read_record, set_aside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Store:
+    """A results folder, or any fsspec URL (`s3://bucket/results`) into which several machines write.
+
+    Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `locks/<key>.lock` (local folders only).
+    """
+
+    def __init__(self, location: str | Path):
+        self.location = str(location)
+        self.remote = "://" in self.location
+        self.folder = None if self.remote else Path(location).expanduser()
+
+    def prepare(self) -> None:
+        """Makes the folders; Mistake where they cannot be written."""
+        if self.folder is None:
+            return
+        try:
+            for name in ("records", "predictions", "locks"):
+                self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
+                probe = self.folder / name / f".probe-{uuid.uuid4().hex}"
+                probe.touch()
+                probe.unlink()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFull(f"no room is left in {self.folder}") from error
+            raise Mistake(
+                f"the output folder {self.folder} cannot be written ({error.strerror}); "
+                "give another with --out, or mend its permissions."
+            ) from error
+
+    def read(self, key: str) -> Record | None:
+        """The record of a key, None where there is none; a corrupted one is set aside and counts as none."""
+        if self.folder is None:
+            return next((record for record in load_records(self.location) if record.key == key), None)
+        path = self.folder / "records" / f"{key}.json"
+        if not path.exists():
+            return None
+        try:
+            return read_record(path)
+        except CorruptRecord as error:
+            set_aside(path, error)
+            return None
+
+    def records(self) -> list[Record]:
+        """All records, by key."""
+        return load_records(self.location)
+
+    def write(self, record: Record, predictions: pd.DataFrame | None = None) -> None:
+        """Keeps a record and, before it, its predictions; each file appears whole or not at all. DiskFull if no room."""
+        if predictions is not None:
+            self._put(f"predictions/{record.key}.parquet", predictions.to_parquet(index=False))
+        self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
+
+    def predictions(self, key: str) -> pd.DataFrame:
+        """Per-example predictions of a cell: row id, label, prediction, one score column a choice."""
+        import pandas as pd
+
+        return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """True while this process holds the cell, False where another does. The claim dies with its process."""
+        if self.folder is None:
+            yield True
+            return
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "locks" / f"{key}.lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _put(self, name: str, content: bytes) -> None:
+        if self.folder is None:
+            _filesystem(self.location).pipe_file(f"{self.location}/{name}", content)
+            return
+        path = self.folder / name
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    f"no room is left for {path}; every record written before is whole. "
+                    "Free some room and give the same command again: it goes on where it stopped."
+                ) from error
+            raise
+
+
+def _filesystem(location: str) -> Any:  # Any: fsspec is untyped
+    import fsspec
+
+    return fsspec.core.url_to_fs(location)[0]
