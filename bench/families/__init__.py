@@ -1,0 +1,1 @@
+"""The backbone protocol, implemented once per family of architectures."""

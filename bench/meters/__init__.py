@@ -1,0 +1,1 @@
+"""What a cell costs: one meter a file."""
