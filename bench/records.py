@@ -145,7 +145,7 @@ def read_record(path: str | Path) -> Record:
 
 
 def load_records(folder: str | Path) -> list[Record]:
-    """All records of a results folder, by key; a corrupted one is set aside (renamed `*.corrupt`) and named in the log."""
+    """All records of a results folder, by key; a corrupted one is renamed `*.corrupt` and named in the log."""
     if "://" in str(folder):
         return _remote(str(folder))
     return list(_readable(sorted(Path(folder).expanduser().joinpath("records").glob("*.json"))))

@@ -30,7 +30,7 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, the last losses."""
+    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, losses."""
 
     clock: Clock
     flops: int = 0

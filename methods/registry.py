@@ -31,7 +31,7 @@ class UnknownMethod(KeyError):
 
 
 def methods() -> dict[str, type[Method]]:
-    """Every known method class by name: the shipped ones, entry points `tunefront.methods`, and all imported subclasses.
+    """Every known method class by name: shipped, from entry points `tunefront.methods`, and every imported subclass.
 
     Errors: ValueError where two classes share a name, or a name is not [a-z][a-z0-9_]*.
     """
