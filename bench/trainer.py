@@ -18,6 +18,7 @@ from bench.batching import EncodedExamples, scoring_order, shape_of, training_or
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from bench.meters.time import Clock
+from bench.provenance import versions
 from methods.base import Batch, Examples, Recipe, Scorer
 
 Report = Callable[[str, int, int], None]
@@ -125,7 +126,7 @@ class Trainer:
         """`examples` with one row of `compute` each in place of tokens; its seconds and FLOPs are charged here even
         when an earlier cell computed them, so that a record does not depend on what the cache holds."""
         examples = encoded(examples)
-        key = _digest([name, *self.identity, self.recipe.dtype, str(self._eval_batch_size), examples.fingerprint])
+        key = self._features_key(name, examples)
         stored = self._features.read(key) if self._features else None
         if stored is None:
             stored = self._rowwise("features", compute, examples)
@@ -143,6 +144,12 @@ class Trainer:
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16")
+
+    def _features_key(self, name: str, examples: EncodedExamples) -> str:
+        """Of everything that can change a bit of the features, so that no record depends on what the cache holds."""
+        sums = {"device": self.device.type, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
+        parts = [name, self.identity, sums, self._eval_batch_size, versions(), examples.fingerprint]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> Rowwise:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first."""
@@ -221,7 +228,3 @@ def adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim
         eps=recipe.epsilon,
         fused=True,
     )
-
-
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
