@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -168,6 +169,8 @@ def _work(connection: Connection, lifeline: Connection, held: Connection, locati
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     held.close()  # else this very copy would keep the lifeline open
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    gc.collect()
+    gc.freeze()  # what was imported is never garbage: collecting between phases is then quick
     store = Store(location)
     while True:
         try:
