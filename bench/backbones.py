@@ -138,8 +138,7 @@ class Pretrained:
                 "is the folder complete, and its config.json the right one?"
             )
         model.requires_grad_(True).eval()
-        loaded: PreTrainedModel = model
-        return loaded
+        return model
 
 
 def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields

@@ -98,7 +98,9 @@ def training_order(
         if balanced or examples.features is not None:
             batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         else:
-            batches = [batch for chunk in _chunks(order, batch_size) for batch in _bucketed(examples, chunk, batch_size)]
+            batches = [
+                batch for chunk in _chunks(order, batch_size) for batch in _bucketed(examples, chunk, batch_size)
+            ]
             batches = [batches[place] for place in _permuted(range(len(batches)), generator)]
         yield from batches
 

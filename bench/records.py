@@ -71,7 +71,9 @@ class Record(BaseModel):
     trainable_params: Count = Field(None, description="parameters that require gradients after fit, head included")
     head_params: Count = Field(None, description="parameters of the head, trained in every method")
     inserted_params: Count = Field(None, description="parameters that the method added to the model")
-    backbone_params: Count = Field(None, description="parameters of the pretrained model, the denominator of percentages")
+    backbone_params: Count = Field(
+        None, description="parameters of the pretrained model, the denominator of percentages"
+    )
     total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
     checkpoint_bytes: Bytes = Field(None, description="size of the saved safetensors file of the trained parameters")
 
@@ -82,7 +84,9 @@ class Record(BaseModel):
     )
     train_seconds: Seconds = Field(None, description="seconds of training steps, without evaluation or tokenisation")
     eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
-    train_examples_per_second: float | None = Field(None, ge=0, description="training rows through the model per second")
+    train_examples_per_second: float | None = Field(
+        None, ge=0, description="training rows through the model per second"
+    )
     eval_examples_per_second: float | None = Field(None, ge=0, description="scored rows per second")
     start_resident_bytes: Bytes = Field(None, description="the process's resident memory before the cell trained")
     train_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while training")
@@ -110,7 +114,9 @@ class Record(BaseModel):
     @property
     def selection_score(self) -> float | None:
         """The headline metric on the selection rows."""
-        return None if self.selection_scores is None or self.headline is None else self.selection_scores.get(self.headline)
+        return (
+            None if self.selection_scores is None or self.headline is None else self.selection_scores.get(self.headline)
+        )
 
 
 DETERMINISTIC = frozenset(
@@ -139,7 +145,7 @@ def read_record(path: str | Path) -> Record:
 
 
 def load_records(folder: str | Path) -> list[Record]:
-    """All records of a results folder, by key; a corrupted one is set aside (renamed `*.corrupt`) and named in the log."""
+    """All records of a results folder, by key; a corrupted one is renamed `*.corrupt` and named in the log."""
     if "://" in str(folder):
         return _remote(str(folder))
     return list(_readable(sorted(Path(folder).expanduser().joinpath("records").glob("*.json"))))

@@ -52,7 +52,7 @@ def split_settings(values: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dic
 
 
 def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
-    """The method's own recipe (else the family's default) with overrides, later ones first served; Mistake if invalid."""
+    """The method's own recipe (else the family's default) overridden field by field; Mistake if invalid."""
     recipe = method.recipe or Recipe()
     try:
         for override in overrides:

@@ -64,7 +64,7 @@ class Store:
         return load_records(self.location)
 
     def write(self, record: Record, predictions: pd.DataFrame | None = None) -> None:
-        """Keeps a record and, before it, its predictions; each file appears whole or not at all. DiskFull if no room."""
+        """Keeps a record and, before it, its predictions; a file appears whole or not at all. DiskFull if no room."""
         if predictions is not None:
             self._put(f"predictions/{record.key}.parquet", predictions.to_parquet(index=False))
         self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())

@@ -2,4 +2,15 @@
 
 from methods.base import Backbone, Batch, Examples, Harness, Method, Recipe, Scorer, Unsupported, at_least, trained
 
-__all__ = ["Backbone", "Batch", "Examples", "Harness", "Method", "Recipe", "Scorer", "Unsupported", "at_least", "trained"]
+__all__ = [
+    "Backbone",
+    "Batch",
+    "Examples",
+    "Harness",
+    "Method",
+    "Recipe",
+    "Scorer",
+    "Unsupported",
+    "at_least",
+    "trained",
+]

@@ -104,7 +104,10 @@ class Backbone(Protocol):
     model: nn.Module
     sites: Sites
     width: int
-    head: nn.Module | None
+
+    @property
+    def head(self) -> nn.Module | None:
+        """The head, None for language models that score choices."""
 
     def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
         """Turns gradients off everywhere but in `keep`: modules, or sites (regexes matched in full on module paths)."""

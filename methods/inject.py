@@ -63,7 +63,7 @@ def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
     if isinstance(host, nn.Embedding) and side == "out":
         return host.embedding_dim
     if type(host).__name__ == "Conv1D":  # transformers' transposed linear layer of GPT-2: weight (in, out)
-        return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[union-attr, index]
+        return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[index]
     if isinstance(host, nn.Dropout | nn.Identity) or "norm" in type(host).__name__.lower():
         return int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
     raise Unsupported(f"cannot plug into a {type(host).__name__}; plug into a Linear, Conv1D, Dropout or Embedding")
@@ -83,13 +83,11 @@ def _before(name: str, host: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def _after(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    plugged: Tensor = getattr(host, name)(output)
-    return plugged
+    return getattr(host, name)(output)
 
 
 def _parallel(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    plugged: Tensor = getattr(host, name)(args[0])
-    return output + plugged
+    return output + getattr(host, name)(args[0])
 
 
 _HOOKS: dict[str, Callable[[nn.Module, str], object]] = {

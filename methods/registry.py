@@ -31,18 +31,20 @@ class UnknownMethod(KeyError):
 
 
 def methods() -> dict[str, type[Method]]:
-    """Every known method class by name: the shipped ones, entry points `tunefront.methods`, and all imported subclasses.
+    """Every known method class by name: shipped, from entry points `tunefront.methods`, and every imported subclass.
 
     Errors: ValueError where two classes share a name, or a name is not [a-z][a-z0-9_]*.
     """
     _import_shipped()
     found: dict[str, type[Method]] = {}
-    for cls in _subclasses(Method):
+    for cls in _subclasses(Method):  # type: ignore[type-abstract]
         if inspect.isabstract(cls):
             continue
         name = getattr(cls, "name", None)
         if not isinstance(name, str) or not _is_name(name):
-            raise ValueError(f"{_where(cls)} needs a class attribute `name` in lower case ([a-z][a-z0-9_]*), got {name!r}")
+            raise ValueError(
+                f"{_where(cls)} needs a class attribute `name` in lower case ([a-z][a-z0-9_]*), got {name!r}"
+            )
         if name in found and _identity(found[name]) != _identity(cls):
             raise ValueError(f"two methods are called {name!r}: {_where(found[name])} and {_where(cls)}; rename one")
         found[name] = cls
@@ -106,7 +108,9 @@ def parse(text: str) -> Method:
         if name in values:
             raise ValueError(f"{text} gives {name} twice")
         values[name] = _convert(value, known[name], f"{name} in {text}")
-    missing = [f.name for f in fields(cls) if f.name not in values and f.default is MISSING and f.default_factory is MISSING]
+    missing = [
+        f.name for f in fields(cls) if f.name not in values and f.default is MISSING and f.default_factory is MISSING
+    ]
     if missing:
         raise ValueError(f"{text} lacks {', '.join(missing)}; write {cls.name}:{missing[0]}=VALUE")
     try:
@@ -127,7 +131,9 @@ def source_fingerprint(method: Method) -> str:
 def source_file(method: Method) -> Path | None:
     """The user's own file that defines the method, None for a shipped or installed one."""
     path = getattr(sys.modules.get(type(method).__module__), "__file__", None)
-    importable = type(method).__module__.split(".")[0] in sys.modules and not type(method).__module__.startswith("_tunefront_")
+    importable = type(method).__module__.split(".")[0] in sys.modules and not type(method).__module__.startswith(
+        "_tunefront_"
+    )
     return None if path is None or importable else Path(path)
 
 
@@ -195,7 +201,9 @@ def _class(head: str) -> type[Method]:
         return find(head)
     file, _, name = head.rpartition(":")
     module = load_file(file)
-    classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Method) and c is not Method}
+    classes = {
+        n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Method) and c is not Method
+    }
     if name not in classes:
         own = [n for n, c in classes.items() if c.__module__ == module.__name__]
         raise UnknownMethod(f"{file} has no method class {name!r}; it has: {', '.join(own) or 'none'}.")

@@ -107,7 +107,7 @@ def make_toy(folder: Path, seed: int = 0, rows: tuple[int, int, int] = (96, 32, 
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def fresh_registry() -> Iterator[None]:
     """Forgets the methods that a test defines."""
     import gc

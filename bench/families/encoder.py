@@ -44,8 +44,7 @@ class Head(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         if self.dense is not None and self.activation is not None:
             pooled = self.activation(self.dense(pooled))
-        logits: Tensor = self.output(self.dropout(pooled))
-        return logits
+        return self.output(self.dropout(pooled))
 
 
 class Encoder:
@@ -108,8 +107,7 @@ class Encoder:
             return batch.inputs["features"]
         output = self.model(**batch.inputs)
         if self.pooling == "pooler":
-            pooled: Tensor = output.pooler_output
-            return pooled
+            return output.pooler_output
         states: Tensor = output.last_hidden_state
         if self.pooling == "first":
             return states[:, 0]
@@ -144,8 +142,7 @@ class Encoder:
         return len(self.tokenizer(first, second, truncation=False, verbose=False)["input_ids"])
 
     def _outputs(self, batch: Batch) -> Tensor:
-        outputs: Tensor = self.head(self.features(batch))
-        return outputs.float()
+        return self.head(self.features(batch)).float()
 
 
 def _head_dropout(config: object) -> float:

@@ -21,7 +21,9 @@ def _attention(query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = No
     return int(2 * batch * heads * queries * key[2] * (width + value[3]))
 
 
-def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **_: Any) -> int:
+def _attention_backward(
+    grad: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **_: Any
+) -> int:
     """Backward as the flash kernel runs it: scores again, and the gradients of values, weights, queries and keys."""
     batch, heads, queries, width = query
     return int(2 * batch * heads * queries * key[2] * (3 * width + 2 * value[3]))
@@ -119,4 +121,3 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             model.train(mode)
             for parameter, gradient in gradients.items():
                 parameter.grad = gradient
-

@@ -1,0 +1,49 @@
+"""Runs a claimed cell and writes its record: what every engine does with each cell."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from bench.engines import Work
+from bench.records import Record
+from bench.store import Store
+from bench.trainer import Report
+
+REPORT_EVERY_SECONDS = 0.2
+
+
+def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int) -> Record | None:
+    """The cell's record, written; None where another process holds the cell. A record that another process wrote in
+    the meantime is taken as it is."""
+    from bench.runner import run_cell
+
+    with store.claim(work.key) as mine:
+        if not mine:
+            return None
+        existing = store.read(work.key)
+        if existing is not None and existing.status != "failed":
+            return existing
+        record, predictions = run_cell(work.cell, throttled(report), concurrent_cells)
+        record = record.model_copy(update={"attempts": work.attempts})
+        store.write(record, predictions)
+        return record
+
+
+def throttled(report: Report) -> Report:
+    """Passes on a few reports a second, and the last of each phase, so that telling costs nothing."""
+    last = 0.0
+
+    def tell(phase: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == total or now - last > REPORT_EVERY_SECONDS:
+            last = now
+            report(phase, done, total)
+
+    return tell
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

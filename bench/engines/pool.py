@@ -1,0 +1,189 @@
+"""Runs cells in kept worker processes, which end themselves when the parent goes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from bench.cells import Cell
+from bench.engines import Progress, Work
+from bench.engines.inprocess import BUSY_SECONDS
+from bench.engines.one import run_claimed
+from bench.errors import DiskFull, Mistake
+from bench.records import Record
+from bench.store import Store
+
+log = logging.getLogger("tunefront")
+
+PRELOAD = ["bench.runner", "transformers.models.bert.modeling_bert"]
+
+
+@dataclass(frozen=True)
+class CellMessage:
+    """A cell as it travels to a worker: the method as spelled, since a user's class cannot be pickled."""
+
+    spelled: str
+    method_file: str | None
+    fields: dict[str, Any]  # Any: the other fields of the cell, plain values
+
+    @classmethod
+    def of(cls, cell: Cell) -> CellMessage:
+        """The message of a cell."""
+        fields = {name: value for name, value in vars(cell).items() if name not in ("method", "method_file")}
+        return cls(cell.spelled, cell.method_file, fields)
+
+    def cell(self) -> Cell:
+        """The cell of a message; a user's file is imported first."""
+        from methods.registry import load_file, parse
+
+        if self.method_file is not None:
+            load_file(self.method_file)
+        return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
+
+
+@dataclass
+class _Worker:
+    process: Any  # Any: multiprocessing's process classes differ by context
+    connection: Connection
+    work: Work | None = None
+
+
+def run(
+    works: Sequence[Work], store: Store, progress: Progress, workers: int, start_method: str
+) -> Generator[tuple[Work, Record], None, None]:
+    """Yields each cell's record once it is written.
+
+    start_method: `fork` is quickest and only for a parent that has imported but never computed (a fork after a
+    multi-threaded matrix product deadlocks); `forkserver` for any other parent; `spawn` for CUDA.
+    A worker that dies costs its cell, which is recorded as failed, and is replaced.
+    """
+    pool = _Pool(store, min(workers, len(works)), start_method)
+    waiting: deque[Work] = deque(works)
+    later: list[tuple[float, Work]] = []  # held by another process: ask again then
+    try:
+        while waiting or later or any(worker.work for worker in pool.workers):
+            now = time.monotonic()
+            waiting.extend(work for due, work in later if due <= now)
+            later = [(due, work) for due, work in later if due > now]
+            for worker in pool.workers:
+                if worker.work is None and waiting:
+                    worker.work = waiting.popleft()
+                    worker.connection.send((CellMessage.of(worker.work.cell), worker.work.key, worker.work.attempts))
+                    progress.started(worker.work.cell)
+            for worker, message in pool.messages(BUSY_SECONDS):
+                work = worker.work
+                if work is None:
+                    continue
+                kind, *content = message
+                if kind == "step":
+                    progress.step(work.cell, *content)
+                    continue
+                worker.work = None
+                if kind == "busy":
+                    later.append((time.monotonic() + BUSY_SECONDS, work))
+                elif kind == "disk full":
+                    raise DiskFull(content[0])
+                elif kind == "mistake":
+                    raise Mistake(content[0])
+                else:
+                    record = content[0] if kind == "finished" else _died(work, store, content[0], len(pool.workers))
+                    yield work, record
+    finally:
+        pool.stop()
+
+
+def _died(work: Work, store: Store, exit_code: int | None, concurrent: int) -> Record:
+    """The failed record of a cell whose worker process died."""
+    from bench.runner import failed
+
+    killed = (
+        f"signal {signal.Signals(-exit_code).name}" if exit_code is not None and exit_code < 0 else f"exit {exit_code}"
+    )
+    hint = "; the machine may have run out of memory, use fewer --workers" if exit_code == -signal.SIGKILL else ""
+    record = failed(work.cell, f"the worker process died ({killed}){hint}", concurrent)
+    record = record.model_copy(update={"attempts": work.attempts})
+    store.write(record)
+    return record
+
+
+class _Pool:
+    """Kept workers, a pipe each, and one lifeline pipe whose closing tells them all that the parent is gone."""
+
+    def __init__(self, store: Store, size: int, start_method: str):
+        self._context: BaseContext = multiprocessing.get_context(start_method)
+        if start_method == "forkserver":
+            self._context.set_forkserver_preload(PRELOAD)
+        self._store, self._size = store, size
+        self._lifeline, self._held = self._context.Pipe(duplex=False)
+        self.workers = [self._start() for _ in range(size)]
+
+    def messages(self, timeout: float) -> Iterator[tuple[_Worker, tuple[Any, ...]]]:
+        """Messages that have come; a dead worker's is ("died", exit code), and another takes its place."""
+        ready = wait([worker.connection for worker in self.workers], timeout)
+        for place, worker in enumerate(self.workers):
+            if worker.connection not in ready:
+                continue
+            try:
+                yield worker, worker.connection.recv()
+            except (EOFError, OSError):
+                worker.process.join()
+                self.workers[place] = self._start()
+                yield worker, ("died", worker.process.exitcode)
+
+    def stop(self) -> None:
+        """Ends all workers at once; what they had not recorded runs again next time."""
+        for worker in self.workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(timeout=5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._held.close()
+        self._lifeline.close()
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, self._lifeline, self._held, self._store.location, self._size)
+        process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+def _work(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
+    """A worker's life: one cell after another until the parent closes the pipe or goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    held.close()  # else this very copy would keep the lifeline open
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    store = Store(location)
+    while True:
+        try:
+            message, key, attempts = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            work = Work(message.cell(), key, attempts)
+            record = run_claimed(work, store, lambda *step: connection.send(("step", *step)), concurrent)
+            connection.send(("busy",) if record is None else ("finished", record))
+        except DiskFull as error:
+            connection.send(("disk full", str(error)))
+        except Mistake as error:
+            connection.send(("mistake", str(error)))
+
+
+def _end_with_parent(lifeline: Connection) -> None:
+    wait([lifeline])  # readable only at its end: nothing is ever sent
+    os._exit(1)

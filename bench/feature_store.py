@@ -1,0 +1,62 @@
+"""Precomputed features on disk, with what computing them cost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+log = logging.getLogger("tunefront")
+
+
+@dataclass(frozen=True)
+class Rowwise:
+    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs."""
+
+    values: Tensor
+    seconds: float
+    flops: int
+
+
+class FeatureStore:
+    """A folder of safetensors files, each named by what its features were computed from."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def read(self, key: str) -> Rowwise | None:
+        """The features of a key, None where there are none; a corrupted file is named, removed and counts as none."""
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                cost = json.loads(file.metadata()["cost"])
+                return Rowwise(file.get_tensor("values"), float(cost["seconds"]), int(cost["flops"]))
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
+            path.unlink(missing_ok=True)
+            return None
+
+    def write(self, key: str, features: Rowwise) -> None:
+        """Keeps features; the file appears whole or not at all. A cache that cannot be written is named, not fatal."""
+        path = self._path(key)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        cost = json.dumps({"seconds": features.seconds, "flops": features.flops})
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file({"values": features.values.contiguous()}, temporary, metadata={"cost": cost})
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            log.warning("the features could not be cached in %s (%s); they will be computed again", path, error)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"

@@ -1,0 +1,197 @@
+"""One cell: attach, fit, score, measure, record."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench import backbones, cache, draws, metrics, sources
+from bench.batching import EncodedExamples
+from bench.cells import Cell
+from bench.errors import DiskFull, Mistake
+from bench.families.encoder import Encoder
+from bench.feature_store import FeatureStore
+from bench.identity import ingredients, key
+from bench.meters.memory import peak_memory
+from bench.meters.parameters import count_parameters
+from bench.meters.storage import checkpoint_bytes
+from bench.provenance import cpu_model, git_commit
+from bench.records import Record
+from bench.tasks import Row, Task
+from bench.trainer import Report, Trainer
+from methods.base import Scorer, Unsupported
+from methods.registry import label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("tunefront")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A cell's rows: what it trains on, chooses on (none: null) and is scored on."""
+
+    train: tuple[Row, ...]
+    selection: tuple[Row, ...]
+    selection_split: str | None
+    test: tuple[Row, ...]
+    draw_source: str | None
+
+
+class Setup:
+    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone."""
+
+    def __init__(self, cell: Cell, report: Report | None = None, harness: type[Trainer] = Trainer):
+        torch.set_num_threads(cell.config.threads)
+        self.cell, self.task = cell, sources.load_task(cell.task)
+        self.rows = _draw(cell, self.task)
+        self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
+        self.backbone: Encoder = self.pretrained.pristine(self.task, cell.seed, cell.recipe.dropout)
+        self.train = self._encode(self.rows.train)
+        self.selection = self._encode(self.rows.selection) if self.rows.selection else None
+        self.test = self._encode(self.rows.test)
+        cell.method.attach(self.backbone)
+        prints = ingredients(cell)["fingerprints"]
+        self.trainer = harness(
+            self.backbone.model,
+            cell.recipe,
+            cell.seed,
+            identity=(cell.spelled, prints["method"], prints["backbone"], str(self.task.outputs), self.task.kind),
+            features=FeatureStore(cache.folder() / "features"),
+            report=report,
+            eval_batch_size=cell.config.eval_batch_size,
+        )
+
+    def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
+        return self.backbone.encode(self.task, rows, self.cell.config.max_length)
+
+
+def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1) -> tuple[Record, pd.DataFrame | None]:
+    """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
+    or a model does wrong: that is a failed record. DiskFull and Mistake (data or backbone gone) do come through."""
+    base = _base(cell, concurrent_cells)
+    try:
+        setup = Setup(cell, report)
+        measured, predictions = _measured(setup)
+        return Record(**base, status="ok", **measured), predictions
+    except Unsupported as reason:
+        return Record(**base, status="skipped", reason=str(reason)), None
+    except (DiskFull, Mistake):
+        raise
+    except Exception as error:
+        log.debug("cell %s failed", cell.title, exc_info=True)
+        return failed(cell, f"{type(error).__name__}: {error}", concurrent_cells), None
+
+
+def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
+    """The record of a cell that failed."""
+    return Record(**_base(cell, concurrent_cells), status="failed", reason=reason)
+
+
+def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Fits and scores; every field of the record that is measured, and the predictions."""
+    cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
+    with peak_memory(trainer.device) as train_memory:
+        scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
+    counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
+    selection = trainer.score(scorer, setup.selection).values if setup.selection else None
+    with peak_memory(trainer.device) as eval_memory:
+        scored = trainer.score(scorer, setup.test)
+    predicted, cost = _predictions(task, scored.values), trainer.cost
+    labels = [row.label for row in setup.rows.test]
+    baseline = [_commonest(task, setup.rows.train)] * len(labels)
+    return {
+        "architecture": setup.pretrained.config.model_type,
+        "pooling": setup.pretrained.pooling,
+        "task_kind": task.kind,
+        "draw_source": setup.rows.draw_source,
+        "eval_split": task.eval_split,
+        "selection_split": setup.rows.selection_split,
+        "n_train": len(setup.rows.train),
+        "n_selection": len(setup.rows.selection) if setup.selection else None,
+        "n_test": len(setup.rows.test),
+        "truncated_train": setup.train.truncated,
+        "truncated_test": setup.test.truncated,
+        "train_ids": tuple(row.id for row in setup.rows.train),
+        "headline": task.headline,
+        "scores": metrics.score(task, predicted, labels),
+        "selection_scores": None
+        if selection is None
+        else metrics.score(task, _predictions(task, selection), [row.label for row in setup.rows.selection]),
+        "baseline_scores": metrics.score(task, baseline, labels),
+        "final_train_loss": cost.final_loss,
+        "trainable_params": counts.trainable,
+        "head_params": counts.head,
+        "inserted_params": counts.inserted,
+        "backbone_params": counts.backbone,
+        "total_params": counts.total,
+        "checkpoint_bytes": checkpoint_bytes(backbone.model),
+        "train_steps": cost.steps,
+        "train_flops": cost.flops,
+        "inference_flops_per_example": scored.flops / len(labels),
+        "train_seconds": cost.clock.seconds,
+        "eval_seconds": scored.seconds,
+        "train_examples_per_second": cost.examples / cost.clock.seconds if cost.clock.seconds else None,
+        "eval_examples_per_second": len(labels) / scored.seconds if scored.seconds else None,
+        "start_resident_bytes": train_memory.start_resident_bytes,
+        "train_peak_resident_bytes": train_memory.peak_resident_bytes,
+        "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
+        "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
+        "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
+    }, _frame(setup.rows.test, predicted, scored.values)
+
+
+def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
+    """The fields that are known before anything runs."""
+    parts = ingredients(cell)
+    device = torch.device(cell.config.device)
+    return {
+        "key": key(cell),
+        "label": label(cell.method),
+        "method_file": cell.method_file,
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cpu_model": cpu_model(),
+        "threads": cell.config.threads,
+        "concurrent_cells": concurrent_cells,
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        **parts,
+    }
+
+
+def _draw(cell: Cell, task: Task) -> Rows:
+    drawn = draws.draw(task, cell.shots, cell.draw_seed)
+    train, selection, split = draws.selection(task, drawn, cell.draw_seed) if cell.config.select else (drawn, (), None)
+    return Rows(tuple(train), tuple(selection), split, tuple(draws.eval_rows(task, cell.config.eval_rows)), None)
+
+
+def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
+    """The choice of the highest score (ties to the first), or the predicted value."""
+    if task.kind == "regression":
+        return [float(value) for value in scores[:, 0].tolist()]
+    return [int(choice) for choice in scores.argmax(1).tolist()]
+
+
+def _commonest(task: Task, rows: tuple[Row, ...]) -> int | float:
+    labels = [row.label for row in rows]
+    if task.kind == "regression":
+        return sum(labels) / len(labels)
+    return max(sorted(set(labels)), key=labels.count)
+
+
+def _frame(rows: tuple[Row, ...], predicted: list[int] | list[float], scores: Tensor) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"id": [row.id for row in rows], "label": [row.label for row in rows], "prediction": predicted}
+    )
+    for choice in range(scores.shape[1]):
+        frame[f"score_{choice}"] = scores[:, choice].tolist()
+    return frame
