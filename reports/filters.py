@@ -11,7 +11,7 @@ from reports.frame import LONG, NESTED
 from reports.units import number
 
 Where = Mapping[str, object] | Iterable[str] | None
-"""`{"dtype": "float32"}`, or pairs as typed: `["dtype=float32", "task=a", "task=b"]` (any value of a field, all fields)."""
+"""`{"dtype": "float32"}`, or pairs as typed: `["dtype=float32", "task=a", "task=b"]`: any value, all fields."""
 
 
 def fields_of(record: Record) -> dict[str, object]:
@@ -64,7 +64,7 @@ def parse(where: Where) -> dict[str, list[object]]:
 
 
 def _same(name: str, found: object, asked: object) -> bool:
-    if found == asked or number(found) == number(asked):
+    if found == asked or number(found) == number(asked).lower():
         return True
     if name.endswith("_fingerprint") or name == "key":
         return isinstance(found, str) and isinstance(asked, str) and len(asked) >= 6 and found.startswith(asked)

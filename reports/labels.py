@@ -95,6 +95,8 @@ def _best(
             cost += 1000 * sum(box.overlaps(other, 1.5) for other in others)
             cost += 800 * sum(box.overlaps(marker) for marker in markers)
             cost += 12 * sum(box.overlaps(bar) for bar in bars)
+            if cost >= lowest:
+                continue
             end = box.nearest(*points[i])
             if distance > DISTANCES[1]:
                 cost += 300 * sum(_crosses(points[i], end, other) for other in others)

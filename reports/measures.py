@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.records import Record
     from reports.panels import Entry, Panel
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One cost. `field` names it in records and files; `timed` costs are in seconds and compare only on equal machines."""
+    """One cost. `field` names it in records and files; `timed` costs compare only between equal machines."""
 
     field: str
     title: str

@@ -20,7 +20,7 @@ Measure = Callable[[Record], float | None]
 
 @dataclass(frozen=True)
 class Entry:
-    """One method (one row) of a panel, its records by task. `trials` is the number of recipes tried, 1 without search."""
+    """One method (a row) of a panel, its records by task. `trials` is the number of recipes tried, 1 without search."""
 
     label: str
     records: dict[str, tuple[Record, ...]]

@@ -13,17 +13,18 @@ from reports.axes import Scale, scale, tick_label
 from reports.labels import Box, place
 from reports.measures import PARAMETERS, Cost
 from reports.panels import Entry, Panel, quantile
-from reports.units import MINUS, percent
+from reports.units import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, SOFT, RULE = "#1c2126", "#5b646d", "#d9dde1"
+INK, SOFT, RULE, PAPER = "#1c2126", "#5b646d", "#d9dde1", "#ffffff"
 FAMILIES = ("#0072b2", "#c64a00", "#008a63", "#b0568c", "#9a6a00", "#3b86c2", "#6b5fb5", "#77702b")
 """Colours after Okabe and Ito, the light ones darkened to a contrast of 3:1 on white; markers differ as well."""
 MARKERS = ("o", "^", "D", "v", "P", "X", "<", ">", "h")
 RC = {"svg.hashsalt": "tunefront", "svg.fonttype": "path", "pdf.fonttype": 42, "font.family": ["DejaVu Sans"]}
 LONGEST = 44
+GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,24 @@ def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4
     """One plot; its height grows until every label has a place. Size in inches, font in points."""
     points, absent = points_of(panel, cost)
     styles = families(panel)
-    for growth in (1.0, 1.25, 1.55, 1.9, 2.3):
+    for growth in GROWTH[_start(points, size, font) :]:
         figure = Figure((size[0], size[1] * growth), dpi=72)
         canvas = FigureCanvasAgg(figure)
         axes = _axes(figure, panel, cost, points, font)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing")
             _marks(axes, points, styles, _scale(points), panel.reference)
-            boxes, clashes = _labels(axes, canvas, points, _scale(points), font)
+            boxes, clashes = _labels(axes, canvas, panel, points, font)
         if not clashes:
             break
     return Drawing(figure, tuple(points), tuple(boxes), clashes, tuple(absent))
+
+
+def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
+    """The first growth at which the labels cover at most a fifth of the page, so that hopeless layouts are skipped."""
+    area = sum(0.6 * font * (len(short(point.entry.label)) + 2) * 1.6 * font for point in points)
+    page = size[0] * size[1] * 72 * 72
+    return next((i for i, growth in enumerate(GROWTH[:-1]) if area <= 0.2 * page * growth), len(GROWTH) - 1)
 
 
 def families(panel: Panel) -> dict[str, tuple[str, str]]:
@@ -93,8 +101,8 @@ def families(panel: Panel) -> dict[str, tuple[str, str]]:
 def height_title(panel: Panel) -> str:
     """What the vertical axis shows, exactly."""
     if panel.reference is None or not panel.relative_tasks:
-        return "Score (× 100)"
-    return f"Points above or below {short(panel.reference.label)}"
+        return "100 × score"
+    return f"100 × (score − mean score of {short(panel.reference.label, 24)})"
 
 
 def short(text: str, longest: int = LONGEST) -> str:
@@ -114,7 +122,7 @@ def _axes(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: f
     top = 2.6 * em if cost is PARAMETERS and panel.backbone_params else 0.9 * em
     left, bottom = 4.9 * em, 4.1 * em
     axes = figure.add_axes(
-        (left / width, bottom / height, (width - left - 0.9 * em) / width, (height - bottom - top) / height),
+        (left / width, bottom / height, (width - left - 1.9 * em) / width, (height - bottom - top) / height),
         facecolor="none",
     )
     axes.spines[["top", "right"]].set_visible(False)
@@ -140,12 +148,14 @@ def _ticks(axes: Axes, span: Scale, unit: str) -> None:
     places, names = list(span.ticks), [tick_label(tick, unit) for tick in span.ticks]
     if span.zero is not None:
         places, names = [span.zero, *places], ["0", *names]
-        axes.axvline((span.zero * span.ticks[0]) ** 0.5 if span.ticks[0] > span.zero else span.zero, **_BREAK)
+        axes.axvline(
+            (span.zero * span.ticks[0]) ** 0.5 if span.ticks[0] > span.zero else span.zero,
+            color=SOFT,
+            linewidth=0.7,
+            linestyle=(0, (1, 2.5)),
+        )
     axes.set_xticks(places, names)
     axes.set_xticks([], minor=True)
-
-
-_BREAK = {"color": SOFT, "linewidth": 0.7, "linestyle": (0, (1, 2.5))}
 
 
 def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
@@ -159,7 +169,7 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
     ticks = [tick for tick in ticks if max(span.low, (span.zero or 0) * 1.5) <= tick <= span.high]
     if len(ticks) < 2:
         ticks = list(span.ticks)
-    above.set_xticks(ticks, [percent(tick, whole) for tick in ticks] if ticks else [])
+    above.set_xticks(ticks, [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks])
     above.set_xticks([], minor=True)
     above.tick_params(colors=SOFT, labelsize=font * 0.9, width=0.7, length=3)
     above.spines[["left", "right", "bottom"]].set_visible(False)
@@ -187,19 +197,19 @@ def _marks(
         colour, marker = styles[point.entry.family]
         x = span.place(point.x)
         axes.plot([x, x], [point.low, point.high], color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
-        fill = colour if point.whole else "#ffffff"
+        fill = colour if point.whole else PAPER
         axes.plot([x], [point.y], marker, color=colour, markerfacecolor=fill, markersize=6.2, zorder=4)
 
 
 def _labels(
-    axes: Axes, canvas: FigureCanvasAgg, points: list[Point], span: Scale, font: float
+    axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], font: float
 ) -> tuple[list[Box], int]:
-    renderer = canvas.get_renderer()
+    renderer, span = canvas.get_renderer(), _scale(points)  # type: ignore[no-untyped-call]
     names = [short(point.entry.label) for point in points]
     sizes = []
     for name in names:
         text = axes.text(0.5, 0.5, name, fontsize=font, transform=axes.transAxes, parse_math=False)
-        extent = text.get_window_extent(renderer)  # type: ignore[arg-type]
+        extent = text.get_window_extent(renderer)
         sizes.append((extent.width + 1, extent.height + 1))
         text.remove()
     frame = axes.get_window_extent()
@@ -209,15 +219,18 @@ def _labels(
     ]
     middles = [(float(middle[0]), float(middle[1])) for middle, _, _ in ends]
     bars = [Box(low[0] - 1, low[1], high[0] + 1, high[1]) for _, low, high in ends]
-    bounds = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 0.9 * font, frame.y1 - 1)
+    if panel.reference is not None:
+        level = float(axes.transData.transform((span.low, 0.0))[1])
+        bars.append(Box(frame.x0, level - 1, frame.x1, level + 1))
+    bounds = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 1.5 * font, frame.y1 - 1)
     boxes, clashes = place(middles, sizes, bounds, bars)
-    for name, (x, y), box in zip(names, middles, boxes, strict=True):
+    for point, name, (x, y), box in zip(points, names, middles, boxes, strict=True):
         near = box.nearest(x, y)
         if abs(near[0] - x) + abs(near[1] - y) > 13:
             _leader(axes, (x, y), near)
         axes.annotate(
             name,
-            axes.transData.inverted().transform((x, y)),
+            (span.place(point.x), point.y),
             xytext=(box.left - x + 0.5, (box.bottom + box.top) / 2 - y),
             textcoords="offset points",
             va="center",
@@ -227,6 +240,7 @@ def _labels(
             zorder=6,
             parse_math=False,
             annotation_clip=False,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
         )
     return boxes, clashes
 
