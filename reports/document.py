@@ -189,8 +189,5 @@ def _tag(backbone: str, amount: int | None, index: int) -> str:
 
 def shown_costs(panel: Panel) -> list[measures.Cost]:
     """The costs that have at least one point to draw in this panel."""
-    return [
-        cost
-        for cost in measures.drawn(panel)
-        if any(cost.of(panel, entry) is not None and panel.heights(entry) for entry in panel.entries)
-    ]
+    scored = [entry for entry in panel.entries if panel.heights(entry)]
+    return [cost for cost in measures.drawn(panel) if any(cost.of(panel, entry) is not None for entry in scored)]

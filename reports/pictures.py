@@ -24,7 +24,7 @@ WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
 
 @dataclass(frozen=True)
 class Picture:
-    """One plot. `alt` says in words what it shows; `narrow` is the drawing for small screens, None where it is small."""
+    """One plot. `alt` says in words what it shows; `narrow` is drawn for small screens, None where it is small."""
 
     name: str
     title: str

@@ -148,12 +148,8 @@ def _ticks(axes: Axes, span: Scale, unit: str) -> None:
     places, names = list(span.ticks), [tick_label(tick, unit) for tick in span.ticks]
     if span.zero is not None:
         places, names = [span.zero, *places], ["0", *names]
-        axes.axvline(
-            (span.zero * span.ticks[0]) ** 0.5 if span.ticks[0] > span.zero else span.zero,
-            color=SOFT,
-            linewidth=0.7,
-            linestyle=(0, (1, 2.5)),
-        )
+        first = next((tick for tick in span.ticks if tick > span.zero), span.high)
+        axes.axvline((span.zero * first) ** 0.5, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
     axes.set_xticks(places, names)
     axes.set_xticks([], minor=True)
 
