@@ -212,10 +212,10 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
 
 
 def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
-    from reports import write_report
+    from reports import write
 
     try:
-        for path in write_report(records, out, formats=formats, where=where):
+        for path in write(records, out, formats=formats, where=where):
             say(Console(), f"report: {path}")
     except PermissionError as error:
         raise Mistake(
