@@ -107,6 +107,11 @@ def test_only_core_dependencies_are_harvested():
     assert {source.distribution for source in harvest.SOURCES} - {harvest.STANDARD_LIBRARY} <= core
 
 
+def test_builds_of_one_version_for_different_hardware_count_as_one(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.6.0+cpu" if name == "torch" else "1.0")
+    assert harvest.versions()["torch"] == "2.6.0"
+
+
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_every_split_has_as_many_rows_of_each_class(name):
     task = made(name)
@@ -135,6 +140,12 @@ def test_another_version_moves_few_rows(name):
 def test_the_order_of_the_harvest_changes_nothing():
     for name in SYNTHETIC:
         assert made(name) == made(name, synthetic()[::-1])
+
+
+def test_packages_without_their_sources_are_a_mistake_that_says_so():
+    for found in ([Docstring("torch", "torch/a.py", "class", "A", "The only summary that is left.")], []):
+        with pytest.raises(Mistake, match=r"docstrings/kind: .*\(toy 1\) give no rows"):
+            build("kind", found, ("toy 1",))
 
 
 def test_versions_are_in_the_fingerprint():
@@ -233,5 +244,5 @@ def test_the_installed_packages_fill_every_split(name, tmp_path_factory, monkeyp
     assert 400 <= len(task.splits["validation"]) <= 504
     sources = [{row.fields["source"] for row in rows} for rows in task.splits.values()]
     assert sum(map(len, sources)) == len(set.union(*sources))
-    assert f"torch {importlib.metadata.version('torch')}" in task.origin
+    assert f"transformers {importlib.metadata.version('transformers')}" in task.origin
     assert docstrings.load(name) == task

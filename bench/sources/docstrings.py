@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cache import keep, prepared, task_path
+from bench.errors import Mistake
 from bench.sources import harvest as harvesting
 from bench.sources.harvest import Docstring, fraction, harvest, versions
 from bench.tasks import MetricSpec, Row, Task
@@ -154,13 +155,22 @@ def _code() -> str:
 
 
 def build(name: str, docstrings: Iterable[Docstring], origin: tuple[str, ...]) -> Task:
-    """The task `docstrings/<name>`: distinct rows, split by file, every class as large as any other."""
+    """The task `docstrings/<name>`: distinct rows, split by file, every class as large as any other.
+
+    Errors: Mistake where a class would have no row in a split.
+    """
     candidates = _distinct(TASKS[name](docstrings))
     label_names = tuple(sorted({candidate.label for candidate in candidates}))
+    splits = {split: _rows(split, candidates, label_names) for split in SPLITS} if candidates else {}
+    if not all(splits.get(split) for split in SPLITS):
+        raise Mistake(
+            f"docstrings/{name}: the installed packages ({', '.join(origin)}) give no rows for some class; their "
+            "sources may have been stripped. Install them as published, with their .py files."
+        )
     return Task(
         name=f"docstrings/{name}",
         kind="classification",
-        splits={split: _rows(split, candidates, label_names) for split in SPLITS},
+        splits=splits,
         input_fields=tuple(candidates[0].inputs),
         label_names=label_names,
         metrics=(MetricSpec("accuracy"), MetricSpec("macro_f1")),
