@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import Mistake
-from bench.sources import docstrings, harvest, known_tasks
-from bench.sources.docstrings import LIBRARIES, TASKS, build, split_of, summarise
+from bench.sources import candidates, docstrings, harvest, known_tasks
+from bench.sources.candidates import LIBRARIES, TASKS, split_of, summarise
+from bench.sources.docstrings import build
 from bench.sources.harvest import Docstring, Source, fraction, of_code
 
 SYNTHETIC = ["kind", "library", "match"]
@@ -156,13 +157,13 @@ def test_a_library_is_not_named_in_its_summaries():
     names = re.compile(r"torch|sklearn|scikit|pandas|matplotlib|transformers|scipy", re.IGNORECASE)
     assert not [row for row in made("library").splits["train"] if names.search(str(row.fields["text"]))]
     for text in ("PyTorch tensors", "see scikit-learn's", "a `pandas.Series` or pd.Index", "torch_function", "mpl"):
-        assert "library" in docstrings._LIBRARY_NAME.sub("library", text)
-    assert docstrings._LIBRARY_NAME.sub("library", "spread the pdf") == "spread the pdf"
+        assert "library" in candidates._LIBRARY_NAME.sub("library", text)
+    assert candidates._LIBRARY_NAME.sub("library", "spread the pdf") == "spread the pdf"
 
 
 def test_words_that_name_a_kind_are_masked():
-    found = [Docstring("toy", "toy/a.py", "class", "A", "This class wraps functions of a Module.")]
-    assert [candidate.inputs["text"] for candidate in docstrings.kind(found)] == ["This code wraps code of a code."]
+    found = [Docstring("toy", "toy/a.py", "class", "A", "This subclass wraps functions of a Module.")]
+    assert [candidate.inputs["text"] for candidate in candidates.kind(found)] == ["This code wraps code of a code."]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_words_that_name_a_kind_are_masked():
     ],
 )
 def test_parameters_of_one_plain_type_are_found_and_descriptions_that_give_it_away_are_not(style, expected):
-    found = docstrings.param_type([Docstring("toy", "toy/a.py", "function", "f", PARAMETERS[style])])
+    found = candidates.param_type([Docstring("toy", "toy/a.py", "function", "f", PARAMETERS[style])])
     assert [(candidate.inputs["text"], candidate.label) for candidate in found] == expected
 
 
