@@ -158,6 +158,7 @@ def test_a_label_that_train_lacks_is_explained(tmp_path):
         ("text,label\nx,good\ny\n", "row 2: 1 values for 2 columns"),
         ('text,label\n"x,good\n', "not valid CSV"),
         ("text,text,label\na,b,c\n", "column 'text' occurs twice"),
+        ("text;label\na;good\n", "separated by ';'; separate them by commas"),
         ("", "train.csv has no rows"),
         ("text,label\n", "train.csv has no rows"),
         ("text,label\nx,good\ny,good\n", "at least two different labels are needed, only 'good' was found"),

@@ -114,7 +114,7 @@ def _files(folder: Path, problems: Problems) -> dict[str, Path]:
     there = sorted(file.name for file in folder.iterdir() if file.is_file())
     listed = f"found: {', '.join(there[:20]) or 'no files'}{_renaming(there)}"
     if "train" not in present:
-        problems.add(f"{folder} has no train{{{','.join(FORMATS)}}}; {listed}.")
+        problems.add(f"{folder} has no {' or '.join(f'train{end}' for end in FORMATS)}; {listed}.")
     if not present.keys() & {"validation", "test"}:
         problems.add(f"{folder} has neither test nor validation, so that nothing could be scored; {listed}.")
     return present
