@@ -40,7 +40,8 @@ def load(path: str, name: str | None = None) -> Task:
         problems.add(f"{folder / META}, metrics: {mistake}")
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()}
     problems.raise_any()
-    templates = folder / TEMPLATES
+    whole = folder.absolute()
+    templates = whole / TEMPLATES
     return Task(
         name=name or f"dir:{path}",
         kind=schema.kind,
@@ -49,7 +50,7 @@ def load(path: str, name: str | None = None) -> Task:
         label_names=schema.label_names,
         metrics=metrics,
         templates=templates if templates.is_file() else None,
-        folder=folder,
+        folder=whole,
     )
 
 
