@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import matplotlib
 
 from reports import measures, plots
+from reports.axes import tick_label
 from reports.document import shown_costs
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def save(figure: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
     metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     face = "none" if kind == "svg" else plots.PAPER
-    with matplotlib.rc_context(plots.RC), warnings.catch_warnings():
+    with matplotlib.rc_context(plots.RC), warnings.catch_warnings():  # type: ignore[arg-type]  # RC's keys are literals
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
     return stream.getvalue()
@@ -88,5 +89,5 @@ COLOURS = {
 def _alt(page: Page, cost: measures.Cost, drawing: plots.Drawing) -> str:
     """What a plot shows, in words, point by point."""
     against = plots.height_title(page.panel)
-    named = [f"{p.entry.label} {p.y:.1f} at {plots.tick_label(p.x, cost.unit)}" for p in drawing.points]
+    named = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
     return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(named)}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reports.axes import Scale, scale, tick_label
 from reports.labels import Box, place
@@ -22,7 +23,7 @@ INK, SOFT, RULE, PAPER = "#1c2126", "#5b646d", "#d9dde1", "#ffffff"
 FAMILIES = ("#0072b2", "#c64a00", "#008a63", "#b0568c", "#9a6a00", "#3b86c2", "#6b5fb5", "#77702b")
 """Colours after Okabe and Ito, the light ones darkened to a contrast of 3:1 on white; markers differ as well."""
 MARKERS = ("o", "^", "D", "v", "P", "X", "<", ">", "h")
-RC = {"svg.hashsalt": "tunefront", "svg.fonttype": "path", "pdf.fonttype": 42, "font.family": ["DejaVu Sans"]}
+RC = {"svg.hashsalt": "tunefront", "svg.fonttype": "path", "pdf.fonttype": 3, "font.family": ["DejaVu Sans"]}
 LONGEST = 44
 GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
 
@@ -120,7 +121,7 @@ def _axes(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: f
     width, height = figure.get_size_inches()
     em = font / 72
     top = 2.6 * em if cost is PARAMETERS and panel.backbone_params else 0.9 * em
-    left, bottom = 4.9 * em, 4.1 * em
+    left, bottom = 5.2 * em, 4.1 * em
     axes = figure.add_axes(
         (left / width, bottom / height, (width - left - 1.9 * em) / width, (height - bottom - top) / height),
         facecolor="none",
@@ -138,7 +139,9 @@ def _axes(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: f
     _limits(axes, points)
     log = " (log scale)" if span.log else ""
     axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
-    axes.set_ylabel(height_title(panel), color=INK, fontsize=font, labelpad=4, parse_math=False)
+    axes.set_ylabel(height_title(panel), color=INK, fontsize=font, parse_math=False)
+    axes.yaxis.set_label_coords(-(left - 1.5 * em) / (width - left - 1.9 * em), 0.5)
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     if top > 2 * em:
         _shares(axes, span, panel.backbone_params or 1.0, font)
     return axes
@@ -176,7 +179,7 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
 def _limits(axes: Axes, points: list[Point]) -> None:
     ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
     span = max(max(ends) - min(ends), 1.0)
-    axes.set_ylim(min(ends) - 0.14 * span, max(ends) + 0.14 * span)
+    axes.set_ylim(min(ends) - 0.14 * span, max(ends) + 0.2 * span)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
 
 
