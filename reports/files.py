@@ -28,6 +28,11 @@ def put(path: Path, content: bytes | str) -> Path:
             f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
         ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
     return path
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
