@@ -141,7 +141,7 @@ def _axes(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: f
     axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
     axes.set_ylabel(height_title(panel), color=INK, fontsize=font, parse_math=False)
     axes.yaxis.set_label_coords(-(left - 1.5 * em) / (width - left - 1.9 * em), 0.5)
-    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     if top > 2 * em:
         _shares(axes, span, panel.backbone_params or 1.0, font)
     return axes

@@ -46,6 +46,11 @@ class Table:
     note: str = ""
     lines: tuple[int, ...] = ()
 
+    @property
+    def spread(self) -> list[bool]:
+        """Per column, whether any cell has a minor part, so that the others leave room for it and digits line up."""
+        return [any(row[i].minor for row in self.rows) for i in range(len(self.columns))]
+
 
 def anchor(panel: int, entry: int, task: int | None = None) -> str:
     """The id of the list of records behind a number."""
