@@ -94,7 +94,7 @@ def _files(page: Page, several: bool) -> Table:
         Column("score", "× 100"),
         Column("file", "records/…", numeric=False),
     )
-    return Table(f"Records, {page.title}" if several else "Records", columns, rows)
+    return Table(page.title if several else "Files behind the numbers", columns, rows)
 
 
 def _printable(value: Any) -> Any:
