@@ -8,7 +8,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-from bench.errors import Mistake
+from bench.errors import DiskFull, Mistake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,17 +24,13 @@ def put(path: Path, content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise Mistake(
-            f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
-        ) from error
-    except BaseException:
-        _remove(temporary)
-        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no room is left for {path}; free some and give the same command again.") from error
+        why = f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
+        raise Mistake(why) from error
     return path
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()

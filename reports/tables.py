@@ -92,7 +92,7 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
     note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."
     if len(set(metrics.values())) > 1:
         note += " The average mixes different metrics."
-    if not all(map(panel.covers, panel.entries)):
+    if any(entry.average(panel.tasks) is None for entry in panel.entries):
         note += " A method without a score on every task has no average, since it would not compare."
     return Table("Scores", columns, tuple(rows), note, lines)
 

@@ -53,7 +53,7 @@ class _Strict(HTMLParser):
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
         self.urls += [v for n, v in attrs if n in ("src", "href", "xlink:href", "srcset", "data", "poster") and v]
-        if tag not in ("meta", "link", "br"):
+        if tag not in ("meta", "link", "br", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
