@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from bench import backbones, cache, draws, metrics, sources
+from bench import backbones, cache, metrics, sources
 from bench.batching import EncodedExamples
 from bench.cells import Cell
+from bench.draws import draw, eval_rows, selection
 from bench.errors import DiskFull, Mistake
 from bench.families.encoder import Encoder
 from bench.feature_store import FeatureStore
@@ -167,9 +169,12 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
 
 
 def _draw(cell: Cell, task: Task) -> Rows:
-    drawn = draws.draw(task, cell.shots, cell.draw_seed)
-    train, selection, split = draws.selection(task, drawn, cell.draw_seed) if cell.config.select else (drawn, (), None)
-    return Rows(tuple(train), tuple(selection), split, tuple(draws.eval_rows(task, cell.config.eval_rows)), None)
+    train: Sequence[Row] = draw(task, cell.shots, cell.draw_seed)
+    chosen_on: Sequence[Row] = ()
+    split = None
+    if cell.config.select:
+        train, chosen_on, split = selection(task, train, cell.draw_seed)
+    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)), None)
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
