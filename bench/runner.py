@@ -43,7 +43,6 @@ class Rows:
     selection: tuple[Row, ...]
     selection_split: str | None
     test: tuple[Row, ...]
-    draw_source: str | None
 
 
 class Setup:
@@ -112,7 +111,6 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "architecture": setup.pretrained.config.model_type,
         "pooling": setup.pretrained.pooling,
         "task_kind": task.kind,
-        "draw_source": setup.rows.draw_source,
         "eval_split": task.eval_split,
         "selection_split": setup.rows.selection_split,
         "n_train": len(setup.rows.train),
@@ -174,7 +172,7 @@ def _draw(cell: Cell, task: Task) -> Rows:
     split = None
     if cell.config.select:
         train, chosen_on, split = selection(task, train, cell.draw_seed)
-    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)), None)
+    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)))
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
