@@ -129,15 +129,15 @@ def source_fingerprint(method: Method) -> str:
 
 
 def source_file(method: Method) -> Path | None:
-    """The user's own file that defines the method, None for a shipped or installed one.
+    """The user's own file that defines the method (or script, or conftest.py), None for a shipped or installed one.
 
-    A worker process imports it, so a conftest.py or a script that this process has imported already is such a file too.
+    A worker process imports it, so a file that this process has imported under a name of its own is one too.
     """
     path = getattr(sys.modules.get(type(method).__module__), "__file__", None)
     if path is None or Path(path).parent == Path(__file__).parent:
         return None
     installed = [Path(sysconfig.get_path(place)) for place in ("purelib", "platlib", "stdlib")]
-    return None if any(Path(path).is_relative_to(folder) for folder in installed) else Path(path)
+    return None if any(Path(path).is_relative_to(folder) for folder in installed) else Path(path).resolve()
 
 
 def load_file(path: str | Path) -> types.ModuleType:

@@ -1,0 +1,100 @@
+"""Which rows are trained on, which choose between settings and which are scored: by hash, the same on every machine.
+
+Rows are put in the order of sha256 over (purpose, seed, id, fields, label): no generator, no PYTHONHASHSEED. A row's
+place among others depends on nothing but itself and the seed, so rows added to a split leave the rest in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from bench.errors import Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.tasks import Row, Task
+
+HELD_OUT_SHARE = 0.1
+FEWEST_HELD_OUT = 32
+
+
+def draw(task: Task, shots: int | None, draw_seed: int) -> tuple[Row, ...]:
+    """`shots` training rows in drawn order, all of them for None; a smaller draw is a prefix of a larger one.
+
+    Errors: Mistake where there are not so many rows.
+    """
+    rows = task.splits["train"]
+    if shots is not None and not 0 <= shots <= len(rows):
+        raise Mistake(
+            f"{shots} shots of {task.name} were asked for, but its train split has {len(rows)} rows; "
+            f"ask for 0 to {len(rows)}, or leave shots out for all of them."
+        )
+    return tuple(_in_order(rows, "draw", draw_seed)[:shots])
+
+
+def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Drawn rows -> (rows to train on, rows to select with), each in the order given.
+
+    Held out are 10 % of the rows, at least 32, in every class as large a share (regression: simply drawn); a class
+    keeps its last training row while another can give one instead.
+    Errors: Mistake where fewer rows would remain than are held out.
+    """
+    size = max(FEWEST_HELD_OUT, round(HELD_OUT_SHARE * len(rows)))
+    if len(rows) < 2 * size:
+        raise Mistake(
+            f"selection holds {size} of the drawn rows of {task.name} out of training, but only {len(rows)} were "
+            f"drawn; draw at least {2 * FEWEST_HELD_OUT}, give the task a validation split, or run without selection."
+        )
+    order = _in_order(rows, "hold out", draw_seed)
+    if task.kind == "regression":
+        held = order[:size]
+    else:
+        quotas = _quotas(Counter(row.label for row in rows), size)
+        held = [row for label, quota in quotas.items() for row in [r for r in order if r.label == label][:quota]]
+    chosen = {id(row) for row in held}
+    return tuple(r for r in rows if id(r) not in chosen), tuple(r for r in rows if id(r) in chosen)
+
+
+def selection(task: Task, rows: Sequence[Row], draw_seed: int) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
+    """Drawn rows -> (rows to train on, rows to select with, the split these come from: `validation` or `train`).
+
+    `validation` where it is not what is scored, and then all drawn rows are trained on; else `hold_out`.
+    """
+    if task.eval_split != "validation" and "validation" in task.splits:
+        return tuple(rows), tuple(task.splits["validation"]), "validation"
+    return *hold_out(rows, draw_seed, task), "train"
+
+
+def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
+    """The scored split in its own order; where it has more than `limit` rows, those drawn by hash, the same for all."""
+    rows = task.splits[task.eval_split]
+    if limit is None or len(rows) <= limit:
+        return tuple(rows)
+    chosen = {id(row) for row in _in_order(rows, "eval", 0)[:limit]}
+    return tuple(row for row in rows if id(row) in chosen)
+
+
+def _quotas(counts: Counter[int | float], size: int) -> dict[int | float, int]:
+    """How many rows each label gives so that `size` are given: largest remainder, a label's last row last."""
+    total = sum(counts.values())
+    quotas = {label: counts[label] * size // total for label in sorted(counts)}
+    for _ in range(size - sum(quotas.values())):
+        quotas[min(quotas, key=lambda label: _surplus(counts[label], quotas[label], size, total))] += 1
+    return quotas
+
+
+def _surplus(count: int, quota: int, size: int, total: int) -> tuple[bool, int]:
+    return count - quota < 2, quota * total - count * size
+
+
+def _in_order(rows: Sequence[Row], purpose: str, seed: int) -> list[Row]:
+    return sorted(rows, key=lambda row: _place(row, purpose, seed))
+
+
+def _place(row: Row, purpose: str, seed: int) -> bytes:
+    content = json.dumps([purpose, seed, row.id, dict(row.fields), row.label], sort_keys=True)
+    return hashlib.sha256(content.encode()).digest()

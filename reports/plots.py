@@ -1,0 +1,161 @@
+"""The trade-off plot (Houlsby et al. 2019, figure 1) and its cousins, one panel each, as matplotlib figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from reports.coordinates import coordinates, short
+from reports.labels import Box, place
+from reports.measures import PARAMETERS, Cost
+from reports.palette import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
+from reports.panels import Entry, Panel, quantile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from reports.axes import Scale
+
+GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
+"""Heights that are tried, relative to the one asked for."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One entry in a plot: the median height with its 20th and 80th percentiles. `whole` when no task is missing."""
+
+    entry: Entry
+    x: float
+    y: float
+    low: float
+    high: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with the entries that it shows, the boxes of their labels, and those left out for want of a number."""
+
+    figure: Figure
+    points: tuple[Point, ...]
+    boxes: tuple[Box, ...]
+    clashes: int
+    absent: tuple[str, ...]
+
+
+def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[str]]:
+    """The points of a plot, and the labels of entries that have no score or no cost."""
+    found, absent = [], []
+    for entry in panel.entries:
+        heights, x = panel.heights(entry), cost.of(panel, entry)
+        low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
+        if x is None or y is None or low is None or high is None:
+            absent.append(entry.label)
+        else:
+            found.append(Point(entry, x, y, low, high, panel.covers(entry)))
+    return found, absent
+
+
+def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
+    """One plot; its height grows until every label has a place. Size in inches, font in points."""
+    points, absent = points_of(panel, cost)
+    styles = families(panel)
+    for growth in GROWTH[_start(points, size, font) :]:
+        figure = Figure((size[0], size[1] * growth), dpi=72)
+        canvas = FigureCanvasAgg(figure)
+        with settled():
+            axes = coordinates(figure, panel, cost, points, font)
+            _marks(axes, points, styles, span_of(points), panel.reference)
+            boxes, clashes = _labels(axes, canvas, panel, points, font)
+        if not clashes:
+            break
+    return Drawing(figure, tuple(points), tuple(boxes), clashes, tuple(absent))
+
+
+def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
+    """The first growth at which the labels cover at most a fifth of the page, so that hopeless layouts are skipped."""
+    area = sum(0.6 * font * (len(short(point.entry.label)) + 2) * 1.6 * font for point in points)
+    page = size[0] * size[1] * 72 * 72
+    return next((i for i, growth in enumerate(GROWTH[:-1]) if area <= 0.2 * page * growth), len(GROWTH) - 1)
+
+
+def families(panel: Panel) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every family; the reference is a square in the colour of the text."""
+    base = panel.reference.family if panel.reference is not None else None
+    names = sorted({entry.family for entry in panel.entries} - {base})
+    styles = {
+        name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])
+        for i, name in enumerate(names)
+    }
+    return styles if base is None else {base: (INK, "s"), **styles}
+
+
+def _marks(
+    axes: Axes, points: list[Point], styles: dict[str, tuple[str, str]], span: Scale, base: Entry | None
+) -> None:
+    if base is not None and any(point.entry is base for point in points):
+        axes.axhline(0, color=SOFT, linewidth=0.9, zorder=1)
+    for name, (colour, _) in styles.items():
+        line = sorted((span.place(p.x), p.y) for p in points if p.entry.family == name and p.entry is not base)
+        if len(line) > 1:
+            axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.1, alpha=0.55, zorder=2)
+    for point in points:
+        colour, marker = styles[point.entry.family]
+        x = span.place(point.x)
+        axes.plot([x, x], [point.low, point.high], color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
+        fill = colour if point.whole else PAPER
+        axes.plot([x], [point.y], marker, color=colour, markerfacecolor=fill, markersize=6.2, zorder=4)
+
+
+def _labels(
+    axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], font: float
+) -> tuple[list[Box], int]:
+    renderer, span = canvas.get_renderer(), span_of(points)  # type: ignore[no-untyped-call]
+    names = [short(point.entry.label) for point in points]
+    sizes = []
+    for name in names:
+        text = axes.text(0.5, 0.5, name, fontsize=font, transform=axes.transAxes, parse_math=False)
+        extent = text.get_window_extent(renderer)
+        sizes.append((extent.width + 1, extent.height + 1))
+        text.remove()
+    frame = axes.get_window_extent()
+    ends = [
+        [tuple(axes.transData.transform((span.place(point.x), y))) for y in (point.y, point.low, point.high)]
+        for point in points
+    ]
+    middles = [(float(middle[0]), float(middle[1])) for middle, _, _ in ends]
+    bars = [Box(low[0] - 1, low[1], high[0] + 1, high[1]) for _, low, high in ends]
+    if panel.reference is not None:
+        level = float(axes.transData.transform((span.low, 0.0))[1])
+        bars.append(Box(frame.x0, level - 1, frame.x1, level + 1))
+    bounds = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 1.5 * font, frame.y1 - 1)
+    boxes, clashes = place(middles, sizes, bounds, bars)
+    for point, name, (x, y), box in zip(points, names, middles, boxes, strict=True):
+        near = box.nearest(x, y)
+        if abs(near[0] - x) + abs(near[1] - y) > 13:
+            _leader(axes, (x, y), near)
+        axes.annotate(
+            name,
+            (span.place(point.x), point.y),
+            xytext=(box.left - x + 0.5, (box.bottom + box.top) / 2 - y),
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            fontsize=font,
+            color=INK,
+            zorder=6,
+            parse_math=False,
+            annotation_clip=False,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+        )
+    return boxes, clashes
+
+
+def _leader(axes: Axes, start: tuple[float, float], stop: tuple[float, float]) -> None:
+    """A thin line from a point to its label when they stand apart."""
+    invert = axes.transData.inverted().transform
+    (x0, y0), (x1, y1) = invert(start), invert(stop)
+    axes.plot([x0, x1], [y0, y1], color=SOFT, linewidth=0.6, zorder=2.5, scalex=False, scaley=False)
