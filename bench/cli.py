@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.grid import Outcome
     from bench.planning import Plan
     from bench.records import Record
-    from bench.store import Store
 
 app = typer.Typer(
     name="tunefront",
@@ -98,16 +97,13 @@ def run(
                 f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
             )
         from bench.options import planned_from
-        from bench.store import Store
 
-        planned = planned_from(suite, method, backbone, task, shots, draws, seeds, template, set_, device)
+        def planned(tell: Callable[[str], None]) -> Plan:
+            selectors = (method, backbone, task, shots, draws, seeds, template, set_, device)
+            return planned_from(suite, *selectors, tell=tell)
 
-        store = Store(out)
-        store.prepare()
         with warnings_on(errors):
-            for warning in planned.warnings:
-                say(errors, f"warning: {warning}", "yellow")
-            outcome = _run(planned, store, workers)
+            outcome = _run(errors, planned, workers, out)
             if outcome.interrupted:
                 goes_on(errors)
                 raise typer.Exit(INTERRUPTED)
@@ -184,15 +180,23 @@ def main() -> None:
     app()
 
 
-def _run(planned: Plan, store: Store, workers: int | None) -> Outcome:
-    from bench.engines import default_workers
-    from bench.grid import run_grid
+def _run(errors: Console, planned: Callable[[Callable[[str], None]], Plan], workers: int | None, out: str) -> Outcome:
+    """Plans and runs with the progress display on, which also tells what the first seconds go into."""
     from bench.progress import Display
+    from bench.store import Store
 
-    workers = workers or default_workers(planned.cells)
-    on_cuda = any(cell.config.device != "cpu" for cell in planned.cells)
-    with Display(Console(stderr=True)) as display:
-        return run_grid(planned.cells, store, workers, display, fork=not on_cuda)
+    with Display(errors) as display:
+        plan = planned(display.preparing)
+        store = Store(out)
+        store.prepare()
+        for warning in plan.warnings:
+            say(errors, f"warning: {warning}", "yellow")
+        display.preparing("looking for records")
+        from bench.engines import default_workers
+        from bench.grid import run_grid
+
+        on_cuda = any(cell.config.device != "cpu" for cell in plan.cells)
+        return run_grid(plan.cells, store, workers or default_workers(plan.cells), display, fork=not on_cuda)
 
 
 def _summary(outcome: Outcome, out: str, errors: Console) -> None:

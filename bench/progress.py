@@ -16,6 +16,7 @@ from bench.cells import Cell
 from bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
+DRAWN_PER_SECOND = 8
 DONE_WORDS = {"features": "features", "train": "training", "evaluate": "evaluating"}
 
 
@@ -23,16 +24,19 @@ class Display:
     """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
 
     It implements `bench.grid.Progress` and is a context manager; `clock` gives seconds. Where `console` is not a
-    terminal, each finished cell is one line and nothing is redrawn.
+    terminal, each finished cell is one line and nothing is redrawn. It has no thread of its own: workers may be forked
+    while it is shown.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.console = console
         self.total = self.reused = self.done = 0
+        self._preparing = "starting"
         self._clock = clock
         self._began = clock()
         self._running: dict[Cell, tuple[float, str, float]] = {}
-        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=4, transient=True)
+        self._live = Live(console=console, get_renderable=self.render, auto_refresh=False, transient=True)
+        self._drawn = 0.0
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
@@ -44,6 +48,11 @@ class Display:
     ) -> None:
         self._live.stop()
 
+    def preparing(self, what: str) -> None:
+        """Something that takes a while before the cells are known."""
+        self._preparing = what
+        self._draw(at_once=True)
+
     def planned(self, total: int, reused: int) -> None:
         """How many cells there are, and how many of them are recorded already."""
         self.total, self.reused = total, reused
@@ -54,11 +63,13 @@ class Display:
     def started(self, cell: Cell) -> None:
         """A cell begins."""
         self._running[cell] = (self._clock(), "starting", 0.0)
+        self._draw()
 
     def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
         """A running cell has done so many steps of a phase."""
         began = self._running.get(cell, (self._clock(), "", 0.0))[0]
         self._running[cell] = (began, f"{DONE_WORDS.get(phase, phase)} {done}/{total}", done / max(total, 1))
+        self._draw()
 
     def finished(self, cell: Cell, record: Record) -> None:
         """A cell has its record."""
@@ -71,9 +82,12 @@ class Display:
         self._say(line)
         if record.status != "ok":
             self._say(Text(f"  {record.reason or 'no reason given'}", colour))
+        self._draw(at_once=True)
 
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line for each running one."""
+        if not self.total:
+            return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
         finished = self.reused + self.done
         counts = f"{finished}/{self.total} cells" + (f" ({self.reused} recorded before)" if self.reused else "")
         left = self.left()
@@ -102,6 +116,13 @@ class Display:
     def _partly(self) -> float:
         """What the running cells have done, in cells; training is most of one."""
         return sum(0.9 * share for _, now, share in self._running.values() if now.startswith(("train", "eval")))
+
+    def _draw(self, at_once: bool = False) -> None:
+        """Redraws, a few times a second at most."""
+        now = self._clock()
+        if self._live.is_started and (at_once or now - self._drawn > 1 / DRAWN_PER_SECOND):
+            self._drawn = now
+            self._live.refresh()
 
     def _say(self, line: Text) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
