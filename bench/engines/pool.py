@@ -68,6 +68,8 @@ def run(
     multi-threaded matrix product deadlocks); `forkserver` for any other parent; `spawn` for CUDA.
     A worker that dies costs its cell, which is recorded as failed, and is replaced.
     """
+    if start_method == "fork":
+        _import_once(works)
     pool = _Pool(store, min(workers, len(works)), workers, start_method)
     waiting: deque[Work] = deque(works)
     later: list[tuple[float, Work]] = []  # held by another process: ask again then
@@ -101,6 +103,15 @@ def run(
                     yield work, record
     finally:
         pool.stop()
+
+
+def _import_once(works: Sequence[Work]) -> None:
+    """Imports, in the parent, all that the workers need: they are forked with it, and start at once."""
+    import bench.runner  # noqa: F401
+    from bench.backbones import import_code
+
+    for name in {work.cell.backbone for work in works}:
+        import_code(name)
 
 
 def _died(work: Work, store: Store, exit_code: int | None, concurrent: int) -> Record:
