@@ -200,16 +200,16 @@ def _run(errors: Console, planned: Callable[[Callable[[str], None]], Plan], work
 
 
 def _summary(outcome: Outcome, out: str, errors: Console) -> None:
+    from bench.progress import plural
     from reports.summary import summary_table
 
     console = Console()
     console.print(summary_table(outcome.records))
-    counts = [(outcome.ran, "run now"), (outcome.reused, "recorded before"), (outcome.skipped, "skipped")]
-    counts.append((outcome.failed, "failed"))
-    say(
-        console,
-        f"{len(outcome.records)} cells: " + ", ".join(f"{count} {what}" for count, what in counts if count) + ".",
-    )
+    ok = len(outcome.records) - outcome.skipped - outcome.failed
+    kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
+    listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    before = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
+    say(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
     for record in outcome.records:
         if record.status == "failed":
             say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
@@ -220,15 +220,21 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
 
 
 def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
+    from bench.progress import plural
     from reports import write
 
     try:
-        for path in write(records, out, formats=formats, where=where):
-            say(Console(), f"report: {path}")
+        with Console(stderr=True).status("writing the report"):
+            written = [Path(path) for path in write(records, out, formats=formats, where=where)]
     except PermissionError as error:
         raise Mistake(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."
         ) from error
+    plots = [path for path in written if path.parent.name == "plots"]
+    for path in (path for path in written if path not in plots):
+        say(Console(), f"report: {path}")
+    if plots:
+        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].parent}")
 
 
 def _records(results: str) -> list[Record]:
