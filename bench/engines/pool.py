@@ -107,6 +107,7 @@ def run(
 
 def _import_once(works: Sequence[Work]) -> None:
     """Imports, in the parent, all that the workers need: they are forked with it, and start at once."""
+    import bench.metric_modules
     import bench.runner  # noqa: F401
     from bench.backbones import import_code
 

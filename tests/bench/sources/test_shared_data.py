@@ -9,7 +9,7 @@ import pytest
 from bench.sources import load_task
 from bench.sources.folder import few_shot
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 FOLDERS = sorted(meta.parent.name for meta in DATA.glob("*/meta.json"))
 
 pytestmark = pytest.mark.skipif(not FOLDERS, reason="../shared/data is not beside this checkout")

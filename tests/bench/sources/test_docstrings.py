@@ -103,7 +103,7 @@ def test_a_missing_package_is_a_mistake_that_says_what_to_install(monkeypatch):
 
 
 def test_only_core_dependencies_are_harvested():
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     core = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
     assert {source.distribution for source in harvest.SOURCES} - {harvest.STANDARD_LIBRARY} <= core
 
