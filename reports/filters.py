@@ -35,9 +35,7 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
         if name not in known:
             raise Mistake(unknown("field", name, known))
     kept = [
-        record
-        for record, found in table
-        if all(any(_same(name, found.get(name), value) for value in values) for name, values in wanted.items())
+        record for record, found in table if all(_has(record, name, found, values) for name, values in wanted.items())
     ]
     if not kept:
         asked = " and ".join(f"{name}={' or '.join(map(number, values))}" for name, values in wanted.items())
@@ -61,6 +59,13 @@ def parse(where: Where) -> dict[str, list[object]]:
             raise Mistake(f"--where takes field=value, got {pair!r}; for example --where dtype=float32.")
         wanted.setdefault(name.strip(), []).append(value.strip())
     return wanted
+
+
+def _has(record: Record, name: str, found: dict[str, object], values: list[object]) -> bool:
+    """Whether a record has one of the values. A skipped or failed one that never came to have the field stays."""
+    if name not in found and record.status != "ok":
+        return True
+    return any(_same(name, found.get(name), value) for value in values)
 
 
 def _same(name: str, found: object, asked: object) -> bool:

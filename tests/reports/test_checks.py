@@ -5,7 +5,7 @@ import pytest
 from bench.errors import Mistake
 from reports.checks import check, uneven_timing
 from reports.filters import select
-from tests.reports.factory import grid, record
+from tests.reports.factory import failed, grid, record
 
 
 def _recipe(**changes):
@@ -105,3 +105,8 @@ def test_where_keeps_matching_records(where, amount):
 def test_where_mistakes_say_what_is_there(where, message):
     with pytest.raises(Mistake, match=message):
         select(grid(["full"]), where)
+
+
+def test_skipped_cells_without_the_field_stay_with_their_reasons():
+    records = [record(), failed(), failed(label="full", recipe={"dtype": "bfloat16"})]
+    assert select(records, ["dtype=float32"]) == records[:2]
