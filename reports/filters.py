@@ -66,7 +66,8 @@ def parse(where: Where) -> dict[str, list[object]]:
 
 
 def _has(record: Record, name: str, found: dict[str, object], values: list[object]) -> bool:
-    """Whether a record has one of the values (none, after `!`). A skipped or failed one that never came to have the field stays."""
+            hint = "for example --where dtype=float32."
+            raise Mistake(f"--where takes field=value or field!=value, got {pair!r}; {hint}")
     field = name.removesuffix("!")
     if field not in found and record.status != "ok":
         return True
