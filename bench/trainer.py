@@ -85,6 +85,8 @@ class Trainer:
                 self.cost.losses.append(value)
                 self.cost.examples += len(batch.labels)
                 self._report("train", done, total)
+        if not all(parameter.isfinite().all() for parameter in parameters.values()):  # no later loss would show it
+            raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
         self.cost.flops += self._step_flops(loss, examples, shapes)
@@ -109,10 +111,7 @@ class Trainer:
                 value = loss(batch)
             number = value.item()
             if not math.isfinite(number):
-                raise NotFinite(
-                    f"the loss is {number} at step {done} of {total}; lower the learning rate "
-                    f"(now {recipe.learning_rate:g}) or the dtype's range is too small (now {recipe.dtype})"
-                )
+                raise NotFinite(f"the loss is {number} at step {done} of {total}; {self._advice()}")
             value.backward()  # type: ignore[no-untyped-call]
             if recipe.clip_norm:
                 nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
@@ -144,6 +143,10 @@ class Trainer:
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16")
+
+    def _advice(self) -> str:
+        recipe = self.recipe
+        return f"lower the learning rate (now {recipe.learning_rate:g}), or take a wider dtype (now {recipe.dtype})"
 
     def _features_key(self, name: str, examples: EncodedExamples) -> str:
         """Of everything that can change a bit of the features, so that no record depends on what the cache holds."""
@@ -193,7 +196,9 @@ class Trainer:
         return FlopMeter(identity, count, max(examples.lengths)).total(shapes)
 
     def _flops_identity(self, examples: EncodedExamples) -> tuple[str, ...]:
-        return (*self.identity, self.recipe.dtype, "features" if examples.features is not None else "tokens")
+        """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""
+        kind = "features" if examples.features is not None else "tokens"
+        return (*self.identity, self.recipe.dtype, str(self.recipe.dropout), kind)
 
 
 def encoded(examples: Examples) -> EncodedExamples:
