@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -204,7 +205,7 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
     from reports.summary import summary_table
 
     console = Console()
-    # The run itself went well: what cannot be drawn together is a warning here, and `tunefront report --where` parts it.
+    # The run itself went well: what cannot be drawn together is a warning, and `report --where` parts it.
     with _as_warning(errors, "no summary"):
         console.print(summary_table(outcome.records))
     ok = len(outcome.records) - outcome.skipped - outcome.failed
