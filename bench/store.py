@@ -89,6 +89,8 @@ class Store:
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise _full(error, self.folder / "locks") from error
         try:
             yield True
         finally:
@@ -108,12 +110,17 @@ class Store:
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(
-                    f"no room is left for {path}; every record written before is whole. "
-                    "Free some room and give the same command again: it goes on where it stopped."
-                ) from error
-            raise
+            raise _full(error, path) from error
+
+
+def _full(error: OSError, path: Path) -> OSError:
+    """DiskFull where that is what went wrong, else the error itself."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    return DiskFull(
+        f"no room is left for {path}; every record written before is whole. "
+        "Free some room and give the same command again: it goes on where it stopped."
+    )
 
 
 def _filesystem(location: str) -> Any:  # Any: fsspec is untyped
