@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -58,6 +59,15 @@ class _Worker:
     connection: Connection
     work: Work | None = None
 
+    def take(self, work: Work) -> bool:
+        """Whether the worker has the cell now; False where it has died since its last message."""
+        try:
+            self.connection.send((CellMessage.of(work.cell), work.key, work.attempts))
+        except OSError:
+            return False
+        self.work = work
+        return True
+
 
 def run(
     works: Sequence[Work], store: Store, progress: Progress, workers: int, start_method: str
@@ -79,10 +89,8 @@ def run(
             waiting.extend(work for due, work in later if due <= now)
             later = [(due, work) for due, work in later if due > now]
             for worker in pool.workers:
-                if worker.work is None and waiting:
-                    worker.work = waiting.popleft()
-                    worker.connection.send((CellMessage.of(worker.work.cell), worker.work.key, worker.work.attempts))
-                    progress.started(worker.work.cell)
+                if worker.work is None and waiting and worker.take(waiting[0]):
+                    progress.started(waiting.popleft().cell)
             for worker, message in pool.messages(BUSY_SECONDS):
                 work = worker.work
                 if work is None:
@@ -99,7 +107,7 @@ def run(
                 elif kind == "mistake":
                     raise Mistake(content[0])
                 else:
-                    record = content[0] if kind == "finished" else _died(work, store, content[0], workers)
+                    record = content[0] if kind == "finished" else _lost(work, store, content[0], workers)
                     yield work, record
     finally:
         pool.stop()
@@ -115,18 +123,19 @@ def _import_once(works: Sequence[Work]) -> None:
         import_code(name)
 
 
-def _died(work: Work, store: Store, exit_code: int | None, concurrent: int) -> Record:
-    """The failed record of a cell whose worker process died."""
+def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record:
+    """The failed record, written here, of a cell that a worker process could not write."""
     from bench.runner import failed
 
-    killed = (
-        f"signal {signal.Signals(-exit_code).name}" if exit_code is not None and exit_code < 0 else f"exit {exit_code}"
-    )
-    hint = "; the machine may have run out of memory, use fewer --workers" if exit_code == -signal.SIGKILL else ""
-    record = failed(work.cell, f"the worker process died ({killed}){hint}", concurrent)
-    record = record.model_copy(update={"attempts": work.attempts})
+    record = failed(work.cell, reason, concurrent).model_copy(update={"attempts": work.attempts})
     store.write(record)
     return record
+
+
+def _death(exit_code: int) -> str:
+    killed = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
+    hint = "; the machine may have run out of memory, use fewer --workers" if exit_code == -signal.SIGKILL else ""
+    return f"the worker process died ({killed}){hint}"
 
 
 class _Pool:
@@ -141,7 +150,7 @@ class _Pool:
         self.workers = [self._start() for _ in range(size)]
 
     def messages(self, timeout: float) -> Iterator[tuple[_Worker, tuple[Any, ...]]]:
-        """Messages that have come; a dead worker's is ("died", exit code), and another takes its place."""
+        """Messages that have come; a dead worker's is ("died", reason), and another takes its place."""
         ready = wait([worker.connection for worker in self.workers], timeout)
         for place, worker in enumerate(self.workers):
             if worker.connection not in ready:
@@ -151,7 +160,7 @@ class _Pool:
             except (EOFError, OSError):
                 worker.process.join()
                 self.workers[place] = self._start()
-                yield worker, ("died", worker.process.exitcode)
+                yield worker, ("died", _death(worker.process.exitcode))
 
     def stop(self) -> None:
         """Ends all workers at once; what they had not recorded runs again next time."""
@@ -191,12 +200,22 @@ def _work(connection: Connection, lifeline: Connection, held: Connection, locati
             return
         try:
             work = Work(message.cell(), key, attempts)
-            record = run_claimed(work, store, lambda *step: connection.send(("step", *step)), concurrent)
+            record = run_claimed(work, store, partial(_tell, connection), concurrent)
             connection.send(("busy",) if record is None else ("finished", record))
         except DiskFull as error:
             connection.send(("disk full", str(error)))
         except Mistake as error:
             connection.send(("mistake", str(error)))
+        except Exception as error:  # of the harness: run_cell() records what a method does wrong
+            log.debug("cell %s broke", key, exc_info=True)
+            connection.send(("broke", f"{type(error).__name__}: {error}"))
+
+
+def _tell(connection: Connection, phase: str, done: int, total: int) -> None:
+    try:
+        connection.send(("step", phase, done, total))
+    except OSError:  # the parent has gone: this must not become the failure of a cell that did nothing wrong
+        os._exit(1)
 
 
 def _end_with_parent(lifeline: Connection) -> None:

@@ -1,0 +1,52 @@
+"""Grids on a tiny backbone, and a nursery for processes that run them."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.bench.grids import Grid, Nursery, nursery
+
+
+@pytest.fixture(scope="session")
+def nest() -> Iterator[Nursery]:
+    """One nursery for all tests."""
+    if sys.platform == "win32":
+        pytest.skip("forks")
+    with nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_garbage() -> Iterator[None]:
+    """As in a worker: what is imported is never garbage, so that collecting between phases is quick."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A user's method that a test loads is unknown to the next one."""
+    before = set(sys.modules)
+    yield
+    loaded = [name for name in set(sys.modules) - before if name.startswith("_tunefront_")]
+    for name in loaded:
+        del sys.modules[name]
+    if loaded:
+        gc.collect()
+
+
+@pytest.fixture
+def grid(backbones: dict[str, str], toy_folder: str) -> Callable[..., Grid]:
+    """Makes a grid on the tiny BERT and the toy task."""
+
+    def made(**fields: Any) -> Grid:
+        return Grid(backbones["bert"], toy_folder, **fields)
+
+    return made
