@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class Mistake(ValueError):
@@ -17,6 +18,35 @@ class Mistakes(Mistake):
         self.mistakes = list(dict.fromkeys(mistakes))
         listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.mistakes, 1))
         super().__init__(f"{len(self.mistakes)} mistakes:\n{listed}" if len(self.mistakes) > 1 else self.mistakes[0])
+
+
+class Gathered:
+    """Mistakes gathered on the way, so that a person hears of all of them at once.
+
+    >>> wrong = Gathered()
+    >>> with wrong.any("suite mine.toml: "):
+    ...     raise Mistake("seeds must be a list")
+    >>> wrong.found
+    ['suite mine.toml: seeds must be a list']
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def any(self, prefix: str = "") -> Iterator[None]:
+        """Keeps the mistakes that its block raises, after `prefix`."""
+        try:
+            yield
+        except Mistakes as error:
+            self.found += [prefix + text for text in error.mistakes]
+        except Mistake as error:
+            self.found.append(prefix + str(error))
+
+    def told(self) -> None:
+        """Raises all that were gathered, if any were."""
+        if self.found:
+            raise Mistakes(self.found)
 
 
 class DiskFull(OSError):

@@ -1,0 +1,5 @@
+"""`python -m bench` is `tunefront`."""
+
+from bench.cli import main
+
+main()

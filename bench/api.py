@@ -1,0 +1,51 @@
+"""What the command does, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.planning import Selectors, plan
+from bench.records import Record
+from bench.settings import Scalar
+from bench.store import Store
+from methods.base import Method
+
+
+def run(
+    suite: str = "quick",
+    *,
+    methods: Sequence[str | Method] | None = None,
+    backbones: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    shots: Sequence[int | None] | None = None,
+    draws: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+    templates: Sequence[str | None] | None = None,
+    settings: Mapping[str, Scalar] | None = None,
+    out: str | Path = "results",
+    workers: int = 1,
+) -> list[Record]:
+    """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
+
+    Args: suite, a shipped suite's name or a TOML file's path; each list replaces the suite's (`methods` takes instances
+    as well as spelled ones, None in `shots` is all rows); settings, any field of the recipe or of the run settings;
+    out, a folder or fsspec URL; workers, how many cells run at a time.
+    Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`.
+
+        from bench import run
+        from methods.houlsby import Houlsby
+
+        for record in run(methods=["full", Houlsby(bottleneck=8)], tasks=["dir:data/mine"], seeds=[0, 1, 2]):
+            print(record.label, record.score, record.trainable_params)
+    """
+    from bench.grid import run_grid
+
+    chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
+    cells = plan(suite, chosen).cells
+    store = Store(out)
+    store.prepare()
+    outcome = run_grid(cells, store, workers)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return list(outcome.records)

@@ -1,0 +1,279 @@
+"""The `tunefront` command. Whatever is heavy is imported inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from bench.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
+from bench.errors import Gathered, Mistake
+
+if TYPE_CHECKING:
+    from bench.grid import Outcome
+    from bench.planning import Plan
+    from bench.records import Record
+    from bench.store import Store
+
+app = typer.Typer(
+    name="tunefront",
+    help="Compare ways of adapting a pretrained language model: what each costs, and how well it does.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class What(StrEnum):
+    """What `tunefront list` lists."""
+
+    methods = "methods"
+    tasks = "tasks"
+    backbones = "backbones"
+    suites = "suites"
+
+
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.command()
+def run(
+    suite: Annotated[
+        str, typer.Argument(help="A shipped suite (see `tunefront list suites`) or a TOML file.", metavar="SUITE")
+    ] = "quick",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="As spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value. Repeatable.", metavar="M"
+        ),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="An embedded name, a folder or a Hub id. Repeatable.", metavar="B")
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeatable.", metavar="T")
+    ] = None,
+    shots: Annotated[
+        list[str] | None, typer.Option(help="Training rows to draw, or `all`; 16,64 for several.", metavar="K")
+    ] = None,
+    draws: Annotated[
+        str | None, typer.Option(help="Seeds of the draws of training rows, as 0,1.", metavar="N,N")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Training seeds, as 0,1.", metavar="N,N")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="A prompt template. Repeatable.", metavar="T")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A field of the recipe or the run settings, learning_rate=1e-3. Repeatable.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
+    out: Annotated[str, typer.Option(help="Folder or fsspec URL of the records and the report.")] = "results",
+    workers: Annotated[int, typer.Option(help="Cells that run at a time.", min=1)] = 1,
+    engine: Annotated[str, typer.Option(help="Where cells run: local.")] = "local",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", metavar="D")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Run what is not recorded yet, then report.
+
+    Runs the cells of SUITE that OUT has no record of, prints a summary of all of them and writes OUT/report.
+    Options that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE; without
+    SUITE, of `quick`. Exit code: 0 when every cell is ok or skipped with a reason, 1 when one failed or the disk is
+    full, 2 for a mistake in the call, 130 after Ctrl-C.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug):
+        quiet_libraries()
+        if engine != "local":
+            raise Mistake(
+                f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
+            )
+        planned = _planned(suite, method, backbone, task, shots, draws, seeds, template, set_, device)
+        from bench.store import Store
+
+        store = Store(out)
+        store.prepare()
+        with warnings_on(errors):
+            for warning in planned.warnings:
+                say(errors, f"warning: {warning}", "yellow")
+            outcome = _run(planned, store, workers)
+            if outcome.interrupted:
+                goes_on(errors)
+                raise typer.Exit(INTERRUPTED)
+            _summary(outcome, out, errors)
+        if outcome.failed:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    results: Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")],
+    out: Annotated[str | None, typer.Option(help="Where to write it; default RESULTS/report.", metavar="DIR")] = None,
+    format: Annotated[str, typer.Option(help="Any of html,pdf,md,tex,csv.", metavar="F,F")] = "html,pdf,csv",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Only records with this value, as dtype=float32. Repeatable.", metavar="FIELD=VALUE"),
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Draw a report from stored records.
+
+    Nothing is run and no model is needed.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug), warnings_on(errors):
+        _report(_records(results), out or f"{results.rstrip('/')}/report", format.split(","), where)
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """List methods, tasks, backbones or suites."""
+    with told(Console(stderr=True), debug):
+        quiet_libraries()
+        from bench.listing import as_table, entries
+
+        found = entries(what.value)
+        if as_json:
+            import json
+
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            Console().print(as_table(what.value, found))
+
+
+@app.command()
+def stale(
+    results: Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")],
+    debug: DebugOption = False,
+) -> None:
+    """Say what changed since each record.
+
+    Compares method source, backbone files, task rows, settings and package versions. Nothing is deleted.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug), warnings_on(errors):
+        quiet_libraries()
+        records = _records(results)
+        from bench.stale import staleness, table
+
+        found = [entry for entry in staleness(records) if entry.changes]
+        if found:
+            Console().print(table(found))
+        stale_ones = f"{len(found)} of {len(records)} records are stale; `tunefront run` makes new ones beside them."
+        fresh = f"nothing is stale: all {len(records)} records would be made again under the same key."
+        say(Console(), stale_ones if found else fresh)
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()
+
+
+def _planned(
+    suite: str,
+    method: list[str] | None,
+    backbone: list[str] | None,
+    task: list[str] | None,
+    shots: list[str] | None,
+    draws: str | None,
+    seeds: str | None,
+    template: list[str] | None,
+    settings: list[str] | None,
+    device: str | None,
+) -> Plan:
+    """The cells that the options ask for; what is wrong in the options and in the suite is told together."""
+    from bench.planning import Selectors, plan
+    from bench.suite import seed_of, shots_of
+
+    wrong = Gathered()
+    pairs: dict[str, object] = {}
+    for text in settings or ():
+        with wrong.any():
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise Mistake(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
+            pairs[name.strip()] = value
+    if device is not None:
+        pairs["device"] = device
+    drawn: list[int | None] = []
+    for text in _parts(shots or ()):
+        with wrong.any():
+            drawn.append(shots_of(text))
+    numbers: dict[str, list[int]] = {"draws": [], "seeds": []}
+    for what, given in (("draws", draws), ("seeds", seeds)):
+        for text in _parts([given or ""]):
+            with wrong.any():
+                numbers[what].append(seed_of(text, what))
+    chosen = Selectors(
+        method, backbone, task, drawn or None, numbers["draws"] or None, numbers["seeds"] or None, template, pairs
+    )
+    with wrong.any():
+        planned = plan(suite, chosen)
+    wrong.told()
+    return planned
+
+
+def _run(planned: Plan, store: Store, workers: int) -> Outcome:
+    from bench.grid import run_grid
+    from bench.progress import Display
+
+    on_cuda = any(cell.config.device != "cpu" for cell in planned.cells)
+    with Display(Console(stderr=True)) as display:
+        return run_grid(planned.cells, store, workers, display, fork=not on_cuda)
+
+
+def _summary(outcome: Outcome, out: str, errors: Console) -> None:
+    from reports.summary import summary_table
+
+    console = Console()
+    console.print(summary_table(outcome.records))
+    counts = [(outcome.ran, "run now"), (outcome.reused, "recorded before"), (outcome.skipped, "skipped")]
+    counts.append((outcome.failed, "failed"))
+    say(
+        console,
+        f"{len(outcome.records)} cells: " + ", ".join(f"{count} {what}" for count, what in counts if count) + ".",
+    )
+    for record in outcome.records:
+        if record.status == "failed":
+            say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
+    try:
+        _report(outcome.records, f"{out.rstrip('/')}/report", ["html", "pdf", "csv"], None)
+    except Mistake as error:  # the run itself went well
+        say(errors, f"warning: no report was written: {error}", "yellow")
+
+
+def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
+    from reports import write_report
+
+    try:
+        for path in write_report(records, out, formats=formats, where=where):
+            say(Console(), f"report: {path}")
+    except PermissionError as error:
+        raise Mistake(
+            f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."
+        ) from error
+
+
+def _records(results: str) -> list[Record]:
+    from bench.records import load_records
+
+    records = load_records(results)
+    if not records:
+        there = "has no records" if "://" in results or Path(results).expanduser().is_dir() else "is not there"
+        raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
+    return records
+
+
+def _parts(texts: Iterable[str]) -> list[str]:
+    return [part.strip() for text in texts for part in text.split(",") if part.strip()]

@@ -1,0 +1,69 @@
+"""What can be run: methods, tasks, backbones and suites, as plain data and as a table."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, fields
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from methods.base import Method, Recipe
+
+Entry = dict[str, object]
+
+HINTS = {
+    "tasks": "Your own data: dir:FOLDER (train, validation and test as JSON Lines, CSV or Parquet), or hub:NAME/CONFIG.",
+    "backbones": "A folder saved with save_pretrained(), or a Hub id, is a backbone too.",
+    "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of methods.Method.",
+    "suites": "Your own: a path to a .toml file.",
+}
+
+
+def entries(what: str) -> list[Entry]:
+    """What there is of `methods`, `tasks`, `backbones` or `suites`: each with a name and more."""
+    if what == "methods":
+        from methods.registry import methods
+
+        return [_method(cls) for cls in methods().values()]
+    if what == "tasks":
+        from bench.sources import known_tasks
+
+        return [{"name": name} for name in known_tasks()]
+    if what == "backbones":
+        from bench.backbones import known_backbones
+
+        return [{"name": name} for name in known_backbones()]
+    from bench.suite import known_suites
+
+    return [{"name": name, "about": about} for name, about in known_suites().items()]
+
+
+def as_table(what: str, found: Sequence[Entry]) -> Table:
+    """The entries for a person, with how to bring one's own below."""
+    columns = list(dict.fromkeys(key for entry in found for key in entry))
+    table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for entry in found:
+        table.add_row(*(Text(_written(entry.get(column))) for column in columns))
+    return table
+
+
+def _method(cls: type[Method]) -> Entry:
+    """A method's fields with their defaults, its own recipe where it differs from the family's, and its first line."""
+    plain, own = asdict(Recipe()), asdict(cls.recipe or Recipe())
+    return {
+        "name": cls.name,
+        "fields": {field.name: None if field.default is MISSING else field.default for field in fields(cls)},
+        "recipe": {name: value for name, value in own.items() if value != plain[name]},
+        "about": (inspect.getdoc(cls) or "").splitlines()[0] if cls.__doc__ else "",
+    }
+
+
+def _written(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={inner}" for name, inner in value.items())
+    return "" if value is None else str(value)

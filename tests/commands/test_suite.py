@@ -1,0 +1,283 @@
+"""Suites: what they expand to, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import Gathered, Mistake, Mistakes
+from bench.planning import Selectors, plan
+from bench.suite import known_suites, read_suite
+from methods.houlsby import Houlsby
+from methods.ia3 import IA3
+
+from .conftest import World
+
+pytestmark = pytest.mark.usefixtures("world")
+
+SMALL = 'methods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n'
+
+
+def write(folder: Path, text: str, name: str = "mine.toml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
+    with pytest.raises(Mistakes) as caught:
+        plan(suite, selectors)
+    return caught.value.mistakes
+
+
+@pytest.mark.parametrize("name", sorted(known_suites()))
+def test_shipped_suites_expand_without_duplicates_and_say_what_they_are(name: str) -> None:
+    cells = plan(name).cells
+    assert len(set(cells)) == len(cells) > 10
+    assert len(known_suites()[name]) > 20
+
+
+def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seeds() -> None:
+    cells = plan("quick").cells
+    assert {cell.method.name for cell in cells} == {"full", "top_layers", "features", "houlsby", "ia3"}
+    assert {cell.backbone for cell in cells} == {"minilm"}
+    assert len({cell.task for cell in cells}) == 2
+    assert {cell.seed for cell in cells} == {0, 1}
+
+
+def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> None:
+    cells = plan("houlsby2019").cells
+    tried: dict[str, set[tuple[float, float]]] = {}
+    for cell in cells:
+        tried.setdefault(cell.spelled, set()).add((cell.recipe.learning_rate, cell.recipe.epochs))
+    assert set(map(frozenset, tried.values())) == {
+        frozenset((rate, epochs) for rate in (3e-5, 3e-4, 3e-3) for epochs in (3.0, 20.0))
+    }
+    assert all(cell.config.select for cell in cells)
+    assert {cell.method.bottleneck for cell in cells if isinstance(cell.method, Houlsby)} == {8, 64, 256}
+    assert len({cell.seed for cell in cells}) == 5
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        '"houlsby:bottleneck=[8,64],std=[0.01, 0.1]"',
+        '"houlsby(bottleneck=[8,64],std=[0.01, 0.1])"',
+        '{name = "houlsby", bottleneck = [8, 64], std = [0.01, 0.1]}',
+    ],
+)
+def test_lists_in_a_method_are_swept_in_every_combination(tmp_path: Path, item: str) -> None:
+    suite = write(tmp_path, SMALL.replace('"ia3"', item))
+    assert [cell.method for cell in plan(suite).cells] == [
+        Houlsby(bottleneck, std) for bottleneck in (8, 64) for std in (0.01, 0.1)
+    ]
+
+
+def test_cells_share_a_backbone_and_task_and_every_method_runs_before_the_next_seed(tmp_path: Path) -> None:
+    suite = write(
+        tmp_path,
+        'methods = ["full", "ia3"]\nbackbones = ["tiny", "minilm"]\nseeds = [0, 1]\nshots = [8, "all"]\n'
+        'tasks = ["docstrings/kind", "docstrings/match"]\n',
+    )
+    order = [(c.backbone, c.task, c.shots, c.seed, c.method.name) for c in plan(suite).cells]
+    assert order[:4] == [
+        ("tiny", "docstrings/kind", 8, 0, "full"),
+        ("tiny", "docstrings/kind", 8, 0, "ia3"),
+        ("tiny", "docstrings/kind", 8, 1, "full"),
+        ("tiny", "docstrings/kind", 8, 1, "ia3"),
+    ]
+    assert [key for key, _ in zip([o[:2] for o in order], order, strict=True)] == sorted(
+        [o[:2] for o in order], key=lambda o: (o[0] != "tiny", o[1] != "docstrings/kind")
+    )
+    assert order[4][2] is None
+
+
+def test_cells_that_are_asked_for_twice_run_once(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL.replace('"ia3"', '"ia3", "ia3", "houlsby", "houlsby:bottleneck=[8,64]"'))
+    assert [cell.method for cell in plan(suite).cells] == [IA3(), Houlsby(64), Houlsby(8)]
+
+
+def test_the_call_overrides_the_methods_table_which_overrides_the_suite_which_overrides_the_method(
+    tmp_path: Path,
+) -> None:
+    suite = write(
+        tmp_path,
+        SMALL.replace('"ia3"', '"ia3", "full"')
+        + "[recipe]\nbatch_size = 4\nepochs = 2\nwarmup = 0.2\n[recipe.ia3]\nepochs = 5\nwarmup = 0.3\n",
+    )
+    ia3, full = (cell.recipe for cell in plan(suite, Selectors(settings={"warmup": "0.4"})).cells)
+    assert (ia3.batch_size, ia3.epochs, ia3.warmup, ia3.learning_rate) == (4, 5, 0.4, 3e-3)
+    assert (full.batch_size, full.epochs, full.warmup, full.learning_rate) == (4, 2, 0.4, 5e-5)
+
+
+def test_a_search_tries_each_combination_for_every_method_and_holds_rows_out(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\nepochs = [1, 2]\n")
+    cells = plan(suite).cells
+    assert [(c.recipe.learning_rate, c.recipe.epochs) for c in cells] == [(1e-3, 1), (1e-3, 2), (1e-4, 1), (1e-4, 2)]
+    assert all(cell.config.select for cell in cells)
+
+
+def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\n")
+    (cell,) = plan(suite, Selectors(settings={"learning_rate": "0.5"})).cells
+    assert cell.recipe.learning_rate == 0.5
+    assert not cell.config.select
+
+
+def test_selectors_replace_the_lists_of_the_suite() -> None:
+    (cell,) = plan(
+        "quick",
+        Selectors(
+            methods=["ia3"],
+            backbones=["tiny"],
+            tasks=["docstrings/kind"],
+            shots=[None],
+            draws=[3],
+            seeds=[7],
+            templates=["t"],
+            settings={"threads": "2"},
+        ),
+    ).cells
+    assert (cell.method, cell.backbone, cell.task, cell.shots) == (IA3(), "tiny", "docstrings/kind", None)
+    assert (cell.draw_seed, cell.seed, cell.template, cell.config.threads) == (3, 7, "t", 2)
+
+
+def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write(inner, SMALL.replace("docstrings/kind", "dir:data/x"))
+    monkeypatch.chdir(tmp_path)
+    assert plan("inner/mine.toml").cells[0].task == "dir:inner/data/x"
+    assert plan("inner/mine.toml", Selectors(tasks=["dir:data/x"])).cells[0].task == "dir:data/x"
+    monkeypatch.chdir(inner)
+    assert plan("./mine.toml").cells[0].task == "dir:data/x"
+
+
+@pytest.mark.usefixtures("fresh_registry")
+def test_a_method_in_a_users_file_is_found_beside_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+from dataclasses import dataclass
+from methods import Method
+@dataclass(frozen=True)
+class Suited(Method):
+    name = "suited"
+    size: int = 1
+    def attach(self, backbone): backbone.freeze(keep=backbone.head)
+"""
+    (tmp_path / "own").mkdir()
+    write(tmp_path / "own", source, "mine.py")
+    suite = write(tmp_path, SMALL.replace('"ia3"', '"own/mine.py:Suited:size=[2,3]"') + "[recipe.suited]\nepochs = 9\n")
+    cells = plan(suite).cells
+    assert [cell.spelled for cell in cells] == ["suited:size=2", "suited:size=3"]
+    assert {Path(str(cell.method_file)).name for cell in cells} == {"mine.py"}
+    assert {cell.recipe.epochs for cell in cells} == {9}
+
+
+def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path) -> None:
+    suite = write(
+        tmp_path,
+        """
+        methds = ["ia3"]
+        methods = ["houlsbi", "houlsby:bottleneck=0", "houlsby:bottlneck=8", {bottleneck = 8}, 5]
+        backbones = "tiny"
+        tasks = ["docstrings/kinds"]
+        seeds = [0, -1, "x"]
+        shots = [0, true]
+        [recipe]
+        learning_rate = -1
+        max_length = 64
+        epoch = 3
+        [recipe.ia]
+        epochs = "many"
+        [settings]
+        threads = 0
+        [search]
+        learning_rate = 1e-3
+        """,
+    )
+    told = mistakes(suite, Selectors(settings={"warmp": 0.1}))
+    for expected in (
+        "unknown key",
+        "no method 'houlsbi'; did you mean 'houlsby'?",
+        "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0",
+        "has no field 'bottlneck'; did you mean 'bottleneck'?",
+        "needs a name",
+        "methods holds 5",
+        'backbones must be a list, as in backbones = ["tiny"]',
+        "no task 'docstrings/kinds'; did you mean 'docstrings/kind'?",
+        "seeds must be whole numbers from 0, got -1",
+        "got 'x'",
+        "got 0",
+        "got True",
+        "learning_rate must be above 0",
+        "max_length belongs in [settings]",
+        "no field 'epoch'; did you mean 'epochs'?",
+        "[recipe.ia] no method 'ia'; did you mean 'ia3'?",
+        "epochs must be float, got 'many'",
+        "threads must be at least 1, got 0",
+        "[search] learning_rate must be a list",
+        "no setting 'warmp'; did you mean 'warmup'?",
+    ):
+        if expected == "unknown key":
+            assert any("no key 'methds'; did you mean 'methods'?" in text for text in told)
+        else:
+            assert any(expected in text for text in told), expected
+    assert len(told) == 20
+
+
+def test_a_suite_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
+    suite = write(tmp_path, "seeds = [0]\ntasks = [,]\n")
+    assert "line 2" in mistakes_text(suite)
+
+
+def mistakes_text(suite: str, selectors: Selectors | None = None) -> str:
+    with pytest.raises(Mistake) as caught:
+        plan(suite, selectors)
+    return str(caught.value)
+
+
+def test_an_unknown_suite_offers_the_nearest_and_the_call_is_checked_all_the_same() -> None:
+    told = mistakes("qick", Selectors(methods=["houlsbi"]))
+    assert any("no suite 'qick'; did you mean 'quick'?" in text for text in told)
+    assert any("did you mean 'houlsby'?" in text for text in told)
+
+
+def test_a_suite_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+    assert "there is no suite file" in mistakes_text("nowhere/mine.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    assert "is not UTF-8" in mistakes_text(str(tmp_path / "latin.toml"))
+
+
+def test_a_suite_without_methods_says_so(tmp_path: Path) -> None:
+    assert "names no methods" in mistakes_text(write(tmp_path, 'backbones = ["tiny"]\ntasks = ["docstrings/kind"]'))
+
+
+def test_a_sweep_on_the_command_line_is_refused_with_what_to_write_instead() -> None:
+    assert "give --method once per value" in mistakes_text("quick", Selectors(methods=["houlsby:bottleneck=[8,64]"]))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1"])
+def test_an_unknown_device_is_a_mistake(device: str) -> None:
+    assert "no device" in mistakes_text("quick", Selectors(settings={"device": device}))
+
+
+def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "sees no CUDA device" in mistakes_text("quick", Selectors(settings={"device": "cuda"}))
+
+
+def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
+    world.overlap = ("2 rows are in both train and test",)
+    assert plan("quick").warnings == ("2 rows are in both train and test",)
+
+
+def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
+    wrong = Gathered()
+    suite = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong)
+    assert suite.seeds == (0, 4)
+    assert len(wrong.found) == 1
