@@ -1,0 +1,38 @@
+"""Draws what was measured: tables, plots and pages from stored records alone, on a machine without a model.
+
+>>> from reports import write                                             # doctest: +SKIP
+>>> write(load_records("results"), "results/report", where=["dtype=float32"])  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.records import Record
+    from reports.filters import Where
+
+__all__ = ["FORMATS", "write"]
+
+FORMATS = ("html", "pdf", "md", "tex", "csv")
+
+
+def write(
+    records: Sequence[Record],
+    out: str | Path,
+    formats: Sequence[str] = FORMATS,
+    where: Where = None,
+    reference: str = "full",
+) -> list[Path]:
+    """Writes `report.<format>` (and `summary.csv`, `plots/`) into a folder; the files written, the report first.
+
+    Args: records, of any status; formats out of FORMATS; where, which records to take: `{"dtype": "float32"}` or
+    `["dtype=float32"]`, any field of the record, its recipe or its settings; reference, the label scores relate to.
+    Each file appears whole or not at all. Mistake where records do not compare, none are left, or a format is unknown.
+    """
+    from reports.writing import write_report
+
+    return write_report(records, out, formats, where, reference)

@@ -1,0 +1,155 @@
+"""What was found, in plain words computed from the records, and how sure one can be."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from reports import units
+from reports.names import shots
+from reports.panels import measured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.panels import Entry, Panel
+
+NEAR = 1.0
+"""Points within which a method counts as close to the reference."""
+
+
+def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str]:
+    """Two or three sentences on a panel: the main finding, the best method, and what chance alone would do."""
+    where = f"On {backbone} with {shots(panel.shots)}: " if several else ""
+    if not panel.relative_tasks or panel.reference is None:
+        found = _best(panel)
+        return [where + found, f"There is no scored record of {reference} here, so scores stand as they are."]
+    others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
+    pairs = [(gap, entry) for gap, entry in others if gap is not None]
+    if not pairs:
+        return [where + f"Only {panel.reference.label} has a score on every task; nothing can be set against it yet."]
+    close = [(gap, entry) for gap, entry in pairs if gap >= -NEAR and _trained(entry) is not None]
+    noise = seed_noise(panel)
+    best_gap, best = max(pairs, key=lambda pair: pair[0])
+    sentences, claim = [], best_gap
+    if close:
+        claim, entry = min(close, key=lambda pair: _trained(pair[1]) or math.inf)
+        sentences.append(f"{where}{_against(claim, entry, panel)}, {_share(entry)}, over {_extent(panel, entry)}.")
+        if best is not entry:
+            sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
+    else:
+        sentences.append(
+            f"{where}no method came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
+            f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
+        )
+    sentences.append(_sure(panel, claim, noise))
+    return sentences
+
+
+def seed_noise(panel: Panel) -> float | None:
+    """Standard deviation of a score over runs of the same method and task, pooled, in points; None with single runs."""
+    groups = [entry.scores(task) for entry in panel.entries for task in panel.tasks]
+    spreads = [(len(scores) - 1, statistics.variance(scores)) for scores in groups if len(scores) > 1]
+    degrees = sum(degree for degree, _ in spreads)
+    return 100 * math.sqrt(sum(degree * variance for degree, variance in spreads) / degrees) if degrees else None
+
+
+def _best(panel: Panel) -> str:
+    pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
+    scored = [(average, entry) for average, entry in pairs if average is not None]
+    if not scored:
+        return "no method has a score on every task."
+    average, entry = max(scored, key=lambda pair: pair[0])
+    tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
+    verb = "has the highest average" if len(scored) > 1 else "has an average of"
+    return (
+        f"{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
+        f"over {_extent(panel, entry)}."
+    )
+
+
+def _against(gap: float, entry: Entry, panel: Panel) -> str:
+    name = panel.reference.label if panel.reference is not None else ""
+    if abs(gap) < 0.05:
+        return f"{entry.label} scored on average the same as {name}"
+    if gap > 0:
+        return f"{entry.label} scored on average {gap:.1f} points above {name}"
+    return f"{entry.label} came within {-gap:.1f} points of {name} on average"
+
+
+def _share(entry: Entry) -> str:
+    trained, whole = _trained(entry), entry.median(lambda record: record.backbone_params)
+    if trained is None or whole is None:
+        return "its trained parameters not measured"
+    if trained == 0:
+        return "training no parameters"
+    return (
+        f"training {units.count(trained)} parameters ({units.percent(trained, whole)} of the backbone's "
+        f"{units.count(whole)})"
+    )
+
+
+def _extent(panel: Panel, entry: Entry) -> str:
+    runs = [len(entry.scores(task)) for task in panel.tasks]
+    each = f"{runs[0]}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
+    return f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
+
+
+def _sure(panel: Panel, gap: float, noise: float | None) -> str:
+    if noise is None:
+        return (
+            "Every method ran once on each task, so chance cannot be estimated here: a difference of a point or more "
+            "may be luck. Add seeds before deciding."
+        )
+    runs = sum(len(panel.reference.scores(task)) for task in panel.relative_tasks) if panel.reference else 1
+    error = noise * math.sqrt(2 / max(1, runs))
+    verdict = "not told apart by these runs" if abs(gap) < 2 * error else "larger than seeds alone would explain"
+    return (
+        f"Another seed moves a single score by about {noise:.1f} points (pooled standard deviation), an average "
+        f"difference by about {error:.1f}: {units.signed(gap)} points is {verdict}. This counts seeds only, not the "
+        "choice of tasks or test rows."
+    )
+
+
+def reading(panels: list[Panel], names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """How to read the report: what, and how."""
+    rows = measured((record for panel in panels for record in panel.records), lambda record: record.n_test)
+    reference = next((panel.reference for panel in panels if panel.reference is not None), None)
+    name = reference.label if reference is not None else "the reference"
+    height = (
+        f"Height is 100 × (score − mean score of {name} on the same backbone, task and number of training rows): "
+        f"0 is as good as {name}, −1 one point worse."
+        if any(panel.relative_tasks for panel in panels)
+        else "Height is the score × 100."
+    )
+    found = [
+        (
+            "Plots",
+            f"{height} A point is the median over tasks × runs; its bar spans the 20th to the 80th percentile. Up and "
+            "to the left is better. Sizes of one method share a colour and a line. A hollow point lacks some tasks.",
+        ),
+        (
+            "Scores",
+            "The mean over runs of each task's first metric, times 100. A run is a seed, a draw of training rows or a "
+            "prompt template. ± is the standard deviation between runs, not a confidence interval.",
+        ),
+        (
+            "Costs",
+            "Measured, never typed in: parameters are those that require gradients after training, bytes are those of "
+            "the saved file, FLOPs are counted at run time. A dash means not measured, never zero.",
+        ),
+        ("Numbers", "Every number leads to the records it was computed from; their files are named there."),
+    ]
+    if rows:
+        error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
+        text = (
+            f"The smallest scored split has {units.plural(int(min(rows)), 'row')}. An accuracy near 80 has a standard "
+            f"error of about {error:.1f} points on so many rows, whatever the number of seeds."
+        )
+        found.insert(2, ("Test rows", text))
+    return found
+
+
+def _trained(entry: Entry) -> float | None:
+    return entry.median(lambda record: record.trainable_params)

@@ -1,0 +1,39 @@
+"""Records as a table: one row a record, nested fields by their dotted names, values exact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+NESTED = ("recipe", "settings", "scores", "selection_scores", "baseline_scores", "versions", "fingerprints")
+LONG = ("train_ids",)
+"""Fields left out of the table: a row id per training example."""
+
+
+def flatten(record: Record) -> dict[str, object]:
+    """A record's fields, `score` and `selection_score` among them, nested ones as `recipe.learning_rate`."""
+    row: dict[str, object] = {}
+    for name in Record.model_fields:
+        value = getattr(record, name)
+        if name in LONG:
+            continue
+        if name in NESTED:
+            row.update({f"{name}.{inner}": content for inner, content in (value or {}).items()})
+        else:
+            row[name] = " | ".join(value) if name == "attempts" else value
+        if name == "headline":
+            row["score"], row["selection_score"] = record.score, record.selection_score
+    return row
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A DataFrame with one row a record, in the order given, objects as they are (so that whole numbers stay whole)."""
+    import pandas as pd
+
+    return pd.DataFrame([flatten(record) for record in records], dtype=object)

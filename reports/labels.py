@@ -1,0 +1,128 @@
+"""Label placement: every point named directly, no label on another label or on a point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+ANGLES = tuple(math.radians(angle) for angle in (0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240))
+DISTANCES = (7, 10, 14, 19, 25, 33, 43, 55, 70, 88, 110, 135)
+PREFERENCE = (0, 4, 2, 3, 3, 3, 5, 5, 4, 4, 6, 6)
+"""What each angle costs beside its distance: right of the point reads best."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in points of the page, y upwards."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def overlaps(self, other: Box, gap: float = 0.0) -> bool:
+        """Whether two rectangles come nearer than the gap."""
+        return (
+            self.left < other.right + gap
+            and other.left < self.right + gap
+            and self.bottom < other.top + gap
+            and other.bottom < self.top + gap
+        )
+
+    def inside(self, other: Box) -> bool:
+        """Whether this rectangle lies within the other."""
+        return (
+            self.left >= other.left
+            and self.right <= other.right
+            and self.bottom >= other.bottom
+            and self.top <= other.top
+        )
+
+    def nearest(self, x: float, y: float) -> tuple[float, float]:
+        """The point of the rectangle that is nearest to (x, y)."""
+        return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
+
+
+def place(
+    points: list[tuple[float, float]],
+    sizes: list[tuple[float, float]],
+    bounds: Box,
+    bars: list[Box] | None = None,
+    radius: float = 5.0,
+) -> tuple[list[Box], int]:
+    """A box for the label of every point, and how many could not be kept clear.
+
+    Args: points and label sizes in points of the page; bounds that labels stay within; bars, rectangles better left
+    free (percentile bars), at a price; radius of a marker. Crowded points choose first; two more rounds then let each
+    label move to a better place beside the others.
+    """
+    markers = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in points]
+    order = sorted(range(len(points)), key=lambda i: sum(math.dist(points[i], other) for other in points))
+    placed: dict[int, Box] = {}
+    for _ in range(3):
+        for i in order:
+            others = [box for j, box in placed.items() if j != i]
+            leaders = [(points[j], box.nearest(*points[j])) for j, box in placed.items() if j != i]
+            placed[i] = _best(i, points, sizes[i], bounds, markers, others, leaders, bars or [])
+    boxes = [placed[i] for i in range(len(points))]
+    clashes = sum(
+        any(box.overlaps(other) for j, other in enumerate(boxes) if j != i)
+        or any(box.overlaps(marker) for marker in markers)
+        for i, box in enumerate(boxes)
+    )
+    return boxes, clashes
+
+
+def _best(
+    i: int,
+    points: list[tuple[float, float]],
+    size: tuple[float, float],
+    bounds: Box,
+    markers: list[Box],
+    others: list[Box],
+    leaders: list[tuple[tuple[float, float], tuple[float, float]]],
+    bars: list[Box],
+) -> Box:
+    best, lowest = None, math.inf
+    for distance in DISTANCES:
+        if distance > lowest:
+            break
+        for angle, dislike in zip(ANGLES, PREFERENCE, strict=True):
+            box = _box(points[i], size, angle, distance)
+            cost = distance + dislike
+            if not box.inside(bounds):
+                cost += 3000
+            cost += 1000 * sum(box.overlaps(other, 1.5) for other in others)
+            cost += 800 * sum(box.overlaps(marker) for marker in markers)
+            cost += 12 * sum(box.overlaps(bar) for bar in bars)
+            if cost >= lowest:
+                continue
+            end = box.nearest(*points[i])
+            if distance > DISTANCES[1]:
+                cost += 300 * sum(_crosses(points[i], end, other) for other in others)
+                cost += 60 * sum(_crosses(points[i], end, m) for j, m in enumerate(markers) if j != i)
+            cost += 300 * sum(_crosses(start, stop, box) for start, stop in leaders)
+            if cost < lowest:
+                best, lowest = box, cost
+    assert best is not None  # DISTANCES is not empty
+    return best
+
+
+def _box(point: tuple[float, float], size: tuple[float, float], angle: float, distance: float) -> Box:
+    """A label whose nearest edge or corner lies at a distance from the point in a direction."""
+    x, y = point[0] + distance * math.cos(angle), point[1] + distance * math.sin(angle)
+    width, height = size
+    across = round(math.cos(angle), 6)
+    left = x if across > 0.2 else x - width if across < -0.2 else x - width / 2
+    up = round(math.sin(angle), 6)
+    bottom = y - height / 2 if abs(up) < 0.3 else y - height * 0.2 if up > 0 else y - height * 0.8
+    return Box(left, bottom, left + width, bottom + height)
+
+
+def _crosses(start: tuple[float, float], stop: tuple[float, float], box: Box) -> bool:
+    """Whether a line passes through a rectangle, by a few points on it."""
+    return any(
+        box.left < start[0] + (stop[0] - start[0]) * share < box.right
+        and box.bottom < start[1] + (stop[1] - start[1]) * share < box.top
+        for share in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
+    )

@@ -1,0 +1,56 @@
+"""The report as Markdown, for an issue or a pull request. Names are escaped, so that none becomes markup."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.document import Report
+    from reports.pictures import Picture
+    from reports.tables import Cell, Table
+
+
+def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
+    """The text, plots as links into `plots/`."""
+    parts = [f"# {escape(report.title)}", escape(report.subtitle), *map(escape, report.lead)]
+    parts += ["\n".join(f"- **Note:** {escape(text)}" for text in report.warnings)] if report.warnings else []
+    for index, (page, pictures) in enumerate(zip(report.pages, drawn, strict=True)):
+        parts.append(f"## {escape(page.title)}")
+        parts += map(escape, page.lead if index else ())
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.narrow is not None]
+        parts += map(table, (page.scores, *page.costs))
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.narrow is None]
+    if report.absent is not None:
+        parts += ["## What did not run", table(report.absent)]
+    if report.pages:
+        parts += ["## How to read this", "\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading)]
+        parts += ["## What ran, and on what", *map(table, report.background)]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(shown: Table) -> str:
+    """One table with its caption and note."""
+    heads = [escape(f"{column.head} ({column.under})" if column.under else column.head) for column in shown.columns]
+    rules = ["---:" if column.numeric else ":---" for column in shown.columns]
+    lines = [heads, rules, *([_cell(cell) for cell in row] for row in shown.rows)]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"### {escape(shown.caption)}\n\n{text}" + (f"\n\n{escape(shown.note)}" if shown.note else "")
+
+
+def escape(text: str) -> str:
+    r"""Text with every character that Markdown or HTML would read as markup escaped.
+
+    >>> print(escape("a*b_c | <script> #1"))
+    a\*b\_c \| &lt;script&gt; \#1
+    """
+    text = " ".join(text.split()) if "\n" in text else text
+    text = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cell(cell: Cell) -> str:
+    text = f"{cell.text} {cell.minor}" if cell.minor else cell.text
+    return f"**{escape(text)}**" if cell.strong and text else escape(text)

@@ -1,0 +1,52 @@
+"""The costs that are drawn and tabled: what they are, in which unit, and how they are read from a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.records import Record
+    from reports.panels import Entry, Panel
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One cost. `field` names it in records and files; `timed` costs compare only between equal machines."""
+
+    field: str
+    title: str
+    unit: str = ""
+    timed: bool = False
+
+    @property
+    def read(self) -> Callable[[Record], float | None]:
+        """The value in a record."""
+        return lambda record: getattr(record, self.field)
+
+    def of(self, panel: Panel, entry: Entry) -> float | None:
+        """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
+        return panel.seconds(entry, self.read) if self.timed else entry.median(self.read)
+
+
+PARAMETERS = Cost("trainable_params", "Trained parameters per task")
+CHECKPOINT = Cost("checkpoint_bytes", "Checkpoint per task", "B")
+TRAIN_FLOPS = Cost("train_flops", "Training FLOPs", "FLOP")
+INFERENCE_FLOPS = Cost("inference_flops_per_example", "Inference FLOPs per example", "FLOP")
+TRAIN_SECONDS = Cost("train_seconds", "Training time", "s", timed=True)
+EVAL_SECONDS = Cost("eval_seconds", "Scoring time", "s", timed=True)
+
+
+def peak(panel: Panel, phase: str = "train") -> Cost:
+    """Peak memory of a phase: the allocator's where the panel ran on CUDA, else the process's resident memory."""
+    field = panel.peak[0 if phase == "train" else 1]
+    kind = "allocated" if "allocated" in field else "resident"
+    title = {"train": "Peak memory while training", "eval": "Peak memory while scoring"}[phase]
+    return Cost(field, f"{title} ({kind})", "B")
+
+
+def drawn(panel: Panel) -> list[Cost]:
+    """The costs of the small multiples, in order."""
+    return [TRAIN_FLOPS, TRAIN_SECONDS, CHECKPOINT, INFERENCE_FLOPS, peak(panel)]

@@ -1,0 +1,44 @@
+"""Names fit to print: the last part of a path or of a Hub id, where that is still unambiguous."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Every name with its short form; names whose last parts are the same keep as many parts as tell them apart.
+
+    >>> shortened(["docstrings/kind", "dir:data/sst2", "hub:glue/sst2"])
+    {'dir:data/sst2': 'data/sst2', 'docstrings/kind': 'kind', 'hub:glue/sst2': 'glue/sst2'}
+    """
+    names = sorted(set(names))
+    short = {}
+    for name in names:
+        parts = [part for part in name.replace("\\", "/").split("/") if part]
+        for kept in range(1, len(parts) + 1):
+            tail = parts[-kept:]
+            if not any(other != name and _parts(other)[-kept:] == _clean(tail) for other in names):
+                break
+        short[name] = "/".join(_clean(parts[-kept:])) if parts else name
+    return short if len(set(short.values())) == len(short) else {name: name for name in names}
+
+
+def _parts(name: str) -> list[str]:
+    return _clean([part for part in name.replace("\\", "/").split("/") if part])
+
+
+def _clean(parts: list[str]) -> list[str]:
+    """Parts without the source in front (`dir:`, `hub:`)."""
+    return [part.split(":", 1)[1] if i == 0 and part[:4] in ("dir:", "hub:") else part for i, part in enumerate(parts)]
+
+
+def shots(amount: int | None) -> str:
+    """How many training rows a panel had.
+
+    >>> shots(None), shots(1), shots(16)
+    ('all training rows', '1 training row', '16 training rows')
+    """
+    return "all training rows" if amount is None else f"{amount:,} training row" + ("" if amount == 1 else "s")

@@ -1,0 +1,92 @@
+"""Figures as files: SVG for pages, PNG and PDF beside them. The same records give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+from reports import measures, plots
+from reports.document import shown_costs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from reports.document import Page
+
+WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
+"""Sizes in inches: the trade-off on a desk, on a phone, and a small multiple."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One plot. `alt` says in words what it shows; `narrow` is drawn for small screens, None where it is small."""
+
+    name: str
+    title: str
+    alt: str
+    note: str
+    figure: Figure
+    narrow: Figure | None = None
+
+
+def pictures(page: Page, narrow: bool = True) -> list[Picture]:
+    """The trade-off plot of a panel and its cousins, those left out that have nothing to draw."""
+    found = []
+    for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
+        main = cost is measures.PARAMETERS
+        drawing = plots.draw(page.panel, cost, *((WIDE, 9.0) if main else (SMALL, 8.5)))
+        if not drawing.points:
+            continue
+        small = plots.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
+        note = f"Not measured: {', '.join(drawing.absent)}." if drawing.absent else ""
+        name = f"{page.tag}-{'tradeoff' if main else cost.field}"
+        found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small))
+    return found
+
+
+def save(figure: Figure, kind: str) -> bytes:
+    """A figure as `svg`, `png` (200 dpi, on white) or `pdf`, without dates."""
+    stream = io.BytesIO()
+    metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
+    face = "none" if kind == "svg" else plots.PAPER
+    with matplotlib.rc_context(plots.RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
+    return stream.getvalue()
+
+
+def inline(svg: bytes, prefix: str) -> str:
+    """An SVG as part of a page: its own ids, no fixed size, colours that follow the page's light or dark scheme."""
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text).replace("url(#", f"url(#{prefix}-")
+    for colour, name in COLOURS.items():
+        text = re.sub(rf": {colour}\b", f": var(--{name})", text, flags=re.IGNORECASE)
+    text = re.sub(r">\s+<", "><", text)
+    return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+COLOURS = {
+    plots.INK: "ink",
+    plots.SOFT: "soft",
+    plots.RULE: "rule",
+    plots.PAPER: "paper",
+    **{colour: f"c{i}" for i, colour in enumerate(plots.FAMILIES)},
+}
+"""Colours of the drawings and the page's names for them."""
+
+
+def _alt(page: Page, cost: measures.Cost, drawing: plots.Drawing) -> str:
+    """What a plot shows, in words, point by point."""
+    against = plots.height_title(page.panel)
+    named = [f"{p.entry.label} {p.y:.1f} at {plots.tick_label(p.x, cost.unit)}" for p in drawing.points]
+    return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(named)}."

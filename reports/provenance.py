@@ -1,0 +1,184 @@
+"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen; what did not run and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import units
+from reports.checks import grouped
+from reports.tables import Cell, Column, Table
+from reports.tuning import varied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from bench.records import Record
+    from reports.tuning import Choice
+
+MANY = 12
+"""Values of a field that are listed before the rest is counted."""
+
+
+def facts(records: Sequence[Record]) -> Table:
+    """One line a fact, every value that occurs in the records with the number of records where there are several."""
+    shown: list[tuple[str, Callable[[Record], object]]] = [
+        ("device", lambda r: r.device_name or r.device),
+        ("processor", lambda r: r.cpu_model),
+        ("threads per cell", lambda r: r.threads),
+        ("concurrent cells", lambda r: r.concurrent_cells),
+        ("seeds", lambda r: r.seed),
+        ("draws of training rows", lambda r: r.draw_seed),
+        ("training rows drawn", lambda r: "all" if r.shots is None else r.shots),
+        ("drawn from", lambda r: r.draw_source),
+        ("templates", lambda r: r.template),
+        ("git commit", lambda r: r.git_commit),
+        ("written", lambda r: (r.created_at or "")[:10] or None),
+        ("schema version", lambda r: r.schema_version),
+    ]
+    rows = [(name, _values(records, read)) for name, read in shown]
+    for field in sorted({name for record in records for name in record.settings}):
+        if field not in ("device", "threads"):
+            rows.append((f"setting {field}", _values(records, lambda r, field=field: r.settings.get(field, ""), True)))  # type: ignore[misc]
+    for package in sorted({name for record in records for name in record.versions}):
+        rows.append((package, _values(records, lambda r, package=package: r.versions.get(package))))  # type: ignore[misc]
+    columns = (Column("what", numeric=False), Column("value", numeric=False))
+    return Table("Machine, versions and settings", columns, _cells((n, v) for n, v in rows if v))
+
+
+def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    """The tasks, their sizes and how many rows were cut."""
+    columns = (
+        Column("task", numeric=False),
+        Column("kind", numeric=False),
+        Column("metric", numeric=False),
+        Column("scored on", numeric=False),
+        Column("training rows"),
+        Column("cut", "to max_length"),
+        Column("scored rows"),
+        Column("cut", "to max_length"),
+    )
+    rows, _counted = [], ("n_train", "truncated_train", "n_test", "truncated_test")
+    for task, found in sorted(grouped(records, lambda r: r.task).items()):
+        first = found[0]
+        sizes = [
+            _range(getattr(r, f) for r in found) for f in ("n_train", "truncated_train", "n_test", "truncated_test")
+        ]
+        full = task if names[task] == task else f"{names[task]} ({task})"
+        words = [_text(value) for value in (first.task_kind, first.headline, first.eval_split)]
+        rows.append((full, *words, *sizes))
+    return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
+
+
+def recipes(records: Sequence[Record]) -> Table:
+    """How each method was trained; fields that are the same everywhere are named once in the note."""
+    fields = sorted({name for record in records for name in record.recipe})
+    differing = varied(records)
+    same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
+    columns = (Column("method", "as spelled", numeric=False), *(Column(name, numeric=False) for name in differing))
+    rows = []
+    for method, found in sorted(grouped(records, lambda r: r.method).items()):
+        cells = [_values(found, lambda r, name=name: units.number(r.recipe.get(name))) for name in differing]  # type: ignore[misc]
+        rows.append((method, *cells))
+    return Table("Recipes", columns, _cells(rows), "The same for all: " + ", ".join(same) + "." if same else "")
+
+
+def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
+    """Which recipe was chosen on the selection rows, out of which, and whether it lies on the edge."""
+    columns = (
+        Column("method", numeric=False),
+        Column("backbone", numeric=False),
+        Column("task", numeric=False),
+        Column("trials"),
+        Column("selection", "score × 100"),
+        Column("chosen", numeric=False),
+        Column("out of", numeric=False),
+        Column("on the edge", numeric=False),
+    )
+    rows = []
+    for choice in made:
+        chosen = "; ".join(f"{name} {value}" for name, value in choice.chosen)
+        tried = "; ".join(", ".join(values) for values in choice.tried.values())
+        task = names[choice.task] + (f" ({choice.template})" if choice.template else "")
+        task += "" if choice.shots is None else f", {choice.shots} rows"
+        where = (choice.label, backbones[choice.backbone], task, str(choice.trials))
+        edges = ", ".join(choice.edges) or "no"
+        rows.append((*where, units.points(choice.score), chosen, tried, edges))
+    note = "The best mean selection score over draws and seeds was chosen; test scores were not looked at."
+    if any(choice.edges for choice in made):
+        note += " A value on the edge of its range may not be the best one: widen the range."
+    return Table("Chosen on the selection rows", columns, _cells(rows), note)
+
+
+def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
+    """Cells that were skipped or failed, and why; the same reason once, with the seeds it concerns."""
+    columns = (
+        Column("status", numeric=False),
+        Column("method", numeric=False),
+        Column("backbone", numeric=False),
+        Column("task", numeric=False),
+        Column("cells"),
+        Column("reason", numeric=False),
+    )
+    groups = grouped(records, lambda r: (r.status, r.label, r.backbone, r.task, r.reason))
+    rows = [
+        (status, label, backbones[backbone], names[task], str(len(found)), _text(reason))
+        for (status, label, backbone, task, reason), found in sorted(groups.items(), key=lambda item: str(item[0]))
+    ]
+    return Table("Skipped and failed cells", columns, _cells(rows))
+
+
+def runs(records: Iterable[Record], names: Mapping[str, str]) -> Table:
+    """The records behind an entry's numbers and where they lie."""
+    columns = (
+        Column("task", numeric=False),
+        Column("seed"),
+        Column("draw"),
+        Column("score", "× 100"),
+        Column("record", numeric=False),
+    )
+    rows = [
+        (
+            names[r.task] + (f" ({r.template})" if r.template else ""),
+            str(r.seed),
+            str(r.draw_seed),
+            units.points(r.score),
+            f"records/{r.key}.json",
+        )
+        for r in records
+    ]
+    return Table("Records", columns, _cells(rows))
+
+
+def _cells(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(tuple(Cell(text) for text in row) for row in rows)
+
+
+def _text(value: object) -> str:
+    return units.MISSING if value is None else str(value)
+
+
+def _values(records: Sequence[Record], read: Callable[[Record], object], nulls: bool = False) -> str:
+    """Every value with how often it occurs, the count left out where there is one value only."""
+    amounts: dict[str, tuple[object, int]] = {}
+    for record in records:
+        value = read(record)
+        if value is not None or nulls:
+            text = units.number(value)
+            amounts[text] = (value, amounts.get(text, (value, 0))[1] + 1)
+    ordered = sorted(amounts.items(), key=lambda item: _order(item[1][0]))
+    if len(ordered) == 1:
+        return ordered[0][0]
+    listed = [f"{text} ({amount})" for text, (_, amount) in ordered[:MANY]]
+    return ", ".join(listed) + (f" and {len(ordered) - MANY} more" if len(ordered) > MANY else "")
+
+
+def _order(value: object) -> tuple[int, float, str]:
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+
+
+def _range(values: Iterable[int | None]) -> str:
+    there = [value for value in values if value is not None]
+    if not there:
+        return units.MISSING
+    low, high = min(there), max(there)
+    return units.count(low) if low == high else f"{units.count(low)}–{units.count(high)}"

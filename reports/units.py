@@ -1,0 +1,128 @@
+"""Numbers as a person reads them. Missing is an em dash, never 0; bytes are decimal (1 kB is 1000 bytes)."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "—"
+MINUS = "−"
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def finite(value: float | None) -> bool:
+    """Whether a number is there: neither missing nor NaN nor infinite."""
+    return value is not None and math.isfinite(value)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A positive number to so many significant digits, without an exponent.
+
+    >>> [significant(value) for value in (0.012345, 1.5, 99.96, 1234.5)]
+    ['0.0123', '1.50', '100', '1234']
+    """
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    if round(abs(value), places) >= 10 ** (digits - places):  # 99.96 has become 100
+        places -= 1
+    return f"{value:.{max(0, places)}f}"
+
+
+def si(value: float | None, unit: str = "", gap: str = "\u00a0") -> str:
+    """A number with its decimal prefix.
+
+    >>> si(352_000), si(22_713_216), si(1.4e12, "FLOP"), si(940, "B")
+    ('352\\xa0k', '22.7\\xa0M', '1.40\\xa0TFLOP', '940\\xa0B')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    for size, prefix in _PREFIXES:
+        if abs(value) >= size * 0.9995:
+            return f"{significant(value / size)}{gap}{prefix}{unit}"
+    text = f"{value:.0f}" if float(value).is_integer() else significant(value)
+    return f"{text}{gap}{unit}" if unit else text
+
+
+def count(value: float | None) -> str:
+    """A whole number, every digit.
+
+    >>> count(22713216), count(None)
+    ('22,713,216', '—')
+    """
+    return f"{value:,.0f}" if value is not None and math.isfinite(value) else MISSING
+
+
+def exact(value: float | None, unit: str = "") -> str:
+    """Every digit of a number with its unit, for a tooltip; empty where missing."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return (f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}") + (f" {unit}" if unit else "")
+
+
+def percent(part: float | None, whole: float | None) -> str:
+    """A share in percent to two significant digits.
+
+    >>> percent(352_000, 22_713_216), percent(22_713_216, 22_713_216), percent(1, None)
+    ('1.5\\xa0%', '100\\xa0%', '—')
+    """
+    if part is None or not whole:
+        return MISSING
+    share = 100 * part / whole
+    return f"{significant(share, 2 if share < 99.5 else 3)}\u00a0%"
+
+
+def seconds(value: float | None) -> str:
+    """A duration.
+
+    >>> seconds(0.25), seconds(42.31), seconds(185.2), seconds(7260)
+    ('0.250\\xa0s', '42.3\\xa0s', '3\\xa0min\\xa005\\xa0s', '2\\xa0h\\xa001\\xa0min')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value < 59.95:
+        return f"{significant(value)}\u00a0s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60}\u00a0min\u00a0{whole % 60:02d}\u00a0s"
+    return f"{whole // 3600}\u00a0h\u00a0{whole % 3600 // 60:02d}\u00a0min"
+
+
+def points(score: float | None) -> str:
+    """A score times 100, one decimal.
+
+    >>> points(0.8349), points(None), points(-0.021)
+    ('83.5', '—', '−2.1')
+    """
+    return MISSING if score is None or not math.isfinite(score) else f"{100 * score:.1f}".replace("-", MINUS)
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference with its sign.
+
+    >>> signed(-0.42), signed(1.26), signed(-0.01)
+    ('−0.4', '+1.3', '0.0')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+
+
+def number(value: object) -> str:
+    """A setting's value as one would type it.
+
+    >>> number(0.0003), number(1e-6), number(None), number(True), number(32)
+    ('0.0003', '1e-06', 'none', 'true', '32')
+    """
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def plural(amount: int, one: str, many: str | None = None) -> str:
+    """An amount with its noun.
+
+    >>> plural(1, "task"), plural(2, "seed")
+    ('1 task', '2 seeds')
+    """
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"

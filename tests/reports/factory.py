@@ -1,0 +1,96 @@
+"""Synthetic records, plausible enough to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+from bench.records import Record
+
+BACKBONE = 22_713_216
+METHODS = {  # label -> (trained share, points against full, noise, FLOPs share)
+    "full": (1.0, 0.0, 0.5, 1.0),
+    "top_layers:n=1": (0.0783, -6.5, 0.5, 0.45),
+    "top_layers:n=2": (0.1566, -3.9, 0.5, 0.53),
+    "features": (0.0, -12.0, 0.3, 0.14),
+    "houlsby:bottleneck=8": (0.0036, -0.9, 0.6, 0.71),
+    "houlsby:bottleneck=64": (0.0269, -0.2, 0.5, 0.76),
+    "ia3": (0.0006, -2.1, 0.7, 0.69),
+    "bitfit": (0.0021, -1.8, 0.6, 0.67),
+}
+TASKS = {"sst2": (2, 0.89), "trec": (6, 0.93), "subj": (2, 0.95), "mrpc": (2, 0.82)}
+
+
+def record(**changes: Any) -> Record:
+    """One plausible ok record; any field can be given."""
+    label, task = changes.get("label", "full"), changes.get("task", "sst2")
+    share, gap, noise, flops = METHODS.get(label, (0.01, -3.0, 0.5, 0.7))
+    classes, top = TASKS.get(task, (2, 0.8))
+    rng = random.Random(f"{label}{task}{changes.get('seed', 0)}{changes.get('draw_seed', 0)}")
+    score = round(top + (gap * (1.4 - top) * 2 + rng.gauss(0, noise)) / 100, 4)
+    head = 384 * classes + classes
+    trained = round(share * BACKBONE) + head
+    base: dict[str, Any] = {
+        "status": "ok",
+        "method": changes.get("method", label),
+        "label": label,
+        "backbone": "minilm",
+        "architecture": "bert",
+        "pooling": "mean",
+        "task": task,
+        "task_kind": "classification",
+        "recipe": {"learning_rate": 3e-4, "epochs": 3.0, "batch_size": 32, "dtype": "float32", "dropout": None},
+        "settings": {"device": "cpu", "threads": 1, "max_length": 128, "eval_batch_size": 64, "eval_rows": None},
+        "eval_split": "test",
+        "n_train": 2000,
+        "n_test": 872,
+        "truncated_train": 3,
+        "truncated_test": 0,
+        "headline": "accuracy",
+        "scores": {"accuracy": score, "f1": score - 0.01},
+        "baseline_scores": {"accuracy": 1 / classes + 0.03, "f1": 0.3},
+        "trainable_params": trained,
+        "head_params": head,
+        "inserted_params": trained - head if share < 0.05 else 0,
+        "backbone_params": BACKBONE,
+        "total_params": BACKBONE + head,
+        "checkpoint_bytes": 4 * trained + 1200,
+        "train_steps": 189,
+        "train_flops": round(flops * 1.61e13),
+        "inference_flops_per_example": 9.1e8 * (1 + share / 10),
+        "train_seconds": round(200 * flops * rng.uniform(0.95, 1.05), 3),
+        "eval_seconds": round(9.0 * rng.uniform(0.95, 1.05), 3),
+        "train_examples_per_second": 30.0 / flops,
+        "eval_examples_per_second": 96.9,
+        "start_resident_bytes": 640_000_000,
+        "train_peak_resident_bytes": round(9e8 + 4e8 * flops * share + 2e8 * flops),
+        "eval_peak_resident_bytes": 720_000_000,
+        "device": "cpu",
+        "cpu_model": "Example CPU @ 2.50GHz",
+        "threads": 1,
+        "concurrent_cells": 2,
+        "created_at": "2025-01-02T03:04:05Z",
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "versions": {"torch": "2.9.0", "transformers": "5.0.0"},
+        "fingerprints": {"method": _sha(label), "backbone": _sha("minilm"), "task": _sha(task)},
+    }
+    base.update(changes)
+    base.setdefault("key", _sha(repr(sorted((name, repr(value)) for name, value in base.items()))))
+    return Record(**base)
+
+
+def failed(status: str = "failed", reason: str = "loss is not finite at step 12", **changes: Any) -> Record:
+    """A skipped or failed record: nothing measured."""
+    label, task, seed = changes.get("label", "ia3"), changes.get("task", "sst2"), changes.get("seed", 0)
+    base = {"method": label, "label": label, "backbone": "minilm", "task": task, "seed": seed, **changes}
+    return Record(key=_sha(f"{status}{base}"), status=status, reason=reason, **base)
+
+
+def grid(methods: Any = tuple(METHODS), tasks: Any = tuple(TASKS), seeds: Any = (0, 1), **changes: Any) -> list[Record]:
+    """Every method on every task with every seed."""
+    return [record(label=m, task=t, seed=s, **changes) for m in methods for t in tasks for s in seeds]
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
