@@ -42,7 +42,8 @@ class Task:
 
     `splits` has `train` and at least one of `validation` and `test`; `input_fields` are the fields that a model reads,
     in order; `label_names` the choices in label order, empty for regression; the first metric is the headline;
-    `templates` the folder's templates.yaml, None where it has none; `folder` is where a `dir:` task lies.
+    `origin` what the rows were harvested from, with versions, empty where they were read as they are; `templates` the
+    folder's templates.yaml, None where it has none; `folder` is where a `dir:` task lies.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Task:
     input_fields: tuple[str, ...]
     label_names: tuple[str, ...]
     metrics: tuple[MetricSpec, ...]
+    origin: tuple[str, ...] = ()
     templates: Path | None = field(default=None, compare=False)
     folder: Path | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -75,7 +77,7 @@ class Task:
         """sha256 over the rows and over all that turns them into inputs and scores."""
         digest = hashlib.sha256()
         metrics = [[metric.name, metric.labels] for metric in self.metrics]
-        digest.update(_json([self.kind, self.input_fields, self.label_names, metrics]))
+        digest.update(_json([self.kind, self.input_fields, self.label_names, metrics, self.origin]))
         for name in sorted(self.splits):
             digest.update(_json([name, len(self.splits[name])]))
             for row in self.splits[name]:
