@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bench.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
-from bench.errors import Gathered, Mistake
+from bench.errors import Mistake
 
 if TYPE_CHECKING:
     from bench.grid import Outcome
@@ -95,8 +95,10 @@ def run(
             raise Mistake(
                 f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
             )
-        planned = _planned(suite, method, backbone, task, shots, draws, seeds, template, set_, device)
+        from bench.options import planned_from
         from bench.store import Store
+
+        planned = planned_from(suite, method, backbone, task, shots, draws, seeds, template, set_, device)
 
         store = Store(out)
         store.prepare()
@@ -180,50 +182,6 @@ def main() -> None:
     app()
 
 
-def _planned(
-    suite: str,
-    method: list[str] | None,
-    backbone: list[str] | None,
-    task: list[str] | None,
-    shots: list[str] | None,
-    draws: str | None,
-    seeds: str | None,
-    template: list[str] | None,
-    settings: list[str] | None,
-    device: str | None,
-) -> Plan:
-    """The cells that the options ask for; what is wrong in the options and in the suite is told together."""
-    from bench.planning import Selectors, plan
-    from bench.suite import seed_of, shots_of
-
-    wrong = Gathered()
-    pairs: dict[str, object] = {}
-    for text in settings or ():
-        with wrong.any():
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise Mistake(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
-            pairs[name.strip()] = value
-    if device is not None:
-        pairs["device"] = device
-    drawn: list[int | None] = []
-    for text in _parts(shots or ()):
-        with wrong.any():
-            drawn.append(shots_of(text))
-    numbers: dict[str, list[int]] = {"draws": [], "seeds": []}
-    for what, given in (("draws", draws), ("seeds", seeds)):
-        for text in _parts([given or ""]):
-            with wrong.any():
-                numbers[what].append(seed_of(text, what))
-    chosen = Selectors(
-        method, backbone, task, drawn or None, numbers["draws"] or None, numbers["seeds"] or None, template, pairs
-    )
-    with wrong.any():
-        planned = plan(suite, chosen)
-    wrong.told()
-    return planned
-
-
 def _run(planned: Plan, store: Store, workers: int) -> Outcome:
     from bench.grid import run_grid
     from bench.progress import Display
@@ -273,7 +231,3 @@ def _records(results: str) -> list[Record]:
         there = "has no records" if "://" in results or Path(results).expanduser().is_dir() else "is not there"
         raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
     return records
-
-
-def _parts(texts: Iterable[str]) -> list[str]:
-    return [part.strip() for text in texts for part in text.split(",") if part.strip()]

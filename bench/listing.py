@@ -15,7 +15,7 @@ from methods.base import Method, Recipe
 Entry = dict[str, object]
 
 HINTS = {
-    "tasks": "Your own data: dir:FOLDER (train, validation and test as JSON Lines, CSV or Parquet), or hub:NAME/CONFIG.",
+    "tasks": "Your own data: dir:FOLDER (train, validation, test as JSON Lines, CSV or Parquet) or hub:NAME/CONFIG.",
     "backbones": "A folder saved with save_pretrained(), or a Hub id, is a backbone too.",
     "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of methods.Method.",
     "suites": "Your own: a path to a .toml file.",

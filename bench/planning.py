@@ -21,7 +21,8 @@ class Selectors:
     """What a call gives besides the suite; each list that is given replaces the suite's.
 
     `methods` are spelled or instances; `settings` are fields of the recipe or of the run settings, which no suite and
-    no search overrides. Relative paths start at the working directory.
+    no search overrides; `more_methods` join the methods of the suite or of the call. Relative paths
+    start at the working directory.
     """
 
     methods: Sequence[str | Method] | None = None
@@ -32,6 +33,7 @@ class Selectors:
     seeds: Sequence[int] | None = None
     templates: Sequence[str | None] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    more_methods: Sequence[Method] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _methods(items: Iterable[object], chosen: Selectors, folder: Path, wrong: Ga
     for given in chosen.methods or ():
         with wrong.any():
             found.append(method_of(given) if isinstance(given, str) else given)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *chosen.more_methods]))
 
 
 def _look_up(backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from rich import box
 from rich.table import Table
@@ -17,6 +18,7 @@ from bench.settings import RunConfig, Scalar
 from methods.base import Method, Recipe
 from methods.registry import UnknownMethod, load_file, parse
 
+T = TypeVar("T", Recipe, RunConfig)
 FINGERPRINTS = {"method": "the method's source", "backbone": "the backbone's files", "task": "the task's rows"}
 
 
@@ -96,13 +98,13 @@ def _method(record: Record) -> Method:
         raise Mistake(str(error)) from error
 
 
-def _known_fields(kind: type, values: Mapping[str, Scalar], what: str) -> object:
+def _known_fields(kind: type[T], values: Mapping[str, Scalar], what: str) -> T:
     """A recipe or settings as recorded; Mistake where a field of then is unknown or not valid now."""
     gone = sorted(set(values) - {field.name for field in fields(kind)})
     if gone:
         raise Mistake(f"the {what} had {', '.join(gone)}, which is not known any more")
     try:
-        return kind(**values)
+        return kind(**values)  # type: ignore[arg-type]
     except ValueError as error:
         raise Mistake(f"the {what} is not valid any more: {error}") from error
 

@@ -129,12 +129,11 @@ def source_fingerprint(method: Method) -> str:
 
 
 def source_file(method: Method) -> Path | None:
-    """The user's own file that defines the method, None for a shipped or installed one."""
-    path = getattr(sys.modules.get(type(method).__module__), "__file__", None)
-    importable = type(method).__module__.split(".")[0] in sys.modules and not type(method).__module__.startswith(
-        "_tunefront_"
-    )
-    return None if path is None or importable else Path(path)
+    """The user's own file that defines the method (or script, or conftest.py), None for a shipped one."""
+    module = type(method).__module__
+    path = getattr(sys.modules.get(module), "__file__", None)
+    own = module.startswith("_tunefront_") or module == "__main__" or (path or "").endswith("conftest.py")
+    return Path(path).resolve() if path is not None and own else None
 
 
 def load_file(path: str | Path) -> types.ModuleType:

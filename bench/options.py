@@ -1,0 +1,64 @@
+"""The options of the command and of the pytest plugin, texts as typed, made into a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from bench.errors import Gathered
+from bench.planning import Plan, Selectors, plan
+from bench.suite import seed_of, shots_of
+from methods.base import Method
+
+T = TypeVar("T")
+
+
+def planned_from(
+    suite: str,
+    methods: Sequence[str | Method] | None = None,
+    backbones: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    shots: Sequence[str] | None = None,
+    draws: str | None = None,
+    seeds: str | None = None,
+    templates: Sequence[str] | None = None,
+    settings: Sequence[str] | None = None,
+    device: str | None = None,
+    more_methods: Sequence[Method] = (),
+) -> Plan:
+    """The cells that the options ask for; what is wrong in the options and in the suite is told together.
+
+    `shots`, `draws` and `seeds` are lists with commas; `settings` are `key=value`.
+    """
+    wrong = Gathered()
+    pairs: dict[str, object] = {} if device is None else {"device": device}
+    for text in settings or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            wrong.found.append(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
+        pairs |= {name.strip(): value} if equals else {}
+    chosen = Selectors(
+        methods or None,
+        backbones or None,
+        tasks or None,
+        _listed(shots, shots_of, wrong),
+        _listed([draws or ""], lambda text: seed_of(text, "draws"), wrong),
+        _listed([seeds or ""], seed_of, wrong),
+        templates or None,
+        pairs,
+        more_methods,
+    )
+    with wrong.any():
+        planned = plan(suite, chosen)
+    wrong.told()
+    return planned
+
+
+def _listed(texts: Iterable[str] | None, convert: Callable[[str], T], wrong: Gathered) -> list[T] | None:
+    """The parts between commas, each converted; None where there are none."""
+    found: list[T] = []
+    for part in (part.strip() for text in texts or () for part in text.split(",")):
+        if part:
+            with wrong.any():
+                found.append(convert(part))
+    return found or None
