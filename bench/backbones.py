@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import hashlib
+import importlib
 import importlib.util
 import json
 import logging
@@ -69,6 +71,13 @@ def fingerprint(name: str) -> str:
         if path.is_file() and kept:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
     return digest.hexdigest()
+
+
+def import_code(name: str) -> None:
+    """Imports the architecture's code, which takes seconds, and nothing else; a worker forked after it has it."""
+    module = _config(name).model_type.replace("-", "_")
+    with contextlib.suppress(ImportError):  # named otherwise: the worker finds it when it loads the weights
+        importlib.import_module(f"transformers.models.{module}.modeling_{module}")
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from bench.options import planned_from
 from bench.planning import Plan
 from bench.records import Record
 from bench.store import Store
-from methods.base import Method, Recipe, Unsupported
+from methods.base import Method, Unsupported
 from methods.registry import label
 
 if TYPE_CHECKING:
@@ -131,11 +131,10 @@ def _time(benchmark: BenchmarkFixture, step: Callable[[], object]) -> None:
 
 def _id(cell: Cell) -> str:
     """What tells a cell apart: method, backbone, task, draw and seeds, and what its recipe changes of the method's."""
-    own, parts = cell.method.recipe or Recipe(), [label(cell.method), cell.backbone, cell.task]
+    parts = [label(cell.method), cell.backbone, cell.task]
     parts += [f"shots={'all' if cell.shots is None else cell.shots}", f"draw={cell.draw_seed}", f"seed={cell.seed}"]
     parts += [cell.template] if cell.template else []
-    changed = [field.name for field in fields(Recipe) if getattr(cell.recipe, field.name) != getattr(own, field.name)]
-    return "-".join(parts + [f"{name}={getattr(cell.recipe, name)}" for name in changed])
+    return "-".join(parts + [f"{name}={value}" for name, value in cell.changed_recipe.items()])
 
 
 def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:

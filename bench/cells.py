@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from bench.settings import RunConfig
 from methods.base import Method, Recipe
@@ -30,6 +30,15 @@ class Cell:
         return spell(self.method)
 
     @property
+    def changed_recipe(self) -> dict[str, bool | int | float | str | None]:
+        """What its recipe changes of the method's own."""
+        own = self.method.recipe or Recipe()
+        values = {field.name: getattr(self.recipe, field.name) for field in fields(Recipe)}
+        return {name: value for name, value in values.items() if value != getattr(own, name)}
+
+    @property
     def title(self) -> str:
-        """What a person reads in the progress display."""
-        return f"{label(self.method)} · {self.backbone} · {self.task} · seed {self.seed}"
+        """What a person reads in the progress display; in a search, the recipe too."""
+        searched = self.changed_recipe if self.config.select else {}
+        parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items())]
+        return " · ".join([" ".join(parts), self.backbone, self.task, f"seed {self.seed}"])

@@ -76,7 +76,9 @@ def run(
         ),
     ] = None,
     out: Annotated[str, typer.Option(help="Folder or fsspec URL of the records and the report.")] = "results",
-    workers: Annotated[int, typer.Option(help="Cells that run at a time.", min=1)] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Cells that run at a time; default one per core, at most 4.", min=1)
+    ] = None,
     engine: Annotated[str, typer.Option(help="Where cells run: local.")] = "local",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", metavar="D")] = None,
     debug: DebugOption = False,
@@ -182,10 +184,12 @@ def main() -> None:
     app()
 
 
-def _run(planned: Plan, store: Store, workers: int) -> Outcome:
+def _run(planned: Plan, store: Store, workers: int | None) -> Outcome:
+    from bench.engines import default_workers
     from bench.grid import run_grid
     from bench.progress import Display
 
+    workers = workers or default_workers(planned.cells)
     on_cuda = any(cell.config.device != "cpu" for cell in planned.cells)
     with Display(Console(stderr=True)) as display:
         return run_grid(planned.cells, store, workers, display, fork=not on_cuda)
@@ -212,10 +216,10 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
 
 
 def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
-    from reports import write_report
+    from reports import write
 
     try:
-        for path in write_report(records, out, formats=formats, where=where):
+        for path in write(records, out, formats=formats, where=where):
             say(Console(), f"report: {path}")
     except PermissionError as error:
         raise Mistake(

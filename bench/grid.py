@@ -33,8 +33,8 @@ def run_grid(
 ) -> Outcome:
     """Runs every cell that has no ok or skipped record yet; Ctrl-C stops cleanly with `interrupted` set.
 
-    Args: workers, processes that run cells side by side, 1 for this one; fork, whether workers may be forked from this
-    process: only where it has imported but never computed.
+    Args: workers, processes that run cells side by side (recorded as `concurrent_cells`), 1 for this one; fork,
+    whether workers may be forked from this process: only where it has imported but never computed.
     Errors: Mistake where the store cannot be written or a task or backbone is gone, DiskFull.
     """
     store.prepare()
@@ -45,7 +45,7 @@ def run_grid(
     works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
     progress.planned(len(keys), len(done))
     reused, interrupted = len(done), False
-    if workers == 1 or len(works) < 2:
+    if workers == 1 or not works:
         running = inprocess.run(works, store, progress)
     else:
         cuda = any(cell.config.device.startswith("cuda") for cell in cells)

@@ -36,6 +36,11 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
     }
 
 
+NAMES = ("backbone", "task")
+"""Ingredients that only say where something lies; what it is, is in the fingerprints."""
+
+
 def key(cell: Cell) -> str:
-    """The name of the cell's record: a sha256 over its ingredients."""
-    return hashlib.sha256(json.dumps(ingredients(cell), sort_keys=True).encode()).hexdigest()
+    """The name of the cell's record: a sha256 over its ingredients. A moved folder keeps its records."""
+    parts = {name: value for name, value in ingredients(cell).items() if name not in NAMES}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

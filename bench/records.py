@@ -98,7 +98,9 @@ class Record(BaseModel):
     device_name: str | None = Field(None, description="the accelerator's name, null on CPU")
     cpu_model: str | None = Field(None, description="the processor's name")
     threads: Count = Field(None, description="torch threads of the cell")
-    concurrent_cells: Count = Field(None, description="cells that shared the machine; compare seconds only where equal")
+    concurrent_cells: Count = Field(
+        None, description="cells allowed to run side by side; compare seconds only where equal"
+    )
     created_at: str | None = Field(None, description="when the record was written, UTC, ISO 8601")
     git_commit: str | None = Field(None, description="commit of the checkout that ran, null where it is installed")
     versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from bench import backbones, cache, draws, metrics, sources
+from bench import backbones, cache, metrics, sources
 from bench.batching import EncodedExamples
 from bench.cells import Cell
+from bench.draws import draw, eval_rows, selection
 from bench.errors import DiskFull, Mistake
 from bench.families.encoder import Encoder
 from bench.feature_store import FeatureStore
@@ -41,7 +43,6 @@ class Rows:
     selection: tuple[Row, ...]
     selection_split: str | None
     test: tuple[Row, ...]
-    draw_source: str | None
 
 
 class Setup:
@@ -110,7 +111,6 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "architecture": setup.pretrained.config.model_type,
         "pooling": setup.pretrained.pooling,
         "task_kind": task.kind,
-        "draw_source": setup.rows.draw_source,
         "eval_split": task.eval_split,
         "selection_split": setup.rows.selection_split,
         "n_train": len(setup.rows.train),
@@ -167,9 +167,12 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
 
 
 def _draw(cell: Cell, task: Task) -> Rows:
-    drawn = draws.draw(task, cell.shots, cell.draw_seed)
-    train, selection, split = draws.selection(task, drawn, cell.draw_seed) if cell.config.select else (drawn, (), None)
-    return Rows(tuple(train), tuple(selection), split, tuple(draws.eval_rows(task, cell.config.eval_rows)), None)
+    train: Sequence[Row] = draw(task, cell.shots, cell.draw_seed)
+    chosen_on: Sequence[Row] = ()
+    split = None
+    if cell.config.select:
+        train, chosen_on, split = selection(task, train, cell.draw_seed)
+    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)))
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:

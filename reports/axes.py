@@ -82,10 +82,10 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
 
 
 def _linear(least: float, most: float) -> Scale:
-    span = (most - least) or most
-    low, high = max(0.0, least - 0.12 * span), most + 0.12 * span
-    step = 10 ** math.floor(math.log10(span / 2))
-    step = next(size * step for size in (1, 2, 5, 10) if span / (size * step) <= 4)
+    margin = 0.12 * (most - least) or 0.2 * most
+    low, high = max(0.0, least - margin), most + margin
+    step = 10 ** math.floor(math.log10((high - low) / 2))
+    step = next(size * step for size in (1, 2, 5, 10) if (high - low) / (size * step) <= 5)
     first = math.ceil(low / step)
     ticks = tuple(float(step * i) for i in range(first, math.floor(high / step) + 1))
     return Scale(False, low, high, ticks)

@@ -93,8 +93,6 @@ def compose(records: Sequence[Record], where: Where = None, reference: str = "fu
 def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], reference: str) -> list[Page]:
     pages = []
     for index, panel in enumerate(found):
-        alone = sum(other.backbone == panel.backbone for other in found) == 1
-        title = backbones[panel.backbone] + ("" if alone and panel.shots is None else f", {shots(panel.shots)}")
         lists = []
         for e, entry in enumerate(panel.entries):
             parts = tuple(
@@ -107,7 +105,7 @@ def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str,
             Page(
                 panel,
                 _tag(backbones[panel.backbone], panel.shots, index),
-                title,
+                _title(panel, found, backbones),
                 tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference)),
                 tables.scores(panel, index, names),
                 (tables.sizes(panel, index), tables.compute(panel, index)),
@@ -133,12 +131,12 @@ def _warnings(
     """What a reader must know before trusting the numbers."""
     texts = []
     for panel in found:
-        where = f" on {backbones[panel.backbone]}" if len(found) > 1 else ""
+        where = f" on {_title(panel, found, backbones)}" if len(found) > 1 else ""
         trials = sorted({entry.trials for entry in panel.entries})
         if len(trials) > 1:
             listed = ", ".join(f"{entry.label} {entry.trials}" for entry in panel.entries)
             texts.append(f"Unequal tuning budget{where}: the number of recipes tried differs ({listed}).")
-        partial = [entry.label for entry in panel.entries if not panel.covers(entry)]
+        partial = [entry.label for entry in panel.entries if entry.average(panel.tasks) is None]
         if partial:
             texts.append(f"Not every task has a score{where} for {', '.join(partial)}; they have no average.")
         runs = {len(entry.scores(task)) for entry in panel.entries for task in panel.tasks} - {0}
@@ -180,6 +178,11 @@ def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[s
     on = ", ".join(models) if len(models) < 4 else units.plural(len(models), "backbone")
     amount = sum(len(panel.records) for panel in found)
     return f"{units.plural(methods, 'method')} on {on}, {units.plural(tasks, 'task')}, {units.plural(amount, 'run')}"
+
+
+def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
+    alone = sum(other.backbone == panel.backbone for other in found) == 1
+    return backbones[panel.backbone] + ("" if alone and panel.shots is None else f", {shots(panel.shots)}")
 
 
 def _tag(backbone: str, amount: int | None, index: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import uuid
 from typing import TYPE_CHECKING
 
-from bench.errors import Mistake
+from bench.errors import DiskFull, Mistake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +24,13 @@ def put(path: Path, content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise Mistake(
-            f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
-        ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no room is left for {path}; free some and give the same command again.") from error
+        why = f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
+        raise Mistake(why) from error
     return path

@@ -23,8 +23,11 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     """Two or three sentences on a panel: the main finding, the best method, and what chance alone would do."""
     where = f"On {backbone} with {shots(panel.shots)}: " if several else ""
     if not panel.relative_tasks or panel.reference is None:
-        found = _best(panel)
-        return [where + found, f"There is no scored record of {reference} here, so scores stand as they are."]
+        found = _best(panel, where)
+        return [
+            where + (found if not where or found[:2] != "No" else "n" + found[1:]),
+            f"There is no scored record of {reference} here, so scores stand as they are.",
+        ]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
     pairs = [(gap, entry) for gap, entry in others if gap is not None]
     if not pairs:
@@ -40,7 +43,7 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
             sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
     else:
         sentences.append(
-            f"{where}no method came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
+            f"{_nobody(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
             f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
     sentences.append(_sure(panel, claim, noise))
@@ -55,18 +58,23 @@ def seed_noise(panel: Panel) -> float | None:
     return 100 * math.sqrt(sum(degree * variance for degree, variance in spreads) / degrees) if degrees else None
 
 
-def _best(panel: Panel) -> str:
+def _best(panel: Panel, where: str) -> str:
     pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
     scored = [(average, entry) for average, entry in pairs if average is not None]
     if not scored:
-        return "no method has a score on every task."
+        return f"{_nobody(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
     tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
     verb = "has the highest average" if len(scored) > 1 else "has an average of"
     return (
-        f"{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
+        f"{where}{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
         f"over {_extent(panel, entry)}."
     )
+
+
+def _nobody(where: str) -> str:
+    """The subject of a negative finding, capitalised where it opens the sentence."""
+    return f"{where}no method" if where else "No method"
 
 
 def _against(gap: float, entry: Entry, panel: Panel) -> str:
@@ -91,7 +99,7 @@ def _share(entry: Entry) -> str:
 
 
 def _extent(panel: Panel, entry: Entry) -> str:
-    runs = [len(entry.scores(task)) for task in panel.tasks]
+    runs = [len(entry.scores(task)) for task in panel.relative_tasks or panel.tasks]
     each = f"{runs[0]}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
     return f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ SCRIPT = (
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     """The page. `drawn` holds the pictures of every panel, in order."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["breakable"] = _breakable
     template = environment.from_string(files("reports").joinpath("report.html.jinja").read_text("utf-8"))
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return template.render(
@@ -39,6 +41,11 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         script=Markup(SCRIPT),
         script_hash=f"sha256-{digest}",
     )
+
+
+def _breakable(text: str) -> Markup:
+    """Escaped text that may wrap after the marks inside a long name."""
+    return Markup("<wbr>").join(re.split(r"(?<=[:/,=])(?=\S)", text))
 
 
 def _drawn(picture: Picture, prefix: str) -> dict[str, str | Markup]:

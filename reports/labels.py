@@ -10,6 +10,9 @@ DISTANCES = (7, 10, 14, 19, 25, 33, 43, 55, 70, 88, 110, 135)
 PREFERENCE = (0, 4, 2, 3, 3, 3, 5, 5, 4, 4, 6, 6)
 """What each angle costs beside its distance: right of the point reads best."""
 
+FEW = 12
+"""Up to so many points several orders are tried and the cheapest outcome is kept."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -57,20 +60,38 @@ def place(
     label move to a better place beside the others.
     """
     markers = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in points]
-    order = sorted(range(len(points)), key=lambda i: sum(math.dist(points[i], other) for other in points))
-    placed: dict[int, Box] = {}
-    for _ in range(3):
-        for i in order:
-            others = [box for j, box in placed.items() if j != i]
-            leaders = [(points[j], box.nearest(*points[j])) for j, box in placed.items() if j != i]
-            placed[i] = _best(i, points, sizes[i], bounds, markers, others, leaders, bars or [])
-    boxes = [placed[i] for i in range(len(points))]
+    crowded = sorted(range(len(points)), key=lambda i: sum(math.dist(points[i], other) for other in points))
+    orders = [crowded]
+    if len(points) <= FEW:
+        by_place = sorted(crowded, key=lambda i: points[i])
+        orders += [by_place, by_place[::-1], sorted(crowded, key=lambda i: -points[i][1])]
+    trials = [_settle(order, points, sizes, bounds, markers, bars or []) for order in orders]
+    boxes = min(trials, key=lambda trial: trial[0])[1]
     clashes = sum(
         any(box.overlaps(other) for j, other in enumerate(boxes) if j != i)
         or any(box.overlaps(marker) for marker in markers)
         for i, box in enumerate(boxes)
     )
     return boxes, clashes
+
+
+def _settle(
+    order: list[int],
+    points: list[tuple[float, float]],
+    sizes: list[tuple[float, float]],
+    bounds: Box,
+    markers: list[Box],
+    bars: list[Box],
+) -> tuple[float, list[Box]]:
+    """Labels placed in an order, then moved twice more; what they cost together, and their boxes."""
+    placed: dict[int, Box] = {}
+    costs: dict[int, float] = {}
+    for _ in range(3):
+        for i in order:
+            others = [box for j, box in placed.items() if j != i]
+            leaders = [(points[j], box.nearest(*points[j])) for j, box in placed.items() if j != i]
+            costs[i], placed[i] = _best(i, points, sizes[i], bounds, markers, others, leaders, bars)
+    return sum(costs.values()), [placed[i] for i in range(len(points))]
 
 
 def _best(
@@ -82,7 +103,7 @@ def _best(
     others: list[Box],
     leaders: list[tuple[tuple[float, float], tuple[float, float]]],
     bars: list[Box],
-) -> Box:
+) -> tuple[float, Box]:
     best, lowest = None, math.inf
     for distance in DISTANCES:
         if distance > lowest:
@@ -94,18 +115,18 @@ def _best(
                 cost += 3000
             cost += 1000 * sum(box.overlaps(other, 1.5) for other in others)
             cost += 800 * sum(box.overlaps(marker) for marker in markers)
-            cost += 12 * sum(box.overlaps(bar) for bar in bars)
+            cost += 7 * sum(box.overlaps(bar) for bar in bars)
             if cost >= lowest:
                 continue
             end = box.nearest(*points[i])
             if distance > DISTANCES[1]:
-                cost += 300 * sum(_crosses(points[i], end, other) for other in others)
-                cost += 60 * sum(_crosses(points[i], end, m) for j, m in enumerate(markers) if j != i)
-            cost += 300 * sum(_crosses(start, stop, box) for start, stop in leaders)
+                cost += 100 * sum(_crosses(points[i], end, other) for other in others)
+                cost += 40 * sum(_crosses(points[i], end, m) for j, m in enumerate(markers) if j != i)
+            cost += 100 * sum(_crosses(start, stop, box) for start, stop in leaders)
             if cost < lowest:
                 best, lowest = box, cost
     assert best is not None  # DISTANCES is not empty
-    return best
+    return lowest, best
 
 
 def _box(point: tuple[float, float], size: tuple[float, float], angle: float, distance: float) -> Box:

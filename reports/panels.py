@@ -109,8 +109,8 @@ class Panel:
         return [100 * score for task in self.tasks for score in entry.scores(task)]
 
     def covers(self, entry: Entry) -> bool:
-        """Whether an entry has a score on every task of the panel."""
-        return all(entry.scores(task) for task in self.tasks)
+        """Whether an entry has a score on every task that is drawn."""
+        return all(entry.scores(task) for task in self.relative_tasks or self.tasks)
 
     def seconds(self, entry: Entry, measure: Measure) -> float | None:
         """Median of a cost in seconds, None where the panel's seconds do not compare."""

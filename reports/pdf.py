@@ -68,7 +68,7 @@ def _plot(picture: Picture) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    found = dataclasses.asdict(table)
+    found = {**dataclasses.asdict(table), "spread": table.spread}
     longest = [max([0, *(len(row[i].text) for row in table.rows)]) for i in range(len(table.columns))]
     found["short"] = [size <= SHORT for size in longest]
     if all(column.numeric or short for column, short in zip(table.columns, found["short"], strict=True)):
@@ -94,7 +94,7 @@ def _files(page: Page, several: bool) -> Table:
         Column("score", "× 100"),
         Column("file", "records/…", numeric=False),
     )
-    return Table(f"Records, {page.title}" if several else "Records", columns, rows)
+    return Table(page.title if several else "Files behind the numbers", columns, rows)
 
 
 def _printable(value: Any) -> Any:

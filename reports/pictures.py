@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import matplotlib
-
-from reports import measures, plots
+from reports import measures, palette, plots
+from reports.axes import tick_label
+from reports.coordinates import height_title
 from reports.document import shown_costs
 
 if TYPE_CHECKING:
@@ -53,9 +52,8 @@ def save(figure: Figure, kind: str) -> bytes:
     """A figure as `svg`, `png` (200 dpi, on white) or `pdf`, without dates."""
     stream = io.BytesIO()
     metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
-    face = "none" if kind == "svg" else plots.PAPER
-    with matplotlib.rc_context(plots.RC), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    face = "none" if kind == "svg" else palette.PAPER
+    with palette.settled():
         figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
     return stream.getvalue()
 
@@ -76,17 +74,17 @@ def inline(svg: bytes, prefix: str) -> str:
 
 
 COLOURS = {
-    plots.INK: "ink",
-    plots.SOFT: "soft",
-    plots.RULE: "rule",
-    plots.PAPER: "paper",
-    **{colour: f"c{i}" for i, colour in enumerate(plots.FAMILIES)},
+    palette.INK: "ink",
+    palette.SOFT: "soft",
+    palette.RULE: "rule",
+    palette.PAPER: "paper",
+    **{colour: f"c{i}" for i, colour in enumerate(palette.FAMILIES)},
 }
 """Colours of the drawings and the page's names for them."""
 
 
 def _alt(page: Page, cost: measures.Cost, drawing: plots.Drawing) -> str:
     """What a plot shows, in words, point by point."""
-    against = plots.height_title(page.panel)
-    named = [f"{p.entry.label} {p.y:.1f} at {plots.tick_label(p.x, cost.unit)}" for p in drawing.points]
+    against = height_title(page.panel)
+    named = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
     return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(named)}."

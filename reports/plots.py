@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.axes import Scale, scale, tick_label
+from reports.coordinates import coordinates, short
 from reports.labels import Box, place
 from reports.measures import PARAMETERS, Cost
+from reports.palette import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
 from reports.panels import Entry, Panel, quantile
-from reports.units import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, SOFT, RULE, PAPER = "#1c2126", "#5b646d", "#d9dde1", "#ffffff"
-FAMILIES = ("#0072b2", "#c64a00", "#008a63", "#b0568c", "#9a6a00", "#3b86c2", "#6b5fb5", "#77702b")
-"""Colours after Okabe and Ito, the light ones darkened to a contrast of 3:1 on white; markers differ as well."""
-MARKERS = ("o", "^", "D", "v", "P", "X", "<", ">", "h")
-RC = {"svg.hashsalt": "tunefront", "svg.fonttype": "path", "pdf.fonttype": 42, "font.family": ["DejaVu Sans"]}
-LONGEST = 44
+    from reports.axes import Scale
+
 GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
+"""Heights that are tried, relative to the one asked for."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +66,9 @@ def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4
     for growth in GROWTH[_start(points, size, font) :]:
         figure = Figure((size[0], size[1] * growth), dpi=72)
         canvas = FigureCanvasAgg(figure)
-        axes = _axes(figure, panel, cost, points, font)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            _marks(axes, points, styles, _scale(points), panel.reference)
+        with settled():
+            axes = coordinates(figure, panel, cost, points, font)
+            _marks(axes, points, styles, span_of(points), panel.reference)
             boxes, clashes = _labels(axes, canvas, panel, points, font)
         if not clashes:
             break
@@ -98,88 +93,6 @@ def families(panel: Panel) -> dict[str, tuple[str, str]]:
     return styles if base is None else {base: (INK, "s"), **styles}
 
 
-def height_title(panel: Panel) -> str:
-    """What the vertical axis shows, exactly."""
-    if panel.reference is None or not panel.relative_tasks:
-        return "100 × score"
-    return f"100 × (score − mean score of {short(panel.reference.label, 24)})"
-
-
-def short(text: str, longest: int = LONGEST) -> str:
-    """A label fit for a plot: one line, its middle left out where it is very long."""
-    text = "".join(character if character.isprintable() else " " for character in text)
-    half = (longest - 1) // 2
-    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
-
-
-def _scale(points: list[Point]) -> Scale:
-    return scale([point.x for point in points] or [1.0])
-
-
-def _axes(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: float) -> Axes:
-    width, height = figure.get_size_inches()
-    em = font / 72
-    top = 2.6 * em if cost is PARAMETERS and panel.backbone_params else 0.9 * em
-    left, bottom = 4.9 * em, 4.1 * em
-    axes = figure.add_axes(
-        (left / width, bottom / height, (width - left - 1.9 * em) / width, (height - bottom - top) / height),
-        facecolor="none",
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=SOFT, linewidth=0.7)
-    axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    span = _scale(points)
-    if span.log:
-        axes.set_xscale("log")
-    axes.set_xlim(span.low, span.high)
-    _ticks(axes, span, cost.unit)
-    _limits(axes, points)
-    log = " (log scale)" if span.log else ""
-    axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
-    axes.set_ylabel(height_title(panel), color=INK, fontsize=font, labelpad=4, parse_math=False)
-    if top > 2 * em:
-        _shares(axes, span, panel.backbone_params or 1.0, font)
-    return axes
-
-
-def _ticks(axes: Axes, span: Scale, unit: str) -> None:
-    places, names = list(span.ticks), [tick_label(tick, unit) for tick in span.ticks]
-    if span.zero is not None:
-        places, names = [span.zero, *places], ["0", *names]
-        first = next((tick for tick in span.ticks if tick > span.zero), span.high)
-        axes.axvline((span.zero * first) ** 0.5, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
-    axes.set_xticks(places, names)
-    axes.set_xticks([], minor=True)
-
-
-def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
-    """The same axis above, in percent of the backbone's parameters."""
-    above = axes.twiny()
-    above.set_facecolor("none")
-    if span.log:
-        above.set_xscale("log")
-    above.set_xlim(span.low, span.high)
-    ticks = [whole * 10.0**power for power in range(-7, 1)]
-    ticks = [tick for tick in ticks if max(span.low, (span.zero or 0) * 1.5) <= tick <= span.high]
-    if len(ticks) < 2:
-        ticks = list(span.ticks)
-    above.set_xticks(ticks, [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks])
-    above.set_xticks([], minor=True)
-    above.tick_params(colors=SOFT, labelsize=font * 0.9, width=0.7, length=3)
-    above.spines[["left", "right", "bottom"]].set_visible(False)
-    above.spines["top"].set(color=RULE, linewidth=0.7)
-    above.set_zorder(axes.get_zorder() - 1)
-
-
-def _limits(axes: Axes, points: list[Point]) -> None:
-    ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
-    span = max(max(ends) - min(ends), 1.0)
-    axes.set_ylim(min(ends) - 0.14 * span, max(ends) + 0.14 * span)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
-
-
 def _marks(
     axes: Axes, points: list[Point], styles: dict[str, tuple[str, str]], span: Scale, base: Entry | None
 ) -> None:
@@ -200,7 +113,7 @@ def _marks(
 def _labels(
     axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], font: float
 ) -> tuple[list[Box], int]:
-    renderer, span = canvas.get_renderer(), _scale(points)  # type: ignore[no-untyped-call]
+    renderer, span = canvas.get_renderer(), span_of(points)  # type: ignore[no-untyped-call]
     names = [short(point.entry.label) for point in points]
     sizes = []
     for name in names:

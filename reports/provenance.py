@@ -74,11 +74,12 @@ def recipes(records: Sequence[Record]) -> Table:
     fields = sorted({name for record in records for name in record.recipe})
     differing = varied(records)
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
-    columns = (Column("method", "as spelled", numeric=False), *(Column(name, numeric=False) for name in differing))
+    named = (Column("method", numeric=False), Column("as spelled", numeric=False))
+    columns = (*named, *(Column(name, numeric=False) for name in differing))
     rows = []
     for method, found in sorted(grouped(records, lambda r: r.method).items()):
         cells = [_values(found, lambda r, name=name: units.number(r.recipe.get(name))) for name in differing]  # type: ignore[misc]
-        rows.append((method, *cells))
+        rows.append((found[0].label, method, *cells))
     return Table("Recipes", columns, _cells(rows), "The same for all: " + ", ".join(same) + "." if same else "")
 
 

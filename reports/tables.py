@@ -46,6 +46,11 @@ class Table:
     note: str = ""
     lines: tuple[int, ...] = ()
 
+    @property
+    def spread(self) -> list[bool]:
+        """Per column, whether any cell has a minor part, so that the others leave room for it and digits line up."""
+        return [any(row[i].minor for row in self.rows) for i in range(len(self.columns))]
+
 
 def anchor(panel: int, entry: int, task: int | None = None) -> str:
     """The id of the list of records behind a number."""
@@ -87,7 +92,7 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
     note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."
     if len(set(metrics.values())) > 1:
         note += " The average mixes different metrics."
-    if not all(map(panel.covers, panel.entries)):
+    if any(entry.average(panel.tasks) is None for entry in panel.entries):
         note += " A method without a score on every task has no average, since it would not compare."
     return Table("Scores", columns, tuple(rows), note, lines)
 

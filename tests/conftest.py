@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,8 +45,8 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"dir:{make_toy(tmp_path_factory.mktemp('tasks') / 'toy')}"
 
 
-def make_backbone(folder: Path, family: str, seed: int = 0) -> Path:
-    """Saves a random two-layer model of width 32 with a word-level tokenizer."""
+def make_backbone(folder: Path, family: str, seed: int = 0, **config: Any) -> Path:
+    """Saves a random two-layer model of width 32, `config` apart, with a word-level tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
@@ -84,7 +85,7 @@ def make_backbone(folder: Path, family: str, seed: int = 0) -> Path:
             "type_vocab_size": 0,
         }
     torch.manual_seed(seed)
-    AutoModel.from_config(AutoConfig.for_model(family, **size)).save_pretrained(folder)
+    AutoModel.from_config(AutoConfig.for_model(family, **(size | config))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,3 +50,12 @@ class Silent:
 
     def finished(self, cell: Cell, record: Record) -> None:
         """Shows nothing."""
+
+
+def default_workers(cells: Iterable[Cell]) -> int:
+    """How many cells run at a time where nobody says: one a core (and thread of a cell), at most 4; 1 on CUDA."""
+    configs = {cell.config for cell in cells}
+    if any(config.device != "cpu" for config in configs):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // max((config.threads for config in configs), default=1)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from bench.engines import Work
@@ -42,8 +41,3 @@ def throttled(report: Report) -> Report:
             report(phase, done, total)
 
     return tell
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

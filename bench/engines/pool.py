@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -67,7 +68,9 @@ def run(
     multi-threaded matrix product deadlocks); `forkserver` for any other parent; `spawn` for CUDA.
     A worker that dies costs its cell, which is recorded as failed, and is replaced.
     """
-    pool = _Pool(store, min(workers, len(works)), start_method)
+    if start_method == "fork":
+        _import_once(works)
+    pool = _Pool(store, min(workers, len(works)), workers, start_method)
     waiting: deque[Work] = deque(works)
     later: list[tuple[float, Work]] = []  # held by another process: ask again then
     try:
@@ -96,10 +99,20 @@ def run(
                 elif kind == "mistake":
                     raise Mistake(content[0])
                 else:
-                    record = content[0] if kind == "finished" else _died(work, store, content[0], len(pool.workers))
+                    record = content[0] if kind == "finished" else _died(work, store, content[0], workers)
                     yield work, record
     finally:
         pool.stop()
+
+
+def _import_once(works: Sequence[Work]) -> None:
+    """Imports, in the parent, all that the workers need: they are forked with it, and start at once."""
+    import bench.metric_modules
+    import bench.runner  # noqa: F401
+    from bench.backbones import import_code
+
+    for name in {work.cell.backbone for work in works}:
+        import_code(name)
 
 
 def _died(work: Work, store: Store, exit_code: int | None, concurrent: int) -> Record:
@@ -119,11 +132,11 @@ def _died(work: Work, store: Store, exit_code: int | None, concurrent: int) -> R
 class _Pool:
     """Kept workers, a pipe each, and one lifeline pipe whose closing tells them all that the parent is gone."""
 
-    def __init__(self, store: Store, size: int, start_method: str):
+    def __init__(self, store: Store, size: int, concurrent_cells: int, start_method: str):
         self._context: BaseContext = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             self._context.set_forkserver_preload(PRELOAD)
-        self._store, self._size = store, size
+        self._store, self._concurrent_cells = store, concurrent_cells
         self._lifeline, self._held = self._context.Pipe(duplex=False)
         self.workers = [self._start() for _ in range(size)]
 
@@ -155,7 +168,7 @@ class _Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._lifeline, self._held, self._store.location, self._size)
+        arguments = (theirs, self._lifeline, self._held, self._store.location, self._concurrent_cells)
         process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
         process.start()
         theirs.close()
@@ -168,6 +181,8 @@ def _work(connection: Connection, lifeline: Connection, held: Connection, locati
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     held.close()  # else this very copy would keep the lifeline open
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    gc.collect()
+    gc.freeze()  # what was imported is never garbage: collecting between phases is then quick
     store = Store(location)
     while True:
         try:

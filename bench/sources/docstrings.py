@@ -3,131 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cache import keep, prepared, task_path
-from bench.sources import harvest as harvesting
+from bench.errors import Mistake
+from bench.sources.candidates import TASKS, Candidate, split_of
 from bench.sources.harvest import Docstring, fraction, harvest, versions
 from bench.tasks import MetricSpec, Row, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
 SPLITS = {"train": 3000, "validation": 504, "test": 1000}
 """About how many rows a split has; each class has as many as any other."""
-_SHARES = {"train": 0.62, "validation": 0.77, "test": 1.0}
-"""Up to which fraction of the hash of its path a file belongs to a split."""
-_WORDS = range(4, 41)
-
-LIBRARIES = {
-    "torch": r"py ?torch|torch",
-    "transformers": r"transformers|hugging ?face|hf",
-    "pandas": r"pandas|pd",
-    "matplotlib": r"matplotlib|mpl|pyplot|plt",
-    "sklearn": r"scikit[- ]learn|sklearn",
-    "scipy": r"scipy|sp",
-}
-"""Classes of `library`, and how their names appear in text: masked, each as the word `library`."""
-PARAM_TYPES = {"bool": ("bool", "boolean"), "float": ("float",), "int": ("int", "integer"), "str": ("str", "string")}
-"""Classes of `param_type`, and how docstrings spell them."""
-
-_LIBRARY_NAME = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(LIBRARIES.values())})(?![A-Za-z0-9])", re.IGNORECASE)
-_KIND_WORD = re.compile(r"\b(class(es)?|functions?|methods?|modules?|packages?|mixins?)\b", re.IGNORECASE)
-_TYPE_WORD = re.compile(
-    r"\b(bools?|booleans?|floats?|floating|ints?|integers?|strs?|strings?|true|false|defaults?)\b", re.IGNORECASE
-)
-_ROLE = re.compile(r":[a-z:+-]+:(?=`)")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
-_NUMPY_PARAMETER = re.compile(r"^(?:\w+) : (?P<type>[^\n]+)\n(?P<text>(?:[ ]+\S[^\n]*\n?)+)", re.MULTILINE)
-_GOOGLE_PARAMETER = re.compile(
-    r"^(?P<indent>[ ]*)\w+ \((?P<type>[^\n]+?)\):[ ]*(?P<text>[^\n]*\n?(?:(?P=indent)[ ]+\S[^\n]*\n?)*)", re.MULTILINE
-)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A row that could be: what the model reads, the class, and the file it stands in."""
-
-    inputs: Mapping[str, str]
-    label: str
-    path: str
-
-    @property
-    def content(self) -> str:
-        """The inputs, case and spaces set aside: what makes two rows the same."""
-        return "\n".join(" ".join(text.casefold().split()) for text in self.inputs.values())
-
-
-def library(docstrings: Iterable[Docstring]) -> list[Candidate]:
-    """Which library does this summary come from? The libraries' names in it are masked."""
-    return [
-        Candidate({"text": _LIBRARY_NAME.sub("library", summary)}, docstring.package, docstring.path)
-        for docstring in docstrings
-        if docstring.package in LIBRARIES and (summary := summarise(docstring.text))
-    ]
-
-
-def kind(docstrings: Iterable[Docstring]) -> list[Candidate]:
-    """Does this summary describe a class, a function or a module? Such words in it are masked."""
-    return [
-        Candidate({"text": _KIND_WORD.sub("code", summary)}, docstring.kind, docstring.path)
-        for docstring in docstrings
-        if (summary := summarise(docstring.text))
-    ]
-
-
-def param_type(docstrings: Iterable[Docstring]) -> list[Candidate]:
-    """What type has the parameter that is described so? Descriptions that name a type or a default are left out."""
-    return [
-        Candidate({"text": description}, label, docstring.path)
-        for docstring in docstrings
-        if docstring.kind != "module"
-        for pattern in (_NUMPY_PARAMETER, _GOOGLE_PARAMETER)
-        for found in pattern.finditer(docstring.text)
-        if (label := _type_class(found["type"]))
-        and (description := summarise(found["text"]))
-        and not _TYPE_WORD.search(description)
-    ]
-
-
-def match(docstrings: Iterable[Docstring]) -> list[Candidate]:
-    """Does this summary belong to the function of this name?
-
-    Every name occurs once and every summary once. Half of the functions, by hash, keep their summary; the others pass
-    theirs on to the next of their package and split in the order of hashes.
-    """
-    named: dict[str, tuple[str, Docstring]] = {}
-    for docstring in sorted(docstrings, key=lambda d: fraction(f"name {d.path} {d.name} {d.text}")):
-        words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", docstring.name)).lower()
-        if docstring.kind == "function" and " " in words and not docstring.name.startswith("__"):
-            summary = summarise(docstring.text)
-            if summary:
-                named.setdefault(words, (summary, docstring))
-    candidates, groups = [], dict[tuple[str, str], list[tuple[str, str, str]]]()
-    for words, (summary, docstring) in named.items():
-        if fraction(f"match {words}") < 0.5:
-            candidates.append(Candidate({"name": words, "summary": summary}, "match", docstring.path))
-        else:
-            group = groups.setdefault((docstring.package, split_of(docstring.path)), [])
-            group.append((words, summary, docstring.path))
-    for group in groups.values():
-        for (words, own, path), (_, other, _) in zip(group, group[1:] + group[:1], strict=True):
-            if own.casefold() != other.casefold():
-                candidates.append(Candidate({"name": words, "summary": other}, "no match", path))
-    return candidates
-
-
-TASKS: dict[str, Callable[[Iterable[Docstring]], list[Candidate]]] = {
-    "library": library,
-    "kind": kind,
-    "param_type": param_type,
-    "match": match,
-}
 
 
 def load(name: str) -> Task:
@@ -149,36 +40,32 @@ def _build_all() -> dict[str, Task]:
 @cache
 def _code() -> str:
     """sha256 over the code that decides about the rows: other code, another entry in the cache."""
-    files = (Path(__file__), Path(harvesting.__file__))
+    files = [Path(__file__).with_name(f"{name}.py") for name in ("harvest", "candidates", "docstrings")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def build(name: str, docstrings: Iterable[Docstring], origin: tuple[str, ...]) -> Task:
-    """The task `docstrings/<name>`: distinct rows, split by file, every class as large as any other."""
+    """The task `docstrings/<name>`: distinct rows, split by file, every class as large as any other.
+
+    Errors: Mistake where a class would have no row in a split.
+    """
     candidates = _distinct(TASKS[name](docstrings))
     label_names = tuple(sorted({candidate.label for candidate in candidates}))
+    splits = {split: _rows(split, candidates, label_names) for split in SPLITS} if candidates else {}
+    if not all(splits.get(split) for split in SPLITS):
+        raise Mistake(
+            f"docstrings/{name}: the installed packages ({', '.join(origin)}) give no rows for some class; their "
+            "sources may have been stripped. Install them as published, with their .py files."
+        )
     return Task(
         name=f"docstrings/{name}",
         kind="classification",
-        splits={split: _rows(split, candidates, label_names) for split in SPLITS},
+        splits=splits,
         input_fields=tuple(candidates[0].inputs),
         label_names=label_names,
         metrics=(MetricSpec("accuracy"), MetricSpec("macro_f1")),
         origin=origin,
     )
-
-
-def summarise(text: str) -> str:
-    """The first sentence of the first paragraph without markup, empty where it has under 4 or over 40 words."""
-    paragraph = " ".join(re.split(r"\n\s*\n", text.strip())[0].split())
-    plain = re.sub(r"[`*]|(?<=\W)~|^~", "", _ROLE.sub("", paragraph))
-    sentence = _SENTENCE_END.split(plain)[0]
-    return sentence if len(sentence.split()) in _WORDS and sentence.isprintable() else ""
-
-
-def split_of(path: str) -> str:
-    """The split to which all rows of a file belong."""
-    return next(split for split, end in _SHARES.items() if fraction(f"split {path}") < end)
 
 
 def _rows(split: str, candidates: Iterable[Candidate], label_names: tuple[str, ...]) -> list[Row]:
@@ -200,9 +87,3 @@ def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
     for candidate in candidates:
         copies.setdefault(candidate.content, []).append(candidate)
     return [min(same, key=lambda c: c.path) for same in copies.values() if len({c.label for c in same}) == 1]
-
-
-def _type_class(spelled: str) -> str | None:
-    """`int, default=5` -> `int`; None for any other type and for alternatives, but for None."""
-    words = re.findall(r"[A-Za-z_]\w*", re.split(r",|default", re.sub(r" or `?None`?", "", spelled))[0])
-    return next((label for label, names in PARAM_TYPES.items() if len(words) == 1 and words[0] in names), None)

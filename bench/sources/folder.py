@@ -40,7 +40,8 @@ def load(path: str, name: str | None = None) -> Task:
         problems.add(f"{folder / META}, metrics: {mistake}")
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()}
     problems.raise_any()
-    templates = folder / TEMPLATES
+    whole = folder.absolute()
+    templates = whole / TEMPLATES
     return Task(
         name=name or f"dir:{path}",
         kind=schema.kind,
@@ -49,7 +50,7 @@ def load(path: str, name: str | None = None) -> Task:
         label_names=schema.label_names,
         metrics=metrics,
         templates=templates if templates.is_file() else None,
-        folder=folder,
+        folder=whole,
     )
 
 
@@ -114,7 +115,7 @@ def _files(folder: Path, problems: Problems) -> dict[str, Path]:
     there = sorted(file.name for file in folder.iterdir() if file.is_file())
     listed = f"found: {', '.join(there[:20]) or 'no files'}{_renaming(there)}"
     if "train" not in present:
-        problems.add(f"{folder} has no train{{{','.join(FORMATS)}}}; {listed}.")
+        problems.add(f"{folder} has no {' or '.join(f'train{end}' for end in FORMATS)}; {listed}.")
     if not present.keys() & {"validation", "test"}:
         problems.add(f"{folder} has neither test nor validation, so that nothing could be scored; {listed}.")
     return present

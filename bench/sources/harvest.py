@@ -7,6 +7,7 @@ import gc
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import re
 import sysconfig
@@ -51,25 +52,9 @@ SOURCES = (
     Source("rich", "rich"),
     Source(STANDARD_LIBRARY, STANDARD_LIBRARY),
 )
-_SKIPPED_FOLDERS = frozenset(
-    [
-        "test",
-        "tests",
-        "testing",
-        "site-packages",
-        "dist-packages",
-        "externals",
-        "_vendor",
-        "_vendored",
-        "_bundled",
-        "idlelib",
-        "lib2to3",
-        "turtledemo",
-        "pydoc_data",
-        "encodings",
-        "ensurepip",
-    ]
-)
+_TESTS = {"test", "tests", "testing", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "encodings", "ensurepip"}
+_COPIES = {"site-packages", "dist-packages", "externals", "_vendor", "_vendored", "_bundled", "__pycache__"}
+_SKIPPED_FOLDERS = _TESTS | _COPIES
 _HEAD = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*[rRuU]?(\"\"\"|''').*?\1", re.DOTALL)
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -86,13 +71,16 @@ class Docstring:
 
 
 def versions() -> dict[str, str]:
-    """Import name -> version of every harvested package; Mistake where one is missing."""
+    """Import name -> public version of every harvested package (2.6.0 for torch's 2.6.0+cpu and 2.6.0+cu124 alike).
+
+    Errors: Mistake where one is missing.
+    """
     found = {STANDARD_LIBRARY: platform.python_version()}
     missing = []
     for source in SOURCES:
         if source.package not in found:
             try:
-                found[source.package] = importlib.metadata.version(source.distribution)
+                found[source.package] = importlib.metadata.version(source.distribution).split("+")[0]
             except importlib.metadata.PackageNotFoundError:
                 missing.append(source.distribution)
     if missing:
@@ -132,11 +120,8 @@ def of_code(code: str, package: str, path: str) -> Iterator[Docstring]:
 
 def _of_source(source: Source) -> Iterator[Docstring]:
     root = _folder(source)
-    for file in sorted(root.rglob("*.py")):
-        inside = file.relative_to(root)
-        path = f"{source.package}/{inside.as_posix()}"
-        if not _SKIPPED_FOLDERS.isdisjoint(inside.parts):
-            continue
+    for file in _files(root):
+        path = f"{source.package}/{file.relative_to(root).as_posix()}"
         try:
             code = file.read_text("utf-8")
             if fraction(f"file {path}") >= source.share:
@@ -146,6 +131,13 @@ def _of_source(source: Source) -> Iterator[Docstring]:
                 yield from of_code(code, source.package, path)
         except (OSError, SyntaxError, ValueError):
             continue  # a template, another encoding, or code for another Python
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """The Python files below a folder, in the same order everywhere."""
+    for folder, inside, files in os.walk(root):
+        inside[:] = sorted(set(inside) - _SKIPPED_FOLDERS)
+        yield from (Path(folder, file) for file in sorted(files) if file.endswith(".py"))
 
 
 def _folder(source: Source) -> Path:

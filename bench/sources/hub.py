@@ -49,7 +49,8 @@ def spellings(spelled: str) -> list[tuple[str, str | None]]:
     parts = spelled.split("/")
     if not 1 <= len(parts) <= 3 or not all(parts):
         raise Mistake(
-            f"hub:{spelled} is no dataset; write hub:<dataset>, hub:<owner>/<dataset> or hub:<owner>/<dataset>/<config>."
+            f"hub:{spelled} is no dataset; write hub:<dataset>, hub:<owner>/<dataset> or "
+            "hub:<owner>/<dataset>/<config>."
         )
     if len(parts) == 3:
         return [("/".join(parts[:2]), parts[2])]
@@ -108,8 +109,8 @@ def _explained(name: str, error: Exception) -> str:
     reasons = [" ".join(str(each).split()) for each in _chain(error)]
     if any(isinstance(each, ConnectionError) or "offline" in str(each).lower() for each in _chain(error)):
         return (
-            f"{name} cannot be loaded: the Hub is out of reach ({reasons[0][:200]}). Without a network use the embedded "
-            "tasks (docstrings/<task>) or a folder (dir:<path>); with one, see that HF_HUB_OFFLINE is not set."
+            f"{name} cannot be loaded: the Hub is out of reach ({reasons[0][:200]}). Without a network use the "
+            "embedded tasks (docstrings/<task>) or a folder (dir:<path>); with one, see that HF_HUB_OFFLINE is not set."
         )
     if "dataset scripts" in reasons[0].lower() or "trust_remote_code" in reasons[0]:
         return (

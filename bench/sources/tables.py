@@ -113,6 +113,10 @@ def _csv(file: Path, text: str, problems: Problems) -> Table | None:
         if twice:
             problems.add(f"{file}: column {twice[0]!r} occurs twice in the header; rename one of them.")
             return None
+        other = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
+        if other:
+            problems.add(f"{file}: columns seem to be separated by {other!r}; separate them by commas.")
+            return None
         for number, values in enumerate(reader, 1):
             place = f"{file}, row {number}"
             if len(values) == len(columns):

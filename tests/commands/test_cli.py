@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the reports: writes one file, prints the number of records."""
 
-    def write_report(
+    def write(
         records: Sequence[Record], out: str, formats: Sequence[str] = (), where: Sequence[str] | None = None
     ) -> list[Path]:
         if where == ["dtype=odd"]:
@@ -37,7 +37,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
         return [path]
 
     package, summary = types.ModuleType("reports"), types.ModuleType("reports.summary")
-    package.write_report = write_report  # type: ignore[attr-defined]
+    package.write = write  # type: ignore[attr-defined]
     summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "reports", package)
     monkeypatch.setitem(sys.modules, "reports.summary", summary)
@@ -220,7 +220,7 @@ def test_a_report_that_cannot_be_drawn_does_not_spoil_a_run(
     def refuses(*_: object, **__: object) -> list[Path]:
         raise Mistake("cannot plot these records together")
 
-    monkeypatch.setattr(sys.modules["reports"], "write_report", refuses)
+    monkeypatch.setattr(sys.modules["reports"], "write", refuses)
     result = call(*SMALL)
     assert result.exit_code == 0
     assert "no report was written: cannot plot these records together" in result.stderr

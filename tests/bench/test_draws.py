@@ -48,7 +48,7 @@ def test_more_shots_than_rows_is_a_mistake_that_names_both(shots):
 
 def test_draws_do_not_depend_on_the_hash_seed_of_the_process():
     code = (
-        "from tests.test_draws import rows, task\n"
+        "from tests.bench.test_draws import rows, task\n"
         "from bench.draws import draw, eval_rows, hold_out\n"
         "toy = task(train=rows(90), test=rows(90))\n"
         "print([[r.id for r in part] for part in (draw(toy, 30, 1), *hold_out(rows(90), 1, toy), eval_rows(toy, 7))])"

@@ -1,0 +1,107 @@
+"""The coordinate system of a plot: scales, ticks and titles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import MaxNLocator
+
+from reports.axes import Scale, tick_label
+from reports.measures import PARAMETERS, Cost
+from reports.palette import INK, RULE, SOFT
+from reports.units import MINUS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from reports.panels import Panel
+    from reports.plots import Point
+
+LONGEST = 44
+
+
+def height_title(panel: Panel) -> str:
+    """What the vertical axis shows, exactly."""
+    if panel.reference is None or not panel.relative_tasks:
+        return "100 × score"
+    return f"100 × (score − mean score of {short(panel.reference.label, 24)})"
+
+
+def short(text: str, longest: int = LONGEST) -> str:
+    """A label fit for a plot: one line, its middle left out where it is very long."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+
+
+def span_of(points: list[Point]) -> Scale:
+    """The horizontal scale for these points."""
+    return scale([point.x for point in points] or [1.0])
+
+
+def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: float) -> Axes:
+    """Axes for a panel's points: ticks that read well, a title that says exactly what is shown, shares above."""
+    width, height = figure.get_size_inches()
+    em = font / 72
+    top = 2.6 * em if cost is PARAMETERS and panel.backbone_params else 0.9 * em
+    left, bottom = 5.2 * em, 4.1 * em
+    axes = figure.add_axes(
+        (left / width, bottom / height, (width - left - 1.9 * em) / width, (height - bottom - top) / height),
+        facecolor="none",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=SOFT, linewidth=0.7)
+    axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    span = span_of(points)
+    if span.log:
+        axes.set_xscale("log")
+    axes.set_xlim(span.low, span.high)
+    _ticks(axes, span, cost.unit)
+    _limits(axes, points)
+    log = " (log scale)" if span.log else ""
+    axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
+    axes.set_ylabel(height_title(panel), color=INK, fontsize=font, parse_math=False)
+    axes.yaxis.set_label_coords(-(left - 1.5 * em) / (width - left - 1.9 * em), 0.5)
+    axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+    if top > 2 * em:
+        _shares(axes, span, panel.backbone_params or 1.0, font)
+    return axes
+
+
+def _ticks(axes: Axes, span: Scale, unit: str) -> None:
+    places, names = list(span.ticks), [tick_label(tick, unit) for tick in span.ticks]
+    if span.zero is not None:
+        places, names = [span.zero, *places], ["0", *names]
+        first = next((tick for tick in span.ticks if tick > span.zero), span.high)
+        axes.axvline((span.zero * first) ** 0.5, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
+    axes.set_xticks(places, names)
+    axes.set_xticks([], minor=True)
+
+
+def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
+    """The same axis above, in percent of the backbone's parameters."""
+    above = axes.twiny()
+    above.set_facecolor("none")
+    if span.log:
+        above.set_xscale("log")
+    above.set_xlim(span.low, span.high)
+    ticks = [whole * 10.0**power for power in range(-7, 1)]
+    ticks = [tick for tick in ticks if max(span.low, (span.zero or 0) * 1.5) <= tick <= span.high]
+    if len(ticks) < 2:
+        ticks = list(span.ticks)
+    above.set_xticks(ticks, [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks])
+    above.set_xticks([], minor=True)
+    above.tick_params(colors=SOFT, labelsize=font * 0.9, width=0.7, length=3)
+    above.spines[["left", "right", "bottom"]].set_visible(False)
+    above.spines["top"].set(color=RULE, linewidth=0.7)
+    above.set_zorder(axes.get_zorder() - 1)
+
+
+def _limits(axes: Axes, points: list[Point]) -> None:
+    ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
+    span = max(max(ends) - min(ends), 1.0)
+    axes.set_ylim(min(ends) - 0.14 * span, max(ends) + 0.2 * span)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")

@@ -1,0 +1,28 @@
+"""Full fine-tuning trains everything."""
+
+from __future__ import annotations
+
+import pytest
+
+from methods.full import Full
+from tests.conftest import FAMILIES
+from tests.toys import pristine
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_trains_every_parameter(family: str, backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones[family])
+    backbone.freeze()
+    assert not backbone.trainable()
+    Full().attach(backbone)
+    assert set(backbone.trainable()) == {name for name, _ in backbone.model.named_parameters()}
+
+
+def test_the_count_is_the_closed_formula_on_bert(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    Full().attach(backbone)
+    d, inner, words, positions, segments, blocks, classes = 32, 64, 19, 80, 2, 2, 2
+    block = 4 * (d * d + d) + (d * inner + inner) + (inner * d + d) + 2 * 2 * d
+    pooler, head = d * d + d, classes * (d + 1)
+    total = (words + positions + segments) * d + 2 * d + blocks * block + pooler + head
+    assert sum(p.numel() for p in backbone.trainable().values()) == total

@@ -1,0 +1,107 @@
+"""Records that differ in a field that matters are not drawn together; `where` parts them."""
+
+import pytest
+
+from bench.errors import Mistake
+from reports.checks import check, uneven_timing
+from reports.filters import select
+from tests.reports.factory import grid, record
+
+
+def _recipe(**changes):
+    return {**record().recipe, **changes}
+
+
+def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
+    records = [*grid(["full"]), record(label="ia3", recipe=_recipe(dtype="bfloat16"))]
+    with pytest.raises(Mistake) as error:
+        check(records)
+    expected = (
+        "cannot plot these records together: dtype differs (bfloat16, float32). Filter with --where dtype=float32."
+    )
+    assert str(error.value) == expected
+    check(select(records, ["dtype=float32"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"device": "cuda"}, "device"),
+        ({"settings": {**record().settings, "max_length": 64}}, "max_length"),
+        ({"settings": {**record().settings, "eval_rows": 100}}, "eval_rows"),
+        ({"eval_split": "validation"}, "eval_split of task sst2"),
+        ({"headline": "f1"}, "headline of task sst2"),
+        ({"fingerprints": {"task": "f" * 64}}, "task_fingerprint of task sst2"),
+        ({"fingerprints": {"backbone": "f" * 64}}, "backbone_fingerprint of backbone minilm"),
+        ({"fingerprints": {"method": "f" * 64}}, "method_fingerprint of method full"),
+    ],
+)
+def test_fields_that_matter_are_named(changes, field):
+    with pytest.raises(Mistake, match=f"{field} differs"):
+        check([record(), record(seed=1, **changes)])
+
+
+def test_all_differences_are_reported_at_once():
+    other = record(seed=1, device="cuda", recipe=_recipe(dtype="bfloat16"))
+    with pytest.raises(Mistake, match="2 mistakes"):
+        check([record(), other])
+
+
+def test_fingerprints_may_differ_between_tasks_and_backbones():
+    check([record(), record(task="trec"), record(backbone="nano", fingerprints={"backbone": "f" * 64})])
+
+
+def test_a_fingerprint_can_be_filtered_by_its_first_characters():
+    records = [record(), record(seed=1, fingerprints={"task": "f" * 64})]
+    assert select(records, {"task_fingerprint": "f" * 12}) == records[1:]
+
+
+def test_the_same_cell_twice_is_not_one_more_seed():
+    records = [record(), record(versions={"torch": "2.10.0", "transformers": "5.0.0"})]
+    with pytest.raises(Mistake, match=r"1 cell is recorded more than once; .* torch differs \(2.10.0, 2.9.0\)"):
+        check(records)
+    check(select(records, ["torch=2.9.0"]))
+
+
+def test_the_very_same_record_twice_is_named():
+    with pytest.raises(Mistake, match="given more than once"):
+        check([record(), record()])
+
+
+@pytest.mark.parametrize(("field", "value"), [("threads", 2), ("concurrent_cells", 1), ("cpu_model", "another")])
+def test_uneven_timing_names_the_field(field, value):
+    assert uneven_timing(grid(["full"])) is None
+    assert f"{field} differs" in (uneven_timing([record(), record(seed=1, **{field: value})]) or "")
+
+
+@pytest.mark.parametrize(
+    ("where", "amount"),
+    [
+        (None, 8),
+        ({"task": "sst2"}, 2),
+        (["task=sst2", "task=trec", "seed=0"], 2),
+        ({"seed": 1}, 4),
+        (["learning_rate=0.0003"], 8),
+        (["learning_rate=3e-4"], 8),
+        (["dropout=none"], 8),
+        (["max_length=128"], 8),
+        ({"eval_rows": None}, 8),
+        ("label=full", 8),
+    ],
+)
+def test_where_keeps_matching_records(where, amount):
+    assert len(select(grid(["full"]), where)) == amount
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (["tsk=sst2"], "no field 'tsk'; did you mean 'task'"),
+        (["task"], "takes field=value"),
+        (["task=mnli"], r"no record has task=mnli: in these 8 records task is mrpc, sst2, subj, trec\."),
+    ],
+)
+def test_where_mistakes_say_what_is_there(where, message):
+    with pytest.raises(Mistake, match=message):
+        select(grid(["full"]), where)

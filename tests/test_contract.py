@@ -1,0 +1,264 @@
+"""What every registered method keeps to on every encoder family (style guide, section 9)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bench.backbones import Pretrained
+from bench.batching import EncodedExamples
+from bench.families.encoder import Encoder
+from bench.meters.storage import save_trained
+from methods.base import Method, Unsupported, trained
+from methods.inject import matching
+from methods.registry import parse, spell
+from tests.conftest import FAMILIES
+from tests.toys import encode, harness, pair_id, pairs, pristine, shake, shipped, toy_task, widened
+
+NEAR_IDENTITY = {"houlsby"}
+"""Methods that start close to the backbone's function; every other one starts exactly at it."""
+
+every_method = pytest.mark.parametrize(("method", "family"), pairs(), ids=pair_id)
+
+
+@dataclass
+class Subject:
+    """A method attached to a pristine backbone, with the toy task's rows."""
+
+    method: Method
+    backbone: Encoder
+    train: EncodedExamples
+    test: EncodedExamples
+
+    def scores(self) -> Tensor:
+        """Scores of all test rows, in evaluation mode."""
+        self.backbone.model.eval()
+        with torch.no_grad():
+            return self.backbone.score(self.test.batch(range(len(self.test))))
+
+
+Attach = Callable[..., Subject]
+
+
+@pytest.fixture
+def attach(backbones: dict[str, str]) -> Attach:
+    """Attaches a method, or skips with the reason that it gives."""
+
+    def attached(method: Method, family: str, seed: int = 0, dropout: float | None = None) -> Subject:
+        backbone = pristine(backbones[family], seed=seed, dropout=dropout)
+        subject = Subject(method, backbone, encode(backbone), encode(backbone, split="test"))
+        try:
+            method.attach(backbone)
+        except Unsupported as reason:
+            pytest.skip(str(reason))
+        return subject
+
+    return attached
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Turns gradient checkpointing on, under the name that this release of transformers has for it."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+@every_method
+def test_fit_leaves_frozen_weights_untouched(method: Method, family: str, attach: Attach) -> None:
+    subject = attach(method, family)
+    model = subject.backbone.model
+    before, frozen = snapshot(model), set(model.state_dict()) - set(trained(model))
+    method.fit(subject.backbone, subject.train, harness(subject.backbone, method, steps=3, learning_rate=0.1))
+    assert set(model.state_dict()) - set(trained(model)) == frozen, "fit() changed what is trained"
+    for name in frozen:
+        assert torch.equal(model.state_dict()[name], before[name]), name
+
+
+@every_method
+def test_attaching_changes_no_score(method: Method, family: str, backbones: dict[str, str], attach: Attach) -> None:
+    untouched = pristine(backbones[family])
+    plain = Subject(method, untouched, encode(untouched), encode(untouched, split="test")).scores()
+    change = (attach(method, family).scores() - plain).abs().max().item()
+    assert change <= (1e-4 if method.name in NEAR_IDENTITY else 0.0)
+
+
+@every_method
+def test_every_trained_tensor_moves_within_three_steps(method: Method, family: str, attach: Attach) -> None:
+    subject = attach(method, family)
+    before = {name: value.detach().clone() for name, value in subject.backbone.trainable().items()}
+    recipe = {"steps": 3, "learning_rate": 0.01, "weight_decay": 0.0}
+    method.fit(subject.backbone, subject.train, harness(subject.backbone, method, **recipe))
+    stuck = [name for name, value in subject.backbone.trainable().items() if torch.equal(value, before[name])]
+    assert not stuck
+
+
+@every_method
+def test_published_names_and_bits_survive_attaching(
+    method: Method, family: str, backbones: dict[str, str], attach: Attach
+) -> None:
+    published = snapshot(Pretrained(backbones[family], torch.device("cpu"))._master)
+    attached = attach(method, family).backbone.model.state_dict()
+    assert [name for name in published if name not in attached] == []
+    assert [name for name in published if not torch.equal(published[name], attached[name])] == []
+
+
+@every_method
+def test_it_beats_chance_on_an_easy_task(method: Method, family: str, backbones: dict[str, str]) -> None:
+    task = toy_task(rows=(128, 64), words=(0, 1))
+    backbone = pristine(backbones[family], task)
+    try:
+        method.attach(backbone)
+    except Unsupported as reason:
+        pytest.skip(str(reason))
+    trainer = harness(backbone, method, steps=100, learning_rate=0.01)
+    scorer = method.fit(backbone, encode(backbone, task), trainer)
+    rows = encode(backbone, task, "test")
+    right = trainer.score(scorer, rows).values.argmax(1) == rows.labels
+    assert right.double().mean() >= 0.7  # chance is 0.5; a random width-32 backbone's features reach 0.8
+
+
+@every_method
+def test_one_seed_gives_the_same_scores_bit_for_bit(method: Method, family: str, attach: Attach) -> None:
+    def run(seed: int) -> Tensor:
+        subject = attach(method, family, seed)
+        trainer = harness(subject.backbone, method, seed, steps=4, learning_rate=0.01)
+        return trainer.score(method.fit(subject.backbone, subject.train, trainer), subject.test).values
+
+    first, again, other = run(3), run(3), run(4)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@every_method
+def test_padding_and_batch_mates_change_no_row(method: Method, family: str, attach: Attach) -> None:
+    subject = attach(method, family)
+    shake(subject.backbone.trainable())
+    backbone, rows = subject.backbone, subject.test
+    together = subject.scores()[:16]
+    with torch.no_grad():
+        alone = torch.cat([backbone.score(rows.batch([row])) for row in range(16)])
+        apart = torch.cat([backbone.score(widened(rows.batch([row]), rows, 1 + row)) for row in range(16)])
+    assert torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(together, apart, rtol=1e-4, atol=1e-5)
+
+
+@every_method
+def test_a_deep_copy_is_independent(method: Method, family: str, attach: Attach) -> None:
+    subject = attach(method, family)
+    shake(subject.backbone.trainable())
+    before = subject.scores()
+    copied = copy.copy(subject.backbone)
+    copied.model = copy.deepcopy(subject.backbone.model)
+    copied.head = copied.model.head
+    other = Subject(method, copied, subject.train, subject.test)
+    assert torch.equal(other.scores(), before)
+    assert not {id(p) for p in copied.model.parameters()} & {id(p) for p in subject.backbone.model.parameters()}
+    harness(copied, method, steps=2, learning_rate=0.1).train(copied.trainable(), copied.loss, subject.train)
+    assert torch.equal(subject.scores(), before), "training the copy changed the original"
+    trained_copy = other.scores()
+    assert not torch.equal(trained_copy, before)
+    inserted = {n: p for n, p in subject.backbone.trainable().items() if not n.startswith("head.")}
+    shake(inserted, 0.5)
+    assert torch.equal(other.scores(), trained_copy), "the copy uses the original's plugs"
+
+
+@every_method
+def test_gradient_checkpointing_gives_the_same_gradients(method: Method, family: str, attach: Attach) -> None:
+    def gradients(checkpointing: bool) -> dict[str, Tensor]:
+        subject = attach(method, family)
+        model = subject.backbone.model
+        if all(name.startswith("head.") for name in subject.backbone.trainable()):
+            pytest.skip("trains only the head, nothing goes back through the model")
+        shake(subject.backbone.trainable())
+        if checkpointing:
+            recompute_activations(model)
+        model.train()
+        calls = []
+        matching(model, subject.backbone.sites.ffn_up).popitem()[1].register_forward_hook(lambda *_: calls.append(1))
+        torch.manual_seed(5)
+        subject.backbone.loss(subject.train.batch(range(16))).backward()
+        assert len(calls) == (2 if checkpointing else 1)
+        return {name: value.grad.clone() for name, value in subject.backbone.trainable().items()}
+
+    plain, checkpointed = gradients(False), gradients(True)
+    assert plain.keys() == checkpointed.keys()
+    for name, gradient in plain.items():
+        assert torch.allclose(gradient, checkpointed[name], rtol=1e-4, atol=1e-7), name
+
+
+@every_method
+def test_what_is_saved_is_what_is_trained(method: Method, family: str, attach: Attach, tmp_path: Path) -> None:
+    model = attach(method, family).backbone.model
+    size = save_trained(model, tmp_path / "checkpoint.safetensors")
+    saved = load_file(tmp_path / "checkpoint.safetensors")
+    assert size == (tmp_path / "checkpoint.safetensors").stat().st_size
+    assert saved.keys() == trained(model).keys()
+    assert all(torch.equal(saved[name], value) for name, value in trained(model).items())
+
+
+def _tree(model: nn.Module) -> dict[str, object]:
+    """Everything about a model that a method may have left behind."""
+    hooks = [slot for slot in vars(nn.Module()) if slot.endswith("_hooks")]
+    assert "_forward_pre_hooks" in hooks
+    modules = {
+        path: (type(module), module.training, [len(getattr(module, slot)) for slot in hooks], sorted(vars(module)))
+        for path, module in model.named_modules()
+    }
+    flags = {name: (p.requires_grad, p.grad, p.dtype, p.shape, p.is_leaf) for name, p in model.named_parameters()}
+    rates = {path: module.p for path, module in model.named_modules() if isinstance(module, nn.Dropout)}
+    return {"modules": modules, "flags": flags, "rates": rates, "config": model.config.to_dict()}
+
+
+@every_method
+def test_after_any_method_a_backbone_is_as_freshly_loaded(
+    method: Method, family: str, backbones: dict[str, str], attach: Attach
+) -> None:
+    used = attach(method, family, dropout=0.3)
+    recompute_activations(used.backbone.model)
+    method.fit(used.backbone, used.train, harness(used.backbone, method, steps=2, learning_rate=0.1))
+    used.backbone.model.config.num_labels = 7
+    restored = pristine(backbones[family], seed=9)
+    fresh = Pretrained(backbones[family], torch.device("cpu")).pristine(toy_task(), 9)
+    assert _tree(restored.model) == _tree(fresh.model)
+    ours, theirs = restored.model.state_dict(), fresh.model.state_dict()
+    assert list(ours) == list(theirs)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    buffers = dict(fresh.model.named_buffers())  # not all of them are in the state dict
+    assert all(torch.equal(value, buffers[name]) for name, value in restored.model.named_buffers())
+
+
+@pytest.mark.parametrize("method", shipped(), ids=pair_id)
+def test_each_method_runs_on_a_backbone(method: Method, backbones: dict[str, str]) -> None:
+    reasons = []
+    for family in FAMILIES:
+        try:
+            method.attach(pristine(backbones[family]))
+        except Unsupported as reason:
+            reasons.append(str(reason))
+    assert len(reasons) < len(FAMILIES), reasons
+    assert all(reasons)
+
+
+@pytest.mark.parametrize("method", shipped(), ids=pair_id)
+def test_a_method_is_a_value_that_its_spelling_gives_back(method: Method) -> None:
+    assert parse(spell(method)) == method
+    assert hash(parse(spell(method))) == hash(method)
+    with pytest.raises(AttributeError):
+        method.learned = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_encoders_refuse_multiple_choice_with_a_reason(family: str, backbones: dict[str, str]) -> None:
+    task = toy_task("multiple choice")
+    with pytest.raises(Unsupported, match="toy is multiple choice"):
+        pristine(backbones[family], task)
