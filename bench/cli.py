@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.grid import Outcome
     from bench.planning import Plan
     from bench.records import Record
-    from bench.store import Store
 
 app = typer.Typer(
     name="tunefront",
@@ -98,16 +97,13 @@ def run(
                 f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
             )
         from bench.options import planned_from
-        from bench.store import Store
 
-        planned = planned_from(suite, method, backbone, task, shots, draws, seeds, template, set_, device)
+        def planned(tell: Callable[[str], None]) -> Plan:
+            selectors = (method, backbone, task, shots, draws, seeds, template, set_, device)
+            return planned_from(suite, *selectors, tell=tell)
 
-        store = Store(out)
-        store.prepare()
         with warnings_on(errors):
-            for warning in planned.warnings:
-                say(errors, f"warning: {warning}", "yellow")
-            outcome = _run(planned, store, workers)
+            outcome = _run(errors, planned, workers, out)
             if outcome.interrupted:
                 goes_on(errors)
                 raise typer.Exit(INTERRUPTED)
@@ -184,28 +180,36 @@ def main() -> None:
     app()
 
 
-def _run(planned: Plan, store: Store, workers: int | None) -> Outcome:
-    from bench.engines import default_workers
-    from bench.grid import run_grid
+def _run(errors: Console, planned: Callable[[Callable[[str], None]], Plan], workers: int | None, out: str) -> Outcome:
+    """Plans and runs with the progress display on, which also tells what the first seconds go into."""
     from bench.progress import Display
+    from bench.store import Store
 
-    workers = workers or default_workers(planned.cells)
-    on_cuda = any(cell.config.device != "cpu" for cell in planned.cells)
-    with Display(Console(stderr=True)) as display:
-        return run_grid(planned.cells, store, workers, display, fork=not on_cuda)
+    with Display(errors) as display:
+        plan = planned(display.preparing)
+        store = Store(out)
+        store.prepare()
+        for warning in plan.warnings:
+            say(errors, f"warning: {warning}", "yellow")
+        display.preparing("looking for records")
+        from bench.engines import default_workers
+        from bench.grid import run_grid
+
+        on_cuda = any(cell.config.device != "cpu" for cell in plan.cells)
+        return run_grid(plan.cells, store, workers or default_workers(plan.cells), display, fork=not on_cuda)
 
 
 def _summary(outcome: Outcome, out: str, errors: Console) -> None:
+    from bench.progress import plural
     from reports.summary import summary_table
 
     console = Console()
     console.print(summary_table(outcome.records))
-    counts = [(outcome.ran, "run now"), (outcome.reused, "recorded before"), (outcome.skipped, "skipped")]
-    counts.append((outcome.failed, "failed"))
-    say(
-        console,
-        f"{len(outcome.records)} cells: " + ", ".join(f"{count} {what}" for count, what in counts if count) + ".",
-    )
+    ok = len(outcome.records) - outcome.skipped - outcome.failed
+    kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
+    listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    before = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
+    say(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
     for record in outcome.records:
         if record.status == "failed":
             say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
@@ -216,15 +220,21 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
 
 
 def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
+    from bench.progress import plural
     from reports import write
 
     try:
-        for path in write(records, out, formats=formats, where=where):
-            say(Console(), f"report: {path}")
+        with Console(stderr=True).status("writing the report"):
+            written = [Path(path) for path in write(records, out, formats=formats, where=where)]
     except PermissionError as error:
         raise Mistake(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."
         ) from error
+    plots = [path for path in written if path.parent.name == "plots"]
+    for path in (path for path in written if path not in plots):
+        say(Console(), f"report: {path}")
+    if plots:
+        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].parent}")
 
 
 def _records(results: str) -> list[Record]:

@@ -91,9 +91,12 @@ def warnings_on(console: Console) -> Iterator[None]:
 class _Handler(logging.Handler):
     def __init__(self, console: Console):
         super().__init__(logging.WARNING)
-        self._console = console
+        self._console, self._process = console, os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if os.getpid() != self._process:  # a forked worker: the display is its parent's
+            os.write(2, f"warning: {record.getMessage()}\n".encode())
+            return
         say(self._console, f"warning: {record.getMessage()}", "yellow")
 
 

@@ -25,10 +25,11 @@ def planned_from(
     settings: Sequence[str] | None = None,
     device: str | None = None,
     more_methods: Sequence[Method] = (),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """The cells that the options ask for; what is wrong in the options and in the suite is told together.
 
-    `shots`, `draws` and `seeds` are lists with commas; `settings` are `key=value`.
+    `shots`, `draws` and `seeds` are lists with commas; `settings` are `key=value`; `tell` hears what is looked up.
     """
     wrong = Gathered()
     pairs: dict[str, object] = {} if device is None else {"device": device}
@@ -49,7 +50,7 @@ def planned_from(
         more_methods,
     )
     with wrong.any():
-        planned = plan(suite, chosen)
+        planned = plan(suite, chosen, tell)
     wrong.told()
     return planned
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -44,25 +44,29 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(suite: str = "quick", selectors: Selectors | None = None) -> Plan:
+def plan(
+    suite: str = "quick", selectors: Selectors | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Plan:
     """The cells of a suite under these selectors: no duplicates, grouped by backbone, then task, then draw.
 
     Within a draw, every method runs at the first seed before any runs at the second, so that an interrupted run has
     compared something. A field's value comes from the call, else the suite's [search], its [recipe.<method>], its
-    [recipe], the method's own recipe, the family's default. Errors: Mistakes with all that is wrong.
+    [recipe], the method's own recipe, the family's default. `tell` hears what is being looked up.
+    Errors: Mistakes with all that is wrong.
     """
     chosen = selectors or Selectors()
     wrong = Gathered()
     read = Suite(suite, Path.cwd())
     with wrong.any():
         read = read_suite(suite, wrong)
+    tell("importing the libraries")
     asked = _methods(read.methods, chosen, read.folder, wrong)
     backbones = chosen.backbones or tuple(_from(name, read.folder) for name in read.backbones)
     tasks = chosen.tasks or tuple(_task_from(name, read.folder) for name in read.tasks)
     for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks)):
         if not names and not wrong.found:
             wrong.found.append(f"suite {suite} names no {what}, and the call gives none.")
-    warnings = _look_up(backbones, tasks, wrong)
+    warnings = _look_up(backbones, tasks, wrong, tell)
     for name in read.recipes:
         if name not in methods():
             wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
@@ -112,16 +116,20 @@ def _methods(items: Iterable[object], chosen: Selectors, folder: Path, wrong: Ga
     return list(dict.fromkeys([*found, *chosen.more_methods]))
 
 
-def _look_up(backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered) -> tuple[str, ...]:
+def _look_up(
+    backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered, tell: Callable[[str], None]
+) -> tuple[str, ...]:
     """Sees that each backbone and task is there; returns the tasks' warnings."""
     from bench.backbones import check_backbone
     from bench.sources import load_task
 
     for name in dict.fromkeys(backbones):
+        tell(f"looking up {name}")
         with wrong.any():
             check_backbone(name)
     warnings: list[str] = []
     for name in dict.fromkeys(tasks):
+        tell(f"reading {name}")
         with wrong.any():
             warnings += load_task(name).warnings
     return tuple(dict.fromkeys(warnings))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -16,33 +19,61 @@ from bench.cells import Cell
 from bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
-DONE_WORDS = {"features": "features", "train": "training", "evaluate": "evaluating"}
+PHASES = {"features": ("features", 0.0, 0.0), "train": ("training", 0.0, 0.8), "evaluate": ("evaluating", 0.8, 0.2)}
+"""Phase -> its word, the share of a cell that is done when it begins, the share that it is."""
+SECONDS_BETWEEN = 0.2
+
+_drawing = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A worker forked while the display's thread writes would inherit the stream's lock, held for ever.
+    os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, after_in_child=_drawing.release)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A running cell: when it began, what it does now, how much of the phase and of the cell is done."""
+
+    began: float
+    now: str = "starting"
+    phase_done: float = 0.0
+    cell_done: float = 0.0
 
 
 class Display:
     """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
 
     It implements `bench.grid.Progress` and is a context manager; `clock` gives seconds. Where `console` is not a
-    terminal, each finished cell is one line and nothing is redrawn.
+    terminal, each finished cell is one line and nothing is redrawn. Workers may be forked while it is shown.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.console = console
         self.total = self.reused = self.done = 0
+        self._preparing = "starting"
         self._clock = clock
         self._began = clock()
-        self._running: dict[Cell, tuple[float, str, float]] = {}
-        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=4, transient=True)
+        self._running: dict[Cell, _Running] = {}
+        self._live = Live(console=console, get_renderable=self.render, auto_refresh=False, transient=True)
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
             self._live.start()
+            self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
         self._live.stop()
+
+    def preparing(self, what: str) -> None:
+        """Something that takes a while before the cells are known."""
+        self._preparing = what
 
     def planned(self, total: int, reused: int) -> None:
         """How many cells there are, and how many of them are recorded already."""
@@ -53,16 +84,18 @@ class Display:
 
     def started(self, cell: Cell) -> None:
         """A cell begins."""
-        self._running[cell] = (self._clock(), "starting", 0.0)
+        self._running[cell] = _Running(self._clock())
 
     def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
         """A running cell has done so many steps of a phase."""
-        began = self._running.get(cell, (self._clock(), "", 0.0))[0]
-        self._running[cell] = (began, f"{DONE_WORDS.get(phase, phase)} {done}/{total}", done / max(total, 1))
+        word, before, share = PHASES.get(phase, (phase, 0.0, 0.0))
+        gone = done / max(total, 1)
+        began = self._running.get(cell, _Running(self._clock())).began
+        self._running[cell] = _Running(began, f"{word} {done}/{total}", gone, before + share * gone)
 
     def finished(self, cell: Cell, record: Record) -> None:
         """A cell has its record."""
-        began = self._running.pop(cell, (self._clock(), "", 0.0))[0]
+        began = self._running.pop(cell, _Running(self._clock())).began
         self.done += 1
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
@@ -74,6 +107,8 @@ class Display:
 
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line for each running one."""
+        if not self.total:
+            return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
         finished = self.reused + self.done
         counts = f"{finished}/{self.total} cells" + (f" ({self.reused} recorded before)" if self.reused else "")
         left = self.left()
@@ -82,14 +117,16 @@ class Display:
         head.add_row(
             ProgressBar(total=max(self.total, 1), completed=finished + self._partly(), width=20), counts, f"· {times}"
         )
-        if not self._running:
+        running = list(self._running.items())
+        if not running:
             return head
         cells = Table.grid(padding=(0, 1), expand=True)
         cells.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        cells.add_column(width=min(max(len(now) for _, now, _ in self._running.values()), 20), no_wrap=True)
+        cells.add_column(width=min(max(len(state.now) for _, state in running), 20), no_wrap=True)
         cells.add_column(width=10)
-        for cell, (_, now, share) in self._running.items():
-            cells.add_row(Text(f"  {cell.title}"), Text(now, "cyan"), ProgressBar(total=1.0, completed=share, width=10))
+        for cell, state in running:
+            bar = ProgressBar(total=1.0, completed=state.phase_done, width=10)
+            cells.add_row(Text(f"  {cell.title}"), Text(state.now, "cyan"), bar)
         return Group(head, cells)
 
     def left(self) -> float | None:
@@ -100,8 +137,13 @@ class Display:
         return (self._clock() - self._began) / ran * max(self.total - self.reused - ran, 0.0)
 
     def _partly(self) -> float:
-        """What the running cells have done, in cells; training is most of one."""
-        return sum(0.9 * share for _, now, share in self._running.values() if now.startswith(("train", "eval")))
+        """What the running cells have done, in cells."""
+        return sum(state.cell_done for state in list(self._running.values()))
+
+    def _tick(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN):
+            with _drawing:
+                self._live.refresh()
 
     def _say(self, line: Text) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)

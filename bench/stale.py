@@ -117,7 +117,7 @@ def table(found: Sequence[Staleness]) -> Table:
     for entry in found:
         record = entry.record
         cells = (
-            record.key[:12],
+            record.key[:8],
             record.label,
             record.backbone,
             record.task,

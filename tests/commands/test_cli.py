@@ -70,7 +70,7 @@ def test_a_second_run_takes_the_records_and_says_so(call: Any, world: World) -> 
     call(*SMALL)
     result = call(*SMALL)
     assert result.exit_code == 0
-    assert "1 recorded before" in result.stdout
+    assert "1 ok; 1 of them recorded before" in result.stdout
     assert "0 to run" in result.stderr
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,6 +17,7 @@ from methods.registry import parse
 
 from .conftest import World
 
+ROOT = Path(__file__).parent.parent.parent
 LONG = "houlsby:bottleneck=256,std=0.01"
 
 
@@ -86,7 +90,7 @@ def test_the_time_left_counts_what_a_running_cell_has_done(display: Display, clo
     display.started(cell(seed=1))
     display.step(cell(seed=1), "train", 50, 100)
     clock.now += 5
-    assert display.left() == pytest.approx(15 / 1.45 * 1.55)
+    assert display.left() == pytest.approx(15 / 1.4 * 1.6)
 
 
 def test_a_log_gets_one_line_a_cell_and_no_control_characters(display: Display, log: io.StringIO) -> None:
@@ -104,3 +108,27 @@ def test_a_log_gets_one_line_a_cell_and_no_control_characters(display: Display, 
     assert lines[3] == "  houlsby:bottleneck=256,std=0.01 is failed [here]"
     assert len(lines) == 4
     assert "\x1b" not in log.getvalue()
+
+
+def test_a_process_forked_while_the_display_is_drawn_can_write() -> None:
+    code = """
+import os, sys, time
+from rich.console import Console
+from bench.cells import Cell
+from bench.progress import Display
+from methods.base import Recipe
+from methods.registry import parse
+with Display(Console(file=sys.stderr, force_terminal=True, width=80)) as display:
+    display.planned(50, 0)
+    display.started(Cell(parse("ia3"), "minilm", "x", Recipe()))
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            print("child", file=sys.stderr, flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        time.sleep(0.01)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("child") == 50
