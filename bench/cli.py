@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -204,7 +205,9 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
     from reports.summary import summary_table
 
     console = Console()
-    console.print(summary_table(outcome.records))
+    # The run itself went well: what cannot be drawn together is a warning, and `report --where` parts it.
+    with _as_warning(errors, "no summary"):
+        console.print(summary_table(outcome.records))
     ok = len(outcome.records) - outcome.skipped - outcome.failed
     kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
     listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
@@ -213,10 +216,17 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
     for record in outcome.records:
         if record.status == "failed":
             say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
+    folder = "tunefront-report" if "://" in out else f"{out.rstrip('/')}/report"
+    with _as_warning(errors, "no report"):
+        _report(outcome.records, folder, ["html", "pdf", "csv"], None)
+
+
+@contextmanager
+def _as_warning(errors: Console, what: str) -> Iterator[None]:
     try:
-        _report(outcome.records, f"{out.rstrip('/')}/report", ["html", "pdf", "csv"], None)
-    except Mistake as error:  # the run itself went well
-        say(errors, f"warning: no report was written: {error}", "yellow")
+        yield
+    except Mistake as error:
+        say(errors, f"warning: {what} was written: {error}", "yellow")
 
 
 def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:

@@ -153,7 +153,7 @@ def span(seconds: float) -> str:
     """A time as a person says it.
 
     >>> span(4.2), span(75), span(3700)
-    ('4 s', '1 min 15 s', '1 h 2 min')
+    ('4 s', '1 min 15 s', '1 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

@@ -52,6 +52,9 @@ class Recipe:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and type(getattr(Recipe, name)) is float:  # 30 and 30.0 are one recipe, one key
+                object.__setattr__(self, name, float(value))
         for field in ("learning_rate", "epsilon", "epochs"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0, got {getattr(self, field)}")

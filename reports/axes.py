@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """A horizontal axis: linear over narrow ranges, logarithmic otherwise, with a place for zero left of a log axis.
+    """A horizontal axis: linear from 0 over narrow ranges, else logarithmic, with a place for zero left of a log axis.
 
     `zero` is the position that stands for 0 on a log axis, None where nothing is 0.
     """
@@ -43,7 +43,7 @@ def scale(values: Sequence[float]) -> Scale:
         return Scale(False, -0.5, 1.0, (0.0,))
     least, most = min(positive), max(positive)
     if most / least < 6 and len(positive) == len(values):
-        return _linear(least, most)
+        return _linear(most)
     decades = max(0.6, math.log10(most / least))
     zero = None
     low = 10 ** (math.log10(least) - 0.07 * decades - 0.05)
@@ -81,11 +81,9 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(ticks)
 
 
-def _linear(least: float, most: float) -> Scale:
-    margin = 0.12 * (most - least) or 0.2 * most
-    low, high = max(0.0, least - margin), most + margin
-    step = 10 ** math.floor(math.log10((high - low) / 2))
-    step = next(size * step for size in (1, 2, 5, 10) if (high - low) / (size * step) <= 5)
-    first = math.ceil(low / step)
-    ticks = tuple(float(step * i) for i in range(first, math.floor(high / step) + 1))
-    return Scale(False, low, high, ticks)
+def _linear(most: float) -> Scale:
+    """From zero, so that a small difference looks small."""
+    high = 1.12 * most
+    step = 10 ** math.floor(math.log10(high / 2))
+    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 5)
+    return Scale(False, 0.0, high, tuple(float(step * i) for i in range(math.floor(high / step) + 1)))

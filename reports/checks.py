@@ -20,6 +20,8 @@ INCIDENTAL = frozenset({"device", "threads"})
 """Settings that may differ: the device kind is compared by the record's field, threads change seconds, not scores."""
 PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")
 PER_BACKBONE = ("backbone_fingerprint", "pooling")
+SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "key"})
+"""Fields that differ from task to task, backbone to backbone or method to method in any honest set of records."""
 TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 """Seconds are compared only where all of these are the same."""
 
@@ -59,22 +61,27 @@ def cell_of(record: Record) -> tuple[object, ...]:
 
 
 def _differs(records: Sequence[Record], field: str, of: str) -> str | None:
-    values: dict[str, int] = {}
+    found: dict[str, list[Record]] = {}
     for record in records:
-        found = fields_of(record)
-        if field in found or field not in PER_TASK + PER_BACKBONE + ("method_fingerprint",):
-            text = number(found.get(field))
-            values[text] = values.get(text, 0) + 1
-    return _message(field, values, of) if len(values) > 1 else None
+        fields = fields_of(record)
+        if field in fields or field not in SCOPED:
+            found.setdefault(number(fields.get(field)), []).append(record)
+    return _message(field, found, of) if len(found) > 1 else None
 
 
-def _message(field: str, values: dict[str, int], of: str = "") -> str:
-    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in values}
-    most = max(values, key=lambda value: (values[value], value))
-    return (
-        f"cannot plot these records together: {field}{of} differs ({', '.join(sorted(short.values()))}). "
-        f"Filter with --where {field}={short[most]}."
-    )
+def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
+    """What differs and the filter that keeps the value of most records, of the newest where they are as many.
+
+    A field that belongs to one task, backbone or method has other values elsewhere, so there the others are left out.
+    """
+    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in found}
+    kept = max(found, key=lambda value: (len(found[value]), max(r.created_at or "" for r in found[value]), value))
+    pairs = [f"{field}={short[kept]}"]
+    if field in SCOPED:
+        pairs = [f"{field}!={short[value]}" for value in sorted(found) if value != kept]
+    asked = " ".join(f"--where {pair}" for pair in pairs)
+    listed = ", ".join(sorted(short.values()))
+    return f"cannot plot these records together: {field}{of} differs ({listed}). Filter with {asked}."
 
 
 def _doubled(records: Sequence[Record]) -> str | None:
@@ -82,12 +89,11 @@ def _doubled(records: Sequence[Record]) -> str | None:
     doubled = [group for group in grouped(records, cell_of).values() if len(group) > 1]
     if not doubled:
         return None
-    tables = [fields_of(record) for record in doubled[0]]
     names = [*doubled[0][0].versions, *(f"{name}_fingerprint" for name in doubled[0][0].fingerprints), "threads", "key"]
     for name in names:
-        values = {number(table.get(name)): 1 for table in tables}
-        if len(values) > 1:
-            return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, values)}"
+        found = grouped(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
+        if len(found) > 1:
+            return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, found)}"
     raise Mistake(f"{doubled[0][0].key} is given more than once; give each record once.")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from reports.axes import Scale, tick_label
+from reports.axes import Scale, scale, tick_label
 from reports.measures import PARAMETERS, Cost
 from reports.palette import INK, RULE, SOFT
 from reports.units import MINUS

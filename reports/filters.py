@@ -11,7 +11,8 @@ from reports.frame import LONG, NESTED
 from reports.units import number
 
 Where = Mapping[str, object] | Iterable[str] | None
-"""`{"dtype": "float32"}`, or pairs as typed: `["dtype=float32", "task=a", "task=b"]`: any value, all fields."""
+"""`{"dtype": "float32"}`, or pairs as typed: `["dtype=float32", "task=a", "task=b"]`: any value, all fields.
+`field!=value` (in a mapping the field's name followed by `!`) leaves records out."""
 
 
 def fields_of(record: Record) -> dict[str, object]:
@@ -32,17 +33,16 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
     table = [(record, fields_of(record)) for record in records]
     known = {name for _, found in table for name in found}
     for name in wanted:
-        if name not in known:
-            raise Mistake(unknown("field", name, known))
+        if name.removesuffix("!") not in known:
+            raise Mistake(unknown("field", name.removesuffix("!"), known))
     kept = [
-        record
-        for record, found in table
-        if all(any(_same(name, found.get(name), value) for value in values) for name, values in wanted.items())
+        record for record, found in table if all(_has(record, name, found, values) for name, values in wanted.items())
     ]
     if not kept:
         asked = " and ".join(f"{name}={' or '.join(map(number, values))}" for name, values in wanted.items())
         there = "; ".join(
-            f"{name} is {', '.join(sorted({number(found.get(name)) for _, found in table})[:8])}" for name in wanted
+            f"{name} is {', '.join(sorted({number(found.get(name)) for _, found in table})[:8])}"
+            for name in dict.fromkeys(name.removesuffix("!") for name in wanted)
         )
         raise Mistake(f"no record has {asked}: in these {len(records)} records {there}.")
     return kept
@@ -58,9 +58,19 @@ def parse(where: Where) -> dict[str, list[object]]:
     for pair in [where] if isinstance(where, str) else where:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise Mistake(f"--where takes field=value, got {pair!r}; for example --where dtype=float32.")
+            raise Mistake(
+                f"--where takes field=value or field!=value, got {pair!r}; for example --where dtype=float32."
+            )
         wanted.setdefault(name.strip(), []).append(value.strip())
     return wanted
+
+
+def _has(record: Record, name: str, found: dict[str, object], values: list[object]) -> bool:
+    """Whether a record has one of the values (none, after `!`). A skipped or failed one without the field stays."""
+    field = name.removesuffix("!")
+    if field not in found and record.status != "ok":
+        return True
+    return any(_same(field, found.get(field), value) for value in values) != name.endswith("!")
 
 
 def _same(name: str, found: object, asked: object) -> bool:

@@ -23,11 +23,7 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     """Two or three sentences on a panel: the main finding, the best method, and what chance alone would do."""
     where = f"On {backbone} with {shots(panel.shots)}: " if several else ""
     if not panel.relative_tasks or panel.reference is None:
-        found = _best(panel, where)
-        return [
-            where + (found if not where or found[:2] != "No" else "n" + found[1:]),
-            f"There is no scored record of {reference} here, so scores stand as they are.",
-        ]
+        return [_best(panel, where), _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
     pairs = [(gap, entry) for gap, entry in others if gap is not None]
     if not pairs:
@@ -35,9 +31,9 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     close = [(gap, entry) for gap, entry in pairs if gap >= -NEAR and _trained(entry) is not None]
     noise = seed_noise(panel)
     best_gap, best = max(pairs, key=lambda pair: pair[0])
-    sentences, claim = [], best_gap
+    sentences, claim, entry = [], best_gap, best
     if close:
-        claim, entry = min(close, key=lambda pair: _trained(pair[1]) or math.inf)
+        claim, entry = min(close, key=lambda pair: _trained(pair[1]) or 0.0)
         sentences.append(f"{where}{_against(claim, entry, panel)}, {_share(entry)}, over {_extent(panel, entry)}.")
         if best is not entry:
             sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
@@ -46,7 +42,7 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
             f"{_nobody(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
             f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
-    sentences.append(_sure(panel, claim, noise))
+    sentences.append(_sure(panel, claim, entry, noise))
     return sentences
 
 
@@ -70,6 +66,16 @@ def _best(panel: Panel, where: str) -> str:
         f"{where}{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
         f"over {_extent(panel, entry)}."
     )
+
+
+def _unrelated(panel: Panel, reference: str) -> str:
+    """Why scores are not drawn relative to the reference."""
+    if panel.reference is None and any(record.label == reference for record in panel.records):
+        return (
+            f"{reference} was run with several recipes and none was chosen on selection rows, so scores stand as they "
+            "are. Keep one recipe with --where, or run with a [search]."
+        )
+    return f"There is no scored record of {reference} here, so scores stand as they are."
 
 
 def _nobody(where: str) -> str:
@@ -104,14 +110,15 @@ def _extent(panel: Panel, entry: Entry) -> str:
     return f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
 
 
-def _sure(panel: Panel, gap: float, noise: float | None) -> str:
+def _sure(panel: Panel, gap: float, entry: Entry, noise: float | None) -> str:
     if noise is None:
         return (
             "Every method ran once on each task, so chance cannot be estimated here: a difference of a point or more "
             "may be luck. Add seeds before deciding."
         )
-    runs = sum(len(panel.reference.scores(task)) for task in panel.relative_tasks) if panel.reference else 1
-    error = noise * math.sqrt(2 / max(1, runs))
+    compared = [entry] if panel.reference is None else [entry, panel.reference]
+    runs = [sum(len(one.scores(task)) for task in panel.relative_tasks) for one in compared]
+    error = noise * math.sqrt(sum(1 / max(1, amount) for amount in runs))
     verdict = "not told apart by these runs" if abs(gap) < 2 * error else "larger than seeds alone would explain"
     return (
         f"Another seed moves a single score by about {noise:.1f} points (pooled standard deviation), an average "

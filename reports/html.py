@@ -48,8 +48,15 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[:/,=])(?=\S)", text))
 
 
-def _drawn(picture: Picture, prefix: str) -> dict[str, str | Markup]:
+def _drawn(picture: Picture, prefix: str) -> dict[str, str | Markup | bool]:
     """A picture with its drawings as markup: matplotlib writes text as paths, so no name reaches it."""
     narrow = Markup(inline(save(picture.narrow, "svg"), f"{prefix}n")) if picture.narrow is not None else ""
     svg = Markup(inline(save(picture.figure, "svg"), prefix))
-    return {"title": picture.title, "alt": picture.alt, "note": picture.note, "svg": svg, "narrow": narrow}
+    return {
+        "title": picture.title,
+        "alt": picture.alt,
+        "note": picture.note,
+        "svg": svg,
+        "narrow": narrow,
+        "wide": picture.wide,
+    }

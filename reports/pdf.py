@@ -56,14 +56,15 @@ def _plot(picture: Picture) -> dict[str, Any]:
     main = picture.narrow is not None
     width, height = picture.figure.get_size_inches()
     caption = "Point: median over tasks × runs; bar: 20th to 80th percentile. " if main else ""
-    room = WIDTH if main else (WIDTH - 7) / 2
+    room = WIDTH if picture.wide else (WIDTH - 7) / 2
     return {
         "main": main,
+        "wide": picture.wide,
         "title": picture.title,
         "alt": picture.alt,
         "caption": caption + picture.note,
         "svg": save(picture.figure, "svg").decode(),
-        "height": min(TALLEST if main else TALLEST / 2, room * height / width),
+        "height": min(TALLEST if picture.wide else TALLEST / 2, room * height / width),
     }
 
 

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
 """Sizes in inches: the trade-off on a desk, on a phone, and a small multiple."""
+CROWDED = 14
+"""With more entries than this the cousins are as wide as the trade-off itself."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One plot. `alt` says in words what it shows; `narrow` is drawn for small screens, None where it is small."""
+    """One plot. `alt` says in words what it shows; `narrow` is drawn for small screens, None for the cousins; a `wide`
+    one takes the width of the page."""
 
     name: str
     title: str
@@ -31,6 +34,7 @@ class Picture:
     note: str
     figure: Figure
     narrow: Figure | None = None
+    wide: bool = True
 
 
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
@@ -38,13 +42,14 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
     found = []
     for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
         main = cost is measures.PARAMETERS
-        drawing = plots.draw(page.panel, cost, *((WIDE, 9.0) if main else (SMALL, 8.5)))
+        wide = main or len(page.panel.entries) > CROWDED
+        drawing = plots.draw(page.panel, cost, *((WIDE, 9.0) if wide else (SMALL, 8.5)))
         if not drawing.points:
             continue
         small = plots.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
         note = f"Not measured: {', '.join(drawing.absent)}." if drawing.absent else ""
         name = f"{page.tag}-{'tradeoff' if main else cost.field}"
-        found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small))
+        found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
     return found
 
 

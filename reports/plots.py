@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.coordinates import coordinates, short
+from reports.coordinates import coordinates, short, span_of
 from reports.labels import Box, place
 from reports.measures import PARAMETERS, Cost
 from reports.palette import FAMILIES, INK, MARKERS, PAPER, SOFT, settled

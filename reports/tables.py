@@ -82,11 +82,15 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
             cells.append(Cell(units.signed(gap), title=_exact(gap), link=_link(gap, anchor(index, e))))
         cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
         rows.append(tuple(cells))
+    regression = any(record.task_kind == "regression" for record in panel.records)
     base = [baseline(panel, task) for task in panel.tasks]
     lines: tuple[int, ...] = ()
     if any(value is not None for value in base):
         mean = None if None in base else sum(v for v in base if v is not None) / len(base)
-        cells = [Cell("commonest label"), *(Cell(units.points(v), title=_exact(v)) for v in [*base, mean])]
+        cells = [
+            Cell("commonest label or mean" if regression else "commonest label"),
+            *(Cell(units.points(v), title=_exact(v)) for v in [*base, mean]),
+        ]
         rows.append((*cells, *(Cell("") for _ in (*against, None))))
         lines = (len(rows) - 1,)
     note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."

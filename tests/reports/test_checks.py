@@ -5,7 +5,7 @@ import pytest
 from bench.errors import Mistake
 from reports.checks import check, uneven_timing
 from reports.filters import select
-from tests.reports.factory import grid, record
+from tests.reports.factory import failed, grid, record
 
 
 def _recipe(**changes):
@@ -98,10 +98,24 @@ def test_where_keeps_matching_records(where, amount):
     ("where", "message"),
     [
         (["tsk=sst2"], "no field 'tsk'; did you mean 'task'"),
-        (["task"], "takes field=value"),
+        (["task"], "takes field=value or field!=value"),
         (["task=mnli"], r"no record has task=mnli: in these 8 records task is mrpc, sst2, subj, trec\."),
     ],
 )
 def test_where_mistakes_say_what_is_there(where, message):
     with pytest.raises(Mistake, match=message):
         select(grid(["full"]), where)
+
+
+def test_skipped_cells_without_the_field_stay_with_their_reasons():
+    records = [record(), failed(), failed(label="full", recipe={"dtype": "bfloat16"})]
+    assert select(records, ["dtype=float32"]) == records[:2]
+
+
+def test_the_filter_for_changed_task_rows_keeps_the_other_tasks():
+    old = record(fingerprints={"task": "f" * 64}, created_at="2024-01-01T00:00:00Z")
+    records = [old, record(seed=1), *grid(["full"], tasks=["trec"])]
+    with pytest.raises(Mistake, match=r"Filter with --where task_fingerprint!=f{12}\.$"):
+        check(records)
+    assert select(records, [f"task_fingerprint!={'f' * 12}"]) == records[1:]
+    assert select(records, {"task_fingerprint!": "f" * 12, "seed": 1}) == [records[1], records[3]]

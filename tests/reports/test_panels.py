@@ -172,3 +172,22 @@ def test_regression_and_classification_name_their_metrics():
     table = document.compose([*grid(["full", "ia3"], tasks=["sst2"], seeds=(0,)), *similar]).pages[0].scores
     assert [column.under for column in table.columns[1:3]] == ["accuracy", "pearson"]
     assert "mixes different metrics" in table.note
+
+
+def test_a_reference_with_several_recipes_is_explained():
+    tried = [_tuned(rate, None, 0.7, label="full") for rate in (1e-4, 1e-3)]
+    report = document.compose([*tried, record(label="ia3")])
+    assert "full was run with several recipes" in report.lead[1]
+    assert report.pages[0].panel.reference is None
+
+
+def test_a_method_that_trains_nothing_is_the_cheapest():
+    lead = document.compose(
+        [_scored(0.8), _scored(0.8, label="icl", trainable_params=0), _scored(0.8, label="ia3")]
+    ).lead
+    assert lead[0].startswith("icl scored on average the same as full, training no parameters")
+
+
+def test_the_baseline_row_is_the_mean_over_records():
+    table = document.compose(grid(["full", "ia3"], tasks=["sst2", "trec"])).pages[0].scores
+    assert [cell.text for cell in table.rows[-1][:4]] == ["commonest label", "53.0", "19.7", "36.3"]

@@ -1,5 +1,6 @@
 """The files: whole, self-contained, escaped, exact."""
 
+import ast
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from io import StringIO
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -276,3 +278,15 @@ def test_reports_never_import_torch(tmp_path):
 def test_importing_reports_is_light():
     code = "import sys, reports; assert not {'pandas', 'matplotlib', 'jinja2', 'typst'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=os.getcwd())
+
+
+def test_reports_imports_only_what_it_may():
+    ours = set()
+    for path in Path(reports.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                ours.add(node.module or "")
+            elif isinstance(node, ast.Import):
+                ours.update(alias.name for alias in node.names)
+    elsewhere = {name for name in ours if name.split(".")[0] in ("bench", "methods", "torch", "transformers")}
+    assert elsewhere == {"bench.records", "bench.errors"}
