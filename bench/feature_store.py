@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -38,8 +39,10 @@ class FeatureStore:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                cost = json.loads(file.metadata()["cost"])
-                return Rowwise(file.get_tensor("values"), float(cost["seconds"]), int(cost["flops"]))
+                cost, values = json.loads(file.metadata()["cost"]), file.get_tensor("values")
+                if _digest(values) != cost["sha256"]:
+                    raise ValueError("its values are not those that were written")
+                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]))
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
             path.unlink(missing_ok=True)
@@ -49,10 +52,11 @@ class FeatureStore:
         """Keeps features; the file appears whole or not at all. A cache that cannot be written is named, not fatal."""
         path = self._path(key)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        cost = json.dumps({"seconds": features.seconds, "flops": features.flops})
+        values = features.values.contiguous()
+        cost = json.dumps({"seconds": features.seconds, "flops": features.flops, "sha256": _digest(values)})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({"values": features.values.contiguous()}, temporary, metadata={"cost": cost})
+            save_file({"values": values}, temporary, metadata={"cost": cost})
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
@@ -60,3 +64,7 @@ class FeatureStore:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()

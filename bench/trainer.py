@@ -18,6 +18,7 @@ from bench.batching import EncodedExamples, scoring_order, shape_of, training_or
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from bench.meters.time import Clock
+from bench.provenance import versions
 from methods.base import Batch, Examples, Recipe, Scorer
 
 Report = Callable[[str, int, int], None]
@@ -84,6 +85,8 @@ class Trainer:
                 self.cost.losses.append(value)
                 self.cost.examples += len(batch.labels)
                 self._report("train", done, total)
+        if not all(parameter.isfinite().all() for parameter in parameters.values()):  # no later loss would show it
+            raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
         self.cost.flops += self._step_flops(loss, examples, shapes)
@@ -108,10 +111,7 @@ class Trainer:
                 value = loss(batch)
             number = value.item()
             if not math.isfinite(number):
-                raise NotFinite(
-                    f"the loss is {number} at step {done} of {total}; lower the learning rate "
-                    f"(now {recipe.learning_rate:g}) or the dtype's range is too small (now {recipe.dtype})"
-                )
+                raise NotFinite(f"the loss is {number} at step {done} of {total}; {self._advice()}")
             value.backward()  # type: ignore[no-untyped-call]
             if recipe.clip_norm:
                 nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
@@ -125,7 +125,7 @@ class Trainer:
         """`examples` with one row of `compute` each in place of tokens; its seconds and FLOPs are charged here even
         when an earlier cell computed them, so that a record does not depend on what the cache holds."""
         examples = encoded(examples)
-        key = _digest([name, *self.identity, self.recipe.dtype, str(self._eval_batch_size), examples.fingerprint])
+        key = self._features_key(name, examples)
         stored = self._features.read(key) if self._features else None
         if stored is None:
             stored = self._rowwise("features", compute, examples)
@@ -143,6 +143,16 @@ class Trainer:
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16")
+
+    def _advice(self) -> str:
+        recipe = self.recipe
+        return f"lower the learning rate (now {recipe.learning_rate:g}), or take a wider dtype (now {recipe.dtype})"
+
+    def _features_key(self, name: str, examples: EncodedExamples) -> str:
+        """Of everything that can change a bit of the features, so that no record depends on what the cache holds."""
+        sums = {"device": self.device.type, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
+        parts = [name, self.identity, sums, self._eval_batch_size, versions(), examples.fingerprint]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> Rowwise:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first."""
@@ -186,7 +196,9 @@ class Trainer:
         return FlopMeter(identity, count, max(examples.lengths)).total(shapes)
 
     def _flops_identity(self, examples: EncodedExamples) -> tuple[str, ...]:
-        return (*self.identity, self.recipe.dtype, "features" if examples.features is not None else "tokens")
+        """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""
+        kind = "features" if examples.features is not None else "tokens"
+        return (*self.identity, self.recipe.dtype, str(self.recipe.dropout), kind)
 
 
 def encoded(examples: Examples) -> EncodedExamples:
@@ -221,7 +233,3 @@ def adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim
         eps=recipe.epsilon,
         fused=True,
     )
-
-
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

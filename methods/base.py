@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class Recipe:
         for name, value in vars(self).items():
             if isinstance(value, int) and type(getattr(Recipe, name)) is float:  # 30 and 30.0 are one recipe, one key
                 object.__setattr__(self, name, float(value))
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value}")
         for field in ("learning_rate", "epsilon", "epochs"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0, got {getattr(self, field)}")
@@ -168,6 +171,7 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def at_least(low: float, **values: float) -> None:
     """Checks hyper-parameters in a method's `__post_init__`: at_least(1, bottleneck=self.bottleneck)."""
-    wrong: Iterable[tuple[str, float]] = [(name, value) for name, value in values.items() if value < low]
+    # "not at least" rather than "below": NaN is neither
+    wrong: Iterable[tuple[str, float]] = [(name, value) for name, value in values.items() if not value >= low]
     for name, value in wrong:
         raise ValueError(f"{name} must be at least {low}, got {value}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
+import sysconfig
 import types
 import typing
 from collections.abc import Iterable
@@ -70,7 +73,7 @@ def spell(method: Method) -> str:
     >>> spell(Houlsby(bottleneck=8))
     'houlsby:bottleneck=8,std=0.001'
     """
-    return _spelled(type(method), {field.name: getattr(method, field.name) for field in fields(method)})
+    return _spelled(type(method), _values(method))
 
 
 def label(method: Method) -> str:
@@ -80,11 +83,8 @@ def label(method: Method) -> str:
     >>> label(Houlsby(bottleneck=8)), label(Houlsby())
     ('houlsby:bottleneck=8', 'houlsby')
     """
-    changed = {
-        field.name: getattr(method, field.name)
-        for field in fields(method)
-        if field.default is MISSING or getattr(method, field.name) != field.default
-    }
+    default = {field.name: field.default for field in fields(method)}
+    changed = {name: value for name, value in _values(method).items() if value != default[name]}  # MISSING equals none
     return _spelled(type(method), changed)
 
 
@@ -129,11 +129,15 @@ def source_fingerprint(method: Method) -> str:
 
 
 def source_file(method: Method) -> Path | None:
-    """The user's own file that defines the method (or script, or conftest.py), None for a shipped one."""
-    module = type(method).__module__
-    path = getattr(sys.modules.get(module), "__file__", None)
-    own = module.startswith("_tunefront_") or module == "__main__" or (path or "").endswith("conftest.py")
-    return Path(path).resolve() if path is not None and own else None
+    """The user's own file that defines the method (or script, or conftest.py), None for a shipped or installed one.
+
+    A worker process imports it, so a file that this process has imported under a name of its own is one too.
+    """
+    path = getattr(sys.modules.get(type(method).__module__), "__file__", None)
+    if path is None or Path(path).parent == Path(__file__).parent:
+        return None
+    installed = [Path(sysconfig.get_path(place)) for place in ("purelib", "platlib", "stdlib")]
+    return None if any(Path(path).is_relative_to(folder) for folder in installed) else Path(path).resolve()
 
 
 def load_file(path: str | Path) -> types.ModuleType:
@@ -162,21 +166,30 @@ def load_file(path: str | Path) -> types.ModuleType:
     return module
 
 
+_PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
+_PLAIN = re.compile(r"[^\s,\"'()\\]+")
+
+
+class _Quoted(str):
+    """A text that was given in quotes: no number, no truth value, not none."""
+
+
 def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
     """A spelled method -> its class and its (field, value) pairs, values still texts or literals."""
     if text.endswith(")") and "(" in text:
         head, _, inside = text[:-1].partition("(")
         try:
             call = ast.parse(f"f({inside})", mode="eval").body
-            assert isinstance(call, ast.Call)
-            if call.args or any(keyword.arg is None for keyword in call.keywords):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+                raise ValueError  # more than one call, such as f(a=1)(b=2)
+            if any(keyword.arg is None for keyword in call.keywords):
                 raise ValueError
-            pairs: list[tuple[str, object]] = [(str(k.arg), ast.literal_eval(k.value)) for k in call.keywords]
-        except (ValueError, SyntaxError) as error:
+            values = [(str(keyword.arg), ast.literal_eval(keyword.value)) for keyword in call.keywords]
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise ValueError(f"cannot read {text!r}; write name(field=value, ...) with plain values") from error
-        return _class(head), pairs
+        return _class(head), [(name, _Quoted(value) if isinstance(value, str) else value) for name, value in values]
     head, rest = _head(text)
-    return _class(head), [_pair(part, text) for part in rest.split(",") if part.strip()] if rest else []
+    return _class(head), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
 
 
 def _head(text: str) -> tuple[str, str]:
@@ -192,7 +205,13 @@ def _pair(part: str, text: str) -> tuple[str, object]:
     name, equals, value = part.partition("=")
     if not equals:
         raise ValueError(f"cannot read {part!r} in {text!r}; write name:field=value,field=value")
-    return name.strip(), value.strip()
+    value = value.strip()
+    if not value.startswith('"'):
+        return name.strip(), value
+    try:
+        return name.strip(), _Quoted(json.loads(value))
+    except ValueError as error:
+        raise ValueError(f"cannot read {value} in {text!r}; a quoted text ends with a quote") from error
 
 
 def _class(head: str) -> type[Method]:
@@ -216,7 +235,7 @@ def _convert(value: object, hint: object, what: str) -> Value:
         if value not in typing.get_args(hint):
             raise ValueError(f"{what} must be one of {', '.join(map(str, typing.get_args(hint)))}, got {value!r}")
         return str(value)
-    literal = _literal(value) if isinstance(value, str) else value
+    literal = _literal(value) if isinstance(value, str) and not isinstance(value, _Quoted) else value
     if literal is None and type(None) in kinds:
         return None
     if isinstance(literal, bool) and bool in kinds:
@@ -226,7 +245,7 @@ def _convert(value: object, hint: object, what: str) -> Value:
     if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
         return float(literal)
     if str in kinds and isinstance(value, str):
-        return value
+        return str(value)
     names = " or ".join(sorted(getattr(kind, "__name__", str(kind)).replace("NoneType", "none") for kind in kinds))
     raise ValueError(f"{what} must be {names}, got {value!r}")
 
@@ -243,6 +262,17 @@ def _literal(text: str) -> object:
     return text
 
 
+def _values(method: Method) -> dict[str, Value]:
+    """A method's fields, a whole number given for a fraction as the fraction: equal methods are spelled alike."""
+    hints = typing.get_type_hints(type(method))
+    values = {field.name: getattr(method, field.name) for field in fields(method)}
+    for name, value in values.items():
+        kinds = {hints[name], *typing.get_args(hints[name])}
+        if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
+            values[name] = float(value)
+    return values
+
+
 def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field values of any method
     inside = ",".join(f"{name}={_written(value)}" for name, value in values.items())
     return f"{cls.name}:{inside}" if inside else cls.name
@@ -251,7 +281,9 @@ def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field va
 def _written(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and _literal(value) is value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _subclasses(cls: type[Method]) -> Iterable[type[Method]]:
@@ -260,7 +292,9 @@ def _subclasses(cls: type[Method]) -> Iterable[type[Method]]:
         yield from _subclasses(sub)
 
 
+@functools.cache
 def _import_shipped() -> None:
+    """Once a process: reading the entry points of everything installed takes 10 ms."""
     package = Path(__file__).parent
     for path in sorted(package.glob("*.py")):
         if path.stem not in ("__init__", "base", "registry", "inject", "sites"):

@@ -165,7 +165,11 @@ def test_adapters_see_the_dropped_out_projection(backbones: dict[str, str]) -> N
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"bottleneck": 0}, "bottleneck must be at least 1, got 0"), ({"std": -1.0}, "std must be at least 0, got -1")],
+    [
+        ({"bottleneck": 0}, "bottleneck must be at least 1, got 0"),
+        ({"std": -1.0}, "std must be at least 0, got -1"),
+        ({"std": float("nan")}, "got nan"),
+    ],
 )
 def test_impossible_sizes_are_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,145 @@
+"""Memory, parameters, storage and time, against what is known."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from bench.meters import memory
+from bench.meters.memory import peak_memory, resident_bytes
+from bench.meters.parameters import count_parameters
+from bench.meters.storage import checkpoint_bytes, save_trained
+from bench.meters.time import Clock
+from methods.base import trained
+from methods.full import Full
+from methods.houlsby import Houlsby
+from tests.toys import pristine
+
+CPU = torch.device("cpu")
+MB = 2**20
+
+
+def _resets() -> bool:
+    return sys.platform == "linux" and memory._reset_resident_peak()
+
+
+@pytest.mark.skipif(not _resets(), reason="the resident peak cannot be reset here")
+def test_a_phases_peak_is_its_own() -> None:
+    """200 MB allocated in one phase raise its peak by that, and the next phase does not see it."""
+    with peak_memory(CPU) as quiet:
+        pass
+    with peak_memory(CPU) as loud:
+        tensor = torch.ones(200 * MB // 4)
+        del tensor
+    with peak_memory(CPU) as after:
+        pass
+    assert loud.start_resident_bytes is not None
+    assert loud.peak_resident_bytes - loud.start_resident_bytes == pytest.approx(200 * MB, rel=0.1)
+    assert quiet.peak_resident_bytes - quiet.start_resident_bytes < 20 * MB
+    assert after.peak_resident_bytes - after.start_resident_bytes < 20 * MB
+    assert abs(after.start_resident_bytes - quiet.start_resident_bytes) < 40 * MB
+    assert loud.peak_allocated_bytes is None
+
+
+@pytest.mark.skipif(not _resets(), reason="the resident peak cannot be reset here")
+def test_what_was_freed_before_a_phase_is_not_in_its_start() -> None:
+    blocks = [torch.ones(MB // 32) for _ in range(800)]  # small enough for the allocator to keep them
+    del blocks
+    before = resident_bytes("VmRSS")
+    with peak_memory(CPU) as phase:
+        pass
+    assert phase.start_resident_bytes <= before
+    assert phase.peak_resident_bytes >= phase.start_resident_bytes - MB
+
+
+def test_where_the_peak_cannot_be_reset_it_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_reset_resident_peak", lambda: False)
+    with peak_memory(CPU) as phase:
+        pass
+    assert phase.peak_resident_bytes is None
+
+
+def test_without_proc_there_are_no_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / str(path).strip("/"))
+    with peak_memory(CPU) as phase:
+        pass
+    assert (phase.start_resident_bytes, phase.peak_resident_bytes) == (None, None)
+
+
+def test_a_peak_is_read_even_when_the_phase_fails() -> None:
+    measuring = peak_memory(CPU)
+    found = measuring.__enter__()
+    error = KeyError()
+    assert not measuring.__exit__(KeyError, error, None)
+    assert (found.peak_resident_bytes is None) == (not _resets())
+
+
+def test_parameters_are_split_into_backbone_inserted_and_head(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    before = sum(p.numel() for name, p in backbone.model.named_parameters() if not name.startswith("head."))
+    Houlsby(bottleneck=4).attach(backbone)
+    counts = count_parameters(backbone.model, backbone.head, before)
+    adapter, norms, head = 2 * 4 * 32 + 32 + 4, 2 * 32 * 5, 2 * 33
+    assert counts.backbone == before
+    assert counts.inserted == 4 * adapter
+    assert counts.head == head
+    assert counts.total == before + 4 * adapter + head
+    assert counts.trainable == 4 * adapter + norms + head
+
+
+def test_a_shared_tensor_counts_once() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    counts = count_parameters(model, None, 15)
+    assert (counts.total, counts.inserted, counts.head, counts.trainable) == (15, 0, 0, 15)
+
+
+@pytest.mark.parametrize("method", [Houlsby(bottleneck=4), Full()], ids=["houlsby", "full"])
+def test_the_checkpoint_is_exactly_what_is_trained(
+    method: Full | Houlsby, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    backbone = pristine(backbones["roberta"])
+    method.attach(backbone)
+    path = tmp_path / "checkpoint.safetensors"
+    size = save_trained(backbone.model, path)
+    assert size == path.stat().st_size == checkpoint_bytes(backbone.model)
+    kept = trained(backbone.model)
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == set(kept)
+        assert all(torch.equal(file.get_tensor(name), kept[name]) for name in kept)
+    data = 4 * sum(parameter.numel() for parameter in kept.values())
+    assert data < size < data + 300 * len(kept), "the rest is the header"
+
+
+def test_measuring_the_checkpoint_leaves_no_file(
+    backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert checkpoint_bytes(pristine(backbones["bert"]).model) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_clock_counts_what_is_inside_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock = Clock(CPU)
+    now[0] += 7  # before
+    with clock.running():
+        now[0] += 2
+    now[0] += 11  # between
+
+    def failing() -> None:
+        with clock.running():
+            now[0] += 3
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    now[0] += 13  # after
+    assert clock.seconds == 5
