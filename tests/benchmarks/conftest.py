@@ -1,0 +1,40 @@
+"""What is timed here are ratios, each taken in one run; `tox -e bench` runs them, otherwise they are deselected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SST2 = HERE.parents[2] / "shared" / "data" / "sst2"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Timings are taken only where they are asked for."""
+    if config.getoption("--benchmark-only"):
+        return
+    timed = [item for item in items if HERE in item.path.parents]
+    config.hook.pytest_deselected(items=timed)
+    items[:] = [item for item in items if item not in timed]
+
+
+@pytest.fixture(scope="session")
+def task_name() -> str:
+    """SST-2 where a data folder lies beside the checkout, else embedded text."""
+    return f"dir:{SST2}" if SST2.is_dir() else "docstrings/kind"
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine() -> Iterator[None]:
+    """One thread, and no garbage collection inside a round."""
+    import gc
+
+    import torch
+
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

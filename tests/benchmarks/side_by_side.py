@@ -1,0 +1,89 @@
+"""Variants timed in turn in one run, so that whatever disturbs the machine disturbs them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.backbones import Pretrained
+    from bench.batching import EncodedExamples
+    from bench.trainer import Trainer
+    from methods.base import Recipe
+
+LOAD_NOTE = "ratios of times taken in one run, alternating; a busy machine blurs them"
+
+
+class SideBySide:
+    """Seconds of each variant, round by round. `benchmark` is pytest-benchmark's fixture: its item is a whole round."""
+
+    def __init__(self, benchmark: Any, variants: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1):
+        self.seconds: dict[str, list[float]] = {name: [] for name in variants}
+
+        def turn() -> None:
+            for name, run in variants.items():
+                start = time.perf_counter()
+                run()
+                self.seconds[name].append(time.perf_counter() - start)
+
+        benchmark.pedantic(turn, rounds=rounds, iterations=1, warmup_rounds=warmup)
+        self.seconds = {name: seconds[-rounds:] for name, seconds in self.seconds.items()}
+
+    def median(self, name: str) -> float:
+        """Seconds of a round."""
+        return statistics.median(self.seconds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """The median over the rounds of one variant's seconds over another's in the same round."""
+        return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
+
+
+def show(benchmark: Any, title: str, rows: list[dict[str, object]]) -> None:
+    """Prints a table and keeps it with the benchmark's own figures."""
+    table = Table(title=title, caption=LOAD_NOTE)
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=120).print("\n", table)
+    benchmark.extra_info["table"] = rows
+
+
+def minilm() -> Pretrained:
+    """MiniLM in memory of its own: the pristine backbones of one `Pretrained` share theirs."""
+    import torch
+    from transformers.utils import logging
+
+    from bench.backbones import Pretrained
+
+    logging.disable_progress_bar()
+    return Pretrained("minilm", torch.device("cpu"))
+
+
+def trainer(model: torch.nn.Module, recipe: Recipe, name: str) -> Trainer:
+    """The harness as a cell has it, without a cache."""
+    from bench.trainer import Trainer
+
+    return Trainer(model, recipe, seed=0, identity=("benchmark", name))
+
+
+def random_tokens(columns: Mapping[str, object], rows: int, length: int) -> EncodedExamples:
+    """Rows of random tokens, all of the same length, with two classes; `columns` names the model's inputs."""
+    import torch
+
+    from bench.batching import EncodedExamples
+
+    generator = torch.Generator().manual_seed(0)
+    made = {
+        "input_ids": list(torch.randint(1000, 30000, (rows, length), generator=generator)),
+        "attention_mask": list(torch.ones(rows, length, dtype=torch.long)),
+        "token_type_ids": list(torch.zeros(rows, length, dtype=torch.long)),
+    }
+    return EncodedExamples({name: made[name] for name in columns}, dict.fromkeys(columns, 0), torch.arange(rows) % 2)

@@ -1,0 +1,46 @@
+"""The start of a cell in a warm worker, against that of a new process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.side_by_side import SideBySide, minilm, show
+
+TARGET = 100
+STARTS = 10
+NEW_PROCESS = "import torch, bench.runner; from bench.backbones import pretrained; pretrained('minilm')"
+
+
+def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) -> None:
+    from bench import sources
+    from methods.registry import parse
+
+    task, pretrained, method = sources.load_task(task_name), minilm(), parse("houlsby")
+
+    def warm() -> None:
+        for _ in range(STARTS):
+            method.attach(pretrained.pristine(task, 0))
+
+    def new_process() -> None:
+        root = Path(__file__).parents[2]
+        subprocess.run([sys.executable, "-c", NEW_PROCESS], cwd=root, check=True, capture_output=True)
+
+    timed = SideBySide(benchmark, {"warm": warm, "new process": new_process}, rounds=3)
+    ratio = timed.ratio("new process", "warm") * STARTS
+    show(
+        benchmark,
+        "a cell's start: a pristine MiniLM with adapters attached",
+        [
+            {
+                "where": "warm worker",
+                "ms": timed.median("warm") * 1000 / STARTS,
+                "times faster": ratio,
+                "target": TARGET,
+            },
+            {"where": "new process", "ms": timed.median("new process") * 1000, "times faster": 1, "target": ""},
+        ],
+    )
+    assert ratio > 20

@@ -1,0 +1,105 @@
+"""What measuring and the harness add to a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+
+from tests.benchmarks.side_by_side import SideBySide, minilm, show, trainer
+
+METER_TARGET, HARNESS_TARGET = 0.01, 0.05
+QUICK = ("full", "top_layers:n=2", "features", "houlsby:bottleneck=8", "houlsby:bottleneck=64", "ia3")
+
+
+def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each method's first cell in the process, which counts; the cells after it find the counts made."""
+    from bench.cells import Cell
+    from bench.meters.flops import FlopMeter, Shape
+    from bench.runner import run_cell
+    from bench.settings import RunConfig, resolve_recipe
+    from methods.registry import parse
+
+    counting, total = [0.0], FlopMeter.total
+
+    def timed_total(self: FlopMeter, shapes: Mapping[Shape, int]) -> int:
+        start = time.perf_counter()
+        try:
+            return total(self, shapes)
+        finally:
+            counting[-1] += time.perf_counter() - start
+
+    monkeypatch.setattr(FlopMeter, "total", timed_total)
+    seconds: list[float] = []
+
+    def grid() -> None:
+        for name in QUICK:
+            method = parse(name)
+            recipe = resolve_recipe(method, {"epochs": 1.0})
+            cell = Cell(method, "minilm", task_name, recipe, 600, config=RunConfig(max_length=64, eval_rows=500))
+            start = time.perf_counter()
+            record, _ = run_cell(cell)
+            assert record.status == "ok", record.reason
+            seconds.append(time.perf_counter() - start)
+            counting.append(0.0)
+
+    benchmark.pedantic(grid, rounds=1, iterations=1, warmup_rounds=0)
+    rows: list[dict[str, object]] = [
+        {"cell": name, "seconds": run, "counting, seconds": count, "share": count / run}
+        for name, run, count in zip(QUICK, seconds, counting, strict=False)
+    ]
+    share = sum(counting) / sum(seconds)
+    rows.append({"cell": "all", "seconds": sum(seconds), "counting, seconds": sum(counting), "share": share})
+    show(benchmark, f"FLOP meter, first cells, one epoch of 600 rows; target {METER_TARGET:.0%} of a run", rows)
+    assert share < 0.1
+
+
+@pytest.mark.parametrize("method_name", ["houlsby:bottleneck=8", "ia3"])
+def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, method_name: str) -> None:
+    from bench import draws, sources
+    from bench.batching import training_order
+    from bench.trainer import adamw
+    from methods.base import Recipe
+    from methods.registry import parse
+
+    task, steps = sources.load_task(task_name), 12
+    recipe = replace(Recipe(), steps=steps, batch_size=16)
+    pretrained = {"harness": minilm(), "bare loop": minilm()}
+    backbones = {name: one.pristine(task, 0) for name, one in pretrained.items()}
+    for backbone in backbones.values():
+        parse(method_name).attach(backbone)
+    examples = backbones["harness"].encode(task, draws.draw(task, 600, 0), 64)
+    order = training_order(examples, recipe.batch_size, torch.Generator().manual_seed(0))
+    batches = [examples.batch(rows) for rows in islice(order, steps)]
+
+    def harness() -> None:
+        backbone = backbones["harness"]
+        trainer(backbone.model, recipe, method_name).train(backbone.trainable(), backbone.loss, examples)
+
+    def bare_loop() -> None:
+        backbone = backbones["bare loop"]
+        parameters = backbone.trainable()
+        optimizer = adamw(parameters, recipe)
+        backbone.model.train()
+        for batch in batches:
+            backbone.loss(batch).backward()
+            torch.nn.utils.clip_grad_norm_(list(parameters.values()), recipe.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    timed = SideBySide(benchmark, {"harness": harness, "bare loop": bare_loop}, rounds=5)
+    overhead = timed.ratio("harness", "bare loop") - 1
+    show(
+        benchmark,
+        f"{steps} steps of {method_name}, batches of {recipe.batch_size}",
+        [
+            {"loop": "harness", "seconds": timed.median("harness"), "more": overhead, "target": HARNESS_TARGET},
+            {"loop": "bare", "seconds": timed.median("bare loop"), "more": 0.0, "target": ""},
+        ],
+    )
+    assert overhead < 0.3

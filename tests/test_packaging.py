@@ -1,0 +1,158 @@
+"""What a stranger installs: pinned versions, packaged files, the commands of tox and of the README."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))
+CONSTRAINTS = ROOT.joinpath("constraints.txt").read_text(encoding="utf-8")
+PACKAGES = ("bench", "methods", "reports")
+
+# The text as published at https://www.apache.org/licenses/LICENSE-2.0.txt.
+APACHE_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def pinned() -> dict[str, Version]:
+    lines = [line for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")]
+    return {canonicalize_name(name): Version(version) for name, version in (line.split("==") for line in lines)}
+
+
+def required() -> Iterator[Requirement]:
+    project = PROJECT["project"]
+    for text in [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]:
+        requirement = Requirement(text)
+        if requirement.name != project["name"]:
+            yield requirement
+
+
+def test_constraints_name_public_versions_only() -> None:
+    assert "+" not in CONSTRAINTS
+    lines = [line for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
+    wrong = [line for line in lines if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[0-9][0-9A-Za-z.]*", line)]
+    assert not wrong
+    names = [canonicalize_name(line.split("==")[0]) for line in lines]
+    assert names == sorted(set(names)), "each name once, in order"
+    assert not {"pip", "setuptools", "tunefront"} & set(names)
+
+
+@pytest.mark.parametrize("requirement", list(required()), ids=str)
+def test_a_dependency_is_pinned_within_its_range(requirement: Requirement) -> None:
+    version = pinned().get(canonicalize_name(requirement.name))
+    assert version is not None, f"{requirement.name} is in pyproject.toml but not in constraints.txt"
+    assert requirement.specifier, f"{requirement.name} has no lower bound"
+    assert version in requirement.specifier
+
+
+def test_every_third_party_import_is_a_dependency() -> None:
+    """What the packages import is declared, so that nothing works by the luck of another package's dependencies."""
+    distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+    core = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    known = set(sys.stdlib_module_names) | set(PACKAGES)
+    missing: dict[str, str] = {}
+    for path in (path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {name.split(".")[0] for name in names} - known:
+                if canonicalize_name(distributions.get(top, top)) not in core:
+                    missing[top] = path.relative_to(ROOT).as_posix()
+    assert not missing
+
+
+def test_every_file_of_the_packages_is_packaged() -> None:
+    """A file beside the code that no pattern covers would be missing from an installed copy."""
+    patterns = [pattern.replace("**/", "") for pattern in PROJECT["tool"]["setuptools"]["package-data"]["*"]]
+    files = [path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*") if path.is_file()]
+    left_out = [
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if path.suffix not in (".py", ".pyc") and not any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
+    ]
+    assert not left_out
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_typed(package: str) -> None:
+    assert ROOT.joinpath(package, "py.typed").is_file()
+
+
+def test_folders_with_code_are_packages() -> None:
+    """setuptools finds packages by their __init__."""
+    folders = {path.parent for package in PACKAGES for path in ROOT.joinpath(package).rglob("*.py")}
+    assert not [folder for folder in sorted(folders) if not folder.joinpath("__init__.py").is_file()]
+
+
+def test_the_license_is_the_whole_apache_license() -> None:
+    assert hashlib.sha256(ROOT.joinpath("LICENSE").read_bytes()).hexdigest() == APACHE_SHA256
+
+
+def test_hooks_need_no_network() -> None:
+    text = ROOT.joinpath(".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"repo: (\S+)", text) == ["local"]
+    assert set(re.findall(r"language: (\S+)", text)) == {"system"}
+
+
+def test_no_file_names_a_registry_but_pytorch_s_cpu_index() -> None:
+    files = [*ROOT.glob("*.md"), *ROOT.glob("*.t*"), *ROOT.glob(".ci/*"), ROOT / ".pre-commit-config.yaml"]
+    for path in files:
+        urls = re.findall(r"(?:https?|file)://[^\s`'\")>]+", path.read_text(encoding="utf-8"))
+        registries = {url for url in urls if re.search(r"pypi|/simple|/whl|index", url)}
+        assert registries <= {"https://download.pytorch.org/whl/cpu"}, path.name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a bash script")
+def test_ci_runs_the_second_command_of_the_quick_start(tmp_path: Path) -> None:
+    """In a copy whose README's commands are harmless, the very command runs, in an environment of its own."""
+    script = tmp_path / ".ci" / "run"
+    script.parent.mkdir()
+    script.write_bytes(ROOT.joinpath(".ci", "run").read_bytes())
+    ours = 'python -c \'import sys; print("prefix", sys.prefix)\' && echo "== 3 passed in 0.1s =="'
+    other, block = "```bash\nfalse\n```\n\n", f"```bash\n# one\nfalse\n\n# two\n{ours}\n```\n\n"
+    tmp_path.joinpath("README.md").write_text(f"# T\n\n{other}## Quick start\n\n{block}{other}", encoding="utf-8")
+    done = subprocess.run(
+        ["bash", str(script)], capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable}
+    )
+    assert done.returncode == 0, done.stderr
+    *_, command, prefix, closing = done.stdout.splitlines()
+    assert command == f"+ {ours}"
+    assert not prefix.endswith(sys.prefix)
+    assert closing == "== 3 passed in 0.1s =="
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a bash script")
+def test_ci_fails_when_the_tests_fail(tmp_path: Path) -> None:
+    script, python = tmp_path / ".ci" / "run", tmp_path / "python"
+    script.parent.mkdir()
+    script.write_bytes(ROOT.joinpath(".ci", "run").read_bytes())
+    python.write_text('#!/bin/sh\nmkdir -p "$3/bin"\n')  # stands for `python -m venv FOLDER`, which takes seconds
+    python.chmod(0o755)
+    tmp_path.joinpath("README.md").write_text("## Quick start\n\n```bash\ntrue\nexit 3\n```\n", encoding="utf-8")
+    done = subprocess.run(["bash", str(script)], capture_output=True, env={**os.environ, "PYTHON": str(python)})
+    assert done.returncode == 3
+
+
+def test_tox_installs_with_the_constraints() -> None:
+    text = ROOT.joinpath("tox.ini").read_text(encoding="utf-8")
+    assert re.search(r"install_command = .* -c \S*constraints\.txt ", text)
+    assert text.count("install_command") == 1, "an environment with its own would not be held to the constraints"
+    commands = [shlex.split(line)[0] for line in re.findall(r"^commands = (\S.*)$", text, re.M)]
+    assert {"pytest", "tunefront", "mypy"} <= set(commands)
