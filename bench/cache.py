@@ -6,15 +6,14 @@ import hashlib
 import json
 import logging
 import os
-import uuid
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from bench.files import writing
 from bench.tasks import MetricSpec, Row, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 log = logging.getLogger("tunefront")
 
@@ -34,22 +33,6 @@ def folder(room: str = "") -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("tunefront", appauthor=False)) / room
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path`, whole, when the block ends, or not at all; its folders are made.
-
-    Several processes may write the same path at once: the last one to finish is read.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def task_path(name: str, made_from: Mapping[str, str]) -> Path:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from bench.files import writing
 
 log = logging.getLogger("tunefront")
 
@@ -50,17 +50,13 @@ class FeatureStore:
 
     def write(self, key: str, features: Rowwise) -> None:
         """Keeps features; the file appears whole or not at all. A cache that cannot be written is named, not fatal."""
-        path = self._path(key)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         values = features.values.contiguous()
         cost = json.dumps({"seconds": features.seconds, "flops": features.flops, "sha256": _digest(values)})
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({"values": values}, temporary, metadata={"cost": cost})
-            os.replace(temporary, path)
+            with writing(self._path(key)) as file:
+                file.write(save({"values": values}, metadata={"cost": cost}))
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
-            log.warning("the features could not be cached in %s (%s); they will be computed again", path, error)
+            log.warning("the features could not be cached in %s (%s); they will be computed again", self.folder, error)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"

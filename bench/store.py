@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import DiskFull, Mistake
+from bench.files import writing
 from bench.records import CorruptRecord, Record, load_records, read_record, set_aside
 
 if TYPE_CHECKING:
@@ -99,15 +99,10 @@ class Store:
             _filesystem(self.location).pipe_file(f"{self.location}/{name}", content)
             return
         path = self.folder / name
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with writing(path) as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(
                     f"no room is left for {path}; every record written before is whole. "

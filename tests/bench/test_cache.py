@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from bench import cache
-from bench.cache import folder, prepared, read_task, task_path, write_task, writing
+from bench.cache import folder, prepared, read_task, task_path, write_task
+from bench.files import writing
 from bench.tasks import MetricSpec, Row, Task
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import feature_store
 from bench.feature_store import FeatureStore, Rowwise
 from methods.base import Method
 from methods.registry import parse
@@ -87,15 +86,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_not_fatal(
 
     store = FeatureStore(tmp_path)
     store.write("old", STATES)
-    if step == "save":
-
-        def half(tensors: object, path: Path, metadata: object) -> None:
-            Path(path).write_bytes(b"half")
-            full()
-
-        monkeypatch.setattr(feature_store, "save_file", half)
-    else:
-        monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, {"save": "fsync", "replace": "replace"}[step], full)
     store.write("a", STATES)
     assert "could not be cached" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == ["old.safetensors"]
