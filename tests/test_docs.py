@@ -89,9 +89,7 @@ def test_relative_links_lead_somewhere() -> None:
         assert not [link for link in links if link != "docs/tradeoff.svg" and not ROOT.joinpath(link).exists()]
 
 
-def test_the_readme_s_method_trains_what_it_says(
-    tmp_path: Path, backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readme_s_method_trains_what_it_says(tmp_path: Path, backbones: dict[str, str]) -> None:
     """One vector a sublayer, and the head; the file is written as the README gives it."""
     (block,) = (block for block in blocks(README) if block.file == "shift.py")
     file = tmp_path / "shift.py"

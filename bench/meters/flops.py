@@ -35,7 +35,8 @@ _ON_CPU = {
 }
 
 _LENGTHS = (8, 16, 24)
-"""The lengths that are counted; short ones, since counting takes as long as the work itself."""
+_CHECKED_LENGTH = 20
+"""The lengths that are counted and checked; short ones, since counting takes as long as the work itself."""
 
 
 class _Counter(TorchDispatchMode):
@@ -80,36 +81,41 @@ class FlopMeter:
 
     def total(self, shapes: Mapping[Shape, int]) -> int:
         """FLOPs of all steps, given how often each shape ran."""
-        exact = self._is_polynomial(tokens=any(length for _, length in shapes))
-        return sum((self._polynomial(shape) if exact else self._at(shape)) * times for shape, times in shapes.items())
+        flops_of = self._law(tokens=any(length for _, length in shapes))
+        return round(sum(flops_of(shape) * times for shape, times in shapes.items()))
 
-    def _is_polynomial(self, tokens: bool) -> bool:
+    def _law(self, tokens: bool) -> Callable[[Shape], Fraction | int]:
+        """The simplest way that also gives a count it was not made from; counting itself where neither does."""
         if tokens and self._longest < max(_LENGTHS):
-            return False
-        check = (3, min(30, self._longest) if tokens else 0)
-        return self._polynomial(check) == self._at(check)
+            return self._at
+        for law, rows in ((self._rows_alone, 2), (self._rows_and_batch, 3)):
+            check = (rows, _CHECKED_LENGTH if tokens else 0)
+            if law(check) == self._at(check):
+                return law
+        return self._at
 
     def _at(self, shape: Shape) -> int:
         if shape not in self._counts:
             self._counts[shape] = self._count(shape)
         return self._counts[shape]
 
-    def _polynomial(self, shape: Shape) -> int:
-        """Work of one row, `rows` times, and work that a batch costs whatever its rows (none, for most methods)."""
+    def _rows_alone(self, shape: Shape) -> Fraction:
+        """Work of one row, `rows` times, as in most methods."""
+        return shape[0] * self._of_rows(1, shape[1])
+
+    def _rows_and_batch(self, shape: Shape) -> Fraction:
+        """Beside the rows' own, work that a batch costs whatever its rows."""
         rows, length = shape
-        if length == 0:
-            one, two = self._at((1, 0)), self._at((2, 0))
-            return one + (rows - 1) * (two - one)
-        one = _quadratic({x: self._at((1, x)) for x in _LENGTHS}, length)
-        middle = _LENGTHS[1]
-        if self._at((2, middle)) == 2 * self._at((1, middle)):
-            return rows * one
-        two = _quadratic({x: self._at((2, x)) for x in _LENGTHS}, length)
+        one, two = self._of_rows(1, length), self._of_rows(2, length)
         return one + (rows - 1) * (two - one)
 
+    def _of_rows(self, rows: int, length: int) -> Fraction:
+        points = {x: self._at((rows, x)) for x in _LENGTHS} if length else {0: self._at((rows, 0))}
+        return _polynomial(points, length)
 
-def _quadratic(points: Mapping[int, int], x: int) -> int:
-    """Lagrange's polynomial through three points, in exact arithmetic; integers at the whole numbers we ask for."""
+
+def _polynomial(points: Mapping[int, int], x: int) -> Fraction:
+    """Lagrange's polynomial through the points, in exact arithmetic."""
     total = Fraction(0)
     for a, value in points.items():
         term = Fraction(value)
@@ -117,7 +123,7 @@ def _quadratic(points: Mapping[int, int], x: int) -> int:
             if b != a:
                 term *= Fraction(x - b, a - b)
         total += term
-    return round(total)
+    return total
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.trainer import Trainer
     from methods.base import Recipe
 
-LOAD_NOTE = "ratios of times taken in one run, alternating; a busy machine blurs them"
+LOAD_NOTE = "times taken in one run, in turn; a busy machine blurs them"
 
 
 class SideBySide:
@@ -52,7 +52,7 @@ def show(benchmark: Any, title: str, rows: list[dict[str, object]]) -> None:
         table.add_column(name)
     for row in rows:
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=120).print("\n", table)
+    Console(width=132).print("\n", table)
     benchmark.extra_info["table"] = rows
 
 

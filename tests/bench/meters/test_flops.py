@@ -166,18 +166,19 @@ def meter(count: Callable[[Shape], int], longest: int) -> tuple[FlopMeter, list[
 
 
 @pytest.mark.parametrize(
-    "count",
+    ("count", "most"),
     [
-        lambda shape: shape[0] * (7 + 3 * shape[1] + 5 * shape[1] ** 2),
-        lambda shape: 1_000 * shape[1] + 99 + shape[0] * (3 * shape[1] + 5 * shape[1] ** 2),  # work whatever the rows
+        (lambda shape: shape[0] * (7 + 3 * shape[1] + 5 * shape[1] ** 2), 4),
+        # work whatever the rows
+        (lambda shape: 1_000 * shape[1] + 99 + shape[0] * (3 * shape[1] + 5 * shape[1] ** 2), 8),
     ],
     ids=["rows alone", "and a part a batch"],
 )
-def test_a_few_small_counts_give_every_shape_exactly(count: Callable[[Shape], int]) -> None:
+def test_a_few_small_counts_give_every_shape_exactly(count: Callable[[Shape], int], most: int) -> None:
     flops, asked = meter(count, 128)
     shapes = Counter({(rows, length): rows for rows in (1, 9, 32) for length in range(5, 128)})
     assert flops.total(shapes) == sum(count(shape) * times for shape, times in shapes.items())
-    assert len(asked) <= 7
+    assert len(asked) <= most
     assert max(rows for rows, _ in asked) <= 3
     assert flops.total(shapes) > 0
     assert len(asked) == len(set(asked)), "no shape is counted twice"
@@ -188,10 +189,12 @@ def test_a_few_small_counts_give_every_shape_exactly(count: Callable[[Shape], in
     [
         (lambda shape: shape[0] * shape[1] ** 3, 128),  # another power of the length
         (lambda shape: shape[0] ** 2 * shape[1], 128),  # rows that see each other
-        (lambda shape: shape[0] * (shape[1] + 7) // 8 * 8, 128),  # lengths rounded up
+        (lambda shape: shape[0] * ((shape[1] + 7) // 8 * 8), 128),  # lengths rounded up
+        (lambda shape: shape[0] * ((shape[1] + 15) // 16 * 16), 24),
+        (lambda shape: shape[0] * min(shape[1], 12), 24),  # a span of positions
         (lambda shape: shape[0] * shape[1] ** 3, 9),  # rows too short to tell
     ],
-    ids=["cubic", "rows squared", "rounded", "short"],
+    ids=["cubic", "rows squared", "rounded", "rounded far", "span", "short"],
 )
 def test_where_no_polynomial_fits_every_shape_is_counted_itself(count: Callable[[Shape], int], longest: int) -> None:
     flops, asked = meter(count, longest)
