@@ -183,7 +183,7 @@ class Trainer:
 
                 return counted_flops(step)
 
-        return FlopMeter(("step", *self._flops_identity(examples)), count, max(examples.lengths)).total(shapes)
+        return FlopMeter(("step", *self._flops_identity(examples)), count, self._longest(examples)).total(shapes)
 
     def _forward_flops(self, call: Callable[[Batch], Tensor], examples: EncodedExamples, shapes: Counter[Shape]) -> int:
         def count(shape: Shape) -> int:
@@ -193,7 +193,12 @@ class Trainer:
 
         name = getattr(call, "__qualname__", repr(call))
         identity = ("forward", name, *self._flops_identity(examples))
-        return FlopMeter(identity, count, max(examples.lengths)).total(shapes)
+        return FlopMeter(identity, count, self._longest(examples)).total(shapes)
+
+    def _longest(self, examples: EncodedExamples) -> int:
+        """The longest row that the model takes for sure (some architectures keep a few positions to themselves)."""
+        positions = getattr(getattr(self.model, "config", None), "max_position_embeddings", None) or 0
+        return max(int(positions) - 8, *examples.lengths)
 
     def _flops_identity(self, examples: EncodedExamples) -> tuple[str, ...]:
         """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""

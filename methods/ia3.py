@@ -25,7 +25,10 @@ class Rescale(nn.Module):
 
 @dataclass(frozen=True)
 class IA3(Method):
-    """Rescales keys, values and the inner feed-forward activation of every block: L (2d + d_ff) + head parameters."""
+    """Rescales keys, values and the inner feed-forward activation of every block: L (2d + d_ff) + head parameters.
+
+    Differs: where the key projection also reads relative positions (DeBERTa), those keys are rescaled with the others.
+    """
 
     name: ClassVar[str] = "ia3"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-3, weight_decay=0.0, warmup=0.06)
