@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from bench.records import CorruptRecord, Record, load_records, read_record, set_
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("tunefront")
 
 
 class Store:
@@ -49,7 +52,7 @@ class Store:
     def read(self, key: str) -> Record | None:
         """The record of a key, None where there is none; a corrupted one is set aside and counts as none."""
         if self.folder is None:
-            return next((record for record in load_records(self.location) if record.key == key), None)
+            return self._fetched(key)
         path = self.folder / "records" / f"{key}.json"
         if not path.exists():
             return None
@@ -95,6 +98,17 @@ class Store:
             yield True
         finally:
             lock.release()
+
+    def _fetched(self, key: str) -> Record | None:
+        """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
+        files, path = _filesystem(self.location), f"{self.location}/records/{key}.json"
+        try:
+            return Record.model_validate_json(files.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            log.warning("%s is not a whole record: %s; the cell will run again", path, str(error).splitlines()[0])
+            return None
 
     def _put(self, name: str, content: bytes) -> None:
         if self.folder is None:
