@@ -54,7 +54,7 @@ def test_a_torn_file_is_named_and_set_aside(content: bytes, tmp_path: Path, capl
     path = tmp_path / "records" / "aaaaaaaa.json"
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(CorruptRecord, match="aaaaaaaa.json"):
+    with pytest.raises(CorruptRecord, match=r"aaaaaaaa\.json"):
         read_record(path)
     assert load_records(tmp_path) == []
     assert "aaaaaaaa.json" in caplog.text
