@@ -1,0 +1,68 @@
+"""The record: what it may hold, and what its fields say of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bench.records import CorruptRecord, Record, load_records, read_record
+
+MINIMAL = {"key": "a" * 8, "status": "ok", "method": "full", "label": "full", "backbone": "b", "task": "t"}
+
+
+def test_every_field_says_what_it_means() -> None:
+    assert [name for name, field in Record.model_fields.items() if not (field.description or "").strip()] == []
+
+
+def test_what_was_not_measured_is_null_and_never_zero() -> None:
+    kept = json.loads(Record(**MINIMAL).model_dump_json())
+    measured = {
+        name: value
+        for name, value in kept.items()
+        if name.endswith(("_params", "_bytes", "_flops", "_seconds", "_per_second", "_per_example", "scores"))
+    }
+    assert len(measured) > 15
+    assert set(measured.values()) == {None}
+
+
+def test_a_record_survives_its_file_unchanged(tmp_path: Path) -> None:
+    record = Record(**MINIMAL, scores={"accuracy": 1 / 3, "pearson": None}, train_ids=("1", "2"), train_seconds=0.1)
+    path = tmp_path / "records" / f"{record.key}.json"
+    path.parent.mkdir()
+    path.write_text(record.model_dump_json(), encoding="utf-8")
+    assert read_record(path) == record
+
+
+def test_a_record_is_immutable_and_knows_no_other_fields() -> None:
+    with pytest.raises(ValidationError):
+        Record(**MINIMAL).status = "failed"
+    with pytest.raises(ValidationError):
+        Record(**MINIMAL, accuracy=1.0)
+
+
+@pytest.mark.parametrize("change", [{"train_seconds": -1}, {"trainable_params": 1.5}, {"status": "done"}])
+def test_a_value_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Record(**{**MINIMAL, **change})
+
+
+@pytest.mark.parametrize("content", [b"", b'{"key": "aaaa', b"\xff\xfe", b"[]", b'{"key": "aaaaaaaa"}'])
+def test_a_torn_file_is_named_and_set_aside(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "records" / "aaaaaaaa.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(CorruptRecord, match=r"aaaaaaaa\.json"):
+        read_record(path)
+    assert load_records(tmp_path) == []
+    assert "aaaaaaaa.json" in caplog.text
+    assert [found.name for found in path.parent.iterdir()] == ["aaaaaaaa.json.corrupt"]
+
+
+def test_a_file_under_another_cells_name_is_corrupted(tmp_path: Path) -> None:
+    path = tmp_path / "bbbbbbbb.json"
+    path.write_text(Record(**MINIMAL).model_dump_json(), encoding="utf-8")
+    with pytest.raises(CorruptRecord, match="another cell"):
+        read_record(path)
