@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -58,6 +58,7 @@ class _Worker:
     process: Any  # Any: multiprocessing's process classes differ by context
     connection: Connection
     work: Work | None = None
+    kinds: set[tuple[str, str, str]] = field(default_factory=set)
 
     def take(self, work: Work) -> bool:
         """Whether the worker has the cell now; False where it has died since its last message."""
@@ -66,6 +67,7 @@ class _Worker:
         except OSError:
             return False
         self.work = work
+        self.kinds.add(_kind(work))
         return True
 
 
@@ -89,8 +91,11 @@ def run(
             waiting.extend(work for due, work in later if due <= now)
             later = [(due, work) for due, work in later if due > now]
             for worker in pool.workers:
-                if worker.work is None and waiting and worker.take(waiting[0]):
-                    progress.started(waiting.popleft().cell)
+                if worker.work is None and waiting:
+                    place = _next(waiting, worker, pool.workers)
+                    if worker.take(waiting[place]):
+                        progress.started(waiting[place].cell)
+                        del waiting[place]
             for worker, message in pool.messages(BUSY_SECONDS):
                 work = worker.work
                 if work is None:
@@ -111,6 +116,17 @@ def run(
                     yield work, record
     finally:
         pool.stop()
+
+
+def _kind(work: Work) -> tuple[str, str, str]:
+    return work.cell.spelled, work.cell.backbone, work.cell.task
+
+
+def _next(waiting: Sequence[Work], worker: _Worker, workers: Sequence[_Worker]) -> int:
+    """The place of the first cell that no other worker ran a sister of (another seed, say), else of the first: what is
+    counted once per method and task in each process is so counted once in all."""
+    others = {kind for other in workers if other is not worker for kind in other.kinds - worker.kinds}
+    return next((place for place, work in enumerate(waiting) if _kind(work) not in others), 0)
 
 
 def _import_once(works: Sequence[Work]) -> None:

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.cells import Cell
 from bench.engines import Work
-from bench.engines.pool import CellMessage, _tell, _Worker
+from bench.engines.pool import CellMessage, _next, _tell, _Worker
 from bench.grid import run_grid
 from bench.records import Record
 from bench.store import Store
+from methods.base import Recipe
+from methods.registry import parse
 from tests.bench.grids import (
     Grid,
     Nursery,
@@ -191,6 +194,26 @@ def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:
     assert not other.take(Work(cell, "key"))
     assert other.work is None
     ours.close()
+
+
+def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> None:
+    def work(method: str, seed: int) -> Work:
+        parsed = parse(method)
+        return Work(Cell(parsed, "b", "t", parsed.recipe or Recipe(), seed=seed), f"{method} {seed}")
+
+    ours, theirs = multiprocessing.Pipe()
+    workers = [_Worker(process=None, connection=ours) for _ in range(2)]
+    waiting = [work(method, seed) for seed in (0, 1) for method in ("full", "ia3", "features")]
+    taken: list[list[str]] = [[], []]
+    while waiting:
+        for number, worker in enumerate(workers):
+            if waiting:
+                next_one = waiting.pop(_next(waiting, worker, workers))
+                assert worker.take(next_one)
+                taken[number].append(next_one.key)
+    assert taken == [["full 0", "features 0", "full 1"], ["ia3 0", "ia3 1", "features 1"]]
+    ours.close()
+    theirs.close()
 
 
 def test_a_parent_that_goes_is_no_failure_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
