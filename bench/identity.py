@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from bench import backbones, sources
@@ -12,6 +15,31 @@ from bench.provenance import versions
 from bench.records import SCHEMA_VERSION
 from bench.settings import as_scalars
 from methods.registry import source_fingerprint
+
+_DECIDING = (
+    *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/draws.py"),
+    *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
+    "bench/trainer.py",
+)
+"""Files of the harness that decide about numbers."""
+
+
+@functools.cache
+def harness_fingerprint() -> str:
+    """sha256 over the code of the harness that decides about numbers; comments, docstrings and layout do not count."""
+    root, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for path in sorted(path for pattern in _DECIDING for path in root.glob(pattern)):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+        digest.update(path.name.encode() + ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
@@ -31,6 +59,8 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
             "method": source_fingerprint(cell.method),
             "backbone": backbones.fingerprint(cell.backbone),
             "task": sources.load_task(cell.task).fingerprint,
+            "sites": backbones.sites_fingerprint(cell.backbone),
+            "harness": harness_fingerprint(),
         },
         "versions": versions(),
     }

@@ -105,7 +105,8 @@ class Record(BaseModel):
     git_commit: str | None = Field(None, description="commit of the checkout that ran, null where it is installed")
     versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")
     fingerprints: dict[str, str] = Field(
-        default_factory=dict, description="sha256 of the method's source, the backbone's weights and the task's rows"
+        default_factory=dict,
+        description="sha256 of the method's source, the backbone, the rows, the sites and the harness",
     )
 
     @property

@@ -48,7 +48,13 @@ class Rows:
 class Setup:
     """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone."""
 
-    def __init__(self, cell: Cell, report: Report | None = None, harness: type[Trainer] = Trainer):
+    def __init__(
+        self,
+        cell: Cell,
+        report: Report | None = None,
+        harness: type[Trainer] = Trainer,
+        concurrent_cells: int = 1,
+    ):
         torch.set_num_threads(cell.config.threads)
         self.cell, self.task = cell, sources.load_task(cell.task)
         self.rows = _draw(cell, self.task)
@@ -67,6 +73,7 @@ class Setup:
             features=FeatureStore(cache.folder() / "features"),
             report=report,
             eval_batch_size=cell.config.eval_batch_size,
+            conditions=(cpu_model(), str(concurrent_cells)),
         )
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
@@ -75,19 +82,27 @@ class Setup:
 
 def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1) -> tuple[Record, pd.DataFrame | None]:
     """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
-    or a model does wrong: that is a failed record. DiskFull and Mistake (data or backbone gone) do come through."""
+    or a model does wrong: that is a failed record. DiskFull comes through, and Mistake where data or backbone are gone.
+    """
     base = _base(cell, concurrent_cells)
     try:
-        setup = Setup(cell, report)
+        setup = Setup(cell, report, concurrent_cells=concurrent_cells)
         measured, predictions = _measured(setup)
         return Record(**base, status="ok", **measured), predictions
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason)), None
-    except (DiskFull, Mistake):
+    except DiskFull:
         raise
     except Exception as error:
         log.debug("cell %s failed", cell.title, exc_info=True)
-        return failed(cell, f"{type(error).__name__}: {error}", concurrent_cells), None
+        return failed(cell, _in_short(error), concurrent_cells), None
+
+
+def _in_short(error: Exception) -> str:
+    """One line of an error, without the stack that some libraries put into their text."""
+    text = str(error).strip().splitlines()
+    told = text[0][:500] if text else ""
+    return told if isinstance(error, Mistake) and told else f"{type(error).__name__}: {told}"
 
 
 def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
@@ -100,6 +115,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
     with peak_memory(trainer.device) as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
+    train_memory.at_least(trainer.cost.grown)
     counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
     selection = trainer.score(scorer, setup.selection).values if setup.selection else None
     with peak_memory(trainer.device) as eval_memory:

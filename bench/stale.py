@@ -19,7 +19,13 @@ from methods.base import Method, Recipe
 from methods.registry import UnknownMethod, load_file, parse
 
 T = TypeVar("T", Recipe, RunConfig)
-FINGERPRINTS = {"method": "the method's source", "backbone": "the backbone's files", "task": "the task's rows"}
+FINGERPRINTS = {
+    "method": "the method's source",
+    "backbone": "the backbone's files",
+    "task": "the task's rows",
+    "sites": "the architecture's sites",
+    "harness": "the code of the harness",
+}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.batching import EncodedExamples, scoring_order, shape_of, training_order
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
+from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
 from bench.provenance import versions
 from methods.base import Batch, Examples, Recipe, Scorer
@@ -31,13 +32,15 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, losses."""
+    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, losses, and by
+    how much computing features grew memory, whether it was done now or earlier."""
 
     clock: Clock
     flops: int = 0
     steps: int = 0
     examples: int = 0
     losses: list[float] = field(default_factory=list)
+    grown: Growth = NONE
 
     @property
     def final_loss(self) -> float | None:
@@ -50,7 +53,8 @@ class Trainer:
     """The harness that `Method.fit` sees: it owns clocks, seeds, recipe and caches.
 
     Args: model, put into training mode while steps run; identity, names method, backbone and task shape, under which
-    counted FLOPs and cached features may be shared; features, where precomputed states are kept; report, told of steps.
+    counted FLOPs and cached features may be shared; features, where precomputed states are kept; report, told of steps;
+    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them.
     """
 
     def __init__(
@@ -62,12 +66,13 @@ class Trainer:
         features: FeatureStore | None = None,
         report: Report | None = None,
         eval_batch_size: int = 64,
+        conditions: tuple[str, ...] = (),
     ):
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
         self.cost = TrainingCost(Clock(self.device))
-        self._features, self._eval_batch_size = features, eval_batch_size
+        self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._report: Report = report or (lambda phase, done, total: None)
 
     def train(
@@ -122,15 +127,18 @@ class Trainer:
             yield done, batch, number
 
     def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> EncodedExamples:
-        """`examples` with one row of `compute` each in place of tokens; its seconds and FLOPs are charged here even
-        when an earlier cell computed them, so that a record does not depend on what the cache holds."""
+        """`examples` with one row of `compute` each in place of tokens; what they cost is charged here even when an
+        earlier cell computed them, so that a record does not depend on what the cache holds."""
         examples = encoded(examples)
-        key = self._features_key(name, examples)
+        key = self._features_key(name, examples) if self._features else ""
         stored = self._features.read(key) if self._features else None
         if stored is None:
+            start = Growth.in_use(self.device)
             stored = self._rowwise("features", compute, examples)
+            stored = replace(stored, grown=Growth.since(start, self.device))
             if self._features:
                 self._features.write(key, stored)
+        self.cost.grown |= stored.grown
         self.cost.clock.seconds += stored.seconds
         self.cost.flops += stored.flops
         self.cost.examples += len(examples)
@@ -149,10 +157,15 @@ class Trainer:
         return f"lower the learning rate (now {recipe.learning_rate:g}), or take a wider dtype (now {recipe.dtype})"
 
     def _features_key(self, name: str, examples: EncodedExamples) -> str:
-        """Of everything that can change a bit of the features, so that no record depends on what the cache holds."""
+        """Of everything that can change a bit of the features or what they cost: the weights as they are now, the rows,
+        the code, and the conditions under which seconds compare."""
+        weights = hashlib.sha256()
+        for path, tensor in self.model.state_dict().items():
+            if not path.startswith("head."):
+                weights.update(path.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         sums = {"device": self.device.type, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
-        parts = [name, self.identity, sums, self._eval_batch_size, versions(), examples.fingerprint]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        parts = [name, self.identity, self._conditions, sums, self._eval_batch_size, versions()]
+        return hashlib.sha256(json.dumps([*parts, weights.hexdigest(), examples.fingerprint]).encode()).hexdigest()
 
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> Rowwise:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first."""

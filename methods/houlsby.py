@@ -36,8 +36,8 @@ class Houlsby(Method):
     """Two adapters a block, each after a sublayer's output projection and dropout and before the residual sum.
 
     Trained: adapters, every layer norm (the embedding's too) and the head; 2L(2md+m+d) + 2d(2L+1) + C(d+1) on BERT.
-    The paper recommends std 1e-2, its code's default, used here, is 1e-3. Differs: on DistilBERT, which has no dropout
-    module there, the adapters follow the projections themselves.
+    The paper recommends std 1e-2; its code's default, used here, is 1e-3. Differs: AdamW, whose Adam corrects its bias,
+    for BERT's; on DistilBERT, which has no dropout module there, the adapters follow the projections themselves.
     """
 
     name: ClassVar[str] = "houlsby"

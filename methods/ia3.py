@@ -27,7 +27,7 @@ class Rescale(nn.Module):
 class IA3(Method):
     """Rescales keys, values and the inner feed-forward activation of every block: L (2d + d_ff) + head parameters.
 
-    Differs: where the key projection also reads relative positions (DeBERTa), those keys are rescaled with the others.
+    Differs: AdamW for Adafactor, batches of 32 for 8; DeBERTa's relative-position keys are rescaled with the others.
     """
 
     name: ClassVar[str] = "ia3"

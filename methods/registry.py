@@ -120,7 +120,10 @@ def parse(text: str) -> Method:
 
 
 def source_fingerprint(method: Method) -> str:
-    """sha256 over the source files of the method's class and of its bases but Method; part of a record's key."""
+    """sha256 over the source files of the method's class and of its bases but Method; part of a record's key.
+
+    Other modules that a user's file imports are not covered: change the file, or its class's fields, with them.
+    """
     digest = hashlib.sha256()
     for cls in type(method).__mro__:
         if cls is not Method and issubclass(cls, Method):

@@ -17,8 +17,43 @@ class PeakMemory:
     """Bytes at the start and at the peak of a phase; null where the machine cannot tell."""
 
     start_resident_bytes: int | None = None
+    start_allocated_bytes: int | None = None
     peak_resident_bytes: int | None = None
     peak_allocated_bytes: int | None = None
+
+    def at_least(self, grown: Growth) -> None:
+        """Raises the peaks to those of work that a cache saved this time: a peak does not depend on what it holds."""
+        self.peak_resident_bytes = _raised(self.peak_resident_bytes, self.start_resident_bytes, grown.resident_bytes)
+        self.peak_allocated_bytes = _raised(
+            self.peak_allocated_bytes, self.start_allocated_bytes, grown.allocated_bytes
+        )
+
+
+@dataclass(frozen=True)
+class Growth:
+    """By how many bytes a part of a phase grew the process and the CUDA allocator at most; 0 where nothing can tell."""
+
+    resident_bytes: int = 0
+    allocated_bytes: int = 0
+
+    @classmethod
+    def in_use(cls, device: torch.device) -> Growth:
+        """What is in use now, from which `since` counts."""
+        return cls(resident_bytes("VmRSS") or 0, torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
+
+    @classmethod
+    def since(cls, start: Growth, device: torch.device) -> Growth:
+        """The growth of the peaks over `start`; the peaks are those since the phase began."""
+        allocated = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+        resident = (resident_bytes("VmHWM") or 0) - start.resident_bytes
+        return cls(max(0, resident), max(0, allocated - start.allocated_bytes))
+
+    def __or__(self, other: Growth) -> Growth:
+        """The larger of two."""
+        return Growth(max(self.resident_bytes, other.resident_bytes), max(self.allocated_bytes, other.allocated_bytes))
+
+
+NONE = Growth()
 
 
 @contextmanager
@@ -33,6 +68,7 @@ def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
     resets = _reset_resident_peak()
     peak.start_resident_bytes = resident_bytes("VmRSS")
     if device.type == "cuda":
+        peak.start_allocated_bytes = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
     try:
         yield peak
@@ -49,6 +85,10 @@ def resident_bytes(field: str) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
+
+
+def _raised(peak: int | None, start: int | None, grown: int) -> int | None:
+    return peak if peak is None or start is None else max(peak, start + grown)
 
 
 def _reset_resident_peak() -> bool:
