@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from bench.backbones import Pretrained
+from bench.backbones import Pretrained, check_backbone, pretrained
 from bench.errors import Mistake
 from bench.families.encoder import Encoder
 from bench.tasks import MetricSpec, Row, Task
@@ -237,3 +237,41 @@ def test_a_backbones_head_depends_on_the_seed_alone(backbones: dict[str, str]) -
 
     assert torch.equal(head(1), head(1))
     assert not torch.equal(head(1), head(2))
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"), "has no tokenizer"),
+        (("model.safetensors",), "has no weights"),
+    ],
+)
+def test_a_folder_without_weights_or_tokenizer_is_a_mistake_before_anything_runs(
+    missing: tuple[str, ...], said: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(backbones["bert"], folder)
+    for name in missing:
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(Mistake, match=said):
+        check_backbone(str(folder))
+
+
+def test_a_tokenizer_of_special_tokens_alone_is_a_mistake(backbones: dict[str, str], tmp_path: Path) -> None:
+    """transformers makes one up where it finds no vocabulary; every word would be unknown."""
+    folder = tmp_path / "copy"
+    shutil.copytree(backbones["bert"], folder)
+    for path in folder.glob("*token*"):
+        path.unlink()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
+    with pytest.raises(Mistake, match="no tokenizer with words"):
+        pretrained(str(folder))
+
+
+def test_a_pooling_configuration_that_is_no_json_is_a_mistake(backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(backbones["bert"], folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text("{mean", encoding="utf-8")
+    with pytest.raises(Mistake, match="cannot be read"):
+        check_backbone(str(folder))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench.feature_store import FeatureStore, Rowwise
+from bench.meters.memory import Growth, PeakMemory
 from methods.base import Method
 from methods.registry import parse
 from tests.conftest import FAMILIES
@@ -150,3 +152,40 @@ def test_other_states_are_kept_apart(
     monkeypatch.setattr("bench.trainer.versions", lambda: {"torch": "0.1"})
     fit(backbones["bert"], store)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_states_of_other_weights_are_other_states(backbones: dict[str, str], tmp_path: Path) -> None:
+    """A method that plugs in seeded modules, or trains, before it caches must not get another seed's states."""
+    store = FeatureStore(tmp_path)
+    for weight in (1.0, 2.0, 2.0):
+        backbone = pristine(backbones["bert"])
+        method = parse("features")
+        method.attach(backbone)
+        with torch.no_grad():
+            backbone.model.embeddings.LayerNorm.weight.fill_(weight)
+        method.fit(backbone, encode(backbone), harness(backbone, method, features=store, epochs=1))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_states_are_shared_among_heads(backbones: dict[str, str], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        backbone, method = pristine(backbones["bert"], seed=seed), parse("features")
+        method.attach(backbone)
+        trainer = harness(backbone, method, features=FeatureStore(tmp_path), epochs=1)
+        method.fit(backbone, encode(backbone), trainer)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_memory_that_stored_states_once_took_counts_again(backbones: dict[str, str], tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    _, paid = fit(backbones["bert"], store)
+    key = next(tmp_path.iterdir()).stem
+    stored = store.read(key)
+    assert stored is not None
+    assert stored.grown == paid.grown
+    store.write(key, replace(stored, grown=Growth(resident_bytes=10**9)))
+    _, charged = fit(backbones["bert"], store)
+    peak = PeakMemory(start_resident_bytes=5, peak_resident_bytes=7)
+    peak.at_least(charged.grown)
+    assert peak.peak_resident_bytes == 10**9 + 5
+    assert peak.peak_allocated_bytes is None

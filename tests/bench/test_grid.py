@@ -10,16 +10,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench import identity
 from bench.cells import Cell
 from bench.engines import Silent
 from bench.errors import DiskFull
 from bench.grid import run_grid
+from bench.identity import key
 from bench.records import Record
 from bench.store import Store
+from methods.sites import SITES
 from tests.bench.grids import Grid, by_status, deterministic, litter, mend, odd, until
 
 MakeGrid = Callable[..., Grid]
@@ -307,3 +311,29 @@ def test_an_open_that_is_refused_is_told_as_it_is(grid: MakeGrid, tmp_path: Path
     tmp_path.joinpath("out").write_text("a file", encoding="utf-8")
     with pytest.raises(Mistake, match="cannot be written"):
         run_grid(grid(methods=("features",)).cells(), Store(tmp_path / "out"))
+
+
+def test_other_sites_and_other_harness_code_make_another_key(grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = grid().cells()[0]
+    before = key(cell)
+    with monkeypatch.context() as changed:
+        changed.setitem(SITES, "bert", replace(SITES["bert"], sublayer_output=SITES["bert"].attention_output))
+        assert key(cell) != before
+    assert key(cell) == before
+    monkeypatch.setattr("bench.identity.harness_fingerprint", lambda: "other code")
+    assert key(cell) != before
+
+
+def test_comments_and_docstrings_of_the_harness_change_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "__file__", str(tmp_path / "bench" / "identity.py"))
+    (tmp_path / "bench").mkdir()
+
+    def fingerprint(code: str) -> str:
+        (tmp_path / "bench" / "trainer.py").write_text(code, encoding="utf-8")
+        identity.harness_fingerprint.cache_clear()
+        return identity.harness_fingerprint()
+
+    one = fingerprint('"""A."""\n\ndef f(x):\n    """Doubles."""\n    return 2 * x  # twice\n')
+    assert fingerprint('def f(x):\n    """Two times x."""\n    return (2 * x)\n') == one
+    assert fingerprint("def f(x):\n    return 3 * x\n") != one
+    identity.harness_fingerprint.cache_clear()
