@@ -118,6 +118,16 @@ def test_a_search_tries_each_combination_for_every_method_and_holds_rows_out(tmp
     assert all(cell.config.select for cell in cells)
 
 
+def test_a_draw_that_is_too_small_to_select_on_is_found_before_anything_runs(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + 'shots = [8, 80, 16, "all"]\ndraws = [0, 1]\n[search]\nepochs = [1, 2]\n')
+    told = mistakes(suite, Selectors(tasks=["docstrings/kind", "docstrings/match"]))
+    assert len(told) == 4
+    for task in ("docstrings/kind", "docstrings/match"):
+        for drawn in (8, 16):
+            assert any(f"{task} out of training, but only {drawn} were drawn" in text for text in told)
+    assert plan(suite, Selectors(shots=[80, 2000])).cells
+
+
 def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\n")
     (cell,) = plan(suite, Selectors(settings={"learning_rate": "0.5"})).cells
