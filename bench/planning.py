@@ -71,6 +71,12 @@ def plan(
     for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks)):
         if not names and not wrong.found:
             wrong.found.append(f"suite {suite} names no {what}, and the call gives none.")
+    for template in dict.fromkeys(chosen.templates or read.templates):
+        if template is not None:
+            wrong.found.append(
+                f"template {template!r} was asked for, but encoders take no template (language models will); "
+                "leave it out."
+            )
     loaded = _look_up(backbones, tasks, wrong, tell)
     for name in read.recipes:
         if name not in methods():
