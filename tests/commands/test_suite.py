@@ -280,6 +280,25 @@ def test_an_unknown_device_is_a_mistake(device: str) -> None:
     assert "no device" in mistakes_text("quick", Selectors(settings={"device": device}))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("threads", "99999999999", "threads must be at most 1,024, got 99999999999"),
+        ("max_length", "9" * 30, "max_length must be at most 1,000,000,000"),
+        ("eval_rows", 0, "eval_rows must be at least 1, got 0"),
+        ("epochs", "1e308", "epochs must be at most 1,000,000, got 1e+308"),
+        ("epochs", "inf", "epochs must be a finite number, got inf"),
+        ("epochs", 10**400, "epochs must be float, got 1000"),
+        ("weight_decay", "nan", "weight_decay must be a finite number, got nan"),
+        ("steps", 10**10, "steps must be at most 1,000,000,000, got 10000000000"),
+        ("batch_size", 10**10, "batch_size must be at most 1,000,000,000"),
+        ("batch_size", 0, "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: str) -> None:
+    assert says in mistakes_text("quick", Selectors(settings={name: value}))
+
+
 def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
