@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from bench.records import Record
 from bench.settings import Scalar
 from bench.store import Store
 from methods.base import Method
+
+log = logging.getLogger("tunefront")
 
 
 def run(
@@ -30,8 +33,10 @@ def run(
 
     Args: suite, a shipped suite's name or a TOML file's path; each list replaces the suite's (`methods` takes instances
     as well as spelled ones, None in `shots` is all rows); settings, any field of the recipe or of the run settings;
-    out, a folder or fsspec URL; workers, how many cells run at a time.
-    Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`.
+    out, a folder or fsspec URL; workers, how many cells run at a time. Workers import the script that started them, so
+    with more than one a script keeps its call under `if __name__ == "__main__":`.
+    Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What the tasks
+    warn of is logged by the logger `tunefront`.
 
         from bench import run
         from methods.houlsby import Houlsby
@@ -42,10 +47,12 @@ def run(
     from bench.grid import run_grid
 
     chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
-    cells = plan(suite, chosen).cells
+    planned = plan(suite, chosen)
+    for warning in planned.warnings:
+        log.warning("%s", warning)
     store = Store(out)
     store.prepare()
-    outcome = run_grid(cells, store, workers)
+    outcome = run_grid(planned.cells, store, workers)
     if outcome.interrupted:
         raise KeyboardInterrupt
     return list(outcome.records)

@@ -66,7 +66,9 @@ def run(
         str | None, typer.Option(help="Seeds of the draws of training rows, as 0,1.", metavar="N,N")
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Training seeds, as 0,1.", metavar="N,N")] = None,
-    template: Annotated[list[str] | None, typer.Option(help="A prompt template. Repeatable.", metavar="T")] = None,
+    template: Annotated[
+        list[str] | None, typer.Option(help="A prompt template; encoders take none.", metavar="T")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -23,17 +23,13 @@ FEWEST_HELD_OUT = 32
 
 
 def draw(task: Task, shots: int | None, draw_seed: int) -> tuple[Row, ...]:
-    """`shots` training rows in drawn order, all of them for None; a smaller draw is a prefix of a larger one.
+    """`shots` training rows in drawn order; all of them for None, or where there are no more than that.
 
-    Errors: Mistake where there are not so many rows.
+    A smaller draw is a prefix of a larger one. Errors: Mistake for a negative number.
     """
-    rows = task.splits["train"]
-    if shots is not None and not 0 <= shots <= len(rows):
-        raise Mistake(
-            f"{shots} shots of {task.name} were asked for, but its train split has {len(rows)} rows; "
-            f"ask for 0 to {len(rows)}, or leave shots out for all of them."
-        )
-    return tuple(_in_order(rows, "draw", draw_seed)[:shots])
+    if shots is not None and shots < 0:
+        raise Mistake(f"{shots} shots of {task.name} were asked for; ask for 0 or more, or leave shots out for all.")
+    return tuple(_in_order(task.splits["train"], "draw", draw_seed)[:shots])
 
 
 def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row, ...], tuple[Row, ...]]:

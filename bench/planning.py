@@ -6,14 +6,19 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.cells import Cell
+from bench.draws import draw, selection
 from bench.errors import Gathered, Mistake, unknown
 from bench.settings import RunConfig, Scalar, resolve_recipe
 from bench.suite import Suite, checked, read_suite, valid
 from bench.sweeps import expand, method_of, placed
 from methods.base import Method, Recipe
 from methods.registry import methods, source_file
+
+if TYPE_CHECKING:
+    from bench.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,13 @@ def plan(
     for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks)):
         if not names and not wrong.found:
             wrong.found.append(f"suite {suite} names no {what}, and the call gives none.")
-    warnings = _look_up(backbones, tasks, wrong, tell)
+    for template in dict.fromkeys(chosen.templates or read.templates):
+        if template is not None:
+            wrong.found.append(
+                f"template {template!r} was asked for, but encoders take no template (language models will); "
+                "leave it out."
+            )
+    loaded = _look_up(backbones, tasks, wrong, tell)
     for name in read.recipes:
         if name not in methods():
             wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
@@ -76,6 +87,8 @@ def plan(
     with wrong.any():
         config = valid({**read.settings, **({"select": True} if search else {}), **settings}, RunConfig)
         _check_device(config.device)
+    if config.select:
+        _check_selection(loaded, chosen.shots or read.shots, chosen.draws or read.draws, wrong)
     wrong.told()
     trials = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
     cells = [
@@ -85,7 +98,7 @@ def plan(
             task,
             resolve_recipe(method, read.recipe, read.recipes.get(method.name, {}), trial, recipe),
             shots=shots,
-            draw_seed=draw,
+            draw_seed=draw_seed,
             seed=seed,
             template=template,
             config=config,
@@ -94,13 +107,13 @@ def plan(
         for backbone in backbones
         for task in tasks
         for shots in chosen.shots or read.shots
-        for draw in chosen.draws or read.draws
+        for draw_seed in chosen.draws or read.draws
         for template in chosen.templates or read.templates
         for seed in chosen.seeds or read.seeds
         for method in asked
         for trial in trials
     ]
-    return Plan(tuple(dict.fromkeys(cells)), warnings)
+    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(text for task in loaded for text in task.warnings)))
 
 
 def _methods(items: Iterable[object], chosen: Selectors, folder: Path, wrong: Gathered) -> list[Method]:
@@ -118,8 +131,8 @@ def _methods(items: Iterable[object], chosen: Selectors, folder: Path, wrong: Ga
 
 def _look_up(
     backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered, tell: Callable[[str], None]
-) -> tuple[str, ...]:
-    """Sees that each backbone and task is there; returns the tasks' warnings."""
+) -> list[Task]:
+    """Sees that each backbone and task is there; returns the tasks."""
     from bench.backbones import check_backbone
     from bench.sources import load_task
 
@@ -127,12 +140,19 @@ def _look_up(
         tell(f"looking up {name}")
         with wrong.any():
             check_backbone(name)
-    warnings: list[str] = []
+    loaded: list[Task] = []
     for name in dict.fromkeys(tasks):
         tell(f"reading {name}")
         with wrong.any():
-            warnings += load_task(name).warnings
-    return tuple(dict.fromkeys(warnings))
+            loaded.append(load_task(name))
+    return loaded
+
+
+def _check_selection(tasks: Iterable[Task], shots: Iterable[int | None], draws: Iterable[int], wrong: Gathered) -> None:
+    """Draws and holds out as the cells will, so that none of them finds too few rows after others have run."""
+    for task, count, seed in itertools.product(tasks, shots, draws):
+        with wrong.any():
+            selection(task, draw(task, count, seed), seed)
 
 
 def _given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:

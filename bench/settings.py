@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
 from bench.errors import Mistake, unknown
-from methods.base import Method, Recipe
+from methods.base import Method, Recipe, at_least
 
 Scalar = bool | int | float | str | None
 
@@ -30,10 +31,9 @@ class RunConfig:
     select: bool = False
 
     def __post_init__(self) -> None:
-        for field in ("threads", "max_length", "eval_batch_size", "eval_rows"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ValueError(f"{field} must be at least 1, got {value}")
+        for field, most in (("threads", 1024), ("max_length", 10**9), ("eval_batch_size", 10**9), ("eval_rows", 10**9)):
+            if getattr(self, field) is not None:
+                at_least(1, most, **{field: getattr(self, field)})
 
 
 def parse_setting(name: str, value: object) -> dict[str, Scalar]:
@@ -87,7 +87,7 @@ def _converted(name: str, value: object, allowed: set[type]) -> Scalar:
             return value
     elif isinstance(value, int) and int in allowed:
         return value
-    elif isinstance(value, int | float) and float in allowed:
+    elif isinstance(value, int | float) and float in allowed and abs(value) <= sys.float_info.max:
         return float(value)
     names = " or ".join(sorted(kind.__name__.replace("NoneType", "none") for kind in allowed))
     raise Mistake(f"{name} must be {names}, got {value!r}.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -54,10 +54,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
+            if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN is not either
+                raise ValueError(f"{name} must be a finite number, got {value}")
             if isinstance(value, int) and type(getattr(Recipe, name)) is float:  # 30 and 30.0 are one recipe, one key
                 object.__setattr__(self, name, float(value))
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value}")
         for field in ("learning_rate", "epsilon", "epochs"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0, got {getattr(self, field)}")
@@ -67,9 +67,10 @@ class Recipe:
         for field in ("beta1", "beta2", "warmup"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 0 and below 1, got {getattr(self, field)}")
-        for field in ("batch_size", "steps"):
-            if getattr(self, field) is not None and getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        at_least(0, 10**6, epochs=self.epochs)
+        at_least(1, 10**9, batch_size=self.batch_size)
+        if self.steps is not None:
+            at_least(1, 10**9, steps=self.steps)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         for field, known in (
@@ -169,9 +170,13 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def at_least(low: float, **values: float) -> None:
-    """Checks hyper-parameters in a method's `__post_init__`: at_least(1, bottleneck=self.bottleneck)."""
-    # "not at least" rather than "below": NaN is neither
-    wrong: Iterable[tuple[str, float]] = [(name, value) for name, value in values.items() if not value >= low]
-    for name, value in wrong:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
+def at_least(low: float, high: float = sys.float_info.max, /, **values: float) -> None:
+    """Checks hyper-parameters in a method's `__post_init__`: at_least(1, bottleneck=self.bottleneck).
+
+    `high` is the most that is allowed: any finite number where it is not given.
+    """
+    for name, value in values.items():
+        if not value >= low:  # rather than "below": NaN is neither
+            raise ValueError(f"{name} must be at least {low}, got {value}")
+        if value > high:
+            raise ValueError(f"{name} must be at most {high:,}, got {value}")

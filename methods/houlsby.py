@@ -46,7 +46,7 @@ class Houlsby(Method):
     std: float = 1e-3
 
     def __post_init__(self) -> None:
-        at_least(1, bottleneck=self.bottleneck)
+        at_least(1, 1_000_000, bottleneck=self.bottleneck)
         at_least(0, std=self.std)
 
     def attach(self, backbone: Backbone) -> None:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import re
 import sys
 import sysconfig
@@ -163,7 +164,7 @@ def load_file(path: str | Path) -> types.ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | SystemExit):  # a file that exits would end the command, silently with 0
             raise
         raise ValueError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
     return module
@@ -246,7 +247,10 @@ def _convert(value: object, hint: object, what: str) -> Value:
     if isinstance(literal, int) and not isinstance(literal, bool) and int in kinds:
         return literal
     if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
-        return float(literal)
+        try:
+            return float(literal)
+        except OverflowError:
+            return math.inf  # which no method takes
     if str in kinds and isinstance(value, str):
         return str(value)
     names = " or ".join(sorted(getattr(kind, "__name__", str(kind)).replace("NoneType", "none") for kind in kinds))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from bench.batching import EncodedExamples
+from bench.errors import Mistake
 from bench.tasks import Row, Task
 from methods.base import Backbone, Batch, Unsupported, trained
 from methods.inject import matching
@@ -115,12 +116,21 @@ class Encoder:
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
 
     def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> EncodedExamples:
-        """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second."""
+        """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second.
+
+        Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
+        """
         rows = list(rows)
         limit = min(max_length, _longest(self.model, self.tokenizer))
         texts = [task.texts(row) for row in rows]
         first = [text[0] for text in texts]
         second = [" ".join(text[1:]) for text in texts] if len(task.input_fields) > 1 else None
+        least = self.tokenizer.num_special_tokens_to_add(pair=second is not None) + 1
+        if max_length < least:
+            raise Mistake(
+                f"max_length is {max_length}, but a row of {task.name} has {least - 1} special tokens; "
+                f"give at least {least}."
+            )
         encoded = self.tokenizer(first, second, truncation=True, max_length=limit)
         columns = {
             name: [torch.tensor(ids) for ids in encoded[name]]

@@ -23,18 +23,27 @@ SPLITS = {"train": 3000, "validation": 504, "test": 1000}
 
 def load(name: str) -> Task:
     """The embedded task of this name (a key of `TASKS`), from the cache or made now, all four out of one harvest."""
-    made_from = {**versions(), "code": _code()}
-    return prepared(task_path(f"docstrings/{name}", made_from), lambda: _build_all()[name])
+    return prepared(_path(name), lambda: _made(name))
+
+
+def _made(name: str) -> Task:
+    """The task; those made with it are kept here, the task itself where it was asked for."""
+    built = _build_all()
+    for other, task in built.items():
+        if other != name and not _path(other).exists():
+            keep(_path(other), task)
+    return built[name]
 
 
 @cache
 def _build_all() -> dict[str, Task]:
     docstrings, found = harvest(), versions()
     origin = tuple(f"{package} {version}" for package, version in sorted(found.items()))
-    built = {name: build(name, docstrings, origin) for name in TASKS}
-    for task in built.values():
-        keep(task_path(task.name, {**found, "code": _code()}), task)
-    return built
+    return {name: build(name, docstrings, origin) for name in TASKS}
+
+
+def _path(name: str) -> Path:
+    return task_path(f"docstrings/{name}", {**versions(), "code": _code()})
 
 
 @cache

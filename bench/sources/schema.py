@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from bench.sources.tables import Problems, Record, Table
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
-_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+_WHOLE = re.compile(r"\s*[+-]?\d{1,1000}\s*")  # int() refuses texts of more than 4300 digits
 _NOT_TEXT = frozenset({"idx", "id"})
 
 
@@ -52,9 +53,11 @@ def infer_schema(train: Table, meta: Meta, problems: Problems) -> Schema | None:
     for name in inputs:
         if name not in train.columns:
             problems.add(_no_column(train, name, "column", "input_fields of meta.json names it"))
+        elif name == meta.label_field:
+            problems.add(f"{train.file.parent}: the label would be an input; take {name!r} out of input_fields.")
     if not inputs:
         problems.add(f"{train.file}: no column but {meta.label_field!r} holds text; give each row at least one text.")
-    values = [value for record in train.records if (value := record.get(meta.label_field)) not in (None, "")]
+    values = [value for record in train.records if not _missing(value := record.get(meta.label_field))]
     kind = meta.task_type or ("classification" if meta.label_names else _kind(values))
     names = () if kind == "regression" else tuple(meta.label_names or _names(values))
     if kind == "regression" and meta.label_names:
@@ -80,7 +83,7 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
     for identity, record, place in zip(_ids(table.records), table.records, table.places, strict=True):
         for name in schema.input_fields:
             value = record.get(name)
-            if value is None or not str(value).strip():
+            if _missing(value) or not str(value).strip():
                 problems.add(
                     f"{place}: {name!r} is empty; fill it in or remove the row.", str(table.file), "empty text"
                 )
@@ -92,7 +95,7 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
             problems.add(f"{place}: {label}", str(table.file), "label")
             continue
         fields = {
-            name: value
+            name: None if isinstance(value, float) and math.isnan(value) else value
             for name, value in record.items()
             if name != schema.label_field and isinstance(value, (str, int, float, bool, type(None)))
         }
@@ -102,7 +105,7 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
 
 def _label(value: object, schema: Schema) -> int | float | str:
     """The label as a task has it, or a sentence that says why the value is none."""
-    if value is None or value == "":
+    if _missing(value):
         return f"{schema.label_field!r} is empty; every row needs a label."
     if schema.kind == "regression":
         return _value(value)
@@ -125,8 +128,20 @@ def _hint(value: object, schema: Schema) -> str:
 
 
 def _value(value: object) -> float | str:
-    number = float(value) if not isinstance(value, bool) and _NUMBER.fullmatch(str(value)) else math.nan  # type: ignore[arg-type]
-    return number if math.isfinite(number) else f"label {value!r} is not a finite number, which regression needs."
+    try:
+        number = float(value) if not isinstance(value, bool) and _NUMBER.fullmatch(str(value)) else math.nan  # type: ignore[arg-type]
+    except OverflowError:  # a whole number of more than 308 digits
+        number = math.inf
+    return (
+        number
+        if math.isfinite(number)
+        else f"label {reprlib.repr(value)} is not a finite number, which regression needs."
+    )
+
+
+def _missing(value: object) -> bool:
+    """Nothing, an empty text, or the NaN that stands for nothing in Parquet and in what pandas writes."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _whole(value: object) -> int | None:
@@ -156,7 +171,7 @@ def _text_columns(table: Table, label_field: str) -> list[str]:
 
 
 def _is_text(values: Iterable[object], typed: bool) -> bool:
-    filled = [value for value in values if value is not None and value != ""]
+    filled = [value for value in values if not _missing(value)]
     if not all(isinstance(value, str) for value in filled):
         return False
     return bool(filled) and (typed or not all(_NUMBER.fullmatch(str(value)) for value in filled))

@@ -90,6 +90,15 @@ def _jsonl(file: Path, text: str, problems: Problems) -> Table:
             continue
         try:
             record = json.loads(line)
+            if "\\ud" in line.lower():
+                json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            problems.add(f"{place}: {half} is half of a character; write both halves or none.", str(file), "json")
+            continue
+        except RecursionError:
+            problems.add(f"{place}: nested too deeply; each line holds one flat JSON object.", str(file), "json")
+            continue
         except ValueError as error:
             problems.add(f"{place}: not valid JSON ({error}); each line holds one JSON object.", str(file), "json")
             continue
@@ -107,6 +116,8 @@ def _csv(file: Path, text: str, problems: Problems) -> Table | None:
     records: list[Record] = []
     places = []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    limit = csv.field_size_limit()
+    csv.field_size_limit(max(limit, len(text)))  # the module's own limit, of 131,072 characters, is the process's
     try:
         columns = next(reader, [])
         twice = [name for name, count in Counter(columns).items() if count > 1]
@@ -128,6 +139,8 @@ def _csv(file: Path, text: str, problems: Problems) -> Table | None:
     except csv.Error as error:
         problems.add(f"{file}, line {reader.line_num}: not valid CSV ({error}); double the quotes inside quoted text.")
         return None
+    finally:
+        csv.field_size_limit(limit)
     return Table(file, tuple(columns), records, places)
 
 

@@ -40,10 +40,14 @@ def test_rows_added_to_the_split_leave_the_others_in_order():
     assert [row for row in draw(large, None, 3) if row.id in old] == list(draw(small, None, 3))
 
 
-@pytest.mark.parametrize("shots", [-1, 11])
-def test_more_shots_than_rows_is_a_mistake_that_names_both(shots):
-    with pytest.raises(Mistake, match=rf"{shots} shots of toy .* has 10 rows; ask for 0 to 10"):
-        draw(task(train=rows(10), test=rows(5)), shots, 0)
+def test_shots_are_a_cap():
+    toy = task(train=rows(10), test=rows(5))
+    assert draw(toy, 2000, 0) == draw(toy, 10, 0) == draw(toy, None, 0)
+
+
+def test_a_negative_number_of_shots_is_a_mistake():
+    with pytest.raises(Mistake, match="-1 shots of toy were asked for; ask for 0 or more"):
+        draw(task(train=rows(10), test=rows(5)), -1, 0)
 
 
 def test_draws_do_not_depend_on_the_hash_seed_of_the_process():

@@ -195,6 +195,21 @@ def test_rows_cut_to_the_longest_length_are_counted(max_length: int, backbones: 
     assert list(rows.lengths) == [min(length, max_length) for length in whole]
 
 
+@pytest.mark.parametrize(
+    ("family", "pair", "least"),
+    [("bert", False, 3), ("bert", True, 4), ("deberta-v2", False, 3), ("deberta-v2", True, 4)],
+)
+def test_a_length_without_room_for_a_word_is_a_mistake(
+    family: str, pair: bool, least: int, backbones: dict[str, str]
+) -> None:
+    task = _pairs() if pair else toy_task(words=(5, 9))
+    backbone = pristine(backbones[family], task)
+    for length in (1, least - 1):
+        with pytest.raises(Mistake, match=f"max_length is {length}, but .* special tokens; give at least {least}"):
+            backbone.encode(task, task.splits["train"], length)
+    assert set(backbone.encode(task, task.splits["train"], least).lengths) == {least}
+
+
 @pytest.mark.parametrize(("family", "longest"), [("bert", 12), ("roberta", 11), ("distilbert", 12)])
 def test_no_row_is_longer_than_the_positions_allow(
     family: str, longest: int, tmp_path_factory: pytest.TempPathFactory

@@ -119,7 +119,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     def load_task(name: str) -> Task:
         if name not in TASKS and not name.startswith("dir:"):
             raise Mistake(unknown("task", name, TASKS))
-        rows = {"train": [Row("0", {"text": "a"}, 0)], "test": [Row("0", {"text": "b"}, 1)]}
+        train = [Row(str(place), {"text": f"a {place}"}, place % 2) for place in range(100)]
+        rows = {"train": train, "test": [Row("0", {"text": "b"}, 1)]}
         metrics = (MetricSpec("accuracy"),)
         return Task(name, "classification", rows, ("text",), ("x", "y"), metrics, warnings=made.overlap)
 

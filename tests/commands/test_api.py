@@ -31,6 +31,14 @@ def test_run_never_forks_a_process_that_may_have_computed(world: World, tmp_path
     assert world.calls[0]["fork"] is False
 
 
+def test_warnings_of_the_tasks_are_logged(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world.overlap = ("100 % of the rows are in both train and test",)
+    run(methods=["ia3"], out=tmp_path)
+    assert [(entry.name, entry.levelname, entry.getMessage()) for entry in caplog.records] == [
+        ("tunefront", "WARNING", world.overlap[0])
+    ]
+
+
 def test_mistakes_and_interruptions_come_through(world: World, tmp_path: Path) -> None:
     with pytest.raises(Mistakes, match="2 mistakes"):
         run(methods=["houlsbi"], tasks=["docstrings/knd"], out=tmp_path)

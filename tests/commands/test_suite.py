@@ -118,6 +118,16 @@ def test_a_search_tries_each_combination_for_every_method_and_holds_rows_out(tmp
     assert all(cell.config.select for cell in cells)
 
 
+def test_a_draw_that_is_too_small_to_select_on_is_found_before_anything_runs(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + 'shots = [8, 80, 16, "all"]\ndraws = [0, 1]\n[search]\nepochs = [1, 2]\n')
+    told = mistakes(suite, Selectors(tasks=["docstrings/kind", "docstrings/match"]))
+    assert len(told) == 4
+    for task in ("docstrings/kind", "docstrings/match"):
+        for drawn in (8, 16):
+            assert any(f"{task} out of training, but only {drawn} were drawn" in text for text in told)
+    assert plan(suite, Selectors(shots=[80, 2000])).cells
+
+
 def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\n")
     (cell,) = plan(suite, Selectors(settings={"learning_rate": "0.5"})).cells
@@ -135,12 +145,18 @@ def test_selectors_replace_the_lists_of_the_suite() -> None:
             shots=[None],
             draws=[3],
             seeds=[7],
-            templates=["t"],
+            templates=[None],
             settings={"threads": "2"},
         ),
     ).cells
     assert (cell.method, cell.backbone, cell.task, cell.shots) == (IA3(), "tiny", "docstrings/kind", None)
-    assert (cell.draw_seed, cell.seed, cell.template, cell.config.threads) == (3, 7, "t", 2)
+    assert (cell.draw_seed, cell.seed, cell.template, cell.config.threads) == (3, 7, None, 2)
+
+
+def test_a_template_is_refused_as_long_as_nothing_reads_it(tmp_path: Path) -> None:
+    expected = "template 'plain' was asked for, but encoders take no template"
+    assert expected in mistakes_text("quick", Selectors(templates=[None, "plain"]))
+    assert expected in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
 
 def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_working_directory(
@@ -262,6 +278,25 @@ def test_a_sweep_on_the_command_line_is_refused_with_what_to_write_instead() -> 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1"])
 def test_an_unknown_device_is_a_mistake(device: str) -> None:
     assert "no device" in mistakes_text("quick", Selectors(settings={"device": device}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("threads", "99999999999", "threads must be at most 1,024, got 99999999999"),
+        ("max_length", "9" * 30, "max_length must be at most 1,000,000,000"),
+        ("eval_rows", 0, "eval_rows must be at least 1, got 0"),
+        ("epochs", "1e308", "epochs must be at most 1,000,000, got 1e+308"),
+        ("epochs", "inf", "epochs must be a finite number, got inf"),
+        ("epochs", 10**400, "epochs must be float, got 1000"),
+        ("weight_decay", "nan", "weight_decay must be a finite number, got nan"),
+        ("steps", 10**10, "steps must be at most 1,000,000,000, got 10000000000"),
+        ("batch_size", 10**10, "batch_size must be at most 1,000,000,000"),
+        ("batch_size", 0, "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: str) -> None:
+    assert says in mistakes_text("quick", Selectors(settings={name: value}))
 
 
 def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,9 @@ def test_adapters_see_the_dropped_out_projection(backbones: dict[str, str]) -> N
     ("fields", "message"),
     [
         ({"bottleneck": 0}, "bottleneck must be at least 1, got 0"),
+        ({"bottleneck": 1_000_001}, "bottleneck must be at most 1,000,000, got 1000001"),
+        ({"std": float("inf")}, "std must be at most .*, got inf"),
+        ({"std": 10**400}, "std must be at most"),
         ({"std": -1.0}, "std must be at least 0, got -1"),
         ({"std": float("nan")}, "got nan"),
     ],

@@ -340,10 +340,23 @@ def test_a_users_file_that_cannot_be_used_is_named(content: str | None, ask: str
         parse(f"{tmp_path}/{ask}")
 
 
-def test_a_file_that_exits_is_not_swallowed(tmp_path: Path) -> None:
-    tmp_path.joinpath("own.py").write_text("raise SystemExit(3)", encoding="utf-8")
-    with pytest.raises(SystemExit):
+def test_a_file_that_exits_ends_nothing_else(tmp_path: Path) -> None:
+    tmp_path.joinpath("own.py").write_text("import sys; sys.exit(0)", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"own\.py could not be imported: SystemExit: 0"):
+            parse(f"{tmp_path}/own.py:Mine")
+
+
+def test_an_interruption_of_a_files_import_comes_through(tmp_path: Path) -> None:
+    tmp_path.joinpath("own.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
         parse(f"{tmp_path}/own.py:Mine")
+
+
+@pytest.mark.parametrize("value", ["inf", "1e400", "9" * 400, "9" * 5000])
+def test_a_number_that_no_float_can_hold_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"std must be at most .*, got inf in houlsby"):
+        parse(f"houlsby:std={value}")
 
 
 def test_a_module_that_was_imported_before_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import cache
+from bench.cache import write_task
 from bench.errors import Mistake
 from bench.sources import candidates, docstrings, harvest, known_tasks
 from bench.sources.candidates import LIBRARIES, TASKS, split_of, summarise
@@ -151,6 +153,16 @@ def test_packages_without_their_sources_are_a_mistake_that_says_so():
 
 def test_versions_are_in_the_fingerprint():
     assert build("kind", synthetic(), ("toy 1",)).fingerprint != build("kind", synthetic(), ("toy 2",)).fingerprint
+
+
+def test_all_tasks_of_one_harvest_are_kept_and_each_is_written_once(monkeypatch, tmp_path):
+    written = []
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path))
+    monkeypatch.setattr(docstrings, "_build_all", lambda: {name: made(name) for name in SYNTHETIC})
+    monkeypatch.setattr(cache, "write_task", lambda path, task: (written.append(task.name), write_task(path, task)))
+    for name in (*SYNTHETIC, *SYNTHETIC):
+        assert docstrings.load(name) == made(name)
+    assert sorted(written) == [f"docstrings/{name}" for name in SYNTHETIC]
 
 
 def test_a_library_is_not_named_in_its_summaries():

@@ -1,8 +1,11 @@
 """Folders as tasks: what is read, what is inferred, and the one clear paragraph that every mistake gets."""
 
+import csv
 import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from bench.errors import Mistake, Mistakes
@@ -172,7 +175,14 @@ def test_a_bad_training_file_is_explained(tmp_path, train, says):
 
 @pytest.mark.parametrize(
     ("line", "says"),
-    [('{"text": "x", ', "not valid JSON"), ("[1, 2]", "a JSON object was expected, a list was found")],
+    [
+        ('{"text": "x", ', "not valid JSON"),
+        ("[1, 2]", "a JSON object was expected, a list was found"),
+        (r'{"text": "a \uD800 b", "label": "good"}', r"'\ud800' is half of a character"),
+        (r'{"text": "a", "more": {"\udc00": 1}, "label": "good"}', r"'\udc00' is half of a character"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"text": "x", "label": ' + "9" * 5000 + "}", "not valid JSON"),
+    ],
 )
 def test_a_broken_json_line_is_named_by_its_number(tmp_path, line, says):
     put(tmp_path, train=GOOD, test=GOOD)
@@ -181,6 +191,52 @@ def test_a_broken_json_line_is_named_by_its_number(tmp_path, line, says):
     with pytest.raises(Mistake) as caught:
         load(str(tmp_path))
     assert f"test.jsonl, line 4: {says}" in str(caught.value)
+
+
+def test_both_halves_of_a_character_are_read(tmp_path):
+    folder = put(tmp_path, train=GOOD)
+    (tmp_path / "test.jsonl").write_text(r'{"text": "\ud83d\ude00", "label": "good"}')
+    assert load(folder).splits["test"][0].fields == {"text": "\U0001f600"}
+
+
+def test_not_a_number_is_a_missing_label_or_text(tmp_path):
+    nan = float("nan")
+    train = [{"text": f"row {label}", "label": label} for label in (0.0, 1.0, 1.0)]
+    said = mistake(tmp_path, train=[*train, {"text": "x", "label": nan}], test=train)
+    assert "train.jsonl, line 4: 'label' is empty" in said
+    assert "mistakes" not in said
+    said = mistake(tmp_path, train=[*train, {"text": nan, "label": 1.0}], test=train)
+    assert "train.jsonl, line 4: 'text' is empty" in said
+    task = load(put(tmp_path, {"input_fields": ["text"]}, train=[{**train[0], "note": nan}, *train], test=train))
+    assert task.label_names == ("0", "1")
+    assert task.splits["train"][0].fields == {"text": "row 0.0", "note": None}
+
+
+def test_not_a_number_in_parquet_is_a_missing_label(tmp_path):
+    folder = put(tmp_path, test=[{"text": "a", "label": 0}, {"text": "b", "label": 1}])
+    table = pyarrow.table({"text": ["a", "b", "c"], "label": [0.0, 1.0, float("nan")]})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(Mistake, match=r"train\.parquet, row 3: 'label' is empty"):
+        load(folder)
+
+
+def test_a_label_that_no_float_can_hold_is_a_mistake(tmp_path):
+    rows = [{"text": "a", "label": 0.5}, {"text": "b", "label": int("9" * 400)}]
+    assert "line 2: label 999" in mistake(tmp_path, train=rows, test=rows)
+
+
+def test_a_label_of_thousands_of_digits_is_a_mistake(tmp_path):
+    text = f"text,label\na,{'9' * 5000}\nb,1\n"
+    said = mistake(tmp_path, train=text, test=text)
+    assert "row 1: label '999" in said
+    assert len(said) < 1000
+
+
+def test_a_long_text_in_csv_is_read_and_the_limit_of_the_process_stays(tmp_path):
+    limit, text = csv.field_size_limit(), "x" * 300_000
+    task = load(put(tmp_path, train=f"text,label\n{text},good\nb,bad\n", test="text,label\na,good\n"))
+    assert task.splits["train"][0].fields["text"] == text
+    assert csv.field_size_limit() == limit
 
 
 def test_a_file_that_is_not_parquet_is_explained(tmp_path):
@@ -203,6 +259,7 @@ def test_a_file_that_is_not_parquet_is_explained(tmp_path):
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"metrics": [{"name": "f1", "labels": ["goood"]}]}, "did you mean 'good'"),
         ({"input_fields": ["txt"]}, "no column 'txt'; did you mean 'text'? Known: label, text. (input_fields of meta"),
+        ({"input_fields": ["text", "label"]}, "the label would be an input; take 'label' out of input_fields"),
         ({"task_type": "regression", "label_names": ["bad", "good"]}, "a regression task has no label_names"),
         ({"task_type": "regression"}, "line 1: label 'good' is not a finite number"),
     ],
