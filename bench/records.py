@@ -72,7 +72,9 @@ class Record(BaseModel):
     head_params: Count = Field(None, description="parameters of the head, trained in every method")
     inserted_params: Count = Field(None, description="parameters that the method added to the model")
     backbone_params: Count = Field(
-        None, description="parameters of the pretrained model, the denominator of percentages"
+        None,
+        description="parameters of the pretrained model as used (a pooler that nothing reads is left out), the "
+        "denominator of percentages",
     )
     total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
     checkpoint_bytes: Bytes = Field(None, description="size of the saved safetensors file of the trained parameters")

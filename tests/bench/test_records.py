@@ -17,6 +17,10 @@ def test_every_field_says_what_it_means() -> None:
     assert [name for name, field in Record.model_fields.items() if not (field.description or "").strip()] == []
 
 
+def test_the_denominator_of_percentages_says_what_is_left_out() -> None:
+    assert "a pooler that nothing reads is left out" in str(Record.model_fields["backbone_params"].description)
+
+
 def test_what_was_not_measured_is_null_and_never_zero() -> None:
     kept = json.loads(Record(**MINIMAL).model_dump_json())
     measured = {
