@@ -31,7 +31,7 @@ ROUNDS, WARMUP_ROUNDS = 10, 2
 EXTRA = {
     *("key", "method", "backbone", "task", "shots", "draw_seed", "seed", "headline", "scores", "n_train", "n_test"),
     *("trainable_params", "head_params", "inserted_params", "backbone_params", "total_params", "checkpoint_bytes"),
-    *("train_flops", "inference_flops_per_example", "train_steps", "device", "threads"),
+    *("train_flops", "inference_flops_per_example", "train_steps", "device", "threads", "concurrent_cells"),
     *("train_peak_resident_bytes", "eval_peak_resident_bytes"),
     *("train_peak_allocated_bytes", "eval_peak_allocated_bytes"),
 }

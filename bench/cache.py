@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.files import writing
+from bench.files import sweep, writing
 from bench.tasks import MetricSpec, Row, Task
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def keep(path: Path, task: Task) -> None:
     """Write the task to `path`; a warning where that cannot be done."""
     try:
         write_task(path, task)
+        sweep(path.parent)
     except OSError as error:
         log.warning("%s cannot be kept (%s); set TUNEFRONT_CACHE to a folder that can be written", path, error)
 

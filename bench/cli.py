@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
 from bench.errors import Mistake
+from bench.files import local_folder
 
 if TYPE_CHECKING:
     from bench.grid import Outcome
@@ -118,7 +119,10 @@ def run(
 @app.command()
 def report(
     results: Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")],
-    out: Annotated[str | None, typer.Option(help="Where to write it; default RESULTS/report.", metavar="DIR")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Where to write it; default RESULTS/report, or tunefront-report for a URL.", metavar="DIR"),
+    ] = None,
     format: Annotated[str, typer.Option(help="Any of html,pdf,md,tex,csv.", metavar="F,F")] = "html,pdf,csv",
     where: Annotated[
         list[str] | None,
@@ -132,7 +136,7 @@ def report(
     """
     errors = Console(stderr=True)
     with told(errors, debug), warnings_on(errors):
-        _report(_records(results), out or f"{results.rstrip('/')}/report", format.split(","), where)
+        _report(_records(results), out or _report_folder(results), format.split(","), where)
 
 
 @app.command(name="list")
@@ -218,9 +222,8 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
     for record in outcome.records:
         if record.status == "failed":
             say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
-    folder = "tunefront-report" if "://" in out else f"{out.rstrip('/')}/report"
     with _as_warning(errors, "no report"):
-        _report(outcome.records, folder, ["html", "pdf", "csv"], None)
+        _report(outcome.records, _report_folder(out), ["html", "pdf", "csv"], None)
 
 
 @contextmanager
@@ -229,6 +232,12 @@ def _as_warning(errors: Console, what: str) -> Iterator[None]:
         yield
     except Mistake as error:
         say(errors, f"warning: {what} was written: {error}", "yellow")
+
+
+def _report_folder(results: str) -> str:
+    """Beside the records, or here where they are behind a URL."""
+    folder = local_folder(results)
+    return "tunefront-report" if folder is None else str(folder / "report")
 
 
 def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
@@ -254,6 +263,7 @@ def _records(results: str) -> list[Record]:
 
     records = load_records(results)
     if not records:
-        there = "has no records" if "://" in results or Path(results).expanduser().is_dir() else "is not there"
+        folder = local_folder(results)
+        there = "has no records" if folder is None or folder.is_dir() else "is not there"
         raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
     return records

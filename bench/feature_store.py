@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.files import writing
+from bench.files import sweep, writing
 from bench.meters.memory import NONE, Growth
 
 log = logging.getLogger("tunefront")
@@ -65,6 +65,7 @@ class FeatureStore:
         try:
             with writing(self._path(key)) as file:
                 file.write(save({"values": values}, metadata={"cost": cost}))
+            sweep(self.folder)
         except (OSError, SafetensorError) as error:
             log.warning("the features could not be cached in %s (%s); they will be computed again", self.folder, error)
 

@@ -18,7 +18,8 @@ __all__ = ["Outcome", "Progress", "ingredients", "key", "run_grid"]
 @dataclass(frozen=True)
 class Outcome:
     """What a grid came to: one record a cell in the cells' order (fewer when interrupted), and how many of which kind
-    this call ran (`ran`), found (`reused`), and hold a failure or a skip."""
+    this call ran (`ran`), found (`reused`), and hold a failure or a skip. The records
+    name tasks and backbones as the cells do."""
 
     records: tuple[Record, ...]
     ran: int
@@ -57,7 +58,7 @@ def run_grid(
                 progress.finished(work.cell, record)
     except KeyboardInterrupt:
         interrupted = True
-    records = tuple(done[name] for name in keys if name in done)
+    records = tuple(_named(done[name], cell) for name, cell in keys.items() if name in done)
     return Outcome(
         records=records,
         ran=len(done) - reused,
@@ -66,6 +67,11 @@ def run_grid(
         skipped=sum(record.status == "skipped" for record in records),
         interrupted=interrupted,
     )
+
+
+def _named(record: Record, cell: Cell) -> Record:
+    """A record under the names that were asked for: the same folder may have gone by another when it was written."""
+    return record.model_copy(update={"task": cell.task, "backbone": cell.backbone})
 
 
 def _attempts(earlier: Record | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from bench.errors import Mistake
+from bench.files import local_folder, reached
 
 log = logging.getLogger("tunefront")
 
@@ -72,7 +76,9 @@ class Record(BaseModel):
     head_params: Count = Field(None, description="parameters of the head, trained in every method")
     inserted_params: Count = Field(None, description="parameters that the method added to the model")
     backbone_params: Count = Field(
-        None, description="parameters of the pretrained model, the denominator of percentages"
+        None,
+        description="parameters of the pretrained model as used (a pooler that nothing reads is left out), the "
+        "denominator of percentages",
     )
     total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
     checkpoint_bytes: Bytes = Field(None, description="size of the saved safetensors file of the trained parameters")
@@ -135,36 +141,63 @@ class CorruptRecord(ValueError):
     """A record file that cannot be read; the message names it."""
 
 
+class OtherVersion(Mistake):
+    """A record file that another version of tunefront wrote; the message names it. It is never renamed or replaced."""
+
+
 def read_record(path: str | Path) -> Record:
-    """The record in a file; CorruptRecord naming it where it is no whole record."""
-    path = Path(path)
+    """The record in a file; CorruptRecord naming it where it is no whole record, OtherVersion where its schema is not
+    ours."""
+    return parse_record(Path(path).read_bytes(), str(path))
+
+
+def parse_record(content: bytes, path: str) -> Record:
+    """The record that was read from `path`, a file or the rest of a URL; errors as in `read_record`."""
+    version = _version(content)
+    if version not in (None, SCHEMA_VERSION):
+        raise OtherVersion(
+            f"{path} was written by another version of tunefront (its schema_version is {version!r}, here it is "
+            f"{SCHEMA_VERSION}); read it with that version, or move it to a folder of its own."
+        )
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(content)
     except ValueError as error:
         raise CorruptRecord(f"{path} is not a whole record: {str(error).splitlines()[0]}") from error
-    if record.key != path.stem:
+    if record.key != Path(path).stem:
         raise CorruptRecord(f"{path} holds the record of another cell ({record.key[:12]}...)")
     return record
 
 
+def _version(content: bytes) -> object:
+    """The schema version that a file names, None where it is no JSON object or names none."""
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        return None
+    return fields.get("schema_version") if isinstance(fields, dict) else None
+
+
 def load_records(folder: str | Path) -> list[Record]:
-    """All records of a results folder, by key; a corrupted one is renamed `*.corrupt` and named in the log."""
-    if "://" in str(folder):
-        return _remote(str(folder))
-    return list(_readable(sorted(Path(folder).expanduser().joinpath("records").glob("*.json"))))
+    """All records of a results folder, by key. A corrupted one is renamed `*.corrupt` and named in the log; one that
+    another version of tunefront wrote is named, left as it is and left out. Mistake where a URL cannot be read."""
+    local = local_folder(folder)
+    if local is None:
+        with reached(str(folder), "read"):
+            return _remote(str(folder))
+    return list(_readable(sorted(local.joinpath("records").glob("*.json"))))
 
 
 def _remote(url: str) -> list[Record]:
-    """Records behind an fsspec URL; a corrupted one is named in the log and left out."""
+    """Records behind an fsspec URL; what cannot be read is named in the log and left out."""
     import fsspec
 
     found = []
     for file in fsspec.open_files(f"{url}/records/*.json", "rb"):
         with file as stream:
             try:
-                found.append(Record.model_validate_json(stream.read()))
-            except ValueError as error:
-                log.warning("%s is not a whole record: %s", file.path, str(error).splitlines()[0])
+                found.append(parse_record(stream.read(), file.path))
+            except (CorruptRecord, OtherVersion) as error:
+                log.warning("%s", error)
     return found
 
 
@@ -172,6 +205,8 @@ def _readable(paths: Iterable[Path]) -> Iterable[Record]:
     for path in paths:
         try:
             yield read_record(path)
+        except OtherVersion as error:
+            log.warning("%s", error)
         except CorruptRecord as error:
             set_aside(path, error)
         except FileNotFoundError:  # another process set it aside first

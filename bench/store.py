@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import DiskFull, Mistake
-from bench.files import writing
-from bench.records import CorruptRecord, Record, load_records, read_record, set_aside
+from bench.files import local_folder, reached, sweep, writing
+from bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,20 +27,22 @@ class Store:
     """
 
     def __init__(self, location: str | Path):
-        self.location = str(location)
-        self.remote = "://" in self.location
-        self.folder = None if self.remote else Path(location).expanduser()
+        self.folder = local_folder(location)
+        self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
 
     def prepare(self) -> None:
-        """Makes the folders; Mistake where they cannot be written."""
+        """Makes the folders and removes what killed processes left in them; Mistake where they cannot be written."""
         if self.folder is None:
+            with reached(self.location, "written"):
+                self._prepare_remote()
             return
         try:
             for name in ("records", "predictions", "locks"):
                 self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
-                probe = self.folder / name / f".probe-{uuid.uuid4().hex}"
+                probe = self.folder / name / _probe()
                 probe.touch()
                 probe.unlink()
+                sweep(self.folder / name)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFull(f"no room is left in {self.folder}") from error
@@ -50,7 +52,8 @@ class Store:
             ) from error
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, None where there is none; a corrupted one is set aside and counts as none."""
+        """The record of a key, None where there is none; a corrupted one is set aside and counts as none. Mistake where
+        another version of tunefront wrote it: it would be written over."""
         if self.folder is None:
             return self._fetched(key)
         path = self.folder / "records" / f"{key}.json"
@@ -103,12 +106,20 @@ class Store:
         """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
         files, path = _filesystem(self.location), f"{self.location}/records/{key}.json"
         try:
-            return Record.model_validate_json(files.cat_file(path))
+            return parse_record(files.cat_file(path), path)
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            log.warning("%s is not a whole record: %s; the cell will run again", path, str(error).splitlines()[0])
+        except CorruptRecord as error:
+            log.warning("%s; the cell will run again", error)
             return None
+
+    def _prepare_remote(self) -> None:
+        files = _filesystem(self.location)
+        for name in ("records", "predictions"):
+            files.makedirs(f"{self.location}/{name}", exist_ok=True)
+            probe = f"{self.location}/{name}/{_probe()}"
+            files.pipe_file(probe, b"written")
+            files.rm_file(probe)
 
     def _put(self, name: str, content: bytes) -> None:
         if self.folder is None:
@@ -120,6 +131,10 @@ class Store:
                 file.write(content)
         except OSError as error:
             raise _full(error, path) from error
+
+
+def _probe() -> str:
+    return f".probe-{uuid.uuid4().hex}.tmp"
 
 
 def _full(error: OSError, path: Path) -> OSError:

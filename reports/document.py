@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.errors import Mistake
 from reports import checks, filters, findings, measures, panels, provenance, tables, tuning, units
 from reports.names import shortened, shots
+from reports.spellings import unified
 from reports.tables import Table, anchor
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def compose(records: Sequence[Record], where: Where = None, reference: str = "fu
     """The report of these records; Mistake where they are none or do not compare. `reference` is a label."""
     if not records:
         raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
-    records = sorted(filters.select(records, where), key=lambda record: record.key)
+    records = sorted(filters.select(unified(records), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)

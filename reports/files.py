@@ -1,34 +1,23 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, or a Mistake."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
-import uuid
 from typing import TYPE_CHECKING
 
 from bench.errors import DiskFull, Mistake
+from bench.files import writing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def put(path: Path, content: bytes | str) -> Path:
-    """Writes a file under a temporary name and renames it; Mistake or DiskFull naming the place where it cannot be."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    """Writes a file, whole or not at all; Mistake or DiskFull naming the place where it cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with writing(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if not isinstance(error, OSError):
-            raise
+    except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"no room is left for {path}; free some and give the same command again.") from error
         why = f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."

@@ -113,7 +113,10 @@ def run(
                     raise Mistake(content[0])
                 else:
                     record = content[0] if kind == "finished" else _lost(work, store, content[0], workers)
-                    yield work, record
+                    if record is None:
+                        later.append((time.monotonic() + BUSY_SECONDS, work))
+                    else:
+                        yield work, record
     finally:
         pool.stop()
 
@@ -139,13 +142,20 @@ def _import_once(works: Sequence[Work]) -> None:
         import_code(name)
 
 
-def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record:
-    """The failed record, written here, of a cell that a worker process could not write."""
+def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record | None:
+    """The failed record, written here, of a cell that a worker process could not write; what it or another process had
+    finished is taken as it is. None where another process holds the cell now."""
     from bench.runner import failed
 
-    record = failed(work.cell, reason, concurrent).model_copy(update={"attempts": work.attempts})
-    store.write(record)
-    return record
+    with store.claim(work.key) as mine:
+        if not mine:
+            return None
+        existing = store.read(work.key)
+        if existing is not None and existing.status != "failed":
+            return existing
+        record = failed(work.cell, reason, concurrent).model_copy(update={"attempts": work.attempts})
+        store.write(record)
+        return record
 
 
 def _death(exit_code: int) -> str:

@@ -51,6 +51,21 @@ def contents(store: Store) -> dict[str, tuple[int, bytes]]:
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
+def test_a_record_that_was_written_under_another_name_is_told_under_the_one_asked_for(
+    grid: MakeGrid, tmp_path: Path
+) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=("features",))
+    (first,) = run_grid(some.cells(), store).records
+    before = contents(store)
+    name, place = some.task.removeprefix("dir:"), f"{some.backbone}/../{Path(some.backbone).name}"
+    again = run_grid(Grid(place, f"dir:{name}/../{Path(name).name}", ("features",)).cells(), store)
+    assert (again.ran, again.reused) == (0, 1)
+    (record,) = again.records
+    assert (record.task, record.backbone) == (f"dir:{name}/../{Path(name).name}", place)
+    assert record.model_copy(update={"task": first.task, "backbone": first.backbone}) == first
+    assert contents(store) == before
+
+
 def test_what_is_recorded_is_taken_and_not_run_again(grid: MakeGrid, tmp_path: Path) -> None:
     store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
     first = run_grid(some.cells(), store)

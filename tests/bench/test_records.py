@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bench.records import CorruptRecord, Record, load_records, read_record
+from bench.errors import Mistake
+from bench.records import CorruptRecord, OtherVersion, Record, load_records, read_record
+from bench.store import Store
 
 MINIMAL = {"key": "a" * 8, "status": "ok", "method": "full", "label": "full", "backbone": "b", "task": "t"}
 
 
 def test_every_field_says_what_it_means() -> None:
     assert [name for name, field in Record.model_fields.items() if not (field.description or "").strip()] == []
+
+
+def test_the_denominator_of_percentages_says_what_is_left_out() -> None:
+    assert "a pooler that nothing reads is left out" in str(Record.model_fields["backbone_params"].description)
 
 
 def test_what_was_not_measured_is_null_and_never_zero() -> None:
@@ -66,3 +72,25 @@ def test_a_file_under_another_cells_name_is_corrupted(tmp_path: Path) -> None:
     path.write_text(Record(**MINIMAL).model_dump_json(), encoding="utf-8")
     with pytest.raises(CorruptRecord, match="another cell"):
         read_record(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema_version": 99}, {"schema_version": 99, "carbon_grams": 1.5}, {"schema_version": 0}]
+)
+def test_a_record_of_another_version_is_named_and_left_as_it_is(
+    change: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    store.write(Record(**{**MINIMAL, "key": "bbbbbbbb"}))
+    path = tmp_path / "records" / "aaaaaaaa.json"
+    content = json.dumps({**MINIMAL, **change})
+    path.write_text(content, encoding="utf-8")
+    assert [record.key for record in load_records(tmp_path)] == ["bbbbbbbb"]
+    assert "aaaaaaaa.json was written by another version of tunefront" in caplog.text
+    assert "read it with that version" in caplog.text
+    with pytest.raises(OtherVersion, match="move it"):
+        store.read("aaaaaaaa")
+    assert issubclass(OtherVersion, Mistake)
+    assert path.read_text(encoding="utf-8") == content
+    assert len(list(path.parent.iterdir())) == 2

@@ -235,6 +235,27 @@ def test_report_draws_from_stored_records_alone(call: Any, world: World, tmp_pat
     assert call("report", "results", "--where", "dtype=odd").exit_code == 2
 
 
+def test_a_file_url_is_a_folder_and_another_url_is_reported_on_here(call: Any, world: World, tmp_path: Path) -> None:
+    ran = call(*SMALL, "--out", f"file://{tmp_path}/elsewhere")
+    assert ran.exit_code == 0
+    assert (tmp_path / "elsewhere" / "report" / "report.html").is_file()
+    assert len(list((tmp_path / "elsewhere" / "records").iterdir())) == 1
+    assert call("report", f"file://{tmp_path}/elsewhere/", "--format", "md").exit_code == 0
+    assert (tmp_path / "elsewhere" / "report" / "report.md").is_file()
+    assert call(*SMALL, "--out", "memory://cli").exit_code == 0
+    assert call("report", "memory://cli", "--format", "md").exit_code == 0
+    assert (tmp_path / "tunefront-report" / "report.md").is_file()
+    assert {path.name for path in tmp_path.iterdir()} >= {"elsewhere", "tunefront-report"}
+    assert not [path for path in tmp_path.iterdir() if ":" in path.name]
+
+
+def test_a_url_that_cannot_be_reached_exits_2(call: Any, world: World) -> None:
+    for result in (call(*SMALL, "--out", "nowhere://a"), call("report", "nowhere://a")):
+        assert result.exit_code == 2
+        assert "nowhere://a cannot be" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("verb", ["report", "stale"])
 def test_a_folder_without_records_exits_2(call: Any, world: World, tmp_path: Path, verb: str) -> None:
     assert "is not there" in call(verb, "nowhere").stderr

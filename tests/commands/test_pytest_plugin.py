@@ -109,6 +109,7 @@ def test_benchmark_alone_times_the_cells_and_collects_no_test_files(project: pyt
         assert extra["scores"] == record.scores
         assert extra["trainable_params"] == record.trainable_params
         assert extra["train_flops"] == record.train_flops
+        assert extra["concurrent_cells"] == record.concurrent_cells == 1
         assert extra["train_peak_resident_bytes"] == record.train_peak_resident_bytes
 
 

@@ -73,7 +73,11 @@ def record(**changes: Any) -> Record:
         "created_at": "2025-01-02T03:04:05Z",
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "versions": {"torch": "2.9.0", "transformers": "5.0.0"},
-        "fingerprints": {"method": _sha(label), "backbone": _sha("minilm"), "task": _sha(task)},
+        "fingerprints": {
+            "method": _sha(label),
+            "backbone": _sha(changes.get("backbone", "minilm")),
+            "task": _sha(task),
+        },
     }
     base.update(changes)
     base.setdefault("key", _sha(repr(sorted((name, repr(value)) for name, value in base.items()))))

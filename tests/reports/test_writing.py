@@ -1,6 +1,7 @@
 """The files: whole, self-contained, escaped, exact."""
 
 import ast
+import errno
 import os
 import re
 import subprocess
@@ -15,8 +16,9 @@ import pytest
 from rich.console import Console
 
 import reports
-from bench.errors import Mistake
+from bench.errors import DiskFull, Mistake
 from reports import document, html, latex, markdown, palette, pdf, pictures, plots
+from reports.files import put
 from reports.summary import summary_table
 from tests.reports.factory import failed, grid, record
 
@@ -255,6 +257,43 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "summary.csv"]
 
 
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EACCES, Mistake)])
+def test_what_stops_a_write_is_named(number, kind, tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(kind, match=re.escape(str(tmp_path))):
+        put(tmp_path / "a" / "report.csv", "x")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def _printed(records, width):
+    console = Console(width=width, file=StringIO())
+    console.print(summary_table(records))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 140])
+def test_the_summary_keeps_labels_whole_and_names_what_it_leaves_out(width):
+    text = _printed(grid(), width)
+    for label in ("houlsby:bottleneck=64", "top_layers:n=2", "full"):
+        assert any(line.startswith(label) for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= width
+    assert "share" in text.splitlines()[0]
+    assert ("left out for want of width, and in the report: " in text) == (width < 140)
+    assert "against full" in text.splitlines()[0]
+
+
+def test_the_summary_names_the_denominator_of_the_share():
+    assert "of the backbone's 22,713,216 parameters" in _printed(grid(["full"]), 120)
+    assert "of its backbone's parameters" in _printed([record(), record(shots=16, backbone_params=10)], 120)
+
+
+def test_a_very_long_label_is_folded_not_lost():
+    assert "end" in _printed([record(label="user:" + "x" * 200 + "end")], 60)
+
+
 def test_mistakes_are_clear(tmp_path):
     with pytest.raises(Mistake, match="there are no records"):
         reports.write([], tmp_path)
@@ -289,4 +328,4 @@ def test_reports_imports_only_what_it_may():
             elif isinstance(node, ast.Import):
                 ours.update(alias.name for alias in node.names)
     elsewhere = {name for name in ours if name.split(".")[0] in ("bench", "methods", "torch", "transformers")}
-    assert elsewhere == {"bench.records", "bench.errors"}
+    assert elsewhere == {"bench.records", "bench.errors", "bench.files"}

@@ -16,8 +16,9 @@ import pytest
 
 from bench.cells import Cell
 from bench.engines import Work
-from bench.engines.pool import CellMessage, _next, _tell, _Worker
+from bench.engines.pool import CellMessage, _lost, _next, _tell, _Worker
 from bench.grid import run_grid
+from bench.identity import key
 from bench.records import Record
 from bench.store import Store
 from methods.base import Recipe
@@ -181,6 +182,27 @@ def test_what_breaks_outside_a_method_costs_its_cell_with_the_reason(
     assert (found["ran"], found["failed"]) == (3, 1)
     (failed,) = by_status(Store(tmp_path / "out").records(), "failed")
     assert failed.reason == "PermissionError: [Errno 13] Permission denied"
+
+
+def test_what_a_dead_worker_had_finished_is_taken(grid: MakeGrid, tmp_path: Path) -> None:
+    """It may die after its record is written and before it says so."""
+    store = Store(tmp_path / "out")
+    store.prepare()
+    (cell,) = grid(methods=("features",)).cells()
+    work = Work(cell, key(cell), attempts=("before",))
+    with Store(tmp_path / "out").claim(work.key) as mine:
+        assert mine
+        assert _lost(work, store, "it died", 2) is None, "another process holds the cell now"
+    assert store.read(work.key) is None
+    lost = _lost(work, store, "it died", 2)
+    assert lost is not None
+    assert (lost.status, lost.reason, lost.attempts) == ("failed", "it died", ("before",))
+    assert store.read(work.key) == lost
+    for status in ("ok", "skipped"):
+        finished = lost.model_copy(update={"status": status, "reason": None})
+        store.write(finished)
+        assert _lost(work, store, "it died", 2) == finished
+        assert store.read(work.key) == finished
 
 
 def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:

@@ -1,0 +1,50 @@
+"""What killed processes leave of their writing."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from bench import cache
+from bench.feature_store import FeatureStore, Rowwise
+from bench.files import sweep
+from bench.tasks import MetricSpec, Row, Task
+
+
+def left(folder: Path) -> set[str]:
+    """Two temporary files, one of yesterday and one of now; their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    old, new = folder / ".a.json.0.tmp", folder / ".b.json.0.tmp"
+    for path, age in ((old, 25 * 3600), (new, 0)):
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    return {old.name, new.name}
+
+
+def names(folder: Path) -> set[str]:
+    """The temporary files in a folder."""
+    return {path.name for path in folder.glob(".*.tmp")}
+
+
+def test_only_what_is_older_than_a_day_is_removed(tmp_path: Path) -> None:
+    left(tmp_path)
+    sweep(tmp_path)
+    assert names(tmp_path) == {".b.json.0.tmp"}
+    sweep(tmp_path / "not there")
+
+
+def test_the_caches_are_swept_when_they_are_written(tmp_path: Path) -> None:
+    left(tmp_path)
+    FeatureStore(tmp_path).write("key", Rowwise(torch.ones(1, 2), 0.1, 2))
+    assert names(tmp_path) == {".b.json.0.tmp"}
+    left(tmp_path)
+    rows = [Row("0", {"text": "a"}, 0), Row("1", {"text": "b"}, 1)]
+    splits = {"train": rows, "test": rows}
+    cache.keep(
+        tmp_path / "task.jsonl", Task("t", "classification", splits, ("text",), ("x", "y"), (MetricSpec("accuracy"),))
+    )
+    assert (tmp_path / "task.jsonl").is_file()
+    assert names(tmp_path) == {".b.json.0.tmp"}
