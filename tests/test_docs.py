@@ -83,7 +83,6 @@ def test_every_shipped_method_and_suite_is_in_the_readme() -> None:
 
 
 def test_relative_links_lead_somewhere() -> None:
-    """The plot is dropped in by a run, so it alone may be missing from a checkout."""
     for name in DOCUMENTS:
         links = re.findall(r"\]\((?!https?://)([^)#]+)\)", ROOT.joinpath(name).read_text(encoding="utf-8"))
         assert not [link for link in links if not ROOT.joinpath(link).exists()]
