@@ -177,8 +177,9 @@ class Pretrained:
 def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields
     from transformers import AutoConfig
 
+    folder = locate(name)
     try:
-        return AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise Mistake(f"the configuration of {name} cannot be read: {str(error).splitlines()[0]}") from error
 
