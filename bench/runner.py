@@ -69,7 +69,10 @@ class Setup:
             self.backbone.model,
             cell.recipe,
             cell.seed,
-            identity=(cell.spelled, prints["method"], prints["backbone"], str(self.task.outputs), self.task.kind),
+            identity=(
+                *(cell.spelled, prints["method"], prints["backbone"], prints["sites"]),
+                *(str(self.task.outputs), self.task.kind),
+            ),
             features=FeatureStore(cache.folder() / "features"),
             report=report,
             eval_batch_size=cell.config.eval_batch_size,

@@ -57,7 +57,7 @@ def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
         Column("scored rows"),
         Column("cut", "to max_length"),
     )
-    rows, _counted = [], ("n_train", "truncated_train", "n_test", "truncated_test")
+    rows = []
     for task, found in sorted(grouped(records, lambda r: r.task).items()):
         first = found[0]
         sizes = [
