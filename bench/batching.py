@@ -11,11 +11,37 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from bench.meters.flops import Law, Shape
 from methods.base import Batch
 
 BUCKET_BATCHES = 64
 """So many batches' worth of shuffled rows are sorted by length together: enough to waste little padding, few enough
 that a batch's company changes from epoch to epoch."""
+
+_LENGTHS = (8, 16, 24)
+_CHECKED_LENGTH = 20
+"""The lengths that are counted and checked; short ones, since counting takes as long as the work itself."""
+
+
+def _of_rows(shape: Shape) -> tuple[int, ...]:
+    rows, length = shape
+    return rows, rows * length, rows * length**2
+
+
+def _of_rows_and_batch(shape: Shape) -> tuple[int, ...]:
+    return *_of_rows(shape), *_of_rows((1, shape[1]))
+
+
+_ONE_ROW = tuple((1, length) for length in _LENGTHS)
+_TWO_ROWS = tuple((2, length) for length in _LENGTHS)
+TOKEN_LAWS = (
+    Law(_of_rows, _ONE_ROW, (2, _CHECKED_LENGTH)),
+    Law(_of_rows_and_batch, (*_ONE_ROW, *_TWO_ROWS), (3, _CHECKED_LENGTH)),
+)
+FEATURE_LAWS = (
+    Law(lambda shape: (shape[0],), ((1, 0),), (2, 0)),
+    Law(lambda shape: (shape[0], 1), ((1, 0), (2, 0)), (3, 0)),
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +89,14 @@ class EncodedExamples:
             }
         return _to(Batch(inputs, self.labels[index], index), device)
 
-    def shaped(self, rows: int, length: int, device: torch.device | None = None) -> Batch:
+    def shape(self, batch: Batch, training: bool = False) -> Shape:
+        """(rows, tokens a row) as computed, padding included, in training and scoring alike; 0 tokens for features."""
+        tokens = batch.inputs.get("input_ids")
+        return (len(batch.labels), 0 if tokens is None else tokens.shape[1])
+
+    def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
         """A batch of the given shape made of this set's own tokens, for counting what such a batch costs."""
+        rows, length = shape
         index = torch.arange(rows) % len(self)
         if self.features is not None:
             inputs = {self.features_name: self.features[index]}
@@ -75,15 +107,21 @@ class EncodedExamples:
             }
         return _to(Batch(inputs, self.labels[index], index), device)
 
+    def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
+        """How FLOPs follow from shapes, the likeliest first: linear in the rows and quadratic in the tokens a row, and
+        then with work that a batch costs whatever its rows. `longest` is the most tokens that the model takes."""
+        if self.features is not None:
+            return FEATURE_LAWS
+        return TOKEN_LAWS if longest >= max(_LENGTHS) else ()
+
+    def scoring_order(self, batch_size: int) -> list[list[int]]:
+        """Every row once, longest first, so that padding is least and a batch that does not fit fails at once."""
+        order = sorted(range(len(self)), key=lambda row: (-self.lengths[row], row))
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
     def with_features(self, features: Tensor, name: str = "features") -> EncodedExamples:
         """The same rows and labels with precomputed (rows, width) features in place of tokens."""
         return replace(self, features=features, features_name=name)
-
-
-def shape_of(batch: Batch) -> tuple[int, int]:
-    """(rows, tokens a row) of a batch as it is computed, padding included; 0 tokens for precomputed features."""
-    tokens = batch.inputs.get("input_ids")
-    return (len(batch.labels), 0 if tokens is None else tokens.shape[1])
 
 
 def training_order(
@@ -103,12 +141,6 @@ def training_order(
             ]
             batches = [batches[place] for place in _permuted(range(len(batches)), generator)]
         yield from batches
-
-
-def scoring_order(examples: EncodedExamples, batch_size: int) -> list[list[int]]:
-    """Every row once, longest first, so that padding is least and a batch that does not fit fails at once."""
-    order = sorted(range(len(examples)), key=lambda row: (-examples.lengths[row], row))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def _chunks(order: list[int], batch_size: int) -> list[list[int]]:

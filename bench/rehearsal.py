@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from bench.batching import scoring_order
 from bench.cells import Cell
 from bench.runner import Setup
 from bench.trainer import Trainer, encoded, total_steps
@@ -32,7 +31,7 @@ class Rehearsal:
     def __init__(self, cell: Cell):
         self._setup = Setup(cell, harness=_Rehearsal)
         self._scorer = cell.method.fit(self._setup.backbone, self._setup.train, self._setup.trainer)
-        self._batches = scoring_order(self._setup.test, cell.config.eval_batch_size)
+        self._batches = self._setup.test.scoring_order(cell.config.eval_batch_size)
         self._place = 0
 
     def train_step(self) -> None:

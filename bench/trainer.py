@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from bench.batching import EncodedExamples, scoring_order, shape_of, training_order
+from bench.batching import EncodedExamples, training_order
 from bench.feature_store import FeatureStore, Rowwise
-from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
+from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, undisturbed
 from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
 from bench.provenance import versions
@@ -57,6 +58,9 @@ class Trainer:
     conditions, what changes seconds and no score (processor, cells side by side): features are shared within them.
     """
 
+    _forward_halves: ClassVar[dict[tuple[str, ...], dict[Shape, int]]] = {}
+    """Forward FLOPs of training steps, which most methods' scoring shares; kept for the life of the process."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -86,7 +90,7 @@ class Trainer:
         shapes: Counter[Shape] = Counter()
         with self.cost.clock.running():
             for done, batch, value in islice(self.steps(parameters, loss, examples, total), total):
-                shapes[shape_of(batch)] += 1
+                shapes[examples.shape(batch, training=True)] += 1
                 self.cost.losses.append(value)
                 self.cost.examples += len(batch.labels)
                 self._report("train", done, total)
@@ -171,42 +175,47 @@ class Trainer:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first."""
         clock, shapes = Clock(self.device), Counter[Shape]()
         found: dict[int, Tensor] = {}
-        order = scoring_order(examples, self._eval_batch_size)
+        order = examples.scoring_order(self._eval_batch_size)
         self.model.eval()
         for done, rows in enumerate(order, 1):
             with clock.running(), torch.inference_mode(), self.autocast():
                 batch = examples.batch(rows, self.device)
                 values = call(batch).float().cpu()
-            shapes[shape_of(batch)] += 1
+            shapes[examples.shape(batch)] += 1
             found.update(zip(rows, values, strict=True))
             self._report(phase, done, len(order))
         flops = self._forward_flops(call, examples, shapes)
         return Rowwise(torch.stack([found[row] for row in range(len(examples))]), clock.seconds, flops)
 
     def _step_flops(self, loss: Callable[[Batch], Tensor], examples: EncodedExamples, shapes: Counter[Shape]) -> int:
+        identity = self._flops_identity(examples)
+        lent = self._forward_halves.setdefault(identity, {})
+
         def count(shape: Shape) -> int:
             with undisturbed(self.model):
                 self.model.train()
-                batch = examples.shaped(*shape, self.device)
+                batch = examples.shaped(*shape, device=self.device)
 
-                def step() -> None:
+                def forward() -> Tensor:
                     with self.autocast():
-                        value = loss(batch)
-                    value.backward()  # type: ignore[no-untyped-call]
+                        return loss(batch)
 
-                return counted_flops(step)
+                lent[shape], whole = counted_step(forward)
+                return whole
 
-        return FlopMeter(("step", *self._flops_identity(examples)), count, self._longest(examples)).total(shapes)
+        laws = examples.laws(self._longest(examples), training=True)
+        return FlopMeter(("step", *identity), count, laws).total(shapes)
 
     def _forward_flops(self, call: Callable[[Batch], Tensor], examples: EncodedExamples, shapes: Counter[Shape]) -> int:
         def count(shape: Shape) -> int:
             with undisturbed(self.model), torch.no_grad(), self.autocast():
                 self.model.eval()
-                return counted_flops(lambda: call(examples.shaped(*shape, self.device)))
+                return counted_flops(lambda: call(examples.shaped(*shape, device=self.device)))
 
         name = getattr(call, "__qualname__", repr(call))
-        identity = ("forward", name, *self._flops_identity(examples))
-        return FlopMeter(identity, count, self._longest(examples)).total(shapes)
+        identity = self._flops_identity(examples)
+        lent = self._forward_halves.get(identity)
+        return FlopMeter(("forward", name, *identity), count, examples.laws(self._longest(examples)), lent).total(shapes)
 
     def _longest(self, examples: EncodedExamples) -> int:
         """The longest row that the model takes for sure (some architectures keep a few positions to themselves)."""

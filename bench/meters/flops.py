@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +14,19 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-Shape = tuple[int, int]
-"""(rows, tokens a row); tokens are 0 where the inputs are precomputed features."""
+Shape = tuple[int, ...]
+"""What the FLOPs of a batch depend on: (rows, tokens a row), tokens 0 for precomputed features, or whatever else the
+examples' own `Law` reads."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """FLOPs that are linear in `terms` of a shape: counts at `probes` give the weights, and the one at `check`, from
+    which nothing was made, must agree."""
+
+    terms: Callable[[Shape], tuple[int, ...]]
+    probes: tuple[Shape, ...]
+    check: Shape
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
@@ -33,11 +46,6 @@ _ON_CPU = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
-
-_LENGTHS = (8, 16, 24)
-_CHECKED_LENGTH = 20
-"""The lengths that are counted and checked; short ones, since counting takes as long as the work itself."""
-
 
 class _Counter(TorchDispatchMode):
     """torch's own FLOP formulas, applied to every operator that is dispatched. torch's `FlopCounterMode` gives the same
@@ -65,65 +73,76 @@ def counted_flops(run: Callable[[], object]) -> int:
     return counter.flops
 
 
-class FlopMeter:
-    """FLOPs of many steps of one kind from a few counted small ones.
+def counted_step(forward: Callable[[], Tensor]) -> tuple[int, int]:
+    """FLOPs of a forward pass to a scalar, and of it with its backward pass."""
+    with _Counter() as counter:
+        loss = forward()
+        half = counter.flops
+        loss.backward()  # type: ignore[no-untyped-call]
+    return half, counter.flops
 
-    A transformer's FLOPs are linear in the rows and quadratic in the tokens a row, so a few counts give every shape
-    exactly; one more checks it. Where it does not hold (a method whose cost depends on more) every distinct shape is
-    counted itself. Known counts are kept by `identity` for the life of the process.
+
+class FlopMeter:
+    """FLOPs of many batches of one kind from a few counted small ones.
+
+    Args: identity, under which known counts are kept for the life of the process; count, which counts one shape; laws,
+    tried in order: the first whose check agrees gives every shape exactly, and where none does (a method whose cost
+    depends on more) every distinct shape is counted itself; borrowed, counts of the same work that something else came
+    by (the forward half of a training step), taken for a law's probes and never for its check.
     """
 
     _known: ClassVar[dict[Hashable, dict[Shape, int]]] = {}
 
-    def __init__(self, identity: Hashable, count: Callable[[Shape], int], longest: int):
+    def __init__(
+        self,
+        identity: Hashable,
+        count: Callable[[Shape], int],
+        laws: Sequence[Law],
+        borrowed: Mapping[Shape, int] | None = None,
+    ):
         self._counts = self._known.setdefault(identity, {})
-        self._count, self._longest = count, longest
+        self._count, self._laws, self._borrowed = count, laws, borrowed or {}
 
     def total(self, shapes: Mapping[Shape, int]) -> int:
-        """FLOPs of all steps, given how often each shape ran."""
-        flops_of = self._law(tokens=any(length for _, length in shapes))
+        """FLOPs of all batches, given how often each shape ran."""
+        flops_of = self._flops_of()
         return round(sum(flops_of(shape) * times for shape, times in shapes.items()))
 
-    def _law(self, tokens: bool) -> Callable[[Shape], Fraction | int]:
-        """The simplest way that also gives a count it was not made from; counting itself where neither does."""
-        if tokens and self._longest < max(_LENGTHS):
-            return self._at
-        for law, rows in ((self._rows_alone, 2), (self._rows_and_batch, 3)):
-            check = (rows, _CHECKED_LENGTH if tokens else 0)
-            if law(check) == self._at(check):
-                return law
+    def _flops_of(self) -> Callable[[Shape], Fraction | int]:
+        for law in self._laws:
+            for at in ([self._borrowed.__getitem__] if self._lends(law) else []) + [self._at]:
+                weights = _weights(law, at)
+                if weights is not None and _value(law, weights, law.check) == self._at(law.check):
+                    return partial(_value, law, weights)
         return self._at
+
+    def _lends(self, law: Law) -> bool:
+        return all(shape in self._borrowed for shape in law.probes)
 
     def _at(self, shape: Shape) -> int:
         if shape not in self._counts:
             self._counts[shape] = self._count(shape)
         return self._counts[shape]
 
-    def _rows_alone(self, shape: Shape) -> Fraction:
-        """Work of one row, `rows` times, as in most methods."""
-        return shape[0] * self._of_rows(1, shape[1])
 
-    def _rows_and_batch(self, shape: Shape) -> Fraction:
-        """Beside the rows' own, work that a batch costs whatever its rows."""
-        rows, length = shape
-        one, two = self._of_rows(1, length), self._of_rows(2, length)
-        return one + (rows - 1) * (two - one)
-
-    def _of_rows(self, rows: int, length: int) -> Fraction:
-        points = {x: self._at((rows, x)) for x in _LENGTHS} if length else {0: self._at((rows, 0))}
-        return _polynomial(points, length)
+def _value(law: Law, weights: Sequence[Fraction], shape: Shape) -> Fraction:
+    return sum((weight * term for weight, term in zip(weights, law.terms(shape), strict=True)), Fraction(0))
 
 
-def _polynomial(points: Mapping[int, int], x: int) -> Fraction:
-    """Lagrange's polynomial through the points, in exact arithmetic."""
-    total = Fraction(0)
-    for a, value in points.items():
-        term = Fraction(value)
-        for b in points:
-            if b != a:
-                term *= Fraction(x - b, a - b)
-        total += term
-    return total
+def _weights(law: Law, at: Callable[[Shape], int]) -> list[Fraction] | None:
+    """The terms' weights by Gauss-Jordan elimination in exact arithmetic; None where the probes do not tell them."""
+    rows = [[Fraction(term) for term in law.terms(probe)] + [Fraction(at(probe))] for probe in law.probes]
+    size = len(rows[0]) - 1
+    for column in range(size):
+        pivot = next((place for place in range(column, len(rows)) if rows[place][column]), None)
+        if pivot is None:
+            return None
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [value / rows[column][column] for value in rows[column]]
+        for place, row in enumerate(rows):
+            if place != column and row[column]:
+                rows[place] = [value - row[column] * lead for value, lead in zip(row, rows[column], strict=True)]
+    return [row[-1] for row in rows[:size]]
 
 
 @contextmanager

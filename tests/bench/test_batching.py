@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import torch
 
-from bench.batching import EncodedExamples, scoring_order, shape_of, training_order
+from bench.batching import EncodedExamples, training_order
 
 
 def examples(lengths: list[int], labels: list[int] | None = None, classes: int = 2) -> EncodedExamples:
@@ -66,7 +66,7 @@ def test_buckets_waste_little_padding() -> None:
     at_random = [order[start : start + 32] for start in range(0, 2_000, 32)]
     assert padded_share(rows, at_random) > 0.5
     assert padded_share(rows, epoch(rows, 32, 0)) < 0.06
-    assert padded_share(rows, scoring_order(rows, 32)) < 0.06
+    assert padded_share(rows, rows.scoring_order(32)) < 0.06
 
 
 def test_a_rows_company_and_the_batches_order_change_with_the_epoch() -> None:
@@ -104,7 +104,7 @@ def test_balanced_batches_hold_equal_shares(counts: tuple[int, ...], batch_size:
 
 def test_scoring_takes_every_row_once_longest_first() -> None:
     rows = examples(drawn_lengths(77))
-    batches = scoring_order(rows, 10)
+    batches = rows.scoring_order(10)
     flat = [row for batch in batches for row in batch]
     assert sorted(flat) == list(range(77))
     assert [rows.lengths[row] for row in flat] == sorted(rows.lengths, reverse=True)
@@ -117,22 +117,22 @@ def test_a_batch_is_padded_on_the_right_to_its_longest_row() -> None:
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch.labels.tolist() == [1, 1]
     assert batch.rows.tolist() == [0, 2]
-    assert shape_of(batch) == (2, 3)
+    assert rows.shape(batch) == (2, 3)
 
 
 def test_a_batch_of_features_has_no_tokens() -> None:
     rows = examples([2, 4, 3]).with_features(torch.arange(6.0).reshape(3, 2), "states")
     batch = rows.batch([2, 0])
     assert batch.inputs["states"].tolist() == [[4.0, 5.0], [0.0, 1.0]]
-    assert shape_of(batch) == (2, 0)
+    assert rows.shape(batch) == (2, 0)
     assert rows.lengths == (0, 0, 0)
-    assert shape_of(rows.shaped(5, 0)) == (5, 0)
+    assert rows.shape(rows.shaped(5, 0)) == (5, 0)
 
 
 @pytest.mark.parametrize(("count", "length"), [(1, 1), (7, 9), (2, 30)])
 def test_a_batch_of_any_shape_can_be_made(count: int, length: int) -> None:
     rows = examples([2, 4, 3])
-    assert shape_of(rows.shaped(count, length)) == (count, length)
+    assert rows.shape(rows.shaped(count, length)) == (count, length)
 
 
 def test_the_fingerprint_is_that_of_the_tokens() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.batching import EncodedExamples
+from bench.batching import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
 from bench.families.encoder import Encoder
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from methods.base import Method
@@ -162,7 +162,8 @@ def meter(count: Callable[[Shape], int], longest: int) -> tuple[FlopMeter, list[
         asked.append(shape)
         return count(shape)
 
-    return FlopMeter(("test", random.random()), counting, longest), asked
+    laws = FEATURE_LAWS if longest == 0 else TOKEN_LAWS if longest >= 24 else ()
+    return FlopMeter(("test", random.random()), counting, laws), asked
 
 
 @pytest.mark.parametrize(
