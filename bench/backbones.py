@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from bench.errors import Mistake, unknown
-from bench.families.encoder import Encoder
+from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.tasks import Task
+from bench.templates import find_template
 from methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def import_code(name: str) -> None:
         importlib.import_module(f"transformers.models.{module}.modeling_{module}")
 
 
+def family_of(name: str) -> str:
+    """encoder, decoder or seq2seq."""
+    return _sites(_config(name), name).family
+
+
 def sites_fingerprint(name: str) -> str:
     """sha256 of the sites that methods act on; a user may change an architecture's record."""
     sites = asdict(_sites(_config(name), name))
@@ -122,7 +128,10 @@ class Pretrained:
         folder = locate(name)
         self.name, self.config, self.device = name, _config(name), device
         self.sites = _sites(self.config, name)
-        self.pooling, self.head_activation = _folder_pooling(folder) or self.sites.pooling, self.sites.head_activation
+        self.pooling: str | None = _folder_pooling(folder) or self.sites.pooling
+        self.head_activation = self.sites.head_activation
+        if self.sites.family != "encoder":
+            self.pooling = None  # features are the last token's state
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
             raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
@@ -133,8 +142,13 @@ class Pretrained:
         }
         self.params = sum(parameter.numel() for parameter in self._master.parameters())
 
-    def pristine(self, task: Task, seed: int, dropout: float | None = None) -> Encoder:
-        """A backbone as published, with a head for the task initialised by `seed`; the one before it is dead now."""
+    def pristine(
+        self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
+    ) -> Backbone:
+        """A backbone as published, an encoder's head for the task initialised by `seed`; the one before it is dead now.
+
+        A language model is asked as `prompting` says, by the task's first template where it is None.
+        """
         memo: dict[int, Any] = {}  # Any: deepcopy's own type
         for tensor in (*self._master.parameters(), *self._master.buffers()):
             stored = self._storage[id(tensor)]
@@ -144,18 +158,25 @@ class Pretrained:
             memo[id(tensor)] = nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored
         model = copy.deepcopy(self._master, memo)
         torch.manual_seed(seed)
-        backbone = Encoder(model, self.tokenizer, self.sites, self.pooling, task, self.head_activation)
+        backbone = self._family(model, task, prompting)
         if dropout is not None:
             for module in model.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = dropout
         return backbone
 
+    def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
+        if self.sites.family == "encoder":
+            return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
+        family = {"decoder": Decoder, "seq2seq": Seq2Seq}[self.sites.family]
+        return family(model, self.tokenizer, self.sites, task, prompting or Prompting(find_template(task, None)))
+
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
-        from transformers import AutoModel
+        from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-        model, report = AutoModel.from_pretrained(
+        kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
+        model, report = kinds[self.sites.family].from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
         missing = set(report["missing_keys"])

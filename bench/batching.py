@@ -87,7 +87,7 @@ class EncodedExamples:
                 name: pad_sequence([column[row] for row in rows], batch_first=True, padding_value=self.padding[name])
                 for name, column in self.columns.items()
             }
-        return _to(Batch(inputs, self.labels[index], index), device)
+        return moved(Batch(inputs, self.labels[index], index), device)
 
     def shape(self, batch: Batch, training: bool = False) -> Shape:
         """(rows, tokens a row) as computed, padding included, in training and scoring alike; 0 tokens for features."""
@@ -105,7 +105,7 @@ class EncodedExamples:
                 name: column[0].repeat(length // len(column[0]) + 1)[:length].repeat(rows, 1)
                 for name, column in self.columns.items()
             }
-        return _to(Batch(inputs, self.labels[index], index), device)
+        return moved(Batch(inputs, self.labels[index], index), device)
 
     def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
         """How FLOPs follow from shapes, the likeliest first: linear in the rows and quadratic in the tokens a row, and
@@ -118,6 +118,15 @@ class EncodedExamples:
         """Every row once, longest first, so that padding is least and a batch that does not fit fails at once."""
         order = sorted(range(len(self)), key=lambda row: (-self.lengths[row], row))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def take(self, rows: Sequence[int]) -> EncodedExamples:
+        """These rows, in this order."""
+        return replace(
+            self,
+            columns={name: [column[row] for row in rows] for name, column in self.columns.items()},
+            labels=self.labels[list(rows)],
+            features=None if self.features is None else self.features[list(rows)],
+        )
 
     def with_features(self, features: Tensor, name: str = "features") -> EncodedExamples:
         """The same rows and labels with precomputed (rows, width) features in place of tokens."""
@@ -174,7 +183,8 @@ def _permuted(rows: Sequence[int], generator: torch.Generator) -> list[int]:
     return [rows[place] for place in torch.randperm(len(rows), generator=generator).tolist()]
 
 
-def _to(batch: Batch, device: torch.device | None) -> Batch:
+def moved(batch: Batch, device: torch.device | None) -> Batch:
+    """The batch on a device; its row numbers stay."""
     if device is None or device.type == "cpu":
         return batch
     return Batch({name: value.to(device) for name, value in batch.inputs.items()}, batch.labels.to(device), batch.rows)

@@ -14,12 +14,13 @@ from bench.cells import Cell
 from bench.provenance import versions
 from bench.records import SCHEMA_VERSION
 from bench.settings import as_scalars
+from bench.templates import find_template
 from methods.registry import source_fingerprint
 
 _DECIDING = (
     *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/draws.py"),
     *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
-    "bench/trainer.py",
+    *("bench/trainer.py", "bench/losses.py", "bench/optimizers.py", "bench/scoring/*.py", "bench/templates/*.py"),
 )
 """Files of the harness that decide about numbers."""
 
@@ -61,9 +62,16 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
             "task": sources.load_task(cell.task).fingerprint,
             "sites": backbones.sites_fingerprint(cell.backbone),
             "harness": harness_fingerprint(),
+            **_template(cell),
         },
         "versions": versions(),
     }
+
+
+def _template(cell: Cell) -> dict[str, str]:
+    if cell.template is None:
+        return {}
+    return {"template": find_template(sources.load_task(cell.task), cell.template).fingerprint}
 
 
 NAMES = ("backbone", "task")

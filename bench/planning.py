@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -12,10 +13,12 @@ from bench.cells import Cell
 from bench.draws import draw, selection
 from bench.errors import Gathered, Mistake, unknown
 from bench.settings import RunConfig, Scalar, resolve_recipe
+from bench.sources.folder import few_shot
 from bench.suite import Suite, checked, read_suite, valid
 from bench.sweeps import expand, method_of, placed
+from bench.templates import PLAIN, find_template, templates_of
 from methods.base import Method, Recipe
-from methods.registry import methods, source_file
+from methods.registry import label, methods, source_file
 
 if TYPE_CHECKING:
     from bench.tasks import Task
@@ -71,13 +74,8 @@ def plan(
     for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks)):
         if not names and not wrong.found:
             wrong.found.append(f"suite {suite} names no {what}, and the call gives none.")
-    for template in dict.fromkeys(chosen.templates or read.templates):
-        if template is not None:
-            wrong.found.append(
-                f"template {template!r} was asked for, but encoders take no template (language models will); "
-                "leave it out."
-            )
     loaded = _look_up(backbones, tasks, wrong, tell)
+    templates = _templates(backbones, loaded, chosen.templates or read.templates, wrong)
     for name in read.recipes:
         if name not in methods():
             wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
@@ -89,6 +87,7 @@ def plan(
         _check_device(config.device)
     if config.select:
         _check_selection(loaded, chosen.shots or read.shots, chosen.draws or read.draws, wrong)
+    _check_rows(loaded, asked, chosen.shots or read.shots, chosen.draws or read.draws, config, wrong)
     wrong.told()
     trials = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
     cells = [
@@ -108,7 +107,7 @@ def plan(
         for task in tasks
         for shots in chosen.shots or read.shots
         for draw_seed in chosen.draws or read.draws
-        for template in chosen.templates or read.templates
+        for template in templates[backbone, task]
         for seed in chosen.seeds or read.seeds
         for method in asked
         for trial in trials
@@ -146,6 +145,66 @@ def _look_up(
         with wrong.any():
             loaded.append(load_task(name))
     return loaded
+
+
+def _templates(
+    backbones: Iterable[str], tasks: Iterable[Task], asked: Sequence[str | None], wrong: Gathered
+) -> dict[tuple[str, str], tuple[str | None, ...]]:
+    """The templates of each (backbone, task): none for an encoder; for a language model those asked for by name, `all`
+    of the task's own, or its first."""
+    from bench.backbones import family_of
+
+    families: dict[str, str] = {}
+    for backbone in dict.fromkeys(backbones):
+        with contextlib.suppress(Mistake):  # told where it was looked up
+            families[backbone] = family_of(backbone)
+    named = [name for name in dict.fromkeys(asked) if name is not None]
+    if named and families and set(families.values()) == {"encoder"}:
+        wrong.found.append(
+            f"template {named[0]!r} was asked for, but {' and '.join(families)} "
+            f"{'is an encoder' if len(families) == 1 else 'are encoders'}, which take no template; leave it out, or "
+            "give a language model."
+        )
+        return {}
+    found: dict[tuple[str, str], tuple[str | None, ...]] = {}
+    for task in tasks:
+        own: tuple[str | None, ...] = (None,)
+        if set(families.values()) - {"encoder"} and task.kind != "regression":  # that is a skipped cell
+            with wrong.any():
+                own = tuple(dict.fromkeys(name for one in asked for name in _template_names(task, one)))
+        found |= {(backbone, task.name): (None,) if kind == "encoder" else own for backbone, kind in families.items()}
+    return found
+
+
+def _template_names(task: Task, asked: str | None) -> list[str]:
+    if asked != "all":
+        return [find_template(task, asked).name]
+    known = templates_of(task)
+    own = [name for name, template in known.items() if template.original_task]
+    return [name for name in own if name != PLAIN] or own
+
+
+def _check_rows(
+    tasks: Iterable[Task],
+    asked: Iterable[Method],
+    shots: Iterable[int | None],
+    draws: Iterable[int],
+    config: RunConfig,
+    wrong: Gathered,
+) -> None:
+    """Sees that every method gets the rows that it needs, published or drawn."""
+    neediest = max(asked, key=lambda method: method.fewest_rows, default=None)
+    for task, count, seed in itertools.product(tasks, shots, draws):
+        with wrong.any():
+            held = len(task.splits["train"])
+            drawn = held if count is None else min(count, held)
+            if config.published_draws:
+                drawn = len(few_shot(task, count, seed)[0])
+            if neediest is not None and neediest.fewest_rows > drawn:
+                raise Mistake(
+                    f"{label(neediest)} needs {neediest.fewest_rows} training rows, but {drawn} of {task.name} are "
+                    f"drawn ({held} are in its train split); ask for fewer, or for more shots."
+                )
 
 
 def _check_selection(tasks: Iterable[Task], shots: Iterable[int | None], draws: Iterable[int], wrong: Gathered) -> None:

@@ -62,7 +62,11 @@ class Record(BaseModel):
     n_test: Count = Field(None, description="scored rows")
     truncated_train: Count = Field(None, description="training rows cut to max_length")
     truncated_test: Count = Field(None, description="scored rows cut to max_length")
+    shortened_test: Count = Field(None, description="scored rows that kept fewer demonstrations, null without any")
     train_ids: tuple[str, ...] | None = Field(None, description="ids of the training rows, in draw order")
+    demonstration_ids: tuple[tuple[str, ...], ...] | None = Field(
+        None, description="ids of each prompt's demonstrations, in the prompt's order; null where there are none"
+    )
 
     headline: str | None = Field(None, description="name of the task's first metric")
     scores: dict[str, float | None] | None = Field(None, description="metric name -> value on the scored split")
@@ -88,6 +92,16 @@ class Record(BaseModel):
     inference_flops_per_example: float | None = Field(
         None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
     )
+    inference_flops_per_example_without_reuse: float | None = Field(
+        None, ge=0, description="the same if every row's demonstrations were read anew, null without demonstrations"
+    )
+    prefix_tokens: Count = Field(None, description="tokens of all prompts' demonstrations, null without any")
+    prefix_flops: Count = Field(
+        None, description="counted FLOPs of reading the demonstrations once (and of calibrating), null where none are kept"
+    )
+    prefix_seconds: Seconds = Field(None, description="seconds of the same")
+    kv_cache_bytes: Bytes = Field(None, description="keys and values of the demonstrations, null where none are kept")
+    demonstration_bytes: Bytes = Field(None, description="UTF-8 text of the demonstrations, null without any")
     train_seconds: Seconds = Field(None, description="seconds of training steps, without evaluation or tokenisation")
     eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
     train_examples_per_second: float | None = Field(
@@ -119,6 +133,12 @@ class Record(BaseModel):
     def score(self) -> float | None:
         """The headline metric on the scored split."""
         return None if self.scores is None or self.headline is None else self.scores.get(self.headline)
+
+    @property
+    def task_bytes(self) -> int | None:
+        """What has to be kept for the task beside the backbone: trained parameters and demonstrations."""
+        kept = [size for size in (self.checkpoint_bytes, self.demonstration_bytes) if size is not None]
+        return sum(kept) if kept else None
 
     @property
     def selection_score(self) -> float | None:

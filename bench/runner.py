@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,19 @@ from bench.batching import EncodedExamples
 from bench.cells import Cell
 from bench.draws import draw, eval_rows, selection
 from bench.errors import DiskFull, Mistake
-from bench.families.encoder import Encoder
-from bench.feature_store import FeatureStore
+from bench.families import Backbone, Prompting
+from bench.feature_store import FeatureStore, Rowwise
 from bench.identity import ingredients, key
+from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
 from bench.meters.storage import checkpoint_bytes
 from bench.provenance import cpu_model, git_commit
 from bench.records import Record
+from bench.scoring.prompted import PromptedExamples
+from bench.sources.folder import few_shot
 from bench.tasks import Row, Task
+from bench.templates import find_template
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
 from methods.registry import label
@@ -37,12 +42,14 @@ log = logging.getLogger("tunefront")
 
 @dataclass(frozen=True)
 class Rows:
-    """A cell's rows: what it trains on, chooses on (none: null) and is scored on."""
+    """A cell's rows: what it trains on, chooses on (none: null) and is scored on; `source`, the folder of published
+    draws that the first come from."""
 
     train: tuple[Row, ...]
     selection: tuple[Row, ...]
     selection_split: str | None
     test: tuple[Row, ...]
+    source: str | None = None
 
 
 class Setup:
@@ -59,7 +66,9 @@ class Setup:
         self.cell, self.task = cell, sources.load_task(cell.task)
         self.rows = _draw(cell, self.task)
         self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
-        self.backbone: Encoder = self.pretrained.pristine(self.task, cell.seed, cell.recipe.dropout)
+        self.backbone: Backbone = self.pretrained.pristine(
+            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)
+        )
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
         self.test = self._encode(self.rows.test)
@@ -132,6 +141,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "task_kind": task.kind,
         "eval_split": task.eval_split,
         "selection_split": setup.rows.selection_split,
+        "draw_source": setup.rows.source,
         "n_train": len(setup.rows.train),
         "n_selection": len(setup.rows.selection) if setup.selection else None,
         "n_test": len(setup.rows.test),
@@ -150,10 +160,11 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "inserted_params": counts.inserted,
         "backbone_params": counts.backbone,
         "total_params": counts.total,
-        "checkpoint_bytes": checkpoint_bytes(backbone.model),
+        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else None,
         "train_steps": cost.steps,
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
+        **_prompt_costs(setup, scored),
         "train_seconds": cost.clock.seconds,
         "eval_seconds": scored.seconds,
         "train_examples_per_second": cost.examples / cost.clock.seconds if cost.clock.seconds else None,
@@ -185,13 +196,51 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     }
 
 
+def _prompting(cell: Cell, task: Task) -> Prompting | None:
+    """How a language model is asked; None for an encoder, whose cells have no template."""
+    if cell.template is None:
+        return None
+    recipe, config = cell.recipe, cell.config
+    losses = LossWeights(recipe.likelihood_weight, recipe.unlikelihood_weight, recipe.length_normalised_weight)
+    return Prompting(find_template(task, cell.template), config.normalization, losses, config.context_length)
+
+
+def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
+    """The fields of demonstrations; empty where a method has none."""
+    cost, trainer = setup.trainer.prompt_cost, setup.trainer
+    if not cost.ids and not cost.flops:
+        return {}
+    followed = trainer.following(setup.test)
+    rows = len(setup.rows.test)
+    kept = cost.cache_bytes is not None or not cost.ids
+    return {
+        "shortened_test": followed.shortened if isinstance(followed, PromptedExamples) and cost.ids else None,
+        "demonstration_ids": tuple(cost.ids) or None,
+        "prefix_tokens": cost.tokens if cost.ids else None,
+        "prefix_flops": cost.flops if kept else None,
+        "prefix_seconds": cost.clock.seconds if kept else None,
+        "kv_cache_bytes": cost.cache_bytes,
+        "demonstration_bytes": cost.text_bytes if cost.ids else None,
+        "inference_flops_per_example_without_reuse": (
+            (scored.flops + trainer.reading_flops(setup.backbone, followed)) / rows if cost.ids else None
+        ),
+    }
+
+
 def _draw(cell: Cell, task: Task) -> Rows:
-    train: Sequence[Row] = draw(task, cell.shots, cell.draw_seed)
+    train, source = _drawn(cell, task)
     chosen_on: Sequence[Row] = ()
     split = None
     if cell.config.select:
         train, chosen_on, split = selection(task, train, cell.draw_seed)
-    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)))
+    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)), source)
+
+
+def _drawn(cell: Cell, task: Task) -> tuple[Sequence[Row], str | None]:
+    """The training rows, and the folder of published files that they come from."""
+    if not cell.config.published_draws:
+        return draw(task, cell.shots, cell.draw_seed), None
+    return few_shot(task, cell.shots, cell.draw_seed)
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
@@ -215,5 +264,6 @@ def _frame(rows: tuple[Row, ...], predicted: list[int] | list[float], scores: Te
         {"id": [row.id for row in rows], "label": [row.label for row in rows], "prediction": predicted}
     )
     for choice in range(scores.shape[1]):
-        frame[f"score_{choice}"] = scores[:, choice].tolist()
+        # A row may have fewer choices than others: what does not exist is missing.
+        frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]
     return frame

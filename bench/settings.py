@@ -14,13 +14,20 @@ from methods.base import Method, Recipe, at_least
 Scalar = bool | int | float | str | None
 
 
+NORMALIZATIONS = ("none", "token", "char", "byte")
+"""What a choice's log-probability is divided by; `bench.scoring.normalization` has the exact definitions."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Settings of a run that change its numbers, whatever the method; they are part of every key.
 
     Args: device, `cpu`, `cuda` or `cuda:N`; threads per cell; max_length in tokens, longer rows are cut and counted;
     eval_batch_size in rows; eval_rows, at most so many rows of the scored split, drawn once by hash, None for all;
-    select, whether rows are held out to choose hyper-parameters on (set by a suite's [search]).
+    select, whether rows are held out to choose hyper-parameters on (set by a suite's [search]). Of language models:
+    normalization, what a choice's log-probability is divided by (see `NORMALIZATIONS`); context_length, the most tokens
+    of a whole prompt, demonstrations and answer included, None for what the model takes (max_length cuts the query
+    alone); published_draws, whether draws are the task folder's few_shot files instead of drawn by hash.
     """
 
     device: str = "cpu"
@@ -29,11 +36,16 @@ class RunConfig:
     eval_batch_size: int = 64
     eval_rows: int | None = None
     select: bool = False
+    normalization: str = "token"
+    context_length: int | None = None
+    published_draws: bool = False
 
     def __post_init__(self) -> None:
-        for field, most in (("threads", 1024), ("max_length", 10**9), ("eval_batch_size", 10**9), ("eval_rows", 10**9)):
+        for field in ("threads", "max_length", "eval_batch_size", "eval_rows", "context_length"):
             if getattr(self, field) is not None:
-                at_least(1, most, **{field: getattr(self, field)})
+                at_least(1, 1024 if field == "threads" else 10**9, **{field: getattr(self, field)})
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {self.normalization!r}")
 
 
 def parse_setting(name: str, value: object) -> dict[str, Scalar]:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,17 @@ from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, un
 from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
 from bench.provenance import versions
-from methods.base import Batch, Examples, Recipe, Scorer
+from bench.scoring.prefix import Demonstrations
+from methods.base import Backbone, Batch, Examples, Prefix, Recipe, Scorer
+
+
+class Demonstrated(Protocol):
+    """A prefix that knows how rows follow it, and its own beginning."""
+
+    demonstrations: Demonstrations
+
+    def kept(self, kept: int) -> Prefix: ...
+
 
 Report = Callable[[str, int, int], None]
 """(phase, steps done, steps in all) of a cell under way."""
@@ -50,6 +60,40 @@ class TrainingCost:
         return sum(last) / len(last) if last else None
 
 
+@dataclass
+class PromptCost:
+    """What demonstrations take before the first query: seconds on a clock of their own, counted FLOPs, and, of all
+    prefixes together, tokens, bytes of keys and values (None: not kept), bytes of text; and the rows they come from."""
+
+    clock: Clock
+    flops: int = 0
+    tokens: int = 0
+    cache_bytes: int | None = None
+    text_bytes: int = 0
+    ids: list[tuple[str, ...]] = field(default_factory=list)
+
+
+class Shapes:
+    """The shapes of the batches that ran: how often each, and the rows of one that had it."""
+
+    def __init__(self, examples: EncodedExamples, training: bool = False):
+        self.examples, self.training = examples, training
+        self.times: Counter[Shape] = Counter()
+        self._rows: dict[Shape, list[int]] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Notes a batch that ran."""
+        shape = self.examples.shape(batch, self.training)
+        self.times[shape] += 1
+        self._rows.setdefault(shape, batch.rows.tolist())
+
+    def batch(self, shape: Shape, device: torch.device) -> Batch:
+        """A batch to count: one that ran where the shape occurred, else one made for it."""
+        if shape in self._rows:
+            return self.examples.batch(self._rows[shape], device)
+        return self.examples.shaped(*shape, device=device)
+
+
 class Trainer:
     """The harness that `Method.fit` sees: it owns clocks, seeds, recipe and caches.
 
@@ -75,7 +119,8 @@ class Trainer:
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
-        self.cost = TrainingCost(Clock(self.device))
+        self.cost, self.prompt_cost = TrainingCost(Clock(self.device)), PromptCost(Clock(self.device))
+        self._prefixes: list[Demonstrated] = []
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._report: Report = report or (lambda phase, done, total: None)
 
@@ -87,10 +132,10 @@ class Trainer:
             raise ValueError("nothing to train: attach() left no parameter that requires gradients")
         examples = encoded(examples)
         total = total_steps(self.recipe, len(examples))
-        shapes: Counter[Shape] = Counter()
+        shapes = Shapes(examples, training=True)
         with self.cost.clock.running():
             for done, batch, value in islice(self.steps(parameters, loss, examples, total), total):
-                shapes[examples.shape(batch, training=True)] += 1
+                shapes.add(batch)
                 self.cost.losses.append(value)
                 self.cost.examples += len(batch.labels)
                 self._report("train", done, total)
@@ -98,7 +143,7 @@ class Trainer:
             raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
-        self.cost.flops += self._step_flops(loss, examples, shapes)
+        self.cost.flops += self._step_flops(loss, shapes)
 
     def steps(
         self,
@@ -148,9 +193,56 @@ class Trainer:
         self.cost.examples += len(examples)
         return examples.with_features(stored.values.to(self.device), name)
 
+    def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
+        """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
+        rows, cost = encoded(demonstrations), self.prompt_cost
+        unread = backbone.prefix(rows)
+        self.model.eval()
+        with cost.clock.running(), torch.inference_mode(), self.autocast():
+            prefix = backbone.read(unread)
+        cost.flops += self.prefix_flops(backbone, unread)
+        cost.tokens += prefix.tokens
+        cost.cache_bytes = prefix.nbytes if prefix.nbytes is None else (cost.cache_bytes or 0) + prefix.nbytes
+        cost.text_bytes += len(prefix.text.encode())
+        cost.ids.append(getattr(rows, "ids", ()))
+        self._prefixes.append(prefix)  # type: ignore[arg-type]
+        return prefix
+
+    def prefix_flops(self, backbone: Backbone, prefix: Prefix) -> int:
+        """Counted FLOPs of reading a prefix."""
+
+        def count(_: Shape) -> int:
+            with undisturbed(self.model), torch.no_grad(), self.autocast():
+                self.model.eval()
+                return counted_flops(lambda: backbone.read(prefix))
+
+        return FlopMeter(("prefix", *self.identity, self.recipe.dtype), count, ()).total({(prefix.tokens,): 1})
+
+    def reading_flops(self, backbone: Backbone, examples: EncodedExamples) -> int:
+        """Counted FLOPs of reading, for every row anew, the demonstrations that it keeps of each prefix."""
+        return sum(
+            self.prefix_flops(backbone, prefix.kept(kept)) * times
+            for prefix in self._prefixes
+            for kept, times in Counter(examples.after[prefix.demonstrations.name].kept).items()  # type: ignore[attr-defined]
+            if kept
+        )
+
+    def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
+        """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
+        scored = self.score(scorer, encoded(examples))
+        self.prompt_cost.clock.seconds += scored.seconds
+        self.prompt_cost.flops += scored.flops
+        return scored.values
+
+    def following(self, examples: EncodedExamples) -> EncodedExamples:
+        """The rows as they follow every prefix that was made."""
+        for prefix in self._prefixes:
+            examples = prefix.demonstrations.ahead_of(examples)  # type: ignore[arg-type]
+        return examples
+
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """(rows, choices) scores of every row, and what they cost; nothing of it is on the training clock."""
-        return self._rowwise("evaluate", scorer, examples)
+        return self._rowwise("evaluate", scorer, self.following(examples))
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
@@ -173,7 +265,7 @@ class Trainer:
 
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> Rowwise:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first."""
-        clock, shapes = Clock(self.device), Counter[Shape]()
+        clock, shapes = Clock(self.device), Shapes(examples)
         found: dict[int, Tensor] = {}
         order = examples.scoring_order(self._eval_batch_size)
         self.model.eval()
@@ -181,20 +273,20 @@ class Trainer:
             with clock.running(), torch.inference_mode(), self.autocast():
                 batch = examples.batch(rows, self.device)
                 values = call(batch).float().cpu()
-            shapes[examples.shape(batch)] += 1
+            shapes.add(batch)
             found.update(zip(rows, values, strict=True))
             self._report(phase, done, len(order))
-        flops = self._forward_flops(call, examples, shapes)
-        return Rowwise(torch.stack([found[row] for row in range(len(examples))]), clock.seconds, flops)
+        flops = self._forward_flops(call, shapes)
+        return Rowwise(_stacked([found[row] for row in range(len(examples))]), clock.seconds, flops)
 
-    def _step_flops(self, loss: Callable[[Batch], Tensor], examples: EncodedExamples, shapes: Counter[Shape]) -> int:
-        identity = self._flops_identity(examples)
+    def _step_flops(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
+        identity = self._flops_identity(shapes.examples)
         lent = self._forward_halves.setdefault(identity, {})
 
         def count(shape: Shape) -> int:
             with undisturbed(self.model):
                 self.model.train()
-                batch = examples.shaped(*shape, device=self.device)
+                batch = shapes.batch(shape, self.device)
 
                 def forward() -> Tensor:
                     with self.autocast():
@@ -203,19 +295,20 @@ class Trainer:
                 lent[shape], whole = counted_step(forward)
                 return whole
 
-        laws = examples.laws(self._longest(examples), training=True)
-        return FlopMeter(("step", *identity), count, laws).total(shapes)
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("step", *identity), count, laws).total(shapes.times)
 
-    def _forward_flops(self, call: Callable[[Batch], Tensor], examples: EncodedExamples, shapes: Counter[Shape]) -> int:
+    def _forward_flops(self, call: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         def count(shape: Shape) -> int:
             with undisturbed(self.model), torch.no_grad(), self.autocast():
                 self.model.eval()
-                return counted_flops(lambda: call(examples.shaped(*shape, device=self.device)))
+                return counted_flops(lambda: call(shapes.batch(shape, self.device)))
 
         name = getattr(call, "__qualname__", repr(call))
-        identity = self._flops_identity(examples)
+        identity = self._flops_identity(shapes.examples)
         lent = self._forward_halves.get(identity)
-        return FlopMeter(("forward", name, *identity), count, examples.laws(self._longest(examples)), lent).total(shapes)
+        laws = shapes.examples.laws(self._longest(shapes.examples))
+        return FlopMeter(("forward", name, *identity), count, laws, lent).total(shapes.times)
 
     def _longest(self, examples: EncodedExamples) -> int:
         """The longest row that the model takes for sure (some architectures keep a few positions to themselves)."""
@@ -226,6 +319,12 @@ class Trainer:
         """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""
         kind = "features" if examples.features is not None else "tokens"
         return (*self.identity, self.recipe.dtype, str(self.recipe.dropout), kind)
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """One tensor of rows, -inf where a row has fewer values than others."""
+    most = max(map(len, rows))
+    return torch.stack([nn.functional.pad(row, (0, most - len(row)), value=-math.inf) for row in rows])
 
 
 def encoded(examples: Examples) -> EncodedExamples:

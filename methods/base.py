@@ -87,7 +87,8 @@ class Batch:
     """Rows that go through the model together.
 
     Shapes: each tensor of `inputs` (batch, seq), or (batch, width) under the name `features` once they are
-    precomputed; `labels` (batch,), class indices or real values; `rows` (batch,), the rows' places in their examples.
+    precomputed; language models also have `choice_ids` and `choice_mask` (batch, choices, tokens); `labels` (batch,),
+    class indices, indices of the right choice, or real values; `rows` (batch,), the rows' places in their examples.
     """
 
     inputs: Mapping[str, Tensor]
@@ -96,9 +97,28 @@ class Batch:
 
 
 class Examples(Protocol):
-    """Encoded training or test rows."""
+    """Encoded training or test rows; `labels` (rows,)."""
+
+    labels: Tensor
 
     def __len__(self) -> int: ...
+
+    def take(self, rows: Sequence[int]) -> Examples:
+        """These rows, in this order."""
+
+
+class Prefix(Protocol):
+    """Demonstrations that go before every query: `text` is what would have to be stored, `tokens` how many they are,
+    `nbytes` what their keys and values take, None where a family cannot keep any."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int | None: ...
 
 
 class Backbone(Protocol):
@@ -125,11 +145,25 @@ class Backbone(Protocol):
     def loss(self, batch: Batch) -> Tensor:
         """The mean training loss of a batch, a scalar."""
 
-    def score(self, batch: Batch) -> Tensor:
-        """Scores of a batch, (batch, choices)."""
+    def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """Scores of a batch, (batch, choices), -inf where an example has fewer; after the demonstrations of `prefix`,
+        which `Harness.prefill` made."""
 
     def features(self, batch: Batch) -> Tensor:
         """The pooled states that the head reads, (batch, width)."""
+
+    def add_head(self) -> nn.Module:
+        """The head; a language model, which has none, gets one on its features, and then classifies with it."""
+
+    def prefix(self, demonstrations: Examples) -> Prefix:
+        """Demonstrations in this order, each with its answer, in tokens; Unsupported on encoders."""
+
+    def read(self, prefix: Prefix) -> Prefix:
+        """The prefix with what the model keeps of having read it; `Harness.prefill` does both."""
+
+    def content_free(self) -> Examples:
+        """The task's prompt with nothing in it, a row for each filler ("N/A", "[MASK]", ""); Unsupported where the
+        choices depend on the row (Zhao et al. 2021, section 5)."""
 
 
 class Harness(Protocol):
@@ -147,6 +181,12 @@ class Harness(Protocol):
         """`examples` with their inputs replaced by one row of `compute` each (named `name`), computed without
         gradients once per method, backbone and rows and kept in the cache; what it cost is charged to every use."""
 
+    def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
+        """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
+
+    def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
+        """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
+
 
 @dataclass(frozen=True)
 class Method(ABC):
@@ -154,6 +194,11 @@ class Method(ABC):
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe | None] = None
+
+    @property
+    def fewest_rows(self) -> int:
+        """How many training rows it needs at least; a draw with fewer is refused before anything runs."""
+        return 1
 
     @abstractmethod
     def attach(self, backbone: Backbone) -> None:

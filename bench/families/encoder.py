@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers.activations import ACT2FN
 
 from bench.batching import EncodedExamples
 from bench.errors import Mistake
+from bench.families.family import Family
+from bench.families.head import make_head
 from bench.tasks import Row, Task
-from methods.base import Backbone, Batch, Unsupported, trained
-from methods.inject import matching
+from methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from methods.sites import Sites
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from methods.base import Keep
 
-
-class Head(nn.Module):
-    """The output layer on the pooled state, after a dense layer where the architecture's published head has one.
-
-    Args: width, of the pooled state; outputs, classes or 1; activation after the dense layer, None for no such layer;
-    dropout before the output layer; std of the initial weights, biases start at zero (BERT's code: 0.02).
-    Shapes: (batch, width) -> (batch, outputs).
-    Differs: RoBERTa's published head also drops out before its dense layer.
-    """
-
-    def __init__(self, width: int, outputs: int, activation: str | None, dropout: float, std: float):
-        super().__init__()
-        self.dense = nn.Linear(width, width) if activation else None
-        self.activation = ACT2FN[activation] if activation else None
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(width, outputs)
-        for layer in (self.dense, self.output):
-            if layer is not None:
-                nn.init.normal_(layer.weight, std=std)
-                nn.init.zeros_(layer.bias)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        if self.dense is not None and self.activation is not None:
-            pooled = self.activation(self.dense(pooled))
-        return self.output(self.dropout(pooled))
-
-
-class Encoder:
+class Encoder(Family):
     """An encoder with a fresh head for one task; `model` is the base model with the head as its child `head`.
 
     `pooling` is what the head reads: `pooler` (the checkpoint's own), `first` (the first token's state) or `mean` (of
@@ -72,24 +44,10 @@ class Encoder:
         self.model, self.tokenizer, self.sites, self.pooling = model, tokenizer, sites, pooling
         self.width = int(config.hidden_size)
         self.regression = task.kind == "regression"
-        head = Head(self.width, task.outputs, head_activation, _head_dropout(config), _init_std(config))
+        head = make_head(config, self.width, task.outputs, head_activation)
         head.to(device=model.device, dtype=model.dtype).train(model.training)
         self.model.add_module("head", head)
         self.head = head
-
-    def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
-        """Turns gradients off everywhere but in `keep`: modules, or sites matched in full on module paths."""
-        kept = keep if isinstance(keep, Sequence) and not isinstance(keep, str) else [keep]
-        self.model.requires_grad_(False)
-        for part in kept:
-            modules = matching(self.model, part).values() if isinstance(part, str) else [part]
-            for module in modules:
-                if module is not None:
-                    module.requires_grad_(True)
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """The parameters that require gradients, by name."""
-        return trained(self.model)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the classes, or mean squared error of the values; a scalar."""
@@ -98,8 +56,8 @@ class Encoder:
             return nn.functional.mse_loss(outputs.squeeze(-1), batch.labels.to(outputs.dtype))
         return nn.functional.cross_entropy(outputs, batch.labels)
 
-    def score(self, batch: Batch) -> Tensor:
-        """Logits (batch, choices), or (batch, 1), the predicted values."""
+    def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """Logits (batch, choices), or (batch, 1), the predicted values; an encoder has no prefix."""
         return self._outputs(batch)
 
     def features(self, batch: Batch) -> Tensor:
@@ -114,6 +72,22 @@ class Encoder:
             return states[:, 0]
         mask = batch.inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+    def add_head(self) -> nn.Module:
+        """The head, which an encoder has from the start."""
+        return self.head
+
+    def prefix(self, demonstrations: Examples) -> Prefix:
+        """Unsupported: an encoder reads one text or pair."""
+        raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no demonstrations")
+
+    def read(self, prefix: Prefix) -> Prefix:
+        """Unsupported, as `prefix`."""
+        raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no demonstrations")
+
+    def content_free(self) -> Examples:
+        """Unsupported, as `prefix`."""
+        raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no prompts")
 
     def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> EncodedExamples:
         """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second.
@@ -153,16 +127,6 @@ class Encoder:
 
     def _outputs(self, batch: Batch) -> Tensor:
         return self.head(self.features(batch)).float()
-
-
-def _head_dropout(config: object) -> float:
-    names = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "hidden_dropout_prob", "dropout")
-    given = (getattr(config, name, None) for name in names)
-    return next((float(value) for value in given if value is not None), 0.1)
-
-
-def _init_std(config: object) -> float:
-    return float(getattr(config, "initializer_range", 0.02))
 
 
 def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -54,7 +54,7 @@ def load(path: str, name: str | None = None) -> Task:
     )
 
 
-def few_shot(task: Task, shots: int, seed: int) -> tuple[tuple[Row, ...], str]:
+def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...], str]:
     """The rows of a published draw `few_shot/<k>_shot/<seed>.jsonl` of a `dir:` task, and the folder's name.
 
     `shots` is the number of rows in the file, whatever the folder calls itself (16_shot of sst2 has 32 rows).
@@ -63,6 +63,8 @@ def few_shot(task: Task, shots: int, seed: int) -> tuple[tuple[Row, ...], str]:
     drawn = {} if task.folder is None else _draws(task.folder)
     if not drawn:
         raise Mistake(f"{task.name} has no published draws (few_shot/<k>_shot/<seed>.jsonl); draw by seed instead.")
+    if shots is None:
+        raise Mistake(f"the published draws of {task.name} have sizes; say which, as in --shots {min(drawn)[0]}.")
     if shots not in {size for size, _ in drawn}:
         sizes = ", ".join(map(str, sorted({size for size, _ in drawn})))
         raise Mistake(f"{task.name} has no published draw of {shots} rows; there are draws of {sizes} rows.")

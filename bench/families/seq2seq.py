@@ -1,0 +1,135 @@
+"""Encoder-decoders (T5, T0, Flan-T5, BART): the encoder reads each prompt once, the decoder every choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from bench.families.language import LanguageModel, following
+from bench.scoring.layouts import EncoderDecoderLayout
+from bench.scoring.prefix import Demonstrations, TextPrefix
+from bench.scoring.prompted import PromptedExamples
+from bench.scoring.tokens import Ids
+from methods.base import Backbone, Batch, Examples, Prefix
+
+if TYPE_CHECKING:
+    from bench.templates import Prompt
+
+
+class Seq2Seq(LanguageModel):
+    """An encoder-decoder with its own output layer; choices end with the tokenizer's end-of-sequence token."""
+
+    layout = EncoderDecoderLayout()
+
+    @property
+    def positions(self) -> bool:  # type: ignore[override]
+        """T5's relative positions set no limit."""
+        return not hasattr(self.model.config, "relative_attention_num_buckets")
+
+    def features(self, batch: Batch) -> Tensor:
+        """The decoder's state at its first token, from which the answer starts, (batch, width)."""
+        if "features" in batch.inputs:
+            return batch.inputs["features"]
+        states, mask = self._encoded_prompts(batch, None)
+        start = torch.full((len(states), 1), self._start, device=states.device)
+        decoder = self.model.get_decoder()
+        output = decoder(input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask)
+        return cast(Tensor, output.last_hidden_state)[:, 0]
+
+    def prefix(self, demonstrations: Examples) -> TextPrefix:
+        """Demonstrations that go before every prompt and are read with it."""
+        rows = cast(PromptedExamples, demonstrations)
+        return TextPrefix(Demonstrations.of(rows.prompts, self.tokens, self.room, self._query_room, whole=True))
+
+    def read(self, prefix: Prefix) -> Prefix:
+        """The prefix as it is: an encoder that looks both ways reads it anew with every prompt."""
+        return prefix
+
+    def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """The encoder and the decoder's first step once for each row, the rest of the choices after them: what a choice
+        shares with its row's others, cross attention's keys and values among it, is computed once."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        states, mask = self._encoded_prompts(batch, prefix)
+        ids, kept = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        start = torch.full((len(states), 1), self._start, device=ids.device)
+        first = self._decode(states, mask, start, cache)
+        row, choice = kept.any(-1).nonzero(as_tuple=True)
+        logprobs = ids.new_zeros(ids.shape, dtype=torch.float32)
+        logprobs[row, choice, 0] = _of_tokens(first[row, 0], ids[row, choice, 0])
+        if ids.shape[2] > 1:
+            cache.batch_select_indices(row)
+            rest = self._decode(states[row], mask[row], ids[row, choice, :-1], cache)
+            logprobs[row, choice, 1:] = _of_tokens(rest, ids[row, choice, 1:])
+        return logprobs
+
+    def _logprobs(self, batch: Batch) -> Tensor:
+        """Every choice in a row of its own, without a cache, so that activations can be recomputed."""
+        states, mask = self._encoded_prompts(batch, None)
+        ids = batch.inputs["choice_ids"]
+        row, choice = batch.inputs["choice_mask"].any(-1).nonzero(as_tuple=True)
+        targets = ids[row, choice]
+        start = targets.new_full((len(targets), 1), self._start)
+        logits = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1))
+        scored = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        return scored.index_put((row, choice), _of_tokens(logits, targets))
+
+    def _encoded_prompts(self, batch: Batch, prefix: Prefix | None) -> tuple[Tensor, Tensor]:
+        """The encoder's states (batch, seq, width) and their mask."""
+        ids, mask = following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask")
+        encoder = self.model.get_encoder()
+        return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state), mask
+
+    def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None) -> Tensor:  # Any: a cache or none
+        """Logits in float32 after each token, (rows, tokens, vocabulary)."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        output = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            decoder_input_ids=ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return cast(Tensor, output.logits).float()
+
+    @property
+    def _start(self) -> int:
+        return int(self.model.config.decoder_start_token_id)
+
+    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
+        tokens = self.tokens
+
+        def ended(texts: Sequence[str]) -> list[Ids]:
+            return [[*tokens.leading, *ids, *tokens.trailing] for ids in tokens.of(texts)]
+
+        queries = ended([prompt.text for prompt in prompts])
+        choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
+        return [(query, [next(choices) for _ in prompt.choices]) for query, prompt in zip(queries, prompts, strict=True)]
+
+    def _cut(self, ids: Ids, room: int) -> Ids:
+        """From its start, the special tokens apart: a prompt ends with what asks for the answer."""
+        if len(ids) <= room:
+            return ids
+        leading, trailing = self.tokens.leading, self.tokens.trailing
+        kept = room - len(leading) - len(trailing)
+        middle = ids[len(leading) : len(ids) - len(trailing)]
+        return [*leading, *middle[len(middle) - kept :], *trailing]
+
+    def _beside(self, longest: int) -> int:
+        return 0
+
+
+def _of_tokens(logits: Tensor, tokens: Tensor) -> Tensor:
+    """The log-probability of each token, of the shape of `tokens`."""
+    picked = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    return picked - logits.logsumexp(-1)
+
+
+def _implements_protocol(model: Seq2Seq) -> Backbone:
+    """The type checker holds the family to the contract."""
+    return model

@@ -1,0 +1,1 @@
+"""Scoring answers with a language model: rank classification over choices, shared work done once."""

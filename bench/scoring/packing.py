@@ -1,0 +1,100 @@
+"""Many queries, each with its choices, in one row of a decoder: every token sees its own query and choice only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Queries and the fed tokens of their choices (all but each choice's last, whose state predicts nothing).
+
+    Shapes: `input_ids` and `position_ids` (rows, seq); `mask` (rows, 1, seq, prefix + seq), True where a token may
+    look; `read` (m, 2), row and place of every state whose prediction is needed; `predicts` (batch, choices, tokens),
+    for each token of a choice the place in `read` of the state before it, 0 where the choice has no such token.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    mask: Tensor
+    read: Tensor
+    predicts: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, seq, states read): what the work depends on, beside the prefix."""
+        return (*self.input_ids.shape, len(self.read))
+
+    def to(self, device: torch.device) -> Packed:
+        """The same on another device."""
+        if device.type == "cpu":
+            return self
+        return Packed(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def pack(
+    queries: Sequence[Tokens], choices: Sequence[Sequence[Tokens]], prefix: int = 0, together: bool = True
+) -> Packed:
+    """Lays the examples out: all in one row, or each in a row of its own, padded on the right.
+
+    Args: queries, at least one token each; choices of each query, at least one token each; prefix, how many tokens
+    before the row every token may look at. A choice's positions follow its query's, whatever stands between them.
+    """
+    rows = [list(range(len(queries)))] if together else [[place] for place in range(len(queries))]
+    most_choices = max(map(len, choices))
+    most_tokens = max(len(choice) for of_one in choices for choice in of_one)
+    read: list[tuple[int, int]] = []
+    predicts = [[[0] * most_tokens for _ in range(most_choices)] for _ in queries]
+    laid = []
+    for row, members in enumerate(rows):
+        ids: list[int] = []
+        positions: list[int] = []
+        example: list[int] = []
+        branch: list[int] = []
+        for member in members:
+            query = queries[member]
+            ids += query
+            positions += range(prefix, prefix + len(query))
+            example += [member] * len(query)
+            branch += [0] * len(query)
+            last = len(read)
+            read.append((row, len(ids) - 1))
+            for number, choice in enumerate(choices[member], 1):
+                fed, start = choice[:-1], len(ids)
+                ids += fed
+                positions += range(prefix + len(query), prefix + len(query) + len(fed))
+                example += [member] * len(fed)
+                branch += [number] * len(fed)
+                first = len(read)
+                read += [(row, start + place) for place in range(len(fed))]
+                predicts[member][number - 1][: len(choice)] = [last, *range(first, first + len(fed))]
+        laid.append((ids, positions, example, branch))
+    example_of, branch_of = _padded([part[2] for part in laid], -1), _padded([part[3] for part in laid], 0)
+    return Packed(
+        input_ids=_padded([part[0] for part in laid], 0),
+        position_ids=_padded([part[1] for part in laid], 0),
+        mask=_mask(example_of, branch_of, prefix),
+        read=torch.tensor(read),
+        predicts=torch.tensor(predicts),
+    )
+
+
+def _mask(example: Tensor, branch: Tensor, prefix: int) -> Tensor:
+    """A token sees the prefix, what comes before it of its own query, and what comes before it of its own choice."""
+    rows, seq = example.shape
+    same = example[:, :, None] == example[:, None, :]
+    own = (branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :])
+    before = torch.ones(seq, seq, dtype=torch.bool).tril_()
+    inside = same & own & before
+    return torch.cat([torch.ones(rows, seq, prefix, dtype=torch.bool), inside], dim=2)[:, None]
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])

@@ -1,0 +1,83 @@
+"""In-context learning: demonstrations in the prompt, nothing trained (Brown et al., 2020, arXiv:2005.14165)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.base import Backbone, Batch, Examples, Harness, Method, Recipe, Scorer, Unsupported, at_least
+
+
+@dataclass(frozen=True)
+class ICL(Method):
+    """Scores the choices after k demonstrations, the same ones for every query; `icl:k=0` is zero-shot.
+
+    Fields: k, the first k of the drawn rows, None for all; order, 0 for the drawn order, n for the n-th permutation;
+    balanced, labels in turn instead of the first k; ensemble, so many prompts (orders `order`, `order` + 1, ...) whose
+    choices' probabilities are averaged; calibrate, contextual calibration: probabilities are divided by those that
+    content-free queries get (Zhao et al. 2021, arXiv:2102.09690, section 5, the diagonal W).
+    """
+
+    name: ClassVar[str] = "icl"
+    recipe: ClassVar[Recipe | None] = None
+    k: int | None = None
+    order: int = 0
+    balanced: bool = False
+    ensemble: int = 1
+    calibrate: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(0, 1_000_000, k=self.k or 0, order=self.order)
+        at_least(1, 1_000, ensemble=self.ensemble)
+        if self.k == 0 and (self.order or self.balanced or self.ensemble > 1):
+            raise ValueError("k=0 has no demonstrations to order, balance or average over")
+
+    @property
+    def fewest_rows(self) -> int:
+        return 1 if self.k is None else self.k
+
+    def attach(self, backbone: Backbone) -> None:
+        if backbone.sites.family == "encoder":
+            raise Unsupported("in-context learning needs a language model; an encoder has no prompt to put rows into")
+        backbone.freeze()
+
+    def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
+        chosen = self._chosen(examples.labels.tolist())
+        orders = [_permuted(chosen, self.order + number) for number in range(self.ensemble)]
+        prefixes = [harness.prefill(backbone, examples.take(rows)) if rows else None for rows in orders]
+
+        def scores(batch: Batch) -> Tensor:
+            each = [backbone.score(batch, prefix) for prefix in prefixes]
+            if len(each) == 1:
+                return each[0]
+            return torch.stack([one.log_softmax(1) for one in each]).logsumexp(0) - math.log(len(each))
+
+        if not self.calibrate:
+            return scores
+        prior = harness.scores(scores, backbone.content_free()).softmax(1).mean(0)
+
+        def calibrated(batch: Batch) -> Tensor:
+            found = scores(batch).log_softmax(1)
+            return found - prior.log().to(found.device)
+
+        return calibrated
+
+    def _chosen(self, labels: list[float]) -> list[int]:
+        """The rows that become demonstrations, in drawn order."""
+        count = len(labels) if self.k is None else self.k
+        if not self.balanced:
+            return list(range(count))
+        turn = [labels[:row].count(label) for row, label in enumerate(labels)]  # the n-th row of its label
+        return sorted(sorted(range(len(labels)), key=lambda row: (turn[row], row))[:count])
+
+
+def _permuted(rows: list[int], order: int) -> list[int]:
+    """The rows in the order of a number: 0 as they are."""
+    if order == 0:
+        return rows
+    places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(order)).tolist()
+    return [rows[place] for place in places]
