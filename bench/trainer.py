@@ -19,7 +19,7 @@ from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
-from bench.optimizers import adamw
+from bench.optimizers import make_optimizer
 from bench.provenance import versions
 from methods.base import Batch, Examples, Recipe, Scorer
 
@@ -106,7 +106,7 @@ class Trainer:
     ) -> Iterator[tuple[int, Batch, float]]:
         """Optimiser steps without end, the schedule spanning `total`; yields (steps done, batch, its loss)."""
         recipe = self.recipe
-        optimizer = adamw(parameters, recipe)
+        optimizer = make_optimizer(parameters, recipe)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step, total))
         trained = list(parameters.values())
         order = training_order(examples, recipe.batch_size, self.generator, recipe.balanced)

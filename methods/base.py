@@ -28,12 +28,13 @@ class Unsupported(Exception):
 class Recipe:
     """How a method is trained. A method may declare its paper's; suites and the command line override single fields.
 
-    Args: optimizer, `adamw`; learning_rate, the peak; weight_decay, decoupled, on matrices only (biases and norms are
-    exempt, as in BERT's code); warmup, the share of the steps in which the rate rises linearly from zero; schedule
-    after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm, 0 for none; batch_size in
-    examples; epochs over the training rows; steps, which replaces epochs where it is given; balanced draws every batch
-    with equal shares of the labels; dropout, the probability everywhere in the model, None for the checkpoint's own;
-    dtype, `float32`, or `bfloat16` for autocast.
+    Args: optimizer, `adamw` or `adafactor` (with T-Few's settings: the rate times each tensor's root mean square, no
+    momentum; beta1, beta2 and epsilon are AdamW's alone); learning_rate, the peak; weight_decay, decoupled, on matrices
+    only (biases and norms are exempt, as in BERT's code); warmup, the share of the steps in which the rate rises
+    linearly from zero; schedule after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm,
+    0 for none; batch_size in examples; epochs over the training rows; steps, which replaces epochs where it is given;
+    balanced draws every batch with equal shares of the labels; dropout, the probability everywhere in the model, None
+    for the checkpoint's own; dtype, `float32`, or `bfloat16` for autocast.
     """
 
     optimizer: str = "adamw"
@@ -74,7 +75,7 @@ class Recipe:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         for field, known in (
-            ("optimizer", ("adamw",)),
+            ("optimizer", ("adamw", "adafactor")),
             ("schedule", ("linear", "constant")),
             ("dtype", ("float32", "bfloat16")),
         ):
