@@ -19,7 +19,7 @@ from methods.registry import source_fingerprint
 _DECIDING = (
     *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/draws.py"),
     *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
-    *("bench/optimizers.py", "bench/scoring/*.py", "bench/trainer.py"),
+    *("bench/losses.py", "bench/optimizers.py", "bench/scoring/*.py", "bench/trainer.py"),
 )
 """Files of the harness that decide about numbers."""
 

@@ -278,8 +278,18 @@ def test_the_final_loss_is_the_mean_of_the_last_tenth(backbones: dict[str, str])
         ("learning_rate", float("nan")),
         ("learning_rate", float("inf")),
         ("clip_norm", float("nan")),
+        ("likelihood_weight", -1.0),
+        ("unlikelihood_weight", -0.5),
+        ("length_normalised_weight", float("inf")),
     ],
 )
 def test_an_impossible_recipe_names_its_field(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         Recipe(**{field: value})  # type: ignore[arg-type]
+
+
+def test_a_recipe_without_any_loss_names_the_three_weights() -> None:
+    off = {"likelihood_weight": 0, "unlikelihood_weight": 0}
+    assert Recipe(**off).length_normalised_weight == 1.0
+    with pytest.raises(ValueError, match="one of likelihood_weight, unlikelihood_weight, length_normalised_weight"):
+        Recipe(**off, length_normalised_weight=0)
