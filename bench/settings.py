@@ -64,14 +64,13 @@ def split_settings(values: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dic
 
 
 def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
-    """The method's own recipe (else the family's default) overridden field by field; Mistake if invalid."""
-    recipe = method.recipe or Recipe()
+    """The method's own recipe (else the family's default) overridden field by field, the last one winning; Mistake if
+    what comes out is invalid."""
+    merged = {name: value for override in overrides for name, value in override.items()}
     try:
-        for override in overrides:
-            recipe = replace(recipe, **override)  # type: ignore[arg-type]
+        return replace(method.recipe or Recipe(), **merged)  # type: ignore[arg-type]
     except ValueError as error:
         raise Mistake(f"recipe of {method.name}: {error}") from error
-    return recipe
 
 
 def as_scalars(value: Recipe | RunConfig) -> dict[str, Scalar]:

@@ -20,6 +20,7 @@ from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, undisturbed
 from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
+from bench.optimizers import make_optimizer
 from bench.provenance import versions
 from bench.scoring.prefix import Demonstrations
 from methods.base import Backbone, Batch, Examples, Prefix, Recipe, Scorer
@@ -154,7 +155,7 @@ class Trainer:
     ) -> Iterator[tuple[int, Batch, float]]:
         """Optimiser steps without end, the schedule spanning `total`; yields (steps done, batch, its loss)."""
         recipe = self.recipe
-        optimizer = adamw(parameters, recipe)
+        optimizer = make_optimizer(parameters, recipe)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step, total))
         trained = list(parameters.values())
         order = training_order(examples, recipe.batch_size, self.generator, recipe.balanced)
@@ -345,17 +346,3 @@ def rate(recipe: Recipe, step: int, total: int) -> float:
     if step < warm:
         return (step + 1) / (warm + 1)
     return 1.0 if recipe.schedule == "constant" else max(0.0, (total - step) / max(1, total - warm))
-
-
-def adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW, fused; vectors (biases, norms, scales) are not decayed, as in BERT's code."""
-    decayed = [parameter for parameter in parameters.values() if parameter.ndim > 1]
-    kept = [parameter for parameter in parameters.values() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=recipe.learning_rate,
-        betas=(recipe.beta1, recipe.beta2),
-        eps=recipe.epsilon,
-        fused=True,
-    )

@@ -28,12 +28,15 @@ class Unsupported(Exception):
 class Recipe:
     """How a method is trained. A method may declare its paper's; suites and the command line override single fields.
 
-    Args: optimizer, `adamw`; learning_rate, the peak; weight_decay, decoupled, on matrices only (biases and norms are
-    exempt, as in BERT's code); warmup, the share of the steps in which the rate rises linearly from zero; schedule
-    after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm, 0 for none; batch_size in
-    examples; epochs over the training rows; steps, which replaces epochs where it is given; balanced draws every batch
-    with equal shares of the labels; dropout, the probability everywhere in the model, None for the checkpoint's own;
-    dtype, `float32`, or `bfloat16` for autocast.
+    Args: optimizer, `adamw` or `adafactor` (with T-Few's settings: the rate times each tensor's root mean square, no
+    momentum; beta1, beta2 and epsilon are AdamW's alone); learning_rate, the peak; weight_decay, decoupled, on matrices
+    only (biases and norms are exempt, as in BERT's code); warmup, the share of the steps in which the rate rises
+    linearly from zero; schedule after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm,
+    0 for none; batch_size in examples; epochs over the training rows; steps, which replaces epochs where it is given;
+    balanced draws every batch with equal shares of the labels; dropout, the probability everywhere in the model, None
+    for the checkpoint's own; dtype, `float32`, or `bfloat16` for autocast.
+    likelihood_weight, unlikelihood_weight and length_normalised_weight weigh the losses of language models that score
+    choices, as T-Few's; encoders have one loss and ignore them.
     """
 
     optimizer: str = "adamw"
@@ -51,6 +54,9 @@ class Recipe:
     balanced: bool = False
     dropout: float | None = None
     dtype: str = "float32"
+    likelihood_weight: float = 1.0
+    unlikelihood_weight: float = 1.0
+    length_normalised_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -61,9 +67,12 @@ class Recipe:
         for field in ("learning_rate", "epsilon", "epochs"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0, got {getattr(self, field)}")
-        for field in ("weight_decay", "clip_norm"):
+        weights = ("likelihood_weight", "unlikelihood_weight", "length_normalised_weight")
+        for field in ("weight_decay", "clip_norm", *weights):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
+        if not any(getattr(self, field) for field in weights):
+            raise ValueError(f"one of {', '.join(weights)} must be above 0")
         for field in ("beta1", "beta2", "warmup"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 0 and below 1, got {getattr(self, field)}")
@@ -74,7 +83,7 @@ class Recipe:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         for field, known in (
-            ("optimizer", ("adamw",)),
+            ("optimizer", ("adamw", "adafactor")),
             ("schedule", ("linear", "constant")),
             ("dtype", ("float32", "bfloat16")),
         ):

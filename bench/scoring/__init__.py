@@ -1,1 +1,1 @@
-"""Scoring answers with a language model: rank classification over choices, shared work done once."""
+"""How a language model chooses: from the log-probabilities of its choices' tokens to one score a choice."""

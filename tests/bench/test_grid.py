@@ -339,6 +339,11 @@ def test_other_sites_and_other_harness_code_make_another_key(grid: MakeGrid, mon
     assert key(cell) != before
 
 
+def test_every_file_that_decides_about_numbers_is_there() -> None:
+    root = Path(identity.__file__).parent.parent
+    assert not [pattern for pattern in identity._DECIDING if not list(root.glob(pattern))]
+
+
 def test_comments_and_docstrings_of_the_harness_change_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "__file__", str(tmp_path / "bench" / "identity.py"))
     (tmp_path / "bench").mkdir()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.batching import training_order
-from bench.trainer import NotFinite, Trainer, adamw, rate, total_steps
+from bench.trainer import NotFinite, Trainer, rate, total_steps
 from methods.base import Batch, Recipe
 from methods.registry import parse
 from tests.conftest import FAMILIES
@@ -107,20 +107,6 @@ def test_training_is_plain_adamw_on_the_clipped_gradients(clip_norm: float, back
     assert min(norms) > 0.05, "clipping must have had something to do"
     for name, ours, theirs in zip(names, by_hand, ends, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5), name
-
-
-def test_biases_norms_and_scales_are_not_decayed(backbones: dict[str, str]) -> None:
-    for spelled in ("full", "houlsby:bottleneck=4", "ia3"):
-        backbone = pristine(backbones["bert"])
-        parse(spelled).attach(backbone)
-        parameters = backbone.trainable()
-        groups = adamw(parameters, Recipe(weight_decay=0.1)).param_groups
-        decayed = {id(p) for group in groups if group["weight_decay"] == 0.1 for p in group["params"]}
-        kept = {id(p) for group in groups if group["weight_decay"] == 0 for p in group["params"]}
-        assert decayed | kept == {id(p) for p in parameters.values()}
-        assert not decayed & kept
-        vectors = ("bias", "LayerNorm.weight", "scale")
-        assert kept == {id(p) for name, p in parameters.items() if name.endswith(vectors)}, spelled
 
 
 class Wall(nn.Module):
@@ -292,8 +278,18 @@ def test_the_final_loss_is_the_mean_of_the_last_tenth(backbones: dict[str, str])
         ("learning_rate", float("nan")),
         ("learning_rate", float("inf")),
         ("clip_norm", float("nan")),
+        ("likelihood_weight", -1.0),
+        ("unlikelihood_weight", -0.5),
+        ("length_normalised_weight", float("inf")),
     ],
 )
 def test_an_impossible_recipe_names_its_field(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         Recipe(**{field: value})  # type: ignore[arg-type]
+
+
+def test_a_recipe_without_any_loss_names_the_three_weights() -> None:
+    off = {"likelihood_weight": 0, "unlikelihood_weight": 0}
+    assert Recipe(**off).length_normalised_weight == 1.0
+    with pytest.raises(ValueError, match="one of likelihood_weight, unlikelihood_weight, length_normalised_weight"):
+        Recipe(**off, length_normalised_weight=0)

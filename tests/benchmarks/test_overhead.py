@@ -66,7 +66,7 @@ def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, mo
 def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, method_name: str) -> None:
     from bench import draws, sources
     from bench.batching import training_order
-    from bench.trainer import adamw
+    from bench.optimizers import adamw
     from methods.base import Recipe
     from methods.registry import parse
 

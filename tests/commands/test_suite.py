@@ -135,6 +135,19 @@ def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
     assert not cell.config.select
 
 
+def test_fields_that_are_valid_together_only_are_checked_when_all_are_known(tmp_path: Path) -> None:
+    """Losses that a suite and its table for a method turn off, one of them on again in the call."""
+    suite = write(
+        tmp_path,
+        SMALL + "[recipe]\nlikelihood_weight = 0\nunlikelihood_weight = 0\n"
+        "[recipe.ia3]\nlength_normalised_weight = 0\n",
+    )
+    assert "recipe of ia3: one of likelihood_weight, " in mistakes_text(suite)
+    (cell,) = plan(suite, Selectors(settings={"likelihood_weight": "2"})).cells
+    assert cell.recipe.likelihood_weight == 2
+    assert cell.recipe.unlikelihood_weight == cell.recipe.length_normalised_weight == 0
+
+
 def test_selectors_replace_the_lists_of_the_suite() -> None:
     (cell,) = plan(
         "quick",
