@@ -68,9 +68,12 @@ def plan(
     asked = _methods(read.methods, chosen, read.folder, wrong)
     backbones = chosen.backbones or tuple(_from(name, read.folder) for name in read.backbones)
     tasks = chosen.tasks or tuple(_task_from(name, read.folder) for name in read.tasks)
-    for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks)):
-        if not names and not wrong.found:
-            wrong.found.append(f"suite {suite} names no {what}, and the call gives none.")
+    if not wrong.found:  # else that is why they are missing
+        wrong.found += [
+            f"suite {suite} names no {what}, and the call gives none; add --{what.removesuffix('s')}."
+            for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks))
+            if not names
+        ]
     for template in dict.fromkeys(chosen.templates or read.templates):
         if template is not None:
             wrong.found.append(
