@@ -21,7 +21,7 @@ NORMALIZATIONS = ("none", "token", "char", "byte")
 - `byte`: the number of bytes of that text in UTF-8.
 
 The text is the choice as it reads: without the space that joins it to the prompt, and without an end-of-sequence token,
-which is scored all the same. An empty text counts as 1.
+which is scored all the same. The score of an empty text is divided by 1.
 """
 
 
@@ -48,7 +48,7 @@ def text_length(choice: str, normalization: str) -> int:
     [1, 1, 5, 6]
     """
     _check(normalization)
-    return max(1, {"char": len(choice), "byte": len(choice.encode())}.get(normalization, 1))
+    return {"char": len(choice), "byte": len(choice.encode())}.get(normalization, 1)
 
 
 def scores_over(logprobs: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
