@@ -71,9 +71,12 @@ def plan(
     asked = _methods(read.methods, chosen, read.folder, wrong)
     backbones = chosen.backbones or tuple(_from(name, read.folder) for name in read.backbones)
     tasks = chosen.tasks or tuple(_task_from(name, read.folder) for name in read.tasks)
-    for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks)):
-        if not names and not wrong.found:
-            wrong.found.append(f"suite {suite} names no {what}, and the call gives none.")
+    if not wrong.found:  # else that is why they are missing
+        wrong.found += [
+            f"suite {suite} names no {what}, and the call gives none; add --{what.removesuffix('s')}."
+            for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks))
+            if not names
+        ]
     loaded = _look_up(backbones, tasks, wrong, tell)
     templates = _templates(backbones, loaded, chosen.templates or read.templates, wrong)
     for name in read.recipes:

@@ -200,8 +200,8 @@ def _prompting(cell: Cell, task: Task) -> Prompting | None:
     """How a language model is asked; None for an encoder, whose cells have no template."""
     if cell.template is None:
         return None
-    recipe, config = cell.recipe, cell.config
-    losses = LossWeights(recipe.likelihood_weight, recipe.unlikelihood_weight, recipe.length_normalised_weight)
+    config = cell.config
+    losses = LossWeights.of(cell.recipe)
     return Prompting(find_template(task, cell.template), config.normalization, losses, config.context_length)
 
 

@@ -1,4 +1,12 @@
-"""Scores of choices, and by which length a choice's log-probability is divided.
+"""Scores of choices, and by which length a choice's log-probability is divided (`NORMALIZATIONS`):
+
+- `none`: 1.
+- `token`: the number of tokens that were scored, the end-of-sequence token among them where the family appends one.
+- `char`: the number of Unicode code points of the choice's text.
+- `byte`: the number of bytes of that text in UTF-8.
+
+The text is the choice as it reads: without the space that joins it to the prompt, and without an end-of-sequence token,
+which is scored all the same.
 
 Shapes, everywhere: `logprobs` (batch, choices, tokens), the log-probability of each token of each choice; `mask` of the
 same shape, True where there is a token. Rows may have fewer choices than others: a choice without any token does not
@@ -11,18 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import unknown
-
-NORMALIZATIONS = ("none", "token", "char", "byte")
-"""What the sum of a choice's log-probabilities is divided by:
-
-- `none`: 1.
-- `token`: the number of tokens that were scored, the end-of-sequence token among them where the family appends one.
-- `char`: the number of Unicode code points of the choice's text.
-- `byte`: the number of bytes of that text in UTF-8.
-
-The text is the choice as it reads: without the space that joins it to the prompt, and without an end-of-sequence token,
-which is scored all the same. An empty text counts as 1.
-"""
+from bench.settings import NORMALIZATIONS
 
 
 def choice_scores(logprobs: Tensor, mask: Tensor, normalization: str = "none", lengths: Tensor | None = None) -> Tensor:
@@ -48,7 +45,7 @@ def text_length(choice: str, normalization: str) -> int:
     [1, 1, 5, 6]
     """
     _check(normalization)
-    return max(1, {"char": len(choice), "byte": len(choice.encode())}.get(normalization, 1))
+    return {"char": len(choice), "byte": len(choice.encode())}.get(normalization, 1)
 
 
 def scores_over(logprobs: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.cells import Cell
 from bench.errors import Gathered, Mistake, Mistakes
 from bench.planning import Selectors, plan
 from bench.suite import known_suites, read_suite
+from methods.base import Recipe
 from methods.houlsby import Houlsby
 from methods.ia3 import IA3
 
@@ -31,9 +35,19 @@ def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
     return caught.value.mistakes
 
 
+def planned(name: str, **selectors: Any) -> tuple[Cell, ...]:
+    """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
+    suite = read_suite(name, Gathered())
+    given = {
+        **({} if suite.backbones else {"backbones": ["tiny"]}),
+        **({} if suite.tasks else {"tasks": ["docstrings/kind"]}),
+    }
+    return plan(name, Selectors(**(given | selectors))).cells
+
+
 @pytest.mark.parametrize("name", sorted(known_suites()))
 def test_shipped_suites_expand_without_duplicates_and_say_what_they_are(name: str) -> None:
-    cells = plan(name).cells
+    cells = planned(name)
     assert len(set(cells)) == len(cells) > 10
     assert len(known_suites()[name]) > 20
 
@@ -57,6 +71,40 @@ def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> 
     assert all(cell.config.select for cell in cells)
     assert {cell.method.bottleneck for cell in cells if isinstance(cell.method, Houlsby)} == {8, 64, 256}
     assert len({cell.seed for cell in cells}) == 5
+
+
+def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
+    cells = planned("tfew2022", tasks=["docstrings/kind", "docstrings/match"])
+    assert {(cell.method.name, cell.recipe.learning_rate, cell.recipe.steps) for cell in cells} == {
+        ("ia3", 3e-3, 1000),
+        ("full", 3e-4, 300),
+        ("houlsby", 3e-3, 500),
+    }
+    common = Recipe(
+        optimizer="adafactor",
+        weight_decay=0.0,
+        warmup=0.06,
+        schedule="linear",
+        clip_norm=1.0,
+        batch_size=8,
+        dropout=None,
+        dtype="float32",
+        likelihood_weight=1.0,
+        unlikelihood_weight=1.0,
+        length_normalised_weight=1.0,
+    )
+    for cell in cells:
+        assert cell.recipe == replace(common, learning_rate=cell.recipe.learning_rate, steps=cell.recipe.steps)
+        assert (cell.shots, cell.seed, cell.config.max_length) == (32, 0, 256)
+    assert {cell.draw_seed for cell in cells} == {0, 1, 32, 42, 1024}
+    assert len(cells) == 2 * 5 * 3
+
+
+def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
+    assert mistakes("tfew2022") == [
+        f"suite tfew2022 names no {what}s, and the call gives none; add --{what}." for what in ("backbone", "task")
+    ]
+    assert len(mistakes("tfew2022", Selectors(backbones=["tiny"]))) == 1
 
 
 @pytest.mark.parametrize(
