@@ -51,7 +51,7 @@ def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
         near = difflib.get_close_matches(site.replace("\\", ""), paths, n=3, cutoff=0) or paths[:3]
         raise ValueError(
             f"no module of {type(model).__name__} matches the site {site!r}; nearest paths: {near}. "
-            "Give the backbone its own Sites(...) (see methods/sites.py)."
+            "Give the backbone its own Sites(...) (see methods/sites)."
         )
     return found
 
