@@ -35,9 +35,11 @@ class Bottleneck(nn.Module):
 class Houlsby(Method):
     """Two adapters a block, each after a sublayer's output projection and dropout and before the residual sum.
 
+    Cross attention is a sublayer too: three adapters in a block that has it.
     Trained: adapters, every layer norm (the embedding's too) and the head; 2L(2md+m+d) + 2d(2L+1) + C(d+1) on BERT.
     The paper recommends std 1e-2; its code's default, used here, is 1e-3. Differs: AdamW, whose Adam corrects its bias,
-    for BERT's; on DistilBERT, which has no dropout module there, the adapters follow the projections themselves.
+    for BERT's; where no dropout module follows the projections the adapters do, before the dropout (DistilBERT, OPT,
+    BART) or where there is none (Llama and its relatives).
     """
 
     name: ClassVar[str] = "houlsby"

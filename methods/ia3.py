@@ -27,7 +27,10 @@ class Rescale(nn.Module):
 class IA3(Method):
     """Rescales keys, values and the inner feed-forward activation of every block: L (2d + d_ff) + head parameters.
 
-    Differs: AdamW for Adafactor, batches of 32 for 8; DeBERTa's relative-position keys are rescaled with the others.
+    Blocks with cross attention have 4d + d_ff each; d is the width of the keys, all their heads together. Of a gated
+    feed-forward (T5 v1.1, Llama) the product is rescaled: the same as rescaling the projection without the activation.
+    Differs: AdamW for Adafactor, batches of 32 for 8; DeBERTa's relative-position keys are rescaled with the others;
+    Llama's and its relatives' keys before they are rotated (Qwen3's before they are normed).
     """
 
     name: ClassVar[str] = "ia3"

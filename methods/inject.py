@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Unsupported
+from methods.sites import SITES
 
 Where = Literal["before", "after", "parallel"]
 
@@ -42,31 +43,49 @@ def plug(
 
 
 def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
-    """The modules whose whole path matches the regex `site`; ValueError naming the nearest paths where none does."""
+    """The modules whose whole path matches the regex `site`.
+
+    Errors: Unsupported where the site is None, saying what is fused; ValueError naming the nearest paths where nothing
+    matches.
+    """
     if site is None:
-        raise Unsupported(f"{type(model).__name__} has no such site: the projection is fused or absent")
+        raise Unsupported(_absence(model))
     found = {path: module for path, module in model.named_modules() if re.fullmatch(site, path)}
     if not found:
         paths = [path for path, _ in model.named_modules() if path]
         near = difflib.get_close_matches(site.replace("\\", ""), paths, n=3, cutoff=0) or paths[:3]
         raise ValueError(
             f"no module of {type(model).__name__} matches the site {site!r}; nearest paths: {near}. "
-            "Give the backbone its own Sites(...) (see methods/sites.py)."
+            "Give the backbone its own Sites(...) (see methods/sites)."
         )
     return found
 
 
 def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
-    """The size of the last dimension that goes into or comes out of a leaf."""
+    """The size of the last dimension that goes into or comes out of a leaf; a dropout's is taken to be the model's."""
     if isinstance(host, nn.Linear):
         return host.in_features if side == "in" else host.out_features
     if isinstance(host, nn.Embedding) and side == "out":
         return host.embedding_dim
     if type(host).__name__ == "Conv1D":  # transformers' transposed linear layer of GPT-2: weight (in, out)
         return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[index]
-    if isinstance(host, nn.Dropout | nn.Identity) or "norm" in type(host).__name__.lower():
+    is_norm, weight = "norm" in type(host).__name__.lower(), getattr(host, "weight", None)
+    if is_norm and weight is not None:  # of Qwen3's keys, say: narrower than the model
+        return int(weight.shape[-1])
+    if is_norm or isinstance(host, nn.Dropout | nn.Identity):
         return int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
     raise Unsupported(f"cannot plug into a {type(host).__name__}; plug into a Linear, Conv1D, Dropout or Embedding")
+
+
+def _absence(model: nn.Module) -> str:
+    """Why a site is None: `gpt2 has no query or key or value projection of its own: attn.c_attn fuses them`."""
+    architecture = str(getattr(getattr(model, "config", None), "model_type", None))
+    sites = SITES.get(architecture)
+    if sites is None or sites.fused is None:
+        return f"{type(model).__name__} has no such site: the projection is fused or absent"
+    projections = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
+    names = " or ".join(name for name in projections if getattr(sites, name) is None)
+    return f"{architecture} has no {names} projection of its own: {sites.fused} fuses them"
 
 
 def _placement(model: nn.Module, host: nn.Module) -> dict[str, Any]:  # Any: keyword arguments of Module.to

@@ -304,7 +304,7 @@ def _import_shipped() -> None:
     """Once a process: reading the entry points of everything installed takes 10 ms."""
     package = Path(__file__).parent
     for path in sorted(package.glob("*.py")):
-        if path.stem not in ("__init__", "base", "registry", "inject", "sites"):
+        if path.stem not in ("__init__", "base", "registry", "inject"):
             importlib.import_module(f"methods.{path.stem}")
     for entry in entry_points(group="tunefront.methods"):
         entry.load()

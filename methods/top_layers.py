@@ -12,9 +12,10 @@ from methods.inject import matching
 
 @dataclass(frozen=True)
 class TopLayers(Method):
-    """Trains the last n blocks and the head; what lies below them is frozen.
+    """Trains the last n blocks, the final norm and the head (where the backbone has them); all else is frozen.
 
-    A pooler that the checkpoint provides (BERT's) is neither: it stays frozen.
+    An encoder-decoder's last blocks are its decoder's, the encoder's lie below them. A pooler that the checkpoint
+    provides (BERT's) stays frozen, and so do a language model's output embeddings.
     Errors: Unsupported where the backbone has fewer than n blocks.
     """
 
@@ -26,8 +27,10 @@ class TopLayers(Method):
         at_least(1, n=self.n)
 
     def attach(self, backbone: Backbone) -> None:
-        blocks = matching(backbone.model, backbone.sites.block)
+        model, sites = backbone.model, backbone.sites
+        blocks = list(matching(model, sites.block).values())  # as registered: from the first to the last
         if self.n > len(blocks):
             raise Unsupported(f"top_layers:n={self.n} needs {self.n} blocks; the backbone has {len(blocks)}")
-        top = sorted(blocks, key=lambda path: int(re.fullmatch(backbone.sites.block, path)[1]))[-self.n :]  # type: ignore[index]
-        backbone.freeze(keep=[backbone.head, *(blocks[path] for path in top)])
+        final = sites.final_norm
+        norms = [module for path, module in model.named_modules() if final and re.fullmatch(final, path)]
+        backbone.freeze(keep=[backbone.head, *blocks[-self.n :], *norms])

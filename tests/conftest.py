@@ -15,7 +15,24 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 FAMILIES = ("bert", "roberta", "distilbert", "deberta-v2")
+LANGUAGE_MODELS = {
+    "gpt2": "decoder",
+    "opt": "decoder",
+    "gpt_neox": "decoder",
+    "llama": "decoder",
+    "mistral": "decoder",
+    "qwen2": "decoder",
+    "t5": "seq2seq",
+    "t5-gated": "seq2seq",  # v1.1, as T0 and Flan-T5 are: gated feed-forward, output embeddings of its own
+    "bart": "seq2seq",
+}
+"""Names that `make_language_model` knows, and their families."""
 WORDS = ("good", "great", "fine", "bad", "awful", "poor", "the", "a", "film", "book", "was", "is", "very", "quite")
+PROMPT_WORDS = (
+    *("Review:", "Question:", "Answer:", "Text:", "Is", "this", "it", "positive", "negative", "or", "and", "of"),
+    *("yes", "no", "true", "false", "movie", "review", "What", "sentiment", "does", "express", "Which", "one", "two"),
+)
+"""What templates are made of, for the tokenizers of language models."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +54,13 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A folder with a tiny random model and tokenizer for each encoder architecture."""
     root = tmp_path_factory.mktemp("backbones")
     return {family: str(make_backbone(root / family, family)) for family in FAMILIES}
+
+
+@pytest.fixture(scope="session")
+def language_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A folder with a tiny random language model and tokenizer for each name in `LANGUAGE_MODELS`."""
+    root = tmp_path_factory.mktemp("language_models")
+    return {name: str(make_language_model(root / name, name)) for name in LANGUAGE_MODELS}
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +112,110 @@ def make_backbone(folder: Path, family: str, seed: int = 0, **config: Any) -> Pa
     AutoModel.from_config(AutoConfig.for_model(family, **(size | config))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -> Path:
+    """Saves a random language model of two layers a stack and width 32, `config` apart, with its kind of tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    tokenizer = _unigram_tokenizer() if name.startswith("t5") else _byte_level_tokenizer(name)
+    size: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **_SIZES[name],
+    }
+    auto = AutoModelForCausalLM if LANGUAGE_MODELS[name] == "decoder" else AutoModelForSeq2SeqLM
+    torch.manual_seed(seed)
+    model = auto.from_config(AutoConfig.for_model(name.removesuffix("-gated"), **(size | config)))
+    if name == "t5-gated":  # transformers ties every T5 that it makes from a configuration, v1.1 too
+        model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.2)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+_DEPTH = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 256, "hidden_size": 32}
+_ROTARY = {**_DEPTH, "intermediate_size": 64, "initializer_range": 0.2, "attention_dropout": 0.1}
+_T5 = {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_kv": 16, "d_ff": 64, "decoder_start_token_id": 0}
+_SIZES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 64, "n_positions": 256, "initializer_range": 0.2},
+    "opt": {**_DEPTH, "ffn_dim": 64, "word_embed_proj_dim": 32, "init_std": 0.2, "attention_dropout": 0.1},
+    "gpt_neox": {**_ROTARY, "hidden_dropout": 0.1},
+    "llama": _ROTARY,
+    "mistral": {**_ROTARY, "num_key_value_heads": 2},
+    "qwen2": {**_ROTARY, "num_key_value_heads": 1},
+    "t5": _T5,
+    "t5-gated": {**_T5, "d_kv": 12, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "bart": {
+        "d_model": 32,
+        "max_position_embeddings": 256,
+        "init_std": 0.2,
+        "decoder_start_token_id": 2,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "decoder_ffn_dim": 64,
+        "attention_dropout": 0.1,
+        "activation_dropout": 0.1,
+    },
+}
+"""What configurations say beside their defaults, by name."""
+_SPECIAL = {
+    "llama": {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>"},
+    "qwen2": {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"},
+    "bart": {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
+"""Special tokens in the order of their ids, where they are not just <pad> and </s>."""
+_AROUND = {"llama": "<s> $A", "bart": "<s> $A </s>"}
+"""What byte-level tokenizers put around a text."""
+
+
+def _byte_level_tokenizer(name: str) -> Any:
+    """GPT-2's kind of tokenizer, every word of `WORDS` and `PROMPT_WORDS` one token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = _SPECIAL.get(name, {"pad_token": "<pad>", "eos_token": "</s>"})
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=list(special.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=1000,  # more than there is to merge
+        show_progress=False,
+    )
+    pieces.train_from_iterator((f"{word} {word}" for word in (*WORDS, *PROMPT_WORDS)), trainer)
+    if name in _AROUND:
+        ids = [(token, pieces.token_to_id(token)) for token in special.values()]
+        pieces.post_processor = processors.TemplateProcessing(single=_AROUND[name], special_tokens=ids)
+    return _fast(pieces, special)
+
+
+def _unigram_tokenizer() -> Any:
+    """T5's kind of tokenizer: pieces that start with the space before them, and </s> after a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    words = dict.fromkeys(f"▁{word}" for word in (*WORDS, *PROMPT_WORDS))
+    letters = [chr(code) for code in range(33, 127)]
+    scores = dict.fromkeys(special.values(), 0.0) | dict.fromkeys(words, -4.0) | dict.fromkeys(["▁", *letters], -9.0)
+    pieces = Tokenizer(models.Unigram(list(scores.items()), unk_id=2))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    pieces.decoder = decoders.Metaspace()
+    pieces.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return _fast(pieces, special)
+
+
+def _fast(pieces: Any, special: dict[str, str]) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=256, model_input_names=names, **special)
 
 
 def make_toy(folder: Path, seed: int = 0, rows: tuple[int, int, int] = (96, 32, 40)) -> Path:

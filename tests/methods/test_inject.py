@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from methods.base import Unsupported
 from methods.inject import matching, plug, width
+from methods.sites import SITES
 
 
 class Net(nn.Module):
@@ -81,6 +82,11 @@ def test_widths_of_every_kind_of_leaf(net: Net, leaf: str, inside: int | None, o
         assert width(net, host, "in") == inside
 
 
+@pytest.mark.parametrize(("norm", "size"), [(nn.RMSNorm(3), 3), (nn.LayerNorm(6, elementwise_affine=False), 6)])
+def test_a_norm_is_as_wide_as_its_weight_else_as_the_model(net: Net, norm: nn.Module, size: int) -> None:
+    assert width(net, norm, "in") == width(net, norm, "out") == size
+
+
 @pytest.mark.parametrize("leaf", ["words", "up", "down", "drop", "norm"])
 def test_a_plug_after_any_kind_of_leaf_runs(net: Net, leaf: str) -> None:
     tokens = torch.tensor([[1, 2, 3]])
@@ -128,6 +134,15 @@ def test_a_site_is_matched_in_full(net: Net) -> None:
 def test_no_site_is_unsupported_with_a_reason(net: Net) -> None:
     with pytest.raises(Unsupported, match="Net has no such site"):
         plug(net, None, "extra", lambda host, d: Affine(d), where="after")
+
+
+def test_a_fused_site_is_unsupported_with_what_fuses_it(net: Net) -> None:
+    net.config.model_type = "gpt2"
+    with pytest.raises(Unsupported, match=r"gpt2 has no query or key or value projection .*: attn\.c_attn fuses them"):
+        plug(net, SITES["gpt2"].key, "extra", lambda host, d: Affine(d), where="after")
+    net.config.model_type = "opt"  # which fuses nothing
+    with pytest.raises(Unsupported, match="Net has no such site"):
+        matching(net, None)
 
 
 def test_an_unknown_place_is_refused(net: Net) -> None:

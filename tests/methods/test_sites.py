@@ -3,93 +3,181 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModel
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.pytorch_utils import Conv1D
 
 from bench.backbones import check_backbone
 from bench.errors import Mistake
 from methods.houlsby import Houlsby
 from methods.ia3 import IA3
-from methods.inject import matching
+from methods.inject import matching, width
 from methods.sites import SITES, Sites, sites_for
 from methods.top_layers import TopLayers
 from tests.conftest import make_backbone
 from tests.toys import pristine
 
-REGEXES = [f.name for f in fields(Sites) if f.name not in ("pooling", "head_activation", "repeated")]
-COUNTS = {"sublayer_output": 2 * 3}  # a block has one of each other, of three blocks
+NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused")
+REGEXES = [f.name for f in fields(Sites) if f.name not in NOT_SITES]
+PROJECTIONS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
+ENCODERS = [kind for kind, sites in SITES.items() if sites.family == "encoder"]
+COUNTS = {  # in three blocks a stack; a block has one of each other, an encoder-decoder's decoder two attentions
+    "encoder": dict.fromkeys(REGEXES, 3) | {"sublayer_output": 2 * 3},
+    "decoder": dict.fromkeys(REGEXES, 3) | {"sublayer_output": 2 * 3, "final_norm": 1},
+    "seq2seq": dict.fromkeys(REGEXES, 3 + 3 * 2)
+    | {"block": 2 * 3, "ffn_up": 2 * 3, "ffn_down": 2 * 3, "sublayer_output": 2 * 3 + 3 * 3, "final_norm": 1},
+}
+ABSENT = {kind: {"query", "key", "value"} for kind in ("gpt2", "gpt_neox")}
+ABSENT |= {kind: {"final_norm"} for kind in (*ENCODERS, "bart")}
+GATES = ("c_attn", "query_key_value", "gate_proj", "wi_0")
+"""Projections in a block that are no site: fused ones, and those that an activation follows and another multiplies."""
+
+DIMENSIONS = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 12}
+SMALL: dict[str, dict[str, object]] = {
+    "distilbert": {"dim": 8, "n_layers": 3, "n_heads": 2, "hidden_dim": 12},
+    "gpt2": {"n_embd": 8, "n_layer": 3, "n_head": 2, "n_inner": 12},
+    "opt": {**DIMENSIONS, "ffn_dim": 12, "word_embed_proj_dim": 4},
+    **{
+        kind: {**DIMENSIONS, "num_key_value_heads": 1, "head_dim": 4} for kind in ("llama", "mistral", "qwen2", "qwen3")
+    },
+    **{kind: {"d_model": 8, "num_layers": 3, "num_heads": 2, "d_kv": 5, "d_ff": 12} for kind in ("t5", "mt5")},
+    "bart": {
+        "d_model": 8,
+        "encoder_layers": 3,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 12,
+        "decoder_layers": 3,
+        "decoder_attention_heads": 2,
+        "decoder_ffn_dim": 12,
+    },
+}
+"""Each architecture's own names for width 8, three blocks a stack, two heads and an inner width of 12."""
+HEADS = dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), (8, 4)) | dict.fromkeys(("t5", "mt5"), (10, 10))
+"""The widths of queries and of keys, where they are not the model's."""
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, nn.Module]:
-    """Three blocks of each architecture that has a record, as published but narrow."""
-    small = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 12}
-    narrow = {"dim": 8, "n_layers": 3, "n_heads": 2, "hidden_dim": 12}
-    made = {}
-    for kind in SITES:
-        config = AutoConfig.for_model(kind, vocab_size=20, **(narrow if kind == "distilbert" else small))
-        made[kind] = AutoModel.from_config(config)
-    return made
+    """Three blocks a stack of each architecture that has a record, as published but narrow."""
+    auto = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
+    tokens = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
+    return {
+        kind: auto[sites.family].from_config(AutoConfig.for_model(kind, **tokens, **SMALL.get(kind, DIMENSIONS))).eval()
+        for kind, sites in SITES.items()
+    }
+
+
+def is_projection(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def is_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("Norm")
 
 
 @pytest.mark.parametrize("site", REGEXES)
 @pytest.mark.parametrize("kind", SITES)
-def test_every_site_matches_once_a_block(kind: str, site: str, models: dict[str, nn.Module]) -> None:
+def test_every_site_matches_once_a_block_or_is_none(kind: str, site: str, models: dict[str, nn.Module]) -> None:
     regex = getattr(SITES[kind], site)
+    if site in ABSENT.get(kind, set()):
+        assert regex is None
+        return
     found = matching(models[kind], regex)
     if site == "norms":
-        assert set(found.values()) == {m for m in models[kind].modules() if isinstance(m, nn.LayerNorm)}
+        assert set(found.values()) == {module for module in models[kind].modules() if is_norm(module)}
         return
-    assert len(found) == COUNTS.get(site, 3)
-    if site not in ("block", "sublayer_output"):
-        assert all(isinstance(module, nn.Linear) for module in found.values())
+    assert len(found) == COUNTS[SITES[kind].family][site]
+    if site in PROJECTIONS:
+        assert all(is_projection(module) for module in found.values())
 
 
 @pytest.mark.parametrize("kind", SITES)
-def test_blocks_are_numbered_by_the_first_group(kind: str, models: dict[str, nn.Module]) -> None:
+def test_every_projection_in_a_block_is_a_site_or_known_to_be_none(kind: str, models: dict[str, nn.Module]) -> None:
+    sites, model = SITES[kind], models[kind]
+    blocks = tuple(f"{path}." for path in matching(model, sites.block))
+    inside = {path for path, module in model.named_modules() if is_projection(module) and path.startswith(blocks)}
+    named = {path for site in PROJECTIONS if getattr(sites, site) for path in matching(model, getattr(sites, site))}
+    assert {path for path in inside - named if not path.endswith(GATES)} == set()
+    assert named <= inside
+    fused = {path for path in inside if sites.fused and path.endswith(f".{sites.fused}")}
+    assert len(fused) == (3 if ABSENT.get(kind, set()) & set(PROJECTIONS) else 0)
+
+
+@pytest.mark.parametrize("kind", SITES)
+def test_blocks_are_numbered_by_the_first_group_from_the_encoders_to_the_decoders(
+    kind: str, models: dict[str, nn.Module]
+) -> None:
     paths = matching(models[kind], SITES[kind].block)
-    assert [int(re.fullmatch(SITES[kind].block, path)[1]) for path in paths] == [0, 1, 2]  # type: ignore[index]
+    stacks = 2 if SITES[kind].family == "seq2seq" else 1
+    assert [int(re.fullmatch(SITES[kind].block, path)[1]) for path in paths] == [0, 1, 2] * stacks  # type: ignore[index]
+    if stacks == 2:
+        assert ["encoder" in path for path in paths] == [True] * 3 + [False] * 3
 
 
 @pytest.mark.parametrize("kind", SITES)
 def test_projections_are_told_apart_by_their_shapes(kind: str, models: dict[str, nn.Module]) -> None:
-    """Up widens, down narrows, and the other four keep the width; none is two sites at once."""
+    """Up widens, down narrows, the others go between the model's width and the heads'; none is two sites at once."""
     sites, shapes, seen = SITES[kind], {}, set()
-    for name in ("query", "key", "value", "attention_output", "ffn_up", "ffn_down"):
+    for name in set(PROJECTIONS) - ABSENT.get(kind, set()):
         found = matching(models[kind], getattr(sites, name))
-        shapes[name] = {(module.in_features, module.out_features) for module in found.values()}
+        shapes[name] = {(width(models[kind], m, "in"), width(models[kind], m, "out")) for m in found.values()}
         assert not seen & set(found)
         seen |= set(found)
-    square = {(8, 8)}
-    assert shapes == dict.fromkeys(("query", "key", "value", "attention_output"), square) | {
-        "ffn_up": {(8, 12)},
-        "ffn_down": {(12, 8)},
-    }
+    queries, keys = HEADS.get(kind, (8, 8))
+    expected = {"query": (8, queries), "key": (8, keys), "value": (8, keys), "attention_output": (queries, 8)}
+    expected |= {"ffn_up": (8, 12), "ffn_down": (12, 8)}
+    assert shapes == {name: {shape} for name, shape in expected.items() if name in shapes}
 
 
 @pytest.mark.parametrize("kind", SITES)
-def test_exactly_the_sites_called_twice_are_declared_repeated(kind: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[kind])
-    calls = dict.fromkeys(REGEXES, 0)
-    for name in ("query", "key", "value", "attention_output", "ffn_up", "ffn_down", "sublayer_output"):
-        host = next(iter(matching(backbone.model, getattr(SITES[kind], name)).values()))
-        host.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+def test_every_leaf_is_called_and_exactly_the_sites_called_twice_are_declared_repeated(
+    kind: str, models: dict[str, nn.Module], backbones: dict[str, str]
+) -> None:
+    model = pristine(backbones[kind]).model if kind in ENCODERS else models[kind]
+    leaves = {
+        site: list(matching(model, getattr(SITES[kind], site)).values())
+        for site in (*PROJECTIONS, "sublayer_output")
+        if site not in ABSENT.get(kind, set())
+    }
+    calls: Counter[nn.Module] = Counter()
+
+    def count(host: nn.Module, args: object, out: Tensor) -> None:
+        calls[host] += 1
+        assert out.shape[-1] == width(model, host, "out")
+
+    for host in {host for hosts in leaves.values() for host in hosts}:
+        host.register_forward_hook(count)
+    decoder = {"decoder_input_ids": torch.tensor([[0, 5]])} if SITES[kind].family == "seq2seq" else {}
     with torch.no_grad():
-        backbone.model(input_ids=torch.tensor([[2, 5, 6, 3]]))
-    assert {name for name, times in calls.items() if times > 1} == SITES[kind].repeated
+        model(input_ids=torch.tensor([[2, 5, 6, 3]]), **decoder)
+    assert {site for site, hosts in leaves.items() if not all(calls[host] for host in hosts)} == set()
+    assert {site for site, hosts in leaves.items() if any(calls[host] > 1 for host in hosts)} == SITES[kind].repeated
+
+
+def test_of_a_gated_t5_ffn_up_is_the_projection_without_the_activation() -> None:
+    with torch.device("meta"):
+        gated = AutoModelForSeq2SeqLM.from_config(
+            AutoConfig.for_model("t5", **SMALL["t5"], feed_forward_proj="gated-gelu")
+        )
+    assert {path.rsplit(".", 1)[1] for path in matching(gated, SITES["t5"].ffn_up)} == {"wi_1"}
+    assert len(matching(gated, SITES["t5"].ffn_up)) == 6
 
 
 def test_impossible_records_are_refused() -> None:
-    known = dict.fromkeys(REGEXES, "x")
+    known: dict[str, Any] = dict.fromkeys(REGEXES, "x")
     with pytest.raises(ValueError, match=r"repeated names sites, got \['kee'\]"):
         Sites(**known, repeated=frozenset({"kee"}))
     with pytest.raises(ValueError, match="pooling must be pooler or first, got 'max'"):
         Sites(**known, pooling="max")
+    with pytest.raises(ValueError, match="family must be encoder, decoder or seq2seq, got 'gpt'"):
+        Sites(**known, family="gpt")
 
 
 @pytest.fixture
@@ -102,7 +190,7 @@ def electra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_an_unknown_architecture_says_how_to_add_one(electra: str) -> None:
     """The five lines of the message, their dots filled in, make the backbone usable with every kind of method."""
-    with pytest.raises(Mistake, match=r"no sites record for the architecture 'electra'; known: bert, ") as error:
+    with pytest.raises(Mistake, match=r"no sites record for the architecture 'electra'; known: bart, bert, ") as error:
         check_backbone(electra)
     example = "\n".join(line.strip() for line in str(error.value).splitlines() if line.startswith("    "))
     assert 2 <= len(example.splitlines()) <= 5

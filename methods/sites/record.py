@@ -1,0 +1,48 @@
+"""The record that an architecture has: where methods act in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Sites:
+    """One architecture's places, as regexes matched in full on the paths of the model that its family loads.
+
+    `family` is `encoder` (paths of `AutoModel`), `decoder` (`AutoModelForCausalLM`) or `seq2seq`
+    (`AutoModelForSeq2SeqLM`). `block` is one transformer layer of any stack, numbered in its stack by its first group;
+    the projections are those of every attention, cross attention among them. `ffn_up` is, of a gated feed-forward's two
+    projections, the one without the activation. `sublayer_output` is what a Houlsby adapter follows: the output dropout
+    where it is a module, else the output projection. `norms` are all layer norms, the embedding's included;
+    `final_norm` the one after the last block (the decoder's of two), None where the architecture has none; it may match
+    nothing where only some checkpoints have it. `pooling` is what the head reads: `pooler` (the checkpoint's own
+    pooler), `first` (the first token's state); the folder's pooling configuration (`mean`) goes before it.
+    `head_activation` is the activation of the extra dense layer in the architecture's published classification head,
+    None where the head is one linear layer. `repeated` names sites that are called more than once in a forward pass.
+    A site is None where a fused projection does its work; `fused` is that projection's path in a block.
+    """
+
+    block: str
+    query: str | None
+    key: str | None
+    value: str | None
+    attention_output: str | None
+    ffn_up: str | None
+    ffn_down: str | None
+    sublayer_output: str
+    norms: str
+    pooling: str = "first"
+    head_activation: str | None = None
+    repeated: frozenset[str] = frozenset()
+    family: str = "encoder"
+    final_norm: str | None = None
+    fused: str | None = None
+
+    def __post_init__(self) -> None:
+        unknown = self.repeated - {field.name for field in fields(self)}
+        if unknown:
+            raise ValueError(f"repeated names sites, got {sorted(unknown)}")
+        if self.pooling not in ("pooler", "first"):
+            raise ValueError(f"pooling must be pooler or first, got {self.pooling!r}")
+        if self.family not in ("encoder", "decoder", "seq2seq"):
+            raise ValueError(f"family must be encoder, decoder or seq2seq, got {self.family!r}")
