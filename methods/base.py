@@ -108,7 +108,8 @@ class Batch:
 class Examples(Protocol):
     """Encoded training or test rows; `labels` (rows,)."""
 
-    labels: Tensor
+    @property
+    def labels(self) -> Tensor: ...
 
     def __len__(self) -> int: ...
 

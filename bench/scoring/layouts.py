@@ -16,6 +16,9 @@ class DecoderLayout:
     states read, and quadratic in what attention looks at.
     """
 
+    budget: int | None = 512
+    """Enough to keep a processor busy, few enough that attention between examples, computed and masked, stays small."""
+
     _SIZE = 6
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
@@ -77,6 +80,8 @@ class EncoderDecoderLayout:
     A pass is (examples, longest prompt, choices, longest choice): linear in each stack's tokens, quadratic in what its
     self-attention looks at, and with a product of both for the cross attention.
     """
+
+    budget: int | None = None
 
     _SIZE = 4
     _PROBES = ((4, 1, 2), (8, 1, 2), (12, 1, 2), (4, 1, 3), (4, 1, 4), (8, 1, 3), (4, 2, 2), (8, 2, 2))

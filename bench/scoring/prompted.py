@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,10 +18,6 @@ from methods.base import Batch
 
 if TYPE_CHECKING:
     from bench.templates import Prompt
-
-PACKED_TOKENS = {"cpu": 512, "cuda": 4096}
-"""So many tokens of queries and choices are scored at once: enough to keep the processor busy, few enough that the
-attention between examples, which is computed and masked, stays small."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,10 @@ class Followed:
 
 
 class Layout(Protocol):
-    """How a family lays a batch out in passes through the model, which is what its FLOPs depend on."""
+    """How a family lays a batch out in passes through the model, which is what its FLOPs depend on; `budget` is the most
+    tokens of queries and choices that are scored at once, None for no limit."""
+
+    budget: int | None
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """The shape of the pass over rows with so many query tokens (rows,) and choice tokens (rows, choices), after
@@ -57,9 +57,9 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class PromptedExamples(EncodedExamples):
-    """Rows of a language model: `columns["input_ids"]` are the prompts, `ids` the rows' own, `choices` each row's answers as token ids,
-    `choice_lengths` what a choice's log-probability is divided by, `prompts` the rendered texts, and `after` how the
-    rows follow each prefix, by its name."""
+    """Rows of a language model: `columns["input_ids"]` are the prompts, `ids` the rows' own, `choices` each row's answers
+    as token ids, `choice_lengths` what a choice's log-probability is divided by, `prompts` the rendered texts, and
+    `after` how the rows follow each prefix, by its name."""
 
     ids: tuple[str, ...] = ()
     prompts: tuple[Prompt, ...] = ()
@@ -89,7 +89,8 @@ class PromptedExamples(EncodedExamples):
     def take(self, rows: Sequence[int]) -> PromptedExamples:
         """These rows, in this order."""
         taken: dict[str, tuple[object, ...]] = {
-            name: tuple(getattr(self, name)[row] for row in rows) for name in ("ids", "prompts", "choices", "choice_lengths")
+            name: tuple(getattr(self, name)[row] for row in rows)
+            for name in ("ids", "prompts", "choices", "choice_lengths")
         }
         after = {name: followed.take(rows) for name, followed in self.after.items()}
         return replace(super().take(rows), **taken, after=after)  # type: ignore[arg-type, return-value]
@@ -149,15 +150,16 @@ class PromptedExamples(EncodedExamples):
 
     def scoring_order(self, batch_size: int) -> list[list[int]]:
         """Every row once: rows that keep equally many demonstrations together, the longest first, no more than
-        `batch_size` rows and `PACKED_TOKENS` at once."""
-        if self.features is not None:
+        `batch_size` rows and the layout's budget of tokens at once."""
+        if self.features is not None or self.layout is None:
             return super().scoring_order(batch_size)
+        budget = self.layout.budget or math.inf
         kept = [tuple(followed.kept[row] for followed in self.after.values()) for row in range(len(self))]
         batches: list[list[int]] = []
-        tokens, current = 0, None
+        tokens, current = 0, None  # None: no batch yet
         for row in sorted(range(len(self)), key=lambda row: (kept[row], -self.lengths[row], row)):
             tokens += self.lengths[row]
-            if kept[row] != current or len(batches[-1]) == batch_size or tokens > PACKED_TOKENS["cpu"]:
+            if kept[row] != current or len(batches[-1]) == batch_size or tokens > budget:
                 batches.append([])
                 tokens, current = self.lengths[row], kept[row]
             batches[-1].append(row)
