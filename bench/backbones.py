@@ -168,7 +168,7 @@ class Pretrained:
     def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
         if self.sites.family == "encoder":
             return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
-        family = {"decoder": Decoder, "seq2seq": Seq2Seq}[self.sites.family]
+        family = Decoder if self.sites.family == "decoder" else Seq2Seq
         return family(model, self.tokenizer, self.sites, task, prompting or Prompting(find_template(task, None)))
 
     def _load(self, folder: Path) -> PreTrainedModel:

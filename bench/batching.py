@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -43,9 +42,9 @@ FEATURE_LAWS = (
     Law(lambda shape: (shape[0],), ((1, 0),), (2, 0)),
     Law(lambda shape: (shape[0], 1), ((1, 0), (2, 0)), (3, 0)),
 )
-FEWEST_BUCKETS = 4
-"""An epoch of few batches is cut into so many buckets all the same: sorted as one, the same rows would meet in every
-epoch. Few-shot training (32 rows in batches of 8, as in T-Few) is then simply shuffled."""
+FEWEST_BATCHES = 8
+"""An epoch of fewer is not sorted: the same rows would meet in every epoch. Few-shot training (32 rows in batches of 8,
+as in T-Few) is then simply shuffled, as in its code."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,7 @@ def training_order(
 
 
 def _chunks(order: list[int], batch_size: int) -> list[list[int]]:
-    batches = math.ceil(len(order) / batch_size)
-    size = batch_size * max(1, min(BUCKET_BATCHES, batches // FEWEST_BUCKETS))
+    size = batch_size * (BUCKET_BATCHES if len(order) > batch_size * (FEWEST_BATCHES - 1) else 1)
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 

@@ -23,6 +23,7 @@ from bench.meters.time import Clock
 from bench.optimizers import make_optimizer
 from bench.provenance import versions
 from bench.scoring.prefix import Demonstrations
+from bench.scoring.prompted import PromptedExamples
 from methods.base import Backbone, Batch, Examples, Prefix, Recipe, Scorer
 
 
@@ -224,7 +225,7 @@ class Trainer:
         return sum(
             self.prefix_flops(backbone, prefix.kept(kept)) * times
             for prefix in self._prefixes
-            for kept, times in Counter(examples.after[prefix.demonstrations.name].kept).items()  # type: ignore[attr-defined]
+            for kept, times in _kept(examples, prefix).items()
             if kept
         )
 
@@ -320,6 +321,12 @@ class Trainer:
         """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""
         kind = "features" if examples.features is not None else "tokens"
         return (*self.identity, self.recipe.dtype, str(self.recipe.dropout), kind)
+
+
+def _kept(examples: EncodedExamples, prefix: Demonstrated) -> Counter[int]:
+    """How many rows keep how many demonstrations of a prefix."""
+    assert isinstance(examples, PromptedExamples)  # no others follow a prefix
+    return Counter(examples.after[prefix.demonstrations.name].kept)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

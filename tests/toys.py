@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 
 from bench.backbones import pretrained
@@ -14,7 +15,7 @@ from bench.families.encoder import Encoder
 from bench.settings import resolve_recipe
 from bench.tasks import Kind, MetricSpec, Row, Task
 from bench.trainer import Trainer
-from methods.base import Batch, Method, Recipe
+from methods.base import Batch, Method, Recipe, Unsupported
 from methods.registry import methods, spell
 from tests.conftest import FAMILIES, WORDS
 
@@ -59,6 +60,14 @@ def toy_task(
 def pristine(folder: str, task: Task | None = None, seed: int = 0, dropout: float | None = None) -> Encoder:
     """A backbone as published with a fresh head; the one made before it from the same folder is dead now."""
     return pretrained(folder).pristine(task or toy_task(), seed, dropout)
+
+
+def attach(method: Method, backbone: Any) -> None:
+    """Attaches a method, or skips the test with the reason that it gives."""
+    try:
+        method.attach(backbone)
+    except Unsupported as reason:
+        pytest.skip(str(reason))
 
 
 def encode(backbone: Encoder, task: Task | None = None, split: str = "train") -> EncodedExamples:

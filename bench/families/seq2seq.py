@@ -109,7 +109,8 @@ class Seq2Seq(LanguageModel):
 
         queries = ended([prompt.text for prompt in prompts])
         choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
-        return [(query, [next(choices) for _ in prompt.choices]) for query, prompt in zip(queries, prompts, strict=True)]
+        pairs = zip(queries, prompts, strict=True)
+        return [(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
         """From its start, the special tokens apart: a prompt ends with what asks for the answer."""

@@ -93,13 +93,13 @@ class Demonstrations:
         """The tokens of each prompt after the first `kept` demonstrations, cut at its start to the room of a query."""
         last = self.texts[kept - 1]
         whole, lost = self.tokens.of([last])[0], self.ends[kept]
-        stays = len(whole) - (len(self.tokens.leading) + len(self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]) - lost)
+        joined = self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]
+        stays = len(whole) - (len(self.tokens.leading) + len(joined) - lost)
         separator = len(self.tokens.of([BETWEEN])[0])
         followed = []
         for prompt, (place, ids) in zip(prompts, self.tokens.following(last, prompts), strict=True):
-            if place >= stays:
-                going_on = [*whole[stays:place], *ids]
-            else:  # it would change tokens that were read already: tokenised on its own instead
+            going_on = [*whole[stays:place], *ids]
+            if place < stays:  # it would change tokens that were read already: tokenised on its own instead
                 going_on = self.tokens.of([f"{BETWEEN}{prompt}"])[0]
             cut = len(going_on) - separator - self.query_room
             followed.append(going_on if cut <= 0 else [*going_on[:separator], *going_on[separator + cut :]])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -31,12 +31,16 @@ class Followed:
 
     def take(self, rows: Sequence[int]) -> Followed:
         """These rows, in this order."""
-        return Followed(*(tuple(part[row] for row in rows) for part in (self.tokens, self.kept, self.before)))
+        return Followed(
+            tuple(self.tokens[row] for row in rows),
+            tuple(self.kept[row] for row in rows),
+            tuple(self.before[row] for row in rows),
+        )
 
 
 class Layout(Protocol):
-    """How a family lays a batch out in passes through the model, which is what its FLOPs depend on; `budget` is the most
-    tokens of queries and choices that are scored at once, None for no limit."""
+    """How a family lays a batch out in passes through the model, which is what its FLOPs depend on; `budget` is the
+    most tokens of queries and choices that are scored at once, None for no limit."""
 
     budget: int | None
 
@@ -88,12 +92,14 @@ class PromptedExamples(EncodedExamples):
 
     def take(self, rows: Sequence[int]) -> PromptedExamples:
         """These rows, in this order."""
-        taken: dict[str, tuple[object, ...]] = {
-            name: tuple(getattr(self, name)[row] for row in rows)
-            for name in ("ids", "prompts", "choices", "choice_lengths")
-        }
-        after = {name: followed.take(rows) for name, followed in self.after.items()}
-        return replace(super().take(rows), **taken, after=after)  # type: ignore[arg-type, return-value]
+        return replace(
+            cast(PromptedExamples, super().take(rows)),
+            ids=tuple(self.ids[row] for row in rows),
+            prompts=tuple(self.prompts[row] for row in rows),
+            choices=tuple(self.choices[row] for row in rows),
+            choice_lengths=tuple(self.choice_lengths[row] for row in rows),
+            after={name: followed.take(rows) for name, followed in self.after.items()},
+        )
 
     def batch(self, rows: Sequence[int], device: torch.device | None = None) -> Batch:
         """The batch of these rows: prompts padded on the right, choices to the longest and to the most of a row."""

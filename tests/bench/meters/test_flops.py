@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.batching import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
 from bench.families.encoder import Encoder
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
+from bench.trainer import Shapes
 from methods.base import Method
 from methods.ia3 import IA3
 from methods.registry import parse
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pair_id, pairs, pristine, toy_task
+from tests.toys import attach, encode, harness, pair_id, pairs, pristine, toy_task
 
 B, H, S, K, D, V = 3, 2, 5, 7, 16, 16
 
@@ -115,15 +116,21 @@ def test_the_meters_total_is_what_every_shape_counts_exactly(
 ) -> None:
     backbone = pristine(backbones[family], dropout=dropout)
     rows = long_examples(backbone)
-    method.attach(backbone)
+    attach(method, backbone)
     trainer = harness(backbone, method, dropout=dropout)
     shapes = Counter(dict(zip(ODD_SHAPES, (3, 1, 2, 1, 4), strict=True)))
     losses = sum(times * _step(backbone, rows, shape) for shape, times in shapes.items())
-    assert trainer._step_flops(backbone.loss, rows, shapes) == losses
+    assert trainer._step_flops(backbone.loss, _ran(rows, shapes, training=True)) == losses
     with torch.no_grad():
         backbone.model.eval()
         scores = sum(times * counted_flops(lambda s=s: backbone.score(rows.shaped(*s))) for s, times in shapes.items())
-    assert trainer._forward_flops(backbone.score, rows, shapes) == scores
+    assert trainer._forward_flops(backbone.score, _ran(rows, shapes)) == scores
+
+
+def _ran(rows: EncodedExamples, times: Counter[Shape], training: bool = False) -> Shapes:
+    shapes = Shapes(rows, training)
+    shapes.times = times
+    return shapes
 
 
 def _step(backbone: Encoder, rows: EncodedExamples, shape: Shape) -> int:
