@@ -97,7 +97,8 @@ class Record(BaseModel):
     )
     prefix_tokens: Count = Field(None, description="tokens of all prompts' demonstrations, null without any")
     prefix_flops: Count = Field(
-        None, description="counted FLOPs of reading the demonstrations once, and of calibrating; null where none are kept"
+        None,
+        description="counted FLOPs of reading the demonstrations once, and of calibrating; null where none are kept",
     )
     prefix_seconds: Seconds = Field(None, description="seconds of the same")
     kv_cache_bytes: Bytes = Field(None, description="keys and values of the demonstrations, null where none are kept")

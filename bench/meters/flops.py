@@ -47,6 +47,7 @@ _ON_CPU = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
 
+
 class _Counter(TorchDispatchMode):
     """torch's own FLOP formulas, applied to every operator that is dispatched. torch's `FlopCounterMode` gives the same
     numbers; following the module tree as well, it takes several times as long."""

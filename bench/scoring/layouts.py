@@ -16,7 +16,7 @@ class DecoderLayout:
     states read, and quadratic in what attention looks at.
     """
 
-    budget: int | None = 512
+    budget: int | None = 384
     """Enough to keep a processor busy, few enough that attention between examples, computed and masked, stays small."""
 
     _SIZE = 6

@@ -125,7 +125,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         return Task(name, "classification", rows, ("text",), ("x", "y"), metrics, warnings=made.overlap)
 
     fakes: dict[str, dict[str, object]] = {
-        "bench.backbones": {"check_backbone": check_backbone, "known_backbones": lambda: BACKBONES, "family_of": lambda name: "encoder"},
+        "bench.backbones": {
+            "check_backbone": check_backbone,
+            "known_backbones": lambda: BACKBONES,
+            "family_of": lambda name: "encoder",
+        },
         "bench.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
         "bench.grid": {
             "run_grid": made.run_grid,
