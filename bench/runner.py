@@ -27,7 +27,7 @@ from bench.records import Record
 from bench.tasks import Row, Task
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
-from methods.registry import label
+from methods.spelling import label
 
 if TYPE_CHECKING:
     import pandas as pd

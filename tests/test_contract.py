@@ -18,7 +18,7 @@ from bench.families.encoder import Encoder
 from bench.meters.storage import save_trained
 from methods.base import Method, Unsupported, trained
 from methods.inject import matching
-from methods.registry import parse, spell
+from methods.spelling import parse, spell
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pair_id, pairs, pristine, shake, shipped, toy_task, widened
 

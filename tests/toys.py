@@ -15,7 +15,8 @@ from bench.settings import resolve_recipe
 from bench.tasks import Kind, MetricSpec, Row, Task
 from bench.trainer import Trainer
 from methods.base import Batch, Method, Recipe
-from methods.registry import methods, spell
+from methods.registry import methods
+from methods.spelling import spell
 from tests.conftest import FAMILIES, WORDS
 
 SMALL = {"top_layers": {"n": 1}}

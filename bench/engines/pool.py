@@ -46,7 +46,8 @@ class CellMessage:
 
     def cell(self) -> Cell:
         """The cell of a message; a user's file is imported first."""
-        from methods.registry import load_file, parse
+        from methods.registry import load_file
+        from methods.spelling import parse
 
         if self.method_file is not None:
             load_file(self.method_file)

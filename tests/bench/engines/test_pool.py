@@ -22,7 +22,7 @@ from bench.identity import key
 from bench.records import Record
 from bench.store import Store
 from methods.base import Recipe
-from methods.registry import parse
+from methods.spelling import parse
 from tests.bench.grids import (
     Grid,
     Nursery,

@@ -16,7 +16,7 @@ from bench.families.encoder import Encoder
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from methods.base import Method
 from methods.ia3 import IA3
-from methods.registry import parse
+from methods.spelling import parse
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pair_id, pairs, pristine, toy_task
 
