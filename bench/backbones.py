@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import hashlib
 import importlib
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from bench.blueprints import Blueprint
 from bench.errors import Mistake, unknown
 from bench.families.encoder import Encoder
 from bench.tasks import Task
@@ -111,7 +111,7 @@ def pretrained(name: str, device: str = "cpu") -> Pretrained:
 class Pretrained:
     """A pretrained model in memory, never run and never changed, from which pristine backbones are made.
 
-    A pristine backbone is a deep copy of the module tree (hooks, flags and all are the original's) whose parameters and
+    A pristine backbone is a copy of the module tree (hooks, flags and all are the original's) whose parameters and
     buffers live in storage that every cell reuses, the weights copied in. So nothing has to be undone after a cell, and
     the previous cell's backbone is dead as soon as the next one is made.
     """
@@ -127,22 +127,20 @@ class Pretrained:
         if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
             raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
-        self._storage = {
-            id(tensor): torch.empty_like(tensor, device=device)
-            for tensor in (*self._master.parameters(), *self._master.buffers())
-        }
+        self._tensors = [*self._master.parameters(), *self._master.buffers()]
+        self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
+        self._blueprint = Blueprint(self._master, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._master.parameters())
 
     def pristine(self, task: Task, seed: int, dropout: float | None = None) -> Encoder:
         """A backbone as published, with a head for the task initialised by `seed`; the one before it is dead now."""
-        memo: dict[int, Any] = {}  # Any: deepcopy's own type
-        for tensor in (*self._master.parameters(), *self._master.buffers()):
-            stored = self._storage[id(tensor)]
+        restored = []
+        for tensor, stored in zip(self._tensors, self._storage, strict=True):
             with torch.no_grad():
                 stored.copy_(tensor)
             is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored
-        model = copy.deepcopy(self._master, memo)
+            restored.append(nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored)
+        model = self._blueprint.build(restored)
         torch.manual_seed(seed)
         backbone = Encoder(model, self.tokenizer, self.sites, self.pooling, task, self.head_activation)
         if dropout is not None:

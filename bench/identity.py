@@ -17,7 +17,8 @@ from bench.settings import as_scalars
 from methods.registry import source_fingerprint
 
 _DECIDING = (
-    *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/draws.py"),
+    *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/blueprints.py"),
+    "bench/draws.py",
     *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
     "bench/trainer.py",
 )
