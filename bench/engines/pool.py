@@ -20,7 +20,7 @@ from typing import Any
 from bench.cells import Cell
 from bench.engines import Progress, Work
 from bench.engines.inprocess import BUSY_SECONDS
-from bench.engines.one import run_claimed
+from bench.engines.one import recorded, run_claimed
 from bench.errors import DiskFull, Mistake
 from bench.records import Record
 from bench.store import Store
@@ -148,15 +148,7 @@ def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record | No
     finished is taken as it is. None where another process holds the cell now."""
     from bench.runner import failed
 
-    with store.claim(work.key) as mine:
-        if not mine:
-            return None
-        existing = store.read(work.key)
-        if existing is not None and existing.status != "failed":
-            return existing
-        record = failed(work.cell, reason, concurrent).model_copy(update={"attempts": work.attempts})
-        store.write(record)
-        return record
+    return recorded(work, store, lambda: (failed(work.cell, reason, concurrent), None))
 
 
 def _death(exit_code: int) -> str:
