@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import backbones, sources
+from bench import backbones, locations, sources
 from bench.cells import Cell
 from bench.provenance import versions
 from bench.records import SCHEMA_VERSION
@@ -58,7 +58,7 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
         "settings": as_scalars(cell.config),
         "fingerprints": {
             "method": source_fingerprint(cell.method),
-            "backbone": backbones.fingerprint(cell.backbone),
+            "backbone": locations.fingerprint(cell.backbone),
             "task": sources.load_task(cell.task).fingerprint,
             "sites": backbones.sites_fingerprint(cell.backbone),
             "harness": harness_fingerprint(),
