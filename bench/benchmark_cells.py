@@ -20,7 +20,7 @@ from bench.planning import Plan
 from bench.records import Record
 from bench.store import Store
 from methods.base import Method, Unsupported
-from methods.registry import label
+from methods.spelling import label
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

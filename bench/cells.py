@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from bench.settings import RunConfig
 from methods.base import Method, Recipe
-from methods.registry import label, spell
+from methods.spelling import label, spell
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import backbones, sources
+from bench import backbones, locations, sources
 from bench.cells import Cell
 from bench.provenance import versions
 from bench.records import SCHEMA_VERSION
@@ -18,7 +18,8 @@ from bench.templates import find_template
 from methods.registry import source_fingerprint
 
 _DECIDING = (
-    *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/draws.py"),
+    *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/blueprints.py"),
+    "bench/draws.py",
     *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
     *("bench/trainer.py", "bench/losses.py", "bench/optimizers.py", "bench/scoring/*.py", "bench/templates/*.py"),
 )
@@ -58,7 +59,7 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
         "settings": as_scalars(cell.config),
         "fingerprints": {
             "method": source_fingerprint(cell.method),
-            "backbone": backbones.fingerprint(cell.backbone),
+            "backbone": locations.fingerprint(cell.backbone),
             "task": sources.load_task(cell.task).fingerprint,
             "sites": backbones.sites_fingerprint(cell.backbone),
             "harness": harness_fingerprint(),

@@ -33,7 +33,7 @@ def entries(what: str) -> list[Entry]:
 
         return [{"name": name} for name in known_tasks()]
     if what == "backbones":
-        from bench.backbones import known_backbones
+        from bench.locations import known_backbones
 
         return [{"name": name} for name in known_backbones()]
     from bench.suite import known_suites

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import datasets
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 
-class InMemoryMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+class InMemoryMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate has no types
     """A metric that neither downloads nor writes: predictions and references stay in memory, no folder is made.
 
     `evaluate` keeps even one batch in an Arrow file under the user's cache; two processes then share its lock. Here
@@ -60,9 +61,9 @@ class InMemoryMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no 
             return {self.title: None}
         return {self.title: self.value(found, expected, **kwargs)}
 
+    @abstractmethod
     def value(self, found: Values, expected: Values) -> float | None:
         """The formula, on finite values, at least one; None where it is not defined."""
-        raise NotImplementedError
 
 
 class Accuracy(InMemoryMetric):

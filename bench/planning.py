@@ -18,7 +18,8 @@ from bench.suite import Suite, checked, read_suite, valid
 from bench.sweeps import expand, method_of, placed
 from bench.templates import PLAIN, find_template, templates_of
 from methods.base import Method, Recipe
-from methods.registry import label, methods, source_file
+from methods.registry import methods, source_file
+from methods.spelling import label
 
 if TYPE_CHECKING:
     from bench.tasks import Task

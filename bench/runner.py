@@ -32,7 +32,7 @@ from bench.tasks import Row, Task
 from bench.templates import find_template
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
-from methods.registry import label
+from methods.spelling import label
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,8 @@ from bench.errors import Mistake
 from bench.records import Record
 from bench.settings import RunConfig, Scalar
 from methods.base import Method, Recipe
-from methods.registry import UnknownMethod, load_file, parse
+from methods.registry import UnknownMethod, load_file
+from methods.spelling import parse
 
 T = TypeVar("T", Recipe, RunConfig)
 FINGERPRINTS = {

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.errors import Mistake
 from methods.base import Method
-from methods.registry import UnknownMethod, parse
+from methods.registry import UnknownMethod
+from methods.spelling import parse
 
 _SWEPT = re.compile(r"(?<==)\s*\[([^\[\]]*)\]")
 

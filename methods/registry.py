@@ -1,30 +1,21 @@
-"""Methods by name: subclassing is the whole declaration; a method is spelled `name:field=value,...`."""
+"""Methods by name: subclassing is the whole declaration."""
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
-import json
-import math
-import re
 import sys
 import sysconfig
 import types
-import typing
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from methods.base import Method
-
-Value = bool | int | float | str | None
 
 
 class UnknownMethod(KeyError):
@@ -65,59 +56,6 @@ def find(name: str) -> type[Method]:
     raise UnknownMethod(
         f"no method {name!r}{hint} Known: {', '.join(known)}. Add one by subclassing methods.base.Method."
     )
-
-
-def spell(method: Method) -> str:
-    """The identity of a method: its name and every field in declared order, as the command line takes it.
-
-    >>> from methods.houlsby import Houlsby
-    >>> spell(Houlsby(bottleneck=8))
-    'houlsby:bottleneck=8,std=0.001'
-    """
-    return _spelled(type(method), _values(method))
-
-
-def label(method: Method) -> str:
-    """The short form for reports: only the fields that differ from their default.
-
-    >>> from methods.houlsby import Houlsby
-    >>> label(Houlsby(bottleneck=8)), label(Houlsby())
-    ('houlsby:bottleneck=8', 'houlsby')
-    """
-    default = {field.name: field.default for field in fields(method)}
-    changed = {name: value for name, value in _values(method).items() if value != default[name]}  # MISSING equals none
-    return _spelled(type(method), changed)
-
-
-def parse(text: str) -> Method:
-    """The method that a text spells: `houlsby:bottleneck=8`, `houlsby(bottleneck=8)` or `file.py:Class:field=value`.
-
-    >>> parse("houlsby(bottleneck=8)") == parse("houlsby:bottleneck=8")
-    True
-
-    Errors: UnknownMethod, or ValueError naming the wrong field or value.
-    """
-    cls, arguments = _split(text.strip())
-    known = {field.name: hint for field in fields(cls) for hint in [typing.get_type_hints(cls)[field.name]]}
-    values: dict[str, Value] = {}
-    for name, value in arguments:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            has = f"It has: {', '.join(known)}." if known else "It has none."
-            raise ValueError(f"{cls.name} has no field {name!r}{hint} {has}")
-        if name in values:
-            raise ValueError(f"{text} gives {name} twice")
-        values[name] = _convert(value, known[name], f"{name} in {text}")
-    missing = [
-        f.name for f in fields(cls) if f.name not in values and f.default is MISSING and f.default_factory is MISSING
-    ]
-    if missing:
-        raise ValueError(f"{text} lacks {', '.join(missing)}; write {cls.name}:{missing[0]}=VALUE")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{error} in {text}.") from error
 
 
 def source_fingerprint(method: Method) -> str:
@@ -170,129 +108,6 @@ def load_file(path: str | Path) -> types.ModuleType:
     return module
 
 
-_PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
-_PLAIN = re.compile(r"[^\s,\"'()\\]+")
-
-
-class _Quoted(str):
-    """A text that was given in quotes: no number, no truth value, not none."""
-
-
-def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
-    """A spelled method -> its class and its (field, value) pairs, values still texts or literals."""
-    if text.endswith(")") and "(" in text:
-        head, _, inside = text[:-1].partition("(")
-        try:
-            call = ast.parse(f"f({inside})", mode="eval").body
-            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-                raise ValueError  # more than one call, such as f(a=1)(b=2)
-            if any(keyword.arg is None for keyword in call.keywords):
-                raise ValueError
-            values = [(str(keyword.arg), ast.literal_eval(keyword.value)) for keyword in call.keywords]
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-            raise ValueError(f"cannot read {text!r}; write name(field=value, ...) with plain values") from error
-        return _class(head), [(name, _Quoted(value) if isinstance(value, str) else value) for name, value in values]
-    head, rest = _head(text)
-    return _class(head), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
-
-
-def _head(text: str) -> tuple[str, str]:
-    if ".py:" in text:
-        file, _, rest = text.partition(".py:")
-        cls, _, rest = rest.partition(":")
-        return f"{file}.py:{cls}", rest
-    head, _, rest = text.partition(":")
-    return head, rest
-
-
-def _pair(part: str, text: str) -> tuple[str, object]:
-    name, equals, value = part.partition("=")
-    if not equals:
-        raise ValueError(f"cannot read {part!r} in {text!r}; write name:field=value,field=value")
-    value = value.strip()
-    if not value.startswith('"'):
-        return name.strip(), value
-    try:
-        return name.strip(), _Quoted(json.loads(value))
-    except ValueError as error:
-        raise ValueError(f"cannot read {value} in {text!r}; a quoted text ends with a quote") from error
-
-
-def _class(head: str) -> type[Method]:
-    if ".py:" not in head:
-        return find(head)
-    file, _, name = head.rpartition(":")
-    module = load_file(file)
-    classes = {
-        n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Method) and c is not Method
-    }
-    if name not in classes:
-        own = [n for n, c in classes.items() if c.__module__ == module.__name__]
-        raise UnknownMethod(f"{file} has no method class {name!r}; it has: {', '.join(own) or 'none'}.")
-    return find(classes[name].name)
-
-
-def _convert(value: object, hint: object, what: str) -> Value:
-    """A text or literal as the field's type: bool, int, float, str, or one of them and None."""
-    kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) or typing.get_origin(hint) else {hint}
-    if typing.get_origin(hint) is typing.Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{what} must be one of {', '.join(map(str, typing.get_args(hint)))}, got {value!r}")
-        return str(value)
-    literal = _literal(value) if isinstance(value, str) and not isinstance(value, _Quoted) else value
-    if literal is None and type(None) in kinds:
-        return None
-    if isinstance(literal, bool) and bool in kinds:
-        return literal
-    if isinstance(literal, int) and not isinstance(literal, bool) and int in kinds:
-        return literal
-    if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
-        try:
-            return float(literal)
-        except OverflowError:
-            return math.inf  # which no method takes
-    if str in kinds and isinstance(value, str):
-        return str(value)
-    names = " or ".join(sorted(getattr(kind, "__name__", str(kind)).replace("NoneType", "none") for kind in kinds))
-    raise ValueError(f"{what} must be {names}, got {value!r}")
-
-
-def _literal(text: str) -> object:
-    named = {"true": True, "false": False, "none": None, "null": None}
-    if text.lower() in named:
-        return named[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def _values(method: Method) -> dict[str, Value]:
-    """A method's fields, a whole number given for a fraction as the fraction: equal methods are spelled alike."""
-    hints = typing.get_type_hints(type(method))
-    values = {field.name: getattr(method, field.name) for field in fields(method)}
-    for name, value in values.items():
-        kinds = {hints[name], *typing.get_args(hints[name])}
-        if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
-            values[name] = float(value)
-    return values
-
-
-def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field values of any method
-    inside = ",".join(f"{name}={_written(value)}" for name, value in values.items())
-    return f"{cls.name}:{inside}" if inside else cls.name
-
-
-def _written(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and _literal(value) is value:
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _subclasses(cls: type[Method]) -> Iterable[type[Method]]:
     for sub in cls.__subclasses__():
         yield sub
@@ -304,7 +119,7 @@ def _import_shipped() -> None:
     """Once a process: reading the entry points of everything installed takes 10 ms."""
     package = Path(__file__).parent
     for path in sorted(package.glob("*.py")):
-        if path.stem not in ("__init__", "base", "registry", "inject"):
+        if path.stem not in ("__init__", "base", "registry", "spelling", "inject"):
             importlib.import_module(f"methods.{path.stem}")
     for entry in entry_points(group="tunefront.methods"):
         entry.load()

@@ -18,9 +18,9 @@ from bench.families.encoder import Encoder
 from bench.meters.storage import save_trained
 from methods.base import Method, Unsupported, trained
 from methods.inject import matching
-from methods.registry import parse, spell
+from methods.spelling import parse, spell
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pair_id, pairs, pristine, shake, shipped, toy_task, widened
+from tests.toys import encode, harness, pair_id, pairs, pristine, shake, shipped, toy_task, tree, widened
 
 NEAR_IDENTITY = {"houlsby"}
 """Methods that start close to the backbone's function; every other one starts exactly at it."""
@@ -206,19 +206,6 @@ def test_what_is_saved_is_what_is_trained(method: Method, family: str, attach: A
     assert all(torch.equal(saved[name], value) for name, value in trained(model).items())
 
 
-def _tree(model: nn.Module) -> dict[str, object]:
-    """Everything about a model that a method may have left behind."""
-    hooks = [slot for slot in vars(nn.Module()) if slot.endswith("_hooks")]
-    assert "_forward_pre_hooks" in hooks
-    modules = {
-        path: (type(module), module.training, [len(getattr(module, slot)) for slot in hooks], sorted(vars(module)))
-        for path, module in model.named_modules()
-    }
-    flags = {name: (p.requires_grad, p.grad, p.dtype, p.shape, p.is_leaf) for name, p in model.named_parameters()}
-    rates = {path: module.p for path, module in model.named_modules() if isinstance(module, nn.Dropout)}
-    return {"modules": modules, "flags": flags, "rates": rates, "config": model.config.to_dict()}
-
-
 @every_method
 def test_after_any_method_a_backbone_is_as_freshly_loaded(
     method: Method, family: str, backbones: dict[str, str], attach: Attach
@@ -229,7 +216,7 @@ def test_after_any_method_a_backbone_is_as_freshly_loaded(
     used.backbone.model.config.num_labels = 7
     restored = pristine(backbones[family], seed=9)
     fresh = Pretrained(backbones[family], torch.device("cpu")).pristine(toy_task(), 9)
-    assert _tree(restored.model) == _tree(fresh.model)
+    assert tree(restored.model) == tree(fresh.model)
     ours, theirs = restored.model.state_dict(), fresh.model.state_dict()
     assert list(ours) == list(theirs)
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []

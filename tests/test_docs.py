@@ -14,7 +14,8 @@ import typer.main
 from bench import pytest_plugin
 from bench.cli import app
 from bench.suite import known_suites
-from methods.registry import methods, parse
+from methods.registry import methods
+from methods.spelling import parse
 from tests.markdown import Block, blocks
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +95,7 @@ def test_the_readme_s_method_trains_what_it_says(tmp_path: Path, backbones: dict
     file = tmp_path / "shift.py"
     file.write_text(block.text, encoding="utf-8")
     code = (
-        "import sys\nfrom methods.base import trained\nfrom methods.registry import parse\n"
+        "import sys\nfrom methods.base import trained\nfrom methods.spelling import parse\n"
         "from tests.toys import pristine\n"
         "backbone = pristine(sys.argv[1])\n"
         "parse(sys.argv[2] + ':OutputShift').attach(backbone)\n"

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "reports")
-SHARED = ("base", "inject", "registry")
+SHARED = ("base", "inject", "registry", "spelling")
 """The files of methods/ that are no method; nor are those of methods/sites/, which keep to a method's imports."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features"}
@@ -120,7 +120,7 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
         ("methods/lora.py", "import numpy", "methods import"),
         ("methods/sites/decoders.py", "from methods.registry import find", "methods.base, .inject and .sites only"),
         ("methods/lora.py", "from methods.houlsby import Bottleneck", "a method imports"),
-        ("methods/lora.py", "from methods.registry import spell", "a method imports"),
+        ("methods/lora.py", "from methods.spelling import spell", "a method imports"),
         ("methods/inject.py", "from reports import write_report", "methods import"),
         ("methods/lora.py", "from .base import Method", "relative"),
         ("bench/runner.py", "from methods.houlsby import Houlsby", "knows no method"),
@@ -134,7 +134,7 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
         ("bench/cli.py", "if True:\n    import reports.plots", "inside a command"),
         ("reports/plots.py", "import torch.nn", "stored records"),
         ("reports/plots.py", "def f():\n    import transformers", "stored records"),
-        ("reports/plots.py", "from methods.registry import label", "stored records"),
+        ("reports/plots.py", "from methods.spelling import label", "stored records"),
         ("reports/plots.py", "from bench.store import Store", "bench.records"),
         ("reports/plots.py", "from bench import api", "bench.records"),
         ("reports/plots.py", "import bench", "bench.records"),
@@ -154,7 +154,8 @@ def test_the_check_finds_what_it_looks_for(path: str, source: str, complaint: st
         ),
         ("methods/registry.py", "from methods.base import Method\nfrom methods.inject import plug"),
         ("methods/sites/decoders.py", "from methods.sites.record import Sites"),
-        ("bench/runner.py", "from methods import Method\nfrom methods.registry import spell\nimport bench.store"),
+        ("methods/spelling.py", "from methods.registry import find"),
+        ("bench/runner.py", "from methods import Method\nfrom methods.spelling import spell\nimport bench.store"),
         ("bench/runner.py", '"""Like `houlsby`."""\ndef f():\n    "ia3"\n    return batch.inputs["features"]'),
         ("bench/cli.py", "def report():\n    from reports import write_report"),
         ("reports/plots.py", "import pandas\nfrom bench.records import Record\nfrom bench.errors import Mistake"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from bench.backbones import pretrained
 from bench.batching import EncodedExamples
@@ -16,7 +17,8 @@ from bench.settings import resolve_recipe
 from bench.tasks import Kind, MetricSpec, Row, Task
 from bench.trainer import Trainer
 from methods.base import Batch, Method, Recipe, Unsupported
-from methods.registry import methods, spell
+from methods.registry import methods
+from methods.spelling import spell
 from tests.conftest import FAMILIES, WORDS
 
 SMALL = {"top_layers": {"n": 1}}
@@ -103,3 +105,16 @@ def widened(batch: Batch, examples: EncodedExamples, extra: int) -> Batch:
         for name, value in batch.inputs.items()
     }
     return Batch(padded, batch.labels, batch.rows)
+
+
+def tree(model: nn.Module) -> dict[str, object]:
+    """Everything about a model that a method may have left behind."""
+    hooks = [slot for slot in vars(nn.Module()) if slot.endswith("_hooks")]
+    assert "_forward_pre_hooks" in hooks
+    modules = {
+        path: (type(module), module.training, [len(getattr(module, slot)) for slot in hooks], sorted(vars(module)))
+        for path, module in model.named_modules()
+    }
+    flags = {name: (p.requires_grad, p.grad, p.dtype, p.shape, p.is_leaf) for name, p in model.named_parameters()}
+    rates = {path: module.p for path, module in model.named_modules() if isinstance(module, nn.Dropout)}
+    return {"modules": modules, "flags": flags, "rates": rates, "config": model.config.to_dict()}

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bench.engines import Work
 from bench.records import Record
 from bench.store import Store
 from bench.trainer import Report
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 REPORT_EVERY_SECONDS = 0.2
 
 
 def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int) -> Record | None:
-    """The cell's record, written; None where another process holds the cell. A record that another process wrote in
-    the meantime is taken as it is."""
+    """The cell's record, run and written; None where another process holds the cell."""
     from bench.runner import run_cell
 
+    return recorded(work, store, lambda: run_cell(work.cell, throttled(report), concurrent_cells))
+
+
+def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:
+    """The record (and predictions) that `make` gives, written; None where another process holds the cell. What another
+    process wrote in the meantime is taken as it is."""
     with store.claim(work.key) as mine:
         if not mine:
             return None
         existing = store.read(work.key)
         if existing is not None and existing.status != "failed":
             return existing
-        record, predictions = run_cell(work.cell, throttled(report), concurrent_cells)
+        record, predictions = make()
         record = record.model_copy(update={"attempts": work.attempts})
         store.write(record, predictions)
         return record

@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from bench.cells import Cell
 from bench.engines import Progress, Work
 from bench.engines.inprocess import BUSY_SECONDS
-from bench.engines.one import run_claimed
+from bench.engines.one import recorded
+from bench.engines.worker import CellMessage, serve
 from bench.errors import DiskFull, Mistake
 from bench.records import Record
 from bench.store import Store
 
-log = logging.getLogger("tunefront")
-
 PRELOAD = ["bench.runner", "transformers.models.bert.modeling_bert"]
-
-
-@dataclass(frozen=True)
-class CellMessage:
-    """A cell as it travels to a worker: the method as spelled, since a user's class cannot be pickled."""
-
-    spelled: str
-    method_file: str | None
-    fields: dict[str, Any]  # Any: the other fields of the cell, plain values
-
-    @classmethod
-    def of(cls, cell: Cell) -> CellMessage:
-        """The message of a cell."""
-        fields = {name: value for name, value in vars(cell).items() if name not in ("method", "method_file")}
-        return cls(cell.spelled, cell.method_file, fields)
-
-    def cell(self) -> Cell:
-        """The cell of a message; a user's file is imported first."""
-        from methods.registry import load_file, parse
-
-        if self.method_file is not None:
-            load_file(self.method_file)
-        return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
 
 
 @dataclass
@@ -147,15 +117,7 @@ def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record | No
     finished is taken as it is. None where another process holds the cell now."""
     from bench.runner import failed
 
-    with store.claim(work.key) as mine:
-        if not mine:
-            return None
-        existing = store.read(work.key)
-        if existing is not None and existing.status != "failed":
-            return existing
-        record = failed(work.cell, reason, concurrent).model_copy(update={"attempts": work.attempts})
-        store.write(record)
-        return record
+    return recorded(work, store, lambda: (failed(work.cell, reason, concurrent), None))
 
 
 def _death(exit_code: int) -> str:
@@ -204,46 +166,7 @@ class _Pool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._lifeline, self._held, self._store.location, self._concurrent_cells)
-        process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
         process.start()
         theirs.close()
         return _Worker(process, ours)
-
-
-def _work(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
-    """A worker's life: one cell after another until the parent closes the pipe or goes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    held.close()  # else this very copy would keep the lifeline open
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    gc.collect()
-    gc.freeze()  # what was imported is never garbage: collecting between phases is then quick
-    store = Store(location)
-    while True:
-        try:
-            message, key, attempts = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            work = Work(message.cell(), key, attempts)
-            record = run_claimed(work, store, partial(_tell, connection), concurrent)
-            connection.send(("busy",) if record is None else ("finished", record))
-        except DiskFull as error:
-            connection.send(("disk full", str(error)))
-        except Mistake as error:
-            connection.send(("mistake", str(error)))
-        except Exception as error:  # of the harness: run_cell() records what a method does wrong
-            log.debug("cell %s broke", key, exc_info=True)
-            connection.send(("broke", f"{type(error).__name__}: {error}"))
-
-
-def _tell(connection: Connection, phase: str, done: int, total: int) -> None:
-    try:
-        connection.send(("step", phase, done, total))
-    except OSError:  # the parent has gone: this must not become the failure of a cell that did nothing wrong
-        os._exit(1)
-
-
-def _end_with_parent(lifeline: Connection) -> None:
-    wait([lifeline])  # readable only at its end: nothing is ever sent
-    os._exit(1)

@@ -26,7 +26,8 @@ from bench.identity import key
 from bench.records import DETERMINISTIC, Record
 from bench.settings import RunConfig, resolve_recipe
 from bench.store import Store
-from methods.registry import parse, source_file
+from methods.registry import source_file
+from methods.spelling import parse
 
 METHODS = ("features", "full", "houlsby:bottleneck=4", "ia3", "top_layers:n=1")
 

@@ -14,7 +14,7 @@ import torch
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.memory import Growth, PeakMemory
 from methods.base import Method
-from methods.registry import parse
+from methods.spelling import parse
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from bench.metric_modules import CLASSES
+from bench.metric_modules import CLASSES, InMemoryMetric
 from bench.metrics import METRICS, default_metrics, known_metrics, metric_mistakes, score
 from bench.tasks import MetricSpec, Row, Task
 
@@ -113,6 +113,14 @@ def test_metrics_write_no_file_so_that_concurrent_processes_share_nothing(tmp_pa
     metric.add_batch(predictions=[0.0, 1.0], references=[0.0, 2.0])
     assert metric.compute() == {"pearson": pytest.approx(1.0)}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_metric_without_its_formula_cannot_be_made():
+    class Empty(InMemoryMetric):
+        title = "empty"
+
+    with pytest.raises(TypeError, match=r"abstract method '?value"):
+        Empty()
 
 
 def test_every_listed_metric_has_a_class_and_the_other_way_round():

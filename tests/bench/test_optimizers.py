@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.optimizers import make_optimizer
 from methods.base import Recipe
-from methods.registry import parse
+from methods.spelling import parse
 from tests.toys import encode, harness, pristine
 
 OPTIMIZERS = ("adamw", "adafactor")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.batching import training_order
 from bench.trainer import NotFinite, Trainer, rate, total_steps
 from methods.base import Batch, Recipe
-from methods.registry import parse
+from methods.spelling import parse
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine, toy_task
 

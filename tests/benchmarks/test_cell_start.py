@@ -16,7 +16,7 @@ NEW_PROCESS = "import torch, bench.runner; from bench.backbones import pretraine
 
 def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) -> None:
     from bench import sources
-    from methods.registry import parse
+    from methods.spelling import parse
 
     task, pretrained, method = sources.load_task(task_name), minilm(), parse("houlsby")
 

@@ -23,7 +23,7 @@ def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, mo
     from bench.meters.flops import FlopMeter, Shape
     from bench.planning import Selectors, plan
     from bench.runner import run_cell
-    from methods.registry import label
+    from methods.spelling import label
 
     cells = plan("quick", Selectors(methods=METHODS, tasks=[task_name], seeds=[0, 1])).cells
     counting, total = [0.0], FlopMeter.total
@@ -68,7 +68,7 @@ def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, 
     from bench.batching import training_order
     from bench.optimizers import adamw
     from methods.base import Recipe
-    from methods.registry import parse
+    from methods.spelling import parse
 
     task, steps = sources.load_task(task_name), 12
     recipe = replace(Recipe(), steps=steps, batch_size=16)

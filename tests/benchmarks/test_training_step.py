@@ -20,7 +20,7 @@ def test_a_step_costs_less_than_one_of_full_fine_tuning(
     from bench import sources
     from bench.meters.flops import counted_flops, undisturbed
     from methods.base import Recipe
-    from methods.registry import parse
+    from methods.spelling import parse
 
     task = sources.load_task(task_name)
     recipe = replace(Recipe(), batch_size=ROWS, dropout=dropout)

@@ -16,7 +16,8 @@ from bench.errors import Mistake, unknown
 from bench.records import Record
 from bench.store import Store
 from bench.tasks import MetricSpec, Row, Task
-from methods.registry import label, source_fingerprint
+from methods.registry import source_fingerprint
+from methods.spelling import label
 
 BACKBONES = ["minilm", "tiny"]
 TASKS = ["docstrings/library", "docstrings/match", "docstrings/kind", "docstrings/param_type"]

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.cells import Cell
 from bench.progress import Display
 from methods.base import Recipe
-from methods.registry import parse
+from methods.spelling import parse
 
 from .conftest import World
 
@@ -117,7 +117,7 @@ from rich.console import Console
 from bench.cells import Cell
 from bench.progress import Display
 from methods.base import Recipe
-from methods.registry import parse
+from methods.spelling import parse
 with Display(Console(file=sys.stderr, force_terminal=True, width=80)) as display:
     display.planned(50, 0)
     display.started(Cell(parse("ia3"), "minilm", "x", Recipe()))

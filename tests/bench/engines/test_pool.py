@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,13 +14,13 @@ import pytest
 
 from bench.cells import Cell
 from bench.engines import Work
-from bench.engines.pool import CellMessage, _lost, _next, _tell, _Worker
+from bench.engines.pool import _lost, _next, _Worker
 from bench.grid import run_grid
 from bench.identity import key
 from bench.records import Record
 from bench.store import Store
 from methods.base import Recipe
-from methods.registry import parse
+from methods.spelling import parse
 from tests.bench.grids import (
     Grid,
     Nursery,
@@ -169,11 +167,6 @@ def test_two_grids_at_once_share_the_work(grid: MakeGrid, nest: Nursery, tmp_pat
     assert taken.concurrent_cells == 2, "the other process's record was taken"
 
 
-def test_a_cell_survives_its_way_to_a_worker(grid: MakeGrid, tmp_path: Path) -> None:
-    for cell in grid(methods=["houlsby:bottleneck=4,std=0.25", *odd(tmp_path, '"a, b=c"')]).cells():
-        assert pickle.loads(pickle.dumps(CellMessage.of(cell))).cell() == cell
-
-
 def test_what_breaks_outside_a_method_costs_its_cell_with_the_reason(
     grid: MakeGrid, nest: Nursery, tmp_path: Path
 ) -> None:
@@ -235,17 +228,4 @@ def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> N
                 taken[number].append(next_one.key)
     assert taken == [["full 0", "features 0", "full 1"], ["ia3 0", "ia3 1", "features 1"]]
     ours.close()
-    theirs.close()
-
-
-def test_a_parent_that_goes_is_no_failure_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that cannot be sent would be taken for the method's error, and recorded as such."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    ours, theirs = multiprocessing.Pipe()
-    _tell(theirs, "train", 1, 2)
-    assert ours.recv() == ("step", "train", 1, 2)
-    ours.close()
-    with pytest.raises(SystemExit) as ended:
-        _tell(theirs, "train", 2, 2)
-    assert ended.value.code == 1
     theirs.close()

@@ -17,7 +17,7 @@ from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from bench.trainer import Shapes
 from methods.base import Method
 from methods.ia3 import IA3
-from methods.registry import parse
+from methods.spelling import parse
 from tests.conftest import FAMILIES
 from tests.toys import attach, encode, harness, pair_id, pairs, pristine, toy_task
 

