@@ -61,7 +61,7 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class PromptedExamples(EncodedExamples):
-    """Rows of a language model: `columns["input_ids"]` are the prompts, `ids` the rows' own, `choices` each row's answers
+    """Rows of a language model: `columns["input_ids"]` are prompts, `ids` the rows' own, `choices` each row's answers
     as token ids, `choice_lengths` what a choice's log-probability is divided by, `prompts` the rendered texts, and
     `after` how the rows follow each prefix, by its name."""
 
