@@ -95,6 +95,9 @@ class Record(BaseModel):
     inference_flops_per_example_without_reuse: float | None = Field(
         None, ge=0, description="the same if every row's demonstrations were read anew, null without demonstrations"
     )
+    demonstrations_per_row: float | None = Field(
+        None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
+    )
     prefix_tokens: Count = Field(None, description="tokens of all prompts' demonstrations, null without any")
     prefix_flops: Count = Field(
         None,

@@ -215,6 +215,7 @@ def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     kept = cost.cache_bytes is not None or not cost.ids
     return {
         "shortened_test": followed.shortened if isinstance(followed, PromptedExamples) and cost.ids else None,
+        "demonstrations_per_row": followed.demonstrations_per_row if isinstance(followed, PromptedExamples) else None,
         "demonstration_ids": tuple(cost.ids) or None,
         "prefix_tokens": cost.tokens if cost.ids else None,
         "prefix_flops": cost.flops if kept else None,

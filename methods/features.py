@@ -19,7 +19,7 @@ class Features(Method):
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, epochs=30)
 
     def attach(self, backbone: Backbone) -> None:
-        backbone.freeze(keep=backbone.head)
+        backbone.freeze(keep=backbone.add_head())
 
     def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
         states = harness.cached("features", backbone.features, examples)

@@ -94,7 +94,7 @@ class EncoderDecoderLayout:
         """One law for training, scoring and features alike."""
         passes = max(1, len(before))
         probes = tuple((1, prompt, count, tokens) * passes for prompt, count, tokens in self._PROBES)
-        return (Law(self._terms, probes, (2, 10, 6, 5) * passes),)
+        return (Law(self._terms, probes, (2, 10, 4, 5) * passes),)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
         """The pass itself, every row with equally many choices."""

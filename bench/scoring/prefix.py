@@ -87,7 +87,9 @@ class Demonstrations:
         tokens = tuple(torch.tensor(rows[row][1]) if row in rows else alone[row] for row in range(len(examples)))
         kept_by = tuple(rows[row][0] if row in rows else 0 for row in range(len(examples)))
         before = tuple(0 if self.whole else self.ends[kept] for kept in kept_by)
-        return replace(examples, after={**examples.after, self.name: Followed(tokens, kept_by, before)})
+        return replace(
+            examples, after={**examples.after, self.name: Followed(len(self.texts), tokens, kept_by, before)}
+        )
 
     def _following(self, kept: int, prompts: Sequence[str]) -> list[Ids]:
         """The tokens of each prompt after the first `kept` demonstrations, cut at its start to the room of a query."""

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Followed:
-    """Rows as they follow a prefix: `tokens` of each row after the demonstrations it keeps, how many it keeps (`kept`)
-    and how many tokens these have (`before`)."""
+    """Rows as they follow a prefix of `given` demonstrations: `tokens` of each row after those it keeps, how many it
+    keeps (`kept`) and how many tokens these have (`before`)."""
 
+    given: int
     tokens: tuple[Tensor, ...]
     kept: tuple[int, ...]
     before: tuple[int, ...]
@@ -32,6 +33,7 @@ class Followed:
     def take(self, rows: Sequence[int]) -> Followed:
         """These rows, in this order."""
         return Followed(
+            self.given,
             tuple(self.tokens[row] for row in rows),
             tuple(self.kept[row] for row in rows),
             tuple(self.before[row] for row in rows),
@@ -86,9 +88,13 @@ class PromptedExamples(EncodedExamples):
     @cached_property
     def shortened(self) -> int:
         """Rows that lost demonstrations because the whole would not have fitted."""
-        return sum(
-            any(followed.kept[row] < max(followed.kept) for followed in self.after.values()) for row in range(len(self))
-        )
+        return sum(any(one.kept[row] < one.given for one in self.after.values()) for row in range(len(self)))
+
+    @cached_property
+    def demonstrations_per_row(self) -> float | None:
+        """How many demonstrations a prompt keeps on average, None where there are none."""
+        kept = [number for one in self.after.values() for number in one.kept]
+        return sum(kept) / len(kept) if kept else None
 
     def take(self, rows: Sequence[int]) -> PromptedExamples:
         """These rows, in this order."""
@@ -146,13 +152,16 @@ class PromptedExamples(EncodedExamples):
         def some(length: int) -> Tensor:
             return pool.repeat(length // len(pool) + 1)[:length]
 
-        inputs = self._inputs([some(query)] * rows, [(some(tokens),) * count] * rows)
-        inputs["choice_lengths"] = torch.ones(rows, count)
-        places = torch.arange(rows) % len(self)
+        # As many choices as a row has, the others empty: a scorer may know how many there are.
+        most = max(count, *map(len, self.choices))
+        beside = (some(0),) * (most - count)
+        inputs = self._inputs([some(query)] * rows, [(*(some(tokens),) * count, *beside)] * rows)
+        inputs["choice_lengths"] = torch.ones(rows, most)
         for (name, one), before in zip(self.after.items(), self.layout.before(shape), strict=False):
             kept = one.kept[one.before.index(before)] if before in one.before else 0
             inputs |= _named(name, [some(query)] * rows, [kept] * rows)
-        return moved(Batch(inputs, self.labels[places], places), device)
+        right = torch.zeros(rows, dtype=torch.long)
+        return moved(Batch(inputs, right, torch.arange(rows) % len(self)), device)
 
     def scoring_order(self, batch_size: int) -> list[list[int]]:
         """Every row once: rows that keep equally many demonstrations together, the longest first, no more than

@@ -94,7 +94,13 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     (record,) = run_grid(grid(methods=("houlsby:bottleneck=4",)).cells(), store).records
     may_be_null = {"reason", "method_file", "template", "shots", "draw_source", "selection_split", "n_selection"}
-    may_be_null |= {"shortened_test", "demonstration_ids", "kv_cache_bytes", "demonstration_bytes"}  # nothing is shown
+    may_be_null |= {
+        "shortened_test",
+        "demonstration_ids",
+        "kv_cache_bytes",
+        "demonstration_bytes",
+        "demonstrations_per_row",
+    }  # nothing is shown
     may_be_null |= {"inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "prefix_seconds"}
     may_be_null |= {"selection_scores", "device_name", "git_commit"} | {
         name for name in Record.model_fields if "allocated" in name or "resident" in name
