@@ -81,6 +81,9 @@ class Seq2Seq(LanguageModel):
     def _encoded_prompts(self, batch: Batch, prefix: Prefix | None) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, seq, width) and their mask."""
         ids, mask = following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask")
+        if not mask[:, 0].all():  # BART counts positions from the first place, padding or not
+            order = mask.argsort(dim=1, descending=True, stable=True)
+            ids, mask = ids.gather(1, order), mask.gather(1, order)
         encoder = self.model.get_encoder()
         return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state), mask
 
