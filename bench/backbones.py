@@ -116,9 +116,7 @@ class Pretrained:
         torch.manual_seed(seed)
         backbone = self._family(model, task, prompting)
         if dropout is not None:
-            for module in model.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = dropout
+            _set_dropout(model, dropout)
         return backbone
 
     def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
@@ -149,6 +147,16 @@ class Pretrained:
             )
         model.requires_grad_(True).eval()
         return model
+
+
+def _set_dropout(model: nn.Module, probability: float) -> None:
+    """Everywhere: in modules, and where a layer keeps the probability as a number of its own (OPT, Llama, BART)."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+        for name, value in vars(module).items():
+            if name.endswith("dropout") and isinstance(value, float):
+                setattr(module, name, probability)
 
 
 def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields

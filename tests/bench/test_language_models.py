@@ -16,6 +16,32 @@ every_model = pytest.mark.parametrize("name", LANGUAGE_MODELS)
 
 
 @every_model
+def test_dropout_zero_makes_training_mode_repeatable(name: str, language_models: dict[str, str]) -> None:
+    """The override reaches layers that keep the probability as a number and drop out by a function."""
+    backbone = pristine(language_models[name], dropout=0.0)
+    batch = encode(backbone).batch(range(8))
+    backbone.model.train()
+    with torch.no_grad():
+        first, again = backbone.loss(batch), backbone.loss(batch)
+        backbone.model.eval()
+        assert torch.equal(first, again)
+        assert torch.allclose(first, backbone.loss(batch), rtol=1e-5)
+
+
+@every_model
+def test_dropout_is_the_checkpoints_own_unless_it_is_set(name: str, language_models: dict[str, str]) -> None:
+    def rates(dropout: float | None) -> set[float]:
+        modules = list(pristine(language_models[name], dropout=dropout).model.modules())
+        numbers = (value for module in modules for key, value in vars(module).items() if key.endswith("dropout"))
+        found = {module.p for module in modules if isinstance(module, nn.Dropout)}
+        return found | {number for number in numbers if isinstance(number, float)}
+
+    assert rates(None) == {0.1}
+    assert rates(0.3) == {0.3}
+    assert rates(None) == {0.1}, "the copy's alone was changed"
+
+
+@every_model
 def test_prompts_padded_on_the_left_score_as_those_padded_on_the_right(
     name: str, language_models: dict[str, str]
 ) -> None:
