@@ -19,7 +19,6 @@ from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.locations import locate
 from bench.tasks import Task
-from bench.templates import find_template
 from methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class Pretrained:
         if self.sites.family == "encoder":
             return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
         family = Decoder if self.sites.family == "decoder" else Seq2Seq
-        return family(model, self.tokenizer, self.sites, task, prompting or Prompting(find_template(task, None)))
+        return family(model, self.tokenizer, self.sites, task, prompting)
 
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""

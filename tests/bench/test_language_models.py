@@ -51,3 +51,11 @@ def test_prompts_padded_on_the_left_score_as_those_padded_on_the_right(
     with torch.no_grad():
         scores, left = backbone.score(batch), backbone.score(widened(batch, rows, 3, left=True))
     assert torch.allclose(scores, left, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_regression_is_unsupported_and_multiple_choice_gets_no_head(name: str, language_models: dict[str, str]) -> None:
+    with pytest.raises(Unsupported, match="toy is regression"):
+        pristine(language_models[name], toy_task("regression"))
+    with pytest.raises(Unsupported, match="a head cannot tell choices that depend on the row"):
+        pristine(language_models[name], toy_task("multiple choice")).add_head()
