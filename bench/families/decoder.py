@@ -165,9 +165,9 @@ class Decoder(LanguageModel):
         """The states after the final norm, (rows, seq, width)."""
         return cast(Tensor, self.model.base_model(**inputs).last_hidden_state)
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids], int]]:
         answered = self.tokens.answered([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])
-        return [([*self.tokens.leading, *query], choices) for query, choices in answered]
+        return [([*self.tokens.leading, *query], choices, merged) for query, choices, merged in answered]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
         """From its start, the leading special tokens apart: a prompt ends with what asks for the answer."""

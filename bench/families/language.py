@@ -113,9 +113,9 @@ class LanguageModel(Family):
         return self._encoded([self.prompting.template.render(task, row) for row in rows], [row.id for row in rows])
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
-        pairs = self._split(prompts)
+        split = self._split(prompts)
         queries, truncated = [], 0
-        for prompt, name, (ids, choices) in zip(prompts, names, pairs, strict=True):
+        for prompt, name, (ids, choices, _) in zip(prompts, names, split, strict=True):
             self._check(prompt, name, choices)
             room = min(self._query_room, self._context(max(map(len, choices)), name))
             query = self._cut(ids, room)
@@ -129,7 +129,8 @@ class LanguageModel(Family):
             truncated=truncated,
             ids=tuple(names),
             prompts=tuple(prompts),
-            choices=tuple(tuple(torch.tensor(choice) for choice in choices) for _, choices in pairs),
+            choices=tuple(tuple(torch.tensor(choice) for choice in choices) for _, choices, _ in split),
+            merged=tuple(merged for _, _, merged in split),
             choice_lengths=tuple(
                 tuple(float(text_length(choice, normalization)) for choice in prompt.choices) for prompt in prompts
             ),
@@ -192,8 +193,9 @@ class LanguageModel(Family):
         """The same for training."""
 
     @abstractmethod
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
-        """(prompt, choices) of each row in tokens, the special ones included."""
+    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids], int]]:
+        """(prompt, choices, merged) of each row in tokens, the special ones included; `merged` of the prompt's last
+        tokens became the choices' own and are left out of it."""
 
     @abstractmethod
     def _cut(self, ids: Ids, room: int) -> Ids:

@@ -104,7 +104,7 @@ class Seq2Seq(LanguageModel):
     def _start(self) -> int:
         return int(self.model.config.decoder_start_token_id)
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids], int]]:
         tokens = self.tokens
 
         def ended(texts: Sequence[str]) -> list[Ids]:
@@ -113,7 +113,7 @@ class Seq2Seq(LanguageModel):
         queries = ended([prompt.text for prompt in prompts])
         choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
         pairs = zip(queries, prompts, strict=True)
-        return [(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
+        return [(query, [next(choices) for _ in prompt.choices], 0) for query, prompt in pairs]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
         """From its start, the special tokens apart: a prompt ends with what asks for the answer."""

@@ -71,7 +71,7 @@ class Demonstrations:
         rows: dict[int, tuple[int, Ids]] = {}
         waiting = list(range(len(examples)))
         for kept in range(len(self.texts), 0, -1):
-            following = self._following(kept, [examples.prompts[row].text for row in waiting])
+            following = self._following(kept, examples, waiting)
             held = [
                 (row, ids)
                 for row, ids in zip(waiting, following, strict=True)
@@ -91,18 +91,20 @@ class Demonstrations:
             examples, after={**examples.after, self.name: Followed(len(self.texts), tokens, kept_by, before)}
         )
 
-    def _following(self, kept: int, prompts: Sequence[str]) -> list[Ids]:
-        """The tokens of each prompt after the first `kept` demonstrations, cut at its start to the room of a query."""
-        last = self.texts[kept - 1]
+    def _following(self, kept: int, examples: PromptedExamples, rows: Sequence[int]) -> list[Ids]:
+        """The tokens of each row's prompt after the first `kept` demonstrations, cut at its start to the room of a
+        query."""
+        last, prompts = self.texts[kept - 1], [examples.prompts[row].text for row in rows]
         whole, lost = self.tokens.of([last])[0], self.ends[kept]
         joined = self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]
         stays = len(whole) - (len(self.tokens.leading) + len(joined) - lost)
         separator = len(self.tokens.of([BETWEEN])[0])
         followed = []
-        for prompt, (place, ids) in zip(prompts, self.tokens.following(last, prompts), strict=True):
+        for row, prompt, (place, ids) in zip(rows, prompts, self.tokens.following(last, prompts), strict=True):
             going_on = [*whole[stays:place], *ids]
             if place < stays:  # it would change tokens that were read already: tokenised on its own instead
                 going_on = self.tokens.of([f"{BETWEEN}{prompt}"])[0]
+            going_on = going_on[: len(going_on) - examples.merged[row]]
             cut = len(going_on) - separator - self.query_room
             followed.append(going_on if cut <= 0 else [*going_on[:separator], *going_on[separator + cut :]])
         return followed

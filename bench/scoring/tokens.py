@@ -35,9 +35,9 @@ class Tokens:
             return []
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
 
-    def answered(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[tuple[Ids, list[Ids]]]:
-        """(prompt, answers) of each row: the prompt up to where it agrees with every answered prompt, and the rest of
-        each of these."""
+    def answered(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[tuple[Ids, list[Ids], int]]:
+        """(prompt, answers, merged) of each row: the prompt up to where it agrees with every answered prompt, the rest
+        of each of these, and how many tokens the prompt on its own has beyond that."""
         alone = self.of(prompts)
         pairs = [(row, answer) for row, of_one in enumerate(answers) for answer in of_one]
         joined = self.of([f"{prompts[row]}{ANSWER}{answer}" for row, answer in pairs])
@@ -46,7 +46,7 @@ class Tokens:
             wholes[row].append(whole)
         kept = [min(shared(ids, whole) for whole in of_one) for ids, of_one in zip(alone, wholes, strict=True)]
         return [
-            (ids[:length], [whole[length:] for whole in of_one])
+            (ids[:length], [whole[length:] for whole in of_one], len(ids) - length)
             for ids, length, of_one in zip(alone, kept, wholes, strict=True)
         ]
 
