@@ -21,7 +21,19 @@ from methods.base import Method, Unsupported, trained
 from methods.inject import matching
 from methods.spelling import parse, spell
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import encode, harness, language_pairs, pair_id, pairs, pristine, shake, shipped, toy_task, tree, widened
+from tests.toys import (
+    encode,
+    harness,
+    language_pairs,
+    pair_id,
+    pairs,
+    pristine,
+    shake,
+    shipped,
+    toy_task,
+    tree,
+    widened,
+)
 
 NEAR_IDENTITY = {"houlsby"}
 """Methods that start close to the backbone's function; every other one starts exactly at it."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.scoring.prompted import Followed, PromptedExamples
-from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens
+from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, shared
 from bench.templates import Prompt
 
 KeysValues = tuple[Tensor, Tensor]
@@ -98,15 +98,18 @@ class Demonstrations:
         whole, lost = self.tokens.of([last])[0], self.ends[kept]
         joined = self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]
         stays = len(whole) - (len(self.tokens.leading) + len(joined) - lost)
-        separator = len(self.tokens.of([BETWEEN])[0])
         followed = []
         for row, prompt, (place, ids) in zip(rows, prompts, self.tokens.following(last, prompts), strict=True):
             going_on = [*whole[stays:place], *ids]
             if place < stays:  # it would change tokens that were read already: tokenised on its own instead
                 going_on = self.tokens.of([f"{BETWEEN}{prompt}"])[0]
-            going_on = going_on[: len(going_on) - examples.merged[row]]
-            cut = len(going_on) - separator - self.query_room
-            followed.append(going_on if cut <= 0 else [*going_on[:separator], *going_on[separator + cut :]])
+            if len(going_on) > self.query_room:
+                # What the prompt does not end with on its own: newlines before a text may be other tokens than alone.
+                alone = self.tokens.of([prompt])[0]
+                separator = len(going_on) - shared(going_on[::-1], alone[::-1])
+                cut = max(0, len(going_on) - examples.merged[row] - separator - self.query_room)
+                going_on = [*going_on[:separator], *going_on[separator + cut :]]
+            followed.append(going_on[: len(going_on) - examples.merged[row]])
         return followed
 
 

@@ -41,7 +41,9 @@ def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> 
 
 @pytest.mark.parametrize("k", [0, 6])
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
-def test_scores_are_those_of_a_forward_pass_for_every_choice(name: str, k: int, language_models: dict[str, str]) -> None:
+def test_scores_are_those_of_a_forward_pass_for_every_choice(
+    name: str, k: int, language_models: dict[str, str]
+) -> None:
     """Rows of mixed lengths with choices of mixed number and length, 1 and 16 at a time, padded on either side."""
     task = mixed_task()
     backbone, _, _ = asked(language_models[name], task, k)

@@ -19,9 +19,7 @@ def byte_pairs(merges: Sequence[str], split: str | None, leading: str | None = N
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     written = {" ": "Ġ", "\n": "Ċ"}
-    pairs = [
-        tuple("".join(written.get(char, char) for char in part) for part in merge.split("+")) for merge in merges
-    ]
+    pairs = [tuple("".join(written.get(char, char) for char in part) for part in merge.split("+")) for merge in merges]
     special = {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>"}
     pieces = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in pairs)]
     vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
