@@ -41,7 +41,7 @@ def subject(folder: str, method: Method, **prompting: Any) -> tuple[Any, Encoded
 def counted(scorer: Scorer, examples: EncodedExamples, size: int) -> int:
     """Every batch of scoring, counted itself."""
     with torch.no_grad():
-        return sum(counted_flops(lambda b=examples.batch(b): scorer(b)) for b in examples.scoring_order(size))
+        return sum(counted_flops(lambda b=b: scorer(examples.batch(b))) for b in examples.scoring_order(size))
 
 
 @pytest.mark.parametrize("method", WAYS, ids=pair_id)
