@@ -21,6 +21,7 @@ LIGHT = {
     "bench": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
     "bench.records": ("torch", "transformers", "datasets", "matplotlib", "typer"),
     "bench.files": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
+    "bench.templates": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
     "bench.errors": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
     "bench.pytest_plugin": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
     "bench.cli": ("torch", "transformers", "datasets", "pandas", "matplotlib"),

@@ -1,0 +1,118 @@
+"""Templates of PromptSource (Bach et al. 2022, arXiv:2202.01279): a templates.yaml of Jinja sources.
+
+The source `jinja` writes the prompt, `|||` and the target; the source `answer_choices` writes the answers with `|||`
+between them; all parts are stripped. The row's fields are variables, `label` is the number of the row's label, and
+`jinja` has the answers as the list `answer_choices`. Unlike in PromptSource, a `|` at the end of a text beside the
+separator stays in the text (one tweet of tweet_emotion), and `choice` does not depend on chance.
+
+Which answer is right: the one that equals the target. For classification it must stand at the label's number, and
+there must be as many answers as labels, so that a chosen answer names a label, as metrics need. That is what templates
+do: of the 176 in the data folders of this project (23 files for 19 of its 24 tasks),
+
+- 7 have no answer_choices: all 5 of stsb, a regression, and 2 of mrpc, which generate a paraphrase;
+- 152 have answers, and on every row of every split the target's place is the row's label;
+- 4 of copa too, but on the half of the rows to which they apply (`{% if question == "effect" %}`);
+- 13 of trec do not: they ask for one of 2 to 50 fine classes, by the field fine_label, where the task has 6 labels.
+  Two of them, fine_grained_open and fine_grained_open_context_first, say `original_task: true` nevertheless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bench.templates import sandbox
+from bench.templates.guard import SEPARATOR
+from bench.templates.meter import Fault
+from bench.templates.prompts import Prompt, Template
+from methods.base import Unsupported
+
+if TYPE_CHECKING:
+    from bench.tasks import Row, Task
+
+
+@dataclass(frozen=True)
+class PromptSource(Template):
+    """A template with answers. Args: jinja and answer_choices, its Jinja sources."""
+
+    name: str
+    original_task: bool
+    jinja: str
+    answer_choices: str
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the name and both sources."""
+        return hashlib.sha256(json.dumps([self.name, self.jinja, self.answer_choices]).encode()).hexdigest()
+
+    def render(self, task: Task, row: Row) -> Prompt:
+        """The row as a prompt, as in `Template`."""
+        choices, text, target = self._parts(task, row)
+        if not text or not target:
+            lacks = "target" if text else "prompt"
+            found = f"it writes no {lacks}, which is how a template skips a row; take one that applies to all rows"
+            raise self.mistake(task, row, found)
+        self.checked(task, row, choices)
+        listed = f"{' | '.join(choices):.300}"
+        if target not in choices:
+            found = f"the target {target[:100]!r} is none of the answers ({listed}); write one after {SEPARATOR}"
+            raise self.mistake(task, row, found)
+        place = choices.index(target)
+        if task.kind == "classification" and (place != row.label or len(choices) != len(task.label_names)):
+            labels = f"{' | '.join(task.label_names):.300}"
+            found = (
+                f"the target is answer {place} of {len(choices)} ({listed}), the label number {row.label} of "
+                f"{len(task.label_names)} ({labels}), counted from 0; list one answer a label, in the labels' order"
+            )
+            raise self.mistake(task, row, found)
+        return Prompt(text, choices, place)
+
+    def applies(self, task: Task, row: Row) -> bool:
+        """Whether the template writes a prompt and a target for the row."""
+        _, text, target = self._parts(task, row)
+        return bool(text and target)
+
+    def content_free(self, task: Task, filler: str) -> Prompt:
+        """The prompt with `filler` for every input field, as in `Template`."""
+        row = task.splits["train"][0]
+        try:
+            read = sandbox.read(self.answer_choices).variables
+        except Fault as fault:
+            raise self.mistake(task, row, f"in answer_choices, {fault}") from fault
+        if read:
+            raise Unsupported(
+                f"the answers of template {self.name!r} depend on the row ({', '.join(sorted(read))}), so that no "
+                "prompt is free of content"
+            )
+        fields = {**row.fields, **dict.fromkeys(task.input_fields, filler)}
+        return self.render(task, replace(row, id=f"{row.id} with {filler} as every input", fields=fields))
+
+    def answers(self) -> int | None:
+        """How many answers every row has; None where that depends on the row."""
+        try:
+            if not sandbox.read(self.answer_choices).variables:
+                return len(sandbox.render(self.answer_choices, {}))
+        except Fault:
+            pass  # told when a row is rendered
+        return None
+
+    def _parts(self, task: Task, row: Row) -> tuple[tuple[str, ...], str, str]:
+        """The answers, the prompt and the target; both empty, or the target, where the template skips the row."""
+        if "answer_choices" in row.fields:
+            raise self.mistake(task, row, "the row has a field called answer_choices; rename it")
+        values = {**row.fields, "label": row.label}
+        salt = json.dumps([self.name, sorted(row.fields.items())])
+        try:
+            choices = sandbox.render(self.answer_choices, values, salt)
+        except Fault as fault:
+            raise self.mistake(task, row, f"in answer_choices, {fault}") from fault
+        try:
+            text, *rest = sandbox.render(self.jinja, {**values, "answer_choices": choices}, salt)
+        except Fault as fault:
+            raise self.mistake(task, row, str(fault)) from fault
+        if len(rest) > 1 or (text and not rest):
+            found = f"{SEPARATOR} goes between prompt and target, and was written {len(rest)} times; write it once"
+            raise self.mistake(task, row, found)
+        return tuple(choices), text, rest[0] if rest else ""
