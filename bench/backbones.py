@@ -17,6 +17,7 @@ from torch import nn
 from bench.blueprints import Blueprint
 from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
+from bench.families.encoder import check_room
 from bench.locations import locate
 from bench.tasks import Task
 from bench.templates import find_template
@@ -33,6 +34,9 @@ _WEIGHTS = (
 )
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 
+MOST_SPECIAL_TOKENS = 16
+"""More than any tokenizer is known to add to a pair of texts (RoBERTa's: 4)."""
+
 
 def check_backbone(name: str) -> None:
     """Finds the backbone, its files and its configuration, no weights; Mistake where it cannot be used."""
@@ -45,6 +49,20 @@ def check_backbone(name: str) -> None:
                 f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "
                 f"save it there with {saved_by}.save_pretrained()."
             )
+
+
+def check_length(name: str, task: Task, max_length: int) -> None:
+    """Mistake where max_length leaves no room for a word; only a length that may be too short has the tokenizer read,
+    which takes 50 ms."""
+    if max_length > MOST_SPECIAL_TOKENS:
+        return
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
+    except Exception:  # whatever a broken file leads to: check_backbone() or the cell tells of it
+        return
+    check_room(tokenizer, task, max_length)
 
 
 def import_code(name: str) -> None:

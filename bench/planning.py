@@ -89,6 +89,7 @@ def plan(
     with wrong.any():
         config = valid({**read.settings, **({"select": True} if search else {}), **settings}, RunConfig)
         _check_device(config.device)
+    _check_lengths(backbones, loaded, config.max_length, wrong)
     if config.select:
         _check_selection(loaded, chosen.shots or read.shots, chosen.draws or read.draws, wrong)
     _check_rows(loaded, asked, chosen.shots or read.shots, chosen.draws or read.draws, config, wrong)
@@ -209,6 +210,14 @@ def _check_rows(
                     f"{label(neediest)} needs {neediest.fewest_rows} training rows, but {drawn} of {task.name} are "
                     f"drawn ({held} are in its train split); ask for fewer, or for more shots."
                 )
+
+
+def _check_lengths(backbones: Iterable[str], tasks: Iterable[Task], max_length: int, wrong: Gathered) -> None:
+    from bench.backbones import check_length
+
+    for backbone, task in itertools.product(dict.fromkeys(backbones), tasks):
+        with wrong.any(f"{backbone}: "):
+            check_length(backbone, task, max_length)
 
 
 def _check_selection(tasks: Iterable[Task], shots: Iterable[int | None], draws: Iterable[int], wrong: Gathered) -> None:

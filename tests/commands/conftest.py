@@ -117,6 +117,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         if name not in BACKBONES:
             raise Mistake(unknown("backbone", name, BACKBONES))
 
+    def check_length(name: str, task: Task, max_length: int) -> None:
+        if max_length < 3:
+            raise Mistake(f"max_length is {max_length}; give at least 3.")
+
     def load_task(name: str) -> Task:
         if name not in TASKS and not name.startswith("dir:"):
             raise Mistake(unknown("task", name, TASKS))
@@ -128,9 +132,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     fakes: dict[str, dict[str, object]] = {
         "bench.backbones": {
             "check_backbone": check_backbone,
-            "known_backbones": lambda: BACKBONES,
+            "check_length": check_length,
             "family_of": lambda name: "encoder",
         },
+        "bench.locations": {"known_backbones": lambda: BACKBONES},
         "bench.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
         "bench.grid": {
             "run_grid": made.run_grid,

@@ -360,6 +360,12 @@ def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: 
     assert says in mistakes_text("quick", Selectors(settings={name: value}))
 
 
+def test_a_length_without_room_for_a_word_is_told_with_the_other_mistakes_and_by_backbone() -> None:
+    told = mistakes("quick", Selectors(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
+    assert "no setting 'epoch'" in told[0]
+    assert told[1:] == ["tiny: max_length is 2; give at least 3.", "minilm: max_length is 2; give at least 3."]
+
+
 def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
