@@ -37,7 +37,10 @@ Shots = Annotated[
 ]
 Draws = Annotated[str | None, typer.Option(help="Seeds of the draws of training rows, as 0,1.", metavar="N,N")]
 Seeds = Annotated[str | None, typer.Option(help="Training seeds, as 0,1.", metavar="N,N")]
-Templates = Annotated[list[str] | None, typer.Option(help="A prompt template; encoders take none.", metavar="T")]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option(help="A prompt template by name, or all of the task's own; encoders take none.", metavar="T"),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
