@@ -167,8 +167,8 @@ def _templates(
     if named and families and set(families.values()) == {"encoder"}:
         wrong.found.append(
             f"template {named[0]!r} was asked for, but {' and '.join(families)} "
-            f"{'is an encoder, which takes' if len(families) == 1 else 'are encoders, which take'} no template; leave it "
-            "out, or give a language model."
+            f"{'is an encoder, which takes' if len(families) == 1 else 'are encoders, which take'} no template; leave "
+            "it out, or give a language model."
         )
         return {}
     found: dict[tuple[str, str], tuple[str | None, ...]] = {}
