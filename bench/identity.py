@@ -19,9 +19,9 @@ from methods.registry import source_fingerprint
 
 _DECIDING = (
     *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/blueprints.py"),
-    "bench/draws.py",
-    *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
-    *("bench/trainer.py", "bench/losses.py", "bench/optimizers.py", "bench/scoring/*.py", "bench/templates/*.py"),
+    *("bench/draws.py", "bench/families/*.py", "bench/losses.py", "bench/meters/*.py", "bench/metrics.py"),
+    *("bench/metric_modules.py", "bench/optimizers.py", "bench/rows.py", "bench/runner.py", "bench/scoring/*.py"),
+    *("bench/templates/*.py", "bench/trainer.py"),
 )
 """Files of the harness that decide about numbers."""
 

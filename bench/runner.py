@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +13,6 @@ from torch import Tensor
 from bench import backbones, cache, metrics, sources
 from bench.batching import EncodedExamples
 from bench.cells import Cell
-from bench.draws import draw, eval_rows, selection
 from bench.errors import DiskFull, Mistake
 from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
@@ -26,8 +23,8 @@ from bench.meters.parameters import count_parameters
 from bench.meters.storage import checkpoint_bytes
 from bench.provenance import cpu_model, git_commit
 from bench.records import Record
+from bench.rows import rows_of
 from bench.scoring.prompted import PromptedExamples
-from bench.sources.folder import few_shot
 from bench.tasks import Row, Task
 from bench.templates import find_template
 from bench.trainer import Report, Trainer
@@ -38,18 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("tunefront")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A cell's rows: what it trains on, chooses on (none: null) and is scored on; `source`, the folder of published
-    draws that the first come from."""
-
-    train: tuple[Row, ...]
-    selection: tuple[Row, ...]
-    selection_split: str | None
-    test: tuple[Row, ...]
-    source: str | None = None
 
 
 class Setup:
@@ -64,7 +49,7 @@ class Setup:
     ):
         torch.set_num_threads(cell.config.threads)
         self.cell, self.task = cell, sources.load_task(cell.task)
-        self.rows = _draw(cell, self.task)
+        self.rows = rows_of(cell, self.task)
         self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)
@@ -207,41 +192,22 @@ def _prompting(cell: Cell, task: Task) -> Prompting | None:
 
 def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     """The fields of demonstrations; empty where a method has none."""
-    cost, trainer = setup.trainer.prompt_cost, setup.trainer
-    if not cost.ids and not cost.flops:
-        return {}
-    followed = trainer.following(setup.test)
-    rows = len(setup.rows.test)
-    kept = cost.cache_bytes is not None or not cost.ids
+    prompts, rows = setup.trainer.prompts, len(setup.rows.test)
+    calibrated = {"prefix_flops": prompts.flops, "prefix_seconds": prompts.clock.seconds} if prompts.flops else {}
+    if not prompts.ids:
+        return calibrated
+    followed = cast(PromptedExamples, prompts.following(setup.test))
+    anew = prompts.flops_without_reuse(setup.backbone, setup.test)
     return {
-        "shortened_test": followed.shortened if isinstance(followed, PromptedExamples) and cost.ids else None,
-        "demonstrations_per_row": followed.demonstrations_per_row if isinstance(followed, PromptedExamples) else None,
-        "demonstration_ids": tuple(cost.ids) or None,
-        "prefix_tokens": cost.tokens if cost.ids else None,
-        "prefix_flops": cost.flops if kept else None,
-        "prefix_seconds": cost.clock.seconds if kept else None,
-        "kv_cache_bytes": cost.cache_bytes,
-        "demonstration_bytes": cost.text_bytes if cost.ids else None,
-        "inference_flops_per_example_without_reuse": (
-            (scored.flops + trainer.reading_flops(setup.backbone, followed)) / rows if cost.ids else None
-        ),
+        **calibrated,
+        "shortened_test": followed.shortened,
+        "demonstrations_per_row": followed.demonstrations_per_row,
+        "demonstration_ids": tuple(prompts.ids),
+        "prefix_tokens": prompts.tokens,
+        "kv_cache_bytes": prompts.cache_bytes,
+        "demonstration_bytes": prompts.text_bytes,
+        "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
     }
-
-
-def _draw(cell: Cell, task: Task) -> Rows:
-    train, source = _drawn(cell, task)
-    chosen_on: Sequence[Row] = ()
-    split = None
-    if cell.config.select:
-        train, chosen_on, split = selection(task, train, cell.draw_seed)
-    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)), source)
-
-
-def _drawn(cell: Cell, task: Task) -> tuple[Sequence[Row], str | None]:
-    """The training rows, and the folder of published files that they come from."""
-    if not cell.config.published_draws:
-        return draw(task, cell.shots, cell.draw_seed), None
-    return few_shot(task, cell.shots, cell.draw_seed)
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
