@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -16,6 +16,7 @@ from bench.scoring.packing import Packed, Tokens, pack
 from bench.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
 from bench.scoring.prompted import PromptedExamples
 from bench.scoring.tokens import Ids
+from bench.tasks import Row, Task
 from methods.base import Backbone, Batch, Examples, Prefix
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ class Decoder(LanguageModel):
             return self._one_by_one([[*told, *query] for query in queries], choices, ids)
         packed = pack(queries, choices, before, together).to(ids.device)
         return _at(self._predictions(packed, layers), packed.predicts, ids)
+
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> PromptedExamples:
+        """As every language model's; and `side_by_side` is tried here, where no clock runs and nothing is counted."""
+        if type(self.model) not in _SIDE_BY_SIDE:
+            log.debug("%s scores side by side: %s", type(self.model).__name__, self.side_by_side)
+        return super().encode(task, rows, max_length)
 
     @property
     def side_by_side(self) -> bool:
