@@ -21,6 +21,7 @@ from bench.families.encoder import check_room
 from bench.locations import locate
 from bench.tasks import Task
 from bench.templates import find_template
+from methods.base import Unsupported
 from methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
@@ -134,14 +135,14 @@ class Pretrained:
         torch.manual_seed(seed)
         backbone = self._family(model, task, prompting)
         if dropout is not None:
-            for module in model.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = dropout
+            _set_dropout(backbone, dropout)
         return backbone
 
     def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
         if self.sites.family == "encoder":
             return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
+        if task.kind == "regression":
+            raise Unsupported(f"{task.name} is regression; a language model ranks answers, and numbers are none")
         family = Decoder if self.sites.family == "decoder" else Seq2Seq
         return family(model, self.tokenizer, self.sites, task, prompting or Prompting(find_template(task, None)))
 
@@ -167,6 +168,21 @@ class Pretrained:
             )
         model.requires_grad_(True).eval()
         return model
+
+
+_DROPOUT_RATES = ("dropout", "attention_dropout", "activation_dropout", "dropout_rate")
+"""Under which architectures keep a rate that is given to a function, not to a module."""
+
+
+def _set_dropout(backbone: Backbone, rate: float) -> None:
+    """One rate everywhere in the model, and in a head that is made later."""
+    backbone.dropout = rate
+    for module in backbone.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name in _DROPOUT_RATES:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
 
 
 def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields

@@ -90,8 +90,7 @@ class Decoder(LanguageModel):
 
     def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> PromptedExamples:
         """As every language model's; and `side_by_side` is tried here, where no clock runs and nothing is counted."""
-        if type(self.model) not in _SIDE_BY_SIDE:
-            log.debug("%s scores side by side: %s", type(self.model).__name__, self.side_by_side)
+        self._try_side_by_side()
         return super().encode(task, rows, max_length)
 
     @property
@@ -101,12 +100,15 @@ class Decoder(LanguageModel):
         Tried once on a few tokens: where it does not give what plain rows give, plain rows are scored, one for each
         choice with all demonstrations in it.
         """
+        self._try_side_by_side()
+        return _SIDE_BY_SIDE[type(self.model)]
+
+    def _try_side_by_side(self) -> None:
         kind = type(self.model)
         if kind not in _SIDE_BY_SIDE:
             _SIDE_BY_SIDE[kind] = self._heeds_masks()
             if not _SIDE_BY_SIDE[kind]:
                 log.warning("%s cannot score choices side by side; each is scored in a row of its own", kind.__name__)
-        return _SIDE_BY_SIDE[kind]
 
     def _heeds_masks(self) -> bool:
         queries, choices = [[5, 6, 7], [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
@@ -166,7 +168,9 @@ class Decoder(LanguageModel):
         return self._output(states[rows, places])
 
     def _output(self, states: Tensor) -> Tensor:
-        return cast(nn.Module, self.model.get_output_embeddings())(states).float()
+        """Logits in float32: only their differences count, for which bf16 is too coarse."""
+        with torch.autocast(states.device.type, enabled=False):
+            return cast(Tensor, cast(nn.Module, self.model.get_output_embeddings())(states.float()))
 
     def _base(self, **inputs: object) -> Tensor:
         """The states after the final norm, (rows, seq, width)."""

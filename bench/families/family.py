@@ -20,6 +20,8 @@ class Family:
     """A pretrained model in which gradients are turned off and on."""
 
     model: PreTrainedModel
+    dropout: float | None = None
+    """The rate that was asked for everywhere, None for the checkpoint's own."""
 
     def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
         """Turns gradients off everywhere but in `keep`: modules, or sites matched in full on module paths."""

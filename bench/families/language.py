@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,11 +60,10 @@ class LanguageModel(Family):
         task: Task,
         prompting: Prompting,
     ):
-        if task.kind == "regression":
-            raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
         self.model, self.tokenizer, self.sites, self.task = model, tokenizer, sites, task
         self.prompting, self.tokens = prompting, Tokens(tokenizer)
-        self.width = int(model.config.hidden_size)
+        # What the output layer reads: on OPT-350m less than the blocks' own width.
+        self.width = int(cast(nn.Linear, model.get_output_embeddings()).weight.shape[1])
         self._query_room = 0  # set by encode()
 
     def loss(self, batch: Batch) -> Tensor:
@@ -89,6 +88,8 @@ class LanguageModel(Family):
             raise Unsupported(f"{self.task.name} is multiple choice: a head cannot tell choices that depend on the row")
         head = make_head(self.model.config, self.width, self.task.outputs)
         head.to(device=self.model.device, dtype=self.model.dtype).train(self.model.training)
+        if self.dropout is not None:
+            head.dropout.p = self.dropout
         self.model.add_module("head", head)
         self.head = head
         return head
