@@ -20,7 +20,6 @@ from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
 from bench.locations import locate
 from bench.tasks import Task
-from bench.templates import find_template
 from methods.base import Unsupported
 from methods.sites import Sites, sites_for
 
@@ -144,7 +143,7 @@ class Pretrained:
         if task.kind == "regression":
             raise Unsupported(f"{task.name} is regression; a language model ranks answers, and numbers are none")
         family = Decoder if self.sites.family == "decoder" else Seq2Seq
-        return family(model, self.tokenizer, self.sites, task, prompting or Prompting(find_template(task, None)))
+        return family(model, self.tokenizer, self.sites, task, prompting)
 
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
@@ -170,18 +169,15 @@ class Pretrained:
         return model
 
 
-_DROPOUT_RATES = ("dropout", "attention_dropout", "activation_dropout", "dropout_rate")
-"""Under which architectures keep a rate that is given to a function, not to a module."""
-
-
 def _set_dropout(backbone: Backbone, rate: float) -> None:
-    """One rate everywhere in the model, and in a head that is made later."""
+    """One rate everywhere: in modules, where a layer keeps it as a number of its own (OPT, Llama, BART), and in a head
+    that is made later."""
     backbone.dropout = rate
     for module in backbone.model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate
-        for name in _DROPOUT_RATES:
-            if isinstance(getattr(module, name, None), float):
+        for name, value in vars(module).items():
+            if name.endswith(("dropout", "dropout_rate")) and isinstance(value, float):
                 setattr(module, name, rate)
 
 

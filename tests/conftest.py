@@ -64,6 +64,12 @@ def language_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def folders(backbones: dict[str, str], language_models: dict[str, str]) -> dict[str, str]:
+    """A folder for each tiny backbone, encoder or language model."""
+    return backbones | language_models
+
+
+@pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An easy sentiment task as a `dir:` folder: 96 train, 32 validation and 40 test rows."""
     return f"dir:{make_toy(tmp_path_factory.mktemp('tasks') / 'toy')}"

@@ -1,4 +1,4 @@
-"""What every registered method keeps to on every encoder family (style guide, section 9)."""
+"""What every registered method keeps to on every encoder and language model (style guide, section 9)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ from torch import Tensor, nn
 
 from bench.backbones import Pretrained
 from bench.batching import EncodedExamples
-from bench.families.encoder import Encoder
+from bench.families import Backbone
+from bench.losses import LossWeights
 from bench.meters.storage import save_trained
 from methods.base import Method, Unsupported, trained
 from methods.inject import matching
 from methods.spelling import parse, spell
-from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pair_id, pairs, pristine, shake, shipped, toy_task, tree, widened
+from tests.conftest import FAMILIES, LANGUAGE_MODELS
+from tests.toys import (
+    encode,
+    harness,
+    language_pairs,
+    pair_id,
+    pairs,
+    pristine,
+    shake,
+    shipped,
+    toy_task,
+    tree,
+    widened,
+)
 
 NEAR_IDENTITY = {"houlsby"}
 """Methods that start close to the backbone's function; every other one starts exactly at it."""
 
-every_method = pytest.mark.parametrize(("method", "family"), pairs(), ids=pair_id)
+LARGE_RATES = {"ia3": 0.1, "features": 0.05}
+"""Learning rates for language models where a random one takes more than 0.01 to learn from 60 steps."""
+
+every_method = pytest.mark.parametrize(("method", "family"), pairs() + language_pairs(), ids=pair_id)
 
 
 @dataclass
@@ -33,7 +49,7 @@ class Subject:
     """A method attached to a pristine backbone, with the toy task's rows."""
 
     method: Method
-    backbone: Encoder
+    backbone: Backbone
     train: EncodedExamples
     test: EncodedExamples
 
@@ -43,16 +59,27 @@ class Subject:
         with torch.no_grad():
             return self.backbone.score(self.test.batch(range(len(self.test))))
 
+    def states(self) -> Tensor:
+        """What a head reads of all test rows, in evaluation mode."""
+        self.backbone.model.eval()
+        with torch.no_grad():
+            return self.backbone.features(self.test.batch(range(len(self.test))))
+
+    def trains(self) -> None:
+        """Skips the test where the method trains nothing."""
+        if not self.backbone.trainable():
+            pytest.skip(f"{self.method.name} trains nothing")
+
 
 Attach = Callable[..., Subject]
 
 
 @pytest.fixture
-def attach(backbones: dict[str, str]) -> Attach:
+def attach(folders: dict[str, str]) -> Attach:
     """Attaches a method, or skips with the reason that it gives."""
 
     def attached(method: Method, family: str, seed: int = 0, dropout: float | None = None) -> Subject:
-        backbone = pristine(backbones[family], seed=seed, dropout=dropout)
+        backbone = pristine(folders[family], seed=seed, dropout=dropout)
         subject = Subject(method, backbone, encode(backbone), encode(backbone, split="test"))
         try:
             method.attach(backbone)
@@ -73,28 +100,40 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
+def trained_names(model: nn.Module) -> set[str]:
+    """Every name of every trained parameter: tied embeddings have two."""
+    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+
+
 @every_method
 def test_fit_leaves_frozen_weights_untouched(method: Method, family: str, attach: Attach) -> None:
     subject = attach(method, family)
     model = subject.backbone.model
-    before, frozen = snapshot(model), set(model.state_dict()) - set(trained(model))
-    method.fit(subject.backbone, subject.train, harness(subject.backbone, method, steps=3, learning_rate=0.1))
-    assert set(model.state_dict()) - set(trained(model)) == frozen, "fit() changed what is trained"
+    before, frozen = snapshot(model), set(model.state_dict()) - trained_names(model)
+    trainer = harness(subject.backbone, method, steps=3, learning_rate=0.1)
+    trainer.score(method.fit(subject.backbone, subject.train, trainer), subject.test)
+    assert set(model.state_dict()) - trained_names(model) == frozen, "fit() changed what is trained"
     for name in frozen:
         assert torch.equal(model.state_dict()[name], before[name]), name
 
 
 @every_method
-def test_attaching_changes_no_score(method: Method, family: str, backbones: dict[str, str], attach: Attach) -> None:
-    untouched = pristine(backbones[family])
-    plain = Subject(method, untouched, encode(untouched), encode(untouched, split="test")).scores()
-    change = (attach(method, family).scores() - plain).abs().max().item()
+def test_attaching_changes_no_score(method: Method, family: str, folders: dict[str, str], attach: Attach) -> None:
+    """A head that a method gives to a language model makes scores of its own: what it reads stays as it was."""
+    untouched = pristine(folders[family])
+    plain = Subject(method, untouched, encode(untouched), encode(untouched, split="test"))
+    scores, states, had_a_head = plain.scores(), plain.states(), untouched.head is not None
+    subject = attach(method, family)
+    new_head = subject.backbone.head is not None and not had_a_head
+    before, after = (states, subject.states()) if new_head else (scores, subject.scores())
+    change = ((after - before).abs() / before.abs().clamp(min=1)).max().item()
     assert change <= (1e-4 if method.name in NEAR_IDENTITY else 0.0)
 
 
 @every_method
 def test_every_trained_tensor_moves_within_three_steps(method: Method, family: str, attach: Attach) -> None:
     subject = attach(method, family)
+    subject.trains()
     before = {name: value.detach().clone() for name, value in subject.backbone.trainable().items()}
     recipe = {"steps": 3, "learning_rate": 0.01, "weight_decay": 0.0}
     method.fit(subject.backbone, subject.train, harness(subject.backbone, method, **recipe))
@@ -104,23 +143,28 @@ def test_every_trained_tensor_moves_within_three_steps(method: Method, family: s
 
 @every_method
 def test_published_names_and_bits_survive_attaching(
-    method: Method, family: str, backbones: dict[str, str], attach: Attach
+    method: Method, family: str, folders: dict[str, str], attach: Attach
 ) -> None:
-    published = snapshot(Pretrained(backbones[family], torch.device("cpu"))._master)
+    published = snapshot(Pretrained(folders[family], torch.device("cpu"))._master)
     attached = attach(method, family).backbone.model.state_dict()
     assert [name for name in published if name not in attached] == []
     assert [name for name in published if not torch.equal(published[name], attached[name])] == []
 
 
 @every_method
-def test_it_beats_chance_on_an_easy_task(method: Method, family: str, backbones: dict[str, str]) -> None:
-    task = toy_task(rows=(128, 64), words=(0, 1))
-    backbone = pristine(backbones[family], task)
+def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: dict[str, str]) -> None:
+    """Language models read a word alone, and learn to tell the answers apart, not to write them."""
+    is_encoder = family in FAMILIES
+    task = toy_task(rows=(128, 64), words=(0, 1) if is_encoder else (0, 0))
+    asked = {} if is_encoder else {"losses": LossWeights(likelihood=0, unlikelihood=0)}
+    backbone = pristine(folders[family], task, dropout=None if is_encoder else 0.0, **asked)
     try:
         method.attach(backbone)
     except Unsupported as reason:
         pytest.skip(str(reason))
-    trainer = harness(backbone, method, steps=100, learning_rate=0.01)
+    Subject(method, backbone, encode(backbone, task), encode(backbone, task, "test")).trains()
+    rate = 0.01 if is_encoder else LARGE_RATES.get(method.name, 0.01)
+    trainer = harness(backbone, method, steps=100 if is_encoder else 60, learning_rate=rate)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     rows = encode(backbone, task, "test")
     right = trainer.score(scorer, rows).values.argmax(1) == rows.labels
@@ -129,25 +173,35 @@ def test_it_beats_chance_on_an_easy_task(method: Method, family: str, backbones:
 
 @every_method
 def test_one_seed_gives_the_same_scores_bit_for_bit(method: Method, family: str, attach: Attach) -> None:
-    def run(seed: int) -> Tensor:
+    def run(seed: int) -> tuple[Tensor, bool]:
         subject = attach(method, family, seed)
         trainer = harness(subject.backbone, method, seed, steps=4, learning_rate=0.01)
-        return trainer.score(method.fit(subject.backbone, subject.train, trainer), subject.test).values
+        scores = trainer.score(method.fit(subject.backbone, subject.train, trainer), subject.test).values
+        return scores, bool(subject.backbone.trainable())
 
-    first, again, other = run(3), run(3), run(4)
+    (first, trains), (again, _), (other, _) = run(3), run(3), run(4)
     assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) is not trains, "only training depends on a seed"
 
 
 @every_method
 def test_padding_and_batch_mates_change_no_row(method: Method, family: str, attach: Attach) -> None:
     subject = attach(method, family)
     shake(subject.backbone.trainable())
-    backbone, rows = subject.backbone, subject.test
-    together = subject.scores()[:16]
+    backbone, rows, score = subject.backbone, subject.test, subject.backbone.score
+    if not backbone.trainable():  # it learns nothing: its scorer is all there is
+        trainer = harness(backbone, method)
+        score = method.fit(backbone, subject.train, trainer)
+        rows = trainer.following(rows)
+    backbone.model.eval()
+    places = range(16) if family in FAMILIES else range(0, 16, 3)
     with torch.no_grad():
-        alone = torch.cat([backbone.score(rows.batch([row])) for row in range(16)])
-        apart = torch.cat([backbone.score(widened(rows.batch([row]), rows, 1 + row)) for row in range(16)])
+        together = score(rows.batch(range(16)))[list(places)]
+        alone = torch.cat([score(rows.batch([row])) for row in places])
+        apart = torch.cat([score(widened(rows.batch([row]), rows, 1 + row)) for row in places])
+        if family in LANGUAGE_MODELS:
+            left = torch.cat([score(widened(rows.batch([row]), rows, 1 + row, left=True)) for row in places])
+            assert torch.allclose(together, left, rtol=1e-4, atol=1e-5)
     assert torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
     assert torch.allclose(together, apart, rtol=1e-4, atol=1e-5)
 
@@ -159,10 +213,12 @@ def test_a_deep_copy_is_independent(method: Method, family: str, attach: Attach)
     before = subject.scores()
     copied = copy.copy(subject.backbone)
     copied.model = copy.deepcopy(subject.backbone.model)
-    copied.head = copied.model.head
+    if copied.head is not None:
+        copied.head = copied.model.head
     other = Subject(method, copied, subject.train, subject.test)
     assert torch.equal(other.scores(), before)
     assert not {id(p) for p in copied.model.parameters()} & {id(p) for p in subject.backbone.model.parameters()}
+    subject.trains()
     harness(copied, method, steps=2, learning_rate=0.1).train(copied.trainable(), copied.loss, subject.train)
     assert torch.equal(subject.scores(), before), "training the copy changed the original"
     trained_copy = other.scores()
@@ -177,6 +233,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(method: Method, family:
     def gradients(checkpointing: bool) -> dict[str, Tensor]:
         subject = attach(method, family)
         model = subject.backbone.model
+        subject.trains()
         if all(name.startswith("head.") for name in subject.backbone.trainable()):
             pytest.skip("trains only the head, nothing goes back through the model")
         shake(subject.backbone.trainable())
@@ -208,14 +265,14 @@ def test_what_is_saved_is_what_is_trained(method: Method, family: str, attach: A
 
 @every_method
 def test_after_any_method_a_backbone_is_as_freshly_loaded(
-    method: Method, family: str, backbones: dict[str, str], attach: Attach
+    method: Method, family: str, folders: dict[str, str], attach: Attach
 ) -> None:
     used = attach(method, family, dropout=0.3)
     recompute_activations(used.backbone.model)
     method.fit(used.backbone, used.train, harness(used.backbone, method, steps=2, learning_rate=0.1))
     used.backbone.model.config.num_labels = 7
-    restored = pristine(backbones[family], seed=9)
-    fresh = Pretrained(backbones[family], torch.device("cpu")).pristine(toy_task(), 9)
+    restored = pristine(folders[family], seed=9)
+    fresh = Pretrained(folders[family], torch.device("cpu")).pristine(toy_task(), 9)
     assert tree(restored.model) == tree(fresh.model)
     ours, theirs = restored.model.state_dict(), fresh.model.state_dict()
     assert list(ours) == list(theirs)
@@ -225,14 +282,14 @@ def test_after_any_method_a_backbone_is_as_freshly_loaded(
 
 
 @pytest.mark.parametrize("method", shipped(), ids=pair_id)
-def test_each_method_runs_on_a_backbone(method: Method, backbones: dict[str, str]) -> None:
+def test_each_method_runs_on_a_backbone(method: Method, folders: dict[str, str]) -> None:
     reasons = []
-    for family in FAMILIES:
+    for folder in folders.values():
         try:
-            method.attach(pristine(backbones[family]))
+            method.attach(pristine(folder))
         except Unsupported as reason:
             reasons.append(str(reason))
-    assert len(reasons) < len(FAMILIES), reasons
+    assert len(reasons) < len(folders), reasons
     assert all(reasons)
 
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.backbones import pretrained
 from bench.batching import EncodedExamples
-from bench.families.encoder import Encoder
+from bench.families import Backbone, Prompting
 from bench.settings import resolve_recipe
 from bench.tasks import Kind, MetricSpec, Row, Task
+from bench.templates import Prompt, Template, find_template
 from bench.trainer import Trainer
 from methods.base import Batch, Method, Recipe, Unsupported
 from methods.registry import methods
 from methods.spelling import spell
-from tests.conftest import FAMILIES, WORDS
+from tests.conftest import FAMILIES, LANGUAGE_MODELS, WORDS
 
-SMALL = {"top_layers": {"n": 1}}
-"""Fields that a two-layer backbone of width 32 needs; every other method runs with its defaults."""
+SMALL = {"top_layers": {"n": 1}, "icl": {"k": 4}}
+"""Fields that a two-layer backbone of width 32 and 256 positions needs; every other method runs with its defaults."""
 
 
 def shipped() -> list[Method]:
@@ -34,6 +36,11 @@ def shipped() -> list[Method]:
 def pairs() -> list[tuple[Method, str]]:
     """Every method with every encoder family."""
     return [(method, family) for method in shipped() for family in FAMILIES]
+
+
+def language_pairs() -> list[tuple[Method, str]]:
+    """Every method with every language model."""
+    return [(method, name) for method in shipped() for name in LANGUAGE_MODELS]
 
 
 def pair_id(value: object) -> str | None:
@@ -59,9 +66,65 @@ def toy_task(
     return Task("toy", kind, splits, ("text",), names, (metric,))
 
 
-def pristine(folder: str, task: Task | None = None, seed: int = 0, dropout: float | None = None) -> Encoder:
-    """A backbone as published with a fresh head; the one made before it from the same folder is dead now."""
-    return pretrained(folder).pristine(task or toy_task(), seed, dropout)
+@dataclass(frozen=True)
+class Listed(Template):
+    """Asks with the row's text as it is, for one of the choices that its field `choices` has, `|` between them."""
+
+    name: str = "listed"
+    original_task: bool = True
+    fingerprint: str = "listed"
+
+    def render(self, task: Task, row: Row) -> Prompt:
+        choices = tuple(str(row.fields["choices"]).split("|"))
+        return Prompt(str(row.fields["text"]), self.checked(task, row, choices), int(row.label))
+
+    def applies(self, task: Task, row: Row) -> bool:
+        return True
+
+    def content_free(self, task: Task, filler: str) -> Prompt:
+        raise Unsupported("the answers differ from row to row")
+
+
+def listed_task(texts: Sequence[tuple[str, str, int]], train: int = 0) -> Task:
+    """A multiple choice task of (text, choices, label), the first `train` of them to learn from, for `Listed`."""
+    rows = [Row(str(place), {"text": t, "choices": c}, label) for place, (t, c, label) in enumerate(texts)]
+    metric = MetricSpec("accuracy")
+    splits = {"train": rows[:train], "test": rows[train:]}
+    return Task("listed", "multiple choice", splits, ("text",), ("choices",), (metric,))
+
+
+def mixed_task(train: int = 6, test: int = 18, seed: int = 0) -> Task:
+    """Questions of 1 to 14 words with two to four choices of one to four words each, some of them alike in part."""
+    generator = random.Random(seed)
+
+    def words(most: int) -> str:
+        return " ".join(generator.choice(WORDS) for _ in range(generator.randint(1, most)))
+
+    found = []
+    for _ in range(train + test):
+        choices = {words(2)}
+        for _ in range(generator.randint(1, 3)):
+            beside = {f"{generator.choice(sorted(choices))} {words(2)}", words(3)} - choices
+            choices.add(generator.choice(sorted(beside)))
+        listed = sorted(choices, key=lambda _: generator.random())
+        found.append((f"Review: {words(14)}\nAnswer:", "|".join(listed), generator.randrange(len(listed))))
+    return listed_task(found, train)
+
+
+def pristine(
+    folder: str, task: Task | None = None, seed: int = 0, dropout: float | None = None, **prompting: Any
+) -> Backbone:
+    """A backbone as published, an encoder with a fresh head; the one made before it from the same folder is dead now.
+
+    `prompting` is what a language model is asked: fields of `Prompting`, the template also by its name.
+    """
+    task = task or toy_task()
+    if not prompting:
+        return pretrained(folder).pristine(task, seed, dropout)
+    template = prompting.pop("template", None)
+    if not isinstance(template, Template):
+        template = find_template(task, template)
+    return pretrained(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
 
 
 def attach(method: Method, backbone: Any) -> None:
@@ -72,17 +135,21 @@ def attach(method: Method, backbone: Any) -> None:
         pytest.skip(str(reason))
 
 
-def encode(backbone: Encoder, task: Task | None = None, split: str = "train") -> EncodedExamples:
+def encode(
+    backbone: Backbone, task: Task | None = None, split: str = "train", max_length: int = 128
+) -> EncodedExamples:
     """The tokenised rows of a split."""
     task = task or toy_task()
-    return backbone.encode(task, task.splits[split], 128)
+    return backbone.encode(task, task.splits[split], max_length)
 
 
-def harness(backbone: Encoder, method: Method, seed: int = 0, features: Any = None, **recipe: Any) -> Trainer:
-    """The harness for a method with a few changes to its recipe."""
+def harness(
+    backbone: Backbone, method: Method, seed: int = 0, features: Any = None, rows: int = 16, **recipe: Any
+) -> Trainer:
+    """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
-    identity = (spell(method), backbone.model.config.model_type, backbone.pooling)
-    return Trainer(backbone.model, settings, seed, identity, features, eval_batch_size=16)
+    identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
+    return Trainer(backbone.model, settings, seed, identity, features, eval_batch_size=rows)
 
 
 def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> Trainer:
@@ -98,13 +165,20 @@ def shake(parameters: dict[str, torch.nn.Parameter], scale: float = 0.1) -> None
             parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
 
 
-def widened(batch: Batch, examples: EncodedExamples, extra: int) -> Batch:
-    """The same batch with `extra` more columns of padding on the right."""
-    padded = {
-        name: torch.nn.functional.pad(value, (0, extra), value=examples.padding[name])
-        for name, value in batch.inputs.items()
-    }
-    return Batch(padded, batch.labels, batch.rows)
+def widened(batch: Batch, examples: EncodedExamples, extra: int, left: bool = False) -> Batch:
+    """The same batch with `extra` more columns of padding on the right of its texts, or on their left; of a language
+    model's choices always on the right."""
+
+    def padded(name: str, value: Tensor) -> Tensor:
+        kind = name.partition("@")[0]  # a prompt that follows a prefix goes by the prefix's name too
+        if kind in ("kept", "choice_lengths"):
+            return value
+        filler = examples.padding.get(name, 0)
+        if "choice_ids" in batch.inputs and kind.endswith("_ids"):
+            filler = 7  # a word, which nothing but the mask tells from the others
+        return nn.functional.pad(value, (extra, 0) if left and "choice" not in kind else (0, extra), value=filler)
+
+    return Batch({name: padded(name, value) for name, value in batch.inputs.items()}, batch.labels, batch.rows)
 
 
 def tree(model: nn.Module) -> dict[str, object]:

@@ -18,7 +18,7 @@ from bench.scoring.normalization import choice_scores, text_length
 from bench.scoring.prompted import Layout, PromptedExamples, after_key
 from bench.scoring.tokens import Ids, Tokens
 from bench.tasks import Row, Task
-from bench.templates import Prompt, Template
+from bench.templates import Prompt, Template, find_template
 from methods.base import Batch, Prefix, Unsupported
 from methods.sites import Sites
 
@@ -47,7 +47,10 @@ class Prompting:
 
 
 class LanguageModel(Family):
-    """A language model on one task. It has no head, and scores the choices, until `add_head` gives it one."""
+    """A language model on one task. It has no head, and scores the choices, until `add_head` gives it one.
+
+    It is asked as `prompting` says, by the task's first template where it is None.
+    """
 
     layout: Layout
     head: nn.Module | None = None
@@ -58,10 +61,10 @@ class LanguageModel(Family):
         tokenizer: PreTrainedTokenizerBase,
         sites: Sites,
         task: Task,
-        prompting: Prompting,
+        prompting: Prompting | None = None,
     ):
         self.model, self.tokenizer, self.sites, self.task = model, tokenizer, sites, task
-        self.prompting, self.tokens = prompting, Tokens(tokenizer)
+        self.prompting, self.tokens = prompting or Prompting(find_template(task, None)), Tokens(tokenizer)
         # What the output layer reads: on OPT-350m less than the blocks' own width.
         self.width = int(cast(nn.Linear, model.get_output_embeddings()).weight.shape[1])
         self._query_room = 0  # set by encode()
