@@ -51,10 +51,10 @@ def check_backbone(name: str) -> None:
             )
 
 
-def check_length(name: str, task: Task, max_length: int) -> None:
+def check_length(name: str, task: Task, max_length: int | None) -> None:
     """Mistake where max_length leaves no room for a word; only a length that may be too short has the tokenizer read,
     which takes 50 ms."""
-    if max_length > MOST_SPECIAL_TOKENS:
+    if max_length is None or max_length > MOST_SPECIAL_TOKENS:
         return
     from transformers import AutoTokenizer
 

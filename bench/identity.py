@@ -13,6 +13,7 @@ from bench import backbones, locations, sources
 from bench.cells import Cell
 from bench.provenance import versions
 from bench.records import SCHEMA_VERSION
+from bench.rows import published_fingerprint
 from bench.settings import as_scalars
 from bench.templates import find_template
 from methods.registry import source_fingerprint
@@ -64,6 +65,7 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
             "sites": backbones.sites_fingerprint(cell.backbone),
             "harness": harness_fingerprint(),
             **_template(cell),
+            **_published(cell),
         },
         "versions": versions(),
     }
@@ -73,6 +75,11 @@ def _template(cell: Cell) -> dict[str, str]:
     if cell.template is None:
         return {}
     return {"template": find_template(sources.load_task(cell.task), cell.template).fingerprint}
+
+
+def _published(cell: Cell) -> dict[str, str]:
+    drawn = published_fingerprint(cell, sources.load_task(cell.task))
+    return {} if drawn is None else {"draw": drawn}
 
 
 NAMES = ("backbone", "task")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cells import Cell
-from bench.draws import draw, selection
 from bench.errors import Gathered, Mistake, unknown
+from bench.rows import training_rows
 from bench.settings import RunConfig, Scalar, resolve_recipe
-from bench.sources.folder import few_shot
 from bench.suite import Suite, checked, read_suite, valid
 from bench.sweeps import expand, method_of, placed
 from bench.templates import PLAIN, find_template, templates_of
@@ -90,8 +89,6 @@ def plan(
         config = valid({**read.settings, **({"select": True} if search else {}), **settings}, RunConfig)
         _check_device(config.device)
     _check_lengths(backbones, loaded, config.max_length, wrong)
-    if config.select:
-        _check_selection(loaded, chosen.shots or read.shots, chosen.draws or read.draws, wrong)
     _check_rows(loaded, asked, chosen.shots or read.shots, chosen.draws or read.draws, config, wrong)
     wrong.told()
     trials = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
@@ -197,34 +194,28 @@ def _check_rows(
     config: RunConfig,
     wrong: Gathered,
 ) -> None:
-    """Sees that every method gets the rows that it needs, published or drawn."""
+    """Draws and holds out as the cells will, and sees that every method gets as many rows as it needs, so that none
+    finds too few after others have run."""
     neediest = max(asked, key=lambda method: method.fewest_rows, default=None)
     for task, count, seed in itertools.product(tasks, shots, draws):
         with wrong.any():
             held = len(task.splits["train"])
             drawn = held if count is None else min(count, held)
-            if config.published_draws:
-                drawn = len(few_shot(task, count, seed)[0])
+            if config.published_draws or config.balanced_draws or config.select:  # else nothing can go wrong
+                drawn = len(training_rows(task, count, seed, config)[0])
             if neediest is not None and neediest.fewest_rows > drawn:
                 raise Mistake(
-                    f"{label(neediest)} needs {neediest.fewest_rows} training rows, but {drawn} of {task.name} are "
-                    f"drawn ({held} are in its train split); ask for fewer, or for more shots."
+                    f"{label(neediest)} needs {neediest.fewest_rows} training rows, but gets {drawn} of {task.name} "
+                    f"({held} are in its train split); ask for fewer, or for more shots."
                 )
 
 
-def _check_lengths(backbones: Iterable[str], tasks: Iterable[Task], max_length: int, wrong: Gathered) -> None:
+def _check_lengths(backbones: Iterable[str], tasks: Iterable[Task], max_length: int | None, wrong: Gathered) -> None:
     from bench.backbones import check_length
 
     for backbone, task in itertools.product(dict.fromkeys(backbones), tasks):
         with wrong.any(f"{backbone}: "):
             check_length(backbone, task, max_length)
-
-
-def _check_selection(tasks: Iterable[Task], shots: Iterable[int | None], draws: Iterable[int], wrong: Gathered) -> None:
-    """Draws and holds out as the cells will, so that none of them finds too few rows after others have run."""
-    for task, count, seed in itertools.product(tasks, shots, draws):
-        with wrong.any():
-            selection(task, draw(task, count, seed), seed)
 
 
 def _given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:

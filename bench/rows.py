@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cells import Cell
 from bench.draws import draw, eval_rows, selection
+from bench.settings import RunConfig
 from bench.sources.folder import few_shot
 from bench.tasks import Row, Task
 
@@ -25,16 +28,31 @@ class Rows:
 
 def rows_of(cell: Cell, task: Task) -> Rows:
     """A cell's rows: drawn by hash, or from the task folder's published files. Errors: Mistake where there are none."""
-    train, source = _drawn(cell, task)
-    chosen_on: Sequence[Row] = ()
-    split = None
-    if cell.config.select:
-        train, chosen_on, split = selection(task, train, cell.draw_seed)
-    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)), source)
+    train, chosen_on, split, source = training_rows(task, cell.shots, cell.draw_seed, cell.config)
+    return Rows(train, chosen_on, split, tuple(eval_rows(task, cell.config.eval_rows)), source)
 
 
-def _drawn(cell: Cell, task: Task) -> tuple[Sequence[Row], str | None]:
-    """The training rows, and the folder of published files that they come from."""
+def training_rows(
+    task: Task, shots: int | None, draw_seed: int, config: RunConfig
+) -> tuple[tuple[Row, ...], tuple[Row, ...], str | None, str | None]:
+    """(rows to train on, rows to select with, the split these come from, the folder of a published draw)."""
+    train, source = _drawn(task, shots, draw_seed, config)
+    if not config.select:
+        return tuple(train), (), None, source
+    kept, chosen_on, split = selection(task, train, draw_seed)
+    return tuple(kept), tuple(chosen_on), split, source
+
+
+def _drawn(task: Task, shots: int | None, draw_seed: int, config: RunConfig) -> tuple[Sequence[Row], str | None]:
+    if config.published_draws:
+        return few_shot(task, shots, draw_seed)
+    return draw(task, shots, draw_seed, config.balanced_draws), None
+
+
+def published_fingerprint(cell: Cell, task: Task) -> str | None:
+    """sha256 over the rows of a published draw, which are no part of the task's splits; None for draws by hash."""
     if not cell.config.published_draws:
-        return draw(task, cell.shots, cell.draw_seed), None
-    return few_shot(task, cell.shots, cell.draw_seed)
+        return None
+    rows, source = few_shot(task, cell.shots, cell.draw_seed)
+    content = [source, [[row.id, dict(row.fields), row.label] for row in rows]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -118,8 +118,8 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     with peak_memory(trainer.device) as eval_memory:
         scored = trainer.score(scorer, setup.test)
     predicted, cost = _predictions(task, scored.values), trainer.cost
-    labels = [row.label for row in setup.rows.test]
-    baseline = [_commonest(task, setup.rows.train)] * len(labels)
+    labels = _labels(task, setup.rows.test, setup.test)
+    baseline = [_commonest(task, _labels(task, setup.rows.train, setup.train))] * len(labels)
     return {
         "architecture": setup.pretrained.config.model_type,
         "pooling": setup.pretrained.pooling,
@@ -137,7 +137,11 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "scores": metrics.score(task, predicted, labels),
         "selection_scores": None
         if selection is None
-        else metrics.score(task, _predictions(task, selection), [row.label for row in setup.rows.selection]),
+        else metrics.score(
+            task,
+            _predictions(task, selection),
+            _labels(task, setup.rows.selection, setup.selection or setup.test),
+        ),
         "baseline_scores": metrics.score(task, baseline, labels),
         "final_train_loss": cost.final_loss,
         "trainable_params": counts.trainable,
@@ -145,7 +149,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "inserted_params": counts.inserted,
         "backbone_params": counts.backbone,
         "total_params": counts.total,
-        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else None,
+        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
         "train_steps": cost.steps,
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
@@ -159,7 +163,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
         "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
         "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
-    }, _frame(setup.rows.test, predicted, scored.values)
+    }, _frame(setup.rows.test, labels, predicted, scored.values)
 
 
 def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
@@ -193,19 +197,20 @@ def _prompting(cell: Cell, task: Task) -> Prompting | None:
 def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     """The fields of demonstrations; empty where a method has none."""
     prompts, rows = setup.trainer.prompts, len(setup.rows.test)
-    calibrated = {"prefix_flops": prompts.flops, "prefix_seconds": prompts.clock.seconds} if prompts.flops else {}
+    once = prompts.flops_once(setup.backbone)
+    read = {"prefix_flops": once, "prefix_seconds": prompts.clock.seconds} if once else {}
     if not prompts.ids:
-        return calibrated
+        return read
     followed = cast(PromptedExamples, prompts.following(setup.test))
     anew = prompts.flops_without_reuse(setup.backbone, setup.test)
     return {
-        **calibrated,
+        **read,
         "shortened_test": followed.shortened,
         "demonstrations_per_row": followed.demonstrations_per_row,
         "demonstration_ids": tuple(prompts.ids),
         "prefix_tokens": prompts.tokens,
         "kv_cache_bytes": prompts.cache_bytes,
-        "demonstration_bytes": prompts.text_bytes,
+        "demonstration_bytes": prompts.text_bytes(setup.test),
         "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
     }
 
@@ -217,19 +222,26 @@ def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
     return [int(choice) for choice in scores.argmax(1).tolist()]
 
 
-def _commonest(task: Task, rows: tuple[Row, ...]) -> int | float:
-    labels = [row.label for row in rows]
+def _labels(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> list[int | float]:
+    """What is right, as predictions name it: of multiple choice the place among a prompt's answers, whose order is the
+    template's."""
+    if task.kind == "multiple choice":
+        return [int(label) for label in examples.labels.tolist()]
+    return [row.label for row in rows]
+
+
+def _commonest(task: Task, labels: list[int | float]) -> int | float:
     if task.kind == "regression":
         return sum(labels) / len(labels)
     return max(sorted(set(labels)), key=labels.count)
 
 
-def _frame(rows: tuple[Row, ...], predicted: list[int] | list[float], scores: Tensor) -> pd.DataFrame:
+def _frame(
+    rows: tuple[Row, ...], labels: list[int | float], predicted: list[int] | list[float], scores: Tensor
+) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(
-        {"id": [row.id for row in rows], "label": [row.label for row in rows], "prediction": predicted}
-    )
+    frame = pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted})
     for choice in range(scores.shape[1]):
         # A row may have fewer choices than others: what does not exist is missing.
         frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]

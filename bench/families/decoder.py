@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,7 +16,7 @@ from bench.scoring.layouts import DecoderLayout
 from bench.scoring.packing import Packed, Tokens, pack
 from bench.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
 from bench.scoring.prompted import PromptedExamples
-from bench.scoring.tokens import Ids
+from bench.scoring.tokens import Answered, Ids, cut_start
 from bench.tasks import Row, Task
 from methods.base import Backbone, Batch, Examples, Prefix
 
@@ -88,7 +89,7 @@ class Decoder(LanguageModel):
         packed = pack(queries, choices, before, together).to(ids.device)
         return _at(self._predictions(packed, layers), packed.predicts, ids)
 
-    def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> PromptedExamples:
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> PromptedExamples:
         """As every language model's; and `side_by_side` is tried here, where no clock runs and nothing is counted."""
         self._try_side_by_side()
         return super().encode(task, rows, max_length)
@@ -176,16 +177,12 @@ class Decoder(LanguageModel):
         """The states after the final norm, (rows, seq, width)."""
         return cast(Tensor, self.model.base_model(**inputs).last_hidden_state)
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
         answered = self.tokens.answered([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])
-        return [([*self.tokens.leading, *query], choices) for query, choices in answered]
+        return [replace(one, prompt=[*self.tokens.leading, *one.prompt]) for one in answered]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """From its start, the leading special tokens apart: a prompt ends with what asks for the answer."""
-        if len(ids) <= room:
-            return ids
-        leading = self.tokens.leading
-        return [*leading, *ids[len(ids) - (room - len(leading)) :]]
+        return cut_start(ids, room, len(self.tokens.leading))
 
     def _beside(self, longest: int) -> int:
         return longest

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+MAX_LENGTH = 128
+"""In tokens, of a row for which nothing else is said."""
+
+
 class Encoder(Family):
     """An encoder with a fresh head for one task; `model` is the base model with the head as its child `head`.
 
@@ -89,11 +93,12 @@ class Encoder(Family):
         """Unsupported, as `prefix`."""
         raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no prompts")
 
-    def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> EncodedExamples:
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> EncodedExamples:
         """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second.
 
         Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
         """
+        max_length = max_length or MAX_LENGTH
         check_room(self.tokenizer, task, max_length)
         rows = list(rows)
         limit = min(max_length, _longest(self.model, self.tokenizer))

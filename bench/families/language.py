@@ -16,7 +16,7 @@ from bench.families.head import make_head
 from bench.losses import LossWeights
 from bench.scoring.normalization import choice_scores, text_length
 from bench.scoring.prompted import Layout, PromptedExamples, after_key
-from bench.scoring.tokens import Ids, Tokens
+from bench.scoring.tokens import Answered, Ids, Tokens
 from bench.tasks import Row, Task
 from bench.templates import Prompt, Template, find_template
 from methods.base import Batch, Prefix, Unsupported
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FEWEST_QUERY_TOKENS = 8
 """Of a query that is cut: with fewer left, nothing of it could be answered."""
+NO_LIMIT = 10**9
 FILLERS = ("N/A", "[MASK]", "")
 """What stands for a row without content (Zhao et al. 2021, section 5)."""
 
@@ -67,7 +68,7 @@ class LanguageModel(Family):
         self.prompting, self.tokens = prompting or Prompting(find_template(task, None)), Tokens(tokenizer)
         # What the output layer reads: on OPT-350m less than the blocks' own width.
         self.width = int(cast(nn.Linear, model.get_output_embeddings()).weight.shape[1])
-        self._query_room = 0  # set by encode()
+        self._query_room = NO_LIMIT  # set by encode()
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of T-Few's losses over the choices, or the head's mean cross-entropy; a scalar."""
@@ -104,23 +105,29 @@ class LanguageModel(Family):
         prompts = [self.prompting.template.content_free(self.task, filler) for filler in FILLERS]
         return self._encoded(prompts, [repr(filler) for filler in FILLERS])
 
-    def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> PromptedExamples:
-        """Tokenised prompts and choices; a query longer than max_length is cut, which is counted.
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> PromptedExamples:
+        """Tokenised prompts and choices; a query longer than max_length, or than the model takes, is cut at its start,
+        which is counted.
 
         Errors: Mistake for choices that are equal once tokenised, and for a row whose choices leave no room.
         """
         rows = list(rows)
-        self._query_room = max_length
+        if max_length is not None and max_length < FEWEST_QUERY_TOKENS:
+            raise Mistake(
+                f"max_length is {max_length}, which leaves next to nothing of a prompt; give at least "
+                f"{FEWEST_QUERY_TOKENS}, or leave it out."
+            )
+        self._query_room = max_length or NO_LIMIT
         return self._encoded([self.prompting.template.render(task, row) for row in rows], [row.id for row in rows])
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
         pairs = self._split(prompts)
         queries, truncated = [], 0
-        for prompt, name, (ids, choices) in zip(prompts, names, pairs, strict=True):
-            self._check(prompt, name, choices)
-            room = min(self._query_room, self._context(max(map(len, choices)), name))
-            query = self._cut(ids, room)
-            truncated += len(query) < len(ids)
+        for prompt, name, pair in zip(prompts, names, pairs, strict=True):
+            self._check(prompt, name, pair.answers)
+            room = min(self._query_room, self._context(max(map(len, pair.answers)), name))
+            query = self._cut(pair.prompt, room)
+            truncated += len(query) < len(pair.prompt)
             queries.append(torch.tensor(query))
         normalization = self.prompting.normalization
         return PromptedExamples(
@@ -130,7 +137,8 @@ class LanguageModel(Family):
             truncated=truncated,
             ids=tuple(names),
             prompts=tuple(prompts),
-            choices=tuple(tuple(torch.tensor(choice) for choice in choices) for _, choices in pairs),
+            choices=tuple(tuple(torch.tensor(choice) for choice in pair.answers) for pair in pairs),
+            lent=tuple(pair.lent for pair in pairs),
             choice_lengths=tuple(
                 tuple(float(text_length(choice, normalization)) for choice in prompt.choices) for prompt in prompts
             ),
@@ -193,12 +201,12 @@ class LanguageModel(Family):
         """The same for training."""
 
     @abstractmethod
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
-        """(prompt, choices) of each row in tokens, the special ones included."""
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
+        """Each prompt and its choices in tokens, the special ones included."""
 
     @abstractmethod
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """A prompt cut to so many tokens."""
+        """A prompt cut to so many tokens at its start, the special ones apart."""
 
     @abstractmethod
     def _beside(self, longest: int) -> int:

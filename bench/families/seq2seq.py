@@ -13,7 +13,7 @@ from bench.families.language import LanguageModel, following
 from bench.scoring.layouts import EncoderDecoderLayout
 from bench.scoring.prefix import Demonstrations, TextPrefix
 from bench.scoring.prompted import PromptedExamples
-from bench.scoring.tokens import Ids
+from bench.scoring.tokens import Answered, Ids, cut_start
 from methods.base import Backbone, Batch, Examples, Prefix
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Seq2Seq(LanguageModel):
             "config.json (T5: the id of the padding token)."
         )
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids]]]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
         tokens = self.tokens
 
         def ended(texts: Sequence[str]) -> list[Ids]:
@@ -125,16 +125,10 @@ class Seq2Seq(LanguageModel):
         queries = ended([prompt.text for prompt in prompts])
         choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
         pairs = zip(queries, prompts, strict=True)
-        return [(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
+        return [Answered(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """From its start, the special tokens apart: a prompt ends with what asks for the answer."""
-        if len(ids) <= room:
-            return ids
-        leading, trailing = self.tokens.leading, self.tokens.trailing
-        kept = room - len(leading) - len(trailing)
-        middle = ids[len(leading) : len(ids) - len(trailing)]
-        return [*leading, *middle[len(middle) - kept :], *trailing]
+        return cut_start(ids, room, len(self.tokens.leading), len(self.tokens.trailing))
 
     def _beside(self, longest: int) -> int:
         return 0

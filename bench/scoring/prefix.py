@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.scoring.prompted import Followed, PromptedExamples
-from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens
+from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, cut_start
 from bench.templates import Prompt
 
 KeysValues = tuple[Tensor, Tensor]
@@ -71,7 +71,7 @@ class Demonstrations:
         rows: dict[int, tuple[int, Ids]] = {}
         waiting = list(range(len(examples)))
         for kept in range(len(self.texts), 0, -1):
-            following = self._following(kept, [examples.prompts[row].text for row in waiting])
+            following = self._following(kept, [(examples.prompts[row].text, examples.lent[row]) for row in waiting])
             held = [
                 (row, ids)
                 for row, ids in zip(waiting, following, strict=True)
@@ -91,20 +91,23 @@ class Demonstrations:
             examples, after={**examples.after, self.name: Followed(len(self.texts), tokens, kept_by, before)}
         )
 
-    def _following(self, kept: int, prompts: Sequence[str]) -> list[Ids]:
-        """The tokens of each prompt after the first `kept` demonstrations, cut at its start to the room of a query."""
+    def _following(self, kept: int, prompts: Sequence[tuple[str, int]]) -> list[Ids]:
+        """The tokens of each prompt (text, tokens that belong to its choices) after the first `kept` demonstrations,
+        cut at its start to the room of a query."""
         last = self.texts[kept - 1]
         whole, lost = self.tokens.of([last])[0], self.ends[kept]
         joined = self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]
         stays = len(whole) - (len(self.tokens.leading) + len(joined) - lost)
-        separator = len(self.tokens.of([BETWEEN])[0])
+        texts = [text for text, _ in prompts]
         followed = []
-        for prompt, (place, ids) in zip(prompts, self.tokens.following(last, prompts), strict=True):
+        pieces = zip(prompts, self.tokens.of(texts), self.tokens.following(last, texts), strict=True)
+        for (text, lent), alone, (place, ids) in pieces:
             going_on = [*whole[stays:place], *ids]
             if place < stays:  # it would change tokens that were read already: tokenised on its own instead
-                going_on = self.tokens.of([f"{BETWEEN}{prompt}"])[0]
-            cut = len(going_on) - separator - self.query_room
-            followed.append(going_on if cut <= 0 else [*going_on[:separator], *going_on[separator + cut :]])
+                going_on = self.tokens.of([f"{BETWEEN}{text}"])[0]
+            separator = max(0, len(going_on) - len(alone))
+            going_on = going_on[: len(going_on) - lent]
+            followed.append(cut_start(going_on, separator + self.query_room, separator))
         return followed
 
 

@@ -64,13 +64,14 @@ class Layout(Protocol):
 @dataclass(frozen=True)
 class PromptedExamples(EncodedExamples):
     """Rows of a language model: `columns["input_ids"]` are prompts, `ids` the rows' own, `choices` each row's answers
-    as token ids, `choice_lengths` what a choice's log-probability is divided by, `prompts` the rendered texts, and
-    `after` how the rows follow each prefix, by its name."""
+    as token ids, `choice_lengths` what a choice's log-probability is divided by, `prompts` the rendered texts,
+    `lent` how many tokens of each belong to its choices, and `after` how the rows follow each prefix, by its name."""
 
     ids: tuple[str, ...] = ()
     prompts: tuple[Prompt, ...] = ()
     choices: tuple[tuple[Tensor, ...], ...] = ()
     choice_lengths: tuple[tuple[float, ...], ...] = ()
+    lent: tuple[int, ...] = ()
     layout: Layout | None = None
     after: Mapping[str, Followed] = field(default_factory=dict)
 
@@ -104,6 +105,7 @@ class PromptedExamples(EncodedExamples):
             prompts=tuple(self.prompts[row] for row in rows),
             choices=tuple(self.choices[row] for row in rows),
             choice_lengths=tuple(self.choice_lengths[row] for row in rows),
+            lent=tuple(self.lent[row] for row in rows),
             after={name: followed.take(rows) for name, followed in self.after.items()},
         )
 

@@ -15,6 +15,7 @@ from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
 from bench.meters.time import Clock
 from bench.scoring.prefix import Demonstrations
 from bench.scoring.prompted import PromptedExamples
+from bench.scoring.tokens import BETWEEN
 from methods.base import Backbone, Prefix
 
 
@@ -30,8 +31,8 @@ class Demonstrated(Prefix, Protocol):
 class Prompts:
     """What stands before every query: one prefix or, for an average over orders, several.
 
-    Of all of them together: `clock` and `flops` of reading them once (and of calibrating), `tokens`, `cache_bytes` of
-    keys and values (None: not kept), `text_bytes`; and `ids`, the rows that each is made of.
+    Of all of them together: `clock` of reading them once (and of calibrating), `flops` of calibrating, `tokens`,
+    `cache_bytes` of keys and values (None: not kept); and `ids`, the rows that each is made of.
     Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs.
     """
 
@@ -40,7 +41,7 @@ class Prompts:
     ):
         self._model, self._identity, self._autocast = model, identity, autocast
         self.clock = Clock(next(model.parameters()).device)
-        self.flops = self.tokens = self.text_bytes = 0
+        self.flops = self.tokens = 0
         self.cache_bytes: int | None = None
         self.ids: list[tuple[str, ...]] = []
         self._prefixes: list[Demonstrated] = []
@@ -51,10 +52,8 @@ class Prompts:
         self._model.eval()
         with self.clock.running(), torch.inference_mode(), self._autocast():
             prefix = backbone.read(unread)
-        self.flops += self._reading(backbone, unread)
         self.tokens += prefix.tokens
         self.cache_bytes = prefix.nbytes if prefix.nbytes is None else (self.cache_bytes or 0) + prefix.nbytes
-        self.text_bytes += len(prefix.text.encode())
         self.ids.append(cast(PromptedExamples, demonstrations).ids)
         self._prefixes.append(cast(Demonstrated, prefix))
         return prefix
@@ -64,6 +63,22 @@ class Prompts:
         for prefix in self._prefixes:
             examples = prefix.demonstrations.ahead_of(cast(PromptedExamples, examples))
         return examples
+
+    def flops_once(self, backbone: Backbone) -> int:
+        """Counted FLOPs of reading every prefix once, and of calibrating. Counting reads them again: not where memory
+        is measured."""
+        told = [prefix.kept(len(prefix.demonstrations.texts)) for prefix in self._prefixes]
+        return self.flops + sum(self._reading(backbone, prefix) for prefix in told)
+
+    def text_bytes(self, examples: EncodedExamples) -> int:
+        """What has to be stored of the demonstrations that these rows keep, each once, in UTF-8."""
+        followed = cast(PromptedExamples, self.following(examples)).after
+        kept = [
+            text
+            for prefix in self._prefixes
+            for text in prefix.demonstrations.texts[: max(followed[prefix.demonstrations.name].kept, default=0)]
+        ]
+        return len(BETWEEN.join(dict.fromkeys(kept)).encode())
 
     def flops_without_reuse(self, backbone: Backbone, examples: EncodedExamples) -> int:
         """Counted FLOPs of reading, for every row anew, the demonstrations that it keeps of each prefix."""

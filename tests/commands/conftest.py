@@ -117,8 +117,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         if name not in BACKBONES:
             raise Mistake(unknown("backbone", name, BACKBONES))
 
-    def check_length(name: str, task: Task, max_length: int) -> None:
-        if max_length < 3:
+    def check_length(name: str, task: Task, max_length: int | None) -> None:
+        if max_length is not None and max_length < 3:
             raise Mistake(f"max_length is {max_length}; give at least 3.")
 
     def load_task(name: str) -> Task:
