@@ -18,7 +18,7 @@ from bench.blueprints import Blueprint
 from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
-from bench.locations import locate
+from bench.locations import fingerprint, locate
 from bench.tasks import Task
 from bench.templates import find_template
 from methods.sites import Sites, sites_for
@@ -133,6 +133,7 @@ class Pretrained:
         model = self._blueprint.build(restored)
         torch.manual_seed(seed)
         backbone = self._family(model, task, prompting)
+        backbone.fingerprint = fingerprint(self.name)
         if dropout is not None:
             for module in model.modules():
                 if isinstance(module, nn.Dropout):

@@ -152,6 +152,13 @@ class Backbone(Protocol):
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that require gradients, by name."""
 
+    def load(self, path: str) -> None:
+        """Copies a safetensors file into what is trainable now, heads apart, where training shall start from.
+
+        Errors: ValueError unless the file has just these tensors, in these shapes; Unsupported where it says that it
+        was made for another backbone.
+        """
+
     def loss(self, batch: Batch) -> Tensor:
         """The mean training loss of a batch, a scalar."""
 
@@ -200,10 +207,15 @@ class Harness(Protocol):
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record."""
+    """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record.
+
+    `files` are the fields that name safetensors files for `Backbone.load`; a record is identified by what such a file
+    holds, not by where it lies.
+    """
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe | None] = None
+    files: ClassVar[tuple[str, ...]] = ()
 
     @property
     def fewest_rows(self) -> int:

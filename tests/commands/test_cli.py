@@ -96,7 +96,7 @@ def test_a_failed_cell_exits_1_with_its_reason(call: Any, world: World) -> None:
     world.answers = {"ia3": "failed"}
     result = call(*SMALL)
     assert result.exit_code == 1
-    assert "ia3 is failed [here]" in result.stdout
+    assert "ia3:start=none is failed [here]" in result.stdout
 
 
 def test_a_skipped_cell_exits_0(call: Any, world: World) -> None:
