@@ -60,8 +60,7 @@ class LanguageModel(Family):
         task: Task,
         prompting: Prompting,
     ):
-        if task.kind == "regression":
-            raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
+        refuse_regression(task)
         self.model, self.tokenizer, self.sites, self.task = model, tokenizer, sites, task
         self.prompting, self.tokens = prompting, Tokens(tokenizer)
         self.width = int(model.config.hidden_size)
@@ -105,15 +104,22 @@ class LanguageModel(Family):
 
         Errors: Mistake for choices that are equal once tokenised, and for a row whose choices leave no room.
         """
+        return self._tokenised(rows, max_length)
+
+    def check(self, rows: Iterable[Row], max_length: int) -> None:
+        """Mistake as in `encode`; of the model, only its configuration is read."""
+        self._tokenised(rows, max_length)
+
+    def _tokenised(self, rows: Iterable[Row], max_length: int) -> PromptedExamples:
         rows = list(rows)
         self._query_room = max_length
-        return self._encoded([self.prompting.template.render(task, row) for row in rows], [row.id for row in rows])
+        return self._encoded([self.prompting.template.render(self.task, row) for row in rows], [row.id for row in rows])
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
         pairs = self._split(prompts)
         queries, truncated = [], 0
         for prompt, name, (ids, choices) in zip(prompts, names, pairs, strict=True):
-            self._check(prompt, name, choices)
+            self._check_choices(prompt, name, choices)
             room = min(self._query_room, self._context(max(map(len, choices)), name))
             query = self._cut(ids, room)
             truncated += len(query) < len(ids)
@@ -133,7 +139,7 @@ class LanguageModel(Family):
             layout=self.layout,
         )
 
-    def _check(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
+    def _check_choices(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
         for place, choice in enumerate(choices):
             told = f"row {name} of {self.task.name} under the template {self.prompting.template.name!r}"
             if not choice:
@@ -153,9 +159,10 @@ class LanguageModel(Family):
         left = room - self._beside(longest)
         if left < FEWEST_QUERY_TOKENS:
             raise Mistake(
-                f"row {name} of {self.task.name} has a choice of {longest} tokens, which leaves room for {left} tokens "
-                f"of its prompt: {type(self.model).__name__} takes {room} in all; raise context_length where it is "
-                "set, or take another template or backbone."
+                f"row {name} of {self.task.name} under the template {self.prompting.template.name!r} has a choice of "
+                f"{longest} tokens, which leaves room for {max(0, left)} tokens of its prompt: "
+                f"{self.model.config.model_type} takes {room} in all; raise context_length where it is set, or take "
+                "another template or backbone."
             )
         return left
 
@@ -199,6 +206,12 @@ class LanguageModel(Family):
     @abstractmethod
     def _beside(self, longest: int) -> int:
         """How many tokens beside the query count against the room, given the longest choice."""
+
+
+def refuse_regression(task: Task) -> None:
+    """Unsupported for a task without choices, which no template asks either."""
+    if task.kind == "regression":
+        raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
 
 
 def following(batch: Batch, prefix: Prefix | None, name: str) -> Tensor:
