@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import bench.planning  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from bench.cells import Cell
 from bench.errors import Mistake, unknown
 from bench.records import Record
