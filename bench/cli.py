@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bench import flags
-from bench.commands import list_, records_of, stale
+from bench.commands import list_, pretrain, records_of, stale
 from bench.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
 from bench.errors import Mistake
 from bench.files import local_folder
@@ -98,6 +98,7 @@ def report(
 
 app.command(name="list")(list_)
 app.command()(stale)
+app.command()(pretrain)
 
 
 def main() -> None:

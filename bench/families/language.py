@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,12 @@ class LanguageModel(Family):
     def check(self, rows: Iterable[Row], max_length: int) -> None:
         """Mistake as in `encode`; of the model, only its configuration is read."""
         self._tokenised(rows, max_length)
+
+    def asking(self, task: Task, template: Template) -> Self:
+        """The same model, asked about another task: what rows of a mixture are encoded by."""
+        other = copy.copy(self)
+        other.task, other.prompting = task, replace(self.prompting, template=template)
+        return other
 
     def _tokenised(self, rows: Iterable[Row], max_length: int) -> PromptedExamples:
         rows = list(rows)

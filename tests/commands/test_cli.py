@@ -242,7 +242,7 @@ def test_list_names_what_there_is(call: Any, world: World, what: str, name: str)
     assert name in call("list", what).stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["pretrain", "--help"]])
 def test_help_imports_neither_torch_nor_transformers(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom bench.cli import app\n"
