@@ -7,7 +7,9 @@ import functools
 import hashlib
 import importlib
 import json
-from dataclasses import asdict, replace
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +20,17 @@ from bench.blueprints import Blueprint
 from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
-from bench.locations import locate
-from bench.tasks import Task
-from methods.base import Unsupported
+from bench.families.language import refuse_regression
+from bench.locations import fingerprint, locate
+from bench.settings import RunConfig
+from bench.tasks import Row, Task
+from bench.templates import Template
 from methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger("tunefront")
 
 _WEIGHTS = (
     "model.safetensors",
@@ -34,6 +40,7 @@ _WEIGHTS = (
 )
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 
+_LANGUAGE_MODELS: dict[str, type[Decoder | Seq2Seq]] = {"decoder": Decoder, "seq2seq": Seq2Seq}
 MOST_SPECIAL_TOKENS = 16
 """More than any tokenizer is known to add to a pair of texts (RoBERTa's: 4)."""
 
@@ -63,6 +70,20 @@ def check_length(name: str, task: Task, max_length: int | None) -> None:
     except Exception:  # whatever a broken file leads to: check_backbone() or the cell tells of it
         return
     check_room(tokenizer, task, max_length)
+
+
+def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row], config: RunConfig) -> None:
+    """Encodes rows of a task as a language model's cells will, without its weights; Mistake as theirs."""
+    prompting = Prompting(template, config.normalization, context_length=config.context_length)
+    model = _config(name)
+    sites = _sites(model, name)
+    try:
+        outline = _LANGUAGE_MODELS[sites.family](_Outline(model), _tokenizer(name), sites, task, prompting)
+        outline.check(rows, config.max_length)
+    except Mistake:
+        raise
+    except Exception:  # of a broken tokenizer, say, or Unsupported: the cell tells of it
+        log.debug("%s cannot be encoded for %s before a cell runs", task.name, name, exc_info=True)
 
 
 def import_code(name: str) -> None:
@@ -99,8 +120,6 @@ class Pretrained:
     """
 
     def __init__(self, name: str, device: torch.device):
-        from transformers import AutoTokenizer
-
         folder = locate(name)
         self.name, self.config, self.device = name, _config(name), device
         self.sites = _sites(self.config, name)
@@ -108,7 +127,7 @@ class Pretrained:
         self.head_activation = self.sites.head_activation
         if self.sites.family != "encoder":
             self.pooling = None  # features are the last token's state
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.tokenizer = _tokenizer(name)
         if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
             raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
@@ -133,6 +152,7 @@ class Pretrained:
         model = self._blueprint.build(restored)
         torch.manual_seed(seed)
         backbone = self._family(model, task, prompting)
+        backbone.fingerprint = fingerprint(self.name)
         if dropout is not None:
             _set_dropout(backbone, dropout)
         return backbone
@@ -140,10 +160,12 @@ class Pretrained:
     def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
         if self.sites.family == "encoder":
             return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
-        if task.kind == "regression":
-            raise Unsupported(f"{task.name} is regression; a language model ranks answers, and numbers are none")
-        family = Decoder if self.sites.family == "decoder" else Seq2Seq
-        return family(model, self.tokenizer, self.sites, task, prompting)
+        refuse_regression(task)  # before a template is looked for
+        family = _LANGUAGE_MODELS[self.sites.family]
+        backbone = family(model, self.tokenizer, self.sites, task, prompting)
+        if isinstance(backbone, Decoder):
+            backbone.try_side_by_side()
+        return backbone
 
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
@@ -167,6 +189,20 @@ class Pretrained:
             )
         model.requires_grad_(True).eval()
         return model
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """What encoding rows needs of a model."""
+
+    config: Any  # Any: as `_config`
+
+
+@functools.cache
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
 
 
 def _set_dropout(backbone: Backbone, rate: float) -> None:

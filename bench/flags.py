@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,3 +68,21 @@ Where = Annotated[
 ]
 What = Annotated[Listed, typer.Argument(help="What to list.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+
+Method = Annotated[str, typer.Option(help="What is trained, as spelled in records.", metavar="M")]
+Backbone = Annotated[str, typer.Option(help="A language model: a folder or a Hub id.", metavar="B")]
+MixtureTasks = Annotated[
+    list[str], typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME; more of them are mixed.", metavar="T")
+]
+MixtureTemplate = Annotated[
+    str, typer.Option(help="A prompt template, or `all` whose answers can be ranked.", metavar="T")
+]
+RecipeSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A field of the recipe, steps=1000, or max_length=N. Repeatable.", metavar="KEY=VALUE"),
+]
+Start = Annotated[Path, typer.Option(help="The safetensors file to write.", metavar="FILE")]
+Cap = Annotated[int, typer.Option(help="The most rows of a task, all its templates together.", metavar="N", min=1)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the rows drawn, their order, initialisation and dropout.", metavar="N", min=0)
+]

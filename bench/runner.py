@@ -16,7 +16,7 @@ from bench.cells import Cell
 from bench.errors import DiskFull, Mistake
 from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
-from bench.identity import ingredients, key
+from bench.identity import ingredients, key, label_of
 from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
@@ -29,7 +29,6 @@ from bench.tasks import Row, Task
 from bench.templates import find_template
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
-from methods.spelling import label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +171,7 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     device = torch.device(cell.config.device)
     return {
         "key": key(cell),
-        "label": label(cell.method),
+        "label": label_of(cell.method),
         "method_file": cell.method_file,
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,

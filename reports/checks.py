@@ -57,7 +57,7 @@ def cell_of(record: Record) -> tuple[object, ...]:
     """What makes a record a cell of its own among comparable ones."""
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
     where = (record.backbone, record.task, record.shots, record.draw_source, record.template)
-    return (record.method, *where, record.draw_seed, record.seed, recipe)
+    return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
 def _differs(records: Sequence[Record], field: str, of: str) -> str | None:

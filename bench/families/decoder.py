@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +17,6 @@ from bench.scoring.packing import Packed, Tokens, pack
 from bench.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
 from bench.scoring.prompted import PromptedExamples
 from bench.scoring.tokens import Answered, Ids, cut_start
-from bench.tasks import Row, Task
 from methods.base import Backbone, Batch, Examples, Prefix
 
 if TYPE_CHECKING:
@@ -89,11 +88,6 @@ class Decoder(LanguageModel):
         packed = pack(queries, choices, before, together).to(ids.device)
         return _at(self._predictions(packed, layers), packed.predicts, ids)
 
-    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> PromptedExamples:
-        """As every language model's; and `side_by_side` is tried here, where no clock runs and nothing is counted."""
-        self._try_side_by_side()
-        return super().encode(task, rows, max_length)
-
     @property
     def side_by_side(self) -> bool:
         """Whether this architecture heeds the mask and the positions that keep queries and choices in one row apart.
@@ -101,10 +95,11 @@ class Decoder(LanguageModel):
         Tried once on a few tokens: where it does not give what plain rows give, plain rows are scored, one for each
         choice with all demonstrations in it.
         """
-        self._try_side_by_side()
+        self.try_side_by_side()
         return _SIDE_BY_SIDE[type(self.model)]
 
-    def _try_side_by_side(self) -> None:
+    def try_side_by_side(self) -> None:
+        """Finds out, once for a class of models; where no clock runs and nothing is counted."""
         kind = type(self.model)
         if kind not in _SIDE_BY_SIDE:
             _SIDE_BY_SIDE[kind] = self._heeds_masks()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,11 +65,15 @@ class LanguageModel(Family):
         task: Task,
         prompting: Prompting | None = None,
     ):
+        refuse_regression(task)
         self.model, self.tokenizer, self.sites, self.task = model, tokenizer, sites, task
         self.prompting, self.tokens = prompting or Prompting(find_template(task, None)), Tokens(tokenizer)
-        # What the output layer reads: on OPT-350m less than the blocks' own width.
-        self.width = int(cast(nn.Linear, model.get_output_embeddings()).weight.shape[1])
         self._query_room = NO_LIMIT  # set by encode()
+
+    @property
+    def width(self) -> int:
+        """Of the states that the output layer reads: on OPT-350m less than the blocks' own."""
+        return int(cast(nn.Linear, self.model.get_output_embeddings()).weight.shape[1])
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of T-Few's losses over the choices, or the head's mean cross-entropy; a scalar."""
@@ -111,6 +116,19 @@ class LanguageModel(Family):
 
         Errors: Mistake for choices that are equal once tokenised, and for a row whose choices leave no room.
         """
+        return self._tokenised(rows, max_length)
+
+    def check(self, rows: Iterable[Row], max_length: int | None) -> None:
+        """Mistake as in `encode`; of the model, only its configuration is read."""
+        self._tokenised(rows, max_length)
+
+    def asking(self, task: Task, template: Template) -> Self:
+        """The same model, asked about another task: what rows of a mixture are encoded by."""
+        other = copy.copy(self)
+        other.task, other.prompting = task, replace(self.prompting, template=template)
+        return other
+
+    def _tokenised(self, rows: Iterable[Row], max_length: int | None) -> PromptedExamples:
         rows = list(rows)
         if max_length is not None and max_length < FEWEST_QUERY_TOKENS:
             raise Mistake(
@@ -118,13 +136,13 @@ class LanguageModel(Family):
                 f"{FEWEST_QUERY_TOKENS}, or leave it out."
             )
         self._query_room = max_length or NO_LIMIT
-        return self._encoded([self.prompting.template.render(task, row) for row in rows], [row.id for row in rows])
+        return self._encoded([self.prompting.template.render(self.task, row) for row in rows], [row.id for row in rows])
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
         pairs = self._split(prompts)
         queries, truncated = [], 0
         for prompt, name, pair in zip(prompts, names, pairs, strict=True):
-            self._check(prompt, name, pair.answers)
+            self._check_choices(prompt, name, pair.answers)
             room = min(self._query_room, self._context(max(map(len, pair.answers)), name))
             query = self._cut(pair.prompt, room)
             truncated += len(query) < len(pair.prompt)
@@ -145,7 +163,7 @@ class LanguageModel(Family):
             layout=self.layout,
         )
 
-    def _check(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
+    def _check_choices(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
         for place, choice in enumerate(choices):
             told = f"row {name} of {self.task.name} under the template {self.prompting.template.name!r}"
             if not choice:
@@ -165,9 +183,10 @@ class LanguageModel(Family):
         left = room - self._beside(longest)
         if left < FEWEST_QUERY_TOKENS:
             raise Mistake(
-                f"row {name} of {self.task.name} has a choice of {longest} tokens, which leaves room for {left} tokens "
-                f"of its prompt: {type(self.model).__name__} takes {room} in all; raise context_length where it is "
-                "set, or take another template or backbone."
+                f"row {name} of {self.task.name} under the template {self.prompting.template.name!r} has a choice of "
+                f"{longest} tokens, which leaves room for {max(0, left)} tokens of its prompt: "
+                f"{self.model.config.model_type} takes {room} in all; raise context_length where it is set, or take "
+                "another template or backbone."
             )
         return left
 
@@ -211,6 +230,12 @@ class LanguageModel(Family):
     @abstractmethod
     def _beside(self, longest: int) -> int:
         """How many tokens beside the query count against the room, given the longest choice."""
+
+
+def refuse_regression(task: Task) -> None:
+    """Unsupported for a task without choices, which no template asks either."""
+    if task.kind == "regression":
+        raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
 
 
 def following(batch: Batch, prefix: Prefix | None, name: str) -> Tensor:

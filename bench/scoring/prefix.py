@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.scoring.prompted import Followed, PromptedExamples
-from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, cut_start
+from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, cut_start, shared
 from bench.templates import Prompt
 
 KeysValues = tuple[Tensor, Tensor]
@@ -105,7 +105,8 @@ class Demonstrations:
             going_on = [*whole[stays:place], *ids]
             if place < stays:  # it would change tokens that were read already: tokenised on its own instead
                 going_on = self.tokens.of([f"{BETWEEN}{text}"])[0]
-            separator = max(0, len(going_on) - len(alone))
+            # What the prompt does not end with on its own: newlines before a text may be other tokens than alone.
+            separator = len(going_on) - shared(going_on[::-1], alone[::-1])
             going_on = going_on[: len(going_on) - lent]
             followed.append(cut_start(going_on, separator + self.query_room, separator))
         return followed

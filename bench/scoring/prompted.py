@@ -109,6 +109,32 @@ class PromptedExamples(EncodedExamples):
             after={name: followed.take(rows) for name, followed in self.after.items()},
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[PromptedExamples]) -> PromptedExamples:
+        """The rows of all parts, which one model encoded, one part after another; no demonstrations go before them."""
+        if any(part.after or part.features is not None for part in parts):
+            raise ValueError("rows that follow demonstrations, or whose features are computed, cannot be joined")
+        return replace(
+            parts[0],
+            columns={"input_ids": [ids for part in parts for ids in part.columns["input_ids"]]},
+            labels=torch.cat([part.labels for part in parts]),
+            truncated=sum(part.truncated for part in parts),
+            ids=tuple(name for part in parts for name in part.ids),
+            prompts=tuple(prompt for part in parts for prompt in part.prompts),
+            choices=tuple(choices for part in parts for choices in part.choices),
+            choice_lengths=tuple(lengths for part in parts for lengths in part.choice_lengths),
+        )
+
+    def right_answers(self) -> PromptedExamples:
+        """The rows with their right choice alone: all that the likelihood loss reads."""
+        right = self.labels.tolist()
+        return replace(
+            self,
+            labels=torch.zeros_like(self.labels),
+            choices=tuple((of_one[place],) for of_one, place in zip(self.choices, right, strict=True)),
+            choice_lengths=tuple((of_one[place],) for of_one, place in zip(self.choice_lengths, right, strict=True)),
+        )
+
     def batch(self, rows: Sequence[int], device: torch.device | None = None) -> Batch:
         """The batch of these rows: prompts padded on the right, choices to the longest and to the most of a row."""
         if self.features is not None:

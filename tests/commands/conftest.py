@@ -7,10 +7,13 @@ import sys
 import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+import bench.planning  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from bench.cells import Cell
 from bench.errors import Mistake, unknown
 from bench.records import Record
@@ -149,3 +152,38 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
     return made
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the reports: writes one file, prints the number of records."""
+
+    def write(
+        records: Sequence[Record], out: str, formats: Sequence[str] = (), where: Sequence[str] | None = None
+    ) -> list[Path]:
+        if where == ["dtype=odd"]:
+            raise Mistake("no record has dtype=odd")
+        Path(out).mkdir(parents=True, exist_ok=True)
+        path = Path(out) / f"report.{formats[0]}"
+        path.write_text(f"{len(records)} {where}", encoding="utf-8")
+        return [path]
+
+    package, summary = types.ModuleType("reports"), types.ModuleType("reports.summary")
+    package.write = write  # type: ignore[attr-defined]
+    summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "reports", package)
+    monkeypatch.setitem(sys.modules, "reports.summary", summary)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Calls the command in an empty folder; returns click's result."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments: str) -> Any:
+        from bench.cli import app
+
+        monkeypatch.setattr(sys, "argv", ["tunefront", *arguments])
+        return CliRunner().invoke(app, list(arguments))
+
+    return called

@@ -79,6 +79,7 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
         ("ia3", 3e-3, 1000),
         ("full", 3e-4, 300),
         ("houlsby", 3e-3, 500),
+        ("icl", 5e-5, 1000),
     }
     common = Recipe(
         optimizer="adafactor",
@@ -96,8 +97,10 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
     for cell in cells:
         assert cell.recipe == replace(common, learning_rate=cell.recipe.learning_rate, steps=cell.recipe.steps)
         assert (cell.shots, cell.seed, cell.config.max_length) == (32, 0, 256)
+        assert (cell.config.normalization, cell.config.published_draws, cell.template) == ("token", False, None)
     assert {cell.draw_seed for cell in cells} == {0, 1, 32, 42, 1024}
-    assert len(cells) == 2 * 5 * 3
+    assert len(cells) == 2 * 5 * 4
+    assert read_suite("tfew2022", Gathered()).templates == ("all",), "none of which an encoder has"
 
 
 def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:

@@ -19,7 +19,7 @@ from tests.bench.scoring.tokenizers import TOKENIZERS
 from tests.conftest import LANGUAGE_MODELS
 from tests.toys import Listed, encode, harness, listed_task, pristine
 
-WORDS = "good great fine bad awful poor the a film book was is very quite".split()
+WORDS = ["good", "great", "fine", "bad", "awful", "poor", "the", "a", "film", "book", "was", "is", "very", "quite"]
 
 
 def task_of(lengths: tuple[int, ...], train: int = 4) -> Task:
@@ -88,7 +88,8 @@ def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
     rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     after = trainer.prompts.following(rows)
-    ((told, one),) = [(prefix.demonstrations, after.after[prefix.demonstrations.name]) for prefix in trainer.prompts._prefixes]
+    (prefix,) = trainer.prompts._prefixes
+    told, one = prefix.demonstrations, after.after[prefix.demonstrations.name]
     seq2seq = LANGUAGE_MODELS[name] == "seq2seq"
     kept = []
     for row, choices in enumerate(rows.choices):
@@ -162,7 +163,7 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
     with pytest.raises(Mistake) as caught:
         encode(backbone, task, "test")
     said = str(caught.value)
-    assert "row 0 of listed has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
+    assert "has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
     assert f"takes {room - 1} in all; raise context_length" in said
 
 
