@@ -99,6 +99,6 @@ def _linear(most: float, zeros: bool) -> Scale:
     """From zero, so that a small difference looks small; from a little before it where something is drawn there."""
     high = 1.12 * most
     step = 10 ** math.floor(math.log10(high / 2))
-    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 5)
+    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 4.5)
     ticks = tuple(float(step * i) for i in range(math.floor(high / step) + 1))
     return Scale(False, -0.06 * high if zeros else 0.0, high, ticks)

@@ -132,6 +132,8 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
 
 def _limits(axes: Axes, points: list[Point]) -> None:
     ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
-    span = max(max(ends) - min(ends), 1.0)
-    axes.set_ylim(min(ends) - 0.14 * span, max(ends) + 0.2 * span)
+    low, high = min(ends), max(ends)
+    if high - low < 1:  # a difference of less than a point looks small
+        low, high = (low + high - 1) / 2, (low + high + 1) / 2
+    axes.set_ylim(low - 0.14 * (high - low), high + 0.2 * (high - low))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import Mistake
 from reports import checks, costs, few_shot, filters, findings, measures, panels, provenance, scores, tuning, units
+from reports.absent import absent
 from reports.cautions import amounts, cautions
 from reports.names import shortened, shots
 from reports.overview import overview
@@ -101,7 +102,7 @@ def compose(records: Sequence[Record], where: Where = None, reference: str = "fu
         tuple(reading(found)),
         tuple(pages),
         tuple(background),
-        provenance.absent(rest, names, backbones) if rest else None,
+        absent(rest, names, backbones) if rest else None,
         tuple(records),
     )
 
@@ -116,8 +117,9 @@ def _lead(pages: Sequence[Page]) -> list[str]:
 
 
 def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], reference: str) -> list[Page]:
-    pages = []
+    pages: list[Page] = []
     for index, panel in enumerate(found):
+        explained = next((page.title for page in pages if page.few_shot is not None), None)
         lists = []
         told = tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference))
         on_top = len(told) if len(found) == 1 else 1 if index < LEADING else 0
@@ -137,7 +139,7 @@ def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str,
                 told,
                 told[on_top:],
                 scores.scores(panel, index, names),
-                few_shot.section(panel, index, names),
+                few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 costs.costs(panel, index),
                 tuple(lists),

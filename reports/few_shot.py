@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import units
-from reports.averages import median
+from reports.averages import mean, measured, median
 from reports.conditions import FACTORS, levels, rows_used
 from reports.spread import Spread, split
 from reports.tables import Cell, Column, Table, anchor
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 
 COLUMNS = (
-    "k counts the labelled rows that a method used: the demonstrations asked for in its prompt, else the rows it was "
-    "trained on. SD of means says where the spread comes from: the sample standard deviation, in points, of the mean "
-    "scores of a factor's levels, each a mean over all the others; in brackets how many levels there are, and a dash "
-    "where there is one. What only a combination of factors does shows in each of them."
+    "k counts the labelled rows that a method used: the demonstrations asked for in its prompt (and how many a prompt "
+    "kept on average where some did not fit), else the rows it was trained on. SD of means says where the spread comes "
+    "from: the sample standard deviation, in points, of the mean scores of a factor's levels, each a mean over all the "
+    "others; in brackets how many levels there are, and a dash where there is one. What only a combination of factors "
+    "does shows in each of them."
 )
-
-
 MISSING_RUNS = "Where runs are missing (“of”), the means of a factor's levels are over different cells."
 
 
@@ -38,11 +37,14 @@ class FewShot:
     tables: tuple[Table, ...]
 
 
-def section(panel: Panel, index: int, names: Mapping[str, str]) -> FewShot | None:
-    """The section; None where nothing but the seed varies."""
+def section(panel: Panel, index: int, names: Mapping[str, str], above: str | None = None) -> FewShot | None:
+    """The section; None where nothing but the seed varies. `above`: a panel's title whose section explains the rest."""
     if not panel.few_shot:
         return None
     tables = tuple(_table(panel, index, t, task, names) for t, task in enumerate(panel.tasks))
+    if above is not None:
+        same = f"Medians, interquartile ranges, k and SD of means are what they are on {above}."
+        return FewShot((f"{same} {_nested(panel)}",), tables)
     against = ""
     if panel.relative_tasks and panel.reference is not None:
         name = panel.reference.label
@@ -51,17 +53,16 @@ def section(panel: Panel, index: int, names: Mapping[str, str]) -> FewShot | Non
     return FewShot((_what(panel), _nested(panel), COLUMNS + against), tables)
 
 
-def cells_of(records: Iterable[Record]) -> str:
-    """How many values of each factor there are, in words; factors that never vary are left out but for the seed.
-
-    >>> cells_of([])
-    '0 runs'
-    """
-    records = list(records)
-    if not records:
-        return "0 runs"
-    counted = [(levels(records, factor), factor) for factor in FACTORS]
-    return " × ".join(units.plural(count, factor) for count, factor in counted if count > 1 or factor == "seed")
+def cells_of(tasks: Iterable[Iterable[Record]]) -> str:
+    """How many values of each factor the tasks' runs have, in words; what never varies is left out but for the seed."""
+    groups = [list(records) for records in tasks]
+    found = []
+    for factor in FACTORS:
+        counts = sorted({levels(records, factor) for records in groups if records})
+        if counts and (counts[-1] > 1 or factor == "seed"):
+            low, high = counts[0], counts[-1]
+            found.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
+    return " × ".join(found)
 
 
 def over(panel: Panel) -> str:
@@ -115,7 +116,7 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
     for e, entry in entries:
         link, spread = anchor(index, e, t), spreads[e]
         gap = median(panel.task_differences(entry, task))
-        cells = [Cell(entry.label, strong=entry is panel.reference), Cell(_used(entry, task))]
+        cells = [Cell(entry.label, strong=entry is panel.reference), _used(entry, task)]
         cells += [_points(spread.median, link), _points(spread.iqr, link)]
         cells += [Cell(units.signed(gap), title=_exact(gap), link=link if gap is not None else "")] if relative else []
         cells += [_factor(spread, factor, link) for factor in factors]
@@ -127,11 +128,14 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
     return Table(f"{names[task]}, {metric}", columns, tuple(rows), MISSING_RUNS if missing else "")
 
 
-def _used(entry: Entry, task: str) -> str:
-    found = sorted({used for used in map(rows_used, entry.records[task]) if used is not None})
+def _used(entry: Entry, task: str) -> Cell:
+    """The rows used, and of demonstrations how many were kept where that is fewer."""
+    found = sorted(set(measured(entry.records[task], rows_used)))
     if not found:
-        return units.MISSING
-    return units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
+        return Cell(units.MISSING)
+    text = units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
+    kept = mean(measured(entry.records[task], lambda record: record.demonstrations_per_row))
+    return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < found[0] else "")
 
 
 def _factor(spread: Spread, factor: str, link: str) -> Cell:

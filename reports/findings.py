@@ -34,7 +34,7 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     if close:
         claim, entry = min(close, key=lambda pair: _trained(pair[1]) or 0.0)
         sentences.append(f"{where}{_against(claim, entry, panel)}, {_share(entry)}, over {_extent(panel, entry)}.")
-        if best is not entry:
+        if best_gap - claim >= 0.05:
             sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
     else:
         sentences.append(
@@ -114,8 +114,7 @@ def _extent(panel: Panel, entry: Entry) -> str:
 
 def _cells(panel: Panel, entry: Entry) -> str:
     """How many templates, draws, orders and seeds a task has."""
-    found = [cells_of(entry.runs(task)) for task in panel.relative_tasks or panel.tasks]
-    return " or ".join(dict.fromkeys(found))
+    return cells_of(entry.runs(task) for task in panel.relative_tasks or panel.tasks)
 
 
 def _paired(panel: Panel, entry: Entry) -> str:

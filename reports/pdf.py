@@ -74,8 +74,7 @@ def _plot(picture: Picture) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    filler = max((cell.minor for row in table.rows for cell in row), key=len, default="")
-    found = {**dataclasses.asdict(table), "spread": table.spread, "filler": filler}
+    found = {**dataclasses.asdict(table), "fillers": table.fillers}
     longest = [max([0, *(len(row[i].text) for row in table.rows)]) for i in range(len(table.columns))]
     found["short"] = [size <= SHORT for size in longest]
     if all(column.numeric or short for column, short in zip(table.columns, found["short"], strict=True)):

@@ -1,4 +1,4 @@
-"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen; what did not run and why."""
+"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen."""
 
 from __future__ import annotations
 
@@ -122,24 +122,6 @@ def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping
     if any(choice.edges for choice in made):
         note += " A value on the edge of its range may not be the best one: widen the range."
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
-
-
-def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
-    """Cells that were skipped or failed, and why; the same reason once, with the seeds it concerns."""
-    columns = (
-        Column("status", numeric=False),
-        Column("method", numeric=False),
-        Column("backbone", numeric=False),
-        Column("task", numeric=False),
-        Column("cells"),
-        Column("reason", numeric=False),
-    )
-    groups = grouped(records, lambda r: (r.status, r.label, r.backbone, r.task, r.reason))
-    rows = [
-        (status, label, backbones[backbone], names[task], str(len(found)), _text(reason))
-        for (status, label, backbone, task, reason), found in sorted(groups.items(), key=lambda item: str(item[0]))
-    ]
-    return Table("Skipped and failed cells", columns, _cells(rows))
 
 
 def runs(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:

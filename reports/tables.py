@@ -36,14 +36,10 @@ class Table:
     lines: tuple[int, ...] = ()
 
     @property
-    def spread(self) -> list[bool]:
-        """Per column, whether any cell has a minor part, so that the others leave room for it and digits line up."""
-        return [any(row[i].minor for row in self.rows) for i in range(len(self.columns))]
-
-    @property
-    def widest(self) -> int:
-        """The most characters of a minor part, so that room is left for it everywhere."""
-        return max((len(cell.minor) for row in self.rows for cell in row), default=0)
+    def fillers(self) -> list[str]:
+        """Per column the longest minor part, "" where there is none, so that cells without one leave room for it and
+        digits line up."""
+        return [max((row[i].minor for row in self.rows), key=len, default="") for i in range(len(self.columns))]
 
 
 def anchor(panel: int, entry: int, task: int | None = None) -> str:
