@@ -91,7 +91,7 @@ def _nested(panel: Panel) -> str:
     if published:
         texts.append(
             f"The draws are published files ({', '.join(published)}), which are not nested: a file of another size "
-            "holds other rows."
+            "is another draw."
         )
     if drawn:
         texts.append("Draws by hash are nested: of one seed, the smaller draw is the first rows of the larger.")
@@ -125,7 +125,7 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
         rows.append(tuple(cells))
     missing = any(spread.runs < spread.combinations for spread in spreads.values())
     metric = next(r.headline or "" for _, entry in entries for r in entry.records[task])
-    return Table(f"{names[task]}, {metric}", columns, tuple(rows), MISSING_RUNS if missing else "")
+    return Table(f"Few-shot: {names[task]}, {metric}", columns, tuple(rows), MISSING_RUNS if missing else "")
 
 
 def _used(entry: Entry, task: str) -> Cell:

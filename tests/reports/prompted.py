@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from bench.records import Record
-from tests.reports.factory import record
+from tests.reports.factory import record, sha
 
 TEMPLATES = ("GPT-3 style", "can we infer", "should assume")
 TASKS = {"dir:data/rte": 0.72, "dir:data/copa": 0.81, "dir:data/cb": 0.77, "dir:data/wic": 0.55}
@@ -74,7 +74,12 @@ def prompted(**changes: Any) -> Record:
         "train_seconds": 900.0 * rng.uniform(0.9, 1.1) if share else 0.0,
         "train_examples_per_second": 9.0 if share else None,
         "inference_flops_per_example": per_query,
-        "fingerprints": {"method": spelled, "backbone": backbone, "task": task, "template": f"{task} {template}"},
+        "fingerprints": {
+            "method": sha(spelled),
+            "backbone": sha(backbone),
+            "task": sha(task),
+            "template": sha(f"{task} {template}"),
+        },
     }
     if demonstrations:
         base |= {
@@ -121,7 +126,6 @@ def everything() -> list[Record]:
             settings=prompted().settings,
             draw_source="few_shot/32_shot",
             eval_split="validation",
-            fingerprints={"method": label, "backbone": "minilm", "task": task},
         )
         for label in ("full", "houlsby:bottleneck=8", "ia3")
         for task in tuple(TASKS)[:1] + tuple(TASKS)[2:]
