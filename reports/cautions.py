@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from reports import units
 from reports.checks import grouped
-from reports.conditions import cell_of, rows_used
+from reports.conditions import cell_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.records import Record
     from reports.panels import Panel
@@ -29,7 +29,8 @@ def cautions(
     texts = []
     for panel, title in zip(panels, titles, strict=True):
         where = f" on {title}" if len(panels) > 1 else ""
-        texts += [*_coverage(panel, where, names), *_prompts(panel, where, names)]
+        texts += _coverage(panel, where, names)
+    texts += _prompts(panels, titles, names)
     edges = sorted({choice.label for choice in selection.choices if choice.edges})
     if edges:
         texts.append(f"The chosen recipe lies on the edge of its range for {', '.join(edges)}; widen the range.")
@@ -87,31 +88,30 @@ def _uneven(panel: Panel, task: str) -> bool:
     return len({frozenset(map(cell_of, found)) for found in runs if found}) > 1
 
 
-def _prompts(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
+def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str, str]) -> list[str]:
     """Where demonstrations did not fit, so that fewer were shown than the method's name says."""
     texts = []
-    for entry in panel.entries:
-        asked = [record for record in entry.all if rows_used(record) and record.demonstration_ids]
-        none = [record for record in asked if record.demonstrations_per_row == 0]
-        some = [record for record in asked if record.shortened_test and record.demonstrations_per_row]
+    for label in dict.fromkeys(entry.label for panel in panels for entry in panel.entries):
+        asked: list[tuple[str, Record]] = []
+        for panel, title in zip(panels, titles, strict=True):
+            records = (record for entry in panel.entries if entry.label == label for record in entry.all)
+            asked += [(title, record) for record in records if record.demonstration_ids]
+        none = [(title, record) for title, record in asked if record.demonstrations_per_row == 0]
+        some = [(title, record) for title, record in asked if record.shortened_test and record.demonstrations_per_row]
         if none:
             texts.append(
-                f"{entry.label}{where} is in truth zero-shot in {_of(none, asked)}: no demonstration fits into any "
-                f"prompt ({_tasks(none, names)})."
+                f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(asked), 'run')}: no demonstration "
+                f"fits into any prompt ({_where(none, len(panels) > 1, names)})."
             )
         if some:
             texts.append(
-                f"Prompts of {entry.label}{where} lost demonstrations that did not fit in {_of(some, asked)} "
-                f"({_tasks(some, names)})."
+                f"Prompts of {label} lost demonstrations that did not fit in {len(some)} of "
+                f"{units.plural(len(asked), 'run')} ({_where(some, len(panels) > 1, names)})."
             )
     return texts
 
 
-def _of(part: Sequence[Record], whole: Sequence[Record]) -> str:
-    return f"{len(part)} of {units.plural(len(whole), 'run')}"
-
-
-def _tasks(records: Iterable[Record], names: Mapping[str, str]) -> str:
-    return ", ".join(
-        f"{names[task]} {len(found)}" for task, found in sorted(grouped(records, lambda r: r.task).items())
-    )
+def _where(found: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
+    """The panels, where there are several, else the tasks, each with how many of the runs."""
+    groups = grouped(found, lambda pair: pair[0] if several else names[pair[1].task])
+    return "; ".join(f"{where} {'in ' if several else ''}{len(alike)}" for where, alike in groups.items())

@@ -26,15 +26,16 @@ METHODS = {  # label -> (trained share, points against full)
 def prompted(**changes: Any) -> Record:
     """One plausible ok record of a language model; any field can be given, `demonstrations` among them."""
     label, task = changes.get("label", "full"), changes.get("task", "dir:data/rte")
-    share, gap = METHODS.get(label, (0.01, -3.0))
+    icl = label.startswith("icl")
+    share, gap = METHODS.get(label, (0.0 if icl else 0.01, -3.0))
     backbone, draw, seed = changes.get("backbone", "gpt"), changes.get("draw_seed", 0), changes.get("seed", 0)
     params, template = MODELS.get(backbone, 10**9), changes.get("template", TEMPLATES[0])
     rng = random.Random(f"{label}{task}{backbone}{template}{draw}{seed}")
     fields = dict(field.split("=") for field in label.partition(":")[2].split(",") if field)
-    shots = int(fields.get("k", 32)) if label.startswith("icl") else 0
+    shots = int(fields.get("k", 32)) if icl else 0
     demonstrations = changes.pop("demonstrations", tuple(f"{draw}-{row}" for row in range(shots)))
-    icl = label.startswith("icl")
-    spelled = f"icl:k={fields.get('k', 'none')},order={fields.get('order', 0)},balanced=false" if icl else label
+    shown = {"k": "none", "order": "0", "balanced": "false", "ensemble": "1", "calibrate": "false", **fields}
+    spelled = f"icl:{','.join(f'{name}={value}' for name, value in shown.items())}" if icl else label
     score = TASKS.get(task, 0.6) + (gap + rng.gauss(0, 2.5)) / 100
     per_query, amount = params * 200.0, len(demonstrations)
     base: dict[str, Any] = {
