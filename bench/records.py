@@ -144,9 +144,12 @@ class Record(BaseModel):
 
     @property
     def task_bytes(self) -> int | None:
-        """What has to be kept for the task beside the backbone: trained parameters and demonstrations."""
+        """What has to be kept for the task beside the backbone: trained parameters and demonstrations.
+
+        0 where nothing was trained and there are no demonstrations (zero-shot); null where that is not measured.
+        """
         kept = [size for size in (self.checkpoint_bytes, self.demonstration_bytes) if size is not None]
-        return sum(kept) if kept else None
+        return sum(kept) if kept or self.trainable_params == 0 else None
 
     @property
     def selection_score(self) -> float | None:
