@@ -7,7 +7,9 @@ import functools
 import hashlib
 import importlib
 import json
-from dataclasses import asdict, replace
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +19,18 @@ from torch import nn
 from bench.blueprints import Blueprint
 from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
-from bench.locations import locate
-from bench.tasks import Task
+from bench.families.encoder import check_room
+from bench.families.language import refuse_regression
+from bench.locations import fingerprint, locate
+from bench.settings import RunConfig
+from bench.tasks import Row, Task
+from bench.templates import Template
 from methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger("tunefront")
 
 _WEIGHTS = (
     "model.safetensors",
@@ -31,6 +39,10 @@ _WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
+
+_LANGUAGE_MODELS: dict[str, type[Decoder | Seq2Seq]] = {"decoder": Decoder, "seq2seq": Seq2Seq}
+MOST_SPECIAL_TOKENS = 16
+"""More than any tokenizer is known to add to a pair of texts (RoBERTa's: 4)."""
 
 
 def check_backbone(name: str) -> None:
@@ -44,6 +56,34 @@ def check_backbone(name: str) -> None:
                 f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "
                 f"save it there with {saved_by}.save_pretrained()."
             )
+
+
+def check_length(name: str, task: Task, max_length: int | None) -> None:
+    """Mistake where max_length leaves no room for a word; only a length that may be too short has the tokenizer read,
+    which takes 50 ms."""
+    if max_length is None or max_length > MOST_SPECIAL_TOKENS:
+        return
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
+    except Exception:  # whatever a broken file leads to: check_backbone() or the cell tells of it
+        return
+    check_room(tokenizer, task, max_length)
+
+
+def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row], config: RunConfig) -> None:
+    """Encodes rows of a task as a language model's cells will, without its weights; Mistake as theirs."""
+    prompting = Prompting(template, config.normalization, context_length=config.context_length)
+    model = _config(name)
+    sites = _sites(model, name)
+    try:
+        outline = _LANGUAGE_MODELS[sites.family](_Outline(model), _tokenizer(name), sites, task, prompting)
+        outline.check(rows, config.max_length)
+    except Mistake:
+        raise
+    except Exception:  # of a broken tokenizer, say, or Unsupported: the cell tells of it
+        log.debug("%s cannot be encoded for %s before a cell runs", task.name, name, exc_info=True)
 
 
 def import_code(name: str) -> None:
@@ -80,8 +120,6 @@ class Pretrained:
     """
 
     def __init__(self, name: str, device: torch.device):
-        from transformers import AutoTokenizer
-
         folder = locate(name)
         self.name, self.config, self.device = name, _config(name), device
         self.sites = _sites(self.config, name)
@@ -89,7 +127,7 @@ class Pretrained:
         self.head_activation = self.sites.head_activation
         if self.sites.family != "encoder":
             self.pooling = None  # features are the last token's state
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.tokenizer = _tokenizer(name)
         if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
             raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
@@ -114,15 +152,20 @@ class Pretrained:
         model = self._blueprint.build(restored)
         torch.manual_seed(seed)
         backbone = self._family(model, task, prompting)
+        backbone.fingerprint = fingerprint(self.name)
         if dropout is not None:
-            _set_dropout(model, dropout)
+            _set_dropout(backbone, dropout)
         return backbone
 
     def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
         if self.sites.family == "encoder":
             return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
-        family = Decoder if self.sites.family == "decoder" else Seq2Seq
-        return family(model, self.tokenizer, self.sites, task, prompting)
+        refuse_regression(task)  # before a template is looked for
+        family = _LANGUAGE_MODELS[self.sites.family]
+        backbone = family(model, self.tokenizer, self.sites, task, prompting)
+        if isinstance(backbone, Decoder):
+            backbone.try_side_by_side()
+        return backbone
 
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
@@ -148,14 +191,30 @@ class Pretrained:
         return model
 
 
-def _set_dropout(model: nn.Module, probability: float) -> None:
-    """Everywhere: in modules, and where a layer keeps the probability as a number of its own (OPT, Llama, BART)."""
-    for module in model.modules():
+@dataclass(frozen=True)
+class _Outline:
+    """What encoding rows needs of a model."""
+
+    config: Any  # Any: as `_config`
+
+
+@functools.cache
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
+
+
+def _set_dropout(backbone: Backbone, rate: float) -> None:
+    """One rate everywhere: in modules, where a layer keeps it as a number of its own (OPT, Llama, BART), and in a head
+    that is made later."""
+    backbone.dropout = rate
+    for module in backbone.model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = probability
+            module.p = rate
         for name, value in vars(module).items():
-            if name.endswith("dropout") and isinstance(value, float):
-                setattr(module, name, probability)
+            if name.endswith(("dropout", "dropout_rate")) and isinstance(value, float):
+                setattr(module, name, rate)
 
 
 def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields

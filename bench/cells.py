@@ -41,4 +41,5 @@ class Cell:
         """What a person reads in the progress display; in a search, the recipe too."""
         searched = self.changed_recipe if self.config.select else {}
         parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items())]
-        return " · ".join([" ".join(parts), self.backbone, self.task, f"seed {self.seed}"])
+        template = [] if self.template is None else [self.template]
+        return " · ".join([" ".join(parts), self.backbone, self.task, *template, f"seed {self.seed}"])

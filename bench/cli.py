@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
+from bench import flags
+from bench.commands import list_, pretrain, records_of, stale
 from bench.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
 from bench.errors import Mistake
 from bench.files import local_folder
@@ -31,60 +32,22 @@ app = typer.Typer(
 )
 
 
-class What(StrEnum):
-    """What `tunefront list` lists."""
-
-    methods = "methods"
-    tasks = "tasks"
-    backbones = "backbones"
-    suites = "suites"
-
-
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
 @app.command()
 def run(
-    suite: Annotated[
-        str, typer.Argument(help="A shipped suite (see `tunefront list suites`) or a TOML file.", metavar="SUITE")
-    ] = "quick",
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="As spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value. Repeatable.", metavar="M"
-        ),
-    ] = None,
-    backbone: Annotated[
-        list[str] | None, typer.Option(help="An embedded name, a folder or a Hub id. Repeatable.", metavar="B")
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeatable.", metavar="T")
-    ] = None,
-    shots: Annotated[
-        list[str] | None, typer.Option(help="Training rows to draw, or `all`; 16,64 for several.", metavar="K")
-    ] = None,
-    draws: Annotated[
-        str | None, typer.Option(help="Seeds of the draws of training rows, as 0,1.", metavar="N,N")
-    ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Training seeds, as 0,1.", metavar="N,N")] = None,
-    template: Annotated[
-        list[str] | None, typer.Option(help="A prompt template; encoders take none.", metavar="T")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="A field of the recipe or the run settings, learning_rate=1e-3. Repeatable.",
-            metavar="KEY=VALUE",
-        ),
-    ] = None,
-    out: Annotated[str, typer.Option(help="Folder or fsspec URL of the records and the report.")] = "results",
-    workers: Annotated[
-        int | None, typer.Option(help="Cells that run at a time; default one per core, at most 4.", min=1)
-    ] = None,
-    engine: Annotated[str, typer.Option(help="Where cells run: local.")] = "local",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", metavar="D")] = None,
-    debug: DebugOption = False,
+    suite: flags.Suite = "quick",
+    method: flags.Methods = None,
+    backbone: flags.Backbones = None,
+    task: flags.Tasks = None,
+    shots: flags.Shots = None,
+    draws: flags.Draws = None,
+    seeds: flags.Seeds = None,
+    template: flags.Templates = None,
+    set_: flags.Settings = None,
+    out: flags.Out = "results",
+    workers: flags.Workers = None,
+    engine: flags.Engine = "local",
+    device: flags.Device = None,
+    debug: flags.Debug = False,
 ) -> None:
     """Run what is not recorded yet, then report.
 
@@ -118,17 +81,11 @@ def run(
 
 @app.command()
 def report(
-    results: Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")],
-    out: Annotated[
-        str | None,
-        typer.Option(help="Where to write it; default RESULTS/report, or tunefront-report for a URL.", metavar="DIR"),
-    ] = None,
-    format: Annotated[str, typer.Option(help="Any of html,pdf,md,tex,csv.", metavar="F,F")] = "html,pdf,csv",
-    where: Annotated[
-        list[str] | None,
-        typer.Option(help="Only records with this value, as dtype=float32. Repeatable.", metavar="FIELD=VALUE"),
-    ] = None,
-    debug: DebugOption = False,
+    results: flags.Results,
+    out: flags.ReportOut = None,
+    format: flags.Formats = "html,pdf,csv",
+    where: flags.Where = None,
+    debug: flags.Debug = False,
 ) -> None:
     """Draw a report from stored records.
 
@@ -136,50 +93,12 @@ def report(
     """
     errors = Console(stderr=True)
     with told(errors, debug), warnings_on(errors):
-        _report(_records(results), out or _report_folder(results), format.split(","), where)
+        _report(records_of(results), out or _report_folder(results), format.split(","), where)
 
 
-@app.command(name="list")
-def list_(
-    what: Annotated[What, typer.Argument(help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    debug: DebugOption = False,
-) -> None:
-    """List methods, tasks, backbones or suites."""
-    with told(Console(stderr=True), debug):
-        quiet_libraries()
-        from bench.listing import as_table, entries
-
-        found = entries(what.value)
-        if as_json:
-            import json
-
-            typer.echo(json.dumps(found, indent=2))
-        else:
-            Console().print(as_table(what.value, found))
-
-
-@app.command()
-def stale(
-    results: Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")],
-    debug: DebugOption = False,
-) -> None:
-    """Say what changed since each record.
-
-    Compares method source, backbone files, task rows, settings and package versions. Nothing is deleted.
-    """
-    errors = Console(stderr=True)
-    with told(errors, debug), warnings_on(errors):
-        quiet_libraries()
-        records = _records(results)
-        from bench.stale import staleness, table
-
-        found = [entry for entry in staleness(records) if entry.changes]
-        if found:
-            Console().print(table(found))
-        stale_ones = f"{len(found)} of {len(records)} records are stale; `tunefront run` makes new ones beside them."
-        fresh = f"nothing is stale: all {len(records)} records would be made again under the same key."
-        say(Console(), stale_ones if found else fresh)
+app.command(name="list")(list_)
+app.command()(stale)
+app.command()(pretrain)
 
 
 def main() -> None:
@@ -256,14 +175,3 @@ def _report(records: Sequence[Record], out: str, formats: list[str], where: list
         say(Console(), f"report: {path}")
     if plots:
         say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].parent}")
-
-
-def _records(results: str) -> list[Record]:
-    from bench.records import load_records
-
-    records = load_records(results)
-    if not records:
-        folder = local_folder(results)
-        there = "has no records" if folder is None or folder.is_dir() else "is not there"
-        raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
-    return records

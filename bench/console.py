@@ -42,15 +42,18 @@ def command() -> str:
 
 
 @contextmanager
-def told(console: Console, debug: bool = False) -> Iterator[None]:
+def told(console: Console, debug: bool = False, stopped: str | None = None) -> Iterator[None]:
     """Turns errors into a paragraph on `console` and an exit code: 2 for a mistake, 1 for a full disk or a bug, 130 for
-    Ctrl-C; with `debug` the traceback is shown as well."""
+    Ctrl-C; with `debug` the traceback is shown as well. `stopped` is what Ctrl-C leads to, where no cells run."""
     try:
         yield
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        goes_on(console)
+        if stopped is None:
+            goes_on(console)
+        else:
+            say(console, stopped)
         raise typer.Exit(INTERRUPTED) from None
     except Mistake as error:
         _show(console, str(error), debug)

@@ -22,14 +22,30 @@ HELD_OUT_SHARE = 0.1
 FEWEST_HELD_OUT = 32
 
 
-def draw(task: Task, shots: int | None, draw_seed: int) -> tuple[Row, ...]:
+def draw(task: Task, shots: int | None, draw_seed: int, balanced: bool = False) -> tuple[Row, ...]:
     """`shots` training rows in drawn order; all of them for None, or where there are no more than that.
 
-    A smaller draw is a prefix of a larger one. Errors: Mistake for a negative number.
+    With `balanced` the labels take turns, each giving its rows in drawn order, as long as it has any. A smaller draw is
+    a prefix of a larger one either way. Errors: Mistake for a negative number, and for turns without classes.
     """
     if shots is not None and shots < 0:
         raise Mistake(f"{shots} shots of {task.name} were asked for; ask for 0 or more, or leave shots out for all.")
-    return tuple(_in_order(task.splits["train"], "draw", draw_seed)[:shots])
+    rows = _in_order(task.splits["train"], "draw", draw_seed)
+    if balanced:
+        if task.kind == "regression":
+            raise Mistake(f"{task.name} is regression: there are no labels to balance; leave balanced_draws out.")
+        rows = _in_turn(rows)
+    return tuple(rows[:shots])
+
+
+def _in_turn(rows: Sequence[Row]) -> list[Row]:
+    """The first row of every label, then the second of every label, and so on; in the order given within a turn."""
+    seen: Counter[int | float] = Counter()
+    turns = []
+    for row in rows:
+        turns.append(seen[row.label])
+        seen[row.label] += 1
+    return [row for _, row in sorted(zip(turns, rows, strict=True), key=lambda pair: pair[0])]
 
 
 def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row, ...], tuple[Row, ...]]:

@@ -34,6 +34,21 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Sees that a new file can be written at `path`, whose folders are made; Mistake where one is there already."""
+    try:
+        if path.exists():
+            raise Mistake(f"{path} is there already; remove it, or give another path.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            temporary.touch(exist_ok=False)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise Mistake(f"{path} cannot be written ({error.strerror or error}); give another path.") from error
+
+
 def sweep(folder: Path) -> None:
     """Removes what killed processes left of their writing: temporary files older than a day; others may write now."""
     for left in folder.glob(".*.tmp"):

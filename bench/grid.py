@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.cells import Cell
 from bench.engines import Progress, Silent, Work, inprocess, pool
-from bench.identity import ingredients, key
+from bench.identity import ingredients, key, label_of
 from bench.records import Record
 from bench.store import Store
 
@@ -41,6 +41,7 @@ def run_grid(
     store.prepare()
     progress = progress or Silent()
     keys = {key(cell): cell for cell in cells}
+    labels = {name: label_of(cell.method) for name, cell in keys.items()}
     found = {name: record for name in keys if (record := store.read(name)) is not None}
     done = {name: record for name, record in found.items() if record.status != "failed"}
     works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
@@ -58,7 +59,7 @@ def run_grid(
                 progress.finished(work.cell, record)
     except KeyboardInterrupt:
         interrupted = True
-    records = tuple(_named(done[name], cell) for name, cell in keys.items() if name in done)
+    records = tuple(_named(done[name], cell, labels[name]) for name, cell in keys.items() if name in done)
     return Outcome(
         records=records,
         ran=len(done) - reused,
@@ -69,9 +70,10 @@ def run_grid(
     )
 
 
-def _named(record: Record, cell: Cell) -> Record:
-    """A record under the names that were asked for: the same folder may have gone by another when it was written."""
-    return record.model_copy(update={"task": cell.task, "backbone": cell.backbone})
+def _named(record: Record, cell: Cell, label: str) -> Record:
+    """A record under the names that were asked for: a folder or file may have gone by another when it was written."""
+    names = {"task": cell.task, "backbone": cell.backbone, "method": cell.spelled, "label": label}
+    return record.model_copy(update=names)
 
 
 def _attempts(earlier: Record | None) -> tuple[str, ...]:

@@ -9,19 +9,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import backbones, locations, sources
+from bench import backbones, checkpoints, locations, sources
 from bench.cells import Cell
 from bench.provenance import versions
 from bench.records import SCHEMA_VERSION
+from bench.rows import published_fingerprint
 from bench.settings import as_scalars
 from bench.templates import find_template
+from methods.base import Method
 from methods.registry import source_fingerprint
+from methods.spelling import label, spell
 
 _DECIDING = (
     *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/blueprints.py"),
-    "bench/draws.py",
-    *("bench/families/*.py", "bench/meters/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/runner.py"),
-    *("bench/trainer.py", "bench/losses.py", "bench/optimizers.py", "bench/scoring/*.py", "bench/templates/*.py"),
+    *("bench/checkpoints.py", "bench/draws.py", "bench/families/*.py", "bench/losses.py", "bench/meters/*.py"),
+    *("bench/metrics.py", "bench/metric_modules.py", "bench/optimizers.py", "bench/rows.py", "bench/runner.py"),
+    *("bench/scoring/*.py", "bench/templates/*.py", "bench/trainer.py"),
 )
 """Files of the harness that decide about numbers."""
 
@@ -63,7 +66,9 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
             "task": sources.load_task(cell.task).fingerprint,
             "sites": backbones.sites_fingerprint(cell.backbone),
             "harness": harness_fingerprint(),
+            **{f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()},
             **_template(cell),
+            **_published(cell),
         },
         "versions": versions(),
     }
@@ -75,11 +80,26 @@ def _template(cell: Cell) -> dict[str, str]:
     return {"template": find_template(sources.load_task(cell.task), cell.template).fingerprint}
 
 
+def _published(cell: Cell) -> dict[str, str]:
+    drawn = published_fingerprint(cell, sources.load_task(cell.task))
+    return {} if drawn is None else {"draw": drawn}
+
+
+FILE = "file:"
+"""What the fingerprint of a file that a method reads is called, before the name of its field."""
 NAMES = ("backbone", "task")
 """Ingredients that only say where something lies; what it is, is in the fingerprints."""
 
 
 def key(cell: Cell) -> str:
-    """The name of the cell's record: a sha256 over its ingredients. A moved folder keeps its records."""
+    """The name of the cell's record: a sha256 over its ingredients. A moved folder or file keeps its records."""
     parts = {name: value for name, value in ingredients(cell).items() if name not in NAMES}
+    parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def label_of(method: Method) -> str:
+    """The method's short form, its files by name and the start of their sha256: other content is another method."""
+    names = {field: Path(path).stem for field, path in checkpoints.files_of(method).items()}
+    found = checkpoints.digests(method).items()
+    return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in found})

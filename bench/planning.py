@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -10,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cells import Cell
-from bench.draws import draw, selection
 from bench.errors import Gathered, Mistake, unknown
+from bench.preflight import check_files, check_prompts, templates_for
+from bench.rows import training_rows
 from bench.settings import RunConfig, Scalar, resolve_recipe
-from bench.sources.folder import few_shot
 from bench.suite import Suite, checked, read_suite, valid
 from bench.sweeps import expand, method_of, placed
-from bench.templates import PLAIN, find_template, templates_of
 from methods.base import Method, Recipe
 from methods.registry import methods, source_file
 from methods.spelling import label
@@ -78,19 +76,21 @@ def plan(
             for what, names in (("methods", asked), ("backbones", backbones), ("tasks", tasks))
             if not names
         ]
-    loaded = _look_up(backbones, tasks, wrong, tell)
-    templates = _templates(backbones, loaded, chosen.templates or read.templates, wrong)
+    loaded = look_up(backbones, tasks, wrong, tell)
+    templates, skipping = templates_for(backbones, loaded, chosen.templates or read.templates, wrong)
     for name in read.recipes:
         if name not in methods():
             wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
-    recipe, settings = _given(chosen.settings, wrong)
+    recipe, settings = given(chosen.settings, wrong)
     search = {name: values for name, values in read.search.items() if name not in recipe}
     config = RunConfig()
     with wrong.any():
         config = valid({**read.settings, **({"select": True} if search else {}), **settings}, RunConfig)
-        _check_device(config.device)
-    if config.select:
-        _check_selection(loaded, chosen.shots or read.shots, chosen.draws or read.draws, wrong)
+        check_device(config.device)
+    _check_lengths(backbones, loaded, config.max_length, wrong)
+    tell("trying templates on a few rows")
+    check_prompts(templates, loaded, config, wrong)
+    check_files(asked, backbones, wrong)
     _check_rows(loaded, asked, chosen.shots or read.shots, chosen.draws or read.draws, config, wrong)
     wrong.told()
     trials = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
@@ -116,7 +116,8 @@ def plan(
         for method in asked
         for trial in trials
     ]
-    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(text for task in loaded for text in task.warnings)))
+    warnings = [*(text for task in loaded for text in task.warnings), *skipping]
+    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)))
 
 
 def _methods(items: Iterable[object], chosen: Selectors, folder: Path, wrong: Gathered) -> list[Method]:
@@ -132,9 +133,7 @@ def _methods(items: Iterable[object], chosen: Selectors, folder: Path, wrong: Ga
     return list(dict.fromkeys([*found, *chosen.more_methods]))
 
 
-def _look_up(
-    backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered, tell: Callable[[str], None]
-) -> list[Task]:
+def look_up(backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered, tell: Callable[[str], None]) -> list[Task]:
     """Sees that each backbone and task is there; returns the tasks."""
     from bench.backbones import check_backbone
     from bench.sources import load_task
@@ -151,43 +150,6 @@ def _look_up(
     return loaded
 
 
-def _templates(
-    backbones: Iterable[str], tasks: Iterable[Task], asked: Sequence[str | None], wrong: Gathered
-) -> dict[tuple[str, str], tuple[str | None, ...]]:
-    """The templates of each (backbone, task): none for an encoder; for a language model those asked for by name, `all`
-    of the task's own, or its first."""
-    from bench.backbones import family_of
-
-    families: dict[str, str] = {}
-    for backbone in dict.fromkeys(backbones):
-        with contextlib.suppress(Mistake):  # told where it was looked up
-            families[backbone] = family_of(backbone)
-    named = [name for name in dict.fromkeys(asked) if name is not None]
-    if named and families and set(families.values()) == {"encoder"}:
-        wrong.found.append(
-            f"template {named[0]!r} was asked for, but {' and '.join(families)} "
-            f"{'is an encoder' if len(families) == 1 else 'are encoders'}, which take no template; leave it out, or "
-            "give a language model."
-        )
-        return {}
-    found: dict[tuple[str, str], tuple[str | None, ...]] = {}
-    for task in tasks:
-        own: tuple[str | None, ...] = (None,)
-        if set(families.values()) - {"encoder"} and task.kind != "regression":  # that is a skipped cell
-            with wrong.any():
-                own = tuple(dict.fromkeys(name for one in asked for name in _template_names(task, one)))
-        found |= {(backbone, task.name): (None,) if kind == "encoder" else own for backbone, kind in families.items()}
-    return found
-
-
-def _template_names(task: Task, asked: str | None) -> list[str]:
-    if asked != "all":
-        return [find_template(task, asked).name]
-    known = templates_of(task)
-    own = [name for name, template in known.items() if template.original_task]
-    return [name for name in own if name != PLAIN] or own
-
-
 def _check_rows(
     tasks: Iterable[Task],
     asked: Iterable[Method],
@@ -196,29 +158,32 @@ def _check_rows(
     config: RunConfig,
     wrong: Gathered,
 ) -> None:
-    """Sees that every method gets the rows that it needs, published or drawn."""
+    """Draws and holds out as the cells will, and sees that every method gets as many rows as it needs, so that none
+    finds too few after others have run."""
     neediest = max(asked, key=lambda method: method.fewest_rows, default=None)
     for task, count, seed in itertools.product(tasks, shots, draws):
         with wrong.any():
             held = len(task.splits["train"])
             drawn = held if count is None else min(count, held)
-            if config.published_draws:
-                drawn = len(few_shot(task, count, seed)[0])
+            if config.published_draws or config.balanced_draws or config.select:  # else nothing can go wrong
+                drawn = len(training_rows(task, count, seed, config)[0])
             if neediest is not None and neediest.fewest_rows > drawn:
+                left = "left of those drawn, once some are held out to select on" if config.select else "drawn"
                 raise Mistake(
                     f"{label(neediest)} needs {neediest.fewest_rows} training rows, but {drawn} of {task.name} are "
-                    f"drawn ({held} are in its train split); ask for fewer, or for more shots."
+                    f"{left} ({held} are in its train split); ask for fewer, or for more shots."
                 )
 
 
-def _check_selection(tasks: Iterable[Task], shots: Iterable[int | None], draws: Iterable[int], wrong: Gathered) -> None:
-    """Draws and holds out as the cells will, so that none of them finds too few rows after others have run."""
-    for task, count, seed in itertools.product(tasks, shots, draws):
-        with wrong.any():
-            selection(task, draw(task, count, seed), seed)
+def _check_lengths(backbones: Iterable[str], tasks: Iterable[Task], max_length: int | None, wrong: Gathered) -> None:
+    from bench.backbones import check_length
+
+    for backbone, task in itertools.product(dict.fromkeys(backbones), tasks):
+        with wrong.any(f"{backbone}: "):
+            check_length(backbone, task, max_length)
 
 
-def _given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+def given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
     """The call's settings, each checked: those of the recipe, those of the run."""
     kinds = {known.name: kind for kind in (Recipe, RunConfig) for known in fields(kind)}
     sorted_out: dict[type, dict[str, Scalar]] = {Recipe: {}, RunConfig: {}}
@@ -245,7 +210,7 @@ def _file_of(method: Method) -> str | None:
     return None if file is None else str(file)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
         raise Mistake(f"there is no device {device!r}; give cpu, cuda or cuda:N.")

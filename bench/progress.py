@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -39,25 +41,19 @@ class _Running:
     cell_done: float = 0.0
 
 
-class Display:
-    """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
-
-    It implements `bench.grid.Progress` and is a context manager; `clock` gives seconds. Where `console` is not a
-    terminal, each finished cell is one line and nothing is redrawn. Workers may be forked while it is shown.
-    """
+class _Shown(ABC):
+    """Something that is drawn again and again in a terminal for as long as it is entered; `clock` gives seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.console = console
-        self.total = self.reused = self.done = 0
         self._preparing = "starting"
         self._clock = clock
         self._began = clock()
-        self._running: dict[Cell, _Running] = {}
         self._live = Live(console=console, get_renderable=self.render, auto_refresh=False, transient=True)
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live.start()
             self._ticker.start()
@@ -72,8 +68,36 @@ class Display:
         self._live.stop()
 
     def preparing(self, what: str) -> None:
-        """Something that takes a while before the cells are known."""
+        """Something that takes a while before there is anything to count."""
         self._preparing = what
+
+    @abstractmethod
+    def render(self) -> RenderableType:
+        """What is drawn now."""
+
+    def _waiting(self) -> Text:
+        return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
+
+    def _tick(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN):
+            with _drawing:
+                self._live.refresh()
+
+    def _say(self, line: Text) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+class Display(_Shown):
+    """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
+
+    It implements `bench.grid.Progress` and is a context manager. Where `console` is not a terminal, each finished cell
+    is one line and nothing is redrawn. Workers may be forked while it is shown.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        self.total = self.reused = self.done = 0
+        self._running: dict[Cell, _Running] = {}
+        super().__init__(console, clock)  # last: it draws at once
 
     def planned(self, total: int, reused: int) -> None:
         """How many cells there are, and how many of them are recorded already."""
@@ -108,7 +132,7 @@ class Display:
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line for each running one."""
         if not self.total:
-            return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
+            return self._waiting()
         finished = self.reused + self.done
         counts = f"{finished}/{self.total} cells" + (f" ({self.reused} recorded before)" if self.reused else "")
         left = self.left()
@@ -140,13 +164,34 @@ class Display:
         """What the running cells have done, in cells."""
         return sum(state.cell_done for state in list(self._running.values()))
 
-    def _tick(self) -> None:
-        while not self._over.wait(SECONDS_BETWEEN):
-            with _drawing:
-                self._live.refresh()
 
-    def _say(self, line: Text) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
+class Steps(_Shown):
+    """One training: steps done of all, time gone and about how much is left; where `console` is not a terminal, a line
+    at every tenth. A context manager."""
+
+    done = total = 0
+
+    def step(self, phase: str, done: int, total: int) -> None:
+        """So many steps of the phase are done; what came before them is not part of their time."""
+        if not self.total:
+            self._began = self._clock()
+        before, self.done, self.total, self._preparing = self.done, done, total, PHASES.get(phase, (phase,))[0]
+        if not self.console.is_terminal and done * 10 // total > before * 10 // total:
+            self._say(Text(f"[{done}/{total}] {self._preparing} · {self._times()}"))
+
+    def render(self) -> RenderableType:
+        """A bar over all steps."""
+        if not self.total or self.done == self.total:
+            return self._waiting()
+        row = Table.grid(padding=(0, 1), expand=False)
+        bar = ProgressBar(total=self.total, completed=self.done, width=20)
+        row.add_row(bar, f"{self._preparing} {self.done}/{self.total}", f"· {self._times()}")
+        return row
+
+    def _times(self) -> str:
+        gone = self._clock() - self._began
+        left = gone / self.done * (self.total - self.done) if self.done > 1 else None
+        return span(gone) + ("" if not left else f", about {span(left)} left")
 
 
 def span(seconds: float) -> str:

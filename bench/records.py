@@ -57,7 +57,7 @@ class Record(BaseModel):
 
     eval_split: str | None = Field(None, description="the scored split")
     selection_split: str | None = Field(None, description="rows that hyper-parameters are chosen on, null: none chosen")
-    n_train: Count = Field(None, description="training rows used")
+    n_train: Count = Field(None, description="training rows given to the method")
     n_selection: Count = Field(None, description="rows of the selection split")
     n_test: Count = Field(None, description="scored rows")
     truncated_train: Count = Field(None, description="training rows cut to max_length")
@@ -85,7 +85,9 @@ class Record(BaseModel):
         "denominator of percentages",
     )
     total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
-    checkpoint_bytes: Bytes = Field(None, description="size of the saved safetensors file of the trained parameters")
+    checkpoint_bytes: Bytes = Field(
+        None, description="saved safetensors file of the trained parameters, 0 where nothing is trained"
+    )
 
     train_steps: Count = Field(None, description="optimiser steps")
     train_flops: Count = Field(None, description="counted FLOPs of all training steps (and of precomputed features)")
@@ -105,7 +107,9 @@ class Record(BaseModel):
     )
     prefix_seconds: Seconds = Field(None, description="seconds of the same")
     kv_cache_bytes: Bytes = Field(None, description="keys and values of the demonstrations, null where none are kept")
-    demonstration_bytes: Bytes = Field(None, description="UTF-8 text of the demonstrations, null without any")
+    demonstration_bytes: Bytes = Field(
+        None, description="text of the demonstrations that prompts keep, each once; null without any"
+    )
     train_seconds: Seconds = Field(None, description="seconds of training steps, without evaluation or tokenisation")
     eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
     train_examples_per_second: float | None = Field(
@@ -140,9 +144,12 @@ class Record(BaseModel):
 
     @property
     def task_bytes(self) -> int | None:
-        """What has to be kept for the task beside the backbone: trained parameters and demonstrations."""
+        """What has to be kept for the task beside the backbone: trained parameters and demonstrations.
+
+        0 where nothing was trained and there are no demonstrations (zero-shot); null where that is not measured.
+        """
         kept = [size for size in (self.checkpoint_bytes, self.demonstration_bytes) if size is not None]
-        return sum(kept) if kept else None
+        return sum(kept) if kept or self.trainable_params == 0 else None
 
     @property
     def selection_score(self) -> float | None:

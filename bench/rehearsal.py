@@ -31,7 +31,8 @@ class Rehearsal:
     def __init__(self, cell: Cell):
         self._setup = Setup(cell, harness=_Rehearsal)
         self._scorer = cell.method.fit(self._setup.backbone, self._setup.train, self._setup.trainer)
-        self._batches = self._setup.test.scoring_order(cell.config.eval_batch_size)
+        self._test = self._setup.trainer.prompts.following(self._setup.test)
+        self._batches = self._test.scoring_order(cell.config.eval_batch_size)
         self._place = 0
 
     def train_step(self) -> None:
@@ -47,4 +48,4 @@ class Rehearsal:
         self._place += 1
         self._setup.backbone.model.eval()
         with torch.inference_mode(), self._setup.trainer.autocast():
-            return self._scorer(self._setup.test.batch(rows, self._setup.trainer.device))
+            return self._scorer(self._test.batch(rows, self._setup.trainer.device))

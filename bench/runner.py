@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -15,41 +13,27 @@ from torch import Tensor
 from bench import backbones, cache, metrics, sources
 from bench.batching import EncodedExamples
 from bench.cells import Cell
-from bench.draws import draw, eval_rows, selection
 from bench.errors import DiskFull, Mistake
 from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
-from bench.identity import ingredients, key
+from bench.identity import ingredients, key, label_of
 from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
 from bench.meters.storage import checkpoint_bytes
 from bench.provenance import cpu_model, git_commit
 from bench.records import Record
+from bench.rows import rows_of
 from bench.scoring.prompted import PromptedExamples
-from bench.sources.folder import few_shot
 from bench.tasks import Row, Task
 from bench.templates import find_template
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
-from methods.spelling import label
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("tunefront")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A cell's rows: what it trains on, chooses on (none: null) and is scored on; `source`, the folder of published
-    draws that the first come from."""
-
-    train: tuple[Row, ...]
-    selection: tuple[Row, ...]
-    selection_split: str | None
-    test: tuple[Row, ...]
-    source: str | None = None
 
 
 class Setup:
@@ -64,7 +48,7 @@ class Setup:
     ):
         torch.set_num_threads(cell.config.threads)
         self.cell, self.task = cell, sources.load_task(cell.task)
-        self.rows = _draw(cell, self.task)
+        self.rows = rows_of(cell, self.task)
         self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)
@@ -133,8 +117,8 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     with peak_memory(trainer.device) as eval_memory:
         scored = trainer.score(scorer, setup.test)
     predicted, cost = _predictions(task, scored.values), trainer.cost
-    labels = [row.label for row in setup.rows.test]
-    baseline = [_commonest(task, setup.rows.train)] * len(labels)
+    labels = _labels(task, setup.rows.test, setup.test)
+    baseline = [_commonest(task, _labels(task, setup.rows.train, setup.train))] * len(labels)
     return {
         "architecture": setup.pretrained.config.model_type,
         "pooling": setup.pretrained.pooling,
@@ -152,7 +136,11 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "scores": metrics.score(task, predicted, labels),
         "selection_scores": None
         if selection is None
-        else metrics.score(task, _predictions(task, selection), [row.label for row in setup.rows.selection]),
+        else metrics.score(
+            task,
+            _predictions(task, selection),
+            _labels(task, setup.rows.selection, setup.selection or setup.test),
+        ),
         "baseline_scores": metrics.score(task, baseline, labels),
         "final_train_loss": cost.final_loss,
         "trainable_params": counts.trainable,
@@ -160,7 +148,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "inserted_params": counts.inserted,
         "backbone_params": counts.backbone,
         "total_params": counts.total,
-        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else None,
+        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
         "train_steps": cost.steps,
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
@@ -174,7 +162,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
         "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
         "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
-    }, _frame(setup.rows.test, predicted, scored.values)
+    }, _frame(setup.rows.test, labels, predicted, scored.values)
 
 
 def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
@@ -183,7 +171,7 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     device = torch.device(cell.config.device)
     return {
         "key": key(cell),
-        "label": label(cell.method),
+        "label": label_of(cell.method),
         "method_file": cell.method_file,
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -207,41 +195,23 @@ def _prompting(cell: Cell, task: Task) -> Prompting | None:
 
 def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     """The fields of demonstrations; empty where a method has none."""
-    cost, trainer = setup.trainer.prompt_cost, setup.trainer
-    if not cost.ids and not cost.flops:
-        return {}
-    followed = trainer.following(setup.test)
-    rows = len(setup.rows.test)
-    kept = cost.cache_bytes is not None or not cost.ids
+    prompts, rows = setup.trainer.prompts, len(setup.rows.test)
+    once = prompts.flops_once(setup.backbone)
+    read = {"prefix_flops": once, "prefix_seconds": prompts.clock.seconds} if once else {}
+    if not prompts.ids:
+        return read
+    followed = cast(PromptedExamples, prompts.following(setup.test))
+    anew = prompts.flops_without_reuse(setup.backbone, setup.test)
     return {
-        "shortened_test": followed.shortened if isinstance(followed, PromptedExamples) and cost.ids else None,
-        "demonstrations_per_row": followed.demonstrations_per_row if isinstance(followed, PromptedExamples) else None,
-        "demonstration_ids": tuple(cost.ids) or None,
-        "prefix_tokens": cost.tokens if cost.ids else None,
-        "prefix_flops": cost.flops if kept else None,
-        "prefix_seconds": cost.clock.seconds if kept else None,
-        "kv_cache_bytes": cost.cache_bytes,
-        "demonstration_bytes": cost.text_bytes if cost.ids else None,
-        "inference_flops_per_example_without_reuse": (
-            (scored.flops + trainer.reading_flops(setup.backbone, followed)) / rows if cost.ids else None
-        ),
+        **read,
+        "shortened_test": followed.shortened,
+        "demonstrations_per_row": followed.demonstrations_per_row,
+        "demonstration_ids": tuple(prompts.ids),
+        "prefix_tokens": prompts.tokens,
+        "kv_cache_bytes": prompts.cache_bytes,
+        "demonstration_bytes": prompts.text_bytes(setup.test),
+        "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
     }
-
-
-def _draw(cell: Cell, task: Task) -> Rows:
-    train, source = _drawn(cell, task)
-    chosen_on: Sequence[Row] = ()
-    split = None
-    if cell.config.select:
-        train, chosen_on, split = selection(task, train, cell.draw_seed)
-    return Rows(tuple(train), tuple(chosen_on), split, tuple(eval_rows(task, cell.config.eval_rows)), source)
-
-
-def _drawn(cell: Cell, task: Task) -> tuple[Sequence[Row], str | None]:
-    """The training rows, and the folder of published files that they come from."""
-    if not cell.config.published_draws:
-        return draw(task, cell.shots, cell.draw_seed), None
-    return few_shot(task, cell.shots, cell.draw_seed)
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
@@ -251,19 +221,26 @@ def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
     return [int(choice) for choice in scores.argmax(1).tolist()]
 
 
-def _commonest(task: Task, rows: tuple[Row, ...]) -> int | float:
-    labels = [row.label for row in rows]
+def _labels(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> list[int | float]:
+    """What is right, as predictions name it: of multiple choice the place among a prompt's answers, whose order is the
+    template's."""
+    if task.kind == "multiple choice":
+        return [int(label) for label in examples.labels.tolist()]
+    return [row.label for row in rows]
+
+
+def _commonest(task: Task, labels: list[int | float]) -> int | float:
     if task.kind == "regression":
         return sum(labels) / len(labels)
     return max(sorted(set(labels)), key=labels.count)
 
 
-def _frame(rows: tuple[Row, ...], predicted: list[int] | list[float], scores: Tensor) -> pd.DataFrame:
+def _frame(
+    rows: tuple[Row, ...], labels: list[int | float], predicted: list[int] | list[float], scores: Tensor
+) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(
-        {"id": [row.id for row in rows], "label": [row.label for row in rows], "prediction": predicted}
-    )
+    frame = pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted})
     for choice in range(scores.shape[1]):
         # A row may have fewer choices than others: what does not exist is missing.
         frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]

@@ -88,7 +88,8 @@ def _differences(name: str, then: object, now: object) -> list[str]:
 
 def _told(group: str, name: str, then: object, now: object) -> str:
     if group == "fingerprints":
-        return f"{FINGERPRINTS.get(name, name)} changed"
+        file = name.removeprefix("file:")
+        return f"{FINGERPRINTS.get(name, name) if file == name else f'the file of {file}'} changed"
     if group == "versions":
         return f"{name} {then or 'absent'} then, {now or 'absent'} now"
     return f"{name}={then} then, {now} now"

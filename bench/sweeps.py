@@ -6,8 +6,10 @@ import itertools
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from bench.checkpoints import files_of
 from bench.errors import Mistake
 from methods.base import Method
 from methods.registry import UnknownMethod
@@ -22,7 +24,7 @@ def expand(item: object, folder: Path) -> list[Method]:
     A list as a field's value is swept: `"houlsby:bottleneck=[8, 64]"` and `{name = "houlsby", bottleneck = [8, 64]}`
     are two methods each; several lists give every combination, the last one varying fastest. Mistake if wrong.
     """
-    return [method_of(text) for text in _texts(item, folder)]
+    return [_with_files(method_of(text), folder) for text in _texts(item, folder)]
 
 
 def method_of(text: str) -> Method:
@@ -80,6 +82,12 @@ def _from_table(table: Mapping[str, object], folder: Path) -> list[str]:
         f"{head}({', '.join(f'{field}={value!r}' for field, value in zip(swept, choice, strict=True))})"
         for choice in itertools.product(*swept.values())
     ]
+
+
+def _with_files(method: Method, folder: Path) -> Method:
+    """The method with the files that it reads placed from the working directory."""
+    files = {name: placed(path, folder) for name, path in files_of(method).items()}
+    return replace(method, **files) if files else method
 
 
 def _with_file(text: str, folder: Path) -> str:

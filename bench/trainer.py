@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +22,8 @@ from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
 from bench.optimizers import make_optimizer
 from bench.provenance import versions
-from bench.scoring.prefix import Demonstrations
-from bench.scoring.prompted import PromptedExamples
+from bench.scoring.prompts import Prompts
 from methods.base import Backbone, Batch, Examples, Prefix, Recipe, Scorer
-
-
-class Demonstrated(Protocol):
-    """A prefix that knows how rows follow it, and its own beginning."""
-
-    demonstrations: Demonstrations
-
-    def kept(self, kept: int) -> Prefix: ...
-
 
 Report = Callable[[str, int, int], None]
 """(phase, steps done, steps in all) of a cell under way."""
@@ -60,19 +50,6 @@ class TrainingCost:
         """Mean loss of the last tenth of the steps, None where nothing was trained."""
         last = self.losses[-max(1, len(self.losses) // 10) :]
         return sum(last) / len(last) if last else None
-
-
-@dataclass
-class PromptCost:
-    """What demonstrations take before the first query: seconds on a clock of their own, counted FLOPs, and, of all
-    prefixes together, tokens, bytes of keys and values (None: not kept), bytes of text; and the rows they come from."""
-
-    clock: Clock
-    flops: int = 0
-    tokens: int = 0
-    cache_bytes: int | None = None
-    text_bytes: int = 0
-    ids: list[tuple[str, ...]] = field(default_factory=list)
 
 
 class Shapes:
@@ -121,8 +98,8 @@ class Trainer:
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
-        self.cost, self.prompt_cost = TrainingCost(Clock(self.device)), PromptCost(Clock(self.device))
-        self._prefixes: list[Demonstrated] = []
+        self.cost = TrainingCost(Clock(self.device))
+        self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._report: Report = report or (lambda phase, done, total: None)
 
@@ -197,54 +174,18 @@ class Trainer:
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
         """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
-        rows, cost = encoded(demonstrations), self.prompt_cost
-        unread = backbone.prefix(rows)
-        self.model.eval()
-        with cost.clock.running(), torch.inference_mode(), self.autocast():
-            prefix = backbone.read(unread)
-        cost.flops += self.prefix_flops(backbone, unread)
-        cost.tokens += prefix.tokens
-        cost.cache_bytes = prefix.nbytes if prefix.nbytes is None else (cost.cache_bytes or 0) + prefix.nbytes
-        cost.text_bytes += len(prefix.text.encode())
-        cost.ids.append(getattr(rows, "ids", ()))
-        self._prefixes.append(prefix)  # type: ignore[arg-type]
-        return prefix
-
-    def prefix_flops(self, backbone: Backbone, prefix: Prefix) -> int:
-        """Counted FLOPs of reading a prefix."""
-
-        def count(_: Shape) -> int:
-            with undisturbed(self.model), torch.no_grad(), self.autocast():
-                self.model.eval()
-                return counted_flops(lambda: backbone.read(prefix))
-
-        return FlopMeter(("prefix", *self.identity, self.recipe.dtype), count, ()).total({(prefix.tokens,): 1})
-
-    def reading_flops(self, backbone: Backbone, examples: EncodedExamples) -> int:
-        """Counted FLOPs of reading, for every row anew, the demonstrations that it keeps of each prefix."""
-        return sum(
-            self.prefix_flops(backbone, prefix.kept(kept)) * times
-            for prefix in self._prefixes
-            for kept, times in _kept(examples, prefix).items()
-            if kept
-        )
+        return self.prompts.read(backbone, encoded(demonstrations))
 
     def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
         """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
         scored = self.score(scorer, encoded(examples))
-        self.prompt_cost.clock.seconds += scored.seconds
-        self.prompt_cost.flops += scored.flops
+        self.prompts.clock.seconds += scored.seconds
+        self.prompts.flops += scored.flops
         return scored.values
-
-    def following(self, examples: EncodedExamples) -> EncodedExamples:
-        """The rows as they follow every prefix that was made."""
-        for prefix in self._prefixes:
-            examples = prefix.demonstrations.ahead_of(examples)  # type: ignore[arg-type]
-        return examples
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """(rows, choices) scores of every row, and what they cost; nothing of it is on the training clock."""
-        return self._rowwise("evaluate", scorer, self.following(examples))
+        return self._rowwise("evaluate", scorer, self.prompts.following(examples))
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
@@ -321,12 +262,6 @@ class Trainer:
         """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""
         kind = "features" if examples.features is not None else "tokens"
         return (*self.identity, self.recipe.dtype, str(self.recipe.dropout), kind)
-
-
-def _kept(examples: EncodedExamples, prefix: Demonstrated) -> Counter[int]:
-    """How many rows keep how many demonstrations of a prefix."""
-    assert isinstance(examples, PromptedExamples)  # no others follow a prefix
-    return Counter(examples.after[prefix.demonstrations.name].kept)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

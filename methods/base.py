@@ -140,7 +140,9 @@ class Backbone(Protocol):
 
     model: nn.Module
     sites: Sites
-    width: int
+
+    @property
+    def width(self) -> int: ...
 
     @property
     def head(self) -> nn.Module | None:
@@ -151,6 +153,13 @@ class Backbone(Protocol):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that require gradients, by name."""
+
+    def load(self, path: str) -> None:
+        """Copies a safetensors file into what is trainable now, heads apart, where training shall start from.
+
+        Errors: ValueError unless the file has just these tensors, in these shapes; Unsupported where it says that it
+        was made for another backbone.
+        """
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean training loss of a batch, a scalar."""
@@ -200,10 +209,15 @@ class Harness(Protocol):
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record."""
+    """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record.
+
+    `files` are the fields that name safetensors files for `Backbone.load`; a record is identified by what such a file
+    holds, not by where it lies.
+    """
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe | None] = None
+    files: ClassVar[tuple[str, ...]] = ()
 
     @property
     def fewest_rows(self) -> int:

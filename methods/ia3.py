@@ -29,12 +29,16 @@ class IA3(Method):
 
     Blocks with cross attention have 4d + d_ff each; d is the width of the keys, all their heads together. Of a gated
     feed-forward (T5 v1.1, Llama) the product is rescaled: the same as rescaling the projection without the activation.
+    `start` is a safetensors file of the vectors to start from, as `tunefront pretrain` writes it (T-Few's section 3.4:
+    vectors that were first trained on a mixture of other tasks); they start at one without it.
     Differs: AdamW for Adafactor, batches of 32 for 8; DeBERTa's relative-position keys are rescaled with the others;
     Llama's and its relatives' keys before they are rotated (Qwen3's before they are normed).
     """
 
     name: ClassVar[str] = "ia3"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-3, weight_decay=0.0, warmup=0.06)
+    files: ClassVar[tuple[str, ...]] = ("start",)
+    start: str | None = None
 
     def attach(self, backbone: Backbone) -> None:
         sites = backbone.sites
@@ -42,3 +46,5 @@ class IA3(Method):
         for site in (sites.key, sites.value):
             plug(backbone.model, site, "ia3", lambda host, width: Rescale(width), where="after")
         plug(backbone.model, sites.ffn_down, "ia3", lambda host, width: Rescale(width), where="before")
+        if self.start is not None:
+            backbone.load(self.start)

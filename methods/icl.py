@@ -58,11 +58,12 @@ class ICL(Method):
 
         if not self.calibrate:
             return scores
-        prior = harness.scores(scores, backbone.content_free()).softmax(1).mean(0)
+        free = harness.scores(scores, backbone.content_free()).log_softmax(1)
+        prior = free.logsumexp(0) - math.log(len(free))  # of the mean probabilities: long answers' would underflow
 
         def calibrated(batch: Batch) -> Tensor:
             found = scores(batch).log_softmax(1)
-            return found - prior.log().to(found.device)
+            return found - prior.to(found.device)
 
         return calibrated
 

@@ -10,7 +10,9 @@ import math
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from methods.base import Method
@@ -19,26 +21,30 @@ from methods.registry import UnknownMethod, find, load_file
 Value = bool | int | float | str | None
 
 
-def spell(method: Method) -> str:
+def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
     """The identity of a method: its name and every field in declared order, as the command line takes it.
+
+    `instead` has values to write in the place of some fields' own: what a file holds for where it lies.
 
     >>> from methods.houlsby import Houlsby
     >>> spell(Houlsby(bottleneck=8))
     'houlsby:bottleneck=8,std=0.001'
     """
-    return _spelled(type(method), _values(method))
+    return _spelled(type(method), {**_values(method), **(instead or {})})
 
 
-def label(method: Method) -> str:
-    """The short form for reports: only the fields that differ from their default.
+def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
+    """The short form for reports: only the fields that differ from their default, files without their folder.
 
     >>> from methods.houlsby import Houlsby
-    >>> label(Houlsby(bottleneck=8)), label(Houlsby())
-    ('houlsby:bottleneck=8', 'houlsby')
+    >>> from methods.ia3 import IA3
+    >>> label(Houlsby(bottleneck=8)), label(Houlsby()), label(IA3(start="starts/t0.safetensors"))
+    ('houlsby:bottleneck=8', 'houlsby', 'ia3:start=t0.safetensors')
     """
     default = {field.name: field.default for field in fields(method)}
     changed = {name: value for name, value in _values(method).items() if value != default[name]}  # MISSING equals none
-    return _spelled(type(method), changed)
+    files = {name: Path(str(changed[name])).name for name in method.files if changed.get(name) is not None}
+    return _spelled(type(method), {**changed, **files, **(instead or {})})
 
 
 def parse(text: str) -> Method:

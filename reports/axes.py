@@ -14,20 +14,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """A horizontal axis: linear from 0 over narrow ranges, else logarithmic, with a place for zero left of a log axis.
+    """A horizontal axis: linear from 0 over narrow ranges, else logarithmic, with a strip for zero left of a log axis.
 
-    `zero` is the position that stands for 0 on a log axis, None where nothing is 0.
+    `edge` is where the strip ends and the log axis begins, None where nothing is 0.
     """
 
     log: bool
     low: float
     high: float
     ticks: tuple[float, ...]
-    zero: float | None = None
+    edge: float | None = None
 
-    def place(self, value: float) -> float:
-        """Where a value is drawn, in the axis's own units."""
-        return self.zero if self.log and value <= 0 and self.zero is not None else value
+    @property
+    def zero(self) -> float | None:
+        """The middle of the strip that stands for 0, None where there is none."""
+        return None if self.edge is None else (self.low * self.edge) ** 0.5
+
+    def places(self, values: Sequence[float]) -> list[float]:
+        """Where values are drawn, in the axis's own units: as they are, those at 0 side by side in the strip.
+
+        >>> [round(place, 6) for place in Scale(True, 0.01, 1000.0, (1.0,), 1.0).places([0, 10.0, 0, 0])]
+        [0.031623, 10.0, 0.1, 0.316228]
+        """
+        at_zero = [i for i, value in enumerate(values) if value <= 0]
+        found = list(values)
+        if self.edge is not None:
+            for rank, i in enumerate(at_zero, 1):
+                found[i] = self.low * (self.edge / self.low) ** (rank / (len(at_zero) + 1))
+        return found
 
 
 def scale(values: Sequence[float]) -> Scale:
@@ -42,17 +56,17 @@ def scale(values: Sequence[float]) -> Scale:
     if not positive:
         return Scale(False, -0.5, 1.0, (0.0,))
     least, most = min(positive), max(positive)
-    if most / least < 6 and len(positive) == len(values):
-        return _linear(most)
-    decades = max(0.6, math.log10(most / least))
-    zero = None
+    zeros = len(values) - len(positive)
+    if most / least < 6:
+        return _linear(most, zeros > 0)
+    decades = math.log10(most / least)
     low = 10 ** (math.log10(least) - 0.07 * decades - 0.05)
-    if len(positive) < len(values):
-        zero = 10 ** (math.log10(least) - 0.16 * decades - 0.1)
-        low = 10 ** (math.log10(least) - 0.24 * decades - 0.15)
     high = 10 ** (math.log10(most) + 0.07 * decades + 0.05)
-    floor = least / 1.5 if zero is not None else low
-    return Scale(True, low, high, _log_ticks(floor, high), zero)
+    ticks = _log_ticks(low, high)
+    if not zeros:
+        return Scale(True, low, high, ticks)
+    strip = min(0.1 + 0.05 * zeros, 0.3) * math.log10(high / low)
+    return Scale(True, low / 10**strip, high, ticks, low)
 
 
 def tick_label(value: float, unit: str) -> str:
@@ -81,9 +95,10 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(ticks)
 
 
-def _linear(most: float) -> Scale:
-    """From zero, so that a small difference looks small."""
+def _linear(most: float, zeros: bool) -> Scale:
+    """From zero, so that a small difference looks small; from a little before it where something is drawn there."""
     high = 1.12 * most
     step = 10 ** math.floor(math.log10(high / 2))
-    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 5)
-    return Scale(False, 0.0, high, tuple(float(step * i) for i in range(math.floor(high / step) + 1)))
+    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 4.5)
+    ticks = tuple(float(step * i) for i in range(math.floor(high / step) + 1))
+    return Scale(False, -0.06 * high if zeros else 0.0, high, ticks)

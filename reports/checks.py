@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.records import Record
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 EVERYWHERE = ("schema_version", "device", "dtype")
 """Must be the same in all records that are drawn together."""
@@ -20,8 +21,10 @@ INCIDENTAL = frozenset({"device", "threads"})
 """Settings that may differ: the device kind is compared by the record's field, threads change seconds, not scores."""
 PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")
 PER_BACKBONE = ("backbone_fingerprint", "pooling")
-SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "key"})
+SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "template_fingerprint", "key"})
 """Fields that differ from task to task, backbone to backbone or method to method in any honest set of records."""
+PROMPTED = frozenset({"normalization", "context_length"})
+"""Settings that change numbers only where there is a prompt, so that an encoder's may be any."""
 TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 """Seconds are compared only where all of these are the same."""
 
@@ -29,11 +32,14 @@ TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 def check(records: Sequence[Record]) -> None:
     """Mistakes that name every field in which ok records differ and may not, with the filter that would part them."""
     settings = sorted({name for record in records for name in record.settings} - INCIDENTAL)
-    found = [_differs(records, field, "") for field in (*EVERYWHERE, *settings)]
+    prompted = [record for record in records if record.template is not None]
+    found = [_differs(prompted if name in PROMPTED else records, name, "") for name in (*EVERYWHERE, *settings)]
     for task, group in grouped(records, lambda record: record.task).items():
         found += [_differs(group, field, f" of task {task}") for field in PER_TASK]
     for backbone, group in grouped(records, lambda record: record.backbone).items():
         found += [_differs(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
+    for (task, template), group in grouped(prompted, lambda record: (record.task, record.template)).items():
+        found.append(_differs(group, "template_fingerprint", f" of template {template!r} of task {task}"))
     for method, group in grouped(records, lambda record: record.method).items():
         found.append(_differs(group, "method_fingerprint", f" of method {method}"))
     mistakes = [text for text in found if text]
@@ -57,7 +63,7 @@ def cell_of(record: Record) -> tuple[object, ...]:
     """What makes a record a cell of its own among comparable ones."""
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
     where = (record.backbone, record.task, record.shots, record.draw_source, record.template)
-    return (record.method, *where, record.draw_seed, record.seed, recipe)
+    return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
 def _differs(records: Sequence[Record], field: str, of: str) -> str | None:
@@ -97,9 +103,9 @@ def _doubled(records: Sequence[Record]) -> str | None:
     raise Mistake(f"{doubled[0][0].key} is given more than once; give each record once.")
 
 
-def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, list[Record]]:
+def grouped(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Records by what the key says of them, in the order of first appearance."""
-    groups: dict[K, list[Record]] = {}
+    groups: dict[K, list[T]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)
     return groups

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from reports.axes import Scale, scale, tick_label
 from reports.measures import PARAMETERS, Cost
-from reports.palette import INK, RULE, SOFT
-from reports.units import MINUS
+from reports.palette import INK, PAPER, RULE, SOFT
+from reports.units import MINUS, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,13 +20,31 @@ if TYPE_CHECKING:
     from reports.plots import Point
 
 LONGEST = 44
+BREAK = Path(((-1.0, -1.0), (-0.2, 1.0), (0.2, -1.0), (1.0, 1.0)), (1, 2, 1, 2))
+"""Two slanted strokes: where an axis leaves out what lies between."""
 
 
 def height_title(panel: Panel) -> str:
     """What the vertical axis shows, exactly."""
     if panel.reference is None or not panel.relative_tasks:
         return "100 × score"
-    return f"100 × (score − mean score of {short(panel.reference.label, 24)})"
+    of = "score" if panel.few_shot else "mean score"
+    return f"100 × (score − {of} of {short(panel.reference.label, 24)})"
+
+
+def compared(panel: Panel, reference: str) -> str:
+    """What the height is compared with, in a sentence or two."""
+    if panel.reference is None or not panel.relative_tasks:
+        return f"Height: the score itself, since no record of {reference} has one here to compare with."
+    name = panel.reference.label
+    if not panel.few_shot:
+        text = f"Height: points above the mean score of {name} on the same task."
+    else:
+        text = f"Height: points above {name} on the same task with the same template, draw and seed."
+    without = len(panel.tasks) - len(panel.relative_tasks)
+    if without:
+        text += f" {plural(without, 'task')} without a score of {name} {'is' if without == 1 else 'are'} not drawn."
+    return text
 
 
 def short(text: str, longest: int = LONGEST) -> str:
@@ -73,12 +92,20 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
 
 def _ticks(axes: Axes, span: Scale, unit: str) -> None:
     places, names = list(span.ticks), [tick_label(tick, unit) for tick in span.ticks]
-    if span.zero is not None:
+    if span.zero is not None and span.edge is not None:
         places, names = [span.zero, *places], ["0", *names]
-        first = next((tick for tick in span.ticks if tick > span.zero), span.high)
-        axes.axvline((span.zero * first) ** 0.5, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
+        _broken(axes, span.edge)
     axes.set_xticks(places, names)
     axes.set_xticks([], minor=True)
+
+
+def _broken(axes: Axes, where: float) -> None:
+    """Marks the axis as broken between zero, which has no place on a log axis, and where it begins."""
+    axes.axvline(where, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
+    below = axes.get_xaxis_transform()
+    axes.plot([where], [0], "s", markersize=4, color=PAPER, zorder=5, transform=below, clip_on=False)
+    (strokes,) = axes.plot([where], [0], color=SOFT, linestyle="none", zorder=6, transform=below, clip_on=False)
+    strokes.set(marker=BREAK, markersize=8, markeredgewidth=0.8)
 
 
 def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
@@ -89,10 +116,13 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
         above.set_xscale("log")
     above.set_xlim(span.low, span.high)
     ticks = [whole * 10.0**power for power in range(-7, 1)]
-    ticks = [tick for tick in ticks if max(span.low, (span.zero or 0) * 1.5) <= tick <= span.high]
+    ticks = [tick for tick in ticks if (span.edge or span.low) <= tick <= span.high]
     if len(ticks) < 2:
         ticks = list(span.ticks)
-    above.set_xticks(ticks, [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks])
+    places, names = list(ticks), [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks]
+    if span.zero is not None:
+        places, names = [span.zero, *places], ["0\u00a0%", *names]
+    above.set_xticks(places, names)
     above.set_xticks([], minor=True)
     above.tick_params(colors=SOFT, labelsize=font * 0.9, width=0.7, length=3)
     above.spines[["left", "right", "bottom"]].set_visible(False)
@@ -102,6 +132,8 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
 
 def _limits(axes: Axes, points: list[Point]) -> None:
     ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
-    span = max(max(ends) - min(ends), 1.0)
-    axes.set_ylim(min(ends) - 0.14 * span, max(ends) + 0.2 * span)
+    low, high = min(ends), max(ends)
+    if high - low < 1:  # a difference of less than a point looks small
+        low, high = (low + high - 1) / 2, (low + high + 1) / 2
+    axes.set_ylim(low - 0.14 * (high - low), high + 0.2 * (high - low))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports import measures
+from reports.averages import deviation, mean, measured, median
+from reports.conditions import rows_used
 from reports.frame import to_frame
-from reports.panels import baseline_score, mean, measured, quantile
+from reports.panels import baseline_score
+from reports.spread import split
 
 if TYPE_CHECKING:
     from reports.document import Report
-    from reports.panels import Entry, Panel
+    from reports.entries import Entry
+    from reports.panels import Panel
 
 COUNTS = (
     "trainable_params",
@@ -21,23 +25,31 @@ COUNTS = (
     "backbone_params",
     "total_params",
     "checkpoint_bytes",
+    "demonstration_bytes",
+    "task_bytes",
     "train_flops",
     "inference_flops_per_example",
+    "inference_flops_per_example_without_reuse",
+    "demonstrations_per_row",
+    "prefix_tokens",
+    "prefix_flops",
+    "kv_cache_bytes",
     "train_peak_resident_bytes",
     "eval_peak_resident_bytes",
     "train_peak_allocated_bytes",
     "eval_peak_allocated_bytes",
 )
-TIMES = ("train_seconds", "eval_seconds", "train_examples_per_second", "eval_examples_per_second")
+TIMES = ("train_seconds", "eval_seconds", "prefix_seconds", "train_examples_per_second", "eval_examples_per_second")
 
 
 def records(report: Report) -> str:
-    """Every record, skipped and failed ones among them, every field but the ids of the training rows."""
+    """Every record, skipped and failed ones among them, every field but the ids of rows."""
     return str(to_frame(report.records).to_csv(index=False, lineterminator="\n"))
 
 
 def summary(report: Report) -> str:
-    """Per entry and task: mean, sample standard deviation and number of scores, medians of the costs."""
+    """Per entry and task: mean and sample standard deviation, median and interquartile range, number of scores and of
+    levels of each factor, medians of the costs."""
     rows = [
         _row(page.panel, entry, task)
         for page in report.pages
@@ -50,29 +62,44 @@ def summary(report: Report) -> str:
 
 def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
     runs = entry.records[task]
-    score, base = entry.mean(task), panel.reference.mean(task) if panel.reference is not None else None
+    scores, spread = entry.scores(task), split(entry.runs(task))
+    used = measured(runs, rows_used)
     row: dict[str, object] = {
         "label": entry.label,
-        "method": runs[0].method,
+        "method": " | ".join(sorted({record.method for record in runs})),
         "backbone": panel.backbone,
         "task": task,
         "shots": panel.shots,
         "metric": runs[0].headline,
-        "mean_score": score,
-        "score_standard_deviation": entry.spread(task),
-        "n_scores": len(entry.scores(task)),
+        "rows_used": used[0] if len(set(used)) == 1 else None,
+        "mean_score": mean(scores),
+        "score_standard_deviation": deviation(scores),
+        "median_score": spread.median,
+        "score_interquartile_range": spread.iqr,
+        "n_scores": len(scores),
         "n_records": len(runs),
-        "points_against_reference": None if score is None or base is None else 100 * (score - base),
+        **{f"n_{factor}s": amount or None for factor, amount in spread.levels.items()},
+        **{f"standard_deviation_of_{factor}_means": value for factor, value in spread.deviations.items()},
+        "points_against_reference": _against(panel, entry, task),
+        "pairs_with_reference": len(panel.task_differences(entry, task)) if panel.few_shot else None,
         "reference": panel.reference.label if panel.reference is not None else None,
         "baseline_score": mean(measured(runs, baseline_score)),
         "trials": entry.trials,
     }
     for field in COUNTS:
-        row[f"median_{field}"] = _whole(quantile(measured(runs, measures.Cost(field, "").read), 0.5))
+        row[f"median_{field}"] = _whole(median(measured(runs, measures.Cost(field, "").read)))
     for field in TIMES:
         values = [] if panel.uneven else measured(runs, measures.Cost(field, "").read)
-        row[f"median_{field}"] = quantile(values, 0.5)
+        row[f"median_{field}"] = median(values)
     return row
+
+
+def _against(panel: Panel, entry: Entry, task: str) -> float | None:
+    """Points above the reference: of means, in few-shot panels the median over runs of the same cell."""
+    if panel.few_shot:
+        return median(panel.task_differences(entry, task))
+    score, base = entry.center(task), panel.reference.center(task) if panel.reference is not None else None
+    return None if score is None or base is None else 100 * (score - base)
 
 
 def _whole(value: float | None) -> float | int | None:

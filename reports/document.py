@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import Mistake
-from reports import checks, filters, findings, measures, panels, provenance, tables, tuning, units
+from reports import checks, costs, few_shot, filters, findings, measures, panels, provenance, scores, tuning, units
+from reports.absent import absent
+from reports.cautions import amounts, cautions
 from reports.names import shortened, shots
+from reports.overview import overview
+from reports.reading import reading
 from reports.spellings import unified
 from reports.tables import Table, anchor
 
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from bench.records import Record
     from reports.filters import Where
     from reports.panels import Panel
+
+
+LEADING = 4
+"""So many panels have their main finding on top of the report."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +43,32 @@ class Runs:
 
 @dataclass(frozen=True)
 class Page:
-    """One panel in the report. `tag` is fit for file names and ids."""
+    """One panel in the report. `tag` is fit for file names and ids; `reference` the label that was asked for;
+    `found` the findings, `lead` those of them that do not stand on top; `undrawn` names the costs without a plot."""
 
     panel: Panel
     tag: str
     title: str
+    reference: str
+    found: tuple[str, ...]
     lead: tuple[str, ...]
     scores: Table
+    few_shot: few_shot.FewShot | None
+    undrawn: str
     costs: tuple[Table, ...]
     runs: tuple[Runs, ...]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is shown. `records` are those left by the filter, `warnings` what a reader must know."""
+    """Everything that is shown. `records` are those left by the filter, `warnings` what a reader must know, `overview`
+    all panels at a glance."""
 
     title: str
     subtitle: str
     lead: tuple[str, ...]
     warnings: tuple[str, ...]
+    overview: Table | None
     reading: tuple[tuple[str, str], ...]
     pages: tuple[Page, ...]
     background: tuple[Table, ...]
@@ -75,29 +90,42 @@ def compose(records: Sequence[Record], where: Where = None, reference: str = "fu
     backbones = shortened(record.backbone for record in records)
     pages = _pages(found, names, backbones, reference)
     background = _background(selection, names, backbones) if ok else []
-    lead = [text for page in pages[:1] for text in page.lead]
+    lead = _lead(pages)
     if not ok:
-        lead = [f"Nothing could be scored: {_amounts(rest)}. The reasons are below."]
+        lead = [f"Nothing could be scored: {amounts(rest)}. The reasons are below."]
     return Report(
         "What does each way of adapting cost, and what does it give?",
         _subtitle(found, names, backbones, rest),
         tuple(lead),
-        tuple(_warnings(found, selection, rest, ok, backbones)),
-        tuple(findings.reading(found, names)),
+        tuple(cautions(found, [page.title for page in pages], selection, ok, rest, names)),
+        overview(found, [page.title for page in pages], reference),
+        tuple(reading(found)),
         tuple(pages),
         tuple(background),
-        provenance.absent(rest, names, backbones) if rest else None,
+        absent(rest, names, backbones) if rest else None,
         tuple(records),
     )
 
 
+def _lead(pages: Sequence[Page]) -> list[str]:
+    """What stands on top: all that is found where there is one panel, else the main finding of the first few."""
+    if len(pages) == 1:
+        return list(pages[0].found)
+    rest = len(pages) - LEADING
+    more = [f"The findings on the other {rest} stand with their scores."] if rest > 0 else []
+    return [page.found[0] for page in pages[:LEADING]] + more
+
+
 def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], reference: str) -> list[Page]:
-    pages = []
+    pages: list[Page] = []
     for index, panel in enumerate(found):
+        explained = next((page.title for page in pages if page.few_shot is not None), None)
         lists = []
+        told = tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference))
+        on_top = len(told) if len(found) == 1 else 1 if index < LEADING else 0
         for e, entry in enumerate(panel.entries):
             parts = tuple(
-                (anchor(index, e, t), provenance.runs(entry.records[task], names))
+                (anchor(index, e, t), provenance.runs(entry.records[task], names, panel.records))
                 for t, task in enumerate(panel.tasks)
                 if task in entry.records
             )
@@ -107,9 +135,13 @@ def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str,
                 panel,
                 _tag(backbones[panel.backbone], panel.shots, index),
                 _title(panel, found, backbones),
-                tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference)),
-                tables.scores(panel, index, names),
-                (tables.sizes(panel, index), tables.compute(panel, index)),
+                reference,
+                told,
+                told[on_top:],
+                scores.scores(panel, index, names),
+                few_shot.section(panel, index, names, explained),
+                _undrawn(panel),
+                costs.costs(panel, index),
                 tuple(lists),
             )
         )
@@ -120,54 +152,6 @@ def _background(selection: tuning.Selection, names: Mapping[str, str], backbones
     made = [provenance.choices(selection.choices, names, backbones)] if selection.choices else []
     kept = selection.records
     return [*made, provenance.facts(kept), provenance.tasks(kept, names), provenance.recipes(kept)]
-
-
-def _warnings(
-    found: list[Panel],
-    selection: tuning.Selection,
-    rest: list[Record],
-    ok: list[Record],
-    backbones: Mapping[str, str],
-) -> list[str]:
-    """What a reader must know before trusting the numbers."""
-    texts = []
-    for panel in found:
-        where = f" on {_title(panel, found, backbones)}" if len(found) > 1 else ""
-        trials = sorted({entry.trials for entry in panel.entries})
-        if len(trials) > 1:
-            listed = ", ".join(f"{entry.label} {entry.trials}" for entry in panel.entries)
-            texts.append(f"Unequal tuning budget{where}: the number of recipes tried differs ({listed}).")
-        partial = [entry.label for entry in panel.entries if entry.average(panel.tasks) is None]
-        if partial:
-            texts.append(f"Not every task has a score{where} for {', '.join(partial)}; they have no average.")
-        runs = {len(entry.scores(task)) for entry in panel.entries for task in panel.tasks} - {0}
-        if len(runs) > 1:
-            texts.append(f"Methods or tasks differ in the number of runs{where} ({min(runs)} to {max(runs)}).")
-        if panel.uneven:
-            texts.append(f"Seconds{where} were measured under different conditions and are left out: {panel.uneven}.")
-    edges = sorted({choice.label for choice in selection.choices if choice.edges})
-    if edges:
-        texts.append(f"The chosen recipe lies on the edge of its range for {', '.join(edges)}; widen the range.")
-    fewer = sorted({choice.label for choice in selection.choices if choice.incomplete})
-    if fewer:
-        texts.append(f"Trials that lack some runs were not eligible when recipes were chosen for {', '.join(fewer)}.")
-    blank = sum(not units.finite(record.score) for record in ok)
-    if blank:
-        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and count nowhere.")
-    cut = sum((record.truncated_test or 0) > 0.05 * (record.n_test or 1) for record in ok)
-    if cut:
-        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
-    if rest:
-        texts.append(f"{_amounts(rest)}; the reasons are below.".capitalize())
-    return texts
-
-
-def _amounts(rest: list[Record]) -> str:
-    skipped = sum(record.status == "skipped" for record in rest)
-    failed = len(rest) - skipped
-    parts = [units.plural(skipped, "cell was skipped", "cells were skipped")] if skipped else []
-    parts += [units.plural(failed, "cell failed", "cells failed")] if failed else []
-    return " and ".join(parts)
 
 
 def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
@@ -189,6 +173,16 @@ def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> st
 def _tag(backbone: str, amount: int | None, index: int) -> str:
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in backbone).strip("-").lower()[:40] or "backbone"
     return f"{index + 1}-{plain}" + ("" if amount is None else f"-{amount}-rows")
+
+
+def _undrawn(panel: Panel) -> str:
+    """The costs that have no point to draw, and why."""
+    left = [cost for cost in measures.drawn(panel) if cost not in shown_costs(panel)]
+    uneven = [cost.title.lower() for cost in left if cost.timed and panel.uneven]
+    unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.uneven)]
+    texts = [f"Not drawn, since seconds do not compare here: {', '.join(uneven)}."] if uneven else []
+    texts += [f"Not drawn, since measured of no scored method: {', '.join(unknown)}."] if unknown else []
+    return " ".join(texts)
 
 
 def shown_costs(panel: Panel) -> list[measures.Cost]:

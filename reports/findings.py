@@ -7,13 +7,13 @@ import statistics
 from typing import TYPE_CHECKING
 
 from reports import units
+from reports.averages import quantile
+from reports.few_shot import cells_of
 from reports.names import shots
-from reports.panels import measured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from reports.panels import Entry, Panel
+    from reports.entries import Entry
+    from reports.panels import Panel
 
 NEAR = 1.0
 """Points within which a method counts as close to the reference."""
@@ -29,20 +29,19 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     if not pairs:
         return [where + f"Only {panel.reference.label} has a score on every task; nothing can be set against it yet."]
     close = [(gap, entry) for gap, entry in pairs if gap >= -NEAR and _trained(entry) is not None]
-    noise = seed_noise(panel)
     best_gap, best = max(pairs, key=lambda pair: pair[0])
     sentences, claim, entry = [], best_gap, best
     if close:
         claim, entry = min(close, key=lambda pair: _trained(pair[1]) or 0.0)
         sentences.append(f"{where}{_against(claim, entry, panel)}, {_share(entry)}, over {_extent(panel, entry)}.")
-        if best is not entry:
+        if best_gap - claim >= 0.05:
             sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
     else:
         sentences.append(
             f"{_nobody(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
             f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
-    sentences.append(_sure(panel, claim, entry, noise))
+    sentences.append(_paired(panel, entry) if panel.few_shot else _sure(panel, claim, entry))
     return sentences
 
 
@@ -61,7 +60,8 @@ def _best(panel: Panel, where: str) -> str:
         return f"{_nobody(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
     tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
-    verb = "has the highest average" if len(scored) > 1 else "has an average of"
+    what = "average of the tasks' medians" if panel.few_shot else "average"
+    verb = f"has the highest {what}" if len(scored) > 1 else f"has an {what} of"
     return (
         f"{where}{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
         f"over {_extent(panel, entry)}."
@@ -85,11 +85,12 @@ def _nobody(where: str) -> str:
 
 def _against(gap: float, entry: Entry, panel: Panel) -> str:
     name = panel.reference.label if panel.reference is not None else ""
+    how = "in the median" if panel.few_shot else "on average"
     if abs(gap) < 0.05:
-        return f"{entry.label} scored on average the same as {name}"
+        return f"{entry.label} scored {how} the same as {name}"
     if gap > 0:
-        return f"{entry.label} scored on average {gap:.1f} points above {name}"
-    return f"{entry.label} came within {-gap:.1f} points of {name} on average"
+        return f"{entry.label} scored {how} {gap:.1f} points above {name}"
+    return f"{entry.label} came within {-gap:.1f} points of {name} {how}"
 
 
 def _share(entry: Entry) -> str:
@@ -107,10 +108,30 @@ def _share(entry: Entry) -> str:
 def _extent(panel: Panel, entry: Entry) -> str:
     runs = [len(entry.scores(task)) for task in panel.relative_tasks or panel.tasks]
     each = f"{runs[0]}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-    return f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
+    told = f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
+    return f"{told} ({_cells(panel, entry)})" if panel.few_shot else told
 
 
-def _sure(panel: Panel, gap: float, entry: Entry, noise: float | None) -> str:
+def _cells(panel: Panel, entry: Entry) -> str:
+    """How many templates, draws, orders and seeds a task has."""
+    return cells_of(entry.runs(task) for task in panel.relative_tasks or panel.tasks)
+
+
+def _paired(panel: Panel, entry: Entry) -> str:
+    """How the differences between runs of the same cell lie."""
+    gaps, name = panel.differences(entry), panel.reference.label if panel.reference is not None else ""
+    low, high = quantile(gaps, 0.25), quantile(gaps, 0.75)
+    above, below = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+    return (
+        f"Beside the {name} run of the same task, template, draw and seed, {entry.label} was higher in {above} of "
+        f"{units.plural(len(gaps), 'run')}, equal in {len(gaps) - above - below} and lower in {below}; the middle half "
+        f"of the differences lies between {units.signed(low)} and {units.signed(high)} points. Runs share test rows, "
+        "so this is no test of significance."
+    )
+
+
+def _sure(panel: Panel, gap: float, entry: Entry) -> str:
+    noise = seed_noise(panel)
     if noise is None:
         return (
             "Every method ran once on each task, so chance cannot be estimated here: a difference of a point or more "
@@ -125,45 +146,6 @@ def _sure(panel: Panel, gap: float, entry: Entry, noise: float | None) -> str:
         f"difference by about {error:.1f}: {units.signed(gap)} points is {verdict}. This counts seeds only, not the "
         "choice of tasks or test rows."
     )
-
-
-def reading(panels: list[Panel], names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """How to read the report: what, and how."""
-    rows = measured((record for panel in panels for record in panel.records), lambda record: record.n_test)
-    reference = next((panel.reference for panel in panels if panel.reference is not None), None)
-    name = reference.label if reference is not None else "the reference"
-    height = (
-        f"Height is 100 × (score − mean score of {name} on the same backbone, task and number of training rows): "
-        f"0 is as good as {name}, −1 one point worse."
-        if any(panel.relative_tasks for panel in panels)
-        else "Height is the score × 100."
-    )
-    found = [
-        (
-            "Plots",
-            f"{height} A point is the median over tasks × runs; its bar spans the 20th to the 80th percentile. Up and "
-            "to the left is better. Sizes of one method share a colour and a line. A hollow point lacks some tasks.",
-        ),
-        (
-            "Scores",
-            "The mean over runs of each task's first metric, times 100. A run is a seed, a draw of training rows or a "
-            "prompt template. ± is the standard deviation between runs, not a confidence interval.",
-        ),
-        (
-            "Costs",
-            "Measured, never typed in: parameters are those that require gradients after training, bytes are those of "
-            "the saved file, FLOPs are counted at run time. A dash means not measured, never zero.",
-        ),
-        ("Numbers", "Every number leads to the records it was computed from; their files are named there."),
-    ]
-    if rows:
-        error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
-        text = (
-            f"The smallest scored split has {units.plural(int(min(rows)), 'row')}. An accuracy near 80 has a standard "
-            f"error of about {error:.1f} points on so many rows, whatever the number of seeds."
-        )
-        found.insert(2, ("Test rows", text))
-    return found
 
 
 def _trained(entry: Entry) -> float | None:

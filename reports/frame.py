@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NESTED = ("recipe", "settings", "scores", "selection_scores", "baseline_scores", "versions", "fingerprints")
-LONG = ("train_ids",)
-"""Fields left out of the table: a row id per training example."""
+LONG = ("train_ids", "demonstration_ids")
+"""Fields left out of the table: the ids of rows."""
 
 
 def flatten(record: Record) -> dict[str, object]:
-    """A record's fields, `score` and `selection_score` among them, nested ones as `recipe.learning_rate`."""
+    """A record's fields with `score`, `selection_score` and `task_bytes`, nested ones as `recipe.learning_rate`."""
     row: dict[str, object] = {}
     for name in Record.model_fields:
         value = getattr(record, name)
@@ -29,6 +29,8 @@ def flatten(record: Record) -> dict[str, object]:
             row[name] = " | ".join(value) if name == "attempts" else value
         if name == "headline":
             row["score"], row["selection_score"] = record.score, record.selection_score
+        if name == "demonstration_bytes":
+            row["task_bytes"] = record.task_bytes
     return row
 
 

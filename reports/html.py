@@ -36,7 +36,6 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     return template.render(
         report=report,
         pictures=[[_drawn(picture, f"p{i}-{j}") for j, picture in enumerate(page)] for i, page in enumerate(drawn)],
-        shares={page.tag: bool(page.panel.backbone_params) for page in report.pages},
         css=Markup(files("reports").joinpath("report.css").read_text("utf-8")),  # our own file
         script=Markup(SCRIPT),
         script_hash=f"sha256-{digest}",

@@ -17,12 +17,19 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     """The text, plots as links into `plots/`."""
     parts = [f"# {escape(report.title)}", escape(report.subtitle), *map(escape, report.lead)]
     parts += ["\n".join(f"- **Note:** {escape(text)}" for text in report.warnings)] if report.warnings else []
-    for index, (page, pictures) in enumerate(zip(report.pages, drawn, strict=True)):
+    parts += [table(report.overview)] if report.overview is not None else []
+    for page, pictures in zip(report.pages, drawn, strict=True):
         parts.append(f"## {escape(page.title)}")
-        parts += map(escape, page.lead if index else ())
+        parts += map(escape, page.lead)
         parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.narrow is not None]
-        parts += map(table, (page.scores, *page.costs))
+        parts += [f"{escape(p.note)}" for p in pictures if p.narrow is not None and p.note]
+        parts.append(table(page.scores))
+        if page.few_shot is not None:
+            parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
+        parts += map(table, page.costs)
         parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.narrow is None]
+        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if p.narrow is None and p.note]
+        parts += [escape(page.undrawn)] if page.undrawn else []
     if report.absent is not None:
         parts += ["## What did not run", table(report.absent)]
     if report.pages:

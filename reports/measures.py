@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reports import units
+from reports.tables import Cell
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.records import Record
-    from reports.panels import Entry, Panel
+    from reports.entries import Entry
+    from reports.panels import Panel
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Cost:
     """One cost. `field` names it in records and files; `timed` costs compare only between equal machines."""
 
     field: str
-    title: str
+    title: str = ""
     unit: str = ""
     timed: bool = False
 
@@ -30,11 +34,22 @@ class Cost:
         """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
         return panel.seconds(entry, self.read) if self.timed else entry.median(self.read)
 
+    def cell(self, panel: Panel, entry: Entry, link: str) -> Cell:
+        """The cost of an entry with its unit, exact in the title."""
+        value = self.of(panel, entry)
+        if value is None:
+            return Cell(units.MISSING)
+        texts: dict[str, Callable[[float], str]] = {"": units.count, "s": units.seconds, "/s": units.significant}
+        text = texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
+        return Cell(text, title=units.exact(value, self.unit), link=link)
+
 
 PARAMETERS = Cost("trainable_params", "Trained parameters per task")
-CHECKPOINT = Cost("checkpoint_bytes", "Checkpoint per task", "B")
+KEPT = Cost("task_bytes", "Bytes kept per task", "B")
+"""The file of trained parameters and the demonstrations, whichever a method has."""
 TRAIN_FLOPS = Cost("train_flops", "Training FLOPs", "FLOP")
 INFERENCE_FLOPS = Cost("inference_flops_per_example", "Inference FLOPs per example", "FLOP")
+WITHOUT_REUSE = Cost("inference_flops_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
 TRAIN_SECONDS = Cost("train_seconds", "Training time", "s", timed=True)
 EVAL_SECONDS = Cost("eval_seconds", "Scoring time", "s", timed=True)
 
@@ -49,4 +64,4 @@ def peak(panel: Panel, phase: str = "train") -> Cost:
 
 def drawn(panel: Panel) -> list[Cost]:
     """The costs of the small multiples, in order."""
-    return [TRAIN_FLOPS, TRAIN_SECONDS, CHECKPOINT, INFERENCE_FLOPS, peak(panel)]
+    return [TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, peak(panel)]

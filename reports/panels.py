@@ -1,67 +1,29 @@
-"""What is compared with what: a panel is a backbone with a number of shots, an entry a method in it."""
+"""What is compared with what: a panel is a backbone with a number of shots; its entries are methods."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.records import Record
+from reports.averages import mean, measured, median, whole_mean
 from reports.checks import grouped, uneven_timing
-from reports.units import finite
+from reports.conditions import FACTORS, cell_of, levels, over_orders
+from reports.entries import Entry, Measure
 
 if TYPE_CHECKING:
     from reports.tuning import Selection
 
-Measure = Callable[[Record], float | None]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One method (a row) of a panel, its records by task. `trials` is the number of recipes tried, 1 without search."""
-
-    label: str
-    records: dict[str, tuple[Record, ...]]
-    trials: int = 1
-
-    @property
-    def family(self) -> str:
-        """The method's name without its hyper-parameters: entries of a family share a colour and a line."""
-        return self.label.split(":")[0].split(" ")[0]
-
-    @property
-    def all(self) -> list[Record]:
-        """The entry's records over all tasks."""
-        return [record for records in self.records.values() for record in records]
-
-    def scores(self, task: str) -> list[float]:
-        """The headline scores on a task, one a run; runs without a finite score are left out."""
-        return measured(self.records.get(task, ()), lambda record: record.score)
-
-    def mean(self, task: str) -> float | None:
-        """Mean score over the runs of a task."""
-        return mean(self.scores(task))
-
-    def spread(self, task: str) -> float | None:
-        """Sample standard deviation over the runs of a task, None with fewer than two."""
-        scores = self.scores(task)
-        return statistics.stdev(scores) if len(scores) > 1 else None
-
-    def average(self, tasks: Iterable[str]) -> float | None:
-        """Mean over tasks of the task means; None where one is missing, since that average would not compare."""
-        means = list(map(self.mean, tasks))
-        return None if None in means else mean(value for value in means if value is not None)
-
-    def median(self, measure: Measure) -> float | None:
-        """Median of a cost over tasks and runs."""
-        return quantile(measured(self.all, measure), 0.5)
-
 
 @dataclass(frozen=True)
 class Panel:
-    """A backbone with a number of shots. `uneven` says why seconds may not be compared here, None where they may."""
+    """A backbone with a number of shots. `uneven` says why seconds may not be compared here, None where they may.
+
+    `few_shot`: some row has several templates, draws or orders on a task (see `Entry`).
+    """
 
     backbone: str
     shots: int | None
@@ -69,6 +31,7 @@ class Panel:
     entries: tuple[Entry, ...]
     reference: Entry | None
     uneven: str | None
+    few_shot: bool = False
 
     @property
     def records(self) -> list[Record]:
@@ -85,22 +48,47 @@ class Panel:
     def relative_tasks(self) -> tuple[str, ...]:
         """Tasks on which the reference has a score."""
         reference = self.reference
-        return tuple(task for task in self.tasks if reference is not None and reference.mean(task) is not None)
+        return tuple(task for task in self.tasks if reference is not None and reference.scores(task))
+
+    @cached_property
+    def _levels(self) -> dict[str, dict[object, float]]:
+        """The reference's mean score in each task's cells."""
+        if self.reference is None:
+            return {}
+        return {
+            task: {cell: statistics.fmean(map(_finite, alike)) for cell, alike in grouped(runs, self._cell).items()}
+            for task, runs in ((task, self.reference.runs(task)) for task in self.relative_tasks)
+        }
+
+    def _cell(self, record: Record) -> object:
+        """What two scores must share to be compared: template, draw and seed. Where only seeds vary that is nothing, so
+        that a score relates to the reference's mean over seeds."""
+        return cell_of(record) if self.few_shot else None
+
+    def task_differences(self, entry: Entry, task: str) -> list[float]:
+        """Points above (or below) the reference on a task, one a run: above its score with the same template, draw and
+        seed in a few-shot panel, else above its mean. Runs without a counterpart are left out."""
+        base = self._levels.get(task, {})
+        pairs = ((_finite(record), base.get(self._cell(record))) for record in entry.runs(task))
+        return [100 * (score - level) for score, level in pairs if level is not None]
 
     def differences(self, entry: Entry) -> list[float]:
-        """Points above (or below) the reference's mean score on the same task, one a task and run."""
-        found = []
-        for task in self.relative_tasks:
-            base = self.reference.mean(task) if self.reference is not None else None
-            found += [100 * (score - base) for score in entry.scores(task) if base is not None]
-        return found
+        """The same over all tasks on which the reference has a score."""
+        return [gap for task in self.relative_tasks for gap in self.task_differences(entry, task)]
 
     def difference(self, entry: Entry) -> float | None:
-        """Mean over tasks of the mean difference to the reference in points, None where a task is missing."""
+        """Mean over tasks of the difference to the reference in points (few-shot: of the median over cells that both
+        have), None where a task is missing."""
         if self.reference is None or not self.relative_tasks:
             return None
+        if self.few_shot:
+            return whole_mean(median(self.task_differences(entry, task)) for task in self.relative_tasks)
         ours, base = entry.average(self.relative_tasks), self.reference.average(self.relative_tasks)
         return None if ours is None or base is None else 100 * (ours - base)
+
+    def alone(self, entry: Entry) -> int:
+        """Runs that have a score where the reference has one on the task, but not in the same cell."""
+        return sum(len(entry.scores(task)) for task in self.relative_tasks) - len(self.differences(entry))
 
     def heights(self, entry: Entry) -> list[float]:
         """What the plots draw: differences to the reference, else scores in points."""
@@ -109,8 +97,10 @@ class Panel:
         return [100 * score for task in self.tasks for score in entry.scores(task)]
 
     def covers(self, entry: Entry) -> bool:
-        """Whether an entry has a score on every task that is drawn."""
-        return all(entry.scores(task) for task in self.relative_tasks or self.tasks)
+        """Whether an entry has a height on every task that is drawn."""
+        if self.relative_tasks:
+            return all(self.task_differences(entry, task) for task in self.relative_tasks)
+        return all(entry.scores(task) for task in self.tasks)
 
     def seconds(self, entry: Entry, measure: Measure) -> float | None:
         """Median of a cost in seconds, None where the panel's seconds do not compare."""
@@ -131,20 +121,27 @@ def build(selection: Selection, reference: str = "full") -> list[Panel]:
         trials[where] = max(trials.get(where, 1), choice.trials)
     panels = []
     for (backbone, shots), records in grouped(selection.records, lambda r: (r.backbone, r.shots)).items():
+        rows = {
+            label: {task: tuple(sorted(found, key=_run)) for task, found in grouped(alike, lambda r: r.task).items()}
+            for label, alike in over_orders(grouped(records, selection.row), reference).items()
+        }
+        few_shot = any(_varied(runs) for by_task in rows.values() for runs in by_task.values())
         entries = []
-        for label, rows in grouped(records, selection.row).items():
-            by_task = {task: tuple(sorted(found, key=_run)) for task, found in grouped(rows, lambda r: r.task).items()}
-            entries.append(Entry(label, dict(sorted(by_task.items())), trials.get((rows[0].label, backbone, shots), 1)))
+        for label, by_task in rows.items():
+            first = next(iter(by_task.values()))[0]
+            tried = trials.get((first.label, backbone, shots), 1)
+            entries.append(Entry(label, dict(sorted(by_task.items())), tried, few_shot))
+        base = next((entry for entry in entries if entry.label == reference), None)
+        entries.sort(key=lambda e: (e is not base, -(e.median(lambda r: r.trainable_params) or 0), e.label))
         tasks = tuple(sorted({record.task for record in records}))
-        first = next((entry for entry in entries if entry.label == reference), None)
-        entries.sort(key=lambda e: (e is not first, -(e.median(lambda r: r.trainable_params) or 0), e.label))
-        panels.append(Panel(backbone, shots, tasks, tuple(entries), first, uneven_timing(records)))
+        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), few_shot))
     return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0))
 
 
 def baseline(panel: Panel, task: str) -> float | None:
-    """Mean score of always answering the commonest training label."""
-    return mean(measured((r for e in panel.entries for r in e.records.get(task, ())), baseline_score))
+    """Mean score of always answering the commonest training label, the median in few-shot panels."""
+    values = measured((r for e in panel.entries for r in e.records.get(task, ())), baseline_score)
+    return median(values) if panel.few_shot else mean(values)
 
 
 def baseline_score(record: Record) -> float | None:
@@ -152,31 +149,16 @@ def baseline_score(record: Record) -> float | None:
     return (record.baseline_scores or {}).get(record.headline or "")
 
 
-def measured(records: Iterable[Record], measure: Measure) -> list[float]:
-    """The finite values of a measure."""
-    return [value for value in map(measure, records) if value is not None and finite(value)]
+def _varied(runs: Iterable[Record]) -> bool:
+    runs = list(runs)
+    return any(levels(runs, factor) > 1 for factor in FACTORS if factor != "seed")
 
 
-def mean(values: Iterable[float]) -> float | None:
-    """The mean, None of nothing."""
-    values = list(values)
-    return statistics.fmean(values) if values else None
+def _finite(record: Record) -> float:
+    """The score of a record that is known to have one."""
+    assert record.score is not None
+    return record.score
 
 
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """A quantile with linear interpolation, None of nothing.
-
-    >>> quantile([1.0, 2.0, 4.0], 0.5), quantile([0.0, 10.0], 0.2), quantile([], 0.5)
-    (2.0, 2.0, None)
-    """
-    if not values:
-        return None
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
-def _run(record: Record) -> tuple[int, int, str, str]:
-    return record.draw_seed, record.seed, record.template or "", record.key
+def _run(record: Record) -> tuple[str, int, str, int, str]:
+    return record.template or "", record.draw_seed, record.label, record.seed, record.key

@@ -31,6 +31,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
         "subtitle": report.subtitle,
         "lead": report.lead,
         "warnings": report.warnings,
+        "overview": [_table(part) for part in chunked(report.overview)] if report.overview is not None else [],
         "reading": report.reading,
         "pages": [_page(page, pictures) for page, pictures in zip(report.pages, drawn, strict=True)],
         "background": [_table(part) for table in report.background for part in chunked(table)],
@@ -47,6 +48,11 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
         "title": page.title,
         "lead": page.lead,
         "scores": [_table(part) for part in chunked(page.scores)],
+        "undrawn": page.undrawn,
+        "few_shot": page.few_shot.text if page.few_shot is not None else (),
+        "spreads": [
+            _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in chunked(table, 10)
+        ],
         "costs": [_table(part) for table in page.costs for part in chunked(table, 9)],
         "plots": [_plot(picture) for picture in pictures],
     }
@@ -55,21 +61,20 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
 def _plot(picture: Picture) -> dict[str, Any]:
     main = picture.narrow is not None
     width, height = picture.figure.get_size_inches()
-    caption = "Point: median over tasks × runs; bar: 20th to 80th percentile. " if main else ""
     room = WIDTH if picture.wide else (WIDTH - 7) / 2
     return {
         "main": main,
         "wide": picture.wide,
         "title": picture.title,
         "alt": picture.alt,
-        "caption": caption + picture.note,
+        "caption": picture.note,
         "svg": save(picture.figure, "svg").decode(),
         "height": min(TALLEST if picture.wide else TALLEST / 2, room * height / width),
     }
 
 
 def _table(table: Table) -> dict[str, Any]:
-    found = {**dataclasses.asdict(table), "spread": table.spread}
+    found = {**dataclasses.asdict(table), "fillers": table.fillers}
     longest = [max([0, *(len(row[i].text) for row in table.rows)]) for i in range(len(table.columns))]
     found["short"] = [size <= SHORT for size in longest]
     if all(column.numeric or short for column, short in zip(table.columns, found["short"], strict=True)):
@@ -87,14 +92,8 @@ def _files(page: Page, several: bool) -> Table:
         for _, table in run.parts
         for row in table.rows
     )
-    columns = (
-        Column("method", numeric=False),
-        Column("task", numeric=False),
-        Column("seed"),
-        Column("draw"),
-        Column("score", "× 100"),
-        Column("file", "records/…", numeric=False),
-    )
+    shown = next(table.columns for run in page.runs for _, table in run.parts)
+    columns = (Column("method", numeric=False), *shown[:-1], Column("file", "records/…", numeric=False))
     return Table(page.title if several else "Files behind the numbers", columns, rows)
 
 

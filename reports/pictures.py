@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 from reports import measures, palette, plots
 from reports.axes import tick_label
-from reports.coordinates import height_title
+from reports.checks import grouped
+from reports.coordinates import compared, height_title
 from reports.document import shown_costs
+from reports.few_shot import over
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
     from reports.document import Page
@@ -25,8 +29,8 @@ CROWDED = 14
 
 @dataclass(frozen=True)
 class Picture:
-    """One plot. `alt` says in words what it shows; `narrow` is drawn for small screens, None for the cousins; a `wide`
-    one takes the width of the page."""
+    """One plot. `alt` says in words what it shows, `note` how to read it and who is not in it; `narrow` is drawn for
+    small screens, None for the cousins; a `wide` one takes the width of the page."""
 
     name: str
     title: str
@@ -47,7 +51,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         if not drawing.points:
             continue
         small = plots.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
-        note = f"Not measured: {', '.join(drawing.absent)}." if drawing.absent else ""
+        note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field}"
         found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
     return found
@@ -86,6 +90,26 @@ COLOURS = {
     **{colour: f"c{i}" for i, colour in enumerate(palette.FAMILIES)},
 }
 """Colours of the drawings and the page's names for them."""
+
+
+def _how(page: Page) -> str:
+    """How to read the trade-off."""
+    text = (
+        f"Score against trained parameters per task on {page.title}. {compared(page.panel, page.reference)} Point: "
+        f"median over {over(page.panel)}; bar: 20th to 80th percentile."
+    )
+    return text + (" The upper scale is in percent of the backbone's parameters." if page.panel.backbone_params else "")
+
+
+def _left_out(absent: Sequence[tuple[str, str]]) -> str:
+    """Who is not in a plot, by reason.
+
+    >>> _left_out([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
+    'Not drawn: ia3, bitfit (not measured); full (no score).'
+    """
+    groups = grouped(absent, lambda pair: pair[1])
+    listed = [f"{', '.join(label for label, _ in pairs)} ({why})" for why, pairs in groups.items()]
+    return f"Not drawn: {'; '.join(listed)}." if listed else ""
 
 
 def _alt(page: Page, cost: measures.Cost, drawing: plots.Drawing) -> str:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from reports.averages import quantile
 from reports.coordinates import coordinates, short, span_of
+from reports.entries import Entry
 from reports.labels import Box, place
 from reports.measures import PARAMETERS, Cost
 from reports.palette import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
-from reports.panels import Entry, Panel, quantile
+from reports.panels import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,26 +39,35 @@ class Point:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with the entries that it shows, the boxes of their labels, and those left out for want of a number."""
+    """A figure with the entries that it shows, the boxes of their labels, and those that have no place in it, each with
+    the reason."""
 
     figure: Figure
     points: tuple[Point, ...]
     boxes: tuple[Box, ...]
     clashes: int
-    absent: tuple[str, ...]
+    absent: tuple[tuple[str, str], ...]
 
 
-def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[str]]:
-    """The points of a plot, and the labels of entries that have no score or no cost."""
+def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, str]]]:
+    """The points of a plot, and the labels of entries that have no place in it, each with the reason."""
     found, absent = [], []
     for entry in panel.entries:
         heights, x = panel.heights(entry), cost.of(panel, entry)
         low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
-        if x is None or y is None or low is None or high is None:
-            absent.append(entry.label)
+        if y is None or low is None or high is None:
+            absent.append((entry.label, _unscored(panel, entry)))
+        elif x is None:
+            absent.append((entry.label, "not measured"))
         else:
             found.append(Point(entry, x, y, low, high, panel.covers(entry)))
     return found, absent
+
+
+def _unscored(panel: Panel, entry: Entry) -> str:
+    if panel.reference is None or not any(entry.scores(task) for task in panel.tasks):
+        return "no score"
+    return f"no score beside one of {panel.reference.label}"
 
 
 def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
@@ -99,12 +110,12 @@ def _marks(
     if base is not None and any(point.entry is base for point in points):
         axes.axhline(0, color=SOFT, linewidth=0.9, zorder=1)
     for name, (colour, _) in styles.items():
-        line = sorted((span.place(p.x), p.y) for p in points if p.entry.family == name and p.entry is not base)
+        alike = (p for p in points if p.entry.family == name and p.entry is not base)
+        line = sorted((p.x, p.y) for p in alike if p.x > 0 or span.edge is None)
         if len(line) > 1:
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.1, alpha=0.55, zorder=2)
-    for point in points:
+    for point, x in zip(points, span.places([point.x for point in points]), strict=True):
         colour, marker = styles[point.entry.family]
-        x = span.place(point.x)
         axes.plot([x, x], [point.low, point.high], color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
         fill = colour if point.whole else PAPER
         axes.plot([x], [point.y], marker, color=colour, markerfacecolor=fill, markersize=6.2, zorder=4)
@@ -122,9 +133,10 @@ def _labels(
         sizes.append((extent.width + 1, extent.height + 1))
         text.remove()
     frame = axes.get_window_extent()
+    places = span.places([point.x for point in points])
     ends = [
-        [tuple(axes.transData.transform((span.place(point.x), y))) for y in (point.y, point.low, point.high)]
-        for point in points
+        [tuple(axes.transData.transform((place, y))) for y in (point.y, point.low, point.high)]
+        for point, place in zip(points, places, strict=True)
     ]
     middles = [(float(middle[0]), float(middle[1])) for middle, _, _ in ends]
     bars = [Box(low[0] - 1, low[1], high[0] + 1, high[1]) for _, low, high in ends]
@@ -133,13 +145,13 @@ def _labels(
         bars.append(Box(frame.x0, level - 1, frame.x1, level + 1))
     bounds = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 1.5 * font, frame.y1 - 1)
     boxes, clashes = place(middles, sizes, bounds, bars)
-    for point, name, (x, y), box in zip(points, names, middles, boxes, strict=True):
+    for point, across, name, (x, y), box in zip(points, places, names, middles, boxes, strict=True):
         near = box.nearest(x, y)
         if abs(near[0] - x) + abs(near[1] - y) > 13:
             _leader(axes, (x, y), near)
         axes.annotate(
             name,
-            (span.place(point.x), point.y),
+            (across, point.y),
             xytext=(box.left - x + 0.5, (box.bottom + box.top) / 2 - y),
             textcoords="offset points",
             va="center",

@@ -1,4 +1,4 @@
-"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen; what did not run and why."""
+"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import units
 from reports.checks import grouped
+from reports.conditions import order_of
 from reports.tables import Cell, Column, Table
 from reports.tuning import varied
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from bench.records import Record
     from reports.tuning import Choice
+
+UNTRAINED = ("dtype",)
+"""Fields of a recipe that change numbers where nothing is trained."""
 
 MANY = 12
 """Values of a field that are listed before the rest is counted."""
@@ -76,11 +80,21 @@ def recipes(records: Sequence[Record]) -> Table:
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
     named = (Column("method", numeric=False), Column("as spelled", numeric=False))
     columns = (*named, *(Column(name, numeric=False) for name in differing))
-    rows = []
+    rows, idle = [], []
     for method, found in sorted(grouped(records, lambda r: r.method).items()):
-        cells = [_values(found, lambda r, name=name: units.number(r.recipe.get(name))) for name in differing]  # type: ignore[misc]
+        trained = any(record.train_steps != 0 for record in found)
+        cells = [
+            _values(found, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
+            if trained or name in UNTRAINED
+            else units.MISSING
+            for name in differing
+        ]
         rows.append((found[0].label, method, *cells))
-    return Table("Recipes", columns, _cells(rows), "The same for all: " + ", ".join(same) + "." if same else "")
+        idle += [] if trained else [found[0].label]
+    notes = ["The same for all: " + ", ".join(same) + "."] if same else []
+    if idle:
+        notes.append(f"Of what takes no step ({', '.join(idle)}) only {' and '.join(UNTRAINED)} tells.")
+    return Table("Recipes", columns, _cells(rows), " ".join(notes))
 
 
 def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
@@ -110,44 +124,21 @@ def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
 
 
-def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
-    """Cells that were skipped or failed, and why; the same reason once, with the seeds it concerns."""
-    columns = (
-        Column("status", numeric=False),
-        Column("method", numeric=False),
-        Column("backbone", numeric=False),
-        Column("task", numeric=False),
-        Column("cells"),
-        Column("reason", numeric=False),
-    )
-    groups = grouped(records, lambda r: (r.status, r.label, r.backbone, r.task, r.reason))
-    rows = [
-        (status, label, backbones[backbone], names[task], str(len(found)), _text(reason))
-        for (status, label, backbone, task, reason), found in sorted(groups.items(), key=lambda item: str(item[0]))
+def runs(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
+    """The records behind an entry's numbers and where they lie; `panel`, all those whose columns are to be the same."""
+    shown: list[tuple[Column, Callable[[Record], str]]] = [
+        (Column("task", numeric=False), lambda r: names[r.task]),
+        (Column("seed"), lambda r: str(r.seed)),
+        (Column("draw"), lambda r: str(r.draw_seed)),
+        (Column("score", "× 100"), lambda r: units.points(r.score)),
+        (Column("record", numeric=False), lambda r: f"records/{r.key}.json"),
     ]
-    return Table("Skipped and failed cells", columns, _cells(rows))
-
-
-def runs(records: Iterable[Record], names: Mapping[str, str]) -> Table:
-    """The records behind an entry's numbers and where they lie."""
-    columns = (
-        Column("task", numeric=False),
-        Column("seed"),
-        Column("draw"),
-        Column("score", "× 100"),
-        Column("record", numeric=False),
-    )
-    rows = [
-        (
-            names[r.task] + (f" ({r.template})" if r.template else ""),
-            str(r.seed),
-            str(r.draw_seed),
-            units.points(r.score),
-            f"records/{r.key}.json",
-        )
-        for r in records
-    ]
-    return Table("Records", columns, _cells(rows))
+    if any(order_of(record) is not None for record in panel):
+        shown.insert(1, (Column("order"), lambda r: _text(order_of(r))))
+    if any(record.template for record in panel):
+        shown.insert(1, (Column("template", numeric=False), lambda r: _text(r.template)))
+    rows = [tuple(read(record) for _, read in shown) for record in records]
+    return Table("Records", tuple(column for column, _ in shown), _cells(rows))
 
 
 def _cells(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[Cell, ...], ...]:

@@ -111,6 +111,8 @@ def _chosen(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice |
     tried = {name: tuple(dict.fromkeys(number(value) for value in _ordered(values[name]))) for name in names}
     chosen = tuple((name, value) for name, value in best if name in names)
     numeric = [name for name in names if all(isinstance(v, int | float) and v is not True for v in values[name])]
+    if all(record.train_steps == 0 for record in group):
+        numeric = []  # nothing was trained, so no range was searched
     edges = tuple(name for name, value in chosen if name in numeric and value in (tried[name][0], tried[name][-1]))
     first = group[0]
     where = (first.label, first.backbone, first.task, first.shots, first.template)

@@ -108,6 +108,17 @@ def signed(value: float | None, digits: int = 1) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
+def spread(value: float | None, quartiles: bool) -> str:
+    """How far scores scatter, times 100: a standard deviation, or an interquartile range in brackets.
+
+    >>> spread(0.0123, False), spread(0.0123, True), spread(None, True)
+    ('± 1.2', '(1.2)', '')
+    """
+    if value is None:
+        return ""
+    return f"({100 * value:.1f})" if quartiles else f"± {100 * value:.1f}"
+
+
 def number(value: object) -> str:
     """A setting's value as one would type it.
 

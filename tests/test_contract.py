@@ -192,7 +192,7 @@ def test_padding_and_batch_mates_change_no_row(method: Method, family: str, atta
     if not backbone.trainable():  # it learns nothing: its scorer is all there is
         trainer = harness(backbone, method)
         score = method.fit(backbone, subject.train, trainer)
-        rows = trainer.following(rows)
+        rows = trainer.prompts.following(rows)
     backbone.model.eval()
     places = range(16) if family in FAMILIES else range(0, 16, 3)
     with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,7 +16,7 @@ from bench.scoring.layouts import DecoderLayout
 from bench.scoring.packing import Packed, Tokens, pack
 from bench.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
 from bench.scoring.prompted import PromptedExamples
-from bench.scoring.tokens import Ids
+from bench.scoring.tokens import Answered, Ids, cut_start
 from methods.base import Backbone, Batch, Examples, Prefix
 
 if TYPE_CHECKING:
@@ -94,12 +95,16 @@ class Decoder(LanguageModel):
         Tried once on a few tokens: where it does not give what plain rows give, plain rows are scored, one for each
         choice with all demonstrations in it.
         """
+        self.try_side_by_side()
+        return _SIDE_BY_SIDE[type(self.model)]
+
+    def try_side_by_side(self) -> None:
+        """Finds out, once for a class of models; where no clock runs and nothing is counted."""
         kind = type(self.model)
         if kind not in _SIDE_BY_SIDE:
             _SIDE_BY_SIDE[kind] = self._heeds_masks()
             if not _SIDE_BY_SIDE[kind]:
                 log.warning("%s cannot score choices side by side; each is scored in a row of its own", kind.__name__)
-        return _SIDE_BY_SIDE[kind]
 
     def _heeds_masks(self) -> bool:
         queries, choices = [[5, 6, 7], [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
@@ -159,22 +164,20 @@ class Decoder(LanguageModel):
         return self._output(states[rows, places])
 
     def _output(self, states: Tensor) -> Tensor:
-        return cast(nn.Module, self.model.get_output_embeddings())(states).float()
+        """Logits in float32: only their differences count, for which bf16 is too coarse."""
+        with torch.autocast(states.device.type, enabled=False):
+            return cast(Tensor, cast(nn.Module, self.model.get_output_embeddings())(states.float()))
 
     def _base(self, **inputs: object) -> Tensor:
         """The states after the final norm, (rows, seq, width)."""
         return cast(Tensor, self.model.base_model(**inputs).last_hidden_state)
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids], int]]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
         answered = self.tokens.answered([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])
-        return [([*self.tokens.leading, *query], choices, merged) for query, choices, merged in answered]
+        return [replace(one, prompt=[*self.tokens.leading, *one.prompt]) for one in answered]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """From its start, the leading special tokens apart: a prompt ends with what asks for the answer."""
-        if len(ids) <= room:
-            return ids
-        leading = self.tokens.leading
-        return [*leading, *ids[len(ids) - (room - len(leading)) :]]
+        return cut_start(ids, room, len(self.tokens.leading))
 
     def _beside(self, longest: int) -> int:
         return longest

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+MAX_LENGTH = 128
+"""In tokens, of a row for which nothing else is said."""
+
+
 class Encoder(Family):
     """An encoder with a fresh head for one task; `model` is the base model with the head as its child `head`.
 
@@ -89,22 +93,18 @@ class Encoder(Family):
         """Unsupported, as `prefix`."""
         raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no prompts")
 
-    def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> EncodedExamples:
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> EncodedExamples:
         """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second.
 
         Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
         """
+        max_length = max_length or MAX_LENGTH
+        check_room(self.tokenizer, task, max_length)
         rows = list(rows)
         limit = min(max_length, _longest(self.model, self.tokenizer))
         texts = [task.texts(row) for row in rows]
         first = [text[0] for text in texts]
         second = [" ".join(text[1:]) for text in texts] if len(task.input_fields) > 1 else None
-        least = self.tokenizer.num_special_tokens_to_add(pair=second is not None) + 1
-        if max_length < least:
-            raise Mistake(
-                f"max_length is {max_length}, but a row of {task.name} has {least - 1} special tokens; "
-                f"give at least {least}."
-            )
         encoded = self.tokenizer(first, second, truncation=True, max_length=limit)
         columns = {
             name: [torch.tensor(ids) for ids in encoded[name]]
@@ -127,6 +127,16 @@ class Encoder(Family):
 
     def _outputs(self, batch: Batch) -> Tensor:
         return self.head(self.features(batch)).float()
+
+
+def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> None:
+    """Mistake where max_length leaves no room for a word beside the special tokens of a row."""
+    special = tokenizer.num_special_tokens_to_add(pair=len(task.input_fields) > 1)
+    if max_length <= special:
+        raise Mistake(
+            f"max_length is {max_length}, but a row of {task.name} has {special} special tokens; "
+            f"give at least {special + 1}."
+        )
 
 
 def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

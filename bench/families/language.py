@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from bench.families.head import make_head
 from bench.losses import LossWeights
 from bench.scoring.normalization import choice_scores, text_length
 from bench.scoring.prompted import Layout, PromptedExamples, after_key
-from bench.scoring.tokens import Ids, Tokens
+from bench.scoring.tokens import Answered, Ids, Tokens
 from bench.tasks import Row, Task
 from bench.templates import Prompt, Template, find_template
 from methods.base import Batch, Prefix, Unsupported
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FEWEST_QUERY_TOKENS = 8
 """Of a query that is cut: with fewer left, nothing of it could be answered."""
+NO_LIMIT = 10**9
 FILLERS = ("N/A", "[MASK]", "")
 """What stands for a row without content (Zhao et al. 2021, section 5)."""
 
@@ -63,12 +65,15 @@ class LanguageModel(Family):
         task: Task,
         prompting: Prompting | None = None,
     ):
-        if task.kind == "regression":
-            raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
+        refuse_regression(task)
         self.model, self.tokenizer, self.sites, self.task = model, tokenizer, sites, task
         self.prompting, self.tokens = prompting or Prompting(find_template(task, None)), Tokens(tokenizer)
-        self.width = int(model.config.hidden_size)
-        self._query_room = 0  # set by encode()
+        self._query_room = NO_LIMIT  # set by encode()
+
+    @property
+    def width(self) -> int:
+        """Of the states that the output layer reads: on OPT-350m less than the blocks' own."""
+        return int(cast(nn.Linear, self.model.get_output_embeddings()).weight.shape[1])
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of T-Few's losses over the choices, or the head's mean cross-entropy; a scalar."""
@@ -92,6 +97,8 @@ class LanguageModel(Family):
             raise Unsupported(f"{self.task.name} is multiple choice: a head cannot tell choices that depend on the row")
         head = make_head(self.model.config, self.width, self.task.outputs)
         head.to(device=self.model.device, dtype=self.model.dtype).train(self.model.training)
+        if self.dropout is not None:
+            head.dropout.p = self.dropout
         self.model.add_module("head", head)
         self.head = head
         return head
@@ -103,23 +110,42 @@ class LanguageModel(Family):
         prompts = [self.prompting.template.content_free(self.task, filler) for filler in FILLERS]
         return self._encoded(prompts, [repr(filler) for filler in FILLERS])
 
-    def encode(self, task: Task, rows: Iterable[Row], max_length: int) -> PromptedExamples:
-        """Tokenised prompts and choices; a query longer than max_length is cut, which is counted.
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> PromptedExamples:
+        """Tokenised prompts and choices; a query longer than max_length, or than the model takes, is cut at its start,
+        which is counted.
 
         Errors: Mistake for choices that are equal once tokenised, and for a row whose choices leave no room.
         """
+        return self._tokenised(rows, max_length)
+
+    def check(self, rows: Iterable[Row], max_length: int | None) -> None:
+        """Mistake as in `encode`; of the model, only its configuration is read."""
+        self._tokenised(rows, max_length)
+
+    def asking(self, task: Task, template: Template) -> Self:
+        """The same model, asked about another task: what rows of a mixture are encoded by."""
+        other = copy.copy(self)
+        other.task, other.prompting = task, replace(self.prompting, template=template)
+        return other
+
+    def _tokenised(self, rows: Iterable[Row], max_length: int | None) -> PromptedExamples:
         rows = list(rows)
-        self._query_room = max_length
-        return self._encoded([self.prompting.template.render(task, row) for row in rows], [row.id for row in rows])
+        if max_length is not None and max_length < FEWEST_QUERY_TOKENS:
+            raise Mistake(
+                f"max_length is {max_length}, which leaves next to nothing of a prompt; give at least "
+                f"{FEWEST_QUERY_TOKENS}, or leave it out."
+            )
+        self._query_room = max_length or NO_LIMIT
+        return self._encoded([self.prompting.template.render(self.task, row) for row in rows], [row.id for row in rows])
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
-        split = self._split(prompts)
+        pairs = self._split(prompts)
         queries, truncated = [], 0
-        for prompt, name, (ids, choices, _) in zip(prompts, names, split, strict=True):
-            self._check(prompt, name, choices)
-            room = min(self._query_room, self._context(max(map(len, choices)), name))
-            query = self._cut(ids, room)
-            truncated += len(query) < len(ids)
+        for prompt, name, pair in zip(prompts, names, pairs, strict=True):
+            self._check_choices(prompt, name, pair.answers)
+            room = min(self._query_room, self._context(max(map(len, pair.answers)), name))
+            query = self._cut(pair.prompt, room)
+            truncated += len(query) < len(pair.prompt)
             queries.append(torch.tensor(query))
         normalization = self.prompting.normalization
         return PromptedExamples(
@@ -129,15 +155,15 @@ class LanguageModel(Family):
             truncated=truncated,
             ids=tuple(names),
             prompts=tuple(prompts),
-            choices=tuple(tuple(torch.tensor(choice) for choice in choices) for _, choices, _ in split),
-            merged=tuple(merged for _, _, merged in split),
+            choices=tuple(tuple(torch.tensor(choice) for choice in pair.answers) for pair in pairs),
+            lent=tuple(pair.lent for pair in pairs),
             choice_lengths=tuple(
                 tuple(float(text_length(choice, normalization)) for choice in prompt.choices) for prompt in prompts
             ),
             layout=self.layout,
         )
 
-    def _check(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
+    def _check_choices(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
         for place, choice in enumerate(choices):
             told = f"row {name} of {self.task.name} under the template {self.prompting.template.name!r}"
             if not choice:
@@ -157,9 +183,10 @@ class LanguageModel(Family):
         left = room - self._beside(longest)
         if left < FEWEST_QUERY_TOKENS:
             raise Mistake(
-                f"row {name} of {self.task.name} has a choice of {longest} tokens, which leaves room for {left} tokens "
-                f"of its prompt: {type(self.model).__name__} takes {room} in all; raise context_length where it is "
-                "set, or take another template or backbone."
+                f"row {name} of {self.task.name} under the template {self.prompting.template.name!r} has a choice of "
+                f"{longest} tokens, which leaves room for {max(0, left)} tokens of its prompt: "
+                f"{self.model.config.model_type} takes {room} in all; raise context_length where it is set, or take "
+                "another template or backbone."
             )
         return left
 
@@ -193,17 +220,22 @@ class LanguageModel(Family):
         """The same for training."""
 
     @abstractmethod
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids], int]]:
-        """(prompt, choices, merged) of each row in tokens, the special ones included; `merged` of the prompt's last
-        tokens became the choices' own and are left out of it."""
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
+        """Each prompt and its choices in tokens, the special ones included."""
 
     @abstractmethod
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """A prompt cut to so many tokens."""
+        """A prompt cut to so many tokens at its start, the special ones apart."""
 
     @abstractmethod
     def _beside(self, longest: int) -> int:
         """How many tokens beside the query count against the room, given the longest choice."""
+
+
+def refuse_regression(task: Task) -> None:
+    """Unsupported for a task without choices, which no template asks either."""
+    if task.kind == "regression":
+        raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
 
 
 def following(batch: Batch, prefix: Prefix | None, name: str) -> Tensor:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench.errors import Mistake
 from bench.families.language import LanguageModel, following
 from bench.scoring.layouts import EncoderDecoderLayout
 from bench.scoring.prefix import Demonstrations, TextPrefix
 from bench.scoring.prompted import PromptedExamples
-from bench.scoring.tokens import Ids
+from bench.scoring.tokens import Answered, Ids, cut_start
 from methods.base import Backbone, Batch, Examples, Prefix
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Seq2Seq(LanguageModel):
     def _encoded_prompts(self, batch: Batch, prefix: Prefix | None) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, seq, width) and their mask."""
         ids, mask = following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask")
-        if not mask[:, 0].all():  # BART counts positions from the first place, padding or not
+        if not mask[:, 0].all():  # BART's positions count from the left, padding or not
             order = mask.argsort(dim=1, descending=True, stable=True)
             ids, mask = ids.gather(1, order), mask.gather(1, order)
         encoder = self.model.get_encoder()
@@ -89,22 +90,33 @@ class Seq2Seq(LanguageModel):
 
     def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None) -> Tensor:  # Any: a cache or none
         """Logits in float32 after each token, (rows, tokens, vocabulary)."""
-        from transformers.modeling_outputs import BaseModelOutput
-
-        output = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=mask,
-            decoder_input_ids=ids,
+        output = self.model.get_decoder()(
+            input_ids=ids,
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
             past_key_values=cache,
             use_cache=cache is not None,
         )
-        return cast(Tensor, output.logits).float()
+        with torch.autocast(states.device.type, enabled=False):  # of logits only differences count: bf16 is too coarse
+            read = cast(Tensor, output.last_hidden_state).float()
+            if getattr(self.model.config, "scale_decoder_outputs", False):  # T5 v1.0, whose embeddings are tied
+                read = read * self.width**-0.5
+            logits = cast(nn.Linear, self.model.get_output_embeddings())(read)
+            bias = getattr(self.model, "final_logits_bias", None)  # BART
+            return cast(Tensor, logits if bias is None else logits + bias)
 
     @property
     def _start(self) -> int:
-        return int(self.model.config.decoder_start_token_id)
+        for config in (self.model.config, self.model.generation_config):
+            start = getattr(config, "decoder_start_token_id", None)
+            if start is not None:
+                return int(start)
+        raise Mistake(
+            f"the configuration of {type(self.model).__name__} names no decoder_start_token_id; set it in its "
+            "config.json (T5: the id of the padding token)."
+        )
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[tuple[Ids, list[Ids], int]]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
         tokens = self.tokens
 
         def ended(texts: Sequence[str]) -> list[Ids]:
@@ -113,16 +125,10 @@ class Seq2Seq(LanguageModel):
         queries = ended([prompt.text for prompt in prompts])
         choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
         pairs = zip(queries, prompts, strict=True)
-        return [(query, [next(choices) for _ in prompt.choices], 0) for query, prompt in pairs]
+        return [Answered(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """From its start, the special tokens apart: a prompt ends with what asks for the answer."""
-        if len(ids) <= room:
-            return ids
-        leading, trailing = self.tokens.leading, self.tokens.trailing
-        kept = room - len(leading) - len(trailing)
-        middle = ids[len(leading) : len(ids) - len(trailing)]
-        return [*leading, *middle[len(middle) - kept :], *trailing]
+        return cut_start(ids, room, len(self.tokens.leading), len(self.tokens.trailing))
 
     def _beside(self, longest: int) -> int:
         return 0

@@ -38,7 +38,7 @@ class DecoderLayout:
         terms = self._with_prefix if any(full) else self._alone
         return (
             Law(terms, (*probes, *with_prefix), check),
-            Law(self._prompts, (probes[0], probes[1]), check),
+            Law(self._prompts, tuple(probes), check),
         )
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
@@ -64,7 +64,7 @@ class DecoderLayout:
 
     def _prompts(self, shape: Shape) -> tuple[int, ...]:
         examples, query = shape[:2]
-        return examples * query, examples * query * query
+        return examples, examples * query, examples * query * query
 
 
 def _decoder(examples: int, query: int, fed: int, before: Sequence[int], training: bool = False) -> Shape:

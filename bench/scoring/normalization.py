@@ -1,7 +1,8 @@
 """Scores of choices, and by which length a choice's log-probability is divided (`NORMALIZATIONS`):
 
 - `none`: 1.
-- `token`: the number of tokens that were scored, the end-of-sequence token among them where the family appends one.
+- `token`: the number of tokens that were scored, among them those that an encoder-decoder's tokenizer puts around a
+  text (T5: the end-of-sequence token; BART: its start token too, the same for every choice).
 - `char`: the number of Unicode code points of the choice's text.
 - `byte`: the number of bytes of that text in UTF-8.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.scoring.prompted import Followed, PromptedExamples
-from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, shared
+from bench.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, cut_start, shared
 from bench.templates import Prompt
 
 KeysValues = tuple[Tensor, Tensor]
@@ -71,7 +71,7 @@ class Demonstrations:
         rows: dict[int, tuple[int, Ids]] = {}
         waiting = list(range(len(examples)))
         for kept in range(len(self.texts), 0, -1):
-            following = self._following(kept, examples, waiting)
+            following = self._following(kept, [(examples.prompts[row].text, examples.lent[row]) for row in waiting])
             held = [
                 (row, ids)
                 for row, ids in zip(waiting, following, strict=True)
@@ -91,25 +91,24 @@ class Demonstrations:
             examples, after={**examples.after, self.name: Followed(len(self.texts), tokens, kept_by, before)}
         )
 
-    def _following(self, kept: int, examples: PromptedExamples, rows: Sequence[int]) -> list[Ids]:
-        """The tokens of each row's prompt after the first `kept` demonstrations, cut at its start to the room of a
-        query."""
-        last, prompts = self.texts[kept - 1], [examples.prompts[row].text for row in rows]
+    def _following(self, kept: int, prompts: Sequence[tuple[str, int]]) -> list[Ids]:
+        """The tokens of each prompt (text, tokens that belong to its choices) after the first `kept` demonstrations,
+        cut at its start to the room of a query."""
+        last = self.texts[kept - 1]
         whole, lost = self.tokens.of([last])[0], self.ends[kept]
         joined = self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]
         stays = len(whole) - (len(self.tokens.leading) + len(joined) - lost)
+        texts = [text for text, _ in prompts]
         followed = []
-        for row, prompt, (place, ids) in zip(rows, prompts, self.tokens.following(last, prompts), strict=True):
+        pieces = zip(prompts, self.tokens.of(texts), self.tokens.following(last, texts), strict=True)
+        for (text, lent), alone, (place, ids) in pieces:
             going_on = [*whole[stays:place], *ids]
             if place < stays:  # it would change tokens that were read already: tokenised on its own instead
-                going_on = self.tokens.of([f"{BETWEEN}{prompt}"])[0]
-            if len(going_on) > self.query_room:
-                # What the prompt does not end with on its own: newlines before a text may be other tokens than alone.
-                alone = self.tokens.of([prompt])[0]
-                separator = len(going_on) - shared(going_on[::-1], alone[::-1])
-                cut = max(0, len(going_on) - examples.merged[row] - separator - self.query_room)
-                going_on = [*going_on[:separator], *going_on[separator + cut :]]
-            followed.append(going_on[: len(going_on) - examples.merged[row]])
+                going_on = self.tokens.of([f"{BETWEEN}{text}"])[0]
+            # What the prompt does not end with on its own: newlines before a text may be other tokens than alone.
+            separator = len(going_on) - shared(going_on[::-1], alone[::-1])
+            going_on = going_on[: len(going_on) - lent]
+            followed.append(cut_start(going_on, separator + self.query_room, separator))
         return followed
 
 

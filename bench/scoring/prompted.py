@@ -64,15 +64,14 @@ class Layout(Protocol):
 @dataclass(frozen=True)
 class PromptedExamples(EncodedExamples):
     """Rows of a language model: `columns["input_ids"]` are prompts, `ids` the rows' own, `choices` each row's answers
-    as token ids, `merged` how many of the prompt's last tokens are part of these, `choice_lengths` what a choice's
-    log-probability is divided by, `prompts` the rendered texts, and `after` how the rows follow each prefix, by its
-    name."""
+    as token ids, `choice_lengths` what a choice's log-probability is divided by, `prompts` the rendered texts,
+    `lent` how many tokens of each belong to its choices, and `after` how the rows follow each prefix, by its name."""
 
     ids: tuple[str, ...] = ()
     prompts: tuple[Prompt, ...] = ()
     choices: tuple[tuple[Tensor, ...], ...] = ()
-    merged: tuple[int, ...] = ()
     choice_lengths: tuple[tuple[float, ...], ...] = ()
+    lent: tuple[int, ...] = ()
     layout: Layout | None = None
     after: Mapping[str, Followed] = field(default_factory=dict)
 
@@ -105,9 +104,35 @@ class PromptedExamples(EncodedExamples):
             ids=tuple(self.ids[row] for row in rows),
             prompts=tuple(self.prompts[row] for row in rows),
             choices=tuple(self.choices[row] for row in rows),
-            merged=tuple(self.merged[row] for row in rows),
             choice_lengths=tuple(self.choice_lengths[row] for row in rows),
+            lent=tuple(self.lent[row] for row in rows),
             after={name: followed.take(rows) for name, followed in self.after.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[PromptedExamples]) -> PromptedExamples:
+        """The rows of all parts, which one model encoded, one part after another; no demonstrations go before them."""
+        if any(part.after or part.features is not None for part in parts):
+            raise ValueError("rows that follow demonstrations, or whose features are computed, cannot be joined")
+        return replace(
+            parts[0],
+            columns={"input_ids": [ids for part in parts for ids in part.columns["input_ids"]]},
+            labels=torch.cat([part.labels for part in parts]),
+            truncated=sum(part.truncated for part in parts),
+            ids=tuple(name for part in parts for name in part.ids),
+            prompts=tuple(prompt for part in parts for prompt in part.prompts),
+            choices=tuple(choices for part in parts for choices in part.choices),
+            choice_lengths=tuple(lengths for part in parts for lengths in part.choice_lengths),
+        )
+
+    def right_answers(self) -> PromptedExamples:
+        """The rows with their right choice alone: all that the likelihood loss reads."""
+        right = self.labels.tolist()
+        return replace(
+            self,
+            labels=torch.zeros_like(self.labels),
+            choices=tuple((of_one[place],) for of_one, place in zip(self.choices, right, strict=True)),
+            choice_lengths=tuple((of_one[place],) for of_one, place in zip(self.choice_lengths, right, strict=True)),
         )
 
     def batch(self, rows: Sequence[int], device: torch.device | None = None) -> Batch:

@@ -7,6 +7,7 @@ one token). So every piece is tokenised together with what stands before it, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,16 @@ BETWEEN = "\n\n"
 """Between a demonstration and what follows it."""
 
 Ids = list[int]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prompt and its answers in tokens; `lent` of the prompt's own last tokens are part of the answers, because an
+    answer after it changes them."""
+
+    prompt: Ids
+    answers: list[Ids]
+    lent: int = 0
 
 
 class Tokens:
@@ -35,9 +46,8 @@ class Tokens:
             return []
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
 
-    def answered(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[tuple[Ids, list[Ids], int]]:
-        """(prompt, answers, merged) of each row: the prompt up to where it agrees with every answered prompt, the rest
-        of each of these, and how many tokens the prompt on its own has beyond that."""
+    def answered(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Answered]:
+        """Each prompt up to where it agrees with every answered prompt, and the rest of each of these."""
         alone = self.of(prompts)
         pairs = [(row, answer) for row, of_one in enumerate(answers) for answer in of_one]
         joined = self.of([f"{prompts[row]}{ANSWER}{answer}" for row, answer in pairs])
@@ -46,7 +56,7 @@ class Tokens:
             wholes[row].append(whole)
         kept = [min(shared(ids, whole) for whole in of_one) for ids, of_one in zip(alone, wholes, strict=True)]
         return [
-            (ids[:length], [whole[length:] for whole in of_one], len(ids) - length)
+            Answered(ids[:length], [whole[length:] for whole in of_one], len(ids) - length)
             for ids, length, of_one in zip(alone, kept, wholes, strict=True)
         ]
 
@@ -56,6 +66,13 @@ class Tokens:
         before = self.of([earlier])[0]
         wholes = self.of([f"{earlier}{BETWEEN}{prompt}" for prompt in prompts])
         return [(kept := shared(before, whole), whole[kept:]) for whole in wholes]
+
+
+def cut_start(ids: Ids, room: int, before: int = 0, after: int = 0) -> Ids:
+    """The ids cut to `room`, from the start of what stands between the first `before` and the last `after` of them: a
+    prompt ends with what asks for the answer."""
+    gone = max(0, len(ids) - room)
+    return [*ids[:before], *ids[min(before + gone, len(ids) - after) :]]
 
 
 def shared(first: Sequence[int], second: Sequence[int]) -> int:

@@ -78,6 +78,12 @@ class Guard(NodeTransformer):
 
     visit_Dict = visit_List
 
+    def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:
+        """`a if b` without else is empty where b is false, as in Jinja, though not defined."""
+        self.generic_visit(node)
+        node.expr2 = node.expr2 or nodes.Const("", lineno=node.lineno)
+        return node
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         values = self.visit(nodes.List(node.nodes, lineno=node.lineno))
         return nodes.Filter(values, "join", [], [], None, None, lineno=node.lineno)

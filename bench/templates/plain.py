@@ -43,9 +43,13 @@ class Plain(Template):
         shown = [name for name in task.input_fields if not (named and name in task.label_names)]
         titles = [_title(name if len(shown) > 1 else "text") for name in shown]
         lines = [f"{title}: {_text(row, name)}" for title, name in zip(titles, shown, strict=True)]
-        answers = tuple(_text(row, name) if named else _words(name) for name in task.label_names)
+        given = [name for name in task.label_names if not named or row.fields[name] is not None]
+        answers = tuple(_text(row, name) if named else _words(name) for name in given)
+        right = task.label_names[int(row.label)]
+        if right not in given:
+            raise self.mistake(task, row, f"the right answer's field {right!r} is empty; fill it in")
         asked = "Answer:" if named else "Label:"
-        return Prompt("\n".join([*lines, asked]), self.checked(task, row, answers), int(row.label))
+        return Prompt("\n".join([*lines, asked]), self.checked(task, row, answers), given.index(right))
 
     def applies(self, task: Task, row: Row) -> bool:
         """Always."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from bench.backbones import Pretrained, check_backbone, pretrained
+from bench.backbones import MOST_SPECIAL_TOKENS, Pretrained, check_backbone, check_length, pretrained
 from bench.errors import Mistake
 from bench.families.encoder import Encoder
 from bench.tasks import MetricSpec, Row, Task
@@ -202,12 +202,28 @@ def test_rows_cut_to_the_longest_length_are_counted(max_length: int, backbones: 
 def test_a_length_without_room_for_a_word_is_a_mistake(
     family: str, pair: bool, least: int, backbones: dict[str, str]
 ) -> None:
+    """When the rows are tokenised, and before anything runs."""
     task = _pairs() if pair else toy_task(words=(5, 9))
     backbone = pristine(backbones[family], task)
     for length in (1, least - 1):
-        with pytest.raises(Mistake, match=f"max_length is {length}, but .* special tokens; give at least {least}"):
+        told = f"max_length is {length}, but .* special tokens; give at least {least}"
+        with pytest.raises(Mistake, match=told):
             backbone.encode(task, task.splits["train"], length)
+        with pytest.raises(Mistake, match=told):
+            check_length(backbones[family], task, length)
     assert set(backbone.encode(task, task.splits["train"], least).lengths) == {least}
+    check_length(backbones[family], task, least)
+
+
+def test_a_length_that_is_long_enough_for_any_tokenizer_has_none_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: pytest.fail("the tokenizer was read"))
+    check_length("nowhere", toy_task(), MOST_SPECIAL_TOKENS + 1)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_no_matter_of_lengths(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
+    check_length(str(tmp_path), toy_task(), 1)
 
 
 @pytest.mark.parametrize(("family", "longest"), [("bert", 12), ("roberta", 11), ("distilbert", 12)])

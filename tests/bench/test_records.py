@@ -34,6 +34,16 @@ def test_what_was_not_measured_is_null_and_never_zero() -> None:
     assert set(measured.values()) == {None}
 
 
+def test_what_is_kept_for_a_task_is_the_checkpoint_and_the_demonstrations() -> None:
+    kept = [
+        Record(**MINIMAL, trainable_params=trained, checkpoint_bytes=checkpoint, demonstration_bytes=text).task_bytes
+        for trained, checkpoint, text in ((5, 20, None), (0, None, 300), (5, 20, 300), (0, None, None))
+    ]
+    assert kept == [20, 300, 320, 0]
+    assert Record(**MINIMAL).task_bytes is None
+    assert Record(**MINIMAL, trainable_params=5).task_bytes is None
+
+
 def test_a_record_survives_its_file_unchanged(tmp_path: Path) -> None:
     record = Record(**MINIMAL, scores={"accuracy": 1 / 3, "pearson": None}, train_ids=("1", "2"), train_seconds=0.1)
     path = tmp_path / "records" / f"{record.key}.json"

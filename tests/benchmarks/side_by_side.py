@@ -67,11 +67,11 @@ def minilm() -> Pretrained:
     return Pretrained("minilm", torch.device("cpu"))
 
 
-def trainer(model: torch.nn.Module, recipe: Recipe, name: str) -> Trainer:
+def trainer(model: torch.nn.Module, recipe: Recipe, name: str, seed: int = 0) -> Trainer:
     """The harness as a cell has it, without a cache."""
     from bench.trainer import Trainer
 
-    return Trainer(model, recipe, seed=0, identity=("benchmark", name))
+    return Trainer(model, recipe, seed, identity=("benchmark", name))
 
 
 def random_tokens(columns: Mapping[str, object], rows: int, length: int) -> EncodedExamples:

@@ -7,10 +7,13 @@ import sys
 import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+import bench.planning  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from bench.cells import Cell
 from bench.errors import Mistake, unknown
 from bench.records import Record
@@ -117,6 +120,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         if name not in BACKBONES:
             raise Mistake(unknown("backbone", name, BACKBONES))
 
+    def check_length(name: str, task: Task, max_length: int | None) -> None:
+        if max_length is not None and max_length < 3:
+            raise Mistake(f"max_length is {max_length}; give at least 3.")
+
     def load_task(name: str) -> Task:
         if name not in TASKS and not name.startswith("dir:"):
             raise Mistake(unknown("task", name, TASKS))
@@ -128,9 +135,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     fakes: dict[str, dict[str, object]] = {
         "bench.backbones": {
             "check_backbone": check_backbone,
-            "known_backbones": lambda: BACKBONES,
+            "check_length": check_length,
             "family_of": lambda name: "encoder",
         },
+        "bench.locations": {"known_backbones": lambda: BACKBONES},
         "bench.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
         "bench.grid": {
             "run_grid": made.run_grid,
@@ -144,3 +152,38 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
     return made
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the reports: writes one file, prints the number of records."""
+
+    def write(
+        records: Sequence[Record], out: str, formats: Sequence[str] = (), where: Sequence[str] | None = None
+    ) -> list[Path]:
+        if where == ["dtype=odd"]:
+            raise Mistake("no record has dtype=odd")
+        Path(out).mkdir(parents=True, exist_ok=True)
+        path = Path(out) / f"report.{formats[0]}"
+        path.write_text(f"{len(records)} {where}", encoding="utf-8")
+        return [path]
+
+    package, summary = types.ModuleType("reports"), types.ModuleType("reports.summary")
+    package.write = write  # type: ignore[attr-defined]
+    summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "reports", package)
+    monkeypatch.setitem(sys.modules, "reports.summary", summary)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Calls the command in an empty folder; returns click's result."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments: str) -> Any:
+        from bench.cli import app
+
+        monkeypatch.setattr(sys, "argv", ["tunefront", *arguments])
+        return CliRunner().invoke(app, list(arguments))
+
+    return called

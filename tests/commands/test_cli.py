@@ -5,55 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from bench.cli import app
 from bench.errors import DiskFull, Mistake
-from bench.records import Record, load_records
+from bench.records import load_records
 
 from .conftest import World
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(autouse=True)
-def reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands in for the reports: writes one file, prints the number of records."""
-
-    def write(
-        records: Sequence[Record], out: str, formats: Sequence[str] = (), where: Sequence[str] | None = None
-    ) -> list[Path]:
-        if where == ["dtype=odd"]:
-            raise Mistake("no record has dtype=odd")
-        Path(out).mkdir(parents=True, exist_ok=True)
-        path = Path(out) / f"report.{formats[0]}"
-        path.write_text(f"{len(records)} {where}", encoding="utf-8")
-        return [path]
-
-    package, summary = types.ModuleType("reports"), types.ModuleType("reports.summary")
-    package.write = write  # type: ignore[attr-defined]
-    summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "reports", package)
-    monkeypatch.setitem(sys.modules, "reports.summary", summary)
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Calls the command in an empty folder; returns click's result."""
-    monkeypatch.chdir(tmp_path)
-
-    def called(*arguments: str) -> Any:
-        monkeypatch.setattr(sys, "argv", ["tunefront", *arguments])
-        return CliRunner().invoke(app, list(arguments))
-
-    return called
-
+pytestmark = pytest.mark.usefixtures("reports")
 
 SMALL = ("run", "--method", "ia3", "--backbone", "tiny", "--task", "docstrings/kind", "--seeds", "0")
 
@@ -96,7 +61,7 @@ def test_a_failed_cell_exits_1_with_its_reason(call: Any, world: World) -> None:
     world.answers = {"ia3": "failed"}
     result = call(*SMALL)
     assert result.exit_code == 1
-    assert "ia3 is failed [here]" in result.stdout
+    assert "ia3:start=none is failed [here]" in result.stdout
 
 
 def test_a_skipped_cell_exits_0(call: Any, world: World) -> None:
@@ -277,7 +242,7 @@ def test_list_names_what_there_is(call: Any, world: World, what: str, name: str)
     assert name in call("list", what).stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["pretrain", "--help"]])
 def test_help_imports_neither_torch_nor_transformers(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom bench.cli import app\n"

@@ -131,7 +131,7 @@ def test_what_the_command_recorded_is_not_run_again_and_the_projects_methods_and
     assert "--tunefront-method breaks:size=VALUE" in result.stdout.str()
     records = {record.method: record for record in load_records(project.path / "results")}
     assert {name: record.status for name, record in records.items()} == {
-        "ia3": "ok",
+        "ia3:start=none": "ok",
         "head_only": "ok",
         "nowhere": "skipped",
     }

@@ -79,6 +79,7 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
         ("ia3", 3e-3, 1000),
         ("full", 3e-4, 300),
         ("houlsby", 3e-3, 500),
+        ("icl", 5e-5, 1000),
     }
     common = Recipe(
         optimizer="adafactor",
@@ -96,8 +97,10 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
     for cell in cells:
         assert cell.recipe == replace(common, learning_rate=cell.recipe.learning_rate, steps=cell.recipe.steps)
         assert (cell.shots, cell.seed, cell.config.max_length) == (32, 0, 256)
+        assert (cell.config.normalization, cell.config.published_draws, cell.template) == ("token", False, None)
     assert {cell.draw_seed for cell in cells} == {0, 1, 32, 42, 1024}
-    assert len(cells) == 2 * 5 * 3
+    assert len(cells) == 2 * 5 * 4
+    assert read_suite("tfew2022", Gathered()).templates == ("all",), "none of which an encoder has"
 
 
 def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
@@ -214,10 +217,10 @@ def test_selectors_replace_the_lists_of_the_suite() -> None:
     assert (cell.draw_seed, cell.seed, cell.template, cell.config.threads) == (3, 7, None, 2)
 
 
-def test_a_template_is_refused_as_long_as_nothing_reads_it(tmp_path: Path) -> None:
-    expected = "template 'plain' was asked for, but encoders take no template"
-    assert expected in mistakes_text("quick", Selectors(templates=[None, "plain"]))
-    assert expected in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
+def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
+    expected = "template 'plain' was asked for, but {} is an encoder, which takes no template"
+    assert expected.format("minilm") in mistakes_text("quick", Selectors(templates=[None, "plain"]))
+    assert expected.format("tiny") in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
 
 def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_working_directory(
@@ -358,6 +361,12 @@ def test_an_unknown_device_is_a_mistake(device: str) -> None:
 )
 def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: str) -> None:
     assert says in mistakes_text("quick", Selectors(settings={name: value}))
+
+
+def test_a_length_without_room_for_a_word_is_told_with_the_other_mistakes_and_by_backbone() -> None:
+    told = mistakes("quick", Selectors(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
+    assert "no setting 'epoch'" in told[0]
+    assert told[1:] == ["tiny: max_length is 2; give at least 3.", "minilm: max_length is 2; give at least 3."]
 
 
 def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import pytest
 
 from methods.base import Backbone, Method
+from methods.full import Full
 from methods.houlsby import Houlsby
 from methods.ia3 import IA3
 from methods.registry import UnknownMethod, find, source_file
@@ -44,7 +45,11 @@ def test_spelling_has_every_field_in_declared_order_and_the_label_only_changes()
     assert spell(Houlsby(bottleneck=8)) == "houlsby:bottleneck=8,std=0.001"
     assert label(Houlsby(bottleneck=8)) == "houlsby:bottleneck=8"
     assert label(Houlsby()) == "houlsby"
-    assert spell(IA3()) == label(IA3()) == "ia3"
+    assert spell(Full()) == label(Full()) == "full"
+    assert (spell(IA3()), label(IA3())) == ("ia3:start=none", "ia3")
+    start = IA3(start="starts/t0.safetensors")
+    assert (spell(start), label(start)) == ("ia3:start=starts/t0.safetensors", "ia3:start=t0.safetensors")
+    assert spell(start, {"start": "1a2b"}) == label(start, {"start": "1a2b"}) == "ia3:start=1a2b"
 
 
 def test_one_value_has_one_spelling() -> None:
@@ -74,7 +79,7 @@ def test_the_ways_to_write_one_method(text: str) -> None:
     ("text", "message"),
     [
         ("houlsby:bottlneck=8", "houlsby has no field 'bottlneck'; did you mean 'bottleneck'? It has: bottleneck, std"),
-        ("ia3:rank=2", "ia3 has no field 'rank'. It has none."),
+        ("full:rank=2", "full has no field 'rank'. It has none."),
         ("houlsby:bottleneck=0", "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0."),
         ("houlsby:bottleneck=x", "bottleneck in houlsby:bottleneck=x must be int, got 'x'"),
         ("houlsby:bottleneck=8.5", "must be int, got '8.5'"),

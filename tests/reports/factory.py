@@ -74,13 +74,13 @@ def record(**changes: Any) -> Record:
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "versions": {"torch": "2.9.0", "transformers": "5.0.0"},
         "fingerprints": {
-            "method": _sha(label),
-            "backbone": _sha(changes.get("backbone", "minilm")),
-            "task": _sha(task),
+            "method": sha(label),
+            "backbone": sha(changes.get("backbone", "minilm")),
+            "task": sha(task),
         },
     }
     base.update(changes)
-    base.setdefault("key", _sha(repr(sorted((name, repr(value)) for name, value in base.items()))))
+    base.setdefault("key", sha(repr(sorted((name, repr(value)) for name, value in base.items()))))
     return Record(**base)
 
 
@@ -88,7 +88,7 @@ def failed(status: str = "failed", reason: str = "loss is not finite at step 12"
     """A skipped or failed record: nothing measured."""
     label, task, seed = changes.get("label", "ia3"), changes.get("task", "sst2"), changes.get("seed", 0)
     base = {"method": label, "label": label, "backbone": "minilm", "task": task, "seed": seed, **changes}
-    return Record(key=_sha(f"{status}{base}"), status=status, reason=reason, **base)
+    return Record(key=sha(f"{status}{base}"), status=status, reason=reason, **base)
 
 
 def grid(methods: Any = tuple(METHODS), tasks: Any = tuple(TASKS), seeds: Any = (0, 1), **changes: Any) -> list[Record]:
@@ -96,5 +96,6 @@ def grid(methods: Any = tuple(METHODS), tasks: Any = tuple(TASKS), seeds: Any = 
     return [record(label=m, task=t, seed=s, **changes) for m in methods for t in tasks for s in seeds]
 
 
-def _sha(text: str) -> str:
+def sha(text: str) -> str:
+    """A fingerprint."""
     return hashlib.sha256(text.encode()).hexdigest()

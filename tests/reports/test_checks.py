@@ -6,6 +6,7 @@ from bench.errors import Mistake
 from reports.checks import check, uneven_timing
 from reports.filters import select
 from tests.reports.factory import failed, grid, record
+from tests.reports.prompted import prompted
 
 
 def _recipe(**changes):
@@ -119,3 +120,28 @@ def test_the_filter_for_changed_task_rows_keeps_the_other_tasks():
         check(records)
     assert select(records, [f"task_fingerprint!={'f' * 12}"]) == records[1:]
     assert select(records, {"task_fingerprint!": "f" * 12, "seed": 1}) == [records[1], records[3]]
+
+
+@pytest.mark.parametrize(("name", "value"), [("normalization", "char"), ("context_length", 512)])
+def test_prompts_set_differently_are_refused_and_encoders_may_differ(name, value):
+    other = {**prompted().settings, name: value}
+    with pytest.raises(Mistake, match=f"{name} differs"):
+        check([prompted(), prompted(template="other", settings=other)])
+    check([prompted(), record(settings=other)])
+
+
+def test_a_template_that_was_changed_is_another_one():
+    prints = {**prompted().fingerprints, "template": "f" * 64}
+    records = [prompted(), prompted(seed=1, fingerprints=prints)]
+    with pytest.raises(Mistake, match="template_fingerprint of template 'GPT-3 style' of task dir:data/rte differs"):
+        check(records)
+    check(select(records, ["template_fingerprint!=ffffffffffff"]))
+    check([prompted(), prompted(template="other"), prompted(task="dir:data/cb")])
+
+
+def test_templates_and_draws_can_be_filtered():
+    records = [prompted(template=t, draw_seed=d) for t in ("can we infer", "a=b") for d in (0, 1)]
+    encoder = record(settings=prompted().settings)
+    assert select([*records, encoder], ["template=can we infer", "draw_seed=1"]) == [records[1]]
+    assert select(records, ["template=a=b"]) == records[2:]
+    assert select([*records, encoder], ["template=none"]) == [encoder]

@@ -41,7 +41,7 @@ def test_log_ticks_are_powers_of_ten_where_the_range_is_wide():
 def test_every_axis_holds_its_values_and_has_ticks(values):
     found = scale(values)
     assert found.ticks
-    assert all(found.low < found.place(value) < found.high for value in values)
+    assert all(found.low < place < found.high for place in found.places(values))
     assert all(found.low <= tick <= found.high for tick in found.ticks)
     assert len(found.ticks) <= 7
 
@@ -49,7 +49,24 @@ def test_every_axis_holds_its_values_and_has_ticks(values):
 def test_zero_has_its_own_place_left_of_a_log_axis():
     found = scale([0.0, 770.0, 22e6])
     assert found.log
-    assert found.place(0.0) < min(found.ticks) < found.place(770.0) * 10
+    (zero, small) = found.places([0.0, 770.0])
+    assert found.low < zero < found.edge < small
+    assert zero == pytest.approx(found.zero)
+    assert all(tick >= found.edge for tick in found.ticks)
+
+
+def test_what_is_zero_stands_side_by_side_in_the_strip():
+    found = scale([0.0, 0.0, 0.0, 770.0, 22e6])
+    places = found.places([0.0, 770.0, 0.0, 0.0])
+    assert places[1] == 770.0
+    assert found.low < places[0] < places[2] < places[3] < found.edge
+
+
+def test_zero_is_a_tick_of_a_linear_axis():
+    found = scale([0.0, 1.8e9, 2.3e9])
+    assert not found.log
+    assert found.low < 0 == found.ticks[0]
+    assert found.places([0.0, 1.8e9]) == [0.0, 1.8e9]
 
 
 @pytest.mark.parametrize("amount", [1, 2, 8, 30])

@@ -217,7 +217,7 @@ def test_a_cost_that_nobody_measured_is_not_drawn():
 def test_names_of_what_is_missing_stand_under_the_plot():
     composed = document.compose([record(), record(label="ia3", train_flops=None)])
     notes = {picture.title: picture.note for picture in pictures.pictures(composed.pages[0])}
-    assert notes["Training FLOPs"] == "Not measured: ia3."
+    assert notes["Training FLOPs"] == "Not drawn: ia3 (not measured)."
 
 
 @pytest.mark.parametrize(

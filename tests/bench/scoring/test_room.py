@@ -85,8 +85,9 @@ def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
     trainer = harness(backbone, method)
     rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    after = trainer.following(rows)
-    ((told, one),) = [(prefix.demonstrations, after.after[prefix.demonstrations.name]) for prefix in trainer._prefixes]
+    after = trainer.prompts.following(rows)
+    (prefix,) = trainer.prompts._prefixes
+    told, one = prefix.demonstrations, after.after[prefix.demonstrations.name]
     seq2seq = LANGUAGE_MODELS[name] == "seq2seq"
     kept = []
     for row, choices in enumerate(rows.choices):
@@ -120,7 +121,7 @@ def test_rows_that_keep_different_numbers_are_never_in_one_batch(language_models
     backbone: Any = pristine(language_models["gpt2"], task, template=Listed(), context_length=90)
     trainer = harness(backbone, method)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    after = trainer.following(encode(backbone, task, "test"))
+    after = trainer.prompts.following(encode(backbone, task, "test"))
     (one,) = after.after.values()
     order = after.scoring_order(16)
     assert sorted(row for rows in order for row in rows) == list(range(6))
@@ -160,7 +161,7 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
     with pytest.raises(Mistake) as caught:
         encode(backbone, task, "test")
     said = str(caught.value)
-    assert "row 0 of listed has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
+    assert "has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
     assert f"takes {room - 1} in all; raise context_length" in said
 
 
@@ -190,10 +191,10 @@ def test_no_demonstrations_fit_and_nothing_is_read(language_models: dict[str, st
     method = ICL(k=1)
     trainer = harness(backbone, method)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    assert trainer.prompt_cost.tokens == 0
-    assert trainer.prompt_cost.cache_bytes == 0
+    assert trainer.prompts.tokens == 0
+    assert trainer.prompts.cache_bytes == 0
     rows = encode(backbone, task, "test")
-    after = trainer.following(rows)
+    after = trainer.prompts.following(rows)
     assert (after.shortened, after.demonstrations_per_row) == (2, 0)
     plain = plain_scores(backbone.model, backbone.tokenizer, rows.prompts)
     assert torch.allclose(trainer.score(scorer, rows).values, plain, atol=1e-5)

@@ -92,10 +92,10 @@ def test_leading_and_trailing_tokens_are_told_from_the_text() -> None:
 
 def test_answers_begin_where_the_answered_prompts_part_from_the_prompt() -> None:
     tokens = Tokens(TOKENIZERS["no split"]())
-    ((prompt, answers, merged),) = tokens.answered(["Label:"], [["yes", "no"]])
-    assert merged == 1
-    assert tokens.tokenizer.decode(prompt) == "Label", "the colon and the space are one token of the answer"
-    assert [tokens.tokenizer.decode(answer) for answer in answers] == [": yes", ": no"]
+    (found,) = tokens.answered(["Label:"], [["yes", "no"]])
+    assert found.lent == 1
+    assert tokens.tokenizer.decode(found.prompt) == "Label", "the colon and the space are one token of the answer"
+    assert [tokens.tokenizer.decode(answer) for answer in found.answers] == [": yes", ": no"]
 
 
 def test_shared_counts_what_two_sequences_begin_with() -> None:

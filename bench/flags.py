@@ -1,0 +1,88 @@
+"""The options of the command: what each is called and what --help says of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Listed(StrEnum):
+    """What `tunefront list` lists."""
+
+    methods = "methods"
+    tasks = "tasks"
+    backbones = "backbones"
+    suites = "suites"
+
+
+Suite = Annotated[
+    str, typer.Argument(help="A shipped suite (see `tunefront list suites`) or a TOML file.", metavar="SUITE")
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="As spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value. Repeatable.", metavar="M"
+    ),
+]
+Backbones = Annotated[
+    list[str] | None, typer.Option(help="An embedded name, a folder or a Hub id. Repeatable.", metavar="B")
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeatable.", metavar="T")
+]
+Shots = Annotated[
+    list[str] | None, typer.Option(help="Training rows to draw, or `all`; 16,64 for several.", metavar="K")
+]
+Draws = Annotated[str | None, typer.Option(help="Seeds of the draws of training rows, as 0,1.", metavar="N,N")]
+Seeds = Annotated[str | None, typer.Option(help="Training seeds, as 0,1.", metavar="N,N")]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option(help="A prompt template by name, or all of the task's own; encoders take none.", metavar="T"),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A field of the recipe or the run settings, learning_rate=1e-3. Repeatable.",
+        metavar="KEY=VALUE",
+    ),
+]
+Out = Annotated[str, typer.Option(help="Folder or fsspec URL of the records and the report.")]
+Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default one per core, at most 4.", min=1)]
+Engine = Annotated[str, typer.Option(help="Where cells run: local.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", metavar="D")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+Results = Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")]
+ReportOut = Annotated[
+    str | None,
+    typer.Option(help="Where to write it; default RESULTS/report, or tunefront-report for a URL.", metavar="DIR"),
+]
+Formats = Annotated[str, typer.Option(help="Any of html,pdf,md,tex,csv.", metavar="F,F")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="Only records with this value, as dtype=float32. Repeatable.", metavar="FIELD=VALUE"),
+]
+What = Annotated[Listed, typer.Argument(help="What to list.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+
+Method = Annotated[str, typer.Option(help="What is trained, as spelled in records.", metavar="M")]
+Backbone = Annotated[str, typer.Option(help="A language model: a folder or a Hub id.", metavar="B")]
+MixtureTasks = Annotated[
+    list[str], typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME; more of them are mixed.", metavar="T")
+]
+MixtureTemplate = Annotated[
+    str, typer.Option(help="A prompt template, or `all` whose answers can be ranked.", metavar="T")
+]
+RecipeSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A field of the recipe, steps=1000, or max_length=N. Repeatable.", metavar="KEY=VALUE"),
+]
+Start = Annotated[Path, typer.Option(help="The safetensors file to write.", metavar="FILE")]
+Cap = Annotated[int, typer.Option(help="The most rows of a task, all its templates together.", metavar="N", min=1)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the rows drawn, their order, initialisation and dropout.", metavar="N", min=0)
+]

@@ -1,0 +1,141 @@
+"""What is seen before anything runs, so that no grid fails after an hour: templates, on a few rows, and the files that
+methods start from."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bench import checkpoints
+from bench.errors import Gathered, Mistake
+from bench.templates import PLAIN, Template, find_template, templates_of
+from methods.base import Method
+from methods.spelling import label
+
+if TYPE_CHECKING:
+    from bench.settings import RunConfig
+    from bench.tasks import Row, Task
+
+ALL = "all"
+"""In the place of a template's name: each of the task's own that asks the original task of every row."""
+FEW = 32
+"""So many rows of a split are rendered and tokenised."""
+
+Chosen = dict[tuple[str, str], tuple[str | None, ...]]
+"""(backbone, task) -> names of templates; None where there are none: for an encoder, and for regression."""
+
+
+def templates_for(
+    backbones: Iterable[str], tasks: Iterable[Task], asked: Sequence[str | None], wrong: Gathered
+) -> tuple[Chosen, list[str]]:
+    """The templates of each backbone and task, and a warning for those that `all` leaves out since they skip rows."""
+    from bench.backbones import family_of
+
+    families: dict[str, str] = {}
+    for backbone in dict.fromkeys(backbones):
+        with contextlib.suppress(Mistake):  # told where it was looked up
+            families[backbone] = family_of(backbone)
+    named = [name for name in dict.fromkeys(asked) if name not in (None, ALL)]
+    if named and families and set(families.values()) == {"encoder"}:
+        wrong.found.append(
+            f"template {named[0]!r} was asked for, but {' and '.join(families)} "
+            f"{'is an encoder, which takes' if len(families) == 1 else 'are encoders, which take'} no template; leave "
+            "it out, or give a language model."
+        )
+        return {}, []
+    found: Chosen = {}
+    warnings: list[str] = []
+    for task in tasks:
+        own: tuple[str | None, ...] = (None,)
+        if set(families.values()) - {"encoder"} and task.kind != "regression":  # that is a skipped cell
+            with wrong.any():
+                own = tuple(dict.fromkeys(name for one in asked for name in _names(task, one, warnings)))
+        found |= {(backbone, task.name): (None,) if kind == "encoder" else own for backbone, kind in families.items()}
+    return found, warnings
+
+
+def check_prompts(chosen: Chosen, tasks: Iterable[Task], config: RunConfig, wrong: Gathered) -> None:
+    """Renders a few rows by each template, and tokenises what comes out for each language model."""
+    asked: dict[tuple[str, str], list[str]] = {}
+    for (backbone, task), templates in chosen.items():
+        for name in templates:
+            if name is not None:
+                asked.setdefault((task, name), []).append(backbone)
+    by_name = {task.name: task for task in tasks}
+    for (task, name), backbones in asked.items():
+        check_template(by_name[task], find_template(by_name[task], name), backbones, few(by_name[task]), config, wrong)
+
+
+def check_template(
+    task: Task, template: Template, backbones: Iterable[str], rows: Sequence[Row], config: RunConfig, wrong: Gathered
+) -> None:
+    """Renders rows, and where that goes well tokenises what comes out for each of these language models."""
+    from bench.backbones import check_encoding
+
+    before = len(wrong.found)
+    with wrong.any():
+        for row in rows:
+            template.render(task, row)
+    for backbone in backbones if len(wrong.found) == before else ():
+        with wrong.any(f"{backbone}: "):
+            check_encoding(backbone, task, template, rows, config)
+
+
+def check_files(asked: Iterable[Method], backbones: Sequence[str], wrong: Gathered) -> None:
+    """Sees that the files of every method can be read, and go with at least one of the backbones."""
+    for method in asked:
+        for path in checkpoints.files_of(method).values():
+            with wrong.any(f"{label(method)}: "):
+                header = checkpoints.header(path)
+                known = _fingerprints(backbones) if header.backbone is not None else {}
+                if known and header.backbone not in known.values():
+                    raise Mistake(
+                        f"{path} was made for {header.made_for}, whose files are not those of {' or '.join(known)}: "
+                        "what was trained goes with the weights it was trained on; make one for this backbone with "
+                        "`tunefront pretrain`."
+                    )
+
+
+def few(task: Task) -> list[Row]:
+    """A few rows of the train and of the scored split, evenly spaced: labels may come sorted."""
+    splits = (task.splits[name] for name in dict.fromkeys(("train", task.eval_split)))
+    return [row for rows in splits for row in rows[:: max(1, math.ceil(len(rows) / FEW))]]
+
+
+def unskipped(task: Task, template: Template, rows: Iterable[Row]) -> list[Row]:
+    """The rows that a template does not skip."""
+    return [row for row in rows if template.applies(task, row)]
+
+
+def _names(task: Task, asked: str | None, warnings: list[str]) -> list[str]:
+    if asked != ALL:
+        return [find_template(task, asked).name]
+    own = {name: template for name, template in templates_of(task).items() if template.original_task and name != PLAIN}
+    if not own:
+        return [find_template(task, None).name]
+    rows = few(task)
+    skipping = []
+    for name, template in own.items():
+        with contextlib.suppress(Mistake):  # told when they are rendered
+            skipping += [name] if len(unskipped(task, template, rows)) < len(rows) else []
+    if len(skipping) == len(own):
+        raise Mistake(
+            f"every template of {task.name} that asks the original task skips some rows, so that `{ALL}` leaves none; "
+            f"split the task by what they ask, or take the built-in one with --template {PLAIN}."
+        )
+    if skipping:
+        listed = ", ".join(map(repr, skipping))
+        warnings.append(f"`{ALL}` templates of {task.name} are without {listed}, which skip some rows.")
+    return [name for name in own if name not in skipping]
+
+
+def _fingerprints(backbones: Iterable[str]) -> Mapping[str, str]:
+    from bench.locations import fingerprint
+
+    known: dict[str, str] = {}
+    for backbone in backbones:
+        with contextlib.suppress(Mistake):  # told where it was looked up
+            known[backbone] = fingerprint(backbone)
+    return known

@@ -1,0 +1,67 @@
+"""Means, medians and quartiles of what is there; None of nothing."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from reports.units import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from bench.records import Record
+
+
+def measured(records: Iterable[Record], measure: Callable[[Record], float | None]) -> list[float]:
+    """The finite values of a measure."""
+    return [value for value in map(measure, records) if value is not None and finite(value)]
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean, None of nothing."""
+    values = list(values)
+    return statistics.fmean(values) if values else None
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """The sample standard deviation, None of fewer than two."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """A quantile with linear interpolation, None of nothing.
+
+    >>> quantile([1.0, 2.0, 4.0], 0.5), quantile([0.0, 10.0], 0.2), quantile([], 0.5)
+    (2.0, 2.0, None)
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def median(values: Sequence[float]) -> float | None:
+    """The median, None of nothing."""
+    return quantile(values, 0.5)
+
+
+def interquartile_range(values: Sequence[float]) -> float | None:
+    """The 75th minus the 25th percentile, interpolated linearly as by `scipy.stats.iqr`; None of fewer than two.
+
+    >>> interquartile_range([1.0, 2.0, 4.0, 10.0]), interquartile_range([1.0])
+    (3.75, None)
+    """
+    if len(values) < 2:
+        return None
+    low, high = quantile(values, 0.25), quantile(values, 0.75)
+    return None if low is None or high is None else high - low
+
+
+def whole_mean(values: Iterable[float | None]) -> float | None:
+    """The mean, None where any value is missing."""
+    values = list(values)
+    return None if None in values else mean(value for value in values if value is not None)

@@ -1,0 +1,88 @@
+"""Files of templates that are wrong, or meant to do harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import Mistake
+from bench.templates import find_template, templates_of
+from bench.templates.plain import Plain
+from tests.bench.templates.tasks import make_task
+
+ROOT = Path(__file__).parents[3]
+
+
+def wrong(tmp_path: Path, content: str | bytes) -> str:
+    file = tmp_path / "templates.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    task, _ = make_task({"text": "a"}, templates=file)
+    with pytest.raises(Mistake) as mistake:
+        templates_of(task)
+    assert str(file) in str(mistake.value)
+    assert find_template(task, "plain") == Plain(), "needs no file"
+    return str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system", "!!python/object/new:os.system", "!!python/name:os.system", "!Other"]
+)
+def test_a_tag_that_is_not_promptsources_is_refused_and_nothing_runs(tmp_path: Path, tag: str) -> None:
+    marker = tmp_path / "ran"
+    told = wrong(tmp_path, f"templates:\n  a: !Template\n    name: {tag} ['touch {marker}']\n")
+    assert ", line 3: not valid YAML for templates (could not determine a constructor for the tag" in told
+    assert not marker.exists()
+
+
+def test_merge_keys_are_refused_and_aliases_cost_nothing(tmp_path: Path) -> None:
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 30))]
+    assert ", line 2: not valid YAML for templates (a merge key (<<) is not allowed)" in wrong(
+        tmp_path, "\n".join(lines)
+    )
+    laughs = ["l0: &l0 [x]", *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30))]
+    (tmp_path / "other").mkdir()
+    told = wrong(tmp_path / "other", "\n".join([*laughs, "templates: {a: !Template {name: *l29, jinja: b}}"]))
+    assert "name must be text, a value of type list was found; put it in quotes." in told
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("templates: [1,", "line 1: not valid YAML for templates ("),
+        ("templates: {a: \x01}", "not valid YAML for templates (unacceptable character #x0001"),
+        (b"templates: \xe4", "is not UTF-8 (byte 11); save it as UTF-8."),
+        ("", "has no mapping called templates; it is written so: templates: {first: !Template {name: "),
+        ("- a", "has no mapping called templates"),
+        ("templates: [a]", "has no mapping called templates"),
+        ("templates: {a: b}", "template 'a': a mapping was expected; it is written so:"),
+        ("templates: {a: !Template b}", "expected a mapping node, but found scalar"),
+        ("templates: {a: {name: b}}", "template 'a': jinja must be text, a value of type NoneType was found"),
+        ("templates: {a: {name: b, jinja: ''}}", "jinja must be text, a value of type str was found"),
+        ("templates: {a: {name: 1, jinja: b}}", "name must be text, a value of type int was found; put it in quotes."),
+        (
+            "templates: {a: {name: b, jinja: c, answer_choices: Yes}}",
+            "answer_choices must be text, a value of type bool",
+        ),
+        ("templates: {a: {name: b, jinja: c}, d: {name: b, jinja: c}}", "template 'd': another is called 'b' too"),
+        ("templates: {a: {name: plain, jinja: c}}", "'plain' is the name of the built-in template; rename yours."),
+        ("templates: " + "9" * 5000, "not valid YAML for templates ("),
+        ("[" * 5000, "not valid YAML for templates ("),
+        ("#" * 500_001, "has 500,001 bytes; split it up: at most 500,000 are read."),
+    ],
+)
+def test_a_file_that_is_wrong_is_a_mistake(tmp_path: Path, content: str | bytes, found: str) -> None:
+    assert found in wrong(tmp_path, content)
+
+
+def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
+    told = wrong(tmp_path, "templates: {a: {name: 1, jinja: b}, c: {name: d}, e: {name: f, jinja: g}}")
+    assert told.startswith("2 mistakes:\n")
+    assert "template 'a': name must be" in told
+    assert "template 'c': jinja must be" in told
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+    task, _ = make_task({"text": "a"}, templates=tmp_path / "absent.yaml")
+    with pytest.raises(Mistake, match=r"absent.yaml cannot be read: No such file or directory\."):
+        templates_of(task)

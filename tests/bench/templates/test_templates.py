@@ -1,0 +1,67 @@
+"""The templates of a task, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import Mistake
+from bench.sources import load_task
+from bench.templates import Prompt, find_template, templates_of
+from bench.templates.plain import Plain
+from tests.bench.templates.tasks import make_task, said, written
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        zebra={"jinja": "{{ text }} ||| x", "original_task": False, "answer_choices": "no ||| yes"},
+        generates={"jinja": "{{ text }} ||| {{ text }}"},
+        fine={"jinja": "{{ text }} ||| a", "answer_choices": "a ||| b ||| c"},
+        ant={"jinja": "{{ text }} ||| {{ answer_choices[label] }}", "answer_choices": "No ||| Yes"},
+        unmarked={"jinja": "{{ text }} ||| x", "original_task": None, "answer_choices": "{{ text }} ||| yes"},
+        broken={"jinja": "{{ text }} ||| x", "answer_choices": "{{ text"},
+    )
+    task, row = make_task({"text": "a"}, templates=file)
+    found = templates_of(task)
+    assert list(found) == ["zebra", "ant", "unmarked", "broken", "plain"]
+    assert [one.name for one in found.values()] == list(found)
+    assert {name for name, one in found.items() if one.original_task} == {"ant", "broken", "plain"}
+    assert find_template(task, None) == found["ant"] == find_template(task, "ant")
+    assert find_template(task, "plain") == found["plain"] == Plain()
+    assert found["ant"].render(task, row) == Prompt("a", ("No", "Yes"), 1)
+    assert "in answer_choices, it is not valid Jinja" in said(found["broken"], task, row)
+    with pytest.raises(Mistake, match=r"^dir:toy: no template 'ants'; did you mean 'ant'\? Known: ant, broken, plain"):
+        find_template(task, "ants")
+    with pytest.raises(
+        Mistake, match="'generates' of dir:toy cannot be ranked: it has no answer_choices; take one of zebra"
+    ):
+        find_template(task, "generates")
+    with pytest.raises(Mistake, match="it has 3 answers for 2 labels"):
+        find_template(task, "fine")
+
+
+def test_plain_is_taken_where_no_template_asks_the_original_task(tmp_path: Path) -> None:
+    file = written(tmp_path, other={"jinja": "a ||| no", "answer_choices": "no ||| yes", "original_task": False})
+    assert find_template(make_task({"text": "a"}, templates=file)[0], None) == Plain()
+
+
+def test_a_folder_brings_its_templates(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text('{"text": "a", "label": "no"}\n{"text": "b", "label": "yes"}\n')
+    written(tmp_path, ask={"jinja": "{{ text }}? ||| {{ answer_choices[label] }}", "answer_choices": "No ||| Yes"})
+    task = load_task(f"dir:{tmp_path}")
+    asked = [find_template(task, None).render(task, row) for row in task.splits["test"]]
+    assert asked == [Prompt("a?", ("No", "Yes"), 0), Prompt("b?", ("No", "Yes"), 1)]
+
+
+def test_regression_has_no_templates(tmp_path: Path) -> None:
+    file = written(tmp_path, rate={"jinja": "{{ text }} ||| {{ label }}"})
+    task, _ = make_task({"text": "a"}, kind="regression", templates=file)
+    assert templates_of(task) == {}
+    for name in (None, "plain", "rate"):
+        with pytest.raises(Mistake, match="dir:toy is a regression task, which has no answers to rank"):
+            find_template(task, name)
