@@ -44,7 +44,7 @@ def scores(folder: str, method: ICL, task: Task | None = None, seed: int = 0) ->
 
 def told(folder: str, method: ICL, task: Task | None = None) -> list[tuple[str, ...]]:
     """The ids of each prompt's demonstrations."""
-    return fitted(folder, method, task)[1].prompt_cost.ids
+    return fitted(folder, method, task)[1].prompts.ids
 
 
 def uneven(labels: Sequence[int]) -> Task:
@@ -148,9 +148,9 @@ def test_every_query_of_the_evaluation_follows_the_same_demonstrations(
 
     monkeypatch.setattr(backbone, "score", noting)
     trainer.score(scorer, encode(backbone, split="test"))
-    assert {id(prefix) for prefix in seen} == {id(trainer._prefixes[0])}
+    assert {id(prefix) for prefix in seen} == {id(trainer.prompts._prefixes[0])}
     assert sorted(set(rows)) == list(range(40))
-    assert trainer._prefixes[0].text.count("Label:") == 4
+    assert trainer.prompts._prefixes[0].text.count("Label:") == 4
 
 
 def test_it_depends_on_no_seed(folder: str) -> None:
@@ -169,12 +169,12 @@ def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models
     trainer._forward_flops = lambda *_: 0  # type: ignore[method-assign]
     trainer.prefix_flops = lambda *_: 0  # type: ignore[method-assign]
     scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
-    assert read == [trainer.prompt_cost.tokens]
+    assert read == [trainer.prompts.tokens]
     rows = encode(backbone, split="test")
     assert backbone.side_by_side
     read.clear()
     trainer.score(scorer, rows)
-    (one,) = trainer.following(rows).after.values()
+    (one,) = trainer.prompts.following(rows).after.values()
     assert sum(read) == sum(map(len, one.tokens)), "one-token choices feed nothing, so only queries are read"
 
 

@@ -63,7 +63,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
     scorer = method.fit(backbone, train, trainer)
     scored = trainer.score(scorer, test)
     assert len(ran) == (2 if backbone.trainable() else 0)
-    assert scored.flops == counted(scorer, trainer.following(test), 4)
+    assert scored.flops == counted(scorer, trainer.prompts.following(test), 4)
 
     backbone.model.train()
     steps = sum(counted_flops(lambda e=e, r=r: backbone.loss(e.batch(r)).backward()) for e, r in ran)
@@ -73,12 +73,12 @@ def test_totals_are_those_of_every_batch_counted_itself(
 
     reading = 0
     with torch.no_grad():
-        for prefix in trainer._prefixes:
+        for prefix in trainer.prompts._prefixes:
             reading += counted_flops(lambda p=prefix: backbone.read(p.kept(4)))
     if getattr(method, "calibrate", False):
         plain = ICL(**{**vars(method), "calibrate": False}).fit(backbone, train, harness(backbone, method, rows=4))
-        reading += counted(plain, trainer.following(backbone.content_free()), 4)
-    assert trainer.prompt_cost.flops == reading
+        reading += counted(plain, trainer.prompts.following(backbone.content_free()), 4)
+    assert trainer.prompts.flops_once(backbone) == reading
 
 
 D, INNER, LAYERS = 32, 64, 2
@@ -100,11 +100,11 @@ def test_a_gpt2s_prefix_and_queries_are_the_closed_formulas(language_models: dic
     """Demonstrations once; then of each batch one row, and output embeddings where a choice's token is predicted."""
     backbone, trainer, scorer, test = demonstrated(language_models["gpt2"])
     vocabulary = backbone.model.config.vocab_size
-    (prefix,) = trainer._prefixes
+    (prefix,) = trainer.prompts._prefixes
     before = len(prefix.demonstrations.ids)
-    assert trainer.prompt_cost.tokens == before
-    assert trainer.prompt_cost.flops == gpt2_states(before)
-    rows, expected = trainer.following(test), 0
+    assert trainer.prompts.tokens == before
+    assert trainer.prompts.flops_once(backbone) == gpt2_states(before)
+    rows, expected = trainer.prompts.following(test), 0
     for batch in rows.scoring_order(16):
         fed = sum(len(choice) - 1 for row in batch for choice in rows.choices[row])
         tokens = sum(len(rows.after[prefix.demonstrations.name].tokens[row]) for row in batch) + fed
@@ -117,24 +117,24 @@ def test_without_reuse_every_row_reads_the_demonstrations_that_it_keeps(
     context_length: int | None, language_models: dict[str, str]
 ) -> None:
     backbone, trainer, _, test = demonstrated(language_models["gpt2"], context_length)
-    rows = trainer.following(test)
+    rows = trainer.prompts.following(test)
     (one,) = rows.after.values()
     assert (len(set(one.before)) > 1) is (context_length is not None)
     expected = sum(gpt2_states(before) for before in one.before if before)
-    assert trainer.reading_flops(backbone, rows) == expected
+    assert trainer.prompts.flops_without_reuse(backbone, test) == expected
     if context_length is None:
-        assert expected == len(test) * trainer.prompt_cost.flops
+        assert expected == len(test) * trainer.prompts.flops_once(backbone)
 
 
 def test_an_encoder_decoder_keeps_no_prefix_and_reads_it_with_every_query(language_models: dict[str, str]) -> None:
     """By hand: T5's encoder over the whole prompt of a row alone."""
     backbone, trainer, _, test = demonstrated(language_models["t5"])
-    assert trainer.prompt_cost.flops == trainer.reading_flops(backbone, trainer.following(test)) == 0
-    assert trainer.prompt_cost.cache_bytes is None
-    (one,) = trainer.following(test).after.values()
+    assert trainer.prompts.flops_once(backbone) == trainer.prompts.flops_without_reuse(backbone, test) == 0
+    assert trainer.prompts.cache_bytes is None
+    (one,) = trainer.prompts.following(test).after.values()
     tokens = len(one.tokens[0])
     with torch.no_grad():
         states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=one.tokens[0][None]))
     assert states == gpt2_states(tokens)
-    (prefix,) = trainer._prefixes
-    assert trainer.prompt_cost.tokens == len(prefix.demonstrations.ids) < tokens
+    (prefix,) = trainer.prompts._prefixes
+    assert trainer.prompts.tokens == len(prefix.demonstrations.ids) < tokens
