@@ -72,7 +72,9 @@ class Record(BaseModel):
     scores: dict[str, float | None] | None = Field(None, description="metric name -> value on the scored split")
     selection_scores: dict[str, float | None] | None = Field(None, description="metric name -> value on selection rows")
     baseline_scores: dict[str, float | None] | None = Field(
-        None, description="scores of always answering the commonest training label (the mean, for regression)"
+        None,
+        description="scores of always answering the commonest training label (the mean, for regression); null without "
+        "training rows",
     )
     final_train_loss: float | None = Field(None, description="mean loss of the last tenth of the training steps")
 

@@ -118,7 +118,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         scored = trainer.score(scorer, setup.test)
     predicted, cost = _predictions(task, scored.values), trainer.cost
     labels = _labels(task, setup.rows.test, setup.test)
-    baseline = [_commonest(task, _labels(task, setup.rows.train, setup.train))] * len(labels)
+    learned_from = _labels(task, setup.rows.train, setup.train)
     return {
         "architecture": setup.pretrained.config.model_type,
         "pooling": setup.pretrained.pooling,
@@ -141,7 +141,9 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
             _predictions(task, selection),
             _labels(task, setup.rows.selection, setup.selection or setup.test),
         ),
-        "baseline_scores": metrics.score(task, baseline, labels),
+        "baseline_scores": metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels)
+        if learned_from
+        else None,
         "final_train_loss": cost.final_loss,
         "trainable_params": counts.trainable,
         "head_params": counts.head,

@@ -137,7 +137,7 @@ def test_a_record_has_what_demonstrations_take(
     assert record.prefix_flops > 0
     assert record.prefix_seconds is not None
     assert record.prefix_seconds > 0
-    assert (record.checkpoint_bytes, record.trainable_params, record.inserted_params) == (None, 0, 0)
+    assert (record.checkpoint_bytes, record.trainable_params, record.inserted_params) == (0, 0, 0)
     assert (record.train_flops, record.train_steps, record.train_seconds, record.final_train_loss) == (0, 0, 0.0, None)
     assert (record.shortened_test, record.demonstrations_per_row) == (0, 4.0)
     assert record.inference_flops_per_example is not None
@@ -301,7 +301,7 @@ def test_an_unknown_template_is_a_mistake_that_names_the_nearest(folders: dict[s
         planned(folder, folders["gpt2"], templates=["sentimant"])
     assert "Known: another, plain, question, sentiment" in str(caught.value)
     with pytest.raises(
-        Mistake, match="template 'question' was asked for, but .* is an encoder, which take no template"
+        Mistake, match=r"template 'question' was asked for, but .* is an encoder, which takes no template"
     ):
         planned(folder, folders["bert"], templates=["question"])
 

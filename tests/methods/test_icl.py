@@ -167,7 +167,6 @@ def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models
     )
     trainer = harness(backbone, ICL(k=4), rows=1)
     trainer._forward_flops = lambda *_: 0  # type: ignore[method-assign]
-    trainer.prefix_flops = lambda *_: 0  # type: ignore[method-assign]
     scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
     assert read == [trainer.prompts.tokens]
     rows = encode(backbone, split="test")

@@ -16,10 +16,8 @@ from methods.icl import ICL
 from tests.bench.scoring.plain import plain_scores
 from tests.bench.scoring.test_tokens import without_weights
 from tests.bench.scoring.tokenizers import TOKENIZERS
-from tests.conftest import LANGUAGE_MODELS
+from tests.conftest import LANGUAGE_MODELS, WORDS
 from tests.toys import Listed, encode, harness, listed_task, pristine
-
-WORDS = ["good", "great", "fine", "bad", "awful", "poor", "the", "a", "film", "book", "was", "is", "very", "quite"]
 
 
 def task_of(lengths: tuple[int, ...], train: int = 4) -> Task:
