@@ -184,7 +184,7 @@ class Decoder(LanguageModel):
 
 
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """The mask as what is added to attention's scores: sums take it as it is, and no layer has to make it anew."""
+    """The mask as what is added to attention's scores: eager attention would add a Boolean one as 0 and 1."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
