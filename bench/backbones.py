@@ -22,6 +22,7 @@ from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
 from bench.families.language import refuse_regression
 from bench.locations import fingerprint, locate
+from bench.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from bench.settings import RunConfig
 from bench.tasks import Row, Task
 from bench.templates import Template
@@ -164,6 +165,7 @@ class Pretrained:
         family = _LANGUAGE_MODELS[self.sites.family]
         backbone = family(model, self.tokenizer, self.sites, task, prompting)
         if isinstance(backbone, Decoder):
+            backbone.layout = DecoderLayout(CUDA_BUDGET if self.device.type == "cuda" else CPU_BUDGET)
             backbone.try_side_by_side()
         return backbone
 

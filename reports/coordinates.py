@@ -115,7 +115,9 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
     if span.log:
         above.set_xscale("log")
     above.set_xlim(span.low, span.high)
-    ticks = [whole * 10.0**power for power in range(-7, 1)]
+    # From zero, powers of ten would crowd together.
+    shares = [10.0**power for power in range(-7, 1)] if span.log else [0, 0.25, 0.5, 0.75, 1]
+    ticks = [whole * share for share in shares]
     ticks = [tick for tick in ticks if (span.edge or span.low) <= tick <= span.high]
     if len(ticks) < 2:
         ticks = list(span.ticks)

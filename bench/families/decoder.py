@@ -155,7 +155,7 @@ class Decoder(LanguageModel):
         cache = DynamicCache(layers) if layers else None
         states = self._base(
             input_ids=packed.input_ids,
-            attention_mask=packed.mask,
+            attention_mask=_added(packed.mask, self.model.dtype),
             position_ids=packed.position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
@@ -181,6 +181,11 @@ class Decoder(LanguageModel):
 
     def _beside(self, longest: int) -> int:
         return longest
+
+
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask as what is added to attention's scores: eager attention would add a Boolean one as 0 and 1."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 def _at(logits: Tensor, predicts: Tensor, ids: Tensor) -> Tensor:

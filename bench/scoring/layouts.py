@@ -8,6 +8,10 @@ from torch import Tensor
 
 from bench.meters.flops import Law, Shape
 
+CPU_BUDGET, CUDA_BUDGET = 384, 4096
+"""Tokens of queries and choices in a row: enough to keep the device busy, few enough that attention between examples,
+which is computed and masked, stays small."""
+
 
 class DecoderLayout:
     """Queries with their choices: in training one example a row, in scoring all in one row after the prefix.
@@ -16,10 +20,10 @@ class DecoderLayout:
     states read, and quadratic in what attention looks at.
     """
 
-    budget: int | None = 384
-    """Enough to keep a processor busy, few enough that attention between examples, computed and masked, stays small."""
-
     _SIZE = 6
+
+    def __init__(self, budget: int | None = CPU_BUDGET):
+        self.budget = budget
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """See the class; a choice's last token is not fed."""

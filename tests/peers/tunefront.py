@@ -1,0 +1,82 @@
+"""This suite's side: choices are scored after demonstrations that are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from bench.backbones import pretrained
+from bench.families import Decoder, Prompting
+from bench.scoring.prompted import PromptedExamples
+from bench.settings import RunConfig
+from bench.tasks import Task
+from bench.templates import PLAIN, find_template
+
+
+class Evaluation:
+    """A task's test rows, tokenised, after its first training rows; the one made before it is dead now."""
+
+    def __init__(self, folder: Path, task: Task, shots: int):
+        prompting = Prompting(find_template(task, PLAIN), normalization="none")
+        self.backbone = cast(Decoder, pretrained(str(folder)).pristine(task, 0, prompting=prompting))
+        self.backbone.model.eval()
+        self.backbone.try_side_by_side()
+        self.examples = self.backbone.encode(task, task.splits["test"])
+        self._prefix = None
+        if shots:
+            train: PromptedExamples = self.backbone.encode(task, task.splits["train"])
+            self._prefix = self.backbone.prefix(train.take(range(shots)))
+            self.examples = self._prefix.demonstrations.ahead_of(self.examples)
+
+    def run(self) -> Tensor:
+        """(rows, choices) log-likelihoods: the demonstrations are read, and every row is scored, as in a cell."""
+        scored: dict[int, Tensor] = {}
+        with torch.inference_mode():
+            prefix = self.backbone.read(self._prefix) if self._prefix else None
+            for rows in self.examples.scoring_order(RunConfig().eval_batch_size):
+                scores = self.backbone.score(self.examples.batch(rows), prefix)
+                scored.update(zip(rows, scores, strict=True))
+        return torch.stack([scored[row] for row in range(len(scored))])
+
+    @torch.inference_mode()
+    def run_plainly(self, rows: Sequence[int]) -> Tensor:
+        """The same of some rows, each choice by a forward pass of its own over all tokens."""
+
+        def loglikelihood(before: list[int], choice: list[int]) -> float:
+            states = self.backbone.model(torch.tensor([[*before, *choice[:-1]]])).logits.log_softmax(-1)
+            return float(states[0, -len(choice) :][range(len(choice)), choice].sum())
+
+        queries, choices = self.queries, self.choices
+        return torch.tensor(
+            [[loglikelihood([*self.before, *queries[row]], choice) for choice in choices[row]] for row in rows]
+        )
+
+    @property
+    def before(self) -> list[int]:
+        """The demonstrations' tokens."""
+        return self._prefix.demonstrations.ids if self._prefix else []
+
+    @property
+    def queries(self) -> list[list[int]]:
+        """Each row's tokens after the demonstrations."""
+        rows = self.examples.columns["input_ids"]
+        if self._prefix:
+            rows = self.examples.after[self._prefix.demonstrations.name].tokens
+        return [row.tolist() for row in rows]
+
+    @property
+    def choices(self) -> list[list[list[int]]]:
+        """Each row's choices as tokens."""
+        return [[choice.tolist() for choice in of_one] for of_one in self.examples.choices]
+
+    @property
+    def lengths(self) -> list[tuple[int, list[int]]]:
+        """Tokens of each row's query, and of each of its choices."""
+        return [
+            (len(query), [len(choice) for choice in choices])
+            for query, choices in zip(self.queries, self.choices, strict=True)
+        ]
