@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +49,7 @@ class CellMessage:
 def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
     """A worker's life: one cell after another until the parent closes the pipe or goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half written is removed on the way out
     held.close()  # else this very copy would keep the lifeline open
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     gc.collect()
