@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.planning import Selectors, plan
+from bench.planning import plan
 from bench.records import Record
+from bench.selection import Selectors
 from bench.settings import Scalar
 from bench.store import Store
 from methods.base import Method

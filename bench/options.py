@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import Gathered, Mistake
 from bench.files import check_writable
-from bench.planning import Plan, Selectors, check_device, given, look_up, plan
-from bench.preflight import check_files, check_template, few, unskipped
-from bench.settings import RunConfig
-from bench.suite import seed_of, shots_of, valid
+from bench.parts import seed_of, shots_of
+from bench.planning import Plan, look_up, plan
+from bench.preflight import check_device, check_files, check_template, few, unskipped
+from bench.selection import Selectors, given
+from bench.settings import RunConfig, valid
 from bench.sweeps import method_of
 from methods.base import Method, Recipe
 

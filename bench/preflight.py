@@ -4,12 +4,14 @@ methods start from."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench import checkpoints
 from bench.errors import Gathered, Mistake
+from bench.rows import training_rows
 from bench.templates import PLAIN, Template, find_template, templates_of
 from methods.base import Method
 from methods.spelling import label
@@ -96,6 +98,56 @@ def check_files(asked: Iterable[Method], backbones: Sequence[str], wrong: Gather
                         "what was trained goes with the weights it was trained on; make one for this backbone with "
                         "`tunefront pretrain`."
                     )
+
+
+def check_rows(
+    tasks: Iterable[Task],
+    asked: Iterable[Method],
+    shots: Iterable[int | None],
+    draws: Iterable[int],
+    config: RunConfig,
+    wrong: Gathered,
+) -> None:
+    """Draws and holds out as the cells will, and sees that every method gets as many rows as it needs, so that none
+    finds too few after others have run."""
+    neediest = max(asked, key=lambda method: method.fewest_rows, default=None)
+    for task, count, seed in itertools.product(tasks, shots, draws):
+        with wrong.any():
+            held = len(task.splits["train"])
+            drawn = held if count is None else min(count, held)
+            if config.published_draws or config.balanced_draws or config.select:  # else nothing can go wrong
+                drawn = len(training_rows(task, count, seed, config)[0])
+            if neediest is not None and neediest.fewest_rows > drawn:
+                left = "left of those drawn, once some are held out to select on" if config.select else "drawn"
+                raise Mistake(
+                    f"{label(neediest)} needs {neediest.fewest_rows} training rows, but {drawn} of {task.name} are "
+                    f"{left} ({held} are in its train split); ask for fewer, or for more shots."
+                )
+
+
+def check_lengths(backbones: Iterable[str], tasks: Iterable[Task], max_length: int | None, wrong: Gathered) -> None:
+    """Sees that max_length leaves each backbone room for a word of each task."""
+    from bench.backbones import check_length
+
+    for backbone, task in itertools.product(dict.fromkeys(backbones), tasks):
+        with wrong.any(f"{backbone}: "):
+            check_length(backbone, task, max_length)
+
+
+def check_device(device: str) -> None:
+    """Mistake for a device that is unknown, or not there."""
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise Mistake(f"there is no device {device!r}; give cpu, cuda or cuda:N.")
+    if kind == "cuda":
+        import torch
+
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found <= int(number or 0):
+            raise Mistake(
+                f"device {device} was asked for, but torch {torch.__version__} sees {found or 'no'} CUDA device"
+                f"{'s' if found > 1 else ''} here; give --device cpu, or install a CUDA build of torch and its driver."
+            )
 
 
 def few(task: Task) -> list[Row]:

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from bench.errors import Mistake, unknown
 from methods.base import Method, Recipe, at_least
@@ -58,6 +59,29 @@ def parse_setting(name: str, value: object) -> dict[str, Scalar]:
         raise Mistake(unknown("setting", name, kinds))
     allowed = set(typing.get_args(kinds[name])) if isinstance(kinds[name], types.UnionType) else {kinds[name]}
     return {name: _converted(name, value, allowed)}
+
+
+def checked(name: str, value: object, kind: type[Recipe] | type[RunConfig]) -> dict[str, Scalar]:
+    """One field of a recipe or of the run settings, converted; Mistake if unknown there, of a wrong type or value."""
+    homes = {
+        **{known.name: ("[recipe]", Recipe) for known in fields(Recipe)},
+        **{known.name: ("[settings]", RunConfig) for known in fields(RunConfig)},
+    }
+    if name not in homes:
+        raise Mistake(unknown("field", name, [known for known, (_, home) in homes.items() if home is kind]))
+    if homes[name][1] is not kind:
+        raise Mistake(f"{name} belongs in {homes[name][0]}.")
+    setting = parse_setting(name, value)
+    valid(setting, kind)
+    return setting
+
+
+def valid(values: Mapping[str, Scalar], kind: type[Recipe] | type[RunConfig]) -> Any:  # Any: a Recipe or a RunConfig
+    """A recipe or run settings with these values; Mistake naming the wrong one."""
+    try:
+        return kind(**values)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise Mistake(f"{error}.") from error
 
 
 def split_settings(values: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:

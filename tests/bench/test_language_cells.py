@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from bench.cells import Cell
 from bench.cli import app
 from bench.errors import Mistake
-from bench.planning import Selectors, plan
+from bench.planning import plan
 from bench.records import Record
 from bench.runner import run_cell
+from bench.selection import Selectors
 from bench.settings import RunConfig, resolve_recipe
 from bench.sources import load_task
 from bench.templates import find_template

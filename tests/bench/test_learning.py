@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from bench.planning import Selectors, plan
+from bench.planning import plan
 from bench.records import Record
 from bench.runner import run_cell
+from bench.selection import Selectors
 from tests.bench.episodes import pretrained_on_episodes
 
 TEMPLATES = """

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.planning import Selectors, plan
+from bench.planning import plan
 from bench.records import Record
 from bench.runner import run_cell
+from bench.selection import Selectors
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 TASKS = {"rte": 10, "cb": 15, "copa": 8, "wic": 10}

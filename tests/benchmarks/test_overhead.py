@@ -21,8 +21,9 @@ METHODS = ("full", "features", "houlsby:bottleneck=8", "ia3")
 def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method's first cell counts, its second seed finds the counts made, as in `tunefront run` with one worker."""
     from bench.meters.flops import FlopMeter, Shape
-    from bench.planning import Selectors, plan
+    from bench.planning import plan
     from bench.runner import run_cell
+    from bench.selection import Selectors
     from methods.spelling import label
 
     cells = plan("quick", Selectors(methods=METHODS, tasks=[task_name], seeds=[0, 1])).cells

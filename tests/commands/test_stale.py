@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.planning import Selectors, plan
+from bench.planning import plan
+from bench.selection import Selectors
 from bench.stale import cell_of, staleness
 from bench.store import Store
 

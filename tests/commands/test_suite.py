@@ -10,7 +10,8 @@ import pytest
 
 from bench.cells import Cell
 from bench.errors import Gathered, Mistake, Mistakes
-from bench.planning import Selectors, plan
+from bench.planning import plan
+from bench.selection import Selectors
 from bench.suite import known_suites, read_suite
 from methods.base import Recipe
 from methods.houlsby import Houlsby
@@ -37,7 +38,7 @@ def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
 
 def planned(name: str, **selectors: Any) -> tuple[Cell, ...]:
     """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
-    suite = read_suite(name, Gathered())
+    (suite,) = read_suite(name, Gathered()).parts
     given = {
         **({} if suite.backbones else {"backbones": ["tiny"]}),
         **({} if suite.tasks else {"tasks": ["docstrings/kind"]}),
@@ -100,7 +101,8 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
         assert (cell.config.normalization, cell.config.published_draws, cell.template) == ("token", False, None)
     assert {cell.draw_seed for cell in cells} == {0, 1, 32, 42, 1024}
     assert len(cells) == 2 * 5 * 4
-    assert read_suite("tfew2022", Gathered()).templates == ("all",), "none of which an encoder has"
+    (part,) = read_suite("tfew2022", Gathered()).parts
+    assert part.templates == ("all",), "none of which an encoder has"
 
 
 def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
@@ -383,6 +385,6 @@ def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
 
 def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
     wrong = Gathered()
-    suite = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong)
-    assert suite.seeds == (0, 4)
+    (part,) = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong).parts
+    assert part.seeds == (0, 4)
     assert len(wrong.found) == 1
