@@ -33,9 +33,11 @@ def run(
     """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
 
     Args: suite, a shipped suite's name or a TOML file's path; each list replaces the suite's (`methods` takes instances
-    as well as spelled ones, None in `shots` is all rows); settings, any field of the recipe or of the run settings;
-    out, a folder or fsspec URL; workers, how many cells run at a time. Workers import the script that started them, so
-    with more than one a script keeps its call under `if __name__ == "__main__":`.
+    as well as spelled ones, None in `shots` is all rows); of a suite of several parts it replaces each part's, but
+    `backbones` chooses the parts that name one of them, or the first for one that no part names; settings, any field of
+    the recipe or of the run settings; out, a folder or fsspec URL; workers, how many cells run at a time. Workers
+    import the script that started them, so with more than one a script keeps its call under
+    `if __name__ == "__main__":`.
     Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What the tasks
     warn of is logged by the logger `tunefront`.
 

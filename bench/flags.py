@@ -28,7 +28,8 @@ Methods = Annotated[
     ),
 ]
 Backbones = Annotated[
-    list[str] | None, typer.Option(help="An embedded name, a folder or a Hub id. Repeatable.", metavar="B")
+    list[str] | None,
+    typer.Option(help="An embedded name, a folder or a Hub id; chooses parts of SUITE. Repeatable.", metavar="B"),
 ]
 Tasks = Annotated[
     list[str] | None, typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeatable.", metavar="T")

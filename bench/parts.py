@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -39,8 +39,11 @@ class Part:
     search: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
 
 
-def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered) -> Part:
-    """The part with the entries of a TOML table; what is wrong among them is gathered, and left out."""
+def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others: Iterable[str] = ()) -> Part:
+    """The part with the entries of a TOML table: lists in the place of its own, tables field by field.
+
+    What is wrong among the entries is gathered, and left out; `others` are keys that stand beside them.
+    """
     prefix = f"{part.title}: "
     for key, value in entries.items():
         with wrong.any(prefix):
@@ -50,11 +53,11 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered) -> Par
             elif key == "recipe":
                 part = _recipes(part, value, wrong, prefix)
             elif key == "settings":
-                part = replace(part, settings=_settings("settings", value, wrong, prefix))
+                part = replace(part, settings={**part.settings, **_settings("settings", value, wrong, prefix)})
             elif key == "search":
-                part = replace(part, search=_search(value, wrong, prefix))
+                part = replace(part, search={**part.search, **_search(value, wrong, prefix)})
             else:
-                raise Mistake(unknown("key", key, (*LISTS, *TABLES)))
+                raise Mistake(unknown("key", key, (*LISTS, *TABLES, *others)))
     return part
 
 
@@ -101,11 +104,10 @@ def _name(item: object, key: str) -> str:
 def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
     table = _table("recipe", value)
     own = {key: inner for key, inner in table.items() if isinstance(inner, dict)}
-    return replace(
-        part,
-        recipe=_settings("recipe", {key: inner for key, inner in table.items() if key not in own}, wrong, prefix),
-        recipes={key: _settings(f"recipe.{key}", inner, wrong, prefix) for key, inner in own.items()},
-    )
+    common = _settings("recipe", {key: inner for key, inner in table.items() if key not in own}, wrong, prefix)
+    read = {key: _settings(f"recipe.{key}", inner, wrong, prefix) for key, inner in own.items()}
+    merged = {key: {**part.recipes.get(key, {}), **values} for key, values in read.items()}
+    return replace(part, recipe={**part.recipe, **common}, recipes={**part.recipes, **merged})
 
 
 def _settings(table: str, value: object, wrong: Gathered, prefix: str) -> dict[str, Scalar]:

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING
 from bench.cells import Cell
 from bench.errors import Gathered, unknown
 from bench.parts import Part
-from bench.preflight import Chosen, check_files, check_lengths, check_prompts, check_rows, templates_for
+from bench.preflight import (
+    Chosen,
+    check_files,
+    check_lengths,
+    check_prompts,
+    check_readers,
+    check_rows,
+    templates_for,
+)
 from bench.selection import Grid, Selectors, grids
 from bench.suite import Suite, read_suite
+from methods.base import Method
 from methods.registry import methods
 
 if TYPE_CHECKING:
@@ -30,7 +39,8 @@ class Plan:
 def plan(
     suite: str = "quick", selectors: Selectors | None = None, tell: Callable[[str], None] = lambda _: None
 ) -> Plan:
-    """The cells of a suite under these selectors: no duplicates, in the order of `bench.selection.Grid.cells`.
+    """The cells of a suite under these selectors: no duplicates, even out of two parts, grouped by backbone, then task;
+    within these one part after another, each in the order of `bench.selection.Grid.cells`.
 
     `tell` hears what is being looked up. Errors: Mistakes with all that is wrong.
     """
@@ -45,16 +55,16 @@ def plan(
     for name in dict.fromkeys(name for grid in asked for name in grid.part.recipes):
         if name not in methods():
             wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
-    named = [name for grid in asked for name in grid.part.tasks]
-    loaded = look_up((name for grid in asked for name in grid.part.backbones), named, wrong, tell)
+    backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
+    tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
+    loaded = look_up(backbones, tasks, wrong, tell)
     tell("trying templates on a few rows")
+    check_readers([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
+    _check_files(asked, wrong)
     templates = [_seen(grid, loaded, wrong) for grid in asked]
     wrong.told()
-    cells: list[Cell] = []
-    for grid, (chosen, _) in zip(asked, templates, strict=True):
-        with wrong.any():
-            cells += grid.cells(chosen)
-    wrong.told()
+    cells = [cell for grid, (chosen, _) in zip(asked, templates, strict=True) for cell in grid.cells(chosen)]
+    cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
     warnings = [*(text for task in loaded for text in task.warnings), *(text for _, told in templates for text in told)]
     return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)))
 
@@ -93,6 +103,15 @@ def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered) -> tuple[Chosen, 
     templates, warnings = templates_for(part.backbones, tasks, part.templates, wrong)
     check_lengths(part.backbones, tasks, grid.config.max_length, wrong)
     check_prompts(templates, tasks, grid.config, wrong)
-    check_files(grid.methods, part.backbones, wrong)
     check_rows(tasks, grid.methods, part.shots, part.draws, grid.config, wrong)
     return templates, warnings
+
+
+def _check_files(asked: Iterable[Grid], wrong: Gathered) -> None:
+    """Sees that what each method starts from goes with a backbone of the parts that have the method."""
+    runs: dict[Method, list[str]] = {}
+    for grid in asked:
+        for method in grid.methods:
+            runs.setdefault(method, []).extend(grid.part.backbones)
+    for method, backbones in runs.items():
+        check_files([method], list(dict.fromkeys(backbones)), wrong)

@@ -29,24 +29,28 @@ Chosen = dict[tuple[str, str], tuple[str | None, ...]]
 """(backbone, task) -> names of templates; None where there are none: for an encoder, and for regression."""
 
 
+def check_readers(asked: Iterable[tuple[Iterable[str | None], Iterable[str]]], wrong: Gathered) -> None:
+    """Sees that each template that is named, of (templates, backbones), is read by a language model somewhere."""
+    readers: dict[str, dict[str, str]] = {}
+    for templates, backbones in asked:
+        families = _families(backbones)
+        for name in templates:
+            if name is not None and name != ALL:
+                readers.setdefault(name, {}).update(families)
+    for name, families in readers.items():
+        if families and set(families.values()) == {"encoder"}:
+            wrong.found.append(
+                f"template {name!r} was asked for, but {' and '.join(families)} "
+                f"{'is an encoder, which takes' if len(families) == 1 else 'are encoders, which take'} no template; "
+                "leave it out, or give a language model."
+            )
+
+
 def templates_for(
     backbones: Iterable[str], tasks: Iterable[Task], asked: Sequence[str | None], wrong: Gathered
 ) -> tuple[Chosen, list[str]]:
     """The templates of each backbone and task, and a warning for those that `all` leaves out since they skip rows."""
-    from bench.backbones import family_of
-
-    families: dict[str, str] = {}
-    for backbone in dict.fromkeys(backbones):
-        with contextlib.suppress(Mistake):  # told where it was looked up
-            families[backbone] = family_of(backbone)
-    named = [name for name in dict.fromkeys(asked) if name not in (None, ALL)]
-    if named and families and set(families.values()) == {"encoder"}:
-        wrong.found.append(
-            f"template {named[0]!r} was asked for, but {' and '.join(families)} "
-            f"{'is an encoder, which takes' if len(families) == 1 else 'are encoders, which take'} no template; leave "
-            "it out, or give a language model."
-        )
-        return {}, []
+    families = _families(backbones)
     found: Chosen = {}
     warnings: list[str] = []
     for task in tasks:
@@ -181,6 +185,17 @@ def _names(task: Task, asked: str | None, warnings: list[str]) -> list[str]:
         listed = ", ".join(map(repr, skipping))
         warnings.append(f"`{ALL}` templates of {task.name} are without {listed}, which skip some rows.")
     return [name for name in own if name not in skipping]
+
+
+def _families(backbones: Iterable[str]) -> dict[str, str]:
+    """Backbone -> encoder, decoder or seq2seq."""
+    from bench.backbones import family_of
+
+    families: dict[str, str] = {}
+    for backbone in dict.fromkeys(backbones):
+        with contextlib.suppress(Mistake):  # told where it was looked up
+            families[backbone] = family_of(backbone)
+    return families
 
 
 def _fingerprints(backbones: Iterable[str]) -> Mapping[str, str]:

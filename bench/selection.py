@@ -20,8 +20,10 @@ from methods.registry import source_file
 
 @dataclass(frozen=True)
 class Selectors:
-    """What a call gives besides the suite; each list that is given replaces the suite's.
+    """What a call gives besides the suite; each list that is given replaces that of every part of the suite.
 
+    Of several parts, `backbones` chooses: a part keeps those that it names, or takes all if it names none, and is left
+    out if none remain; a backbone that no part names runs the first part, and any other with the same backbones.
     `methods` are spelled or instances; `settings` are fields of the recipe or of the run settings, which no suite and
     no search overrides; `more_methods` join the methods of the suite or of the call. Relative paths
     start at the working directory.
@@ -52,20 +54,18 @@ class Grid:
         """Its cells, grouped by backbone, then task, then draw, every method at the first seed before any at the next.
 
         A field's value comes from the call, else [search], [recipe.<method>], [recipe], the method's own recipe, the
-        family's default. Errors: Mistake where these do not make a recipe.
+        family's default.
         """
         part = self.part
         for backbone, task, shots, draw in itertools.product(part.backbones, part.tasks, part.shots, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 for method, trial in itertools.product(self.methods, self._trials()):
-                    own = part.recipes.get(method.name, {})
-                    recipe = resolve_recipe(method, part.recipe, own, trial, self.recipe)
                     file = source_file(method)
                     yield Cell(
                         method,
                         backbone,
                         task,
-                        recipe,
+                        self._recipe(method, trial),
                         shots=shots,
                         draw_seed=draw,
                         seed=seed,
@@ -74,6 +74,16 @@ class Grid:
                         method_file=None if file is None else str(file),
                     )
 
+    def check_recipes(self, wrong: Gathered) -> None:
+        """Sees that each method's values make a recipe together."""
+        for method, trial in itertools.product(self.methods, self._trials()):
+            with wrong.any():
+                self._recipe(method, trial)
+
+    def _recipe(self, method: Method, trial: Mapping[str, Scalar]) -> Recipe:
+        part = self.part
+        return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
+
     def _trials(self) -> list[dict[str, Scalar]]:
         """The values that are searched, in every combination; what the call gives is not."""
         search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
@@ -81,16 +91,17 @@ class Grid:
 
 
 def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
-    """The parts that are asked for; what is wrong with methods and settings is gathered."""
+    """The parts that are asked for; what is wrong with methods, recipes and settings is gathered."""
     recipe, settings = given(chosen.settings, wrong)
     found = []
-    for part in (_asked(part, chosen, suite.folder) for part in suite.parts):
+    for part in _chosen([_asked(part, chosen, suite.folder) for part in suite.parts], chosen.backbones):
         select = {"select": True} if part.search.keys() - recipe.keys() else {}
         config = RunConfig()
         with wrong.any():
             config = valid({**part.settings, **select, **settings}, RunConfig)
             check_device(config.device)
         found.append(Grid(part, _methods(part, chosen, suite.folder, wrong), recipe, config))
+        found[-1].check_recipes(wrong)
     return found
 
 
@@ -107,16 +118,37 @@ def given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Sc
 
 
 def _asked(part: Part, chosen: Selectors, folder: Path) -> Part:
-    """The part with the call's lists; of methods, which a call spells in a narrower way, see `_methods`."""
+    """The part with the call's lists. Backbones choose between parts (`_chosen`); methods are spelled in a narrower way
+    in a call (`_methods`)."""
     return replace(
         part,
-        backbones=tuple(chosen.backbones or (_backbone_from(name, folder) for name in part.backbones)),
+        backbones=tuple(_backbone_from(name, folder) for name in part.backbones),
         tasks=tuple(chosen.tasks or (_task_from(name, folder) for name in part.tasks)),
         shots=tuple(chosen.shots or part.shots),
         draws=tuple(chosen.draws or part.draws),
         seeds=tuple(chosen.seeds or part.seeds),
         templates=tuple(chosen.templates or part.templates),
     )
+
+
+def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
+    """The parts with those of the backbones that the call asks of them; all as they are where it asks for none."""
+    if not asked:
+        return list(parts)
+    named = [{_place(name) for name in part.backbones} for part in parts]
+    known = set().union(*named)
+
+    def takes(own: set[str], name: str) -> bool:
+        return not own or name in own or (name not in known and own == named[0])
+
+    kept = [tuple(name for name in asked if takes(own, _place(name))) for own in named]
+    return [replace(part, backbones=names) for part, names in zip(parts, kept, strict=True) if names]
+
+
+def _place(backbone: str) -> str:
+    """What names of one backbone have in common: the place of a folder, else the name."""
+    folder = Path(backbone).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else backbone
 
 
 def _methods(part: Part, chosen: Selectors, folder: Path, wrong: Gathered) -> tuple[Method, ...]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 from bench.errors import Gathered, Mistake, unknown
 from bench.parts import Part, read_part
 
+PARTS = "part"
+"""The key of a suite's parts: an array of tables, each headed [[part]]."""
+
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file as read, its names not yet looked up.
+    """A suite file as read, its names not yet looked up: the file itself is one part, or it holds several.
 
-    `folder` is where its relative paths start: the folder of the file, or the working directory for a shipped suite.
+    Each [[part]] has the lists and tables of the file, but for the entries that it gives itself: a list replaces the
+    file's, a table ([part.recipe], [part.recipe.<method>], [part.settings], [part.search]) replaces single fields. The
+    first part is the main one. `folder` is where relative paths start: the folder of the file, or the working directory
+    for a shipped suite.
     """
 
     name: str
@@ -43,7 +50,20 @@ def read_suite(name: str, wrong: Gathered) -> Suite:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"suite {name} is not valid TOML: {error}.") from error
-    return Suite(name, folder, (read_part(content, Part(f"suite {name}"), wrong),))
+    parts = content.pop(PARTS, None)
+    whole = read_part(content, Part(f"suite {name}"), wrong, [PARTS])
+    return Suite(name, folder, (whole,) if parts is None else _parts(parts, whole, wrong))
+
+
+def _parts(tables: object, whole: Part, wrong: Gathered) -> tuple[Part, ...]:
+    """The parts of a file; `whole` has what stands outside them."""
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
+        wrong.found.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
+        return (whole,)
+    titles = (f"part {number} of {whole.title}" for number in range(1, len(tables) + 1))
+    return tuple(
+        read_part(table, replace(whole, title=title), wrong) for table, title in zip(tables, titles, strict=True)
+    )
 
 
 def _text(name: str) -> tuple[str, Path]:

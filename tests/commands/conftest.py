@@ -22,7 +22,8 @@ from bench.tasks import MetricSpec, Row, Task
 from methods.registry import source_fingerprint
 from methods.spelling import label
 
-BACKBONES = ["minilm", "tiny"]
+BACKBONES = ["minilm", "tiny", "nano"]
+DECODERS = ["nano"]
 TASKS = ["docstrings/library", "docstrings/match", "docstrings/kind", "docstrings/param_type"]
 
 
@@ -136,7 +137,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "bench.backbones": {
             "check_backbone": check_backbone,
             "check_length": check_length,
-            "family_of": lambda name: "encoder",
+            "check_encoding": lambda *_: None,
+            "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
         },
         "bench.locations": {"known_backbones": lambda: BACKBONES},
         "bench.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
