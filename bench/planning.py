@@ -103,7 +103,8 @@ def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered) -> tuple[Chosen, 
     templates, warnings = templates_for(part.backbones, tasks, part.templates, wrong)
     check_lengths(part.backbones, tasks, grid.config.max_length, wrong)
     check_prompts(templates, tasks, grid.config, wrong)
-    check_rows(tasks, grid.methods, part.shots, part.draws, grid.config, wrong)
+    needy = grid.methods if grid.strict else sorted(grid.methods, key=lambda method: method.fewest_rows)[:1]
+    check_rows(tasks, needy, part.shots, part.draws, grid.config, wrong)
     return templates, warnings
 
 

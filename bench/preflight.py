@@ -112,8 +112,8 @@ def check_rows(
     config: RunConfig,
     wrong: Gathered,
 ) -> None:
-    """Draws and holds out as the cells will, and sees that every method gets as many rows as it needs, so that none
-    finds too few after others have run."""
+    """Draws and holds out as the cells will, and sees that each of these methods gets as many rows as it needs, so that
+    none finds too few after others have run."""
     neediest = max(asked, key=lambda method: method.fewest_rows, default=None)
     for task, count, seed in itertools.product(tasks, shots, draws):
         with wrong.any():

@@ -49,6 +49,9 @@ class Setup:
         torch.set_num_threads(cell.config.threads)
         self.cell, self.task = cell, sources.load_task(cell.task)
         self.rows = rows_of(cell, self.task)
+        if len(self.rows.train) < cell.method.fewest_rows:
+            needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
+            raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
         self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)

@@ -43,12 +43,17 @@ class Selectors:
 @dataclass(frozen=True)
 class Grid:
     """A part as it is asked for: its lists are the call's where it gives them, its paths start at the working
-    directory. `recipe` are the call's fields of the recipe."""
+    directory.
+
+    `recipe` are the call's fields of the recipe; `strict`, whether a method that finds too few rows is a mistake: where
+    the call named it, or the suite its rows. Else, as where a suite meets a small task, that is a skipped cell.
+    """
 
     part: Part
     methods: tuple[Method, ...]
     recipe: Mapping[str, Scalar]
     config: RunConfig
+    strict: bool
 
     def cells(self, templates: Chosen) -> Iterator[Cell]:
         """Its cells, grouped by backbone, then task, then draw, every method at the first seed before any at the next.
@@ -93,6 +98,7 @@ class Grid:
 def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
     """The parts that are asked for; what is wrong with methods, recipes and settings is gathered."""
     recipe, settings = given(chosen.settings, wrong)
+    strict = bool(chosen.methods) or not (chosen.tasks or chosen.shots)
     found = []
     for part in _chosen([_asked(part, chosen, suite.folder) for part in suite.parts], chosen.backbones):
         select = {"select": True} if part.search.keys() - recipe.keys() else {}
@@ -100,7 +106,7 @@ def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
         with wrong.any():
             config = valid({**part.settings, **select, **settings}, RunConfig)
             check_device(config.device)
-        found.append(Grid(part, _methods(part, chosen, suite.folder, wrong), recipe, config))
+        found.append(Grid(part, _methods(part, chosen, suite.folder, wrong), recipe, config, strict))
         found[-1].check_recipes(wrong)
     return found
 

@@ -221,7 +221,7 @@ class Method(ABC):
 
     @property
     def fewest_rows(self) -> int:
-        """How many training rows it needs at least; a draw with fewer is refused before anything runs."""
+        """How many training rows it needs at least; with fewer it is refused before anything runs, or skipped."""
         return 1
 
     @abstractmethod

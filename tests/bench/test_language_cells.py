@@ -269,6 +269,13 @@ def test_what_does_not_go_together_is_skipped_with_its_reason(
     assert SKIPPED[name, spelled, task] in (record.reason or "")
 
 
+def test_a_method_that_needs_more_rows_than_there_are_is_skipped_with_its_reason(
+    language_models: dict[str, str], folder: Path
+) -> None:
+    record, _ = run_cell(cell(language_models["gpt2"], folder, "icl:k=5", shots=4))
+    assert (record.status, record.reason) == ("skipped", "icl:k=5 needs 5 training rows; there are 4 here")
+
+
 def planned(folder: Path, *backbones: str, methods: tuple[str, ...] = ("full",), **fields: Any) -> list[Cell]:
     """The cells of a call."""
     asked = Selectors(methods, backbones, [f"dir:{folder}"], seeds=[0], **fields)

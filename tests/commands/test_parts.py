@@ -181,6 +181,23 @@ def test_what_a_method_starts_from_may_go_with_the_backbone_of_any_part_that_has
     assert seen == {Full(): ["minilm"], IA3(): ["minilm", "nano"], ICL(k=4): ["nano"]}
 
 
+def test_a_suite_s_method_may_find_too_few_rows_in_the_call_s_and_one_that_the_call_names_may_not(two: str) -> None:
+    for fewer in (Selectors(shots=[3]), Selectors(shots=[3], tasks=["docstrings/match"])):
+        assert "icl" in {cell.method.name for cell in plan(two, fewer).cells}
+    (told,) = mistakes(two, Selectors(shots=[3], methods=["icl:k=4"], backbones=["nano"]))
+    assert told.startswith("icl:k=4 needs 4 training rows, but 3 of docstrings/kind are drawn")
+
+
+def test_rows_that_the_suite_itself_gives_are_enough_for_its_methods(tmp_path: Path) -> None:
+    (told,) = mistakes(write(tmp_path, TWO.replace("shots = [32]", "shots = [3]")))
+    assert told.startswith("icl:k=4 needs 4 training rows")
+
+
+def test_rows_that_are_too_few_for_every_method_are_a_mistake(tmp_path: Path) -> None:
+    suite = write(tmp_path, TWO.replace('["ia3", "icl:k=4"]', '["icl:k=4", "icl:k=5"]'))
+    assert mistakes(suite, Selectors(shots=[3]))[0].startswith("icl:k=4 needs 4 training rows")
+
+
 def test_the_mistakes_of_all_parts_are_told_at_once_with_the_part(tmp_path: Path) -> None:
     suite = write(
         tmp_path,
