@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 
 from rich import box
@@ -35,10 +35,10 @@ def entries(what: str) -> list[Entry]:
     if what == "backbones":
         from bench.locations import known_backbones
 
-        return [{"name": name} for name in known_backbones()]
+        return _described(known_backbones())
     from bench.suite import known_suites
 
-    return [{"name": name, "about": about} for name, about in known_suites().items()]
+    return _described(known_suites())
 
 
 def as_table(what: str, found: Sequence[Entry]) -> Table:
@@ -50,6 +50,10 @@ def as_table(what: str, found: Sequence[Entry]) -> Table:
     for entry in found:
         table.add_row(*(Text(_written(entry.get(column))) for column in columns))
     return table
+
+
+def _described(known: Mapping[str, str]) -> list[Entry]:
+    return [{"name": name, "about": about} for name, about in known.items()]
 
 
 def _method(cls: type[Method]) -> Entry:

