@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
                 break
         short[name] = "/".join(_clean(parts[-kept:])) if parts else name
     return short if len(set(short.values())) == len(short) else {name: name for name in names}
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """What names are sorted by, so that k=4 comes before k=16.
+
+    >>> sorted(["icl:k=16", "icl:k=4", "full", "icl:k=0"], key=natural)
+    ['full', 'icl:k=0', 'icl:k=4', 'icl:k=16']
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _parts(name: str) -> list[str]:

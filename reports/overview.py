@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import units
-from reports.names import shots
+from reports.names import natural, shots
 from reports.tables import Cell, Column, Table, anchor, linked
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
     heads = [title.partition(", ") for title in titles]
     columns = (Column("method", numeric=False), *(Column(name, "" if alike else under) for name, _, under in heads))
     labels = dict.fromkeys(entry.label for panel in panels for entry in panel.entries)
-    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), label))
+    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural(label)))
     rows = tuple(
         (
             Cell(label, strong=label == reference),

@@ -13,6 +13,7 @@ from reports.averages import mean, measured, median, whole_mean
 from reports.checks import grouped, uneven_timing
 from reports.conditions import FACTORS, cell_of, levels, over_orders
 from reports.entries import Entry, Measure
+from reports.names import natural
 
 if TYPE_CHECKING:
     from reports.tuning import Selection
@@ -132,7 +133,7 @@ def build(selection: Selection, reference: str = "full") -> list[Panel]:
             tried = trials.get((first.label, backbone, shots), 1)
             entries.append(Entry(label, dict(sorted(by_task.items())), tried, few_shot))
         base = next((entry for entry in entries if entry.label == reference), None)
-        entries.sort(key=lambda e: (e is not base, -(e.median(lambda r: r.trainable_params) or 0), e.label))
+        entries.sort(key=lambda e: (e is not base, -(e.median(lambda r: r.trainable_params) or 0), natural(e.label)))
         tasks = tuple(sorted({record.task for record in records}))
         panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), few_shot))
     return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0))

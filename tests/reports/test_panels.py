@@ -47,6 +47,12 @@ def test_the_reference_is_whatever_label_is_asked_for():
     assert panel.difference(panel.entries[1]) == pytest.approx(10)
 
 
+def test_sizes_of_what_trains_nothing_stand_in_the_order_of_their_numbers():
+    labels = [f"icl:k={k}" for k in (16, 4, 0, 32)]
+    panel = _panels([record(), *(record(label=label, trainable_params=0) for label in labels)])[0]
+    assert [entry.label for entry in panel.entries] == ["full", "icl:k=0", "icl:k=4", "icl:k=16", "icl:k=32"]
+
+
 def test_an_average_lacking_a_task_is_missing():
     panel = _panels([*grid(["full"]), record(label="ia3")])[0]
     assert panel.entries[1].average(panel.tasks) is None
