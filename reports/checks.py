@@ -30,13 +30,19 @@ TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 
 
 def check(records: Sequence[Record]) -> None:
-    """Mistakes that name every field in which ok records differ and may not, with the filter that would part them."""
-    settings = sorted({name for record in records for name in record.settings} - INCIDENTAL)
+    """Mistakes that name every field in which ok records differ and may not, with the filter that would part them.
+
+    Settings may differ between backbones, which are never averaged nor drawn in one plot.
+    """
     prompted = [record for record in records if record.template is not None]
-    found = [_differs(prompted if name in PROMPTED else records, name, "") for name in (*EVERYWHERE, *settings)]
+    found = [_differs(records, name, "") for name in EVERYWHERE]
+    backbones = grouped(records, lambda record: record.backbone)
+    for backbone, group in backbones.items():
+        of = f" of backbone {backbone}" if len(backbones) > 1 else ""
+        found += [_differs(_concerned(group, name), name, of) for name in settings_of(records)]
     for task, group in grouped(records, lambda record: record.task).items():
         found += [_differs(group, field, f" of task {task}") for field in PER_TASK]
-    for backbone, group in grouped(records, lambda record: record.backbone).items():
+    for backbone, group in backbones.items():
         found += [_differs(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
     for (task, template), group in grouped(prompted, lambda record: (record.task, record.template)).items():
         found.append(_differs(group, "template_fingerprint", f" of template {template!r} of task {task}"))
@@ -47,6 +53,20 @@ def check(records: Sequence[Record]) -> None:
         mistakes = list(filter(None, [_doubled(records)]))
     if mistakes:
         raise Mistakes(mistakes)
+
+
+def settings_of(records: Iterable[Record]) -> list[str]:
+    """The settings that change numbers."""
+    return sorted({name for record in records for name in record.settings} - INCIDENTAL)
+
+
+def uneven_settings(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The settings in which the records differ, each with its values."""
+    values = {
+        name: {number(record.settings.get(name)) for record in _concerned(records, name)}
+        for name in settings_of(records)
+    }
+    return {name: sorted(found) for name, found in values.items() if len(found) > 1}
 
 
 def uneven_timing(records: Iterable[Record]) -> str | None:
@@ -66,6 +86,11 @@ def cell_of(record: Record) -> tuple[object, ...]:
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
+def _concerned(records: Sequence[Record], setting: str) -> Sequence[Record]:
+    """The records whose numbers a setting can change."""
+    return [record for record in records if record.template is not None] if setting in PROMPTED else records
+
+
 def _differs(records: Sequence[Record], field: str, of: str) -> str | None:
     found: dict[str, list[Record]] = {}
     for record in records:
@@ -83,7 +108,7 @@ def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
     short = {value: value[:12] if field.endswith("_fingerprint") else value for value in found}
     kept = max(found, key=lambda value: (len(found[value]), max(r.created_at or "" for r in found[value]), value))
     pairs = [f"{field}={short[kept]}"]
-    if field in SCOPED:
+    if of or field in SCOPED:
         pairs = [f"{field}!={short[value]}" for value in sorted(found) if value != kept]
     asked = " ".join(f"--where {pair}" for pair in pairs)
     listed = ", ".join(sorted(short.values()))

@@ -151,7 +151,7 @@ def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str,
 def _background(selection: tuning.Selection, names: Mapping[str, str], backbones: Mapping[str, str]) -> list[Table]:
     made = [provenance.choices(selection.choices, names, backbones)] if selection.choices else []
     kept = selection.records
-    return [*made, provenance.facts(kept), provenance.tasks(kept, names), provenance.recipes(kept)]
+    return [*made, provenance.facts(kept), provenance.tasks(kept, names), *provenance.recipes(kept, backbones)]
 
 
 def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:

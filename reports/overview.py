@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import units
+from reports.checks import uneven_settings
 from reports.names import natural, shots
 from reports.tables import Cell, Column, Table, anchor, linked
 
@@ -41,6 +42,10 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
     )
     if len({panel.tasks for panel in panels}) > 1:
         note += " The columns differ in their tasks, so compare within a column."
+    uneven = uneven_settings([record for panel in panels for record in panel.records])
+    if uneven:
+        listed = ", ".join(f"{name} ({', '.join(values)})" for name, values in uneven.items())
+        note += f" The columns differ in settings that change scores, so compare within a column: {listed}."
     return Table("At a glance", columns, rows, note)
 
 

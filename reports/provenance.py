@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from reports import units
 from reports.checks import grouped
 from reports.conditions import order_of
+from reports.names import natural
 from reports.tables import Cell, Column, Table
-from reports.tuning import varied
+from reports.tuning import recipe_of, varied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,15 +74,33 @@ def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
     return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
 
 
-def recipes(records: Sequence[Record]) -> Table:
-    """How each method was trained; fields that are the same everywhere are named once in the note."""
+def recipes(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
+    """How each method was trained: a table, or one a backbone where that differs between them."""
+    by_backbone = grouped(records, lambda record: record.backbone)
+    if not _differently(records):
+        return [_recipes(records, "Recipes")]
+    return [_recipes(found, f"Recipes on {backbones[name]}") for name, found in sorted(by_backbone.items())]
+
+
+def _differently(records: Sequence[Record]) -> bool:
+    """Whether a method was trained in another way on one backbone than on another."""
+    trained = grouped((record for record in records if record.train_steps != 0), lambda record: record.method)
+    return any(
+        len({frozenset(map(recipe_of, alike)) for alike in grouped(found, lambda record: record.backbone).values()}) > 1
+        for found in trained.values()
+    )
+
+
+def _recipes(records: Sequence[Record], caption: str) -> Table:
+    """A row a method; fields that are the same everywhere are named once in the note."""
     fields = sorted({name for record in records for name in record.recipe})
     differing = varied(records)
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
     named = (Column("method", numeric=False), Column("as spelled", numeric=False))
     columns = (*named, *(Column(name, numeric=False) for name in differing))
     rows, idle = [], []
-    for method, found in sorted(grouped(records, lambda r: r.method).items()):
+    by_method = grouped(records, lambda record: record.method)
+    for method, found in sorted(by_method.items(), key=lambda pair: natural(pair[0])):
         trained = any(record.train_steps != 0 for record in found)
         cells = [
             _values(found, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
@@ -94,7 +113,7 @@ def recipes(records: Sequence[Record]) -> Table:
     notes = ["The same for all: " + ", ".join(same) + "."] if same else []
     if idle:
         notes.append(f"Of what takes no step ({', '.join(idle)}) only {' and '.join(UNTRAINED)} tells.")
-    return Table("Recipes", columns, _cells(rows), " ".join(notes))
+    return Table(caption, columns, _cells(rows), " ".join(notes))
 
 
 def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:

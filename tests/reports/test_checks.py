@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import Mistake
-from reports.checks import check, uneven_timing
+from reports.checks import check, uneven_settings, uneven_timing
 from reports.filters import select
 from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import prompted
@@ -51,6 +51,30 @@ def test_all_differences_are_reported_at_once():
 
 def test_fingerprints_may_differ_between_tasks_and_backbones():
     check([record(), record(task="trec"), record(backbone="nano", fingerprints={"backbone": "f" * 64})])
+
+
+def _settings(**changes):
+    return {**record().settings, **changes}
+
+
+def test_settings_may_differ_between_backbones_and_not_on_one():
+    nano = [record(backbone="nano", seed=seed, settings=_settings(max_length=64, eval_rows=200)) for seed in (0, 1)]
+    check([*grid(["full"]), *nano])
+    odd = record(backbone="nano", seed=2, settings=_settings(max_length=32, eval_rows=200))
+    with pytest.raises(Mistake) as error:
+        check([*grid(["full"]), *nano, odd])
+    assert str(error.value) == (
+        "cannot plot these records together: max_length of backbone nano differs (32, 64). Filter with --where "
+        "max_length!=32."
+    )
+    check(select([*grid(["full"]), *nano, odd], ["max_length!=32"]))
+
+
+def test_settings_that_differ_are_named_with_their_values_and_those_of_prompts_only_where_there_are_some():
+    changed = {**prompted().settings, "eval_rows": 200, "threads": 2, "normalization": "char"}
+    assert uneven_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
+    found = uneven_settings([prompted(settings=changed), prompted()])
+    assert found == {"eval_rows": ["200", "none"], "normalization": ["char", "token"]}
 
 
 def test_a_fingerprint_can_be_filtered_by_its_first_characters():

@@ -160,6 +160,31 @@ def test_at_a_glance_has_a_column_per_backbone():
     assert document.compose(_four()).overview is None
 
 
+def test_at_a_glance_says_which_settings_part_the_columns():
+    settings = {**record().settings, "eval_rows": 200, "max_length": 64}
+    alike = document.compose([record(), record(backbone="nano")]).overview.note
+    note = document.compose([record(), record(backbone="nano", settings=settings)]).overview.note
+    assert "settings" not in alike
+    assert note.endswith("so compare within a column: eval_rows (200, none), max_length (128, 64).")
+
+
+def test_a_recipe_that_differs_between_backbones_has_a_table_for_each():
+    other = {**record().recipe, "learning_rate": 1e-4, "steps": 60}
+    shared, apart = ([record(), record(label="ia3", backbone="nano", recipe=r)] for r in (record().recipe, other))
+    assert _recipes(document.compose(shared)) == {"Recipes": ["full", "ia3"]}
+    assert _recipes(document.compose(apart)) == {"Recipes": ["full", "ia3"]}, "no method is trained on both"
+    untrained = record(label="icl:k=4", backbone="nano", recipe=other, train_steps=0)
+    assert _recipes(document.compose([*apart, record(backbone="nano", recipe=other), untrained])) == {
+        "Recipes on minilm": ["full"],
+        "Recipes on nano": ["full", "ia3", "icl:k=4"],
+    }
+
+
+def _recipes(report):
+    tables = [table for table in report.background if table.caption.startswith("Recipes")]
+    return {table.caption: [row[0].text for row in table.rows] for table in tables}
+
+
 def test_demonstrations_that_did_not_fit_are_announced():
     gone = {"demonstrations_per_row": 0.0, "shortened_test": 250}
     some = {"demonstrations_per_row": 2.0, "shortened_test": 250}
