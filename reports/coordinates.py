@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING
 
 from matplotlib.path import Path
@@ -13,6 +15,8 @@ from reports.palette import INK, PAPER, RULE, SOFT
 from reports.units import MINUS, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -78,7 +82,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     if span.log:
         axes.set_xscale("log")
     axes.set_xlim(span.low, span.high)
-    _ticks(axes, span, cost.unit)
+    _ticks(axes, span, cost.unit, font)
     _limits(axes, points)
     log = " (log scale)" if span.log else ""
     axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
@@ -90,13 +94,31 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     return axes
 
 
-def _ticks(axes: Axes, span: Scale, unit: str) -> None:
-    places, names = list(span.ticks), [tick_label(tick, unit) for tick in span.ticks]
+def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
+    ticks = _apart(axes, span.ticks, unit, font)
+    places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:
         places, names = [span.zero, *places], ["0", *names]
         _broken(axes, span.edge)
     axes.set_xticks(places, names)
     axes.set_xticks([], minor=True)
+
+
+def _apart(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
+    """So many of the ticks, evenly, that no label touches the next; those that keep most powers of ten."""
+    places = [float(axes.transData.transform((tick, 0.0))[0]) for tick in ticks]
+    widths = [0.62 * font * len(tick_label(tick, unit)) for tick in ticks]  # a little wider than the font's digits
+    for step in range(1, len(ticks) + 1):
+        for start in sorted(range(step), key=lambda start: -sum(map(_round, ticks[start::step]))):
+            kept = range(start, len(ticks), step)
+            gaps = (places[b] - places[a] - (widths[a] + widths[b]) / 2 for a, b in itertools.pairwise(kept))
+            if all(gap > 0.6 * font for gap in gaps):
+                return [ticks[i] for i in kept]
+    return ticks[:1]
+
+
+def _round(tick: float) -> bool:
+    return tick > 0 and math.log10(tick).is_integer()
 
 
 def _broken(axes: Axes, where: float) -> None:
