@@ -44,8 +44,8 @@ class Scale:
         return found
 
 
-def scale(values: Sequence[float]) -> Scale:
-    """The axis for these values (none negative, at least one).
+def scale(values: Sequence[float], even: bool = False) -> Scale:
+    """The axis for these values (none negative, at least one); `even`, a linear one over any range.
 
     >>> scale([770, 82_000, 22_700_000]).ticks
     (1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0)
@@ -57,7 +57,7 @@ def scale(values: Sequence[float]) -> Scale:
         return Scale(False, -0.5, 1.0, (0.0,))
     least, most = min(positive), max(positive)
     zeros = len(values) - len(positive)
-    if most / least < 6:
+    if even or most / least < 6:
         return _linear(most, zeros > 0)
     decades = math.log10(most / least)
     low = 10 ** (math.log10(least) - 0.07 * decades - 0.05)

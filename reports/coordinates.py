@@ -10,7 +10,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from reports.axes import Scale, scale, tick_label
-from reports.measures import PARAMETERS, Cost
+from reports.measures import PARAMETERS, ROWS, Cost
 from reports.palette import INK, PAPER, RULE, SOFT
 from reports.units import MINUS, plural
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from reports.plots import Point
 
 LONGEST = 44
+FEW_ROWS = 64
+"""Up to so many the curve over demonstrations has a linear axis."""
 BREAK = Path(((-1.0, -1.0), (-0.2, 1.0), (0.2, -1.0), (1.0, 1.0)), (1, 2, 1, 2))
 """Two slanted strokes: where an axis leaves out what lies between."""
 
@@ -58,9 +60,10 @@ def short(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def span_of(points: list[Point]) -> Scale:
-    """The horizontal scale for these points."""
-    return scale([point.x for point in points] or [1.0])
+def span_of(points: list[Point], cost: Cost) -> Scale:
+    """The horizontal scale for these points; a few rows are counted on a linear one, so that zero is on the curve."""
+    values = [point.x for point in points] or [1.0]
+    return scale(values, even=cost is ROWS and max(values) <= FEW_ROWS)
 
 
 def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: float) -> Axes:
@@ -78,7 +81,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
-    span = span_of(points)
+    span = span_of(points, cost)
     if span.log:
         axes.set_xscale("log")
     axes.set_xlim(span.low, span.high)
@@ -105,9 +108,16 @@ def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
 
 
 def _apart(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
-    """So many of the ticks, evenly, that no label touches the next; those that keep most powers of ten."""
-    places = [float(axes.transData.transform((tick, 0.0))[0]) for tick in ticks]
-    widths = [0.62 * font * len(tick_label(tick, unit)) for tick in ticks]  # a little wider than the font's digits
+    """So many of the ticks, evenly, that no label touches the next or leaves the page; those that keep most powers of
+    ten."""
+
+    def room(tick: float) -> tuple[float, float]:
+        """Where a label is, and how wide: a little more than its digits."""
+        return float(axes.transData.transform((tick, 0.0))[0]), 0.62 * font * len(tick_label(tick, unit))
+
+    page = axes.figure.bbox.width
+    ticks = [tick for tick in ticks if room(tick)[0] + room(tick)[1] / 2 <= page] or ticks[:1]
+    places, widths = zip(*map(room, ticks), strict=True)
     for step in range(1, len(ticks) + 1):
         for start in sorted(range(step), key=lambda start: -sum(map(_round, ticks[start::step]))):
             kept = range(start, len(ticks), step)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports import units
+from reports.conditions import rows_used
 from reports.tables import Cell
 
 if TYPE_CHECKING:
@@ -18,17 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """One cost. `field` names it in records and files; `timed` costs compare only between equal machines."""
+    """One cost. `field` names it in records and files; `timed` costs compare only between equal machines; `worked_out`
+    is how it follows from a record that has no such field."""
 
     field: str
     title: str = ""
     unit: str = ""
     timed: bool = False
+    worked_out: Callable[[Record], float | None] | None = None
 
     @property
     def read(self) -> Callable[[Record], float | None]:
         """The value in a record."""
-        return lambda record: getattr(record, self.field)
+        return self.worked_out or (lambda record: getattr(record, self.field))
 
     def of(self, panel: Panel, entry: Entry) -> float | None:
         """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
@@ -44,6 +47,13 @@ class Cost:
         return Cell(text, title=units.exact(value, self.unit), link=link)
 
 
+def _anew(record: Record) -> float | None:
+    return record.inference_flops_per_example_without_reuse or record.inference_flops_per_example
+
+
+ROWS = Cost("rows_used", "Labelled rows used", worked_out=rows_used)
+ANEW = Cost("inference_flops_anew", "Inference FLOPs, demonstrations read anew", "FLOP", worked_out=_anew)
+"""What every query would cost if its demonstrations were read anew; of a method without any, what it costs."""
 PARAMETERS = Cost("trainable_params", "Trained parameters per task")
 KEPT = Cost("task_bytes", "Bytes kept per task", "B")
 """The file of trained parameters and the demonstrations, whichever a method has."""
@@ -63,5 +73,7 @@ def peak(panel: Panel, phase: str = "train") -> Cost:
 
 
 def drawn(panel: Panel) -> list[Cost]:
-    """The costs of the small multiples, in order."""
-    return [TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, peak(panel)]
+    """The costs of the small multiples, in order; of demonstrations those that only they give."""
+    rows = [ROWS] if len({ROWS.of(panel, entry) for entry in panel.entries} - {None}) > 1 else []
+    anew = [ANEW] if any(WITHOUT_REUSE.of(panel, entry) for entry in panel.entries) else []
+    return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *anew, peak(panel)]

@@ -73,14 +73,14 @@ def _unscored(panel: Panel, entry: Entry) -> str:
 def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
     """One plot; its height grows until every label has a place. Size in inches, font in points."""
     points, absent = points_of(panel, cost)
-    styles = families(panel)
+    styles, span = families(panel), span_of(points, cost)
     for growth in GROWTH[_start(points, size, font) :]:
         figure = Figure((size[0], size[1] * growth), dpi=72)
         canvas = FigureCanvasAgg(figure)
         with settled():
             axes = coordinates(figure, panel, cost, points, font)
-            _marks(axes, points, styles, span_of(points), panel.reference)
-            boxes, clashes = _labels(axes, canvas, panel, points, font)
+            _marks(axes, points, styles, span, panel.reference)
+            boxes, clashes = _labels(axes, canvas, panel, points, span, font)
         if not clashes:
             break
     return Drawing(figure, tuple(points), tuple(boxes), clashes, tuple(absent))
@@ -122,9 +122,9 @@ def _marks(
 
 
 def _labels(
-    axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], font: float
+    axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], span: Scale, font: float
 ) -> tuple[list[Box], int]:
-    renderer, span = canvas.get_renderer(), span_of(points)  # type: ignore[no-untyped-call]
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     names = [short(point.entry.label) for point in points]
     sizes = []
     for name in names:

@@ -48,6 +48,13 @@ def reading(panels: list[Panel]) -> list[tuple[str, str]]:
         ),
         ("Numbers", "Every number leads to the records it was computed from; their files are named there."),
     ]
+    if prompted:
+        text = (
+            "A row in the prompt counts as a labelled row used, like a row trained on. Inference FLOPs are those of a "
+            "query whose demonstrations were read once and kept; read anew is what they would be if every query read "
+            "them again."
+        )
+        found.insert(3, ("Demonstrations", text))
     if rows:
         error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
         text = (

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import reports
 from reports import document, markdown, pictures, plots
-from reports.measures import KEPT, PARAMETERS, TRAIN_FLOPS
+from reports.measures import ANEW, KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, drawn
 from reports.summary import summary_table
 from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import everything, prompted
@@ -112,6 +112,41 @@ def test_no_line_crosses_from_zero_to_a_log_axis():
     lines = [sorted(line.get_xdata()) for line in axes.lines if len(set(line.get_xdata())) > 1]
     assert sizes in lines
     assert all(min(line) >= sizes[0] for line in lines if line != [0, 1])
+
+
+def test_the_curve_over_demonstrations_starts_at_zero_and_trained_methods_stand_where_their_rows_are():
+    records = [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4", "icl:k=16", "icl")]
+    panel = document.compose(records).pages[0].panel
+    assert ROWS in drawn(panel)
+    drawing = plots.draw(panel, ROWS)
+    places = {point.entry.label: point.x for point in drawing.points}
+    assert places == {"full": 32, "ia3": 32, "icl:k=0": 0, "icl:k=4": 4, "icl:k=16": 16, "icl": 32}
+    axes = drawing.figure.axes[0]
+    assert axes.get_xscale() == "linear"
+    assert [0, 4, 16, 32] in [sorted(line.get_xdata()) for line in axes.lines]
+
+
+def test_many_rows_beside_few_have_a_logarithmic_axis():
+    records = [prompted(), *(prompted(label=label) for label in ("icl:k=4", "icl:k=1000"))]
+    assert plots.draw(document.compose(records).pages[0].panel, ROWS).figure.axes[0].get_xscale() == "log"
+
+
+def test_reading_demonstrations_anew_is_drawn_beside_what_trained_methods_cost():
+    panel = document.compose(_four()).pages[0].panel
+    costs = {point.entry.label: point.x for point in plots.draw(panel, ANEW).points}
+    assert costs["full"] == costs["ia3"] == costs["icl:k=0"] == 1_100_000_000 * 200
+    assert costs["icl:k=4"] == costs["full"] + 2 * 1_100_000_000 * 360
+    assert ANEW in drawn(panel)
+
+
+def test_how_rows_in_a_prompt_count_is_said_where_there_are_some():
+    assert "Demonstrations" in dict(document.compose(_four()).reading)
+    assert "Demonstrations" not in dict(document.compose(grid(["full"])).reading)
+
+
+def test_encoders_are_not_drawn_against_what_only_demonstrations_cost():
+    panel = document.compose(grid(["full", "ia3"])).pages[0].panel
+    assert not {ROWS, ANEW} & set(drawn(panel))
 
 
 def test_whoever_is_not_in_a_plot_is_named_with_the_reason():
