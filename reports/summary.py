@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from reports.filters import Where
 
 COSTS = ("trained", "share", "training", "time")
-SPARE = ("training", "trained", "time")
+PER_QUERY = "per query"
+"""Where rows stand in the prompt, which costs nothing before the first query."""
+SPARE = ("training", "trained", "time", PER_QUERY)
 """Costs that are left out first, in this order, where the terminal is too narrow; then how far scores scatter, then the
 tasks, from the last."""
 
@@ -99,16 +101,18 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
     found = panels.build(tuning.choose(ok), reference)
     tasks = sorted({task for panel in found for task in panel.tasks})
     names, backbones = shortened(tasks), shortened(panel.backbone for panel in found)
-    heads = ("method", f"against {reference}", *(names[task] for task in tasks), *COSTS)
-    first = len(heads) - len(COSTS)
+    prompted = any(record.demonstration_ids for record in ok)
+    costs = (*COSTS, PER_QUERY) if prompted else COSTS
+    heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
+    first = len(heads) - len(costs)
     sections = []
     for panel in found:
         title = f"{backbones[panel.backbone]}, {shots(panel.shots)}" if len(found) > 1 else None
-        sections.append((title, tuple(_row(panel, entry, tasks) for entry in panel.entries)))
+        sections.append((title, tuple(_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries)))
     return Summary(
         heads,
         tuple(sections),
-        tuple(first + COSTS.index(cost) for cost in SPARE),
+        tuple(first + costs.index(cost) for cost in SPARE if cost in costs),
         tuple(reversed(range(2, first))),
         tuple(_notes(found)) if ok else ("no cell has a score yet",),
     )
@@ -139,4 +143,5 @@ def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
         (units.percent(trained, entry.median(lambda record: record.backbone_params)), ""),
         (units.si(measures.TRAIN_FLOPS.of(panel, entry), "FLOP"), ""),
         (units.seconds(measures.TRAIN_SECONDS.of(panel, entry)), ""),
+        (units.si(measures.INFERENCE_FLOPS.of(panel, entry), "FLOP"), ""),
     )

@@ -265,6 +265,16 @@ def test_the_summary_of_three_backbones_shows_every_method_and_task(width):
     assert bool(re.search(r"\d\.\d \(\d\.\d\)", text)) == (width == 120)
 
 
+def test_the_summary_has_the_cost_of_a_query_where_rows_stand_in_the_prompt():
+    assert "per query" not in _printed(grid(["full"], tasks=["sst2"]), 120)
+    head, *lines = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 100).splitlines()
+    assert head.endswith("per query")
+    assert all(line.rstrip().endswith("220\u00a0GFLOP") for line in lines[:2])
+    narrow = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 60)
+    assert "0\u00a0%" in narrow
+    assert "per query" in narrow.splitlines()[0]
+
+
 def test_every_format_has_the_few_shot_tables(tmp_path):
     records = [
         prompted(label=label, template=template, draw_seed=draw)
