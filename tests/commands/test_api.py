@@ -15,7 +15,8 @@ from .conftest import World
 
 def test_run_takes_instances_and_spelled_methods_and_returns_records_in_order(world: World, tmp_path: Path) -> None:
     out = tmp_path / "results"
-    records = run(methods=["ia3", Houlsby(8)], tasks=["docstrings/kind"], seeds=[0, 1], out=out, settings={"epochs": 1})
+    asked = {"methods": ["ia3", Houlsby(8)], "backbones": ["tiny"], "tasks": ["docstrings/kind"], "seeds": [0, 1]}
+    records = run(**asked, out=out, settings={"epochs": 1})
     assert [(record.label, record.seed) for record in records] == [
         ("ia3", 0),
         ("houlsby:bottleneck=8", 0),

@@ -45,7 +45,7 @@ def test_without_a_suite_selectors_replace_lists_of_quick(call: Any, world: Worl
     assert {cell.method.name for cell in asked["cells"]} == {"ia3", "full"}
     assert {cell.seed for cell in asked["cells"]} == {5}
     assert {cell.recipe.epochs for cell in asked["cells"]} == {1.0}
-    assert {cell.backbone for cell in asked["cells"]} == {"minilm"}
+    assert {cell.backbone for cell in asked["cells"]} == {"minilm", "nano"}
     assert (asked["workers"], asked["fork"]) == (3, True)
 
 

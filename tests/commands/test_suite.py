@@ -16,6 +16,8 @@ from bench.suite import known_suites, read_suite
 from methods.base import Recipe
 from methods.houlsby import Houlsby
 from methods.ia3 import IA3
+from methods.icl import ICL
+from methods.spelling import spell
 
 from .conftest import World
 
@@ -38,10 +40,10 @@ def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
 
 def planned(name: str, **selectors: Any) -> tuple[Cell, ...]:
     """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
-    (suite,) = read_suite(name, Gathered()).parts
+    main, *_ = read_suite(name, Gathered()).parts
     given = {
-        **({} if suite.backbones else {"backbones": ["tiny"]}),
-        **({} if suite.tasks else {"tasks": ["docstrings/kind"]}),
+        **({} if main.backbones else {"backbones": ["tiny"]}),
+        **({} if main.tasks else {"tasks": ["docstrings/kind"]}),
     }
     return plan(name, Selectors(**(given | selectors))).cells
 
@@ -54,11 +56,23 @@ def test_shipped_suites_expand_without_duplicates_and_say_what_they_are(name: st
 
 
 def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seeds() -> None:
-    cells = plan("quick").cells
+    cells = plan("quick", Selectors(backbones=["minilm"])).cells
     assert {cell.method.name for cell in cells} == {"full", "top_layers", "features", "houlsby", "ia3"}
-    assert {cell.backbone for cell in cells} == {"minilm"}
+    assert {(cell.backbone, cell.shots, cell.config.eval_rows) for cell in cells} == {("minilm", 300, 400)}
     assert len({cell.task for cell in cells}) == 2
     assert {cell.seed for cell in cells} == {0, 1}
+
+
+def test_quick_sets_rows_in_the_prompt_beside_rows_trained_on_by_t_few_s_recipe_in_fewer_steps() -> None:
+    cells = [cell for cell in plan("quick").cells if cell.backbone != "minilm"]
+    assert [cell.spelled for cell in cells[4:8]] == [spell(ICL(k=k)) for k in (0, 4, 16, 32)]
+    assert len(cells) == 2 * 8
+    found = {(cell.backbone, cell.shots, cell.draw_seed, cell.seed, cell.config.eval_rows) for cell in cells}
+    assert found == {("nano", 32, 0, 0, 200)}
+    whole = {cell.method.name: cell.recipe for cell in planned("tfew2022")}
+    quick = {cell.method.name: cell.recipe for cell in cells}
+    for method in ("full", "houlsby", "ia3"):
+        assert quick[method] == replace(whole[method], steps=60)
 
 
 def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> None:
@@ -221,7 +235,7 @@ def test_selectors_replace_the_lists_of_the_suite() -> None:
 
 def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
     expected = "template 'plain' was asked for, but {} is an encoder, which takes no template"
-    assert expected.format("minilm") in mistakes_text("quick", Selectors(templates=[None, "plain"]))
+    assert expected.format("minilm") in mistakes_text("quick_search", Selectors(templates=[None, "plain"]))
     assert expected.format("tiny") in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
 
