@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.errors import Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Kind = Literal["class", "function", "module"]
 
@@ -91,10 +91,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def harvest() -> list[Docstring]:
-    """Every docstring of `SOURCES`, files in the order of their paths."""
+def harvest(sources: Iterable[Source] = SOURCES, beside: Path | None = None) -> list[Docstring]:
+    """Every docstring of the sources, files in the order of their paths.
+
+    A package is looked for in the folder `beside` first, which need not be importable.
+    """
     with _quick_parsing():
-        return [docstring for source in SOURCES for docstring in _of_source(source)]
+        return [docstring for source in sources for docstring in _of_source(source, beside)]
 
 
 def fraction(text: str) -> float:
@@ -118,8 +121,8 @@ def of_code(code: str, package: str, path: str) -> Iterator[Docstring]:
             pending += [(c, "class" if isinstance(c, ast.ClassDef) else "function", c.name) for c in body]
 
 
-def _of_source(source: Source) -> Iterator[Docstring]:
-    root = _folder(source)
+def _of_source(source: Source, beside: Path | None) -> Iterator[Docstring]:
+    root = beside / source.package if beside and (beside / source.package).is_dir() else _folder(source)
     for file in _files(root):
         path = f"{source.package}/{file.relative_to(root).as_posix()}"
         try:

@@ -1,0 +1,6 @@
+"""`nano`: a small decoder that learns in context, how it was trained, and the weights that ship with the project."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("model")
+"""The shipped model: configuration, weights, tokenizer and its card."""

@@ -1,0 +1,142 @@
+"""The text that `nano` is trained on: docstrings, whole for the next token, and in short pieces for episodes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from bench.nano import holdout
+from bench.nano.holdout import SHORTEST, Passages, normal
+from bench.sources.candidates import summarise
+from bench.sources.harvest import SOURCES, Docstring, Source, fraction, harvest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CORE = tuple(Source(source.package, source.distribution) for source in SOURCES)
+"""The core dependencies and the standard library, every file of them."""
+INSTALLED = (Source("numpy", "numpy"), Source("setuptools", "setuptools"))
+"""What comes with them."""
+FURTHER = tuple(
+    Source(package, distribution)
+    for package, distribution in {
+        "aiohttp": "aiohttp",
+        "astropy": "astropy",
+        "Bio": "biopython",
+        "bokeh": "bokeh",
+        "dask": "dask",
+        "distributed": "distributed",
+        "django": "django",
+        "flax": "flax",
+        "h5py": "h5py",
+        "jax": "jax",
+        "keras": "keras",
+        "mne": "mne",
+        "nilearn": "nilearn",
+        "nltk": "nltk",
+        "numba": "numba",
+        "pymc": "pymc",
+        "scrapy": "scrapy",
+        "seaborn": "seaborn",
+        "skimage": "scikit-image",
+        "sqlalchemy": "sqlalchemy",
+        "statsmodels": "statsmodels",
+        "twisted": "twisted",
+        "xarray": "xarray",
+    }.items()
+)
+"""Libraries with much to read under permissive licences; nothing of them is imported, so they need not be installed."""
+LONGEST_DOCUMENT = 6000
+"""Characters of a docstring that are read."""
+
+_SECTION = re.compile(r"^(?P<title>[A-Z][A-Za-z ]{2,20})\n-{3,}\n(?P<text>(?:.+\n?)+)", re.MULTILINE)
+_TITLE = re.compile(r"[A-Z][A-Za-z ]*(?::|\n-{3,}\n|\n={3,}\n)")
+_DESCRIPTION = re.compile(r"^(?:\w+ : [^\n]+\n|[ ]*\w+ \([^\n]+?\):)(?P<text>(?:[ ]+\S[^\n]*\n?)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A sentence and where it stands: library, file, and the part of a docstring (summary, parameter, a section)."""
+
+    text: str
+    library: str
+    path: str
+    part: str
+    name: str
+
+    @property
+    def module(self) -> str:
+        """The folder that the file lies in."""
+        return str(PurePosixPath(self.path).parent)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is read in training: whole docstrings, and snippets, each text once."""
+
+    documents: tuple[str, ...]
+    snippets: tuple[Snippet, ...]
+
+
+def gather(beside: Path | None = None, sources: Iterable[Source] = (*CORE, *INSTALLED, *FURTHER)) -> Corpus:
+    """The corpus out of the packages installed here and, before those, the ones in the folder `beside`.
+
+    Held out: see `bench.nano.holdout`. Errors: Mistake where a package is missing.
+    """
+    found = harvest(sources, beside)
+    held = [docstring for docstring in found if holdout.is_held_out(docstring)]
+    held += harvest(holdout.HELD_OUT, beside)
+    unseen = holdout.contents(held) | {normal(text) for docstring in held for _, text in _parts(docstring.text)}
+    kept = [docstring for docstring in found if not holdout.is_held_out(docstring)]
+    return Corpus(tuple(_documents(kept, unseen)), tuple(_snippets(kept, unseen)))
+
+
+def held_out_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
+    """The snippets of the libraries that are kept out, for measuring."""
+    return tuple(_snippets(harvest(holdout.HELD_OUT, beside), frozenset()))
+
+
+def development_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
+    """The snippets of the held-out files of libraries that no benchmark row comes from: what progress is watched on."""
+    found = [docstring for docstring in harvest(FURTHER, beside) if holdout.is_held_out(docstring)]
+    return tuple(_snippets(found, frozenset()))
+
+
+def _documents(docstrings: Iterable[Docstring], unseen: frozenset[str]) -> Iterator[str]:
+    """Each text once, without held-out sentences, in the order of their hashes."""
+    passages = Passages(unseen)
+    texts = {passages.cut(docstring.text[:LONGEST_DOCUMENT]) for docstring in docstrings}
+    return iter(
+        sorted((text for text in texts if len(text.split()) >= SHORTEST), key=lambda t: fraction(f"document {t}"))
+    )
+
+
+def _snippets(docstrings: Iterable[Docstring], unseen: frozenset[str]) -> Iterator[Snippet]:
+    """Each text once, the first place where it stands."""
+    seen: set[str] = set()
+    for docstring in docstrings:
+        for part, text in _parts(docstring.text):
+            content = normal(text)
+            if content and content not in seen and content not in unseen:
+                seen.add(content)
+                yield Snippet(text, docstring.package, docstring.path, part, docstring.name)
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """The sentences of a docstring that make snippets: its summary, its parameters' descriptions, its sections'."""
+    if summary := summarise(text):
+        yield "summary", summary
+    for found in _DESCRIPTION.finditer(text):
+        if description := summarise(found["text"]):
+            yield "parameter", description
+    for found in _SECTION.finditer(text):
+        title = found["title"].strip().lower()
+        if title not in ("parameters", "attributes", "examples") and (sentence := summarise(found["text"])):
+            yield title, sentence
+    for paragraph in re.split(r"\n\s*\n", text.strip())[1:]:
+        first = paragraph.lstrip()
+        prose = first == paragraph and first[:1].isupper() and not _TITLE.match(first)
+        if prose and (body := summarise(first)):
+            yield "body", body

@@ -1,0 +1,54 @@
+"""`nano`'s architecture, and the forward pass of its two halves that training needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+WIDTH, LAYERS, HEADS, FEED_FORWARD, CONTEXT = 256, 6, 4, 688, 2048
+READING_LAYERS = 3
+"""The lower half, whose state at `Label:` is trained to tell what the text means."""
+
+
+def config(vocabulary: int, end: int) -> LlamaConfig:
+    """Llama's architecture with untied embeddings."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=FEED_FORWARD,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+
+
+def lower(model: LlamaForCausalLM, ids: Tensor) -> Tensor:
+    """States after the reading layers, not normalised: (batch, seq) -> (batch, seq, width)."""
+    return through(model, model.model.embed_tokens(ids), slice(0, READING_LAYERS))
+
+
+def upper(model: LlamaForCausalLM, states: Tensor) -> Tensor:
+    """The last states, normalised, from the reading layers' states; shapes kept."""
+    return model.model.norm(through(model, states, slice(READING_LAYERS, None)))
+
+
+def through(model: LlamaForCausalLM, states: Tensor, layers: slice) -> Tensor:
+    """States after some layers; shapes kept."""
+    import torch
+
+    positions = torch.arange(states.shape[1], device=states.device).unsqueeze(0)
+    rotary = model.model.rotary_emb(states, positions)
+    chosen: list[nn.Module] = list(model.model.layers[layers])
+    for layer in chosen:
+        states = layer(states, attention_mask=None, position_embeddings=rotary)
+    return states

@@ -1,0 +1,71 @@
+"""From a checkpoint of the training to the folder that ships."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import platform
+import sys
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from bench.nano import FOLDER, shape, tokens
+from bench.nano.corpus import CORE, FURTHER, INSTALLED
+from bench.sources.harvest import STANDARD_LIBRARY
+
+MOST_BYTES = 25_000_000
+"""Of the weights, two bytes each."""
+
+
+def ship(trained: Path, to: Path) -> int:
+    """Writes configuration, weights in float16 and tokenizer to the folder `to`; the bytes of the weights.
+
+    Errors: ValueError where the weights are too large to ship.
+    """
+    from transformers import LlamaForCausalLM
+
+    kept = torch.load(trained / "checkpoint.pt", map_location="cpu", weights_only=True)
+    tokenizer = Tokenizer.from_file(str(trained / "tokenizer.json"))
+    model = LlamaForCausalLM(shape.config(tokenizer.get_vocab_size(), tokenizer.get_vocab()[tokens.END]))
+    prefix = "model."
+    weights = {name.removeprefix(prefix): w for name, w in kept["nano"].items() if name.startswith(prefix)}
+    model.load_state_dict(weights)
+    size = sum(2 * weight.numel() for weight in model.parameters())
+    if size > MOST_BYTES:
+        raise ValueError(f"the weights take {size} bytes, more than the {MOST_BYTES} that may ship")
+    model.half().save_pretrained(to)
+    tokens.fast(tokenizer, shape.CONTEXT).save_pretrained(to)
+    for file in to.iterdir():
+        file.chmod(0o644)  # some are written for their owner alone
+    return size
+
+
+def fresh(to: Path, seed: int = 0) -> None:
+    """Writes a model of `nano`'s shape and tokenizer with random weights, against which its training is measured."""
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    LlamaForCausalLM(AutoConfig.from_pretrained(FOLDER)).save_pretrained(to)
+    AutoTokenizer.from_pretrained(FOLDER).save_pretrained(to)
+
+
+def facts() -> dict[str, int]:
+    """Of the shipped model: its parameters, and the tokens of its vocabulary."""
+    from safetensors import safe_open
+
+    with safe_open(FOLDER / "model.safetensors", "pt") as weights:
+        params = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return {"params": params, "vocabulary": Tokenizer.from_file(str(FOLDER / "tokenizer.json")).get_vocab_size()}
+
+
+def versions(beside: Path | None) -> dict[str, str]:
+    """Package -> version of everything that is read in training."""
+    found = {STANDARD_LIBRARY: platform.python_version()}
+    for source in (*CORE, *INSTALLED, *FURTHER):
+        if source.package not in found:
+            places = [str(beside)] if beside and (beside / source.package).is_dir() else sys.path
+            nearest = next(iter(importlib.metadata.distributions(name=source.distribution, path=places)))
+            found[source.package] = nearest.version.split("+")[0]
+    return found

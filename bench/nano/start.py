@@ -1,0 +1,119 @@
+"""The weights that training starts from: token embeddings that already mean something, and heads that recall.
+
+Both are only a start: every weight is trained from the first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from bench.nano import shape
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+RECALLING_TOKENS, RECALLING_TEXTS = (0, 1), (3, 4)
+"""Layers of a pair of heads: the first recalls what followed a token, the second what followed a text."""
+READING_LAYER, READING_HEADS = 2, 3
+"""Where heads average the tokens that stand just before."""
+_RIDGE = 1.0
+_NOISE, _NORM, _SHARED = 0.02, 0.64, 0.5
+_OUTPUT = 1.5
+_WRITTEN, _COPIED, _READ = 0.08, 0.2, 0.2
+_FREQUENCIES = slice(0, 16)
+_SLOW_FREQUENCIES, _NEARNESS = slice(6, 13), 1.0
+
+
+def begin(model: LlamaForCausalLM, texts: Sequence[np.ndarray], embedded: Tensor, seed: int = 0) -> None:
+    """Sets embeddings, output layer and recalling heads, in place.
+
+    The output layer starts as the embeddings, so that a token's copied embedding raises that token's logit.
+    Args: texts, token ids of the snippets; embedded, the teacher's embeddings of them (snippets, teacher's width).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    vocabulary = model.config.vocab_size
+    start = token_embeddings(texts, embedded, vocabulary, shape.WIDTH)
+    start += _NOISE * torch.randn(start.shape, generator=generator)
+    start = _NORM * torch.nn.functional.normalize(start, dim=-1)
+    shared = torch.nn.functional.normalize(torch.randn(shape.WIDTH, generator=generator), dim=0)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(start + _SHARED * shared)
+        model.lm_head.weight.copy_(_OUTPUT * start)
+        size = shape.WIDTH // shape.HEADS
+        axes = torch.eye(shape.WIDTH).reshape(
+            shape.HEADS, size, shape.WIDTH
+        )  # of the embeddings' meaning, the principal ones first
+        for head in range(READING_HEADS):
+            reading_head(model, head, axes[head], shared)
+        recall_heads(model, *RECALLING_TOKENS, _subspace(size, generator), shared, generator)
+        recall_heads(model, *RECALLING_TEXTS, axes[0], shared, generator)
+
+
+def token_embeddings(texts: Sequence[np.ndarray], embedded: Tensor, vocabulary: int, width: int) -> Tensor:
+    """A start for the token embeddings: (vocabulary, width), of standard deviation 0.04.
+
+    The vectors whose mean over a text's tokens comes nearest to the teacher's embedding of it (ridge regression), on
+    their `width` principal axes. So texts of one meaning are near from the first step. That a sentence encoder can be
+    distilled into static vectors is the finding of model2vec.
+    """
+    rows = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+    columns = np.concatenate(list(texts))
+    shares = np.repeat([1 / len(text) for text in texts], [len(text) for text in texts])
+    counts = sparse.csr_matrix((shares, (rows, columns)), (len(texts), vocabulary))
+    centred = (embedded.float() - embedded.float().mean(0)).numpy()
+    gram = torch.from_numpy((counts.T @ counts).toarray()).float() + _RIDGE * torch.eye(vocabulary)
+    vectors = torch.linalg.solve(gram, torch.from_numpy(counts.T @ centred).float())
+    axes = torch.linalg.svd(vectors, full_matrices=False).Vh[:width]
+    start = vectors @ axes.T
+    return start * (0.04 / start.std())
+
+
+def reading_head(model: LlamaForCausalLM, head: int, axes: Tensor, shared: Tensor) -> None:
+    """One head comes to average some axes of the last ten tokens or so, nearer ones more, in place."""
+    attention, size = model.model.layers[READING_LAYER].self_attn, shape.WIDTH // shape.HEADS
+    rows = slice(head * size, (head + 1) * size)
+    still = torch.zeros(size)
+    still[_SLOW_FREQUENCIES] = _NEARNESS
+    attention.q_proj.weight[rows] = torch.outer(still, shared)
+    attention.k_proj.weight[rows] = torch.outer(still, shared)
+    attention.v_proj.weight[rows] = axes
+    attention.o_proj.weight[:, rows] = _READ * axes.T
+
+
+def recall_heads(
+    model: LlamaForCausalLM, earlier: int, later: int, axes: Tensor, shared: Tensor, generator: torch.Generator
+) -> None:
+    """The first heads of two layers become an induction pair (Olsson et al. 2022, arXiv:2209.11895), in place.
+
+    The earlier one attends to the previous place, by the rotary phases alone: its queries and keys see only `shared`,
+    the direction that all embeddings have in common. It writes these axes of what it finds there into a subspace. The
+    later one attends to places whose predecessor resembles its own in them, by that subspace, and copies what stands
+    there.
+    """
+    attention, size = model.model.layers[earlier].self_attn, shape.WIDTH // shape.HEADS
+    head, half = slice(0, size), size // 2
+    by_one_place = model.model.rotary_emb.inv_freq[_FREQUENCIES]
+    query, key = torch.zeros(size), torch.zeros(size)
+    query[_FREQUENCIES] = 1.0
+    key[_FREQUENCIES], key[half:][_FREQUENCIES] = by_one_place.cos(), by_one_place.sin()
+    written, copied = (_subspace(size, generator) for _ in range(2))
+    attention.q_proj.weight[head] = torch.outer(query, shared)
+    attention.k_proj.weight[head] = torch.outer(key, shared)
+    attention.v_proj.weight[head] = axes
+    attention.o_proj.weight[:, head] = _WRITTEN * written.T
+    attention = model.model.layers[later].self_attn
+    attention.q_proj.weight[head] = axes
+    attention.k_proj.weight[head] = written
+    attention.v_proj.weight[head] = copied
+    attention.o_proj.weight[:, head] = _COPIED * copied.T
+
+
+def _subspace(size: int, generator: torch.Generator) -> Tensor:
+    """Orthonormal rows, (size, width)."""
+    return torch.linalg.qr(torch.randn(shape.WIDTH, size, generator=generator)).Q.T

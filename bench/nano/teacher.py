@@ -1,0 +1,44 @@
+"""What MiniLM makes of the snippets: the sentence embeddings that `nano` learns to predict (distillation)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.locations import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TEACHER = "minilm"
+WIDTH = 384
+_LONGEST = 64
+_BATCH = 256
+
+
+@torch.inference_mode()
+def embed(texts: Sequence[str], device: torch.device) -> Tensor:
+    """The masked mean of MiniLM's last states, of length one: (texts, 384), float16.
+
+    Source: Reimers and Gurevych 2019 (the pooling); the model is `minilm` of this project.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = locate(TEACHER)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModel.from_pretrained(folder, trust_remote_code=False).to(device).eval()
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    embedded = torch.zeros(len(texts), WIDTH, dtype=torch.float16)
+    for start in range(0, len(order), _BATCH):
+        rows = order[start : start + _BATCH]
+        batch = tokenizer(
+            [texts[row] for row in rows], truncation=True, max_length=_LONGEST, padding=True, return_tensors="pt"
+        ).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            states = model(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"].unsqueeze(-1)
+        mean = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+        embedded[rows] = mean.half().cpu()
+    return embedded

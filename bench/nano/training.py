@@ -1,0 +1,269 @@
+"""Training `nano`: seeded, resumable from its checkpoint, the same on a CPU and on a GPU. It needs torch 2.9 (Muon)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.nano import heads, recall, shape
+from bench.nano.curriculum import FITTED_ON, STAGES, Stage
+from bench.nano.episodes import IGNORED, Rows
+from bench.nano.preparation import Material
+
+RATE, WARMUP, DECAY, CLIP = 2e-3, 100, 0.1, 1.0
+SAVED_EVERY, LOGGED_EVERY, PROBED_EVERY = 200, 10, 200
+_FITTED_ROWS, _FITTED_LENGTH, _FITTED_TEXTS = 48, 512, 20_000
+_DISTILLED = 8.0
+"""Weight of the distillation beside the labels' loss, whose gradient is so much larger."""
+
+
+class Nano(nn.Module):
+    """The decoder, and what distillation adds to it in training: a norm and a projection onto the teacher's space."""
+
+    def __init__(self, model: Any, teacher_width: int):
+        super().__init__()
+        self.model = model
+        self.norm = nn.RMSNorm(shape.WIDTH)
+        self.towards_teacher = nn.Linear(shape.WIDTH, teacher_width)
+
+    @classmethod
+    def new(cls, material: Material, teacher_width: int) -> Nano:
+        """With random weights, drawn by torch's generator."""
+        from transformers import LlamaForCausalLM
+
+        size = material.tokenizer.get_vocab_size()
+        return cls(LlamaForCausalLM(shape.config(size, material.layout.end)), teacher_width)
+
+    def distance(self, states: Tensor, taught: Tensor) -> Tensor:
+        """One less the cosine between what the states tell and the teacher's embeddings, the mean over places."""
+        told = functional.normalize(self.towards_teacher(self.norm(states)).float(), dim=-1)
+        return (1 - (told * taught).sum(-1)).mean()
+
+
+class Training:
+    """The one loop.
+
+    Args: probes, episodes that progress is watched on, by name; out, where the checkpoint and the curves
+    (`curves.jsonl`) lie; compiled, whether both halves of the model are compiled, which pays from some minutes on.
+    """
+
+    def __init__(
+        self,
+        nano: Nano,
+        material: Material,
+        probes: Mapping[str, Sequence[Rows]],
+        out: Path,
+        device: torch.device,
+        stages: Sequence[Stage] = STAGES,
+        seed: int = 0,
+        compiled: bool = True,
+    ):
+        self._nano, self._material, self._probes, self._out, self._device = (
+            nano.to(device),
+            material,
+            probes,
+            out,
+            device,
+        )
+        self._episodes = material.episodes(material.train)
+        embeddings = material.train.embeddings.float()
+        self._taught = functional.normalize(embeddings - embeddings.mean(0), dim=-1).half()
+        self._stages, self._rng = stages, np.random.default_rng(seed)
+        self._optimizers = _optimizers(nano)
+        self._step = self._tokens = 0
+        self._seconds = 0.0
+        self._lower: Callable[..., Tensor] = shape.lower
+        self._upper: Callable[..., Tensor] = shape.upper
+        if compiled:
+            self._lower, self._upper = (torch.compile(half, dynamic=False) for half in (shape.lower, shape.upper))
+
+    @property
+    def steps(self) -> int:
+        """Of all stages together."""
+        return sum(stage.steps for stage in self._stages)
+
+    def run(self) -> None:
+        """From the checkpoint, if there is one, to the end of the last stage."""
+        self._resume()
+        started = time.perf_counter() - self._seconds
+        while self._step < self.steps:
+            stage, within = self._where()
+            if stage.fits_heads and within == 0:
+                self._fit_heads()
+            rate = self._rate(stage, within)
+            told = self._one_step(stage, rate)
+            self._step += 1
+            self._seconds = time.perf_counter() - started
+            if self._step % LOGGED_EVERY == 0:
+                self._log({"stage": stage.name, "rate": rate, **told})
+            if self._step % PROBED_EVERY == 0 or self._step == self.steps:
+                self._log({"stage": stage.name, "probes": self._probed()})
+            if self._step % SAVED_EVERY == 0 or self._step == self.steps:
+                self._save()
+
+    def _fit_heads(self) -> None:
+        drawn = self._episodes.batch(_FITTED_ROWS, _FITTED_LENGTH, FITTED_ON, self._rng)
+        self._nano.cpu()
+        heads.fit(self._nano, self._taught[:_FITTED_TEXTS].float(), drawn)
+        self._nano.to(self._device)
+
+    def _where(self) -> tuple[Stage, int]:
+        before = 0
+        for stage in self._stages:
+            if self._step < before + stage.steps:
+                return stage, self._step - before
+            before += stage.steps
+        raise ValueError("all stages are done")
+
+    def _rate(self, stage: Stage, within: int) -> float:
+        """Warm-up, then constant; falling linearly to the stage's share of it where it names one."""
+        falling = stage.rate + (stage.final_rate - stage.rate) * within / stage.steps
+        return RATE * min(1.0, (self._step + 1) / WARMUP) * falling
+
+    def _one_step(self, stage: Stage, rate: float) -> dict[str, Any]:
+        kinds = list(stage.mix)
+        shares = np.array([stage.mix[kind] for kind in kinds])
+        kind = kinds[self._rng.choice(len(kinds), p=shares / shares.sum())]
+        self._nano.train()
+        loss, told, tokens = self._loss(kind, stage)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._nano.parameters(), CLIP)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self._tokens += tokens
+        return {"objective": kind, "loss": float(loss.detach()), "gradient_norm": float(norm), **told}
+
+    def _loss(self, kind: str, stage: Stage) -> tuple[Tensor, dict[str, float], int]:
+        material, rows = self._material, stage.tokens // stage.length
+        if kind == "phrases":
+            ids, targets = recall.phrases(rows, stage.length, material.recalled, self._rng)
+            return self._next_tokens(ids, targets)
+        if kind == "labelled":
+            ids, targets = recall.labelled(
+                rows, stage.length, material.recalled, material.reserved, material.layout, self._rng
+            )
+            return self._next_tokens(ids, targets)
+        if kind == "language":
+            starts = self._rng.integers(0, len(material.documents) - stage.length - 1, rows)
+            both = np.stack([material.documents[start : start + stage.length + 1] for start in starts]).astype(np.int64)
+            return self._next_tokens(both[:, :-1], both[:, 1:])
+        drawn = self._episodes.batch(rows, stage.length, stage.difficulty, self._rng)
+        return self._pairs(drawn, labels=kind == "episodes")
+
+    def _next_tokens(self, ids: np.ndarray, targets: np.ndarray) -> tuple[Tensor, dict[str, float], int]:
+        with self._autocast():
+            states = self._states(ids)[1]
+            loss, right = self._predicted(states, targets)
+        return loss, {"accuracy": right}, ids.size
+
+    def _pairs(self, drawn: Rows, labels: bool) -> tuple[Tensor, dict[str, float], int]:
+        with self._autocast():
+            inputs = torch.from_numpy(drawn.ids).to(self._device)
+            read = self._lower(self._nano.model, inputs)
+            at = torch.from_numpy(drawn.places).to(self._device)
+            taught = self._taught[torch.from_numpy(drawn.texts)].to(self._device).float()
+            distance = self._nano.distance(read[at[:, 0], at[:, 1]], taught)
+            told = {"distance": float(distance.detach())}
+            if not labels:
+                return _DISTILLED * distance, told, drawn.ids.size
+            loss, right = self._predicted(self._upper(self._nano.model, read), drawn.targets)
+        return (
+            loss + _DISTILLED * distance,
+            {**told, "labels_loss": float(loss.detach()), "accuracy": right},
+            drawn.ids.size,
+        )
+
+    def _states(self, ids: np.ndarray) -> tuple[Tensor, Tensor]:
+        read = self._lower(self._nano.model, torch.from_numpy(ids).to(self._device))
+        return read, self._upper(self._nano.model, read)
+
+    def _predicted(self, states: Tensor, targets: np.ndarray) -> tuple[Tensor, float]:
+        """Cross-entropy over the places that count, whose logits alone are computed; and the share predicted right."""
+        wanted = torch.from_numpy(targets.reshape(-1)).to(self._device)
+        places = (wanted != IGNORED).nonzero().squeeze(1)
+        wanted = wanted[places]
+        logits = self._nano.model.lm_head(states.reshape(-1, states.shape[-1])[places]).float()
+        loss = functional.cross_entropy(logits, wanted)
+        return loss, float((logits.argmax(-1) == wanted).float().mean())
+
+    @torch.no_grad()
+    def _probed(self) -> dict[str, dict[str, float]]:
+        """Accuracy among the episode's labels, by how many pairs stand before."""
+        self._nano.eval()
+        found: dict[str, dict[str, float]] = {}
+        for name, batches in self._probes.items():
+            right, seen = [], []
+            for drawn in batches:
+                with self._autocast():
+                    inputs = torch.from_numpy(drawn.ids).to(self._device)
+                    states = shape.upper(self._nano.model, shape.lower(self._nano.model, inputs))
+                    picked = states[torch.from_numpy(drawn.places[:, 0]), torch.from_numpy(drawn.places[:, 1])]
+                    logits = self._nano.model.lm_head(picked).float().cpu()
+                candidates = torch.from_numpy(drawn.candidates)
+                scores = logits.gather(1, candidates.clamp(min=0)).masked_fill(candidates < 0, -torch.inf)
+                right.append((scores.argmax(-1) == torch.from_numpy(drawn.right)).float())
+                seen.append(torch.from_numpy(drawn.seen))
+            hit, pairs = torch.cat(right), torch.cat(seen)
+            found[name] = {
+                f"{low}-{high - 1}": round(float(hit[inside].mean()), 4)
+                for low, high in ((0, 1), (1, 4), (4, 8), (8, 16), (16, 24), (24, 40))
+                if (inside := (pairs >= low) & (pairs < high)).any()
+            }
+        return found
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        entry = {"step": self._step, "tokens": self._tokens, "seconds": round(self._seconds, 1), **line}
+        with (self._out / "curves.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def _save(self) -> None:
+        target = self._out / "checkpoint.pt"
+        unfinished = target.with_suffix(".part")
+        torch.save(
+            {
+                "nano": self._nano.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+                "step": self._step,
+                "tokens": self._tokens,
+                "seconds": self._seconds,
+                "rng": self._rng.bit_generator.state,
+            },
+            unfinished,
+        )
+        unfinished.replace(target)
+
+    def _resume(self) -> None:
+        source = self._out / "checkpoint.pt"
+        if not source.exists():
+            return
+        kept = torch.load(source, map_location=self._device, weights_only=True)
+        self._nano.load_state_dict(kept["nano"])
+        for optimizer, state in zip(self._optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self._step, self._tokens, self._seconds = kept["step"], kept["tokens"], kept["seconds"]
+        self._rng.bit_generator.state = kept["rng"]
+
+
+def _optimizers(nano: Nano) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for everything else."""
+    matrices = [p for p in nano.model.model.layers.parameters() if p.ndim == 2]
+    taken = set(map(id, matrices))
+    others = [p for p in nano.parameters() if id(p) not in taken]
+    return [
+        torch.optim.Muon(matrices, lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+    ]

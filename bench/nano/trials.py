@@ -1,0 +1,198 @@
+"""Tasks that measure how well `nano` learns in context, on libraries it never saw, run by the suite's own `icl`.
+
+A task's classes are source files of one held-out library, so neither the classes nor the texts were ever read. Each is
+a folder that `dir:` loads, so any other method or model can be measured on the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.files import writing
+from bench.nano.corpus import held_out_snippets
+from bench.nano.tokens import LABELS
+
+if TYPE_CHECKING:
+    from bench.nano.corpus import Snippet
+
+TRAIN, TEST = 32, 16
+"""Rows of each class: enough for 32 demonstrations drawn at random, most of which may be of one class."""
+
+WAYS = {2: 24, 4: 16}
+"""How many tasks there are of so many classes."""
+SHOTS, DRAWS, ORDERS = (0, 1, 2, 4, 8, 16, 32), (0, 1, 2), (0, 1, 2, 3, 4)
+MEASURED_AT = 16
+"""Demonstrations where one thing is changed at a time: their order, which label is whose, what labels are called."""
+_WORDS = ("river", "table", "green", "music", "winter", "paper", "garden", "silver")
+_LETTERS = ("A", "B", "C", "D", "E", "F", "G", "H")
+_SUITE = """\
+# {about}
+methods = [{methods}]
+backbones = ["nano"]
+tasks = [
+{tasks}
+]
+shots = [{shots}]
+draws = {draws}
+seeds = [0]
+"""
+
+_FEW_SHOT = """\
+# The T-Few comparison on nano: 32 rows, the recipe of suite tfew2022 cut to 60 steps
+methods = ["ia3", "houlsby", "full", "features", {name = "icl", k = [0, 4, 16, 32]}]
+backbones = ["nano"]
+tasks = ["docstrings/library", "docstrings/kind", "docstrings/param_type", "docstrings/match"]
+shots = [32]
+draws = [0, 1, 2, 3, 4]
+seeds = [0]
+
+[recipe]
+optimizer = "adafactor"
+steps = 60
+batch_size = 8
+warmup = 0.06
+weight_decay = 0.0
+likelihood_weight = 1.0
+unlikelihood_weight = 1.0
+length_normalised_weight = 1.0
+
+[recipe.ia3]
+learning_rate = 3e-3
+
+[recipe.full]
+learning_rate = 3e-4
+
+[recipe.houlsby]
+learning_rate = 3e-3
+
+[recipe.features]
+optimizer = "adamw"
+learning_rate = 3e-3
+steps = 300
+
+[settings]
+eval_rows = 200
+normalization = "token"
+"""
+_AGAINST_FRESH = """\
+# What training gave: full fine-tuning on all rows from nano, and from random weights of its shape
+methods = ["full"]
+backbones = ["nano", "fresh"]
+tasks = ["docstrings/library", "docstrings/kind", "docstrings/param_type", "docstrings/match"]
+shots = ["all"]
+draws = [0]
+seeds = [0]
+
+[recipe]
+epochs = 2
+batch_size = 16
+learning_rate = 3e-4
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A task of source files: its name, the snippets of each class, and what the classes are called."""
+
+    name: str
+    classes: tuple[tuple[Snippet, ...], ...]
+    labels: tuple[str, ...]
+
+    @property
+    def variants(self) -> Iterator[Trial]:
+        """The same rows under other labels: the next class's, words, letters, and the names of the files."""
+        files = tuple(PurePosixPath(of_one[0].path).stem.strip("_").replace("_", " ") for of_one in self.classes)
+        ways = len(self.classes)
+        named = {
+            "permuted": (*self.labels[1:], self.labels[0]),
+            "words": _WORDS[:ways],
+            "letters": _LETTERS[:ways],
+            "files": files,
+        }
+        for name, labels in named.items():
+            if len(set(labels)) == ways:
+                yield replace(self, name=f"{self.name}-{name}", labels=labels)
+
+
+def trials(snippets: Sequence[Snippet], ways: int, number: int, seed: int = 0) -> list[Trial]:
+    """`number` tasks of `ways` files of one library, each library in turn; labels are reserved tokens at random."""
+    rng = np.random.default_rng([seed, ways])
+    by_file: dict[str, list[Snippet]] = defaultdict(list)
+    for snippet in snippets:
+        by_file[snippet.path].append(snippet)
+    files: dict[str, list[str]] = defaultdict(list)
+    for path, of_one in sorted(by_file.items()):
+        if len(of_one) >= TRAIN + TEST:
+            files[of_one[0].library].append(path)
+    libraries = sorted(library for library, paths in files.items() if len(paths) >= ways)
+    made = []
+    for place in range(number):
+        library = libraries[place % len(libraries)]
+        chosen = rng.choice(files[library], ways, replace=False)
+        classes = tuple(
+            tuple(by_file[path][row] for row in rng.permutation(len(by_file[path]))[: TRAIN + TEST]) for path in chosen
+        )
+        labels = tuple(LABELS[at].strip() for at in rng.permutation(len(LABELS))[:ways])
+        made.append(Trial(f"{ways}way-{place:02d}-{library}", classes, labels))
+    return made
+
+
+def write(trial: Trial, folder: Path) -> Path:
+    """The task as `dir:` reads it: train.jsonl, test.jsonl and meta.json; its folder."""
+    home = folder / trial.name
+    home.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[dict[str, object]]] = {"train": [], "test": []}
+    for label, of_one in enumerate(trial.classes):
+        for place, snippet in enumerate(of_one):
+            row = {"text": snippet.text, "label": label, "source": snippet.path}
+            rows["train" if place < TRAIN else "test"].append(row)
+    for split, of_split in rows.items():
+        with writing(home / f"{split}.jsonl") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in of_split)
+    meta = {
+        "task_type": "classification",
+        "label_names": list(trial.labels),
+        "input_fields": ["text"],
+        "label_field": "label",
+        "metrics": ["accuracy"],
+    }
+    with writing(home / "meta.json") as file:
+        file.write(json.dumps(meta, indent=1).encode())
+    return home
+
+
+def write_all(folder: Path, beside: Path | None) -> list[Path]:
+    """All tasks, and the suites that measure on them: the curve over k, the order, and the labels."""
+    snippets = held_out_snippets(beside)
+    base = [trial for ways, number in WAYS.items() for trial in trials(snippets, ways, number)]
+    variants = [variant for trial in base for variant in trial.variants]
+    for trial in (*base, *variants):
+        write(trial, folder)
+    curve = f'{{name = "icl", k = {list(SHOTS)}}}'
+    orders = f'{{name = "icl", k = {MEASURED_AT}, order = {list(ORDERS)}}}'
+    plain = f'"icl:k={MEASURED_AT}"'
+    with writing(folder / "few_shot.toml") as file:
+        file.write(_FEW_SHOT.encode())
+    with writing(folder / "against_fresh.toml") as file:
+        file.write(_AGAINST_FRESH.encode())
+    return [
+        _suite(folder, "curve", "nano on classes and libraries that it never saw", curve, base, DRAWS),
+        _suite(folder, "order", "the same demonstrations in other orders", orders, base, DRAWS[:1]),
+        _suite(folder, "labels", "the same demonstrations under other labels", plain, (*base, *variants), DRAWS[:1]),
+    ]
+
+
+def _suite(folder: Path, name: str, about: str, methods: str, chosen: Iterable[Trial], draws: Sequence[int]) -> Path:
+    listed = "\n".join(f'    "dir:{trial.name}",' for trial in chosen)
+    place = folder / f"{name}.toml"
+    with writing(place) as file:
+        text = _SUITE.format(about=about, methods=methods, tasks=listed, shots=max(SHOTS), draws=list(draws))
+        file.write(text.encode())
+    return place

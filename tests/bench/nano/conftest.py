@@ -1,0 +1,48 @@
+"""Material of made-up snippets, small enough to train on in a test."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.nano import tokens
+from bench.nano.classes import groupings
+from bench.nano.corpus import Snippet
+from bench.nano.preparation import Material, Read, layout
+
+SUBJECTS = ("river", "engine", "market", "garden", "planet", "music", "court", "kitchen")
+VERBS = ("opens", "closes", "carries", "changes", "follows", "returns")
+THINGS = ("the water", "a wheel", "the price", "an apple", "the star", "a song", "the law", "some bread")
+
+
+def snippets() -> tuple[Snippet, ...]:
+    """Sentences of eight files in two libraries, each file about a subject of its own."""
+    return tuple(
+        Snippet(
+            f"The {subject} {verb} {thing} slowly.", f"lib{place % 2}", f"lib{place % 2}/{subject}.py", "summary", verb
+        )
+        for place, subject in enumerate(SUBJECTS)
+        for verb in VERBS
+        for thing in THINGS
+    )
+
+
+@pytest.fixture(scope="session")
+def material() -> Material:
+    torch.set_num_threads(1)
+    told = snippets()
+    tokenizer = tokens.train([snippet.text for snippet in told], size=600)
+    ids = tuple(np.array(one.ids) for one in tokenizer.encode_batch([f" {snippet.text}" for snippet in told]))
+    subject = torch.tensor([SUBJECTS.index(snippet.text.split()[1]) for snippet in told])
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.nn.functional.one_hot(subject, 384).float()
+    embeddings += 0.01 * torch.randn(embeddings.shape, generator=generator)
+    embeddings = torch.nn.functional.normalize(embeddings, dim=-1).half()
+    grouped = groupings(told, np.array([len(one) for one in ids]), embeddings.float().numpy(), clusters=(8,))
+    read = Read(ids, embeddings, grouped)
+    vocabulary = tokenizer.get_vocab()
+    reserved = np.array([vocabulary[label] for label in tokens.LABELS])
+    words = tuple(tuple(tokenizer.encode(f" {word}").ids) for word in SUBJECTS)
+    labels = {"reserved": tuple((int(token),) for token in reserved), "words": words}
+    return Material(
+        tokenizer, layout(tokenizer), np.concatenate(ids), read, read, reserved, np.arange(260, 360), labels
+    )

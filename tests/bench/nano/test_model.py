@@ -1,0 +1,66 @@
+"""The model that ships: its size, its card, and that it scores what the card says."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import locations, run
+from bench.nano import FOLDER, card, holdout, trials
+from bench.nano.corpus import held_out_snippets
+from bench.nano.measuring import MEASURED
+from bench.nano.shipping import MOST_BYTES, facts
+from bench.sources.harvest import harvest
+
+
+def measured() -> dict[str, object]:
+    return json.loads((FOLDER / MEASURED).read_text("utf-8"))
+
+
+def test_the_weights_are_small_enough_to_ship() -> None:
+    assert (FOLDER / "model.safetensors").stat().st_size <= MOST_BYTES
+    assert 3_000_000 <= facts()["params"] <= 12_000_000
+    assert 4_000 <= facts()["vocabulary"] <= 8_000
+
+
+def test_nano_is_found_without_a_network() -> None:
+    assert Path(locations.locate("nano")) == FOLDER
+    assert "nano" in locations.known_backbones()
+
+
+def test_the_card_tells_what_was_measured() -> None:
+    assert (FOLDER / card.CARD).read_text("utf-8") == card.render(FOLDER)
+
+
+def test_the_figures_are_of_the_weights_that_ship() -> None:
+    told = measured()
+    assert told["backbone_fingerprint"] == locations.fingerprint("nano")
+    assert {name: told[name] for name in ("params", "vocabulary")} == facts()
+
+
+def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
+    """Two tasks of two classes and two of four, k = 0 and 16: the very scores on the machine of the card, elsewhere two
+    rows more or less, since sums differ in their last bits."""
+    told = measured()
+    versions = told["versions"]
+    assert isinstance(versions, dict)
+    for library in holdout.LIBRARIES:
+        if importlib.metadata.version(library) != versions[library]:
+            pytest.skip(f"the tasks are made of {library} {versions[library]}, another version is installed")
+    fixed = told["fixed"]
+    assert isinstance(fixed, dict)
+    snippets = held_out_snippets()
+    made = [trial for ways in (2, 4) for trial in trials.trials(snippets, ways, 2)]
+    tasks = [f"dir:{trials.write(trial, tmp_path)}" for trial in made]
+    records = run(
+        "quick", methods=["icl:k=0", "icl:k=16"], backbones=["nano"], tasks=tasks, shots=[32], out=tmp_path / "out"
+    )
+    assert len(records) == 8
+    for record in records:
+        name = f"{Path(record.task).name} {record.label}"
+        assert record.score == pytest.approx(fixed[name], abs=2.5 / (record.n_test or 1)), name
+
+
+def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:
+    assert {one.package for one in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)

@@ -1,0 +1,113 @@
+"""The loop: learns, logs, and a run that was interrupted ends as one that was not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.nano import shipping, start, training
+from bench.nano.curriculum import Stage
+from bench.nano.episodes import Difficulty
+from bench.nano.preparation import Material
+from bench.nano.training import Nano, Training
+
+DIFFICULTY = Difficulty({"same text": 0.5, "file": 0.5}, 3, 12, {"reserved": 1.0})
+MIX = {"phrases": 0.2, "labelled": 0.2, "language": 0.2, "reading": 0.2, "episodes": 0.2}
+STAGES = (
+    Stage("first", 3, MIX, 64, DIFFICULTY, tokens=128),
+    Stage("second", 3, MIX, 64, DIFFICULTY, tokens=128, final_rate=0.1),
+)
+
+
+def begun(material: Material, out: Path, stages: tuple[Stage, ...] = STAGES) -> tuple[Nano, Training]:
+    torch.manual_seed(0)
+    nano = Nano.new(material, 384)
+    start.begin(nano.model, material.train.ids, material.train.embeddings)
+    probe = [material.episodes(material.development).batch(2, 64, DIFFICULTY, np.random.default_rng(0))]
+    out.mkdir(exist_ok=True)
+    return nano, Training(nano, material, {"probe": probe}, out, torch.device("cpu"), stages, compiled=False)
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVED_EVERY", 2)
+    whole, run = begun(material, tmp_path / "whole")
+    run.run()
+
+    class Interrupted(Exception):
+        pass
+
+    _, run = begun(material, tmp_path / "stopped")
+    step = run._one_step
+
+    def breaking(stage: Stage, rate: float) -> dict[str, object]:
+        if run._step == 5:
+            raise Interrupted
+        return step(stage, rate)
+
+    monkeypatch.setattr(run, "_one_step", breaking)
+    with pytest.raises(Interrupted):
+        run.run()
+    resumed, run = begun(material, tmp_path / "stopped")
+    run.run()
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+
+
+def test_curves_are_logged(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LOGGED_EVERY", 2)
+    _, run = begun(material, tmp_path)
+    run.run()
+    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [2, 4, 6]
+    assert steps[-1]["tokens"] == 6 * 128
+    assert 0 <= lines[-1]["probes"]["probe"]["0-0"] <= 1
+
+
+def test_the_rate_warms_up_and_falls_in_the_stage_that_says_so(material: Material, tmp_path: Path) -> None:
+    _, run = begun(material, tmp_path)
+    run._step = 10_000
+    assert run._rate(STAGES[0], 2) == training.RATE
+    assert run._rate(STAGES[1], 0) == training.RATE
+    assert run._rate(STAGES[1], 3) == pytest.approx(0.1 * training.RATE)
+    run._step = 0
+    assert run._rate(STAGES[0], 0) == pytest.approx(training.RATE / training.WARMUP)
+
+
+def test_copying_begins_to_be_learned_in_a_few_steps(material: Material, tmp_path: Path) -> None:
+    stage = Stage("recall", 20, {"labelled": 1.0}, 64, DIFFICULTY, tokens=512)
+    _, run = begun(material, tmp_path, (stage,))
+    before = run._loss("labelled", stage)[0].item()
+    run.run()
+    assert run._loss("labelled", stage)[0].item() < 0.85 * before
+
+
+def test_what_ships_scores_as_what_was_trained(material: Material, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    nano, run = begun(material, tmp_path)
+    run.run()
+    material.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    size = shipping.ship(tmp_path, tmp_path / "model")
+    weights = sum(weight.numel() for weight in nano.model.parameters())
+    assert size == 2 * weights
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    prompt = tokenizer("Text: The river opens.\nLabel: <label3>\n\n", return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert torch.allclose(loaded(prompt).logits, nano.eval().model(prompt).logits, atol=0.05)
+
+
+def test_weights_that_are_too_large_do_not_ship(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = begun(material, tmp_path)
+    run.run()
+    material.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    monkeypatch.setattr(shipping, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="more than the 1000 that may ship"):
+        shipping.ship(tmp_path, tmp_path / "model")
