@@ -1,4 +1,4 @@
-"""Trains `nano`, and measures it: `python -m bench.nano train`, `export`, `tasks`."""
+"""Trains `nano`, and measures it: `python -m bench.nano train`, `export`, `tasks`, `measure`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="Where everything that is made lies; what is there already is not made again.")]
 Beside = Annotated[
-    Path | None, typer.Option(help="A folder of unpacked packages (pip install --target) to read beside the installed.")
+    Path | None,
+    typer.Option(help="Further packages: pip install --no-deps --target BESIDE -r bench/nano/requirements.txt"),
 ]
 
 
@@ -60,10 +61,10 @@ def tasks(out: Out = Path("nano"), beside: Beside = None) -> None:
 def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) -> None:
     """Measures the shipped model by the suite's own methods, and writes its card."""
     from bench import run
-    from bench.nano import FOLDER, measuring
+    from bench.nano import FIGURES, FOLDER, holdout, measuring
     from bench.nano.card import keep_training, write
-    from bench.nano.corpus import gather
-    from bench.nano.shipping import facts, fresh, versions
+    from bench.nano.corpus import versions
+    from bench.nano.shipping import facts, fresh
     from bench.nano.trials import DRAWS, ORDERS, write_all
 
     suites = write_all(out / "trials", beside)
@@ -78,12 +79,16 @@ def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) ->
         "trials": measuring.gather({record.key: record for record in found}.values()),
         "fixed": measuring.fixed(found),
         "few_shot_draws": len({record.draw_seed for record in few_shot}),
+        "few_shot_steps": min(int(record.train_steps or 0) for record in few_shot if record.train_steps),
+        "few_shot_rows": max(record.n_test or 0 for record in few_shot),
         "few_shot": measuring.few_shot(few_shot),
+        "fresh_epochs": against[0].recipe["epochs"],
         "against_fresh": measuring.against_fresh(against),
     }
-    measuring.keep(measured, found[0], FOLDER)
-    keep_training(gather(beside), versions(beside), out / "curves.jsonl", FOLDER)
-    typer.echo(f"{write(FOLDER)}")
+    read = versions(beside)
+    measuring.keep(measured, {library: read[library] for library in holdout.LIBRARIES}, found[0], FIGURES)
+    keep_training(out, FIGURES)
+    typer.echo(f"{write(FIGURES, FOLDER)}")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +10,46 @@ import jinja2
 
 from bench.files import writing
 from bench.nano import holdout, shape
-from bench.nano.corpus import CORE, FURTHER, INSTALLED, Corpus
-from bench.nano.curriculum import STAGES, Stage
+from bench.nano.corpus import CORE, FURTHER, INSTALLED, LONGEST_DOCUMENT
 from bench.nano.measuring import MEASURED
+from bench.nano.tokens import LABELS
+from bench.nano.training import CURVES, RUN
+from bench.sources.candidates import SHARES
 
 CARD, TRAINED = "README.md", "training.json"
-_SHOWN_EVERY = 400
+_SHOWN_EVERY = 200
 """Steps between two lines of the table of curves."""
 
 
-def keep_training(
-    corpus: Corpus, versions: dict[str, str], curves: Path, folder: Path, stages: Sequence[Stage] = STAGES
-) -> Path:
-    """Writes what the model was trained on, and how that went, beside the weights."""
-    lines = [json.loads(line) for line in curves.read_text("utf-8").splitlines()]
+def keep_training(out: Path, figures: Path) -> Path:
+    """Writes how the run in the folder `out` went, and on what, into the folder of figures."""
+    run = json.loads((out / RUN).read_text("utf-8"))
+    lines = [json.loads(line) for line in (out / CURVES).read_text("utf-8").splitlines()]
     last = lines[-1]
     content = {
-        "documents": len(corpus.documents),
-        "characters": sum(map(len, corpus.documents)),
-        "snippets": len(corpus.snippets),
-        "snippets_of_library": dict(Counter(snippet.library for snippet in corpus.snippets).most_common()),
-        "versions": versions,
-        "stages": [{"name": s.name, "steps": s.steps, "length": s.length, "mix": dict(s.mix)} for s in stages],
-        "steps": last["step"],
-        "tokens": last["tokens"],
-        "seconds": last["seconds"],
-        "machine": platform.machine(),
+        **run,
+        **{name: last[name] for name in ("step", "tokens", "seconds")},
         "curves": [
             {"step": line["step"], "tokens": line["tokens"], **line["probes"]}
             for line in lines
             if "probes" in line and (line["step"] % _SHOWN_EVERY == 0 or line is last)
         ],
     }
-    place = folder / TRAINED
+    place = figures / TRAINED
     with writing(place) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
     return place
 
 
-def write(folder: Path) -> Path:
-    """The card, out of the two files beside the weights."""
+def write(figures: Path, folder: Path) -> Path:
+    """The card of the model in this folder, out of its figures."""
     place = folder / CARD
     with writing(place) as file:
-        file.write(render(folder).encode())
+        file.write(render(figures).encode())
     return place
 
 
-def render(folder: Path) -> str:
+def render(figures: Path) -> str:
     """The card's text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -70,11 +60,14 @@ def render(folder: Path) -> str:
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
     told: dict[str, Any] = {
-        "measured": json.loads((folder / MEASURED).read_text("utf-8")),
-        "training": json.loads((folder / TRAINED).read_text("utf-8")),
+        "measured": json.loads((figures / MEASURED).read_text("utf-8")),
+        "training": json.loads((figures / TRAINED).read_text("utf-8")),
         "shape": shape,
         "held_out": holdout.LIBRARIES,
         "never": holdout.NEVER_CLASSES,
+        "labels": len(LABELS),
+        "longest_document": LONGEST_DOCUMENT,
+        "test_share": 1 - SHARES["validation"],
         "installed": [source.distribution for source in (*CORE, *INSTALLED)],
         "further": [source.distribution for source in FURTHER],
     }

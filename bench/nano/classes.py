@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.nano.holdout import gives_away
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -17,16 +19,17 @@ if TYPE_CHECKING:
 _WORD_ROWS = range(40, 3000)
 """In how many snippets a word has to occur, to make a class."""
 
-CLUSTERS = (100, 400, 1600)
-"""Into how many clusters the snippets are divided, coarse and fine."""
+CLUSTER_SIZES = (1000, 300, 80)
+"""Of how many snippets or so a cluster is made, coarse and fine."""
+_MOST_OF_ONE_LIBRARY = 0.8
 
 
 @dataclass(frozen=True)
 class Grouping:
     """Groups of snippets (rows of the corpus), any of which may be the classes of an episode.
 
-    The classes of an episode come from one `scope` (a library, for files and modules, so that which library a text
-    comes from is never what tells classes apart); empty: from anywhere.
+    The classes of an episode come from one `scope` (a library, for files, modules, parts and clusters, so that
+    which library a text comes from is never what tells classes apart); empty: from anywhere.
     """
 
     name: str
@@ -44,25 +47,47 @@ class Grouping:
 
 
 def groupings(
-    snippets: Sequence[Snippet], lengths: np.ndarray, embeddings: np.ndarray, clusters: Sequence[int] = CLUSTERS
+    snippets: Sequence[Snippet],
+    lengths: np.ndarray,
+    embeddings: np.ndarray,
+    sizes: Sequence[int] = CLUSTER_SIZES,
 ) -> dict[str, Grouping]:
-    """All of them. Args: lengths in tokens (snippets,), the teacher's embeddings (snippets, width) of length one."""
-    by_file = _by(snippets, lambda s: s.path, 12)
-    by_module = _by(snippets, lambda s: s.module, 24)
+    """All of them; none is what a benchmark asks for (`holdout.NEVER_CLASSES`).
+
+    Args: lengths in tokens (snippets,), the teacher's embeddings (snippets, width) of length one, sizes of clusters.
+    """
     library = {s.path: s.library for s in snippets} | {s.module: s.library for s in snippets}
+    of_library = library.__getitem__
+    first_words = _by(snippets, lambda s: s.text.split()[0].casefold(), 16)
     found = [
-        _scoped("file", by_file, library.__getitem__),
-        _scoped("module", by_module, library.__getitem__),
-        _scoped("first word", _by(snippets, lambda s: s.text.split()[0].casefold(), 16)),
-        _scoped("word", _by_word(snippets)),
+        _scoped("file", _by(snippets, lambda s: s.path, 12), of_library),
+        _scoped("module", _by(snippets, lambda s: s.module, 24), of_library),
+        _scoped("first word", _telling_little(first_words, snippets)),
+        _scoped("word", _telling_little(_by_word(snippets), snippets)),
         _scoped("part", _by(snippets, lambda s: f"{s.library} {s.part}", 40), lambda name: name.split()[0]),
         _scoped("length", _by_length(lengths)),
         _scoped("same text", {str(row): np.array([row]) for row in range(len(snippets))}),
     ]
-    found += [
-        _scoped(f"cluster of {round(len(snippets) / number)}", _clusters(embeddings, number)) for number in clusters
-    ]
+    for size in sizes:
+        found.append(_scoped(f"cluster of {size}", _clusters(snippets, embeddings, size), lambda name: name.split()[0]))
     return {grouping.name: grouping for grouping in found}
+
+
+def _telling_little(groups: dict[str, np.ndarray], snippets: Sequence[Snippet]) -> dict[str, np.ndarray]:
+    """Of groups by word, those that are no class of a benchmark: no library's name, kind or type, and spread over
+    libraries, so that the word does not stand for one."""
+    libraries = np.array([snippet.library for snippet in snippets])
+    names = {snippet.library.casefold() for snippet in snippets}
+
+    def spread(rows: np.ndarray) -> bool:
+        counts = np.unique(libraries[rows], return_counts=True)[1]
+        return len(names) == 1 or counts.max() <= _MOST_OF_ONE_LIBRARY * len(rows)
+
+    return {
+        word: rows
+        for word, rows in groups.items()
+        if word not in names and not gives_away(word.strip(".,:;()")) and spread(rows)
+    }
 
 
 def _scoped(name: str, groups: dict[str, np.ndarray], scope: Callable[[str], str] = lambda _: "") -> Grouping:
@@ -100,12 +125,15 @@ def _by_length(lengths: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _clusters(embeddings: np.ndarray, number: int, rounds: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
-    """Groups of near embeddings: k-means on the sphere by mini-batches."""
+def _clusters(
+    snippets: Sequence[Snippet], embeddings: np.ndarray, size: int, rounds: int = 8, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Groups of near embeddings, of about `size` each, within every library: k-means by mini-batches."""
     from sklearn.cluster import MiniBatchKMeans
 
-    found = MiniBatchKMeans(number, batch_size=4096, max_iter=rounds, n_init=1, random_state=seed).fit_predict(
-        embeddings
-    )
-    groups = {f"cluster {place}": np.flatnonzero(found == place) for place in range(number)}
+    groups: dict[str, np.ndarray] = {}
+    for library, rows in _by(snippets, lambda s: s.library, 2 * size).items():
+        means = MiniBatchKMeans(len(rows) // size, batch_size=4096, max_iter=rounds, n_init=1, random_state=seed)
+        found = means.fit_predict(embeddings[rows])
+        groups |= {f"{library} {place}": rows[found == place] for place in range(means.n_clusters)}
     return {name: rows for name, rows in groups.items() if len(rows) >= 12}

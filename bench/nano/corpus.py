@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.nano import holdout
 from bench.nano.holdout import SHORTEST, Passages, normal
 from bench.sources.candidates import summarise
-from bench.sources.harvest import SOURCES, Docstring, Source, fraction, harvest
+from bench.sources.harvest import SOURCES, STANDARD_LIBRARY, Docstring, Source, fraction, harvest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,9 +51,14 @@ FURTHER = tuple(
     }.items()
 )
 """Libraries with much to read under permissive licences; nothing of them is imported, so they need not be installed."""
+_COPIES = frozenset({"compat", "extern", "external", "externals", "third_party", "vendored", "_vendor"})
+"""Folders of code from elsewhere: a copy of a file that is held out would be read."""
 LONGEST_DOCUMENT = 6000
 """Characters of a docstring that are read."""
 
+_BLANK = re.compile(r"\n\s*\n")
+_LONG_PARAGRAPH = 8
+"""Words."""
 _SECTION = re.compile(r"^(?P<title>[A-Z][A-Za-z ]{2,20})\n-{3,}\n(?P<text>(?:.+\n?)+)", re.MULTILINE)
 _TITLE = re.compile(r"[A-Z][A-Za-z ]*(?::|\n-{3,}\n|\n={3,}\n)")
 _DESCRIPTION = re.compile(r"^(?:\w+ : [^\n]+\n|[ ]*\w+ \([^\n]+?\):)(?P<text>(?:[ ]+\S[^\n]*\n?)+)", re.MULTILINE)
@@ -64,7 +72,6 @@ class Snippet:
     library: str
     path: str
     part: str
-    name: str
 
     @property
     def module(self) -> str:
@@ -89,39 +96,65 @@ def gather(beside: Path | None = None, sources: Iterable[Source] = (*CORE, *INST
     held = [docstring for docstring in found if holdout.is_held_out(docstring)]
     held += harvest(holdout.HELD_OUT, beside)
     unseen = holdout.contents(held) | {normal(text) for docstring in held for _, text in _parts(docstring.text)}
-    kept = [docstring for docstring in found if not holdout.is_held_out(docstring)]
-    return Corpus(tuple(_documents(kept, unseen)), tuple(_snippets(kept, unseen)))
+    passages = Passages(unseen)
+    elsewhere = frozenset(part for docstring in held for part in _paragraphs(docstring.text))
+    kept = [docstring for docstring in found if not holdout.is_held_out(docstring) and not _is_copy(docstring)]
+    return Corpus(tuple(_documents(kept, passages, elsewhere)), tuple(_snippets(kept, passages)))
 
 
 def held_out_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
     """The snippets of the libraries that are kept out, for measuring."""
-    return tuple(_snippets(harvest(holdout.HELD_OUT, beside), frozenset()))
+    return tuple(_snippets(harvest(holdout.HELD_OUT, beside), Passages(())))
 
 
 def development_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
     """The snippets of the held-out files of libraries that no benchmark row comes from: what progress is watched on."""
     found = [docstring for docstring in harvest(FURTHER, beside) if holdout.is_held_out(docstring)]
-    return tuple(_snippets(found, frozenset()))
+    return tuple(_snippets(found, Passages(())))
 
 
-def _documents(docstrings: Iterable[Docstring], unseen: frozenset[str]) -> Iterator[str]:
-    """Each text once, without held-out sentences, in the order of their hashes."""
-    passages = Passages(unseen)
-    texts = {passages.cut(docstring.text[:LONGEST_DOCUMENT]) for docstring in docstrings}
+def versions(beside: Path | None) -> dict[str, str]:
+    """Package -> version of everything that is read in training, and of the libraries held out."""
+    found = {STANDARD_LIBRARY: platform.python_version()}
+    for source in (*CORE, *INSTALLED, *FURTHER, *holdout.HELD_OUT):
+        if source.package not in found:
+            places = [str(beside)] if beside and (beside / source.package).is_dir() else sys.path
+            nearest = next(iter(importlib.metadata.distributions(name=source.distribution, path=places)))
+            found[source.package] = nearest.version.split("+")[0]
+    return found
+
+
+def _is_copy(docstring: Docstring) -> bool:
+    return not _COPIES.isdisjoint(PurePosixPath(docstring.path).parts)
+
+
+def _documents(docstrings: Iterable[Docstring], unseen: Passages, elsewhere: frozenset[str]) -> Iterator[str]:
+    """Each text once, in the order of their hashes, without held-out sentences and the paragraphs `elsewhere`."""
+    texts = {unseen.cut(_without(docstring.text[:LONGEST_DOCUMENT], elsewhere)) for docstring in docstrings}
     return iter(
         sorted((text for text in texts if len(text.split()) >= SHORTEST), key=lambda t: fraction(f"document {t}"))
     )
 
 
-def _snippets(docstrings: Iterable[Docstring], unseen: frozenset[str]) -> Iterator[Snippet]:
-    """Each text once, the first place where it stands."""
+def _without(text: str, paragraphs: frozenset[str]) -> str:
+    return "\n\n".join(part for part in _BLANK.split(text) if normal(part) not in paragraphs)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Those of some length: short ones, as a section's heading, stand everywhere."""
+    spelled = (normal(part) for part in _BLANK.split(text))
+    return (part for part in spelled if len(part.split()) >= _LONG_PARAGRAPH)
+
+
+def _snippets(docstrings: Iterable[Docstring], unseen: Passages) -> Iterator[Snippet]:
+    """Each text once, the first place where it stands; none that holds a held-out sentence."""
     seen: set[str] = set()
     for docstring in docstrings:
         for part, text in _parts(docstring.text):
             content = normal(text)
-            if content and content not in seen and content not in unseen:
+            if content and content not in seen and not unseen.occur_in(text):
                 seen.add(content)
-                yield Snippet(text, docstring.package, docstring.path, part, docstring.name)
+                yield Snippet(text, docstring.package, docstring.path, part)
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
@@ -135,7 +168,7 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
         title = found["title"].strip().lower()
         if title not in ("parameters", "attributes", "examples") and (sentence := summarise(found["text"])):
             yield title, sentence
-    for paragraph in re.split(r"\n\s*\n", text.strip())[1:]:
+    for paragraph in _BLANK.split(text.strip())[1:]:
         first = paragraph.lstrip()
         prose = first == paragraph and first[:1].isupper() and not _TITLE.match(first)
         if prose and (body := summarise(first)):

@@ -41,14 +41,14 @@ class Stage:
 _LEXICAL = Difficulty({"same text": 0.4, "first word": 0.3, "word": 0.3}, 4, 8, {"reserved": 0.8, "words": 0.2})
 _MIXED = Difficulty(
     {
-        "same text": 0.03, "first word": 0.12, "word": 0.2, "cluster of 92": 0.15, "cluster of 368": 0.15,
-        "cluster of 1470": 0.1, "file": 0.17, "module": 0.05, "part": 0.02, "length": 0.01,
+        "same text": 0.03, "first word": 0.12, "word": 0.2, "cluster of 80": 0.15, "cluster of 300": 0.15,
+        "cluster of 1000": 0.1, "file": 0.17, "module": 0.05, "part": 0.02, "length": 0.01,
     },
     5, 20, {"reserved": 0.6, "words": 0.3, "letters": 0.07, "digits": 0.03},
 )  # fmt: skip
 _SEMANTIC = Difficulty(
     {
-        "first word": 0.06, "word": 0.14, "cluster of 92": 0.12, "cluster of 368": 0.12, "cluster of 1470": 0.1,
+        "first word": 0.06, "word": 0.14, "cluster of 80": 0.12, "cluster of 300": 0.12, "cluster of 1000": 0.1,
         "file": 0.3, "module": 0.1, "part": 0.04, "length": 0.02,
     },
     8, 40, LABELS,

@@ -5,9 +5,10 @@ in 84 % (by the nearest centroid), the model as a whole in 67 %, and no head of 
 at its `Label:`. So three maps are fitted on episodes, in closed form (76 % at once), and trained on from there:
 
 1. in layer 3 a head attends from every place to a `Label:` right before it, and writes what the text there means (the
-   teacher's first 64 principal axes, by the distillation's own projection) into a subspace;
-2. in layer 4 a head attends from `Label:` to the places whose written meaning is near its own text's;
-3. the same head copies the label that stands there: a map from states at labels to their rows of the output layer.
+   teacher's first principal axes, by the distillation's own projection) into a subspace;
+2. in layer 4 two heads, each with half of those axes, attend from `Label:` to the places whose written meaning is near
+   its own text's;
+3. the same heads copy the label that stands there: a map from states at labels to their rows of the output layer.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ _RIDGE = 1.0
 
 @torch.no_grad()
 def fit(nano: Nano, taught: Tensor, drawn: Rows) -> None:
-    """Sets one head of layer 3 and one of layer 4, in place.
+    """Sets one head of layer 3 and two of layer 4, in place.
 
-    Args: taught, the teacher's centred embeddings (texts, width); drawn, episodes with labels of one token.
+    Args: taught, the teacher's centred embeddings (texts, width); drawn, episodes, of whose labels the first tokens are
+    looked at.
     """
     model = nano.model
     below, above = shape.READING_LAYERS, shape.READING_LAYERS + 1

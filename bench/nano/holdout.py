@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bench.sources.candidates import TASKS, split_of, summarise
+from bench.sources import docstrings
+from bench.sources.candidates import KIND_WORD, LIBRARY_NAME, TASKS, TYPE_WORD, split_of, summarise
 from bench.sources.harvest import Source
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("sympy", "networkx")
 """Whole libraries that no objective reads; how well `nano` learns in context is measured on their files."""
 NEVER_CLASSES = ("library", "kind of object", "type of a parameter", "whether a text belongs to a name")
-"""What the tasks `docstrings/*` ask for: no episode of the training does."""
+"""What the tasks `docstrings/*` ask for: no episode of the training does. See `gives_away` and `bench.nano.classes`."""
 
 HELD_OUT = tuple(Source(name, name) for name in LIBRARIES)
 SHORTEST = 4
@@ -49,6 +50,33 @@ def contents(held: Iterable[Docstring]) -> frozenset[str]:
 def normal(text: str) -> str:
     """The words of a text, case, markup and punctuation set aside."""
     return " ".join(_WORD.findall(text.casefold()))
+
+
+def gives_away(word: str) -> bool:
+    """Whether texts that share this word are a class of a benchmark's, or nearly: a library's name, a kind of object, a
+    type. Such words are never what a class has in common.
+
+    >>> [word for word in ("pandas", "method", "boolean", "axis") if gives_away(word)]
+    ['pandas', 'method', 'boolean']
+    """
+    return any(pattern.fullmatch(word) for pattern in (LIBRARY_NAME, KIND_WORD, TYPE_WORD))
+
+
+def benchmark_texts() -> frozenset[str]:
+    """Every text that a benchmark's test row shows, as `normal` spells it; not the names of functions, a few words."""
+    return frozenset(
+        text
+        for task in map(docstrings.load, TASKS)
+        for row in task.splits["test"]
+        for field in task.input_fields
+        if len((text := normal(str(row.fields[field]))).split()) >= SHORTEST and field != "name"
+    )
+
+
+def count_read(texts: Iterable[str]) -> int:
+    """How many texts of benchmarks' test rows stand anywhere in these texts; by plain search, not by `Passages`."""
+    whole = f" {' | '.join(normal(text) for text in texts)} "
+    return sum(f" {text} " in whole for text in benchmark_texts())
 
 
 class Passages:

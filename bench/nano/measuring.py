@@ -6,19 +6,17 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Any
 
 from bench.files import writing
-from bench.nano import holdout
 
 if TYPE_CHECKING:
     from bench.records import Record
 
 MEASURED = "measured.json"
-_FIXED, _FIXED_METHODS = re.compile(r"way-0[01]-[a-z]+$"), ("icl:k=0", "icl:k=16")
+_FIXED, _FIXED_AT = re.compile(r"way-0[01]-[a-z]+$"), (0, 16)
 _TRIAL = re.compile(r"(?P<name>(?P<ways>\d+)way-\d+-[a-z]+)(?:-(?P<variant>[a-z]+))?$")
 
 
@@ -29,7 +27,7 @@ def gather(records: Iterable[Record]) -> dict[str, Any]:
     deviation over draws within a task. Of orders: the standard deviation within a task and the mean range. Of labels:
     the mean under each kind of label, and the mean distance from the same task's accuracy under reserved tokens.
     """
-    found = [(_TRIAL.search(record.task), record) for record in records if record.status == "ok"]
+    found = [(_TRIAL.search(record.task), record) for record in records]
     trials = [(match, record) for match, record in found if match]
     if len(trials) != len(found):
         raise ValueError("these records are not of trials alone; measure into a folder of their own")
@@ -44,8 +42,7 @@ def few_shot(records: Iterable[Record]) -> dict[str, dict[str, dict[str, float]]
     """Task -> method -> median and quartiles over draws of the score, with 32 rows."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        if record.status == "ok":
-            scores[record.task][record.label].append(_score(record))
+        scores[record.task][record.label].append(_score(record))
     return {
         task: {
             method: {
@@ -64,11 +61,10 @@ def against_fresh(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     """Task -> the score of full fine-tuning from `nano` and from random weights of its shape, and the baseline."""
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for record in records:
-        if record.status == "ok":
-            scores[record.task]["nano" if record.backbone == "nano" else "fresh"] = _score(record)
-            baseline = (record.baseline_scores or {}).get(record.headline or "")
-            if baseline is not None:
-                scores[record.task]["majority"] = baseline
+        scores[record.task]["nano" if record.backbone == "nano" else "fresh"] = _score(record)
+        baseline = (record.baseline_scores or {}).get(record.headline or "")
+        if baseline is not None:
+            scores[record.task]["majority"] = baseline
     return dict(scores)
 
 
@@ -77,17 +73,22 @@ def fixed(records: Iterable[Record]) -> dict[str, float]:
     return {
         f"{Path(record.task).name} {record.label}": _score(record)
         for record in records
-        if record.draw_seed == 0 and _FIXED.search(record.task) and record.label in _FIXED_METHODS
+        if record.draw_seed == 0
+        and _FIXED.search(record.task)
+        and _field(record, "k") in _FIXED_AT
+        and not _field(record, "order")
     }
 
 
-def keep(measured: dict[str, Any], first: Record, folder: Path) -> Path:
-    """Writes what was measured beside the weights, with the fingerprint and the versions that it holds for."""
-    place = folder / MEASURED
-    packages = {package: version(package) for package in holdout.LIBRARIES}
+def keep(measured: dict[str, Any], held_out: dict[str, str], first: Record, figures: Path) -> Path:
+    """Writes what was measured into the folder of figures, with the fingerprint and the versions that it holds for.
+
+    Args: held_out, the versions of the libraries that the trials are made of; first, any of the records.
+    """
+    place = figures / MEASURED
     content = {
         "backbone_fingerprint": first.fingerprints.get("backbone"),
-        "versions": {**first.versions, **packages},
+        "versions": {**first.versions, **held_out},
         "cpu_model": first.cpu_model,
         **measured,
     }
@@ -153,7 +154,7 @@ def _field(record: Record, name: str) -> int:
 
 def _score(record: Record) -> float:
     if record.score is None:
-        raise ValueError(f"{record.task} has no score")
+        raise ValueError(f"{record.label} on {record.task} has no score: {record.status}, {record.reason}")
     return record.score
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from bench.files import writing
 from bench.nano import teacher, tokens
 from bench.nano.classes import Grouping, groupings
-from bench.nano.corpus import Corpus, Snippet, development_snippets, gather
+from bench.nano.corpus import Corpus, Snippet, development_snippets, gather, versions
 from bench.nano.episodes import Episodes, Layout
+from bench.nano.holdout import benchmark_texts, count_read
 
 log = logging.getLogger("tunefront")
 
@@ -38,7 +43,8 @@ class Read:
 @dataclass(frozen=True)
 class Material:
     """All that training reads: `documents`, the ids of all docstrings one after another; snippets to train on and to
-    watch progress on; ids of the reserved labels and of the tokens of the recall warm-up; kinds of label."""
+    watch progress on; ids of the reserved labels and of the tokens of the recall warm-up; kinds of label; facts, what
+    the model card tells of the text."""
 
     tokenizer: Tokenizer
     layout: Layout
@@ -48,6 +54,7 @@ class Material:
     reserved: np.ndarray
     recalled: np.ndarray
     labels: Mapping[str, tuple[tuple[int, ...], ...]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def episodes(self, read: Read) -> Episodes:
         """Episodes of these snippets."""
@@ -57,29 +64,55 @@ class Material:
 def prepare(out: Path, device: torch.device, beside: Path | None) -> Material:
     """The material, from the folder `out` as far as it is there. Args: beside, see `corpus.gather`."""
     out.mkdir(parents=True, exist_ok=True)
-    corpus: Corpus = gather(beside)
-    watched = development_snippets(beside)
+    corpus = gather(beside)
     log.info("%d docstrings, %d snippets", len(corpus.documents), len(corpus.snippets))
-    place = out / "tokenizer.json"
-    if not place.exists():
-        tokens.train(corpus.documents).save(str(place))
-    tokenizer = Tokenizer.from_file(str(place))
+    tokenizer = _tokenizer(corpus, out)
     rng = np.random.default_rng(1)
     recalled = rng.choice(np.arange(300, tokenizer.get_vocab_size() - 80), RECALL_TOKENS, replace=False)
+    end = tokenizer.get_vocab()[tokens.END]
     documents = [
-        np.array([*encoding.ids, tokenizer.token_to_id(tokens.END)], dtype=np.uint16)
-        for encoding in tokenizer.encode_batch(list(corpus.documents))
+        np.array([*encoding.ids, end], dtype=np.uint16) for encoding in tokenizer.encode_batch(list(corpus.documents))
     ]
     return Material(
         tokenizer,
         layout(tokenizer),
         np.concatenate(documents),
         _read(corpus.snippets, tokenizer, out / "train.pt", device),
-        _read(watched, tokenizer, out / "development.pt", device),
-        np.array([tokenizer.token_to_id(label) for label in tokens.LABELS]),
+        _read(development_snippets(beside), tokenizer, out / "development.pt", device),
+        np.array([tokenizer.get_vocab()[label] for label in tokens.LABELS]),
         recalled,
         _labels(corpus.snippets, tokenizer, rng),
+        facts(corpus, beside),
     )
+
+
+def facts(corpus: Corpus, beside: Path | None) -> dict[str, Any]:  # Any: it becomes JSON
+    """What the model card tells of the text: counts, versions, a digest, and how many benchmark texts stand in it."""
+    texts = [*corpus.documents, *(snippet.text for snippet in corpus.snippets)]
+    return {
+        "documents": len(corpus.documents),
+        "characters": sum(map(len, corpus.documents)),
+        "snippets": len(corpus.snippets),
+        "snippets_of_library": dict(Counter(snippet.library for snippet in corpus.snippets).most_common()),
+        "versions": versions(beside),
+        "benchmark_texts": len(benchmark_texts()),
+        "benchmark_texts_read": count_read(texts),
+        "digest": _digest(texts),
+    }
+
+
+def _tokenizer(corpus: Corpus, out: Path) -> Tokenizer:
+    """The one that was made of these documents, else a new one. Errors: ValueError where it was made of others."""
+    place, source, made_of = out / "tokenizer.json", out / "tokenizer.sha256", _digest(corpus.documents)
+    if place.exists() and source.exists():
+        if source.read_text("utf-8") != made_of:
+            raise ValueError(f"{place} was made of other documents than those at hand; give another --out")
+        return Tokenizer.from_file(str(place))
+    tokenizer = tokens.train(corpus.documents)
+    for path, content in ((place, tokenizer.to_str()), (source, made_of)):
+        with writing(path) as file:
+            file.write(content.encode())
+    return tokenizer
 
 
 def layout(tokenizer: Tokenizer) -> Layout:
@@ -90,20 +123,25 @@ def layout(tokenizer: Tokenizer) -> Layout:
 
 
 def _read(snippets: Sequence[Snippet], tokenizer: Tokenizer, place: Path, device: torch.device) -> Read:
-    ids = tuple(np.array(one.ids) for one in tokenizer.encode_batch([f" {snippet.text}" for snippet in snippets]))
-    embeddings = _kept(place, lambda: teacher.embed([snippet.text for snippet in snippets], device))
-    if len(embeddings) != len(snippets):
-        raise ValueError(f"{place} holds {len(embeddings)} embeddings of {len(snippets)} snippets; delete it")
-    lengths = np.array([len(one) for one in ids])
-    return Read(ids, embeddings, groupings(snippets, lengths, embeddings.float().numpy()))
-
-
-def _kept(place: Path, make: Callable[[], Tensor]) -> Tensor:
+    """Snippets in tokens and embeddings. Errors: ValueError where the kept embeddings are of other texts."""
+    texts = [snippet.text for snippet in snippets]
+    ids = tuple(np.array(one.ids) for one in tokenizer.encode_batch([f" {text}" for text in texts]))
+    made_of = _digest(texts)
     if not place.exists():
-        unfinished = place.with_suffix(".part")
-        torch.save(make(), unfinished)
-        unfinished.replace(place)
-    return torch.load(place, weights_only=True)
+        with writing(place) as file:
+            torch.save({"made_of": made_of, "embeddings": teacher.embed(texts, device)}, file)
+    kept = torch.load(place, weights_only=True)
+    if kept["made_of"] != made_of:
+        raise ValueError(f"{place} holds embeddings of other texts than those at hand; give another --out")
+    lengths = np.array([len(one) for one in ids])
+    return Read(ids, kept["embeddings"], groupings(snippets, lengths, kept["embeddings"].float().numpy()))
+
+
+def _digest(texts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()
 
 
 def _labels(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
-import sys
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
 from bench.nano import FOLDER, shape, tokens
-from bench.nano.corpus import CORE, FURTHER, INSTALLED
-from bench.sources.harvest import STANDARD_LIBRARY
 
 MOST_BYTES = 25_000_000
 """Of the weights, two bytes each."""
@@ -58,14 +53,3 @@ def facts() -> dict[str, int]:
     with safe_open(FOLDER / "model.safetensors", "pt") as weights:
         params = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return {"params": params, "vocabulary": Tokenizer.from_file(str(FOLDER / "tokenizer.json")).get_vocab_size()}
-
-
-def versions(beside: Path | None) -> dict[str, str]:
-    """Package -> version of everything that is read in training."""
-    found = {STANDARD_LIBRARY: platform.python_version()}
-    for source in (*CORE, *INSTALLED, *FURTHER):
-        if source.package not in found:
-            places = [str(beside)] if beside and (beside / source.package).is_dir() else sys.path
-            nearest = next(iter(importlib.metadata.distributions(name=source.distribution, path=places)))
-            found[source.package] = nearest.version.split("+")[0]
-    return found

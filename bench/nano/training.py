@@ -1,10 +1,11 @@
-"""Training `nano`: seeded, resumable from its checkpoint, the same on a CPU and on a GPU. It needs torch 2.9 (Muon)."""
+"""Training `nano`: seeded, resumable from its checkpoint, on a CPU or a GPU. It needs torch 2.9 (Muon)."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.files import writing
 from bench.nano import heads, recall, shape
 from bench.nano.curriculum import FITTED_ON, STAGES, Stage
 from bench.nano.episodes import IGNORED, Rows
 from bench.nano.preparation import Material
 
+RUN, CURVES = "run.json", "curves.jsonl"
 RATE, WARMUP, DECAY, CLIP = 2e-3, 100, 0.1, 1.0
 SAVED_EVERY, LOGGED_EVERY, PROBED_EVERY = 200, 10, 200
 _FITTED_ROWS, _FITTED_LENGTH, _FITTED_TEXTS = 48, 512, 20_000
@@ -51,8 +54,9 @@ class Nano(nn.Module):
 class Training:
     """The one loop.
 
-    Args: probes, episodes that progress is watched on, by name; out, where the checkpoint and the curves
-    (`curves.jsonl`) lie; compiled, whether both halves of the model are compiled, which pays from some minutes on.
+    Args: probes, episodes that progress is watched on, by name; out, where the checkpoint, the curves (`curves.jsonl`)
+    and what the run is (`run.json`) lie; compiled, whether both halves of the model are compiled, which pays from some
+    minutes on.
     """
 
     def __init__(
@@ -66,13 +70,8 @@ class Training:
         seed: int = 0,
         compiled: bool = True,
     ):
-        self._nano, self._material, self._probes, self._out, self._device = (
-            nano.to(device),
-            material,
-            probes,
-            out,
-            device,
-        )
+        self._nano, self._material, self._probes = nano.to(device), material, probes
+        self._out, self._device, self._seed = out, device, seed
         self._episodes = material.episodes(material.train)
         embeddings = material.train.embeddings.float()
         self._taught = functional.normalize(embeddings - embeddings.mean(0), dim=-1).half()
@@ -91,7 +90,11 @@ class Training:
         return sum(stage.steps for stage in self._stages)
 
     def run(self) -> None:
-        """From the checkpoint, if there is one, to the end of the last stage."""
+        """From the checkpoint, if there is one, to the end of the last stage.
+
+        Errors: ValueError where the folder holds a run of another seed, of other stages or of other text.
+        """
+        self._begin()
         self._resume()
         started = time.perf_counter() - self._seconds
         while self._step < self.steps:
@@ -108,6 +111,24 @@ class Training:
                 self._log({"stage": stage.name, "probes": self._probed()})
             if self._step % SAVED_EVERY == 0 or self._step == self.steps:
                 self._save()
+
+    def _begin(self) -> None:
+        """Says in `run.json` what is trained, on what and how, before the first step."""
+        place = self._out / RUN
+        told = {
+            "seed": self._seed,
+            "stages": [asdict(stage) for stage in self._stages],
+            **self._material.facts,
+            "device": self._device.type,
+            "threads": torch.get_num_threads(),
+        }
+        if not place.exists():
+            with writing(place) as file:
+                file.write(json.dumps(told, indent=1).encode() + b"\n")
+        kept, asked = json.loads(place.read_text("utf-8")), json.loads(json.dumps(told))
+        differing = [name for name in kept if name not in ("device", "threads") and kept[name] != asked.get(name)]
+        if differing:
+            raise ValueError(f"{place} tells of another run ({', '.join(differing)} differ); give another --out")
 
     def _fit_heads(self) -> None:
         drawn = self._episodes.batch(_FITTED_ROWS, _FITTED_LENGTH, FITTED_ON, self._rng)
@@ -227,7 +248,7 @@ class Training:
 
     def _log(self, line: dict[str, Any]) -> None:
         entry = {"step": self._step, "tokens": self._tokens, "seconds": round(self._seconds, 1), **line}
-        with (self._out / "curves.jsonl").open("a", encoding="utf-8") as file:
+        with (self._out / CURVES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def _save(self) -> None:
@@ -256,6 +277,10 @@ class Training:
             optimizer.load_state_dict(state)
         self._step, self._tokens, self._seconds = kept["step"], kept["tokens"], kept["seconds"]
         self._rng.bit_generator.state = kept["rng"]
+        curves = self._out / CURVES
+        lines = curves.read_text("utf-8").splitlines(keepends=True) if curves.exists() else []
+        with writing(curves) as file:  # what was logged after the checkpoint comes again
+            file.writelines(line.encode() for line in lines if json.loads(line)["step"] <= self._step)
 
 
 def _optimizers(nano: Nano) -> list[torch.optim.Optimizer]:

@@ -122,7 +122,10 @@ class Trial:
 
 
 def trials(snippets: Sequence[Snippet], ways: int, number: int, seed: int = 0) -> list[Trial]:
-    """`number` tasks of `ways` files of one library, each library in turn; labels are reserved tokens at random."""
+    """`number` tasks of `ways` files of one library, each library in turn; labels are reserved tokens at random.
+
+    Errors: ValueError where no library has enough files.
+    """
     rng = np.random.default_rng([seed, ways])
     by_file: dict[str, list[Snippet]] = defaultdict(list)
     for snippet in snippets:
@@ -132,6 +135,8 @@ def trials(snippets: Sequence[Snippet], ways: int, number: int, seed: int = 0) -
         if len(of_one) >= TRAIN + TEST:
             files[of_one[0].library].append(path)
     libraries = sorted(library for library, paths in files.items() if len(paths) >= ways)
+    if not libraries:
+        raise ValueError(f"no library has {ways} files of {TRAIN + TEST} snippets and more")
     made = []
     for place in range(number):
         library = libraries[place % len(libraries)]

@@ -11,7 +11,7 @@ from bench.sources.harvest import Docstring, fraction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-_SHARES = {"train": 0.62, "validation": 0.77, "test": 1.0}
+SHARES = {"train": 0.62, "validation": 0.77, "test": 1.0}
 """Up to which fraction of the hash of its path a file belongs to a split."""
 _WORDS = range(4, 41)
 
@@ -27,11 +27,11 @@ LIBRARIES = {
 PARAM_TYPES = {"bool": ("bool", "boolean"), "float": ("float",), "int": ("int", "integer"), "str": ("str", "string")}
 """Classes of `param_type`, and how docstrings spell them."""
 
-_LIBRARY_NAME = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(LIBRARIES.values())})(?![A-Za-z0-9])", re.IGNORECASE)
-_KIND_WORD = re.compile(
+LIBRARY_NAME = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(LIBRARIES.values())})(?![A-Za-z0-9])", re.IGNORECASE)
+KIND_WORD = re.compile(
     r"\b((sub|super|base|meta)?-?class(es)?|functions?|methods?|(sub)?(module|package)s?|mixins?)\b", re.IGNORECASE
 )
-_TYPE_WORD = re.compile(
+TYPE_WORD = re.compile(
     r"\b(bools?|booleans?|floats?|floating|ints?|integers?|strs?|strings?|true|false|defaults?)\b", re.IGNORECASE
 )
 _ROLE = re.compile(r":[a-z:+-]+:(?=`)")
@@ -59,7 +59,7 @@ class Candidate:
 def library(docstrings: Iterable[Docstring]) -> list[Candidate]:
     """Which library does this summary come from? The libraries' names in it are masked."""
     return [
-        Candidate({"text": _LIBRARY_NAME.sub("library", summary)}, docstring.package, docstring.path)
+        Candidate({"text": LIBRARY_NAME.sub("library", summary)}, docstring.package, docstring.path)
         for docstring in docstrings
         if docstring.package in LIBRARIES and (summary := summarise(docstring.text))
     ]
@@ -68,7 +68,7 @@ def library(docstrings: Iterable[Docstring]) -> list[Candidate]:
 def kind(docstrings: Iterable[Docstring]) -> list[Candidate]:
     """Does this summary describe a class, a function or a module? Such words in it are masked."""
     return [
-        Candidate({"text": _KIND_WORD.sub("code", summary)}, docstring.kind, docstring.path)
+        Candidate({"text": KIND_WORD.sub("code", summary)}, docstring.kind, docstring.path)
         for docstring in docstrings
         if (summary := summarise(docstring.text))
     ]
@@ -84,7 +84,7 @@ def param_type(docstrings: Iterable[Docstring]) -> list[Candidate]:
         for found in pattern.finditer(docstring.text)
         if (label := _type_class(found["type"]))
         and (description := summarise(found["text"]))
-        and not _TYPE_WORD.search(description)
+        and not TYPE_WORD.search(description)
     ]
 
 
@@ -133,7 +133,7 @@ def summarise(text: str) -> str:
 
 def split_of(path: str) -> str:
     """The split to which all rows of a file belong."""
-    return next(split for split, end in _SHARES.items() if fraction(f"split {path}") < end)
+    return next(split for split, end in SHARES.items() if fraction(f"split {path}") < end)
 
 
 def _type_class(spelled: str) -> str | None:

@@ -17,9 +17,7 @@ THINGS = ("the water", "a wheel", "the price", "an apple", "the star", "a song",
 def snippets() -> tuple[Snippet, ...]:
     """Sentences of eight files in two libraries, each file about a subject of its own."""
     return tuple(
-        Snippet(
-            f"The {subject} {verb} {thing} slowly.", f"lib{place % 2}", f"lib{place % 2}/{subject}.py", "summary", verb
-        )
+        Snippet(f"The {subject} {verb} {thing} slowly.", f"lib{place % 2}", f"lib{place % 2}/{subject}.py", "summary")
         for place, subject in enumerate(SUBJECTS)
         for verb in VERBS
         for thing in THINGS
@@ -37,12 +35,13 @@ def material() -> Material:
     embeddings = torch.nn.functional.one_hot(subject, 384).float()
     embeddings += 0.01 * torch.randn(embeddings.shape, generator=generator)
     embeddings = torch.nn.functional.normalize(embeddings, dim=-1).half()
-    grouped = groupings(told, np.array([len(one) for one in ids]), embeddings.float().numpy(), clusters=(8,))
+    grouped = groupings(told, np.array([len(one) for one in ids]), embeddings.float().numpy(), sizes=(24,))
     read = Read(ids, embeddings, grouped)
     vocabulary = tokenizer.get_vocab()
     reserved = np.array([vocabulary[label] for label in tokens.LABELS])
     words = tuple(tuple(tokenizer.encode(f" {word}").ids) for word in SUBJECTS)
-    labels = {"reserved": tuple((int(token),) for token in reserved), "words": words}
+    letters = tuple(tuple(tokenizer.encode(f" {letter}").ids[-1:]) for letter in "ABCDEFGH")
+    labels = {"reserved": tuple((int(token),) for token in reserved), "words": words, "letters": letters}
     return Material(
         tokenizer, layout(tokenizer), np.concatenate(ids), read, read, reserved, np.arange(260, 360), labels
     )

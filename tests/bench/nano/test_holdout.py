@@ -19,15 +19,14 @@ def held_files() -> list[Docstring]:
 
 
 def benchmark_texts(*packages: str) -> set[str]:
-    """Every text of a benchmark's test rows out of these packages, all without one, but for the names of functions,
-    which are words and no sentences."""
+    """Every text of a benchmark's test rows out of these packages, but for the names of functions: no sentences."""
     tasks = [docstrings.load(name) for name in TASKS]
     return {
         normal(str(row.fields[field]))
         for task in tasks
         for row in task.splits["test"]
         for field in task.input_fields
-        if field != "name" and (not packages or str(row.fields["source"]).split("/")[0] in packages)
+        if field != "name" and str(row.fields["source"]).split("/")[0] in packages
     }
 
 
@@ -68,7 +67,7 @@ def test_no_text_of_a_benchmark_test_row_is_read(small: corpus.Corpus) -> None:
 
 
 def test_the_same_search_finds_them_in_the_files_that_are_held_out() -> None:
-    passages = Passages(benchmark_texts())
+    passages = Passages(holdout.benchmark_texts())
     held = held_files()
     assert sum(passages.occur_in(one.text) for one in held) > 20
 
@@ -82,11 +81,23 @@ def test_snippets_stand_in_files_that_are_read_and_once(small: corpus.Corpus) ->
 @pytest.mark.slow
 def test_no_text_of_a_benchmark_test_row_is_read_in_all_installed_packages() -> None:
     whole = read((*corpus.CORE, *corpus.INSTALLED))
-    texts = benchmark_texts()
-    assert len(texts) > 3000
-    passages = Passages(texts)
-    assert not texts & {normal(snippet.text) for snippet in whole.snippets}
-    assert not [document for document in whole.documents if passages.occur_in(document)]
+    assert len(holdout.benchmark_texts()) > 3000
+    assert holdout.count_read([*whole.documents, *(snippet.text for snippet in whole.snippets)]) == 0
+
+
+def test_counting_finds_what_stands_anywhere() -> None:
+    text = min(holdout.benchmark_texts())
+    assert holdout.count_read([f"Before, {text.upper()}; after.", "Nothing"]) >= 1
+    assert holdout.count_read(["Nothing of the kind"]) == 0
+
+
+def test_copies_of_other_libraries_files_are_not_read() -> None:
+    paths = ("seaborn/external/kde.py", "jax/_src/third_party/scipy/linalg.py", "torch/nn/linear.py")
+    assert [corpus._is_copy(Docstring(path.split("/")[0], path, "function", "f", "")) for path in paths] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_passages_are_cut_out_whatever_their_case_and_markup() -> None:

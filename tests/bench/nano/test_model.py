@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import locations, run
-from bench.nano import FOLDER, card, holdout, trials
+from bench.nano import FIGURES, FOLDER, card, holdout, trials
 from bench.nano.corpus import held_out_snippets
 from bench.nano.measuring import MEASURED
 from bench.nano.shipping import MOST_BYTES, facts
@@ -15,7 +15,7 @@ from bench.sources.harvest import harvest
 
 
 def measured() -> dict[str, object]:
-    return json.loads((FOLDER / MEASURED).read_text("utf-8"))
+    return json.loads((FIGURES / MEASURED).read_text("utf-8"))
 
 
 def test_the_weights_are_small_enough_to_ship() -> None:
@@ -30,7 +30,7 @@ def test_nano_is_found_without_a_network() -> None:
 
 
 def test_the_card_tells_what_was_measured() -> None:
-    assert (FOLDER / card.CARD).read_text("utf-8") == card.render(FOLDER)
+    assert (FOLDER / card.CARD).read_text("utf-8") == card.render(FIGURES)
 
 
 def test_the_figures_are_of_the_weights_that_ship() -> None:

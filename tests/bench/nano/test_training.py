@@ -17,7 +17,7 @@ DIFFICULTY = Difficulty({"same text": 0.5, "file": 0.5}, 3, 12, {"reserved": 1.0
 MIX = {"phrases": 0.2, "labelled": 0.2, "language": 0.2, "reading": 0.2, "episodes": 0.2}
 STAGES = (
     Stage("first", 3, MIX, 64, DIFFICULTY, tokens=128),
-    Stage("second", 3, MIX, 64, DIFFICULTY, tokens=128, final_rate=0.1),
+    Stage("second", 3, MIX, 64, DIFFICULTY, tokens=128, final_rate=0.1, fits_heads=True),
 )
 
 
@@ -30,10 +30,12 @@ def begun(material: Material, out: Path, stages: tuple[Stage, ...] = STAGES) -> 
     return nano, Training(nano, material, {"probe": probe}, out, torch.device("cpu"), stages, compiled=False)
 
 
+@pytest.mark.parametrize(("saved_every", "broken_at"), [(2, 5), (3, 3)])  # within a stage, and as heads are fitted
 def test_an_interrupted_run_ends_as_one_that_was_not(
-    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved_every: int, broken_at: int
 ) -> None:
-    monkeypatch.setattr(training, "SAVED_EVERY", 2)
+    monkeypatch.setattr(training, "SAVED_EVERY", saved_every)
+    monkeypatch.setattr(training, "LOGGED_EVERY", 1)
     whole, run = begun(material, tmp_path / "whole")
     run.run()
 
@@ -44,7 +46,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     step = run._one_step
 
     def breaking(stage: Stage, rate: float) -> dict[str, object]:
-        if run._step == 5:
+        if run._step == broken_at:
             raise Interrupted
         return step(stage, rate)
 
@@ -55,6 +57,17 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     run.run()
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
+    both = [(tmp_path / out / training.CURVES).read_text().splitlines() for out in ("whole", "stopped")]
+    first, second = ([{**json.loads(line), "seconds": 0} for line in lines] for lines in both)
+    assert first == second
+
+
+def test_a_folder_of_another_run_is_refused(material: Material, tmp_path: Path) -> None:
+    _, run = begun(material, tmp_path)
+    run.run()
+    _, other = begun(material, tmp_path, STAGES[:1])
+    with pytest.raises(ValueError, match="another run \\(stages differ\\)"):
+        other.run()
 
 
 def test_curves_are_logged(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,8 +169,8 @@ def test_a_library_is_not_named_in_its_summaries():
     names = re.compile(r"torch|sklearn|scikit|pandas|matplotlib|transformers|scipy", re.IGNORECASE)
     assert not [row for row in made("library").splits["train"] if names.search(str(row.fields["text"]))]
     for text in ("PyTorch tensors", "see scikit-learn's", "a `pandas.Series` or pd.Index", "torch_function", "mpl"):
-        assert "library" in candidates._LIBRARY_NAME.sub("library", text)
-    assert candidates._LIBRARY_NAME.sub("library", "spread the pdf") == "spread the pdf"
+        assert "library" in candidates.LIBRARY_NAME.sub("library", text)
+    assert candidates.LIBRARY_NAME.sub("library", "spread the pdf") == "spread the pdf"
 
 
 def test_words_that_name_a_kind_are_masked():
