@@ -13,7 +13,7 @@ from bench.nano.episodes import Difficulty, Rows
 if TYPE_CHECKING:
     from bench.nano.preparation import Material
 
-LABELS = {"reserved": 0.5, "words": 0.35, "letters": 0.1, "digits": 0.05}
+LABELS = {"reserved": 0.35, "words": 0.5, "letters": 0.1, "digits": 0.05}
 """Shares of the kinds of label in the later stages."""
 
 
@@ -44,7 +44,7 @@ _MIXED = Difficulty(
         "same text": 0.03, "first word": 0.12, "word": 0.2, "cluster of 80": 0.15, "cluster of 300": 0.15,
         "cluster of 1000": 0.1, "file": 0.17, "module": 0.05, "part": 0.02, "length": 0.01,
     },
-    5, 20, {"reserved": 0.6, "words": 0.3, "letters": 0.07, "digits": 0.03},
+    5, 20, {"reserved": 0.5, "words": 0.4, "letters": 0.07, "digits": 0.03},
 )  # fmt: skip
 _SEMANTIC = Difficulty(
     {
@@ -60,18 +60,9 @@ FITTED_ON = Difficulty({"file": 0.5, "word": 0.5}, 8, 16, {"reserved": 0.5, "wor
 STAGES = (
     Stage("recall", 120, {"phrases": 0.7, "reading": 0.3}, 96, _LEXICAL, tokens=6144),
     Stage("recall of labels", 80, {"labelled": 0.5, "phrases": 0.1, "reading": 0.4}, 96, _LEXICAL, tokens=6144),
-    Stage("lexical", 200, {"labelled": 0.1, "phrases": 0.1, "episodes": 0.5, "reading": 0.3}, 256, _LEXICAL),
-    Stage("mixed", 600, {"phrases": 0.02, "episodes": 0.6, "reading": 0.18, "language": 0.2}, 512, _MIXED),
-    Stage(
-        "semantic",
-        600,
-        {"episodes": 0.75, "reading": 0.08, "language": 0.17},
-        1024,
-        _SEMANTIC,
-        rate=0.5,
-        final_rate=0.02,
-        fits_heads=True,
-    ),
+    Stage("reading", 400, {"labelled": 0.1, "episodes": 0.2, "reading": 0.5, "language": 0.2}, 256, _MIXED),
+    Stage("mixed", 500, {"episodes": 0.7, "reading": 0.1, "language": 0.2}, 512, _MIXED, fits_heads=True),
+    Stage("semantic", 900, {"episodes": 0.8, "language": 0.2}, 1024, _SEMANTIC, rate=0.6, final_rate=0.02),
 )
 
 

@@ -30,10 +30,8 @@ LOOKING, COMPARING = 1, (1, 2)
 """Which heads are set: of layer 3, and of layer 4."""
 _SIZE = shape.WIDTH // shape.HEADS
 _HALF = _SIZE // 2
-_SLOW = 18
-"""From this rotary frequency on, phases turn so little (a radian in 180 tokens) that content can be compared."""
-AXES = 2 * (_HALF - _SLOW)
-"""Of meaning, for each head that compares."""
+AXES = _SIZE // len(COMPARING)
+"""Of meaning, for each head that compares; so one head can write all of them."""
 _LOOKING_BACK, _FREQUENCIES = 12.0, 16
 _NEARNESS = 14.0
 """Logit of a text that means the same."""
@@ -56,6 +54,8 @@ def fit(nano: Nano, taught: Tensor, drawn: Rows) -> None:
     read = shape.lower(model, ids)
     states = _normed(read)
     count = AXES * len(COMPARING)
+    pairs = torch.arange(_HALF - AXES // 2, _HALF)  # of the slowest phases, over which content can be compared
+    slow = torch.cat([pairs, _HALF + pairs])
     axes = torch.linalg.svd(taught, full_matrices=False).Vh[:count]
     meaning = axes @ nano.towards_teacher.weight * nano.norm.weight  # of states, each divided by its root mean square
     centre = states[rows, asked].mean(0)
@@ -78,7 +78,6 @@ def fit(nano: Nano, taught: Tensor, drawn: Rows) -> None:
         matched = ((later[rows, asked] @ meaning[some].T) * (later[rows, asked + 1] @ quiet[:, some])).sum(1).mean()
         if place == 0:
             strength = _NEARNESS * _SIZE**0.5 / matched
-        slow = torch.tensor([*range(_SLOW, _HALF), *range(_HALF + _SLOW, _SIZE)])
         _project(blocks[above], head, "q_proj", strength * meaning[some], slow)
         _project(blocks[above], head, "k_proj", quiet[:, some].T, slow)
         _copy(model, head, later[rows, asked + 1], ids[rows, asked + 1], read[rows, asked].norm(dim=1).mean())

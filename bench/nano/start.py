@@ -18,16 +18,18 @@ from bench.nano import shape
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-RECALLING_TOKENS, RECALLING_TEXTS = (0, 1), (3, 4)
-"""Layers of a pair of heads: the first recalls what followed a token, the second what followed a text."""
+RECALLING = (0, 1)
+"""Layers of a pair of heads that recall what followed a token."""
 READING_LAYER, READING_HEADS = 2, 3
 """Where heads average the tokens that stand just before."""
 _RIDGE = 1.0
 _NOISE, _NORM, _SHARED = 0.02, 0.64, 0.5
 _OUTPUT = 1.5
 _WRITTEN, _COPIED, _READ = 0.08, 0.2, 0.2
-_FREQUENCIES = slice(0, 16)
-_SLOW_FREQUENCIES, _NEARNESS = slice(6, 13), 1.0
+_PLACES = 16
+"""How many of the highest rotary frequencies tell the previous place from others."""
+_WINDOW, _NEARNESS = (0.03, 0.19), 1.0
+"""Rotary frequencies, in radians a token, that tell the last ten tokens from earlier ones."""
 
 
 def begin(model: LlamaForCausalLM, texts: Sequence[np.ndarray], embedded: Tensor, seed: int = 0) -> None:
@@ -46,13 +48,10 @@ def begin(model: LlamaForCausalLM, texts: Sequence[np.ndarray], embedded: Tensor
         model.model.embed_tokens.weight.copy_(start + _SHARED * shared)
         model.lm_head.weight.copy_(_OUTPUT * start)
         size = shape.WIDTH // shape.HEADS
-        axes = torch.eye(shape.WIDTH).reshape(
-            shape.HEADS, size, shape.WIDTH
-        )  # of the embeddings' meaning, the principal ones first
+        axes = torch.eye(shape.WIDTH).reshape(shape.HEADS, size, shape.WIDTH)  # the embeddings' principal ones first
         for head in range(READING_HEADS):
             reading_head(model, head, axes[head], shared)
-        recall_heads(model, *RECALLING_TOKENS, _subspace(size, generator), shared, generator)
-        recall_heads(model, *RECALLING_TEXTS, axes[0], shared, generator)
+        recall_heads(model, *RECALLING, shared, generator)
 
 
 def token_embeddings(texts: Sequence[np.ndarray], embedded: Tensor, vocabulary: int, width: int) -> Tensor:
@@ -78,37 +77,35 @@ def reading_head(model: LlamaForCausalLM, head: int, axes: Tensor, shared: Tenso
     """One head comes to average some axes of the last ten tokens or so, nearer ones more, in place."""
     attention, size = model.model.layers[READING_LAYER].self_attn, shape.WIDTH // shape.HEADS
     rows = slice(head * size, (head + 1) * size)
+    turned = model.model.rotary_emb.inv_freq
     still = torch.zeros(size)
-    still[_SLOW_FREQUENCIES] = _NEARNESS
+    still[: len(turned)][(turned > _WINDOW[0]) & (turned < _WINDOW[1])] = _NEARNESS
     attention.q_proj.weight[rows] = torch.outer(still, shared)
     attention.k_proj.weight[rows] = torch.outer(still, shared)
     attention.v_proj.weight[rows] = axes
     attention.o_proj.weight[:, rows] = _READ * axes.T
 
 
-def recall_heads(
-    model: LlamaForCausalLM, earlier: int, later: int, axes: Tensor, shared: Tensor, generator: torch.Generator
-) -> None:
+def recall_heads(model: LlamaForCausalLM, earlier: int, later: int, shared: Tensor, generator: torch.Generator) -> None:
     """The first heads of two layers become an induction pair (Olsson et al. 2022, arXiv:2209.11895), in place.
 
     The earlier one attends to the previous place, by the rotary phases alone: its queries and keys see only `shared`,
-    the direction that all embeddings have in common. It writes these axes of what it finds there into a subspace. The
-    later one attends to places whose predecessor resembles its own in them, by that subspace, and copies what stands
-    there.
+    the direction that all embeddings have in common. It writes what it finds there into a subspace. The later one
+    attends to places whose predecessor resembles its own, by that subspace, and copies what stands there.
     """
     attention, size = model.model.layers[earlier].self_attn, shape.WIDTH // shape.HEADS
     head, half = slice(0, size), size // 2
-    by_one_place = model.model.rotary_emb.inv_freq[_FREQUENCIES]
+    by_one_place = model.model.rotary_emb.inv_freq[:_PLACES]
     query, key = torch.zeros(size), torch.zeros(size)
-    query[_FREQUENCIES] = 1.0
-    key[_FREQUENCIES], key[half:][_FREQUENCIES] = by_one_place.cos(), by_one_place.sin()
-    written, copied = (_subspace(size, generator) for _ in range(2))
+    query[:_PLACES] = 1.0
+    key[:_PLACES], key[half : half + _PLACES] = by_one_place.cos(), by_one_place.sin()
+    read, written, copied = (_subspace(size, generator) for _ in range(3))
     attention.q_proj.weight[head] = torch.outer(query, shared)
     attention.k_proj.weight[head] = torch.outer(key, shared)
-    attention.v_proj.weight[head] = axes
+    attention.v_proj.weight[head] = read
     attention.o_proj.weight[:, head] = _WRITTEN * written.T
     attention = model.model.layers[later].self_attn
-    attention.q_proj.weight[head] = axes
+    attention.q_proj.weight[head] = read
     attention.k_proj.weight[head] = written
     attention.v_proj.weight[head] = copied
     attention.o_proj.weight[:, head] = _COPIED * copied.T
