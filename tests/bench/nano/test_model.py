@@ -40,8 +40,8 @@ def test_the_figures_are_of_the_weights_that_ship() -> None:
 
 
 def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
-    """Two tasks of two classes and two of four, k = 0 and 16: the very scores on the machine of the card, elsewhere two
-    rows more or less, since sums differ in their last bits."""
+    """Two tasks of two classes and two of four, k = 0 and 16: up to a row more or less, since sums differ in
+    their last bits from machine to machine."""
     told = measured()
     versions = told["versions"]
     assert isinstance(versions, dict)
@@ -53,13 +53,13 @@ def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
     snippets = held_out_snippets()
     made = [trial for ways in (2, 4) for trial in trials.trials(snippets, ways, 2)]
     tasks = [f"dir:{trials.write(trial, tmp_path)}" for trial in made]
-    records = run(
-        "quick", methods=["icl:k=0", "icl:k=16"], backbones=["nano"], tasks=tasks, shots=[32], out=tmp_path / "out"
-    )
+    suite = tmp_path / "fixed.toml"  # with the settings that a suite has by itself, as the card's have
+    suite.write_text(f'methods = ["icl:k=0", "icl:k=16"]\nbackbones = ["nano"]\ntasks = {tasks}\nshots = [32]\n')
+    records = run(str(suite), out=tmp_path / "out")
     assert len(records) == 8
     for record in records:
         name = f"{Path(record.task).name} {record.label}"
-        assert record.score == pytest.approx(fixed[name], abs=2.5 / (record.n_test or 1)), name
+        assert record.score == pytest.approx(fixed[name], abs=1.5 / (record.n_test or 1)), name
 
 
 def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:
