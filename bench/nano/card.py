@@ -12,8 +12,8 @@ from bench.files import writing
 from bench.nano import holdout, shape
 from bench.nano.corpus import CORE, FURTHER, INSTALLED, LONGEST_DOCUMENT
 from bench.nano.measuring import MEASURED
+from bench.nano.runs import CURVES, RUN
 from bench.nano.tokens import LABELS
-from bench.nano.training import CURVES, RUN
 from bench.sources.candidates import SHARES
 
 CARD, TRAINED = "README.md", "training.json"

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from bench.nano import FOLDER, shape, tokens
+from bench.nano.runs import CHECKPOINT
 
 MOST_BYTES = 25_000_000
 """Of the weights, two bytes each."""
@@ -21,7 +22,7 @@ def ship(trained: Path, to: Path) -> int:
     """
     from transformers import LlamaForCausalLM
 
-    kept = torch.load(trained / "checkpoint.pt", map_location="cpu", weights_only=True)
+    kept = torch.load(trained / CHECKPOINT, map_location="cpu", weights_only=True)
     tokenizer = Tokenizer.from_file(str(trained / "tokenizer.json"))
     model = LlamaForCausalLM(shape.config(tokenizer.get_vocab_size(), tokenizer.get_vocab()[tokens.END]))
     prefix = "model."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.files import writing
 from bench.nano import heads, recall, shape
 from bench.nano.curriculum import FITTED_ON, STAGES, Stage
 from bench.nano.episodes import IGNORED, Rows
 from bench.nano.preparation import Material
+from bench.nano.runs import Run
 
-RUN, CURVES = "run.json", "curves.jsonl"
 RATE, WARMUP, DECAY, CLIP = 2e-3, 100, 0.1, 1.0
 SAVED_EVERY, LOGGED_EVERY, PROBED_EVERY = 200, 10, 200
 _FITTED_ROWS, _FITTED_LENGTH, _FITTED_TEXTS = 48, 512, 20_000
@@ -71,7 +69,7 @@ class Training:
         compiled: bool = True,
     ):
         self._nano, self._material, self._probes = nano.to(device), material, probes
-        self._out, self._device, self._seed = out, device, seed
+        self._run, self._device, self._seed = Run(out), device, seed
         self._episodes = material.episodes(material.train)
         embeddings = material.train.embeddings.float()
         self._taught = functional.normalize(embeddings - embeddings.mean(0), dim=-1).half()
@@ -94,7 +92,15 @@ class Training:
 
         Errors: ValueError where the folder holds a run of another seed, of other stages or of other text.
         """
-        self._begin()
+        self._run.begin(
+            {
+                "seed": self._seed,
+                "stages": [asdict(stage) for stage in self._stages],
+                **self._material.facts,
+                "device": self._device.type,
+                "threads": torch.get_num_threads(),
+            }
+        )
         self._resume()
         started = time.perf_counter() - self._seconds
         while self._step < self.steps:
@@ -111,24 +117,6 @@ class Training:
                 self._log({"stage": stage.name, "probes": self._probed()})
             if self._step % SAVED_EVERY == 0 or self._step == self.steps:
                 self._save()
-
-    def _begin(self) -> None:
-        """Says in `run.json` what is trained, on what and how, before the first step."""
-        place = self._out / RUN
-        told = {
-            "seed": self._seed,
-            "stages": [asdict(stage) for stage in self._stages],
-            **self._material.facts,
-            "device": self._device.type,
-            "threads": torch.get_num_threads(),
-        }
-        if not place.exists():
-            with writing(place) as file:
-                file.write(json.dumps(told, indent=1).encode() + b"\n")
-        kept, asked = json.loads(place.read_text("utf-8")), json.loads(json.dumps(told))
-        differing = [name for name in kept if name not in ("device", "threads") and kept[name] != asked.get(name)]
-        if differing:
-            raise ValueError(f"{place} tells of another run ({', '.join(differing)} differ); give another --out")
 
     def _fit_heads(self) -> None:
         drawn = self._episodes.batch(_FITTED_ROWS, _FITTED_LENGTH, FITTED_ON, self._rng)
@@ -247,14 +235,10 @@ class Training:
         return torch.autocast(self._device.type, torch.bfloat16)
 
     def _log(self, line: dict[str, Any]) -> None:
-        entry = {"step": self._step, "tokens": self._tokens, "seconds": round(self._seconds, 1), **line}
-        with (self._out / CURVES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._run.log({"step": self._step, "tokens": self._tokens, "seconds": round(self._seconds, 1), **line})
 
     def _save(self) -> None:
-        target = self._out / "checkpoint.pt"
-        unfinished = target.with_suffix(".part")
-        torch.save(
+        self._run.save(
             {
                 "nano": self._nano.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
@@ -262,25 +246,18 @@ class Training:
                 "tokens": self._tokens,
                 "seconds": self._seconds,
                 "rng": self._rng.bit_generator.state,
-            },
-            unfinished,
+            }
         )
-        unfinished.replace(target)
 
     def _resume(self) -> None:
-        source = self._out / "checkpoint.pt"
-        if not source.exists():
+        kept = self._run.resumed(self._device)
+        if kept is None:
             return
-        kept = torch.load(source, map_location=self._device, weights_only=True)
         self._nano.load_state_dict(kept["nano"])
         for optimizer, state in zip(self._optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self._step, self._tokens, self._seconds = kept["step"], kept["tokens"], kept["seconds"]
         self._rng.bit_generator.state = kept["rng"]
-        curves = self._out / CURVES
-        lines = curves.read_text("utf-8").splitlines(keepends=True) if curves.exists() else []
-        with writing(curves) as file:  # what was logged after the checkpoint comes again
-            file.writelines(line.encode() for line in lines if json.loads(line)["step"] <= self._step)
 
 
 def _optimizers(nano: Nano) -> list[torch.optim.Optimizer]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.nano import shipping, start, training
+from bench.nano import runs, shipping, start, training
 from bench.nano.curriculum import Stage
 from bench.nano.episodes import Difficulty
 from bench.nano.preparation import Material
@@ -57,7 +57,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     run.run()
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
-    both = [(tmp_path / out / training.CURVES).read_text().splitlines() for out in ("whole", "stopped")]
+    both = [(tmp_path / out / runs.CURVES).read_text().splitlines() for out in ("whole", "stopped")]
     first, second = ([{**json.loads(line), "seconds": 0} for line in lines] for lines in both)
     assert first == second
 
