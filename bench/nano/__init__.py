@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-FOLDER = Path(__file__).with_name("model")
+from bench.locations import NANO
+
+FOLDER = NANO
 """The shipped model: configuration, weights, tokenizer and its card."""
+
 FIGURES = Path(__file__).with_name("figures")
 """What was logged and measured, out of which the card is written; apart, since a model's files are its identity."""

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from bench.console import told
+
+STOPPED = "Stopped; what is finished is kept, and the same command goes on from there."
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="Where everything that is made lies; what is there already is not made again.")]
@@ -20,75 +24,81 @@ Beside = Annotated[
 @app.command()
 def train(out: Out = Path("nano"), beside: Beside = None, device: str = "cpu", threads: int = 0, seed: int = 0) -> None:
     """Prepares the text and trains, from the last checkpoint on where there is one."""
-    import torch
+    with told(Console(stderr=True), stopped=STOPPED):
+        import torch
 
-    from bench.nano.curriculum import PROBES, probes
-    from bench.nano.preparation import prepare
-    from bench.nano.start import begin
-    from bench.nano.teacher import WIDTH
-    from bench.nano.training import Nano, Training
+        from bench.nano.curriculum import PROBES, probes
+        from bench.nano.preparation import prepare
+        from bench.nano.start import begin
+        from bench.nano.teacher import WIDTH
+        from bench.nano.training import Nano, Training
 
-    if threads:
-        torch.set_num_threads(threads)
-    where = torch.device(device)
-    material = prepare(out, where, beside)
-    torch.manual_seed(seed)
-    nano = Nano.new(material, WIDTH)
-    begin(nano.model, material.train.ids, material.train.embeddings, seed)
-    watched = {name: probes(material, probe) for name, probe in PROBES.items()}
-    Training(nano, material, watched, out, where, seed=seed).run()
+        if threads:
+            torch.set_num_threads(threads)
+        where = torch.device(device)
+        material = prepare(out, where, beside)
+        torch.manual_seed(seed)
+        nano = Nano.new(material, WIDTH)
+        begin(nano.model, material.train.ids, material.train.embeddings, seed)
+        watched = {name: probes(material, probe) for name, probe in PROBES.items()}
+        Training(nano, material, watched, out, where, seed=seed).run()
 
 
 @app.command()
 def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help="Another folder.")] = None) -> None:
     """Writes the checkpoint's model and its tokenizer where the suite loads `nano` from."""
-    from bench.nano import FOLDER
-    from bench.nano.shipping import ship
+    with told(Console(stderr=True), stopped=STOPPED):
+        from bench.nano import FOLDER
+        from bench.nano.shipping import ship
 
-    typer.echo(f"{ship(out, to or FOLDER)} bytes")
+        typer.echo(f"{ship(out, to or FOLDER)} bytes")
 
 
 @app.command()
 def tasks(out: Out = Path("nano"), beside: Beside = None) -> None:
     """Writes tasks of the libraries that were held out, and suites that measure `nano` on them."""
-    from bench.nano.trials import write_all
+    with told(Console(stderr=True), stopped=STOPPED):
+        from bench.nano.trials import write_all
 
-    for suite in write_all(out / "trials", beside):
-        typer.echo(f"tunefront run {suite}")
+        for suite in write_all(out / "trials", beside):
+            typer.echo(f"tunefront run {suite}")
 
 
 @app.command()
 def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) -> None:
     """Measures the shipped model by the suite's own methods, and writes its card."""
-    from bench import run
-    from bench.nano import FIGURES, FOLDER, holdout, measuring
-    from bench.nano.card import keep_training, write
-    from bench.nano.corpus import versions
-    from bench.nano.shipping import facts, fresh
-    from bench.nano.trials import DRAWS, ORDERS, write_all
+    with told(Console(stderr=True), stopped=STOPPED):
+        from bench import run
+        from bench.nano import FIGURES, FOLDER, holdout, measuring
+        from bench.nano.card import keep_training, write
+        from bench.nano.corpus import read_versions
+        from bench.nano.shipping import facts, fresh
+        from bench.nano.trials import DRAWS, ORDERS, write_all
 
-    suites = write_all(out / "trials", beside)
-    found = [record for suite in suites for record in run(str(suite), out=out / "results" / "trials", workers=workers)]
-    few_shot = run(str(out / "trials" / "few_shot.toml"), out=out / "results" / "few_shot", workers=workers)
-    fresh(out / "trials" / "fresh")
-    against = run(str(out / "trials" / "against_fresh.toml"), out=out / "results" / "fresh", workers=workers)
-    measured = {
-        **facts(),
-        "draws": len(DRAWS),
-        "orders": len(ORDERS),
-        "trials": measuring.gather({record.key: record for record in found}.values()),
-        "fixed": measuring.fixed(found),
-        "few_shot_draws": len({record.draw_seed for record in few_shot}),
-        "few_shot_steps": min(int(record.train_steps or 0) for record in few_shot if record.train_steps),
-        "few_shot_rows": max(record.n_test or 0 for record in few_shot),
-        "few_shot": measuring.few_shot(few_shot),
-        "fresh_epochs": against[0].recipe["epochs"],
-        "against_fresh": measuring.against_fresh(against),
-    }
-    read = versions(beside)
-    measuring.keep(measured, {library: read[library] for library in holdout.LIBRARIES}, found[0], FIGURES)
-    keep_training(out, FIGURES)
-    typer.echo(f"{write(FIGURES, FOLDER)}")
+        suites = write_all(out / "trials", beside)
+        found = [
+            record for suite in suites for record in run(str(suite), out=out / "results" / "trials", workers=workers)
+        ]
+        few_shot = run(str(out / "trials" / "few_shot.toml"), out=results / "few_shot", workers=workers)
+        fresh(out / "trials" / "fresh")
+        against = run(str(out / "trials" / "against_fresh.toml"), out=results / "fresh", workers=workers)
+        measured = {
+            **facts(),
+            "draws": len(DRAWS),
+            "orders": len(ORDERS),
+            "trials": measuring.gather({record.key: record for record in found}.values()),
+            "fixed": measuring.fixed(found),
+            "few_shot_draws": len({record.draw_seed for record in few_shot}),
+            "few_shot_steps": min(int(record.train_steps or 0) for record in few_shot if record.train_steps),
+            "few_shot_rows": max(record.n_test or 0 for record in few_shot),
+            "few_shot": measuring.few_shot(few_shot),
+            "fresh_epochs": against[0].recipe["epochs"],
+            "against_fresh": measuring.against_fresh(against),
+        }
+        read = read_versions(beside)
+        measuring.keep(measured, {library: read[library] for library in holdout.LIBRARIES}, found[0], FIGURES)
+        keep_training(out, FIGURES)
+        typer.echo(f"{write(FIGURES, FOLDER)}")
 
 
 if __name__ == "__main__":

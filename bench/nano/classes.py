@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,12 +29,14 @@ class Grouping:
     """Groups of snippets (rows of the corpus), any of which may be the classes of an episode.
 
     The classes of an episode come from one `scope` (a library, for files, modules, parts and clusters, so that
-    which library a text comes from is never what tells classes apart); empty: from anywhere.
+    which library a text comes from is never what tells classes apart); empty: from anywhere. In `overlapping` groups a
+    snippet may stand in several.
     """
 
     name: str
     groups: tuple[np.ndarray, ...]
     scopes: tuple[tuple[int, ...], ...]
+    overlapping: bool = False
 
     def draw(self, ways: int, rng: np.random.Generator) -> list[np.ndarray]:
         """`ways` groups of one scope, at random; fewer where no scope drawn has so many."""
@@ -63,7 +65,7 @@ def groupings(
         _scoped("file", _by(snippets, lambda s: s.path, 12), of_library),
         _scoped("module", _by(snippets, lambda s: s.module, 24), of_library),
         _scoped("first word", _telling_little(first_words, snippets)),
-        _scoped("word", _telling_little(_by_word(snippets), snippets)),
+        replace(_scoped("word", _telling_little(_by_word(snippets), snippets)), overlapping=True),
         _scoped("part", _by(snippets, lambda s: f"{s.library} {s.part}", 40), lambda name: name.split()[0]),
         _scoped("length", _by_length(lengths)),
         _scoped("same text", {str(row): np.array([row]) for row in range(len(snippets))}),

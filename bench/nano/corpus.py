@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.nano import holdout
 from bench.nano.holdout import SHORTEST, Passages, normal
 from bench.sources.candidates import summarise
-from bench.sources.harvest import SOURCES, STANDARD_LIBRARY, Docstring, Source, fraction, harvest
+from bench.sources.harvest import SOURCES, Docstring, Source, fraction, harvest, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,15 +110,9 @@ def development_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
     return tuple(_snippets(found, Passages(())))
 
 
-def versions(beside: Path | None) -> dict[str, str]:
+def read_versions(beside: Path | None) -> dict[str, str]:
     """Package -> version of everything that is read in training, and of the libraries held out."""
-    found = {STANDARD_LIBRARY: platform.python_version()}
-    for source in (*CORE, *INSTALLED, *FURTHER, *holdout.HELD_OUT):
-        if source.package not in found:
-            places = [str(beside)] if beside and (beside / source.package).is_dir() else sys.path
-            nearest = next(iter(importlib.metadata.distributions(name=source.distribution, path=places)))
-            found[source.package] = nearest.version.split("+")[0]
-    return found
+    return versions((*CORE, *INSTALLED, *FURTHER, *holdout.HELD_OUT), beside)
 
 
 def _is_copy(docstring: Docstring) -> bool:

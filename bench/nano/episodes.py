@@ -98,13 +98,13 @@ class Episodes:
         )
 
     def _episode(self, length: int, difficulty: Difficulty, rng: np.random.Generator) -> _Episode:
-        name = _choice(difficulty.groupings, rng)
+        grouping = self._groupings[_choice(difficulty.groupings, rng)]
         ways = int(rng.integers(difficulty.fewest_ways, difficulty.most_ways + 1))
-        groups = self._groupings[name].draw(ways, rng)
+        groups = grouping.draw(ways, rng)
         labels = self._draw_labels(_choice(difficulty.labels, rng), len(groups), rng)
         groups = groups[: len(labels)]
         shares = rng.dirichlet(np.full(len(groups), 8.0))
-        members = [set(group.tolist()) for group in groups] if name == "word" else []
+        members = [set(group.tolist()) for group in groups] if grouping.overlapping else []
         queues = [rng.permutation(group) for group in groups]
         taken = [0] * len(groups)
         episode = _Episode(labels)

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.files import writing
 
 if TYPE_CHECKING:
@@ -46,9 +48,9 @@ def few_shot(records: Iterable[Record]) -> dict[str, dict[str, dict[str, float]]
     return {
         task: {
             method: {
-                "lower_quartile": _quantile(sorted(found), 0.25),
+                "lower_quartile": float(np.quantile(found, 0.25)),
                 "median": median(found),
-                "upper_quartile": _quantile(sorted(found), 0.75),
+                "upper_quartile": float(np.quantile(found, 0.75)),
                 "draws": len(found),
             }
             for method, found in by_method.items()
@@ -109,13 +111,12 @@ def _curve(found: _Found) -> dict[str, dict[str, float]]:
 
 
 def _spread(by_task: dict[str, list[float]]) -> dict[str, float]:
-    tasks = sorted(mean(scores) for scores in by_task.values())
+    tasks = [mean(scores) for scores in by_task.values()]
     within = [stdev(scores) for scores in by_task.values() if len(scores) > 1]
     return {
         "mean": mean(tasks),
-        "lower_quartile": _quantile(tasks, 0.25),
-        "median": median(tasks),
-        "upper_quartile": _quantile(tasks, 0.75),
+        "lower_quartile": float(np.quantile(tasks, 0.25)),
+        "upper_quartile": float(np.quantile(tasks, 0.75)),
         "within_task_sd": mean(within) if within else 0.0,
         "tasks": len(tasks),
     }
@@ -156,11 +157,3 @@ def _score(record: Record) -> float:
     if record.score is None:
         raise ValueError(f"{record.label} on {record.task} has no score: {record.status}, {record.reason}")
     return record.score
-
-
-def _quantile(ordered: list[float], at: float) -> float:
-    """By linear interpolation, as numpy's."""
-    place = at * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -16,10 +16,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from bench.errors import Mistake
 from bench.files import writing
 from bench.nano import teacher, tokens
 from bench.nano.classes import Grouping, groupings
-from bench.nano.corpus import Corpus, Snippet, development_snippets, gather, versions
+from bench.nano.corpus import Corpus, Snippet, development_snippets, gather, read_versions
 from bench.nano.episodes import Episodes, Layout
 from bench.nano.holdout import benchmark_texts, count_read
 
@@ -63,6 +64,7 @@ class Material:
 
 def prepare(out: Path, device: torch.device, beside: Path | None) -> Material:
     """The material, from the folder `out` as far as it is there. Args: beside, see `corpus.gather`."""
+    found = read_versions(beside)
     out.mkdir(parents=True, exist_ok=True)
     corpus = gather(beside)
     log.info("%d docstrings, %d snippets", len(corpus.documents), len(corpus.snippets))
@@ -82,11 +84,11 @@ def prepare(out: Path, device: torch.device, beside: Path | None) -> Material:
         np.array([tokenizer.get_vocab()[label] for label in tokens.LABELS]),
         recalled,
         _labels(corpus.snippets, tokenizer, rng),
-        facts(corpus, beside),
+        facts(corpus, found),
     )
 
 
-def facts(corpus: Corpus, beside: Path | None) -> dict[str, Any]:  # Any: it becomes JSON
+def facts(corpus: Corpus, found: Mapping[str, str]) -> dict[str, Any]:  # Any: it becomes JSON
     """What the model card tells of the text: counts, versions, a digest, and how many benchmark texts stand in it."""
     texts = [*corpus.documents, *(snippet.text for snippet in corpus.snippets)]
     return {
@@ -94,7 +96,7 @@ def facts(corpus: Corpus, beside: Path | None) -> dict[str, Any]:  # Any: it bec
         "characters": sum(map(len, corpus.documents)),
         "snippets": len(corpus.snippets),
         "snippets_of_library": dict(Counter(snippet.library for snippet in corpus.snippets).most_common()),
-        "versions": versions(beside),
+        "versions": dict(found),
         "benchmark_texts": len(benchmark_texts()),
         "benchmark_texts_read": count_read(texts),
         "digest": _digest(texts),
@@ -102,11 +104,11 @@ def facts(corpus: Corpus, beside: Path | None) -> dict[str, Any]:  # Any: it bec
 
 
 def _tokenizer(corpus: Corpus, out: Path) -> Tokenizer:
-    """The one that was made of these documents, else a new one. Errors: ValueError where it was made of others."""
+    """The one that was made of these documents, else a new one. Errors: Mistake where it was made of others."""
     place, source, made_of = out / "tokenizer.json", out / "tokenizer.sha256", _digest(corpus.documents)
     if place.exists() and source.exists():
         if source.read_text("utf-8") != made_of:
-            raise ValueError(f"{place} was made of other documents than those at hand; give another --out")
+            raise Mistake(f"{place} was made of other documents than those at hand; give another --out")
         return Tokenizer.from_file(str(place))
     tokenizer = tokens.train(corpus.documents)
     for path, content in ((place, tokenizer.to_str()), (source, made_of)):
@@ -123,7 +125,7 @@ def layout(tokenizer: Tokenizer) -> Layout:
 
 
 def _read(snippets: Sequence[Snippet], tokenizer: Tokenizer, place: Path, device: torch.device) -> Read:
-    """Snippets in tokens and embeddings. Errors: ValueError where the kept embeddings are of other texts."""
+    """Snippets in tokens and embeddings. Errors: Mistake where the kept embeddings are of other texts."""
     texts = [snippet.text for snippet in snippets]
     ids = tuple(np.array(one.ids) for one in tokenizer.encode_batch([f" {text}" for text in texts]))
     made_of = _digest(texts)
@@ -132,7 +134,7 @@ def _read(snippets: Sequence[Snippet], tokenizer: Tokenizer, place: Path, device
             torch.save({"made_of": made_of, "embeddings": teacher.embed(texts, device)}, file)
     kept = torch.load(place, weights_only=True)
     if kept["made_of"] != made_of:
-        raise ValueError(f"{place} holds embeddings of other texts than those at hand; give another --out")
+        raise Mistake(f"{place} holds embeddings of other texts than those at hand; give another --out")
     lengths = np.array([len(one) for one in ids])
     return Read(ids, kept["embeddings"], groupings(snippets, lengths, kept["embeddings"].float().numpy()))
 

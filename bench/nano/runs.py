@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.errors import Mistake
 from bench.files import writing
 
 RUN, CURVES, CHECKPOINT = "run.json", "curves.jsonl", "checkpoint.pt"
@@ -25,7 +26,7 @@ class Run:
     def begin(self, told: Mapping[str, Any]) -> None:  # Any: whatever becomes JSON
         """Says what is trained, on what and how, before the first step.
 
-        Errors: ValueError where the folder holds a run of which something else is told, but for the machine.
+        Errors: Mistake where the folder holds a run of which something else is told, but for the machine.
         """
         place = self._out / RUN
         if not place.exists():
@@ -34,7 +35,7 @@ class Run:
         kept, asked = json.loads(place.read_text("utf-8")), json.loads(json.dumps(told))
         differing = [name for name in kept if name not in MACHINE and kept[name] != asked.get(name)]
         if differing:
-            raise ValueError(f"{place} tells of another run ({', '.join(differing)} differ); give another --out")
+            raise Mistake(f"{place} tells of another run ({', '.join(differing)} differ); give another --out")
 
     def log(self, line: Mapping[str, Any]) -> None:
         """A line of the curves."""

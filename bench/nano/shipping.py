@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from bench.errors import Mistake
 from bench.nano import FOLDER, shape, tokens
 from bench.nano.runs import CHECKPOINT
 
@@ -18,10 +19,12 @@ MOST_BYTES = 25_000_000
 def ship(trained: Path, to: Path) -> int:
     """Writes configuration, weights in float16 and tokenizer to the folder `to`; the bytes of the weights.
 
-    Errors: ValueError where the weights are too large to ship.
+    Errors: Mistake where nothing was trained, ValueError where the weights are too large to ship.
     """
     from transformers import LlamaForCausalLM
 
+    if not (trained / CHECKPOINT).exists():
+        raise Mistake(f"there is no {trained / CHECKPOINT}; train first, with the same --out")
     kept = torch.load(trained / CHECKPOINT, map_location="cpu", weights_only=True)
     tokenizer = Tokenizer.from_file(str(trained / "tokenizer.json"))
     model = LlamaForCausalLM(shape.config(tokenizer.get_vocab_size(), tokenizer.get_vocab()[tokens.END]))

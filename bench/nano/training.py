@@ -90,7 +90,7 @@ class Training:
     def run(self) -> None:
         """From the checkpoint, if there is one, to the end of the last stage.
 
-        Errors: ValueError where the folder holds a run of another seed, of other stages or of other text.
+        Errors: Mistake where the folder holds a run of another seed, of other stages or of other text.
         """
         self._run.begin(
             {

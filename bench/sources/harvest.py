@@ -70,22 +70,22 @@ class Docstring:
     text: str
 
 
-def versions() -> dict[str, str]:
-    """Import name -> public version of every harvested package (2.6.0 for torch's 2.6.0+cpu and 2.6.0+cu124 alike).
+def versions(sources: Iterable[Source] = SOURCES, beside: Path | None = None) -> dict[str, str]:
+    """Import name -> public version of every package to harvest (2.6.0 for torch's 2.6.0+cpu and 2.6.0+cu124 alike).
 
-    Errors: Mistake where one is missing.
+    A package is looked for in the folder `beside` first. Errors: Mistake where one is missing.
     """
     found = {STANDARD_LIBRARY: platform.python_version()}
     missing = []
-    for source in SOURCES:
+    for source in sources:
         if source.package not in found:
             try:
-                found[source.package] = importlib.metadata.version(source.distribution).split("+")[0]
+                found[source.package] = _version(source, beside).split("+")[0]
             except importlib.metadata.PackageNotFoundError:
                 missing.append(source.distribution)
     if missing:
         raise Mistake(
-            f"the docstring tasks are made from tunefront's core dependencies, but {', '.join(missing)} "
+            f"docstrings are to be read from packages of which {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not installed; run: pip install {' '.join(missing)}"
         )
     return found
@@ -122,7 +122,7 @@ def of_code(code: str, package: str, path: str) -> Iterator[Docstring]:
 
 
 def _of_source(source: Source, beside: Path | None) -> Iterator[Docstring]:
-    root = beside / source.package if beside and (beside / source.package).is_dir() else _folder(source)
+    root = beside / source.package if beside and _lies_in(beside, source) else _folder(source)
     for file in _files(root):
         path = f"{source.package}/{file.relative_to(root).as_posix()}"
         try:
@@ -134,6 +134,17 @@ def _of_source(source: Source, beside: Path | None) -> Iterator[Docstring]:
                 yield from of_code(code, source.package, path)
         except (OSError, SyntaxError, ValueError):
             continue  # a template, another encoding, or code for another Python
+
+
+def _version(source: Source, beside: Path | None) -> str:
+    if not _lies_in(beside, source):
+        return importlib.metadata.version(source.distribution)
+    found = importlib.metadata.distributions(name=source.distribution, path=[str(beside)])
+    return next((one.version for one in found), "unknown")
+
+
+def _lies_in(folder: Path | None, source: Source) -> bool:
+    return folder is not None and (folder / source.package).is_dir()
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.errors import Mistake
 from bench.nano import runs, shipping, start, training
 from bench.nano.curriculum import Stage
 from bench.nano.episodes import Difficulty
@@ -66,7 +67,7 @@ def test_a_folder_of_another_run_is_refused(material: Material, tmp_path: Path) 
     _, run = begun(material, tmp_path)
     run.run()
     _, other = begun(material, tmp_path, STAGES[:1])
-    with pytest.raises(ValueError, match="another run \\(stages differ\\)"):
+    with pytest.raises(Mistake, match="another run \\(stages differ\\)"):
         other.run()
 
 
