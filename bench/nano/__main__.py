@@ -75,10 +75,8 @@ def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) ->
         from bench.nano.shipping import facts, fresh
         from bench.nano.trials import DRAWS, ORDERS, write_all
 
-        suites = write_all(out / "trials", beside)
-        found = [
-            record for suite in suites for record in run(str(suite), out=out / "results" / "trials", workers=workers)
-        ]
+        suites, results = write_all(out / "trials", beside), out / "results"
+        found = [record for suite in suites for record in run(str(suite), out=results / "trials", workers=workers)]
         few_shot = run(str(out / "trials" / "few_shot.toml"), out=results / "few_shot", workers=workers)
         fresh(out / "trials" / "fresh")
         against = run(str(out / "trials" / "against_fresh.toml"), out=results / "fresh", workers=workers)
