@@ -24,6 +24,46 @@ Bytes = Annotated[int | None, Field(ge=0)]
 Count = Annotated[int | None, Field(ge=0)]
 Seconds = Annotated[float | None, Field(ge=0)]
 
+OWNERS = (
+    *("frozen_weights", "trained_weights", "gradients", "optimizer_state", "saved_activations"),
+    *("kv_cache", "features_cache", "inputs", "temporary"),
+)
+"""Whose the bytes in memory are; every byte has one owner, so that owners sum to the peak."""
+MEMORY_PHASES = ("load", "features", "forward", "backward", "optimizer", "evaluation", "prefill", "query")
+FLOP_PHASES = ("features", "forward", "backward", "prefill", "evaluation")
+STEP_PHASES = ("data", "forward", "backward", "optimizer", "evaluation")
+
+
+class PhaseFlops(BaseModel):
+    """FLOPs of one phase of a cell from three sources, all its batches together; null where a source cannot tell.
+
+    Args: counted, matrix products and attention as torch's dispatcher saw them; analytic, the same from the
+    configuration and the shapes alone; elementwise, everything else by the same analysis (norms, softmax, activations,
+    residual sums), in neither of the two; rule, the papers' rule of thumb (2 N a token forward, N where an
+    encoder-decoder passes each token through one of its sides, and twice that backward). Of the backward pass,
+    activation_gradients and weight_gradients are the parts of `analytic`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    counted: Count = None
+    analytic: Count = None
+    elementwise: Count = None
+    rule: Count = None
+    activation_gradients: Count = None
+    weight_gradients: Count = None
+
+
+class Spread(BaseModel):
+    """Seconds of one phase of a step: median and quartiles of `count` steps, the warm-up's left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    median: float = Field(ge=0)
+    low: float = Field(ge=0)
+    high: float = Field(ge=0)
+    count: int = Field(ge=1)
+
 
 class Record(BaseModel):
     """One cell's outcome, immutable. Missing is null, never 0; units end the names; one multiply-add is two FLOPs.
@@ -35,7 +75,9 @@ class Record(BaseModel):
 
     schema_version: int = Field(SCHEMA_VERSION, description="version of the meaning of these fields")
     key: str = Field(description="sha256 over everything that can change the numbers; the file's name")
-    status: Literal["ok", "skipped", "failed"] = Field(description="ok, skipped (unsupported here) or failed")
+    status: Literal["ok", "skipped", "failed", "planned"] = Field(
+        description="ok, skipped (unsupported here), failed, or planned (costs predicted, nothing run)"
+    )
     reason: str | None = Field(None, description="why the cell was skipped or failed, null where it is ok")
     attempts: tuple[str, ...] = Field((), description="reasons of earlier failed attempts, oldest first")
 
@@ -91,7 +133,17 @@ class Record(BaseModel):
         None, description="saved safetensors file of the trained parameters, 0 where nothing is trained"
     )
 
+    checkpoint_dtypes: dict[str, int] | None = Field(
+        None, description="dtype -> parameters in that file; empty where nothing is trained"
+    )
+    backbone_bytes: Bytes = Field(None, description="the backbone's own weights files, shipped once for all tasks")
+
     train_steps: Count = Field(None, description="optimiser steps")
+    flops: dict[str, PhaseFlops] | None = Field(
+        None,
+        description="FLOPs of each phase (features, forward, backward, prefill, evaluation), counted, analytic and by "
+        "the papers' rule; all of training, all scored rows, all demonstrations once",
+    )
     train_flops: Count = Field(None, description="counted FLOPs of all training steps (and of precomputed features)")
     inference_flops_per_example: float | None = Field(
         None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
@@ -123,6 +175,17 @@ class Record(BaseModel):
     eval_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while scoring")
     train_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while training, null on CPU")
     eval_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while scoring, null on CPU")
+
+    memory: dict[str, dict[str, int]] | None = Field(
+        None,
+        description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
+        "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
+    )
+    step_seconds: dict[str, Spread] | None = Field(
+        None,
+        description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
+        "quartiles, warm-up left out",
+    )
 
     device: str | None = Field(None, description="cpu or cuda")
     device_name: str | None = Field(None, description="the accelerator's name, null on CPU")
