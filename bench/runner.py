@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -36,8 +37,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("tunefront")
 
 
+class Source(Protocol):
+    """Where pristine backbones come from: weights (`backbones.Pretrained`) or a configuration alone.
+
+    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model.
+    """
+
+    params: int
+    pooling: str | None
+    config: Any  # Any: transformers' configurations have no common type with their fields
+
+    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+
+    def making(self) -> AbstractContextManager[object]: ...
+
+
 class Setup:
-    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone."""
+    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone.
+
+    Args: task and pretrained, the cell's own where they are None; identity, what counted FLOPs and features may be
+    shared under, that of the cell's method, backbone and outputs where it is None.
+    """
 
     def __init__(
         self,
@@ -45,30 +65,30 @@ class Setup:
         report: Report | None = None,
         harness: type[Trainer] = Trainer,
         concurrent_cells: int = 1,
+        task: Task | None = None,
+        pretrained: Source | None = None,
+        identity: tuple[str, ...] | None = None,
     ):
         torch.set_num_threads(cell.config.threads)
-        self.cell, self.task = cell, sources.load_task(cell.task)
+        self.cell, self.task = cell, task or sources.load_task(cell.task)
         self.rows = rows_of(cell, self.task)
         if len(self.rows.train) < cell.method.fewest_rows:
             needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
             raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
-        self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
+        self.pretrained = pretrained or backbones.pretrained(cell.backbone, cell.config.device)
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)
         )
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
         self.test = self._encode(self.rows.test)
-        cell.method.attach(self.backbone)
-        prints = ingredients(cell)["fingerprints"]
+        with self.pretrained.making():
+            cell.method.attach(self.backbone)
         self.trainer = harness(
             self.backbone.model,
             cell.recipe,
             cell.seed,
-            identity=(
-                *(cell.spelled, prints["method"], prints["backbone"], prints["sites"]),
-                *(str(self.task.outputs), self.task.kind),
-            ),
+            identity=_identity(cell, self.task) if identity is None else identity,
             features=FeatureStore(cache.folder() / "features"),
             report=report,
             eval_batch_size=cell.config.eval_batch_size,
@@ -187,6 +207,13 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
         "git_commit": git_commit(),
         **parts,
     }
+
+
+def _identity(cell: Cell, task: Task) -> tuple[str, ...]:
+    """What decides what a batch costs, beside its shape."""
+    prints = ingredients(cell)["fingerprints"]
+    what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
+    return (*what, str(task.outputs), task.kind)
 
 
 def _prompting(cell: Cell, task: Task) -> Prompting | None:
