@@ -1,0 +1,1 @@
+"""What adapting costs, told beforehand: from configurations alone, without weights."""

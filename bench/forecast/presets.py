@@ -1,0 +1,178 @@
+"""Configurations of well-known models by name, or from a file; and models of their shape that hold no numbers."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import Mistake, unknown
+from methods.sites import Sites, sites_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published model's sizes; presets.toml says where they come from.
+
+    Args: config, the fields that differ from the default of transformers' configuration of `model_type`; source, the
+    paper and table; printed, how it rounds the parameters; params, those of the published checkpoint as this suite
+    loads it, None where none is public; aliases, further names.
+    """
+
+    name: str
+    model_type: str
+    config: Mapping[str, Any] = field(hash=False)  # Any: as in a config.json
+    source: str
+    printed: str
+    params: int | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@functools.cache
+def presets() -> dict[str, Preset]:
+    """The presets by every name that they have."""
+    tables = tomllib.loads(files("bench.forecast").joinpath("presets.toml").read_text("utf-8"))
+    found = [Preset(name, **{**table, "aliases": tuple(table.get("aliases", ()))}) for name, table in tables.items()]
+    return {name: preset for preset in found for name in (preset.name, *preset.aliases)}
+
+
+def config_of(name_or_path: str) -> PretrainedConfig:
+    """The configuration that a preset's name, the path of a config.json or a folder with one stands for.
+
+    Errors: Mistake for an unknown name, a file that cannot be read, an architecture without sites, a configuration
+    that needs code of its own, which is never run, and fields that do not go together.
+    """
+    preset = presets().get(name_or_path)
+    if preset is not None:
+        return _made(preset.model_type, preset.config, name_or_path)
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        path = path / "config.json"
+        if not path.is_file():
+            raise Mistake(f"the folder {name_or_path} has no config.json; give a folder saved with save_pretrained().")
+    elif not path.is_file():
+        how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
+        raise Mistake(unknown("preset", name_or_path, presets(), how))
+    fields = _read(path)
+    return _made(_architecture(fields, path), fields, str(path))
+
+
+def fake_model(config: PretrainedConfig) -> PreTrainedModel:
+    """A model of this configuration whose parameters and buffers are fake tensors: shapes and dtypes, no memory.
+
+    It is what `bench.backbones` would load: of the family's class, in float32, with a pooler only where a head reads
+    it, and with an output layer of its own where the published checkpoints have one. What is plugged into it, or run
+    through it, must be made under its mode: `with fake_mode(model): ...`.
+    Errors: Mistake where no model can be made of the configuration.
+    """
+    import torch
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    sites = _sites(config.model_type)
+    kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
+    try:
+        with torch.device("meta"):  # transformers initialises nothing there, and is ten times as quick as a fake mode
+            model = kinds[sites.family].from_config(config, dtype=torch.float32, trust_remote_code=False)
+    except Exception as error:  # its kind depends on the field, the architecture and transformers' version
+        raise _unusable(f"no {config.model_type} model can be made of its configuration", error) from error
+    if sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    if _unties(config):
+        output = model.get_output_embeddings()
+        output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
+    _make_fake(model)
+    return model.requires_grad_(True).eval()
+
+
+def fake_mode(model: PreTrainedModel) -> Any:  # Any: torch has no public name for the class
+    """The mode under which a fake model is run, and gets further parameters."""
+    return next(model.parameters()).fake_mode
+
+
+def _make_fake(model: PreTrainedModel) -> None:
+    """Puts a fake tensor in the place of each of a model's tensors; one that stands in two places stays one."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    made: dict[int, tuple[Tensor, Tensor]] = {}
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in made:
+                    with mode:
+                        fake: Tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
+                    if isinstance(tensor, torch.nn.Parameter):
+                        fake = torch.nn.Parameter(fake)
+                    made[id(tensor)] = tensor, fake  # the tensor too: an id is its own only as long as it lives
+                tensors[name] = made[id(tensor)][1]
+
+
+def _unties(config: PretrainedConfig) -> bool:
+    """Whether checkpoints hold an output layer that transformers ties in every model it makes from a configuration.
+
+    Those of T5 v1.1 and mT5 do; of T5, only v1.0 scales the states that its tied output layer reads.
+    """
+    return config.model_type == "mt5" or getattr(config, "scale_decoder_outputs", True) is False
+
+
+def _made(model_type: str, fields: Mapping[str, Any], name: str) -> PretrainedConfig:  # Any: as in a config.json
+    from transformers import AutoConfig
+
+    rest = {field: value for field, value in fields.items() if field != "model_type"}
+    try:
+        return AutoConfig.for_model(model_type, **rest)
+    except Exception as error:  # as above
+        raise _unusable(f"the configuration {name} cannot be used", error) from error
+
+
+def _read(path: Path) -> dict[str, Any]:  # Any: whatever the file holds
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Mistake(f"the configuration {path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8 is one too
+        raise Mistake(f"the configuration {path} is not valid JSON: {error}.") from error
+    if not isinstance(fields, dict):
+        raise Mistake(f"the configuration {path} must be a JSON object, as save_pretrained() writes it.")
+    return fields
+
+
+def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: whatever the file holds
+    """The model_type; Mistake where there is none, or none that can be planned for."""
+    model_type = fields.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise Mistake(
+            f"the configuration {path} names no model_type, so that its architecture is not known; add it, as in "
+            '"model_type": "bert".'
+        )
+    if "auto_map" in fields:
+        raise Mistake(
+            f"the configuration {path} has an auto_map: it asks for code that comes with the model, which is never run "
+            "here. Where transformers has the architecture itself, take auto_map out of a copy of the file."
+        )
+    _sites(model_type, f"configuration {path}: ")
+    return model_type
+
+
+def _sites(model_type: str, prefix: str = "") -> Sites:
+    try:
+        return sites_for(model_type)
+    except KeyError as error:
+        raise Mistake(f"{prefix}{error.args[0]}") from error
+
+
+def _unusable(what: str, error: Exception) -> Mistake:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return Mistake(f"{what}: {' '.join(lines[:3]) or type(error).__name__}. Correct its fields.")
