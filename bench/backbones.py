@@ -21,7 +21,7 @@ from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
 from bench.families.language import refuse_regression
-from bench.locations import fingerprint, locate
+from bench.locations import WEIGHTS, fingerprint, locate
 from bench.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from bench.settings import RunConfig
 from bench.tasks import Row, Task
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 
 _LANGUAGE_MODELS: dict[str, type[Decoder | Seq2Seq]] = {"decoder": Decoder, "seq2seq": Seq2Seq}
@@ -51,7 +45,7 @@ def check_backbone(name: str) -> None:
     sites_of(config_at(name), name)
     folder = locate(name)
     folder_pooling(folder)
-    for what, names, saved_by in (("weights", _WEIGHTS, "model"), ("tokenizer", _TOKENIZERS, "tokenizer")):
+    for what, names, saved_by in (("weights", WEIGHTS, "model"), ("tokenizer", _TOKENIZERS, "tokenizer")):
         if not any((folder / file).is_file() for file in names):
             raise Mistake(
                 f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "

@@ -276,11 +276,20 @@ def _version(content: bytes) -> object:
 def load_records(folder: str | Path) -> list[Record]:
     """All records of a results folder, by key. A corrupted one is renamed `*.corrupt` and named in the log; one that
     another version of tunefront wrote is named, left as it is and left out. Mistake where a URL cannot be read."""
+    return _load(folder, "records")
+
+
+def load_plans(folder: str | Path) -> list[Record]:
+    """All planned records of a results folder, by the key of the cell whose costs they predict; as `load_records`."""
+    return _load(folder, "plans")
+
+
+def _load(folder: str | Path, kind: str) -> list[Record]:
     local = local_folder(folder)
     if local is None:
         with reached(str(folder), "read"):
-            return _remote(str(folder))
-    return list(_readable(sorted(local.joinpath("records").glob("*.json"))))
+            return _remote(f"{str(folder).rstrip('/')}/{kind}")
+    return list(_readable(sorted(local.joinpath(kind).glob("*.json"))))
 
 
 def _remote(url: str) -> list[Record]:
@@ -288,7 +297,7 @@ def _remote(url: str) -> list[Record]:
     import fsspec
 
     found = []
-    for file in fsspec.open_files(f"{url}/records/*.json", "rb"):
+    for file in fsspec.open_files(f"{url}/*.json", "rb"):
         with file as stream:
             try:
                 found.append(parse_record(stream.read(), file.path))

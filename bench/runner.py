@@ -18,10 +18,11 @@ from bench.errors import DiskFull, Mistake
 from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
 from bench.identity import ingredients, key, label_of
+from bench.locations import backbone_bytes
 from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
-from bench.meters.storage import checkpoint_bytes
+from bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from bench.provenance import cpu_model, git_commit
 from bench.records import Record
 from bench.rows import rows_of
@@ -174,6 +175,8 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "backbone_params": counts.backbone,
         "total_params": counts.total,
         "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
+        "checkpoint_dtypes": checkpoint_dtypes(backbone.model),
+        "backbone_bytes": backbone_bytes(cell.backbone),
         "train_steps": cost.steps,
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
