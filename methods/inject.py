@@ -42,6 +42,14 @@ def plug(
     return plugs
 
 
+def plugged(host: nn.Module) -> list[tuple[Where, nn.Module]]:
+    """The modules that `plug` gave a leaf and where each acts, in the order in which they run."""
+    wheres: dict[object, Where] = {_before: "before", _after: "after", _parallel: "parallel"}
+    hooks = [*host._forward_pre_hooks.values(), *host._forward_hooks.values()]
+    ours = [hook for hook in hooks if isinstance(hook, partial) and hook.func in wheres]
+    return [(wheres[hook.func], getattr(host, hook.args[0])) for hook in ours]
+
+
 def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
     """The modules whose whole path matches the regex `site`.
 

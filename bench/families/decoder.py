@@ -98,6 +98,11 @@ class Decoder(LanguageModel):
         self.try_side_by_side()
         return _SIDE_BY_SIDE[type(self.model)]
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether it was found out that choices need rows of their own; tries nothing."""
+        return _SIDE_BY_SIDE.get(type(self.model)) is False
+
     def try_side_by_side(self) -> None:
         """Finds out, once for a class of models; where no clock runs and nothing is counted."""
         kind = type(self.model)
