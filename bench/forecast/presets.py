@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -71,7 +72,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
 
     It is what `bench.backbones` would load: of the family's class, in float32, with a pooler only where a head reads
     it, and with an output layer of its own where the published checkpoints have one. What is plugged into it, or run
-    through it, must be made under its mode: `with fake_mode(model): ...`.
+    through it, must be made inside `with faking(model): ...`.
     Errors: Mistake where no model can be made of the configuration.
     """
     import torch
@@ -93,9 +94,20 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     return model.requires_grad_(True).eval()
 
 
-def fake_mode(model: PreTrainedModel) -> Any:  # Any: torch has no public name for the class
-    """The mode under which a fake model is run, and gets further parameters."""
-    return next(model.parameters()).fake_mode
+@contextmanager
+def faking(model: PreTrainedModel) -> Iterator[None]:
+    """What is plugged into a fake model, or run through it, is fake too inside this block, and is not initialised:
+    truncated normal numbers are drawn again where they are too large, which cannot be told of fake ones."""
+    from torch.nn import init
+
+    originals = {name: call for name, call in vars(init).items() if name.endswith("_") and not name.startswith("_")}
+    try:
+        for name in originals:
+            setattr(init, name, lambda tensor, *_, **__: tensor)
+        with next(model.parameters()).fake_mode:
+            yield
+    finally:
+        vars(init).update(originals)
 
 
 def _make_fake(model: PreTrainedModel) -> None:
@@ -104,6 +116,8 @@ def _make_fake(model: PreTrainedModel) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    # It remembers by weak references which tensor each was made of, and Module.to() swaps no tensor that has any.
+    mode.fake_tensor_converter.set_tensor_memo = lambda t, v: None  # type: ignore[method-assign]
     made: dict[int, tuple[Tensor, Tensor]] = {}
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from transformers import AutoConfig
 
 from bench.errors import Mistake
-from bench.forecast.presets import config_of, fake_mode, fake_model, presets
+from bench.forecast.presets import config_of, fake_model, faking, presets
 
 NAMES = sorted({preset.name for preset in presets().values()})
 
@@ -103,12 +103,23 @@ def test_a_fake_model_takes_no_memory() -> None:
 def test_a_fake_model_runs_under_its_mode(name: str) -> None:
     config = config_of(name)
     model = fake_model(config)
-    with fake_mode(model), torch.no_grad():
+    with faking(model), torch.no_grad():
         ids = torch.zeros((2, 7), dtype=torch.long)
         more = {"decoder_input_ids": ids[:, :3]} if config.is_encoder_decoder else {}
         out = model(input_ids=ids, **more)[0]
     width = config.hidden_size if name == "bert-base" else config.vocab_size
     assert out.shape == (2, 3 if more else 7, width)
+
+
+def test_what_is_made_of_a_fake_model_is_fake_and_not_initialised() -> None:
+    model = fake_model(config_of("gpt2"))
+    before = torch.nn.init.trunc_normal_
+    with faking(model):
+        layer = torch.nn.Linear(3, 5).to(device="cpu", dtype=torch.float32)
+        torch.nn.init.trunc_normal_(layer.weight)  # reads what it has drawn, which a fake tensor does not tell
+        assert isinstance(layer(torch.zeros(2, 3)), FakeTensor)
+    assert torch.nn.init.trunc_normal_ is before
+    assert torch.nn.init.ones_(torch.zeros(2)).tolist() == [1.0, 1.0]
 
 
 def test_output_layers_are_tied_where_the_checkpoints_are() -> None:
