@@ -21,7 +21,7 @@ from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
 from bench.families.language import refuse_regression
-from bench.locations import WEIGHTS, fingerprint, locate
+from bench.locations import backbone_bytes, WEIGHTS, fingerprint, locate
 from bench.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from bench.settings import RunConfig
 from bench.tasks import Row, Task
@@ -130,6 +130,7 @@ class Pretrained:
         self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
         self._blueprint = Blueprint(self._master, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._master.parameters())
+        self.file_bytes = backbone_bytes(name)
 
     def pristine(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None

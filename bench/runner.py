@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -18,7 +19,6 @@ from bench.errors import DiskFull, Mistake
 from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
 from bench.identity import ingredients, key, label_of
-from bench.locations import backbone_bytes
 from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
@@ -28,7 +28,7 @@ from bench.records import Record
 from bench.rows import rows_of
 from bench.scoring.prompted import PromptedExamples
 from bench.tasks import Row, Task
-from bench.templates import find_template
+from bench.templates import Template, find_template
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
 
@@ -41,10 +41,12 @@ log = logging.getLogger("tunefront")
 class Source(Protocol):
     """Where pristine backbones come from: weights (`backbones.Pretrained`) or a configuration alone.
 
-    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model.
+    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
+    what its weights take on disk.
     """
 
     params: int
+    file_bytes: int | None
     pooling: str | None
     config: Any  # Any: transformers' configurations have no common type with their fields
 
@@ -57,18 +59,20 @@ class Setup:
     """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone.
 
     Args: task and pretrained, the cell's own where they are None; identity, what counted FLOPs and features may be
-    shared under, that of the cell's method, backbone and outputs where it is None.
+    shared under, that of the cell's method, backbone and outputs where it is None; template, in place of the one that
+    the cell names.
     """
 
     def __init__(
         self,
         cell: Cell,
         report: Report | None = None,
-        harness: type[Trainer] = Trainer,
+        harness: Callable[..., Trainer] = Trainer,
         concurrent_cells: int = 1,
         task: Task | None = None,
         pretrained: Source | None = None,
         identity: tuple[str, ...] | None = None,
+        template: Template | None = None,
     ):
         torch.set_num_threads(cell.config.threads)
         self.cell, self.task = cell, task or sources.load_task(cell.task)
@@ -78,7 +82,7 @@ class Setup:
             raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
         self.pretrained = pretrained or backbones.pretrained(cell.backbone, cell.config.device)
         self.backbone: Backbone = self.pretrained.pristine(
-            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)
+            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
@@ -107,8 +111,8 @@ def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1
     base = _base(cell, concurrent_cells)
     try:
         setup = Setup(cell, report, concurrent_cells=concurrent_cells)
-        measured, predictions = _measured(setup)
-        return Record(**base, status="ok", **measured), predictions
+        found, predictions = measured(setup)
+        return Record(**base, status="ok", **found), predictions
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason)), None
     except DiskFull:
@@ -130,7 +134,7 @@ def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
     return Record(**_base(cell, concurrent_cells), status="failed", reason=reason)
 
 
-def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
+def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     """Fits and scores; every field of the record that is measured, and the predictions."""
     cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
     with peak_memory(trainer.device) as train_memory:
@@ -176,7 +180,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "total_params": counts.total,
         "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
         "checkpoint_dtypes": checkpoint_dtypes(backbone.model),
-        "backbone_bytes": backbone_bytes(cell.backbone),
+        "backbone_bytes": setup.pretrained.file_bytes,
         "train_steps": cost.steps,
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
@@ -219,13 +223,13 @@ def _identity(cell: Cell, task: Task) -> tuple[str, ...]:
     return (*what, str(task.outputs), task.kind)
 
 
-def _prompting(cell: Cell, task: Task) -> Prompting | None:
+def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
     """How a language model is asked; None for an encoder, whose cells have no template."""
-    if cell.template is None:
+    if cell.template is None and template is None:
         return None
     config = cell.config
-    losses = LossWeights.of(cell.recipe)
-    return Prompting(find_template(task, cell.template), config.normalization, losses, config.context_length)
+    losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
+    return Prompting(asked, config.normalization, losses, config.context_length)
 
 
 def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:

@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.backbones import Pooled, config_at, family_for, folder_pooling, sites_of, tokenizer_of
 from bench.blueprints import Blueprint
 from bench.errors import Mistake
 from bench.families import Backbone, Prompting
 from bench.forecast.made_up import Lengths
-from bench.forecast.presets import config_of, fake_mode, fake_model, presets
-from bench.locations import known_backbones, locate
+from bench.forecast.presets import config_of, fake_model, faking, presets
+from bench.locations import backbone_bytes, known_backbones, locate
+from bench.meters.storage import safetensors_bytes
 from bench.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
-
-
-class Zeros(TorchDispatchMode):
-    """Answers for tensors without values: what is asked of one is zero, or no. So that initial values may be drawn
-    until all are in range, say, and a rate may follow from the size of a weight."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
-        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
-            dtype = args[0].dtype
-            return False if dtype == torch.bool else 0.0 if dtype.is_floating_point else 0
-        return func(*args, **(kwargs or {}))
 
 
 class Outline:
@@ -58,10 +44,10 @@ class Outline:
         self._model = fake_model(self.config)
         if self.pooling != "pooler" and getattr(self._model, "pooler", None) is not None:
             self._model.pooler = None
-        self._mode = fake_mode(self._model)
         self._tensors: list[Tensor] = [*self._model.parameters(), *self._model.buffers()]
         self._blueprint = Blueprint(self._model, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._model.parameters())
+        self.file_bytes = safetensors_bytes(self._model.state_dict()) if folder is None else backbone_bytes(name)
 
     @functools.cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -85,11 +71,9 @@ class Outline:
         backbone.load = _loads_nothing  # type: ignore[method-assign]  # what is copied into fake tensors costs nothing
         return backbone
 
-    @contextmanager
-    def making(self) -> Iterator[None]:
+    def making(self) -> AbstractContextManager[None]:
         """Modules made under this have no values either."""
-        with self._mode, Zeros():
-            yield
+        return faking(self._model)
 
     def _as_in(self, folder: Path) -> None:
         """The pooling that the folder asks for, and the pooler that its checkpoint lacks."""
