@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,19 +14,22 @@ from torch import Tensor
 
 from bench.files import sweep, writing
 from bench.meters.memory import NONE, Growth
+from bench.meters.memory_phases import PhaseMemory
 
 log = logging.getLogger("tunefront")
 
 
 @dataclass(frozen=True)
 class Rowwise:
-    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, and
-    by how much memory grew at most."""
+    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, by
+    how much memory grew at most, seconds of each batch (not stored), and who held memory at the peak."""
 
     values: Tensor
     seconds: float
     flops: int
     grown: Growth = NONE
+    batch_seconds: tuple[float, ...] = ()
+    memory: PhaseMemory = field(default_factory=PhaseMemory)
 
 
 class FeatureStore:
@@ -45,7 +48,8 @@ class FeatureStore:
                 cost, values = json.loads(file.metadata()["cost"]), file.get_tensor("values")
                 if _digest(values) != cost["sha256"]:
                     raise ValueError("its values are not those that were written")
-                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), Growth(**cost["grown"]))
+                grown, memory = Growth(**cost["grown"]), PhaseMemory(**cost["memory"])
+                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), grown, memory=memory)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
             path.unlink(missing_ok=True)
@@ -59,6 +63,7 @@ class FeatureStore:
                 "seconds": features.seconds,
                 "flops": features.flops,
                 "grown": asdict(features.grown),
+                "memory": asdict(features.memory),
                 "sha256": _digest(values),
             }
         )

@@ -181,6 +181,11 @@ class Record(BaseModel):
         description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
         "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
     )
+    cuda_memory: dict[str, dict[str, int]] | None = Field(
+        None,
+        description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
+        "that it took from the device (reserved); null on CPU",
+    )
     step_seconds: dict[str, Spread] | None = Field(
         None,
         description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
@@ -228,7 +233,7 @@ DETERMINISTIC = frozenset(
     set(Record.model_fields)
     - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name", "method_file"}
     - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
-    - {"start_resident_bytes"}
+    - {"start_resident_bytes", "cuda_memory"}
 )
 """Fields that the same key gives bit for bit on the same machine."""
 

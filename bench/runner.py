@@ -144,6 +144,7 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     selection = trainer.score(scorer, setup.selection).values if setup.selection else None
     with peak_memory(trainer.device) as eval_memory:
         scored = trainer.score(scorer, setup.test)
+    memory = trainer.memory.measure()
     predicted, cost = _predictions(task, scored.values), trainer.cost
     labels = _labels(task, setup.rows.test, setup.test)
     learned_from = _labels(task, setup.rows.train, setup.train)
@@ -194,6 +195,9 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
         "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
         "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
+        "memory": memory.owners,
+        "cuda_memory": memory.allocator or None,
+        "step_seconds": trainer.step_seconds(scored),
     }, _frame(setup.rows.test, labels, predicted, scored.values)
 
 

@@ -16,6 +16,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.meters.memory import allocator_peak
 from bench.records import OWNERS
 
 _WEIGHTS = ("frozen_weights", "trained_weights")
@@ -60,12 +61,15 @@ class Ledger(TorchDispatchMode):
     operators are dispatched whole.
 
     `peaks` maps each phase to the bytes of each owner that holds any at the phase's peak; they sum to the peak.
-    `operations` counts operators, views too, as they were dispatched.
+    `operations` counts operators, views too, as they were dispatched. Where `device` is CUDA, `allocator` maps each
+    phase to its allocator's own peaks, `allocated` and `reserved`.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, device: torch.device | None = None):
         super().__init__()  # type: ignore[no-untyped-call]
         self.peaks: dict[str, dict[str, int]] = {}
+        self.allocator: dict[str, dict[str, int]] = {}
+        self._device = device
         self.operations = 0
         self._live: dict[int, _Holding] = {}
         self._log: list[_Holding] = []
@@ -93,9 +97,13 @@ class Ledger(TorchDispatchMode):
         self._log = list(self._live.values())
         self._phase, self._peak, self._peak_event = name, self._total, self._event
         try:
-            yield
+            with allocator_peak(self._device) as allocator:
+                yield
         finally:
             self._phase = None
+            if allocator:
+                known = self.allocator.get(name, {})
+                self.allocator[name] = {kind: max(size, known.get(kind, 0)) for kind, size in allocator.items()}
             if self._peak > sum(self.peaks.get(name, {}).values()):
                 self.peaks[name] = self._owners_at(self._peak_event)
 

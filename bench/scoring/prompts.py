@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, cast
 
@@ -45,6 +45,11 @@ class Prompts:
         self.cache_bytes: int | None = None
         self.ids: list[tuple[str, ...]] = []
         self._prefixes: list[Demonstrated] = []
+
+    @property
+    def prefixes(self) -> Sequence[Prefix]:
+        """What was read, in order."""
+        return tuple(self._prefixes)
 
     def read(self, backbone: Backbone, demonstrations: EncodedExamples) -> Prefix:
         """Demonstrations in tokens, read on the clock; every row that is scored from now on follows them."""
