@@ -21,7 +21,7 @@ from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
 from bench.families.language import refuse_regression
-from bench.locations import backbone_bytes, WEIGHTS, fingerprint, locate
+from bench.locations import WEIGHTS, backbone_bytes, fingerprint, locate
 from bench.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from bench.settings import RunConfig
 from bench.tasks import Row, Task

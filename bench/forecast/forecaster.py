@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -17,13 +17,14 @@ from bench.forecast.operations import Operation, Operations
 from bench.forecast.timing import Machine
 from bench.meters.flops import Shape
 from bench.meters.memory_phases import Work
+from bench.meters.time import spread
 from bench.records import Spread
 from bench.steps import Step, total_steps
 from bench.trainer import Shapes, Trainer, encoded
 from methods.base import Backbone, Batch, Examples, Prefix, Scorer
 
 SIMULATED = 3
-"""So many of the shapes that occur are gone through, from the smallest to the largest; what others take lies between."""
+"""So many of the shapes that occur are gone through, from smallest to largest; what others take lies between."""
 
 Phases = dict[str, Counter[Operation]]
 
@@ -82,7 +83,7 @@ class Forecaster(Trainer):
     def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
         """The seconds of each phase, without spread: every step of a shape is foretold to take the same."""
         laps = {**self._step_seconds, "evaluation": list(scored.batch_seconds)}
-        return {name: _spread(seconds) for name, seconds in laps.items() if seconds}
+        return {name: found for name, seconds in laps.items() if (found := spread(seconds))}
 
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Work]:
         """Zeros for every row, and what computing them would cost."""
@@ -108,13 +109,14 @@ class Forecaster(Trainer):
         if self._machine is None:
             return {}
         known: list[tuple[int, dict[str, float]]] = []
-        for shape in _some(shapes.times, _work):
+        sizes = {shape: sum(shapes.examples.size(shapes.batch(shape, self.device))) for shape in shapes.times}
+        for shape in _some(sizes):
             operations = Operations()
             run(shapes.batch(shape, self.device), operations)
-            known.append((_work(shape), self._seconds(operations.of_phase)))
+            known.append((sizes[shape], self._seconds(operations.of_phase)))
         found: dict[str, list[float]] = {phase: [] for phase in known[0][1]}
         for shape, times in shapes.times.items():
-            for phase, seconds in _between(known, _work(shape)).items():
+            for phase, seconds in _between(known, sizes[shape]).items():
                 found[phase] += [seconds] * times
         return found
 
@@ -137,32 +139,19 @@ def _one_step(step: Step, batch: Batch, operations: Operations) -> None:
             step.update()
 
 
-def _work(shape: Shape) -> int:
-    """A number that grows with the work of a shape: tokens, or rows where features are computed already."""
-    passes = [shape] if len(shape) == 2 else [shape[i : i + _PASS[len(shape)]] for i in range(0, len(shape), 6)]
-    return sum(max(1, one[0]) * max(1, one[1]) for one in passes)
-
-
-def _some(shapes: Iterable[Shape], work: Callable[[Shape], int]) -> list[Shape]:
-    """A few shapes from the least to the most work."""
-    ordered = sorted(shapes, key=lambda shape: (work(shape), shape))
+def _some(sizes: Mapping[Shape, int]) -> list[Shape]:
+    """A few shapes from the smallest to the largest."""
+    ordered = sorted(sizes, key=lambda shape: (sizes[shape], shape))
     last = len(ordered) - 1
     places = sorted({round(place * last / (SIMULATED - 1)) for place in range(SIMULATED)})
     return [ordered[place] for place in places]
 
 
-def _between(known: list[tuple[int, dict[str, float]]], work: int) -> dict[str, float]:
+def _between(known: list[tuple[int, dict[str, float]]], size: int) -> dict[str, float]:
     """Seconds of a shape by the straight line between those that were gone through."""
-    place = min(max(1, bisect.bisect_left([size for size, _ in known], work)), len(known) - 1)
+    place = min(max(1, bisect.bisect_left([at for at, _ in known], size)), len(known) - 1)
     if len(known) == 1 or known[place][0] == known[place - 1][0]:
         return known[place][1]
     (low, below), (high, above) = known[place - 1], known[place]
-    share = (work - low) / (high - low)
+    share = (size - low) / (high - low)
     return {phase: below[phase] + share * (above[phase] - below[phase]) for phase in below}
-
-
-def _spread(seconds: list[float]) -> Spread:
-    import numpy as np
-
-    low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75)).tolist()
-    return Spread(median=median, low=low, high=high, count=len(seconds))

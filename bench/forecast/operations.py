@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.flop_counter import flop_registry
@@ -94,6 +95,8 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return torch.ones((), dtype=args[0].dtype).item()  # what a tensor without values is taken to hold
         seen = tree_flatten((args, kwargs)) if self._into is not None else None
         blanks = None if seen is None else tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen[0])
         out = func(*args, **kwargs)
@@ -177,5 +180,3 @@ def _is_view(function: Any) -> bool:  # Any: as Operation.function
 
 def _hashable(leaves: tuple[Any, ...]) -> tuple[Hashable, ...]:  # Any: arguments of operators
     return tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)
-
-

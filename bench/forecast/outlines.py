@@ -116,4 +116,3 @@ def _tensor_names(folder: Path) -> list[str]:
 
 def _loads_nothing(path: str) -> None:
     """Takes the place of `Backbone.load`."""
-
