@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.files import sweep, writing
+from bench.meters.ledger import Entry
 from bench.meters.memory import NONE, Growth
 
 log = logging.getLogger("tunefront")
@@ -20,13 +21,15 @@ log = logging.getLogger("tunefront")
 
 @dataclass(frozen=True)
 class Rowwise:
-    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, and
-    by how much memory grew at most."""
+    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, by
+    how much memory grew at most, and the FLOPs from every source, None where they were kept: they follow from the
+    shapes of the rows."""
 
     values: Tensor
     seconds: float
     flops: int
     grown: Growth = NONE
+    entry: Entry | None = None
 
 
 class FeatureStore:

@@ -18,11 +18,12 @@ from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
 from bench.identity import ingredients, key, label_of
 from bench.losses import LossWeights
+from bench.meters.ledger import Entry, Ledger
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
 from bench.meters.storage import checkpoint_bytes
 from bench.provenance import cpu_model, git_commit
-from bench.records import Record
+from bench.records import FLOP_PHASES, PhaseFlops, Record
 from bench.rows import rows_of
 from bench.scoring.prompted import PromptedExamples
 from bench.tasks import Row, Task
@@ -73,6 +74,7 @@ class Setup:
             report=report,
             eval_batch_size=cell.config.eval_batch_size,
             conditions=(cpu_model(), str(concurrent_cells)),
+            ledger=Ledger(self.backbone, self.pretrained.params),
         )
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
@@ -155,6 +157,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "total_params": counts.total,
         "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
         "train_steps": cost.steps,
+        "flops": _phases(setup, scored),
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
         **_prompt_costs(setup, scored),
@@ -168,6 +171,18 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
         "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
     }, _frame(setup.rows.test, labels, predicted, scored.values)
+
+
+def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
+    """FLOPs of every phase that took any, from every source."""
+    trainer = setup.trainer
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.ledger)
+    entries = {**trainer.cost.phases, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
+    return {
+        phase: PhaseFlops(**vars(entries[phase]))
+        for phase in FLOP_PHASES
+        if phase in entries and entries[phase].counted
+    }
 
 
 def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:

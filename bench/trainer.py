@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bench.batching import EncodedExamples, training_order
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, undisturbed
+from bench.meters.ledger import Entry, Ledger
 from bench.meters.memory import NONE, Growth
 from bench.meters.time import Clock
 from bench.optimizers import make_optimizer
@@ -35,8 +36,9 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, losses, and by
-    how much computing features grew memory, whether it was done now or earlier."""
+    """What fitting took: seconds on the clock, counted FLOPs (`phases`: those of each phase, from every source),
+    optimiser steps, rows through the model, losses, and by how much computing features grew memory, whether it was done
+    now or earlier."""
 
     clock: Clock
     flops: int = 0
@@ -44,6 +46,12 @@ class TrainingCost:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     grown: Growth = NONE
+    phases: dict[str, Entry] = field(default_factory=dict)
+
+    def enter(self, phases: Mapping[str, Entry]) -> None:
+        """Adds what ran to its phases."""
+        for phase, entry in phases.items():
+            self.phases[phase] = self.phases[phase] + entry if phase in self.phases else entry
 
     @property
     def final_loss(self) -> float | None:
@@ -78,7 +86,8 @@ class Trainer:
 
     Args: model, put into training mode while steps run; identity, names method, backbone and task shape, under which
     counted FLOPs and cached features may be shared; features, where precomputed states are kept; report, told of steps;
-    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them.
+    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them;
+    ledger, which tells FLOPs from every source.
     """
 
     _forward_halves: ClassVar[dict[tuple[str, ...], dict[Shape, int]]] = {}
@@ -94,11 +103,12 @@ class Trainer:
         report: Report | None = None,
         eval_batch_size: int = 64,
         conditions: tuple[str, ...] = (),
+        ledger: Ledger | None = None,
     ):
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
-        self.cost = TrainingCost(Clock(self.device))
+        self.cost, self.ledger = TrainingCost(Clock(self.device)), ledger or Ledger()
         self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._report: Report = report or (lambda phase, done, total: None)
@@ -122,7 +132,9 @@ class Trainer:
             raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
-        self.cost.flops += self._step_flops(loss, shapes)
+        flops = self._step_flops(loss, shapes)
+        self.cost.flops += flops
+        self.cost.enter(self.ledger.training(loss, shapes.times, self._forward_half(loss, shapes), flops))
 
     def steps(
         self,
@@ -169,6 +181,7 @@ class Trainer:
         self.cost.grown |= stored.grown
         self.cost.clock.seconds += stored.seconds
         self.cost.flops += stored.flops
+        self.cost.enter({"features": self.ledger.rows(compute, self._scored(examples).times, stored.flops)})
         self.cost.examples += len(examples)
         return examples.with_features(stored.values.to(self.device), name)
 
@@ -181,6 +194,7 @@ class Trainer:
         scored = self.score(scorer, encoded(examples))
         self.prompts.clock.seconds += scored.seconds
         self.prompts.flops += scored.flops
+        self.prompts.calibrating += scored.entry or Entry(scored.flops)
         return scored.values
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
@@ -212,19 +226,46 @@ class Trainer:
         found: dict[int, Tensor] = {}
         order = examples.scoring_order(self._eval_batch_size)
         self.model.eval()
-        for done, rows in enumerate(order, 1):
-            with clock.running(), torch.inference_mode(), self.autocast():
-                batch = examples.batch(rows, self.device)
-                values = call(batch).float().cpu()
-            shapes.add(batch)
-            found.update(zip(rows, values, strict=True))
-            self._report(phase, done, len(order))
+        with self.ledger.watching() as calls:
+            for done, rows in enumerate(order, 1):
+                with clock.running(), torch.inference_mode(), self.autocast():
+                    batch = examples.batch(rows, self.device)
+                    values = call(batch).float().cpu()
+                shapes.add(batch)
+                found.update(zip(rows, values, strict=True))
+                self._report(phase, done, len(order))
         flops = self._forward_flops(call, shapes)
-        return Rowwise(_stacked([found[row] for row in range(len(examples))]), clock.seconds, flops)
+        entry = self.ledger.rows(call, shapes.times, flops, calls)
+        return Rowwise(_stacked([found[row] for row in range(len(examples))]), clock.seconds, flops, entry=entry)
+
+    def _scored(self, examples: EncodedExamples) -> Shapes:
+        """The shapes that scoring every row has, without running any."""
+        shapes = Shapes(examples)
+        for rows in examples.scoring_order(self._eval_batch_size):
+            shapes.add(examples.batch(rows))
+        return shapes
 
     def _step_flops(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         identity = self._flops_identity(shapes.examples)
-        lent = self._forward_halves.setdefault(identity, {})
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("step", *identity), self._counting(loss, shapes), laws).total(shapes.times)
+
+    def _forward_half(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
+        """FLOPs of the steps' forward passes, from what counting the steps came by."""
+        identity = self._flops_identity(shapes.examples)
+        lent, whole = self._forward_halves.setdefault(identity, {}), self._counting(loss, shapes)
+
+        def count(shape: Shape) -> int:
+            if shape not in lent:  # a step's FLOPs follow another law than its forward half's
+                whole(shape)
+            return lent[shape]
+
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("half", *identity), count, laws).total(shapes.times)
+
+    def _counting(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> Callable[[Shape], int]:
+        """Counts a step of a shape, and lends its forward half."""
+        lent = self._forward_halves.setdefault(self._flops_identity(shapes.examples), {})
 
         def count(shape: Shape) -> int:
             with undisturbed(self.model):
@@ -238,8 +279,7 @@ class Trainer:
                 lent[shape], whole = counted_step(forward)
                 return whole
 
-        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
-        return FlopMeter(("step", *identity), count, laws).total(shapes.times)
+        return count
 
     def _forward_flops(self, call: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         def count(shape: Shape) -> int:
