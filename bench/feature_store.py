@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.files import sweep, writing
 from bench.meters.memory import NONE, Growth
 from bench.meters.memory_phases import PhaseMemory
+from bench.meters.phase_flops import Entry
 
 log = logging.getLogger("tunefront")
 
@@ -22,14 +23,16 @@ log = logging.getLogger("tunefront")
 @dataclass(frozen=True)
 class Rowwise:
     """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, by
-    how much memory grew at most, seconds of each batch (not stored), and who held memory at the peak."""
+    how much memory grew at most, who held it at the peak; and, of what was not kept, seconds of each batch and the
+    FLOPs from every source, which follow from the shapes of the rows."""
 
     values: Tensor
     seconds: float
     flops: int
     grown: Growth = NONE
-    batch_seconds: tuple[float, ...] = ()
     memory: PhaseMemory = field(default_factory=PhaseMemory)
+    batch_seconds: tuple[float, ...] = ()
+    entry: Entry | None = None
 
 
 class FeatureStore:

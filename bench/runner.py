@@ -22,9 +22,10 @@ from bench.identity import ingredients, key, label_of
 from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
+from bench.meters.phase_flops import Entry, FlopLedger
 from bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from bench.provenance import cpu_model, git_commit
-from bench.records import Record
+from bench.records import FLOP_PHASES, PhaseFlops, Record
 from bench.rows import rows_of
 from bench.scoring.prompted import PromptedExamples
 from bench.tasks import Row, Task
@@ -98,6 +99,7 @@ class Setup:
             report=report,
             eval_batch_size=cell.config.eval_batch_size,
             conditions=(cpu_model(), str(concurrent_cells)),
+            flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
         )
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
@@ -183,6 +185,7 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "checkpoint_dtypes": checkpoint_dtypes(backbone.model),
         "backbone_bytes": setup.pretrained.file_bytes,
         "train_steps": cost.steps,
+        "flops": _phases(setup, scored),
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
         **_prompt_costs(setup, scored),
@@ -199,6 +202,18 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "cuda_memory": memory.allocator or None,
         "step_seconds": trainer.step_seconds(scored),
     }, _frame(setup.rows.test, labels, predicted, scored.values)
+
+
+def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
+    """FLOPs of every phase that took any, from every source."""
+    trainer = setup.trainer
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger)
+    entries = {**trainer.cost.phases, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
+    return {
+        phase: PhaseFlops(**vars(entries[phase]))
+        for phase in FLOP_PHASES
+        if phase in entries and entries[phase].counted
+    }
 
 
 def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:

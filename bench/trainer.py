@@ -20,6 +20,7 @@ from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, undisturbed
 from bench.meters.memory import NONE, Growth
 from bench.meters.memory_phases import MemoryMeter, Work, keys_and_values
+from bench.meters.phase_flops import Entry, FlopLedger
 from bench.meters.time import Clock, spread
 from bench.provenance import versions
 from bench.records import Spread
@@ -37,9 +38,9 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, losses, by how
-    much computing features grew memory, whether it was done now or earlier, and each phase of a step on its own clock.
-    """
+    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`phases`: those of
+    each phase, from every source), optimiser steps, rows through the model, losses, and by how much computing features
+    grew memory, whether it was done now or earlier."""
 
     clock: Clock
     flops: int = 0
@@ -47,7 +48,13 @@ class TrainingCost:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     grown: Growth = NONE
-    phases: dict[str, Clock] = field(default_factory=dict)
+    clocks: dict[str, Clock] = field(default_factory=dict)
+    phases: dict[str, Entry] = field(default_factory=dict)
+
+    def enter(self, phases: Mapping[str, Entry]) -> None:
+        """Adds what ran to its phases."""
+        for phase, entry in phases.items():
+            self.phases[phase] = self.phases[phase] + entry if phase in self.phases else entry
 
     @property
     def final_loss(self) -> float | None:
@@ -92,7 +99,8 @@ class Trainer:
 
     Args: model, put into training mode while steps run; identity, names method, backbone and task shape, under which
     counted FLOPs and cached features may be shared; features, where precomputed states are kept; report, told of steps;
-    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them.
+    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them;
+    flop_ledger, which tells FLOPs from every source.
     """
 
     _forward_halves: ClassVar[dict[tuple[str, ...], dict[Shape, int]]] = {}
@@ -108,12 +116,13 @@ class Trainer:
         report: Report | None = None,
         eval_batch_size: int = 64,
         conditions: tuple[str, ...] = (),
+        flop_ledger: FlopLedger | None = None,
     ):
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
-        self.cost = TrainingCost(Clock(self.device))
-        self.cost.phases = {name: Clock(self.device) for name in ("data", "forward", "backward", "optimizer")}
+        self.cost, self.flop_ledger = TrainingCost(Clock(self.device)), flop_ledger or FlopLedger()
+        self.cost.clocks = {name: Clock(self.device) for name in ("data", "forward", "backward", "optimizer")}
         self.memory = MemoryMeter(model, self.autocast)
         self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
@@ -138,7 +147,9 @@ class Trainer:
             raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
-        self.cost.flops += self._step_flops(loss, shapes)
+        flops = self._step_flops(loss, shapes)
+        self.cost.flops += flops
+        self.cost.enter(self.flop_ledger.training(loss, shapes.times, self._forward_half(loss, shapes), flops))
         self.memory.note_step(lambda: Step(parameters, loss, self.recipe, self.autocast), self._largest(shapes))
 
     def steps(
@@ -149,21 +160,21 @@ class Trainer:
         total: int,
     ) -> Iterator[tuple[int, Batch, float]]:
         """Optimiser steps without end, the schedule spanning `total`; yields (steps done, batch, its loss)."""
-        step, phases = Step(parameters, loss, self.recipe, self.autocast), self.cost.phases
+        step, clocks = Step(parameters, loss, self.recipe, self.autocast), self.cost.clocks
         schedule = torch.optim.lr_scheduler.LambdaLR(step.optimizer, lambda done: rate(self.recipe, done, total))
         order = training_order(examples, self.recipe.batch_size, self.generator, self.recipe.balanced)
         self.model.train()
         for done in itertools.count(1):
-            with phases["data"].running():
+            with clocks["data"].running():
                 batch = examples.batch(next(order), self.device)
-            with phases["forward"].running():
+            with clocks["forward"].running():
                 value = step.forward(batch)
                 number = value.item()
             if not math.isfinite(number):
                 raise NotFinite(f"the loss is {number} at step {done} of {total}; {self._advice()}")
-            with phases["backward"].running():
+            with clocks["backward"].running():
                 value.backward()  # type: ignore[no-untyped-call]
-            with phases["optimizer"].running():
+            with clocks["optimizer"].running():
                 step.update()
             if done <= total:
                 schedule.step()
@@ -186,6 +197,7 @@ class Trainer:
         self.memory.add(stored.memory)
         self.cost.clock.seconds += stored.seconds
         self.cost.flops += stored.flops
+        self.cost.enter({"features": self.flop_ledger.rows(compute, self._scored(examples).times, stored.flops)})
         self.cost.examples += len(examples)
         return examples.with_features(stored.values.to(self.device), name)
 
@@ -201,6 +213,7 @@ class Trainer:
         scored = self.score(scorer, encoded(examples))
         self.prompts.clock.seconds += scored.seconds
         self.prompts.flops += scored.flops
+        self.prompts.calibrating += scored.entry or Entry(scored.flops)
         return scored.values
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
@@ -211,7 +224,7 @@ class Trainer:
 
     def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
         """What each phase of a training step took, and a batch of `scored`; phases that never ran are left out."""
-        laps = {name: clock.laps for name, clock in self.cost.phases.items()} | {"evaluation": scored.batch_seconds}
+        laps = {name: clock.laps for name, clock in self.cost.clocks.items()} | {"evaluation": scored.batch_seconds}
         return {name: found for name, seconds in laps.items() if (found := spread(seconds))}
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -240,24 +253,52 @@ class Trainer:
         found: dict[int, Tensor] = {}
         order = examples.scoring_order(self._eval_batch_size)
         self.model.eval()
-        for done, rows in enumerate(order, 1):
-            with clock.running(), torch.inference_mode(), self.autocast():
-                batch = examples.batch(rows, self.device)
-                values = call(batch).float().cpu()
-            shapes.add(batch)
-            found.update(zip(rows, values, strict=True))
-            self._report(phase, done, len(order))
+        with self.flop_ledger.watching() as calls:
+            for done, rows in enumerate(order, 1):
+                with clock.running(), torch.inference_mode(), self.autocast():
+                    batch = examples.batch(rows, self.device)
+                    values = call(batch).float().cpu()
+                shapes.add(batch)
+                found.update(zip(rows, values, strict=True))
+                self._report(phase, done, len(order))
         flops = self._forward_flops(call, shapes)
+        entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
         values = _stacked([found[row] for row in range(len(examples))])
-        return Rowwise(values, clock.seconds, flops, batch_seconds=tuple(clock.laps)), self._largest(shapes)
+        rowwise = Rowwise(values, clock.seconds, flops, batch_seconds=tuple(clock.laps), entry=entry)
+        return rowwise, self._largest(shapes)
 
     def _largest(self, shapes: Shapes) -> Work:
         kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)]
         return shapes.largest(self.device, kv_cache=kept)
 
+    def _scored(self, examples: EncodedExamples) -> Shapes:
+        """The shapes that scoring every row has, without running any."""
+        shapes = Shapes(examples)
+        for rows in examples.scoring_order(self._eval_batch_size):
+            shapes.add(examples.batch(rows))
+        return shapes
+
     def _step_flops(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         identity = self._flops_identity(shapes.examples)
-        lent = self._forward_halves.setdefault(identity, {})
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("step", *identity), self._counting(loss, shapes), laws).total(shapes.times)
+
+    def _forward_half(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
+        """FLOPs of the steps' forward passes, from what counting the steps came by."""
+        identity = self._flops_identity(shapes.examples)
+        lent, whole = self._forward_halves.setdefault(identity, {}), self._counting(loss, shapes)
+
+        def count(shape: Shape) -> int:
+            if shape not in lent:  # a step's FLOPs follow another law than its forward half's
+                whole(shape)
+            return lent[shape]
+
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("half", *identity), count, laws).total(shapes.times)
+
+    def _counting(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> Callable[[Shape], int]:
+        """Counts a step of a shape, and lends its forward half."""
+        lent = self._forward_halves.setdefault(self._flops_identity(shapes.examples), {})
 
         def count(shape: Shape) -> int:
             with undisturbed(self.model):
@@ -271,8 +312,7 @@ class Trainer:
                 lent[shape], whole = counted_step(forward)
                 return whole
 
-        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
-        return FlopMeter(("step", *identity), count, laws).total(shapes.times)
+        return count
 
     def _forward_flops(self, call: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         def count(shape: Shape) -> int:

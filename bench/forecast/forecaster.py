@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.forecast.operations import Operation, Operations
 from bench.forecast.timing import Machine
 from bench.meters.flops import Shape
 from bench.meters.memory_phases import Work
+from bench.meters.phase_flops import Entry
 from bench.meters.time import spread
 from bench.records import Spread
 from bench.steps import Step, total_steps
@@ -65,7 +67,7 @@ class Forecaster(Trainer):
         self.cost.clock.seconds += sum(map(sum, seconds.values()))
         for phase, each in seconds.items():
             self._step_seconds.setdefault(phase, []).extend(each)
-        self.cost.flops += self._step_flops(loss, shapes)
+        self._enter_training(loss, shapes)
         self.memory.note_step(step, self._largest(shapes))
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
@@ -92,13 +94,33 @@ class Forecaster(Trainer):
             shapes.add(examples.batch(rows))
         self.model.eval()
         largest = self._largest(shapes)
-        with torch.no_grad(), self.autocast():
+        with self.flop_ledger.watching() as calls, torch.no_grad(), self.autocast():
             width = int(call(largest.batch()).shape[1])
         seconds = self._foretold(shapes, lambda batch, operations: self._one_batch(call, batch, operations))
         each = seconds.get("evaluation", [])
-        flops = self._forward_flops(call, shapes)
+        entry = self._entry(call, shapes, calls)
         values = torch.zeros(len(examples), width)
-        return Rowwise(values, sum(each), flops, batch_seconds=tuple(each)), largest
+        return Rowwise(values, sum(each), entry.analytic or 0, batch_seconds=tuple(each), entry=entry), largest
+
+    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> None:
+        """Enters the analytic FLOPs of all steps, in the totals too; counted ones where there are no analytic."""
+        phases = self.flop_ledger.training(loss, shapes.times, 0, 0)
+        if any(entry.analytic is None for entry in phases.values()):
+            whole = self._step_flops(loss, shapes)
+            phases = self.flop_ledger.training(loss, shapes.times, self._forward_half(loss, shapes), whole)
+            self.cost.flops += whole
+        else:
+            phases = {phase: replace(entry, counted=entry.analytic) for phase, entry in phases.items()}
+            self.cost.flops += sum(entry.analytic or 0 for entry in phases.values())
+        self.cost.enter(phases)
+
+    def _entry(self, call: Callable[[Batch], Tensor], shapes: Shapes, calls: Mapping[str, int]) -> Entry:
+        """The same of rows that are scored or made features of."""
+        every = {name: number * shapes.times.total() for name, number in calls.items()}  # one batch was gone through
+        entry = self.flop_ledger.rows(call, shapes.times, 0, every)
+        if entry.analytic is None:
+            return self.flop_ledger.rows(call, shapes.times, self._forward_flops(call, shapes), every)
+        return replace(entry, counted=entry.analytic)
 
     def _one_batch(self, call: Scorer, batch: Batch, operations: Operations) -> None:
         with torch.no_grad(), self.autocast(), operations, operations.phase("evaluation"):

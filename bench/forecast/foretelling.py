@@ -55,7 +55,8 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason))
     missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD))
-    return Record(**base, status="planned", **{**found, **missing})
+    analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
+    return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
 
 
 def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
