@@ -15,7 +15,7 @@ MOST_WARM_UP = 5
 
 
 class Clock:
-    """Adds up the seconds spent inside `running()`, each time's kept in `laps`; waits for the accelerator at both ends."""
+    """Adds up the seconds spent inside `running()`, each time's in `laps`; waits for the accelerator at both ends."""
 
     def __init__(self, device: torch.device):
         self.seconds = 0.0
