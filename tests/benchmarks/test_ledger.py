@@ -1,0 +1,137 @@
+"""What following memory adds to a training step, and how long the largest model takes without its weights."""
+
+from __future__ import annotations
+
+import resource
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.side_by_side import SideBySide, random_tokens, show
+
+RATIO_TARGET, SECONDS_TARGET = 1.3, 30
+ROWS, LENGTH = 32, 64
+T0_11B = {
+    "vocab_size": 32128,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_decoder_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
+    "decoder_start_token_id": 0,
+}
+
+
+def test_a_followed_step_takes_little_longer(benchmark: Any) -> None:
+    """Of MiniLM's size, with random weights, all of them trained."""
+    import torch
+    from torch import Tensor
+    from transformers import BertConfig, BertModel
+
+    from bench.meters.ledger import Ledger
+    from bench.steps import Step
+    from methods.base import Batch, Recipe, trained
+
+    size = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    model = BertModel(BertConfig(vocab_size=30522, **size), add_pooling_layer=False).train()
+    rows = random_tokens(("input_ids", "attention_mask", "token_type_ids"), ROWS, LENGTH)
+    batch = rows.batch(range(ROWS))
+
+    def loss(batch: Batch) -> Tensor:
+        return model(**batch.inputs).last_hidden_state.square().mean()
+
+    step = Step(trained(model), loss, replace(Recipe(), learning_rate=1e-9), nullcontext)
+
+    def plain() -> None:
+        step.forward(batch).backward()  # type: ignore[no-untyped-call]
+        step.update()
+
+    def followed() -> None:
+        with Ledger(model) as ledger:
+            with ledger.phase("forward"):
+                value = step.forward(batch)
+            with ledger.phase("backward"):
+                value.backward()  # type: ignore[no-untyped-call]
+            with ledger.phase("optimizer"):
+                step.update()
+
+    assert torch.get_num_threads() == 1
+    timed = SideBySide(benchmark, {"plain": plain, "followed": followed}, rounds=9)
+    show(
+        benchmark,
+        f"training step of 6 layers of width 384, {ROWS} x {LENGTH} tokens, one thread",
+        [
+            {
+                "step": name,
+                "seconds": timed.median(name),
+                "ratio": timed.ratio(name, "plain"),
+                "target": RATIO_TARGET if name == "followed" else "",
+            }
+            for name in ("plain", "followed")
+        ],
+    )
+    assert timed.ratio("followed", "plain") < 1.6
+
+
+@pytest.mark.parametrize("trains", ["all", "vectors"])
+def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any, trains: str) -> None:
+    """T0-11B's shape in fake tensors: forward, backward and AdamW under the ledger."""
+    import torch
+    from torch import Tensor, nn
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    from bench.meters.ledger import Ledger
+    from bench.meters.memory_phases import Work, step_phases
+    from bench.steps import Step
+    from methods.base import Batch, Recipe, trained
+
+    with torch.device("meta"):
+        model: Any = T5ForConditionalGeneration(T5Config(**T0_11B))
+        model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        model.to_empty(device="cpu")
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert round(count / 1e9, 1) == 11.1
+    for parameter in model.parameters():
+        parameter.requires_grad_(trains == "all" or parameter.ndim == 1)
+    inputs = {"input_ids": torch.randint(2, 32000, (8, 256)), "labels": torch.randint(2, 32000, (8, 32))}
+    batch = Batch(inputs, torch.zeros(8), torch.arange(8))
+
+    def loss(batch: Batch) -> Tensor:
+        return model(**batch.inputs).loss
+
+    ledger = Ledger(model.train())
+    step = Step(trained(model), loss, Recipe(), nullcontext)
+    seconds = []
+
+    def run() -> None:
+        start = time.perf_counter()
+        step_phases(ledger, step, Work((1,), lambda: batch))
+        seconds.append(time.perf_counter() - start)
+
+    benchmark.pedantic(run, rounds=1, iterations=1, warmup_rounds=0)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    show(
+        benchmark,
+        f"a step of T0-11B in fake tensors, {trains} trained; at most {SECONDS_TARGET} s",
+        [
+            {
+                "phase": phase,
+                **{owner: f"{held.get(owner, 0) / 2**30:.2f} GiB" for owner in ledger.peaks["backward"]},
+                "seconds of all": seconds[0],
+                "operators": ledger.operations,
+                "this process at most": f"{resident / 2**30:.2f} GiB",
+            }
+            for phase, held in ledger.peaks.items()
+        ],
+    )
+    assert seconds[0] < 4 * SECONDS_TARGET
+    assert ledger.peaks["forward"]["optimizer_state"] > 0
