@@ -25,6 +25,7 @@ COUNTS = (
     "backbone_params",
     "total_params",
     "checkpoint_bytes",
+    "backbone_bytes",
     "demonstration_bytes",
     "task_bytes",
     "train_flops",

@@ -91,7 +91,8 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
         between = Cell(text, title=units.exact(agreed), link=linked(agreed, link))
         first = (Cell(entry.label, strong=entry is panel.reference), cells["counted"], cells["analytic"], between)
         rows.append((*first, *(cells[name] for name in (*SOURCES[2:], *parts))))
-    note = "Medians over tasks and runs, of all steps together." if phase != "evaluation" else "Medians over the same."
+    of = "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"
+    note = f"Medians over tasks and runs{of}."
     return Table(CAPTIONS[phase], columns, tuple(rows), note)
 
 
