@@ -45,7 +45,7 @@ def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table
     found = {}
     for (backbone, amount, task), alike in groups.items():
         place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {shots(amount)})"
-        found[place] = ways(grouped(alike, lambda record: record.label))
+        found[place] = ways(grouped(sorted(alike, key=lambda r: natural(r.label)), lambda record: record.label))
     return crossings(found, measure)
 
 

@@ -276,3 +276,6 @@ def test_csv_has_the_nested_numbers(tmp_path):
     assert table["flops.backward.weight_gradients"] == str(one.flops["backward"].weight_gradients)
     assert float(table["step_seconds.forward.median"]) == one.step_seconds["forward"].median
     assert table["checkpoint_dtypes.float32"] == str(one.trainable_params)
+    cells = pd.read_csv(tmp_path / "ledgers.csv", dtype=str)
+    found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["column"] == "gradients")]
+    assert found["in_full"].tolist() == [f"{one.memory['backward']['gradients']:,} B"]
