@@ -28,7 +28,8 @@ def write(
     reference: str = "full",
     plans: Sequence[Record] = (),
 ) -> list[Path]:
-    """Writes `report.<format>` (and `summary.csv`, `plots/`) into a folder; the files written, the report first.
+    """Writes `report.<format>` (and `summary.csv`, `ledgers.csv`, `plots/`) into a folder; returns the files written,
+    the report first.
 
     Args: records, of any status; formats out of FORMATS; where, which records to take: `{"dtype": "float32"}` or
     `["dtype=float32"]`, any field of the record, its recipe or its settings; reference, the label scores relate to;

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reports import units
 from reports.checks import grouped
 from reports.conditions import cell_of
+from reports.flops import APART, contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,9 +44,25 @@ def cautions(
     cut = sum((record.truncated_test or 0) > 0.05 * (record.n_test or 1) for record in ok)
     if cut:
         texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
+    texts += _flops(ok)
     if rest:
         texts.append(f"{amounts(rest)}; the reasons are below.".capitalize())
     return texts
+
+
+def _flops(ok: Sequence[Record]) -> list[str]:
+    """Where counted and analytic FLOPs contradict each other."""
+    found = contradictions(ok)
+    if not found:
+        return []
+    listed = [
+        f"{label} ({', '.join(f'{phase} {units.times(ratio)}' for phase, ratio in phases.items())})"
+        for label, phases in found.items()
+    ]
+    return [
+        f"Counted FLOPs differ from analytic ones by more than {100 * APART:g} % for {'; '.join(listed)}: one of "
+        "the two is wrong there."
+    ]
 
 
 def amounts(rest: Sequence[Record]) -> str:

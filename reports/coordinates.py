@@ -98,7 +98,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
 
 
 def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
-    ticks = _apart(axes, span.ticks, unit, font)
+    ticks = spaced(axes, span.ticks, unit, font)
     places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:
         places, names = [span.zero, *places], ["0", *names]
@@ -107,7 +107,7 @@ def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
     axes.set_xticks([], minor=True)
 
 
-def _apart(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
+def spaced(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
     """So many of the ticks, evenly, that no label touches the next or leaves the page; those that keep most powers of
     ten."""
 

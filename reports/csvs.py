@@ -1,4 +1,4 @@
-"""The numbers as CSV, exact: a row a record, and a row per method, backbone, task and number of shots."""
+"""The numbers as CSV, exact: a row a record, a row per method, backbone, task and number of shots, and the ledgers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ COUNTS = (
     "backbone_params",
     "total_params",
     "checkpoint_bytes",
+    "backbone_bytes",
     "demonstration_bytes",
     "task_bytes",
     "train_flops",
@@ -56,6 +57,28 @@ def summary(report: Report) -> str:
         for entry in page.panel.entries
         for task in page.panel.tasks
         if task in entry.records
+    ]
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+
+def ledgers(report: Report) -> str:
+    """Every number of the ledgers: a row a cell of their tables, as shown and, where that is shortened, in full."""
+    rows = [
+        {
+            "backbone": page.panel.backbone,
+            "shots": page.panel.shots,
+            "ledger": ledger.tag,
+            "table": table.caption,
+            "row": ", ".join(cell.text for cell in row[: table.leading]),
+            "column": ", ".join(filter(None, (column.head, column.under))),
+            "shown": f"{cell.text} {cell.minor}".strip().replace("\u00a0", " "),
+            "in_full": cell.title,
+        }
+        for page in report.pages
+        for ledger in page.ledgers
+        for table in ledger.tables
+        for row in table.rows
+        for column, cell in list(zip(table.columns, row, strict=True))[table.leading :]
     ]
     return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
 

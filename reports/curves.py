@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.axes import Scale, scale, tick_label
 from reports.bars import widest
-from reports.coordinates import short
+from reports.coordinates import short, spaced
 from reports.palette import INK, PAPER, RULE, SOFT, settled
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: flo
         if span.log:
             set_scale("log")
         set_limits(span.low, span.high)
-    axes.set_xticks(list(places.ticks), [tick_label(tick, "") for tick in places.ticks])
+    across = spaced(axes, places.ticks, "", font)
+    axes.set_xticks(list(across), [tick_label(tick, "") for tick in across])
     axes.set_yticks(list(heights.ticks), [tick_label(tick, titles.unit) for tick in heights.ticks])
     axes.set_xticks([], minor=True)
     axes.set_yticks([], minor=True)

@@ -30,8 +30,8 @@ PARTS = ("activation_gradients", "weight_gradients")
 TEXT = (
     "Counted: matrix products and attention as torch's dispatcher saw them run. Analytic: the same from the "
     "configuration and the shapes alone, which knows what is frozen and where the backward pass ends; where the two "
-    "differ, one of them is wrong. Rule: 2 N a token forward and twice that backward, N the parameters, as papers "
-    "estimate it; it knows nothing of what is frozen. Elementwise: norms, softmax, activations and sums, which are in "
+    "differ, one of them is wrong. Rule: as papers estimate it, 2 N a token forward (N where a token passes only one "
+    "side of an encoder-decoder) and twice that backward, N the parameters; it knows nothing of what is frozen. Elementwise: norms, softmax, activations and sums, which are in "
     "neither count. The backward pass has two parts: gradients of activations, which must be computed down to the "
     "lowest trained weight, and gradients of weights, which only trained ones need."
 )
@@ -91,7 +91,8 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
         between = Cell(text, title=units.exact(agreed), link=linked(agreed, link))
         first = (Cell(entry.label, strong=entry is panel.reference), cells["counted"], cells["analytic"], between)
         rows.append((*first, *(cells[name] for name in (*SOURCES[2:], *parts))))
-    note = "Medians over tasks and runs, of all steps together." if phase != "evaluation" else "Medians over the same."
+    of = "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"
+    note = f"Medians over tasks and runs{of}."
     return Table(CAPTIONS[phase], columns, tuple(rows), note)
 
 

@@ -98,7 +98,9 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             figure = curves.draw(drawn, Titles("Queries n", f"{what} together", unit), SMALL, FONT, marks)
             met = [f"{p.trained.label} and {p.prompted.name} at {p.crossing.queries:,.0f}" for p in crossings]
             where = f"The same is spent on {'; '.join(met)}." if met else "No two of them meet."
-            alt = f"{title} on {page.title}, up to {farthest:,.0f} queries. {where}"
+            text = units.instant if measure == "seconds" else units.si
+            ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
+            alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}"
             note = "Circle: training has cost the same as the prompt."
             note += " Dashed: demonstrations read anew." if any(curve.dashed for curve in drawn) else ""
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")

@@ -76,7 +76,7 @@ def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
     owners = owners_of(record for _, _, record in found)
     columns = (
         Column("method", numeric=False),
-        Column("at the peak", "phase", numeric=False),
+        Column("phase", "at the peak", numeric=False),
         Column("peak", "in all"),
         *(Column(words(owner)) for owner in owners),
     )

@@ -69,7 +69,7 @@ def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, cos
             ours, theirs = median([one for one, _ in both]), median([one for _, one in both])
             cells += [_cell(ours, cost), _cell(theirs, cost, anchor(index, e))]
             of = ratio(both)
-            cells.append(Cell(units.MISSING if of is None else f"{of:.3g}", title=units.exact(of)))
+            cells.append(Cell(units.MISSING if of is None else units.significant(of), title=units.exact(of)))
         if any(cell.text != units.MISSING for cell in cells[1:]):
             rows.append(tuple(cells))
     heads = [Column(head, cost.title) for cost in costs for head in ("predicted", "measured", "ratio")]

@@ -71,7 +71,8 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
     told = f"saves {_listed(saved)} of {name}" if saved else f"saves nothing of a step of {name}"
     told += f" and nothing of the {_listed(same, 'or the')}" if same and saved else ""
     told += "; " + _listed(more) if more else ""
-    return f"{entry.label} {told}: its step takes {units.significant(ours / base)} of the time."
+    times = units.significant(ours / base, 2)
+    return f"{entry.label} {told}: its step takes {times} {'of the time' if ours < base else 'times as long'}."
 
 
 def _step(record: Record) -> float | None:
@@ -112,7 +113,7 @@ def _cell(entry: Entry, phase: str, link: str) -> Cell:
         return Cell(units.MISSING)
     low, middle, high = found
     scale = 1.0 if middle >= 1 else 1000.0
-    between = f"({units.significant(low * scale)}–{units.significant(high * scale)})"
+    between = f"({units.significant(low * scale, 2)}–{units.significant(high * scale, 2)})"
     return Cell(units.instant(middle), between, f"{middle:.6g} s, quartiles {low:.6g} and {high:.6g} s", link)
 
 

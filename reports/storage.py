@@ -79,7 +79,7 @@ def _bytes(panel: Panel, index: int) -> Table:
     )
     rows = [
         (
-            Cell(entry.label + (", prefix cache kept" if cache else ""), strong=entry is panel.reference),
+            Cell(entry.label + (", cache kept" if cache else ""), strong=entry is panel.reference),
             _cell(entry, lambda record, c=cache: task_bytes(record, c), None, "B", anchor(index, e)),  # type: ignore[misc]
             Cell(_stored(entry, cache)),
             *(
@@ -98,7 +98,10 @@ def _bytes(panel: Panel, index: int) -> Table:
     ]
     sizes = sorted(set(measured(panel.records, lambda record: record.backbone_bytes)))
     whole = f"The backbone's files hold {units.si(sizes[0], 'B')}. " if len(sizes) == 1 else ""
-    note = f"{whole}Medians over tasks and runs. Of a method whose file replaces the backbone, one task is that file."
+    note = (
+        f"{whole}Medians over tasks and runs. Of a method whose file replaces the backbone, one task is that file. "
+        "Cache: the keys and values of the demonstrations."
+    )
     return Table("What N tasks take on disk", columns, tuple(rows), f"{note} 1 kB is 1000 bytes.")
 
 
@@ -155,7 +158,7 @@ def _stored(entry: Entry, cache: bool) -> str:
     dtypes = [record.checkpoint_dtypes for record in entry.all if record.checkpoint_dtypes is not None]
     found = sorted({name for each in dtypes for name in each})
     found += ["text"] if any(record.demonstration_bytes for record in entry.all) else []
-    found += ["keys and values"] if cache else []
+    found += ["cache"] if cache else []
     return ", ".join(found) if found else "nothing" if dtypes else units.MISSING
 
 

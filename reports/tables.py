@@ -27,13 +27,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption and a note below. `lines` are the indices of rows that start a new part."""
+    """A table with its caption and a note below. `lines` are the indices of rows that start a new part; so many columns
+    as `leading` says name a row, and stand in every part of a table that is too wide for paper."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     lines: tuple[int, ...] = ()
+    leading: int = 1
 
     @property
     def fillers(self) -> list[str]:
@@ -48,19 +50,19 @@ def anchor(panel: int, entry: int, task: int | None = None) -> str:
 
 
 def chunked(table: Table, most: int = 8) -> list[Table]:
-    """A table too wide for paper as several, each with the first column."""
+    """A table too wide for paper as several, each with the columns that name a row."""
     if len(table.columns) <= most:
         return [table]
-    rest = list(range(1, len(table.columns)))
-    parts = -(-len(rest) // (most - 1))
+    rest = list(range(table.leading, len(table.columns)))
+    parts = -(-len(rest) // (most - table.leading))
     size = -(-len(rest) // parts)
     found = []
     for part in range(parts):
-        keep = [0, *rest[part * size : (part + 1) * size]]
+        keep = [*range(table.leading), *rest[part * size : (part + 1) * size]]
         caption = table.caption + (f" ({part + 1} of {parts})")
         rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
         note = table.note if part == parts - 1 else ""
-        found.append(Table(caption, tuple(table.columns[i] for i in keep), rows, note, table.lines))
+        found.append(Table(caption, tuple(table.columns[i] for i in keep), rows, note, table.lines, table.leading))
     return found
 
 

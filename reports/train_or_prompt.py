@@ -25,7 +25,7 @@ NAMES = {"flops": "FLOPs", "seconds": "seconds"}
 TEXT = (
     "Training is paid for once, reading demonstrations with every query, or once where their keys and values are kept. "
     "So many queries must be answered with one task's model until what was spent on training and on the queries "
-    "together is less than what prompting would have cost. Training: training + n × (inference per example). Prompt "
+    "together is less than what prompting would have cost. Trained: training + n × (inference per example). Prefix "
     "kept: reading the demonstrations once + n × (inference per example). Read anew: n × (inference per example, "
     "demonstrations included). What choosing a recipe or writing a prompt costs is in neither."
 )
@@ -45,7 +45,7 @@ def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table
     found = {}
     for (backbone, amount, task), alike in groups.items():
         place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {shots(amount)})"
-        found[place] = ways(grouped(alike, lambda record: record.label))
+        found[place] = ways(grouped(sorted(alike, key=lambda r: natural(r.label)), lambda record: record.label))
     return crossings(found, measure)
 
 
@@ -79,10 +79,7 @@ def crossings(found: Ways, measure: str) -> Table | None:
     prompts = _prompts(pair.prompted for pair in shown)
     several = len(found) > 1
     rows: list[tuple[Cell, ...]] = []
-    lines = []
     for task, there in by_task.items():
-        if several and there and rows:
-            lines.append(len(rows))
         for label, alike in grouped(there, lambda pair: pair.trained.label).items():
             cells = {(pair.prompted.label, pair.prompted.how): pair for pair in alike}
             spent = alike[0].trained.line(measure)
@@ -99,41 +96,31 @@ def crossings(found: Ways, measure: str) -> Table | None:
         "first: it always costs less. Never: it costs more at any number. Up to: it costs less for that many only. "
         "Medians over the runs of a task."
     )
-    return Table(f"Training pays after so many queries, in {NAMES[measure]}", columns, tuple(rows), note)
+    return Table(
+        f"Training pays after so many queries, in {NAMES[measure]}", columns, tuple(rows), note, leading=1 + several
+    )
 
 
 def kept(found: Ways) -> Table | None:
-    """What is kept beside the backbone, which does not grow with queries: trained methods against prompts."""
-    several = len(found) > 1
-    prompts = _prompts(way for there in found.values() for way in there if not way.trained)
-    rows: list[tuple[Cell, ...]] = []
-    for task, there in found.items():
-        theirs = {(way.label, way.how): way.kept_bytes for way in there if not way.trained}
-        for way in (way for way in there if way.trained):
-            name = (Cell(way.label), *((Cell(task),) if several else ()))
-            size = Cell(units.si(way.kept_bytes, "B"), title=units.exact(way.kept_bytes, "B"))
-            rows.append((*name, size, *(_size(way.kept_bytes, theirs.get(prompt)) for prompt in prompts)))
-    if not rows or not prompts:
+    """What is kept beside the backbone, which does not grow with queries: a row a way, a column a task."""
+    sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in found.items()}
+    names = dict.fromkeys(name for there in sizes.values() for name in there)
+    if not any(size is not None for there in sizes.values() for size in there.values()):
         return None
-    columns = (
-        Column("method", numeric=False),
-        *((Column("task", numeric=False),) if several else ()),
-        Column("kept", "trained"),
-        *(Column(label, how) for label, how in prompts),
-    )
+    columns = (Column("method", numeric=False), *(Column(task, "bytes kept") for task in sizes))
+    rows = tuple((Cell(name), *(_size(there.get(name)) for there in sizes.values())) for name in names)
     note = (
-        "Bytes beside the backbone, however many queries there are: the file of trained parameters, and of each prompt "
-        "its demonstrations' text, with their keys and values where the prefix is kept; in brackets how many times as "
-        "much the trained method keeps."
+        "Bytes beside the backbone, however many queries there are: the file of trained parameters; of a prompt its "
+        "demonstrations' text, and where the prefix is kept their keys and values."
     )
-    return Table("What is kept, trained and prompted", columns, tuple(rows), note)
+    return Table("What is kept, trained and prompted", columns, rows, note)
 
 
 def _prompts(found: Iterable[Way]) -> list[tuple[str, str]]:
-    """The columns: labels in the order of their numbers, kept before read anew."""
+    """The columns: without demonstrations first, then labels in the order of their numbers, kept before read anew."""
     return sorted(
         {(way.label, way.how) for way in found},
-        key=lambda prompt: (natural(prompt[0]), (KEPT, ANEW, "").index(prompt[1])),
+        key=lambda prompt: (prompt[1] != "", natural(prompt[0]), (KEPT, ANEW, "").index(prompt[1])),
     )
 
 
@@ -151,9 +138,8 @@ def _crossing(pair: Pair | None, measure: str) -> Cell:
     return Cell(pair.crossing.short, title=f"{pair.trained.label} {told} {pair.prompted.name}")
 
 
-def _size(ours: float | None, theirs: float | None) -> Cell:
-    minor = f"({units.times(ours / theirs)})" if ours is not None and theirs else ""
-    return Cell(units.si(theirs, "B"), minor, units.exact(theirs, "B"))
+def _size(value: float | None) -> Cell:
+    return Cell(units.si(value, "B"), title=units.exact(value, "B"))
 
 
 def _short(found: Ways) -> str:

@@ -61,3 +61,5 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
     if "csv" in formats:
         yield "report.csv", csvs.records(report)
         yield "summary.csv", csvs.summary(report)
+        if any(page.ledgers for page in report.pages):
+            yield "ledgers.csv", csvs.ledgers(report)

@@ -161,13 +161,17 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the reports: writes one file, prints the number of records."""
 
     def write(
-        records: Sequence[Record], out: str, formats: Sequence[str] = (), where: Sequence[str] | None = None
+        records: Sequence[Record],
+        out: str,
+        formats: Sequence[str] = (),
+        where: Sequence[str] | None = None,
+        plans: Sequence[Record] = (),
     ) -> list[Path]:
         if where == ["dtype=odd"]:
             raise Mistake("no record has dtype=odd")
         Path(out).mkdir(parents=True, exist_ok=True)
         path = Path(out) / f"report.{formats[0]}"
-        path.write_text(f"{len(records)} {where}", encoding="utf-8")
+        path.write_text(f"{len(records)} {where}" + (f", {len(plans)} planned" if plans else ""), encoding="utf-8")
         return [path]
 
     package, summary = types.ModuleType("reports"), types.ModuleType("reports.summary")

@@ -200,6 +200,18 @@ def test_report_draws_from_stored_records_alone(call: Any, world: World, tmp_pat
     assert call("report", "results", "--where", "dtype=odd").exit_code == 2
 
 
+def test_what_was_planned_beside_the_records_goes_into_the_report(call: Any, world: World, tmp_path: Path) -> None:
+    call(*SMALL)
+    (record,) = load_records(tmp_path / "results")
+    (tmp_path / "results" / "plans").mkdir()
+    planned = record.model_copy(update={"status": "planned", "scores": None})
+    (tmp_path / "results" / "plans" / f"{record.key}.json").write_text(planned.model_dump_json(), encoding="utf-8")
+    assert call("report", "results", "--format", "md").exit_code == 0
+    assert (tmp_path / "results" / "report" / "report.md").read_text(encoding="utf-8") == "1 None, 1 planned"
+    assert call(*SMALL).exit_code == 0
+    assert (tmp_path / "results" / "report" / "report.html").read_text(encoding="utf-8") == "1 None, 1 planned"
+
+
 def test_a_file_url_is_a_folder_and_another_url_is_reported_on_here(call: Any, world: World, tmp_path: Path) -> None:
     ran = call(*SMALL, "--out", f"file://{tmp_path}/elsewhere")
     assert ran.exit_code == 0
