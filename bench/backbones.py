@@ -21,7 +21,7 @@ from bench.errors import Mistake
 from bench.families import Backbone, Decoder, Encoder, Prompting, Seq2Seq
 from bench.families.encoder import check_room
 from bench.families.language import refuse_regression
-from bench.locations import fingerprint, locate
+from bench.locations import WEIGHTS, backbone_bytes, fingerprint, locate
 from bench.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from bench.settings import RunConfig
 from bench.tasks import Row, Task
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 
 _LANGUAGE_MODELS: dict[str, type[Decoder | Seq2Seq]] = {"decoder": Decoder, "seq2seq": Seq2Seq}
@@ -48,10 +42,10 @@ MOST_SPECIAL_TOKENS = 16
 
 def check_backbone(name: str) -> None:
     """Finds the backbone, its files and its configuration, no weights; Mistake where it cannot be used."""
-    _sites(_config(name), name)
+    sites_of(config_at(name), name)
     folder = locate(name)
-    _folder_pooling(folder)
-    for what, names, saved_by in (("weights", _WEIGHTS, "model"), ("tokenizer", _TOKENIZERS, "tokenizer")):
+    folder_pooling(folder)
+    for what, names, saved_by in (("weights", WEIGHTS, "model"), ("tokenizer", _TOKENIZERS, "tokenizer")):
         if not any((folder / file).is_file() for file in names):
             raise Mistake(
                 f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "
@@ -76,10 +70,10 @@ def check_length(name: str, task: Task, max_length: int | None) -> None:
 def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row], config: RunConfig) -> None:
     """Encodes rows of a task as a language model's cells will, without its weights; Mistake as theirs."""
     prompting = Prompting(template, config.normalization, context_length=config.context_length)
-    model = _config(name)
-    sites = _sites(model, name)
+    model = config_at(name)
+    sites = sites_of(model, name)
     try:
-        outline = _LANGUAGE_MODELS[sites.family](_Outline(model), _tokenizer(name), sites, task, prompting)
+        outline = _LANGUAGE_MODELS[sites.family](_Outline(model), tokenizer_of(name), sites, task, prompting)
         outline.check(rows, config.max_length)
     except Mistake:
         raise
@@ -89,19 +83,19 @@ def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row
 
 def import_code(name: str) -> None:
     """Imports the architecture's code, which takes seconds, and nothing else; a worker forked after it has it."""
-    module = _config(name).model_type.replace("-", "_")
+    module = config_at(name).model_type.replace("-", "_")
     with contextlib.suppress(ImportError):  # named otherwise: the worker finds it when it loads the weights
         importlib.import_module(f"transformers.models.{module}.modeling_{module}")
 
 
 def family_of(name: str) -> str:
     """encoder, decoder or seq2seq."""
-    return _sites(_config(name), name).family
+    return sites_of(config_at(name), name).family
 
 
 def sites_fingerprint(name: str) -> str:
     """sha256 of the sites that methods act on; a user may change an architecture's record."""
-    sites = asdict(_sites(_config(name), name))
+    sites = asdict(sites_of(config_at(name), name))
     ordered = {field: sorted(value) if isinstance(value, frozenset) else value for field, value in sites.items()}
     return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
@@ -122,13 +116,13 @@ class Pretrained:
 
     def __init__(self, name: str, device: torch.device):
         folder = locate(name)
-        self.name, self.config, self.device = name, _config(name), device
-        self.sites = _sites(self.config, name)
-        self.pooling: str | None = _folder_pooling(folder) or self.sites.pooling
+        self.name, self.config, self.device = name, config_at(name), device
+        self.sites = sites_of(self.config, name)
+        self.pooling: str | None = folder_pooling(folder) or self.sites.pooling
         self.head_activation = self.sites.head_activation
         if self.sites.family != "encoder":
             self.pooling = None  # features are the last token's state
-        self.tokenizer = _tokenizer(name)
+        self.tokenizer = tokenizer_of(name)
         if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
             raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
@@ -136,6 +130,7 @@ class Pretrained:
         self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
         self._blueprint = Blueprint(self._master, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._master.parameters())
+        self.file_bytes = backbone_bytes(name)
 
     def pristine(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
@@ -152,22 +147,14 @@ class Pretrained:
             restored.append(nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored)
         model = self._blueprint.build(restored)
         torch.manual_seed(seed)
-        backbone = self._family(model, task, prompting)
+        pooled = Pooled(self.pooling, self.head_activation)
+        backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
         backbone.fingerprint = fingerprint(self.name)
-        if dropout is not None:
-            _set_dropout(backbone, dropout)
         return backbone
 
-    def _family(self, model: PreTrainedModel, task: Task, prompting: Prompting | None) -> Backbone:
-        if self.sites.family == "encoder":
-            return Encoder(model, self.tokenizer, self.sites, self.pooling or "first", task, self.head_activation)
-        refuse_regression(task)  # before a template is looked for
-        family = _LANGUAGE_MODELS[self.sites.family]
-        backbone = family(model, self.tokenizer, self.sites, task, prompting)
-        if isinstance(backbone, Decoder):
-            backbone.layout = DecoderLayout(CUDA_BUDGET if self.device.type == "cuda" else CPU_BUDGET)
-            backbone.try_side_by_side()
-        return backbone
+    def making(self) -> contextlib.AbstractContextManager[object]:
+        """What modules of a pristine backbone are made under: nothing in particular."""
+        return contextlib.nullcontext()
 
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
@@ -194,6 +181,38 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
+class Pooled:
+    """What the head of an encoder reads, and the activation of the dense layer before its output layer; see `Sites`."""
+
+    pooling: str | None
+    head_activation: str | None
+
+
+def family_for(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sites: Sites,
+    pooled: Pooled,
+    task: Task,
+    prompting: Prompting | None,
+    dropout: float | None,
+) -> Backbone:
+    """A pretrained model as methods see it; Unsupported where it cannot do the task."""
+    backbone: Backbone
+    if sites.family == "encoder":
+        backbone = Encoder(model, tokenizer, sites, pooled.pooling or "first", task, pooled.head_activation)
+    else:
+        refuse_regression(task)  # before a template is looked for
+        backbone = _LANGUAGE_MODELS[sites.family](model, tokenizer, sites, task, prompting)
+    if isinstance(backbone, Decoder):
+        backbone.layout = DecoderLayout(CUDA_BUDGET if model.device.type == "cuda" else CPU_BUDGET)
+        backbone.try_side_by_side()
+    if dropout is not None:
+        _set_dropout(backbone, dropout)
+    return backbone
+
+
+@dataclass(frozen=True)
 class _Outline:
     """What encoding rows needs of a model."""
 
@@ -201,7 +220,7 @@ class _Outline:
 
 
 @functools.cache
-def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
@@ -219,7 +238,7 @@ def _set_dropout(backbone: Backbone, rate: float) -> None:
                 setattr(module, name, rate)
 
 
-def _config(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields
+def config_at(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields
     from transformers import AutoConfig
 
     folder = locate(name)
@@ -229,14 +248,14 @@ def _config(name: str) -> Any:  # Any: transformers' configurations have no comm
         raise Mistake(f"the configuration of {name} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _sites(config: Any, name: str) -> Sites:
+def sites_of(config: Any, name: str) -> Sites:
     try:
         return replace(sites_for(config.model_type))
     except KeyError as error:
         raise Mistake(f"backbone {name}: {error.args[0]}") from error
 
 
-def _folder_pooling(folder: Path) -> str | None:
+def folder_pooling(folder: Path) -> str | None:
     """`mean` where a sentence-transformers pooling configuration says so, None where there is none."""
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():

@@ -97,6 +97,10 @@ class EncodedExamples:
         tokens = batch.inputs.get("input_ids")
         return (len(batch.labels), 0 if tokens is None else tokens.shape[1])
 
+    def size(self, batch: Batch) -> tuple[int, ...]:
+        """By which batches are compared to tell the largest: the elements of their inputs, padding included."""
+        return (sum(value.numel() for value in batch.inputs.values()),)
+
     def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
         """A batch of the given shape made of this set's own tokens, for counting what such a batch costs."""
         rows, length = shape

@@ -94,7 +94,10 @@ def report(
     """
     errors = Console(stderr=True)
     with told(errors, debug), warnings_on(errors):
-        _report(records_of(results), out or _report_folder(results), format.split(","), where)
+        from bench.records import load_plans
+
+        folder = out or _report_folder(results)
+        _report(records_of(results), folder, format.split(","), where, load_plans(results))
 
 
 app.command(name="list")(list_)
@@ -143,7 +146,9 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
         if record.status == "failed":
             say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
     with _as_warning(errors, "no report"):
-        _report(outcome.records, _report_folder(out), ["html", "pdf", "csv"], None)
+        from bench.records import load_plans
+
+        _report(outcome.records, _report_folder(out), ["html", "pdf", "csv"], None, load_plans(out))
 
 
 @contextmanager
@@ -160,13 +165,15 @@ def _report_folder(results: str) -> str:
     return "tunefront-report" if folder is None else str(folder / "report")
 
 
-def _report(records: Sequence[Record], out: str, formats: list[str], where: list[str] | None) -> None:
+def _report(
+    records: Sequence[Record], out: str, formats: list[str], where: list[str] | None, plans: Sequence[Record]
+) -> None:
     from bench.progress import plural
     from reports import write
 
     try:
         with Console(stderr=True).status("writing the report"):
-            written = [Path(path) for path in write(records, out, formats=formats, where=where)]
+            written = [Path(path) for path in write(records, out, formats=formats, where=where, plans=plans)]
     except PermissionError as error:
         raise Mistake(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,19 +14,25 @@ from torch import Tensor
 
 from bench.files import sweep, writing
 from bench.meters.memory import NONE, Growth
+from bench.meters.memory_phases import PhaseMemory
+from bench.meters.phase_flops import Entry
 
 log = logging.getLogger("tunefront")
 
 
 @dataclass(frozen=True)
 class Rowwise:
-    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, and
-    by how much memory grew at most."""
+    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, by
+    how much memory grew at most, who held it at the peak; and, of what was not kept, seconds of each batch and the
+    FLOPs from every source, which follow from the shapes of the rows."""
 
     values: Tensor
     seconds: float
     flops: int
     grown: Growth = NONE
+    memory: PhaseMemory = field(default_factory=PhaseMemory)
+    batch_seconds: tuple[float, ...] = ()
+    entry: Entry | None = None
 
 
 class FeatureStore:
@@ -45,7 +51,8 @@ class FeatureStore:
                 cost, values = json.loads(file.metadata()["cost"]), file.get_tensor("values")
                 if _digest(values) != cost["sha256"]:
                     raise ValueError("its values are not those that were written")
-                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), Growth(**cost["grown"]))
+                grown, memory = Growth(**cost["grown"]), PhaseMemory(**cost["memory"])
+                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), grown, memory=memory)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
             path.unlink(missing_ok=True)
@@ -59,6 +66,7 @@ class FeatureStore:
                 "seconds": features.seconds,
                 "flops": features.flops,
                 "grown": asdict(features.grown),
+                "memory": asdict(features.memory),
                 "sha256": _digest(values),
             }
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,14 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 NANO = Path(__file__).with_name("nano") / "model"
 """Where the decoder lies that is shipped with the package."""
+
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Where a backbone's weights may be; of several that a folder has, transformers loads the first."""
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*"]
 
@@ -56,6 +65,19 @@ def fingerprint(name: str) -> str:
         if path.is_file() and kept:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def backbone_bytes(name: str) -> int | None:
+    """The size of the weights files that would be loaded, every shard counted; None where there are none."""
+    folder = locate(name)
+    first = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
+    if first is None:
+        return None
+    if first.suffix != ".json":
+        return first.stat().st_size
+    shards = set(json.loads(first.read_text("utf-8"))["weight_map"].values())
+    return sum((folder / shard).stat().st_size for shard in shards)
 
 
 def _minilm() -> Path:

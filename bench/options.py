@@ -51,7 +51,7 @@ def planned_from(
         _listed([draws or ""], lambda text: seed_of(text, "draws"), wrong),
         _listed([seeds or ""], seed_of, wrong),
         templates or None,
-        _pairs(settings, device, wrong),
+        pairs(settings, device, wrong),
         more_methods,
     )
     with wrong.any():
@@ -79,7 +79,7 @@ def pretraining_from(
     from bench.mixtures import asked
     from bench.pretraining import CONFIG, RECIPE, SETTINGS, Pretraining
 
-    of_recipe, of_run = given(_pairs(settings, device, wrong), wrong)
+    of_recipe, of_run = given(pairs(settings, device, wrong), wrong)
     for name in (name for name in of_run if name not in SETTINGS):
         wrong.found.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
     recipe, config = RECIPE, CONFIG
@@ -114,7 +114,7 @@ def pretraining_from(
     return Pretraining(trained[0], backbone, tuple(mixture), recipe, config, cap, seed)
 
 
-def _pairs(settings: Sequence[str] | None, device: str | None, wrong: Gathered) -> dict[str, object]:
+def pairs(settings: Sequence[str] | None, device: str | None, wrong: Gathered) -> dict[str, object]:
     """`key=value` texts and the device -> setting by name."""
     pairs: dict[str, object] = {} if device is None else {"device": device}
     for text in settings or ():

@@ -181,6 +181,11 @@ class Record(BaseModel):
         description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
         "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
     )
+    cuda_memory: dict[str, dict[str, int]] | None = Field(
+        None,
+        description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
+        "that it took from the device (reserved); null on CPU",
+    )
     step_seconds: dict[str, Spread] | None = Field(
         None,
         description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
@@ -228,7 +233,7 @@ DETERMINISTIC = frozenset(
     set(Record.model_fields)
     - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name", "method_file"}
     - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
-    - {"start_resident_bytes"}
+    - {"start_resident_bytes", "cuda_memory"}
 )
 """Fields that the same key gives bit for bit on the same machine."""
 
@@ -276,11 +281,20 @@ def _version(content: bytes) -> object:
 def load_records(folder: str | Path) -> list[Record]:
     """All records of a results folder, by key. A corrupted one is renamed `*.corrupt` and named in the log; one that
     another version of tunefront wrote is named, left as it is and left out. Mistake where a URL cannot be read."""
+    return _load(folder, "records")
+
+
+def load_plans(folder: str | Path) -> list[Record]:
+    """All planned records of a results folder, by the key of the cell whose costs they predict; as `load_records`."""
+    return _load(folder, "plans")
+
+
+def _load(folder: str | Path, kind: str) -> list[Record]:
     local = local_folder(folder)
     if local is None:
         with reached(str(folder), "read"):
-            return _remote(str(folder))
-    return list(_readable(sorted(local.joinpath("records").glob("*.json"))))
+            return _remote(f"{str(folder).rstrip('/')}/{kind}")
+    return list(_readable(sorted(local.joinpath(kind).glob("*.json"))))
 
 
 def _remote(url: str) -> list[Record]:
@@ -288,7 +302,7 @@ def _remote(url: str) -> list[Record]:
     import fsspec
 
     found = []
-    for file in fsspec.open_files(f"{url}/records/*.json", "rb"):
+    for file in fsspec.open_files(f"{url}/*.json", "rb"):
         with file as stream:
             try:
                 found.append(parse_record(stream.read(), file.path))

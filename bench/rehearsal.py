@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from bench.cells import Cell
 from bench.runner import Setup
-from bench.trainer import Trainer, encoded, total_steps
+from bench.steps import total_steps
+from bench.trainer import Trainer, encoded
 from methods.base import Batch, Examples, Unsupported
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -20,13 +22,14 @@ from bench.identity import ingredients, key, label_of
 from bench.losses import LossWeights
 from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
-from bench.meters.storage import checkpoint_bytes
+from bench.meters.phase_flops import Entry, FlopLedger
+from bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from bench.provenance import cpu_model, git_commit
-from bench.records import Record
+from bench.records import FLOP_PHASES, PhaseFlops, Record
 from bench.rows import rows_of
 from bench.scoring.prompted import PromptedExamples
 from bench.tasks import Row, Task
-from bench.templates import find_template
+from bench.templates import Template, find_template
 from bench.trainer import Report, Trainer
 from methods.base import Scorer, Unsupported
 
@@ -36,43 +39,67 @@ if TYPE_CHECKING:
 log = logging.getLogger("tunefront")
 
 
+class Source(Protocol):
+    """Where pristine backbones come from: weights (`backbones.Pretrained`) or a configuration alone.
+
+    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
+    what its weights take on disk.
+    """
+
+    params: int
+    file_bytes: int | None
+    pooling: str | None
+    config: Any  # Any: transformers' configurations have no common type with their fields
+
+    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+
+    def making(self) -> AbstractContextManager[object]: ...
+
+
 class Setup:
-    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone."""
+    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone.
+
+    Args: task and pretrained, the cell's own where they are None; identity, what counted FLOPs and features may be
+    shared under, that of the cell's method, backbone and outputs where it is None; template, in place of the one that
+    the cell names.
+    """
 
     def __init__(
         self,
         cell: Cell,
         report: Report | None = None,
-        harness: type[Trainer] = Trainer,
+        harness: Callable[..., Trainer] = Trainer,
         concurrent_cells: int = 1,
+        task: Task | None = None,
+        pretrained: Source | None = None,
+        identity: tuple[str, ...] | None = None,
+        template: Template | None = None,
     ):
         torch.set_num_threads(cell.config.threads)
-        self.cell, self.task = cell, sources.load_task(cell.task)
+        self.cell, self.task = cell, task or sources.load_task(cell.task)
         self.rows = rows_of(cell, self.task)
         if len(self.rows.train) < cell.method.fewest_rows:
             needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
             raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
-        self.pretrained = backbones.pretrained(cell.backbone, cell.config.device)
+        self.pretrained = pretrained or backbones.pretrained(cell.backbone, cell.config.device)
         self.backbone: Backbone = self.pretrained.pristine(
-            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task)
+            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
         self.test = self._encode(self.rows.test)
-        cell.method.attach(self.backbone)
-        prints = ingredients(cell)["fingerprints"]
+        with self.pretrained.making():
+            cell.method.attach(self.backbone)
         self.trainer = harness(
             self.backbone.model,
             cell.recipe,
             cell.seed,
-            identity=(
-                *(cell.spelled, prints["method"], prints["backbone"], prints["sites"]),
-                *(str(self.task.outputs), self.task.kind),
-            ),
+            identity=_identity(cell, self.task) if identity is None else identity,
             features=FeatureStore(cache.folder() / "features"),
             report=report,
             eval_batch_size=cell.config.eval_batch_size,
             conditions=(cpu_model(), str(concurrent_cells)),
+            flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
         )
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
@@ -86,8 +113,8 @@ def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1
     base = _base(cell, concurrent_cells)
     try:
         setup = Setup(cell, report, concurrent_cells=concurrent_cells)
-        measured, predictions = _measured(setup)
-        return Record(**base, status="ok", **measured), predictions
+        found, predictions = measured(setup)
+        return Record(**base, status="ok", **found), predictions
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason)), None
     except DiskFull:
@@ -109,7 +136,7 @@ def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
     return Record(**_base(cell, concurrent_cells), status="failed", reason=reason)
 
 
-def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
+def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     """Fits and scores; every field of the record that is measured, and the predictions."""
     cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
     with peak_memory(trainer.device) as train_memory:
@@ -119,6 +146,7 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     selection = trainer.score(scorer, setup.selection).values if setup.selection else None
     with peak_memory(trainer.device) as eval_memory:
         scored = trainer.score(scorer, setup.test)
+    memory = trainer.memory.measure()
     predicted, cost = _predictions(task, scored.values), trainer.cost
     labels = _labels(task, setup.rows.test, setup.test)
     learned_from = _labels(task, setup.rows.train, setup.train)
@@ -154,7 +182,10 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "backbone_params": counts.backbone,
         "total_params": counts.total,
         "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
+        "checkpoint_dtypes": checkpoint_dtypes(backbone.model),
+        "backbone_bytes": setup.pretrained.file_bytes,
         "train_steps": cost.steps,
+        "flops": _phases(setup, scored),
         "train_flops": cost.flops,
         "inference_flops_per_example": scored.flops / len(labels),
         **_prompt_costs(setup, scored),
@@ -167,7 +198,22 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
         "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
         "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
+        "memory": memory.owners,
+        "cuda_memory": memory.allocator or None,
+        "step_seconds": trainer.step_seconds(scored),
     }, _frame(setup.rows.test, labels, predicted, scored.values)
+
+
+def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
+    """FLOPs of every phase that took any, from every source."""
+    trainer = setup.trainer
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger)
+    entries = {**trainer.cost.phases, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
+    return {
+        phase: PhaseFlops(**vars(entries[phase]))
+        for phase in FLOP_PHASES
+        if phase in entries and entries[phase].counted
+    }
 
 
 def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
@@ -189,13 +235,20 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     }
 
 
-def _prompting(cell: Cell, task: Task) -> Prompting | None:
+def _identity(cell: Cell, task: Task) -> tuple[str, ...]:
+    """What decides what a batch costs, beside its shape."""
+    prints = ingredients(cell)["fingerprints"]
+    what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
+    return (*what, str(task.outputs), task.kind)
+
+
+def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
     """How a language model is asked; None for an encoder, whose cells have no template."""
-    if cell.template is None:
+    if cell.template is None and template is None:
         return None
     config = cell.config
-    losses = LossWeights.of(cell.recipe)
-    return Prompting(find_template(task, cell.template), config.normalization, losses, config.context_length)
+    losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
+    return Prompting(asked, config.normalization, losses, config.context_length)
 
 
 def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -19,10 +19,13 @@ from bench.batching import EncodedExamples, training_order
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, undisturbed
 from bench.meters.memory import NONE, Growth
-from bench.meters.time import Clock
-from bench.optimizers import make_optimizer
+from bench.meters.memory_phases import MemoryMeter, Work, keys_and_values
+from bench.meters.phase_flops import Entry, FlopLedger
+from bench.meters.time import Clock, spread
 from bench.provenance import versions
+from bench.records import Spread
 from bench.scoring.prompts import Prompts
+from bench.steps import Step, rate, total_steps
 from methods.base import Backbone, Batch, Examples, Prefix, Recipe, Scorer
 
 Report = Callable[[str, int, int], None]
@@ -35,8 +38,9 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock, counted FLOPs, optimiser steps, rows through the model, losses, and by
-    how much computing features grew memory, whether it was done now or earlier."""
+    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`phases`: those of
+    each phase, from every source), optimiser steps, rows through the model, losses, and by how much computing features
+    grew memory, whether it was done now or earlier."""
 
     clock: Clock
     flops: int = 0
@@ -44,6 +48,13 @@ class TrainingCost:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     grown: Growth = NONE
+    clocks: dict[str, Clock] = field(default_factory=dict)
+    phases: dict[str, Entry] = field(default_factory=dict)
+
+    def enter(self, phases: Mapping[str, Entry]) -> None:
+        """Adds what ran to its phases."""
+        for phase, entry in phases.items():
+            self.phases[phase] = self.phases[phase] + entry if phase in self.phases else entry
 
     @property
     def final_loss(self) -> float | None:
@@ -53,18 +64,28 @@ class TrainingCost:
 
 
 class Shapes:
-    """The shapes of the batches that ran: how often each, and the rows of one that had it."""
+    """The shapes of the batches that ran: how often each, and the rows of one that had it; and the largest batch."""
 
     def __init__(self, examples: EncodedExamples, training: bool = False):
         self.examples, self.training = examples, training
         self.times: Counter[Shape] = Counter()
         self._rows: dict[Shape, list[int]] = {}
+        self._largest: tuple[tuple[int, ...], list[int]] = ((), [])
 
     def add(self, batch: Batch) -> None:
         """Notes a batch that ran."""
         shape = self.examples.shape(batch, self.training)
         self.times[shape] += 1
         self._rows.setdefault(shape, batch.rows.tolist())
+        size = self.examples.size(batch)
+        if size > self._largest[0]:
+            self._largest = size, batch.rows.tolist()
+
+    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> Work:
+        """The largest batch, and the caches that were `held` beside it."""
+        size, rows = self._largest
+        features = [] if self.examples.features is None else [self.examples.features]
+        return Work(size, lambda: self.examples.batch(rows, device), {"features_cache": features, **held})
 
     def batch(self, shape: Shape, device: torch.device) -> Batch:
         """A batch to count: one that ran where the shape occurred, else one made for it."""
@@ -78,7 +99,8 @@ class Trainer:
 
     Args: model, put into training mode while steps run; identity, names method, backbone and task shape, under which
     counted FLOPs and cached features may be shared; features, where precomputed states are kept; report, told of steps;
-    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them.
+    conditions, what changes seconds and no score (processor, cells side by side): features are shared within them;
+    flop_ledger, which tells FLOPs from every source.
     """
 
     _forward_halves: ClassVar[dict[tuple[str, ...], dict[Shape, int]]] = {}
@@ -94,11 +116,14 @@ class Trainer:
         report: Report | None = None,
         eval_batch_size: int = 64,
         conditions: tuple[str, ...] = (),
+        flop_ledger: FlopLedger | None = None,
     ):
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
-        self.cost = TrainingCost(Clock(self.device))
+        self.cost, self.flop_ledger = TrainingCost(Clock(self.device)), flop_ledger or FlopLedger()
+        self.cost.clocks = {name: Clock(self.device) for name in ("data", "forward", "backward", "optimizer")}
+        self.memory = MemoryMeter(model, self.autocast)
         self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._report: Report = report or (lambda phase, done, total: None)
@@ -113,7 +138,7 @@ class Trainer:
         total = total_steps(self.recipe, len(examples))
         shapes = Shapes(examples, training=True)
         with self.cost.clock.running():
-            for done, batch, value in islice(self.steps(parameters, loss, examples, total), total):
+            for done, batch, value in itertools.islice(self.steps(parameters, loss, examples, total), total):
                 shapes.add(batch)
                 self.cost.losses.append(value)
                 self.cost.examples += len(batch.labels)
@@ -122,7 +147,10 @@ class Trainer:
             raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
-        self.cost.flops += self._step_flops(loss, shapes)
+        flops = self._step_flops(loss, shapes)
+        self.cost.flops += flops
+        self.cost.enter(self.flop_ledger.training(loss, shapes.times, self._forward_half(loss, shapes), flops))
+        self.memory.note_step(lambda: Step(parameters, loss, self.recipe, self.autocast), self._largest(shapes))
 
     def steps(
         self,
@@ -132,24 +160,22 @@ class Trainer:
         total: int,
     ) -> Iterator[tuple[int, Batch, float]]:
         """Optimiser steps without end, the schedule spanning `total`; yields (steps done, batch, its loss)."""
-        recipe = self.recipe
-        optimizer = make_optimizer(parameters, recipe)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step, total))
-        trained = list(parameters.values())
-        order = training_order(examples, recipe.batch_size, self.generator, recipe.balanced)
+        step, clocks = Step(parameters, loss, self.recipe, self.autocast), self.cost.clocks
+        schedule = torch.optim.lr_scheduler.LambdaLR(step.optimizer, lambda done: rate(self.recipe, done, total))
+        order = training_order(examples, self.recipe.batch_size, self.generator, self.recipe.balanced)
         self.model.train()
-        for done, rows in enumerate(order, 1):
-            batch = examples.batch(rows, self.device)
-            with self.autocast():
-                value = loss(batch)
-            number = value.item()
+        for done in itertools.count(1):
+            with clocks["data"].running():
+                batch = examples.batch(next(order), self.device)
+            with clocks["forward"].running():
+                value = step.forward(batch)
+                number = value.item()
             if not math.isfinite(number):
                 raise NotFinite(f"the loss is {number} at step {done} of {total}; {self._advice()}")
-            value.backward()  # type: ignore[no-untyped-call]
-            if recipe.clip_norm:
-                nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            with clocks["backward"].running():
+                value.backward()  # type: ignore[no-untyped-call]
+            with clocks["optimizer"].running():
+                step.update()
             if done <= total:
                 schedule.step()
             yield done, batch, number
@@ -162,30 +188,44 @@ class Trainer:
         stored = self._features.read(key) if self._features else None
         if stored is None:
             start = Growth.in_use(self.device)
-            stored = self._rowwise("features", compute, examples)
-            stored = replace(stored, grown=Growth.since(start, self.device))
+            stored, work = self._rowwise("features", compute, examples)
+            grown = Growth.since(start, self.device)
+            stored = replace(stored, grown=grown, memory=self.memory.batch("features", compute, work))
             if self._features:
                 self._features.write(key, stored)
         self.cost.grown |= stored.grown
+        self.memory.add(stored.memory)
         self.cost.clock.seconds += stored.seconds
         self.cost.flops += stored.flops
+        self.cost.enter({"features": self.flop_ledger.rows(compute, self._scored(examples).times, stored.flops)})
         self.cost.examples += len(examples)
         return examples.with_features(stored.values.to(self.device), name)
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
         """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
-        return self.prompts.read(backbone, encoded(demonstrations))
+        earlier = self.prompts.prefixes
+        prefix = self.prompts.read(backbone, encoded(demonstrations))
+        self.memory.note_prefill(backbone, prefix, earlier)
+        return prefix
 
     def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
         """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
         scored = self.score(scorer, encoded(examples))
         self.prompts.clock.seconds += scored.seconds
         self.prompts.flops += scored.flops
+        self.prompts.calibrating += scored.entry or Entry(scored.flops)
         return scored.values
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """(rows, choices) scores of every row, and what they cost; nothing of it is on the training clock."""
-        return self._rowwise("evaluate", scorer, self.prompts.following(examples))
+        scored, work = self._rowwise("evaluate", scorer, self.prompts.following(examples))
+        self.memory.note_batch("query" if self.prompts.prefixes else "evaluation", scorer, work)
+        return scored
+
+    def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
+        """What each phase of a training step took, and a batch of `scored`; phases that never ran are left out."""
+        laps = {name: clock.laps for name, clock in self.cost.clocks.items()} | {"evaluation": scored.batch_seconds}
+        return {name: found for name, seconds in laps.items() if (found := spread(seconds))}
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
@@ -206,25 +246,59 @@ class Trainer:
         parts = [name, self.identity, self._conditions, sums, self._eval_batch_size, versions()]
         return hashlib.sha256(json.dumps([*parts, weights.hexdigest(), examples.fingerprint]).encode()).hexdigest()
 
-    def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> Rowwise:
-        """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first."""
+    def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Work]:
+        """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first; and the largest
+        batch."""
         clock, shapes = Clock(self.device), Shapes(examples)
         found: dict[int, Tensor] = {}
         order = examples.scoring_order(self._eval_batch_size)
         self.model.eval()
-        for done, rows in enumerate(order, 1):
-            with clock.running(), torch.inference_mode(), self.autocast():
-                batch = examples.batch(rows, self.device)
-                values = call(batch).float().cpu()
-            shapes.add(batch)
-            found.update(zip(rows, values, strict=True))
-            self._report(phase, done, len(order))
+        with self.flop_ledger.watching() as calls:
+            for done, rows in enumerate(order, 1):
+                with clock.running(), torch.inference_mode(), self.autocast():
+                    batch = examples.batch(rows, self.device)
+                    values = call(batch).float().cpu()
+                shapes.add(batch)
+                found.update(zip(rows, values, strict=True))
+                self._report(phase, done, len(order))
         flops = self._forward_flops(call, shapes)
-        return Rowwise(_stacked([found[row] for row in range(len(examples))]), clock.seconds, flops)
+        entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
+        values = _stacked([found[row] for row in range(len(examples))])
+        rowwise = Rowwise(values, clock.seconds, flops, batch_seconds=tuple(clock.laps), entry=entry)
+        return rowwise, self._largest(shapes)
+
+    def _largest(self, shapes: Shapes) -> Work:
+        kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)]
+        return shapes.largest(self.device, kv_cache=kept)
+
+    def _scored(self, examples: EncodedExamples) -> Shapes:
+        """The shapes that scoring every row has, without running any."""
+        shapes = Shapes(examples)
+        for rows in examples.scoring_order(self._eval_batch_size):
+            shapes.add(examples.batch(rows))
+        return shapes
 
     def _step_flops(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         identity = self._flops_identity(shapes.examples)
-        lent = self._forward_halves.setdefault(identity, {})
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("step", *identity), self._counting(loss, shapes), laws).total(shapes.times)
+
+    def _forward_half(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
+        """FLOPs of the steps' forward passes, from what counting the steps came by."""
+        identity = self._flops_identity(shapes.examples)
+        lent, whole = self._forward_halves.setdefault(identity, {}), self._counting(loss, shapes)
+
+        def count(shape: Shape) -> int:
+            if shape not in lent:  # a step's FLOPs follow another law than its forward half's
+                whole(shape)
+            return lent[shape]
+
+        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
+        return FlopMeter(("half", *identity), count, laws).total(shapes.times)
+
+    def _counting(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> Callable[[Shape], int]:
+        """Counts a step of a shape, and lends its forward half."""
+        lent = self._forward_halves.setdefault(self._flops_identity(shapes.examples), {})
 
         def count(shape: Shape) -> int:
             with undisturbed(self.model):
@@ -238,8 +312,7 @@ class Trainer:
                 lent[shape], whole = counted_step(forward)
                 return whole
 
-        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
-        return FlopMeter(("step", *identity), count, laws).total(shapes.times)
+        return count
 
     def _forward_flops(self, call: Callable[[Batch], Tensor], shapes: Shapes) -> int:
         def count(shape: Shape) -> int:
@@ -275,16 +348,3 @@ def encoded(examples: Examples) -> EncodedExamples:
     if not isinstance(examples, EncodedExamples):
         raise TypeError(f"train on the examples that fit() was given, or on harness.cached(...), not {type(examples)}")
     return examples
-
-
-def total_steps(recipe: Recipe, rows: int) -> int:
-    """Optimiser steps of a run: `steps`, else `epochs` over the rows in batches, the last one short."""
-    return recipe.steps or max(1, math.ceil(recipe.epochs * math.ceil(rows / recipe.batch_size)))
-
-
-def rate(recipe: Recipe, step: int, total: int) -> float:
-    """The learning rate's factor before step `step` (from 0): a linear rise, then a linear fall or none."""
-    warm = round(recipe.warmup * total)
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    return 1.0 if recipe.schedule == "constant" else max(0.0, (total - step) / max(1, total - warm))

@@ -35,7 +35,8 @@ def plug(
         if hasattr(host, name):
             raise ValueError(f"{path} has an attribute {name!r} already; give the plug another name")
         module = make(host, width(model, host, "in" if where == "before" else "out"))
-        module.to(**_placement(model, host)).train(host.training)
+        place(module, **_placement(model, host))
+        module.train(host.training)
         host.add_module(name, module)
         _HOOKS[where](host, name)
         plugs.append(module)
@@ -100,6 +101,13 @@ def _placement(model: nn.Module, host: nn.Module) -> dict[str, Any]:  # Any: key
     reference = next(host.parameters(), None)
     reference = next(model.parameters()) if reference is None else reference
     return {"device": reference.device, "dtype": reference.dtype if reference.is_floating_point() else torch.float32}
+
+
+def place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves the module unless it is there already: one without values (a fake tensor's) cannot be moved."""
+    parts = list(module.parameters()) + list(module.buffers())
+    if any(part.device != device or (part.is_floating_point() and part.dtype != dtype) for part in parts):
+        module.to(device=device, dtype=dtype)
 
 
 # The hooks look their plug up on the host they are called with: a closure would make deepcopy share the original's.

@@ -26,13 +26,15 @@ def write(
     formats: Sequence[str] = FORMATS,
     where: Where = None,
     reference: str = "full",
+    plans: Sequence[Record] = (),
 ) -> list[Path]:
     """Writes `report.<format>` (and `summary.csv`, `plots/`) into a folder; the files written, the report first.
 
     Args: records, of any status; formats out of FORMATS; where, which records to take: `{"dtype": "float32"}` or
-    `["dtype=float32"]`, any field of the record, its recipe or its settings; reference, the label scores relate to.
+    `["dtype=float32"]`, any field of the record, its recipe or its settings; reference, the label scores relate to;
+    plans, records of what was predicted, set against those of the same key.
     Each file appears whole or not at all. Mistake where records do not compare, none are left, or a format is unknown.
     """
     from reports.writing import write_report
 
-    return write_report(records, out, formats, where, reference)
+    return write_report(records, out, formats, where, reference, plans)

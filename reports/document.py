@@ -9,6 +9,8 @@ from bench.errors import Mistake
 from reports import checks, costs, few_shot, filters, findings, measures, panels, provenance, scores, tuning, units
 from reports.absent import absent
 from reports.cautions import amounts, cautions
+from reports.ledger import Ledger
+from reports.ledgers import ledgers
 from reports.names import shortened, shots
 from reports.overview import overview
 from reports.reading import reading
@@ -44,7 +46,8 @@ class Runs:
 @dataclass(frozen=True)
 class Page:
     """One panel in the report. `tag` is fit for file names and ids; `reference` the label that was asked for;
-    `found` the findings, `lead` those of them that do not stand on top; `undrawn` names the costs without a plot."""
+    `found` the findings, `lead` those of them that do not stand on top; `undrawn` names the costs without a plot;
+    `ledgers` say what costs are made of; `names` are the tasks' short ones."""
 
     panel: Panel
     tag: str
@@ -56,7 +59,14 @@ class Page:
     few_shot: few_shot.FewShot | None
     undrawn: str
     costs: tuple[Table, ...]
+    ledgers: tuple[Ledger, ...]
     runs: tuple[Runs, ...]
+    names: Mapping[str, str]
+
+    @property
+    def ledger_tables(self) -> list[Table]:
+        """The tables of all ledgers."""
+        return [table for ledger in self.ledgers for table in ledger.tables]
 
 
 @dataclass(frozen=True)
@@ -76,10 +86,17 @@ class Report:
     records: tuple[Record, ...]
 
 
-def compose(records: Sequence[Record], where: Where = None, reference: str = "full") -> Report:
-    """The report of these records; Mistake where they are none or do not compare. `reference` is a label."""
+def compose(
+    records: Sequence[Record], where: Where = None, reference: str = "full", plans: Sequence[Record] = ()
+) -> Report:
+    """The report of these records; Mistake where they are none or do not compare. `reference` is a label, `plans` are
+    records of what was predicted, by the keys of the cells that they predict."""
     if not records:
         raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
+    plans = [*plans, *(record for record in records if record.status == "planned")]
+    records = [record for record in records if record.status != "planned"]
+    if not records:
+        raise Mistake("there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first.")
     records = sorted(filters.select(unified(records), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
@@ -88,7 +105,7 @@ def compose(records: Sequence[Record], where: Where = None, reference: str = "fu
     found = panels.build(selection, reference)
     names = shortened(record.task for record in records)
     backbones = shortened(record.backbone for record in records)
-    pages = _pages(found, names, backbones, reference)
+    pages = _pages(found, names, backbones, reference, plans)
     background = _background(selection, names, backbones) if ok else []
     lead = _lead(pages)
     if not ok:
@@ -116,7 +133,13 @@ def _lead(pages: Sequence[Page]) -> list[str]:
     return [page.found[0] for page in pages[:LEADING]] + more
 
 
-def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], reference: str) -> list[Page]:
+def _pages(
+    found: list[Panel],
+    names: Mapping[str, str],
+    backbones: Mapping[str, str],
+    reference: str,
+    plans: Sequence[Record],
+) -> list[Page]:
     pages: list[Page] = []
     for index, panel in enumerate(found):
         explained = next((page.title for page in pages if page.few_shot is not None), None)
@@ -142,7 +165,9 @@ def _pages(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str,
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 costs.costs(panel, index),
+                ledgers(panel, index, names, plans),
                 tuple(lists),
+                names,
             )
         )
     return pages

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
 
 from bench.records import Record
 
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-NESTED = ("recipe", "settings", "scores", "selection_scores", "baseline_scores", "versions", "fingerprints")
+NESTED = (
+    *("recipe", "settings", "scores", "selection_scores", "baseline_scores", "versions", "fingerprints"),
+    *("checkpoint_dtypes", "flops", "memory", "step_seconds"),
+)
 LONG = ("train_ids", "demonstration_ids")
 """Fields left out of the table: the ids of rows."""
 
@@ -24,7 +30,7 @@ def flatten(record: Record) -> dict[str, object]:
         if name in LONG:
             continue
         if name in NESTED:
-            row.update({f"{name}.{inner}": content for inner, content in (value or {}).items()})
+            row.update(_flat(name, value or {}))
         else:
             row[name] = " | ".join(value) if name == "attempts" else value
         if name == "headline":
@@ -32,6 +38,18 @@ def flatten(record: Record) -> dict[str, object]:
         if name == "demonstration_bytes":
             row["task_bytes"] = record.task_bytes
     return row
+
+
+def _flat(name: str, value: object) -> dict[str, object]:
+    """Nested values by their dotted names.
+
+    >>> _flat("memory", {"forward": {"inputs": 8}})
+    {'memory.forward.inputs': 8}
+    """
+    inner = dict(value) if isinstance(value, Mapping | BaseModel) else None
+    if inner is None:
+        return {name: value}
+    return {key: content for part in inner for key, content in _flat(f"{name}.{part}", inner[part]).items()}
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:

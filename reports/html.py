@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.document import Report
-    from reports.pictures import Picture
+    from reports.picture import Picture
 
 SCRIPT = (
     "function reveal(){var e=document.getElementById(location.hash.slice(1));if(!e)return;"
@@ -50,7 +50,7 @@ def _breakable(text: str) -> Markup:
 def _drawn(picture: Picture, prefix: str) -> dict[str, str | Markup | bool]:
     """A picture with its drawings as markup: matplotlib writes text as paths, so no name reaches it."""
     narrow = Markup(inline(save(picture.narrow, "svg"), f"{prefix}n")) if picture.narrow is not None else ""
-    svg = Markup(inline(save(picture.figure, "svg"), prefix))
+    svg = Markup(inline(picture.svg, prefix))
     return {
         "title": picture.title,
         "alt": picture.alt,
@@ -58,4 +58,6 @@ def _drawn(picture: Picture, prefix: str) -> dict[str, str | Markup | bool]:
         "svg": svg,
         "narrow": narrow,
         "wide": picture.wide,
+        "main": picture.main,
+        "ledger": picture.ledger,
     }

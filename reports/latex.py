@@ -37,11 +37,11 @@ SPECIAL = {
 
 
 def render(report: Report) -> str:
-    """The score, few-shot and cost tables of every panel."""
+    """The score, few-shot, cost and ledger tables of every panel."""
     parts = ["% Written by Tunefront. Needs \\usepackage{booktabs} (and \\usepackage[T1]{fontenc})."]
     for page in report.pages:
         spreads = page.few_shot.tables if page.few_shot is not None else ()
-        for shown in (page.scores, *spreads, *page.costs):
+        for shown in (page.scores, *spreads, *page.costs, *page.ledger_tables):
             parts += [_table(part, page.title) for part in chunked(shown, 10)]
     return "\n\n".join(parts) + "\n"
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.document import Report
-    from reports.pictures import Picture
+    from reports.picture import Picture
     from reports.tables import Cell, Table
 
 
@@ -21,15 +21,21 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     for page, pictures in zip(report.pages, drawn, strict=True):
         parts.append(f"## {escape(page.title)}")
         parts += map(escape, page.lead)
-        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.narrow is not None]
-        parts += [f"{escape(p.note)}" for p in pictures if p.narrow is not None and p.note]
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.main]
+        parts += [f"{escape(p.note)}" for p in pictures if p.main and p.note]
         parts.append(table(page.scores))
         if page.few_shot is not None:
             parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
         parts += map(table, page.costs)
-        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.narrow is None]
-        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if p.narrow is None and p.note]
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if _cousin(p)]
+        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if _cousin(p) and p.note]
         parts += [escape(page.undrawn)] if page.undrawn else []
+        for ledger in page.ledgers:
+            own = [picture for picture in pictures if picture.ledger == ledger.tag]
+            parts += [f"### {escape(ledger.title)}", *map(escape, ledger.text)]
+            parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in own]
+            parts += [f"{escape(p.title)}: {escape(p.note)}" for p in own if p.note]
+            parts += [table(shown, "####") for shown in ledger.tables]
     if report.absent is not None:
         parts += ["## What did not run", table(report.absent)]
     if report.pages:
@@ -38,13 +44,13 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def table(shown: Table) -> str:
+def table(shown: Table, heading: str = "###") -> str:
     """One table with its caption and note."""
     heads = [escape(f"{column.head} ({column.under})" if column.under else column.head) for column in shown.columns]
     rules = ["---:" if column.numeric else ":---" for column in shown.columns]
     lines = [heads, rules, *([_cell(cell) for cell in row] for row in shown.rows)]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"### {escape(shown.caption)}\n\n{text}" + (f"\n\n{escape(shown.note)}" if shown.note else "")
+    return f"{heading} {escape(shown.caption)}\n\n{text}" + (f"\n\n{escape(shown.note)}" if shown.note else "")
 
 
 def escape(text: str) -> str:
@@ -56,6 +62,10 @@ def escape(text: str) -> str:
     text = " ".join(text.split()) if "\n" in text else text
     text = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cousin(picture: Picture) -> bool:
+    return not picture.main and not picture.ledger
 
 
 def _cell(cell: Cell) -> str:

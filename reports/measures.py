@@ -40,11 +40,14 @@ class Cost:
     def cell(self, panel: Panel, entry: Entry, link: str) -> Cell:
         """The cost of an entry with its unit, exact in the title."""
         value = self.of(panel, entry)
+        return Cell(self.text(value), title=units.exact(value, self.unit), link="" if value is None else link)
+
+    def text(self, value: float | None) -> str:
+        """A value with its unit."""
         if value is None:
-            return Cell(units.MISSING)
+            return units.MISSING
         texts: dict[str, Callable[[float], str]] = {"": units.count, "s": units.seconds, "/s": units.significant}
-        text = texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
-        return Cell(text, title=units.exact(value, self.unit), link=link)
+        return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
 
 
 def _anew(record: Record) -> float | None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import typst
 
-from reports.pictures import save
 from reports.tables import Cell, Column, Table, chunked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.document import Page, Report
-    from reports.pictures import Picture
+    from reports.picture import Picture
 
 WIDTH, TALLEST = 172.0, 225.0
 """Millimetres between the margins of a page, and the most that a plot may take of its height."""
@@ -54,21 +53,29 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
             _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in chunked(table, 10)
         ],
         "costs": [_table(part) for table in page.costs for part in chunked(table, 9)],
-        "plots": [_plot(picture) for picture in pictures],
+        "plots": [_plot(picture) for picture in pictures if not picture.ledger],
+        "ledgers": [
+            {
+                "title": ledger.title,
+                "text": ledger.text,
+                "plots": [_plot(picture) for picture in pictures if picture.ledger == ledger.tag],
+                "tables": [_table(part) for table in ledger.tables for part in chunked(table, 9)],
+            }
+            for ledger in page.ledgers
+        ],
     }
 
 
 def _plot(picture: Picture) -> dict[str, Any]:
-    main = picture.narrow is not None
     width, height = picture.figure.get_size_inches()
     room = WIDTH if picture.wide else (WIDTH - 7) / 2
     return {
-        "main": main,
+        "main": picture.main,
         "wide": picture.wide,
         "title": picture.title,
         "alt": picture.alt,
         "caption": picture.note,
-        "svg": save(picture.figure, "svg").decode(),
+        "svg": picture.svg.decode(),
         "height": min(TALLEST if picture.wide else TALLEST / 2, room * height / width),
     }
 

@@ -1,25 +1,24 @@
-"""Figures as files: SVG for pages, PNG and PDF beside them. The same records give the same bytes."""
+"""The plots of a panel, what is said about them, and drawings made part of a page."""
 
 from __future__ import annotations
 
-import io
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports import measures, palette, plots
+from reports import ledger_pictures, measures, palette, plots
 from reports.axes import tick_label
 from reports.checks import grouped
 from reports.coordinates import compared, height_title
 from reports.document import shown_costs
 from reports.few_shot import over
+from reports.picture import Picture, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.figure import Figure
-
     from reports.document import Page
+
+__all__ = ["Picture", "inline", "pictures", "save"]
 
 WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
 """Sizes in inches: the trade-off on a desk, on a phone, and a small multiple."""
@@ -27,22 +26,9 @@ CROWDED = 14
 """With more entries than this the cousins are as wide as the trade-off itself."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One plot. `alt` says in words what it shows, `note` how to read it and who is not in it; `narrow` is drawn for
-    small screens, None for the cousins; a `wide` one takes the width of the page."""
-
-    name: str
-    title: str
-    alt: str
-    note: str
-    figure: Figure
-    narrow: Figure | None = None
-    wide: bool = True
-
-
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
-    """The trade-off plot of a panel and its cousins, those left out that have nothing to draw."""
+    """The trade-off plot of a panel, its cousins and the plots of its ledgers, those left out that have nothing to
+    draw."""
     found = []
     for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
         main = cost is measures.PARAMETERS
@@ -54,17 +40,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field}"
         found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
-    return found
-
-
-def save(figure: Figure, kind: str) -> bytes:
-    """A figure as `svg`, `png` (200 dpi, on white) or `pdf`, without dates."""
-    stream = io.BytesIO()
-    metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
-    face = "none" if kind == "svg" else palette.PAPER
-    with palette.settled():
-        figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
-    return stream.getvalue()
+    return found + ledger_pictures.pictures(page, narrow)
 
 
 def inline(svg: bytes, prefix: str) -> str:

@@ -87,6 +87,26 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600}\u00a0h\u00a0{whole % 3600 // 60:02d}\u00a0min"
 
 
+def instant(value: float | None) -> str:
+    """A duration, in milliseconds below a second.
+
+    >>> instant(0.01234), instant(0.00005), instant(1.5), instant(None)
+    ('12.3\\xa0ms', '0.0500\\xa0ms', '1.50\\xa0s', '—')
+    """
+    if value is None or not math.isfinite(value) or value >= 1:
+        return seconds(value)
+    return f"{significant(1000 * value)}\u00a0ms"
+
+
+def times(value: float | None) -> str:
+    """A multiple.
+
+    >>> times(1.2704), times(100.0), times(None)
+    ('× 1.27', '× 100', '—')
+    """
+    return MISSING if value is None or not math.isfinite(value) else f"× {significant(value)}"
+
+
 def points(score: float | None) -> str:
     """A score times 100, one decimal.
 

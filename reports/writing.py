@@ -21,14 +21,19 @@ PLOT_KINDS = ("png", "svg", "pdf")
 
 
 def write_report(
-    records: Sequence[Record], out: str | Path, formats: Sequence[str], where: Where, reference: str
+    records: Sequence[Record],
+    out: str | Path,
+    formats: Sequence[str],
+    where: Where,
+    reference: str,
+    plans: Sequence[Record] = (),
 ) -> list[Path]:
     """See `reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
     for name in formats:
         if name not in FORMATS:
             raise Mistake(unknown("report format", name, FORMATS))
-    report = compose(records, where, reference)
+    report = compose(records, where, reference, plans)
     folder = Path(out).expanduser()
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
@@ -47,7 +52,8 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
             yield "report.md", markdown.render(report, drawn)
         for picture in (picture for page in drawn for picture in page):
             for kind in PLOT_KINDS:
-                yield f"plots/{picture.name}.{kind}", pictures.save(picture.figure, kind)
+                content = picture.svg if kind == "svg" else pictures.save(picture.figure, kind)
+                yield f"plots/{picture.name}.{kind}", content
     if "tex" in formats:
         from reports import latex
 

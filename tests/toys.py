@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bench.backbones import pretrained
 from bench.batching import EncodedExamples
 from bench.families import Backbone, Prompting
+from bench.meters.phase_flops import FlopLedger
 from bench.settings import resolve_recipe
 from bench.tasks import Kind, MetricSpec, Row, Task
 from bench.templates import Prompt, Template, find_template
@@ -149,7 +150,8 @@ def harness(
     """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
-    return Trainer(backbone.model, settings, seed, identity, features, eval_batch_size=rows)
+    ledger = FlopLedger(backbone, pretrained(str(backbone.model.config.name_or_path)).params)
+    return Trainer(backbone.model, settings, seed, identity, features, eval_batch_size=rows, flop_ledger=ledger)
 
 
 def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> Trainer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.families.language import LanguageModel, following
@@ -93,10 +94,10 @@ class Decoder(LanguageModel):
         """Whether this architecture heeds the mask and the positions that keep queries and choices in one row apart.
 
         Tried once on a few tokens: where it does not give what plain rows give, plain rows are scored, one for each
-        choice with all demonstrations in it.
+        choice with all demonstrations in it. A model without values cannot be tried: it is taken to heed them.
         """
         self.try_side_by_side()
-        return _SIDE_BY_SIDE[type(self.model)]
+        return _SIDE_BY_SIDE.get(type(self.model), True)
 
     @property
     def one_by_one(self) -> bool:
@@ -106,7 +107,7 @@ class Decoder(LanguageModel):
     def try_side_by_side(self) -> None:
         """Finds out, once for a class of models; where no clock runs and nothing is counted."""
         kind = type(self.model)
-        if kind not in _SIDE_BY_SIDE:
+        if kind not in _SIDE_BY_SIDE and not isinstance(next(self.model.parameters()), FakeTensor):
             _SIDE_BY_SIDE[kind] = self._heeds_masks()
             if not _SIDE_BY_SIDE[kind]:
                 log.warning("%s cannot score choices side by side; each is scored in a row of its own", kind.__name__)

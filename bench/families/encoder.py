@@ -48,8 +48,7 @@ class Encoder(Family):
         self.model, self.tokenizer, self.sites, self.pooling = model, tokenizer, sites, pooling
         self.width = int(config.hidden_size)
         self.regression = task.kind == "regression"
-        head = make_head(config, self.width, task.outputs, head_activation)
-        head.to(device=model.device, dtype=model.dtype).train(model.training)
+        head = make_head(model, self.width, task.outputs, head_activation)
         self.model.add_module("head", head)
         self.head = head
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
+
+from methods.inject import place
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Head(nn.Module):
@@ -32,9 +39,13 @@ class Head(nn.Module):
         return self.output(self.dropout(pooled))
 
 
-def make_head(config: object, width: int, outputs: int, activation: str | None = None) -> Head:
-    """A fresh head with the dropout and the initial standard deviation that the configuration names."""
-    return Head(width, outputs, activation, _head_dropout(config), _init_std(config))
+def make_head(model: PreTrainedModel, width: int, outputs: int, activation: str | None = None) -> Head:
+    """A fresh head with the dropout and the initial standard deviation that the model's configuration names, placed and
+    in the mode of the model."""
+    config = model.config
+    head = Head(width, outputs, activation, _head_dropout(config), _init_std(config))
+    place(head, model.device, model.dtype)
+    return head.train(model.training)
 
 
 def _head_dropout(config: object) -> float:

@@ -95,8 +95,7 @@ class LanguageModel(Family):
         an index means nothing."""
         if self.task.kind == "multiple choice":
             raise Unsupported(f"{self.task.name} is multiple choice: a head cannot tell choices that depend on the row")
-        head = make_head(self.model.config, self.width, self.task.outputs)
-        head.to(device=self.model.device, dtype=self.model.dtype).train(self.model.training)
+        head = make_head(self.model, self.width, self.task.outputs)
         if self.dropout is not None:
             head.dropout.p = self.dropout
         self.model.add_module("head", head)

@@ -42,7 +42,7 @@ def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor,
 
 
 # torch 2.13 counts nothing for attention on CPU: its formulas know the CUDA kernels only.
-_ON_CPU = {
+ON_CPU = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -59,7 +59,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        formula: Any = _ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
+        formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **kwargs, out_val=out)
         return out

@@ -55,6 +55,9 @@ class Growth:
 
 NONE = Growth()
 
+_measuring: list[PeakMemory] = []
+"""Phases under way on CUDA, whose allocator peak is read before something within them resets it."""
+
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
@@ -69,13 +72,31 @@ def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
     peak.start_resident_bytes = resident_bytes("VmRSS")
     if device.type == "cuda":
         peak.start_allocated_bytes = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
+        _reset_allocator_peak(device)
+        _measuring.append(peak)
     try:
         yield peak
     finally:
         peak.peak_resident_bytes = resident_bytes("VmHWM") if resets else None
         if device.type == "cuda":
-            peak.peak_allocated_bytes = torch.cuda.max_memory_allocated(device)
+            _read_allocator_peak(device)
+            _measuring.pop()
+
+
+@contextmanager
+def allocator_peak(device: torch.device | None) -> Iterator[dict[str, int]]:
+    """The block's peaks of what the CUDA allocator handed out (`allocated`) and took from the device (`reserved`), in
+    bytes, filled in at its end; empty on other devices. A `peak_memory` around it keeps its own."""
+    peak: dict[str, int] = {}
+    if device is None or device.type != "cuda":
+        yield peak
+        return
+    _reset_allocator_peak(device)
+    try:
+        yield peak
+    finally:
+        peak["allocated"] = torch.cuda.max_memory_allocated(device)
+        peak["reserved"] = torch.cuda.max_memory_reserved(device)
 
 
 def resident_bytes(field: str) -> int | None:
@@ -89,6 +110,16 @@ def resident_bytes(field: str) -> int | None:
 
 def _raised(peak: int | None, start: int | None, grown: int) -> int | None:
     return peak if peak is None or start is None else max(peak, start + grown)
+
+
+def _reset_allocator_peak(device: torch.device) -> None:
+    _read_allocator_peak(device)
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def _read_allocator_peak(device: torch.device) -> None:
+    for peak in _measuring:
+        peak.peak_allocated_bytes = max(peak.peak_allocated_bytes or 0, torch.cuda.max_memory_allocated(device))
 
 
 def _reset_resident_peak() -> bool:

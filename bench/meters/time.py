@@ -1,19 +1,25 @@
-"""A clock that can be paused, so that evaluation and measuring never run on it."""
+"""A clock that can be paused, so that evaluation and measuring never run on it, and what a step usually takes."""
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
+from bench.records import Spread
+
+MOST_WARM_UP = 5
+
 
 class Clock:
-    """Adds up the seconds spent inside `running()`; waits for the accelerator at both ends."""
+    """Adds up the seconds spent inside `running()`, each time's in `laps`; waits for the accelerator at both ends."""
 
     def __init__(self, device: torch.device):
         self.seconds = 0.0
+        self.laps: list[float] = []
         self._device = device
 
     @contextmanager
@@ -23,9 +29,26 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds += self._now() - start
+            self.laps.append(self._now() - start)
+            self.seconds += self.laps[-1]
 
     def _now(self) -> float:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
+
+
+def spread(laps: Sequence[float]) -> Spread | None:
+    """Median and quartiles (between neighbours linear) of the laps after the warm-up, None where there are none.
+
+    Warm-up, in which memory is first allocated and kernels are chosen, is a tenth of the laps, at least the first and
+    at most five; where it would leave fewer than two, all count.
+    """
+    warm_up = min(MOST_WARM_UP, max(1, len(laps) // 10))
+    counted = laps[warm_up:] if len(laps) - warm_up >= 2 else laps
+    if not counted:
+        return None
+    if len(counted) == 1:
+        return Spread(median=counted[0], low=counted[0], high=counted[0], count=1)
+    low, median, high = statistics.quantiles(counted, n=4, method="inclusive")
+    return Spread(median=median, low=low, high=high, count=len(counted))

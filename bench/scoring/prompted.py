@@ -162,6 +162,11 @@ class PromptedExamples(EncodedExamples):
             for number in self.layout.one_pass(inputs[mask].sum(1), choices, before, training)
         )
 
+    def size(self, batch: Batch) -> tuple[int, ...]:
+        """The tokens of the demonstrations that its rows follow count before its own."""
+        first = int(batch.rows[0])
+        return (sum(one.before[first] for one in self.after.values()), *super().size(batch))
+
     def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
         """The layout's laws."""
         if self.features is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, cast
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.batching import EncodedExamples
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
+from bench.meters.phase_flops import NOTHING, Entry, FlopLedger
 from bench.meters.time import Clock
 from bench.scoring.prefix import Demonstrations
 from bench.scoring.prompted import PromptedExamples
@@ -31,8 +32,9 @@ class Demonstrated(Prefix, Protocol):
 class Prompts:
     """What stands before every query: one prefix or, for an average over orders, several.
 
-    Of all of them together: `clock` of reading them once (and of calibrating), `flops` of calibrating, `tokens`,
-    `cache_bytes` of keys and values (None: not kept); and `ids`, the rows that each is made of.
+    Of all of them together: `clock` of reading them once (and of calibrating), `flops` of calibrating (`calibrating`:
+    from every source), `tokens`, `cache_bytes` of keys and values (None: not kept); and `ids`, the rows that each is
+    made of.
     Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs.
     """
 
@@ -42,9 +44,15 @@ class Prompts:
         self._model, self._identity, self._autocast = model, identity, autocast
         self.clock = Clock(next(model.parameters()).device)
         self.flops = self.tokens = 0
+        self.calibrating = NOTHING
         self.cache_bytes: int | None = None
         self.ids: list[tuple[str, ...]] = []
         self._prefixes: list[Demonstrated] = []
+
+    @property
+    def prefixes(self) -> Sequence[Prefix]:
+        """What was read, in order."""
+        return tuple(self._prefixes)
 
     def read(self, backbone: Backbone, demonstrations: EncodedExamples) -> Prefix:
         """Demonstrations in tokens, read on the clock; every row that is scored from now on follows them."""
@@ -69,6 +77,12 @@ class Prompts:
         is measured."""
         told = [prefix.kept(len(prefix.demonstrations.texts)) for prefix in self._prefixes]
         return self.flops + sum(self._reading(backbone, prefix) for prefix in told)
+
+    def entry_once(self, backbone: Backbone, ledger: FlopLedger) -> Entry:
+        """The same as `flops_once`, from every source."""
+        told = [prefix.kept(len(prefix.demonstrations.texts)) for prefix in self._prefixes]
+        read = [ledger.prefix(prefix.tokens, self._reading(backbone, prefix)) for prefix in told]
+        return sum(read, self.calibrating)
 
     def text_bytes(self, examples: EncodedExamples) -> int:
         """What has to be stored of the demonstrations that these rows keep, each once, in UTF-8."""

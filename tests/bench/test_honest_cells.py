@@ -106,7 +106,8 @@ def test_demonstrations_are_stored_once_whatever_the_orders(tmp_path: Path, lang
     )
     assert one.demonstration_bytes == eight.demonstration_bytes > 0
     assert eight.kv_cache_bytes == 8 * one.kv_cache_bytes
-    assert one.checkpoint_bytes == 0
+    assert (one.checkpoint_bytes, one.checkpoint_dtypes) == (0, {})
+    assert one.backbone_bytes == (Path(language_models["gpt2"]) / "model.safetensors").stat().st_size
     assert one.task_bytes == one.demonstration_bytes
     short = ran("icl:k=3", language_models["gpt2"], folder, shots=3, config={"context_length": 45})
     assert short.demonstrations_per_row < 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from bench import locations
 from bench.errors import Mistake
-from bench.locations import fingerprint, known_backbones, locate
+from bench.locations import backbone_bytes, fingerprint, known_backbones, locate
 
 
 def test_a_folder_is_found_where_it_is(backbones: dict[str, str]) -> None:
@@ -32,6 +33,24 @@ def test_a_backbone_that_is_not_there_is_a_mistake_that_says_what_to_give(name: 
     (tmp_path / "file").touch()
     with pytest.raises(Mistake, match=said):
         locate(name.format(tmp_path))
+
+
+def test_the_bytes_of_a_backbone_are_those_of_the_files_that_would_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert backbone_bytes(str(tmp_path)) is None
+    shards = {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-2.safetensors"}
+    for name, content in (
+        ("pytorch_model.bin", "x" * 1000),
+        ("model.safetensors.index.json", json.dumps({"weight_map": shards})),
+        ("model-1.safetensors", "x" * 30),
+        ("model-2.safetensors", "x" * 12),
+    ):
+        (tmp_path / name).write_text(content)
+    backbone_bytes.cache_clear()
+    assert backbone_bytes(str(tmp_path)) == 42
+    (tmp_path / "model.safetensors").write_text("x" * 7)
+    backbone_bytes.cache_clear()
+    assert backbone_bytes(str(tmp_path)) == 7
 
 
 def test_weights_that_are_not_the_published_minilm_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

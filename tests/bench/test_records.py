@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from bench.errors import Mistake
-from bench.records import CorruptRecord, OtherVersion, Record, load_records, read_record
+from bench.records import CorruptRecord, OtherVersion, Record, load_plans, load_records, read_record
 from bench.store import Store
 
 MINIMAL = {"key": "a" * 8, "status": "ok", "method": "full", "label": "full", "backbone": "b", "task": "t"}
@@ -104,3 +104,24 @@ def test_a_record_of_another_version_is_named_and_left_as_it_is(
     assert issubclass(OtherVersion, Mistake)
     assert path.read_text(encoding="utf-8") == content
     assert len(list(path.parent.iterdir())) == 2
+
+
+def test_plans_lie_beside_the_records_and_are_read_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    planned = Record(**{**MINIMAL, "status": "planned"})
+    assert load_plans(tmp_path) == []
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / f"{planned.key}.json").write_text(planned.model_dump_json(), encoding="utf-8")
+    (tmp_path / "plans" / "bbbbbbbb.json").write_text("{", encoding="utf-8")
+    assert load_plans(tmp_path) == load_plans(f"file://{tmp_path}") == [planned]
+    assert "bbbbbbbb.json" in caplog.text
+    assert load_records(tmp_path) == []
+
+
+def test_plans_behind_a_url_are_read() -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    assert load_plans("memory://plans-of-one") == []
+    planned = Record(**{**MINIMAL, "status": "planned"})
+    files.pipe_file(f"/plans-of-one/plans/{planned.key}.json", planned.model_dump_json().encode())
+    assert load_plans("memory://plans-of-one/") == [planned]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.batching import training_order
-from bench.trainer import NotFinite, Trainer, rate, total_steps
+from bench.steps import rate, total_steps
+from bench.trainer import NotFinite, Trainer
 from methods.base import Batch, Recipe
 from methods.spelling import parse
 from tests.conftest import FAMILIES

@@ -6,7 +6,7 @@ import hashlib
 import random
 from typing import Any
 
-from bench.records import Record
+from bench.records import PhaseFlops, Record, Spread
 
 BACKBONE = 22_713_216
 METHODS = {  # label -> (trained share, points against full, noise, FLOPs share)
@@ -82,6 +82,71 @@ def record(**changes: Any) -> Record:
     base.update(changes)
     base.setdefault("key", sha(repr(sorted((name, repr(value)) for name, value in base.items()))))
     return Record(**base)
+
+
+def ledger(made: Record, **changes: Any) -> Record:
+    """The same record with plausible ledgers: what its files are, FLOPs from several sources, memory, seconds."""
+    params, trained = made.backbone_params or BACKBONE, made.trainable_params or 0
+    share, rows = min(1.0, trained / params), made.n_test or 1
+    depth = 1.0 if share < 0.05 or share > 0.9 else 0.3
+    full, frozen = 4 * params, 4 * max(0, params - trained)
+    activations = round(2.6e8 * (0.4 + 0.6 * share) * depth)
+    held = {"frozen_weights": frozen, "trained_weights": 4 * trained, "inputs": 70_000}
+    grown = {**held, "gradients": 4 * trained, "optimizer_state": 8 * trained}
+    evaluated = {**held, "temporary": 9_000_000, "kv_cache": made.kv_cache_bytes or 0}
+    memory = {"load": {"frozen_weights": full}, "evaluation": evaluated}
+    forward = (made.train_flops or 0) // 3
+    flops = {"evaluation": _phase(round((made.inference_flops_per_example or 0) * rows))}
+    steps = {"evaluation": _spread(0.210)}
+    if trained:
+        memory |= {
+            "forward": {**held, "saved_activations": activations, "temporary": 12_000_000},
+            "backward": {**grown, "saved_activations": activations // 2, "temporary": 30_000_000},
+            "optimizer": {**grown, "temporary": 4 * trained},
+        }
+        weights = round(forward * share)
+        activation = round(forward * depth)
+        flops |= {
+            "forward": _phase(forward),
+            "backward": _phase(weights + activation, activation_gradients=activation, weight_gradients=weights),
+        }
+        steps |= {
+            "data": _spread(0.0011),
+            "forward": _spread(0.061),
+            "backward": _spread(0.061 * (depth + 0.9 * share)),
+            "optimizer": _spread(0.001 + 0.021 * share),
+        }
+    base: dict[str, Any] = {
+        "checkpoint_dtypes": {"float32": trained} if trained else {},
+        "backbone_bytes": full + 12_000,
+        "flops": flops,
+        "memory": memory,
+        "step_seconds": steps,
+    }
+    return made.model_copy(update=base | changes)
+
+
+def plan(made: Record, **changes: Any) -> Record:
+    """What was predicted of a record before it ran: exact parameters, FLOPs and memory nearly so, seconds roughly."""
+    memory = {phase: {o: round(1.04 * n) for o, n in owners.items()} for phase, owners in (made.memory or {}).items()}
+    guessed: dict[str, Any] = {
+        "status": "planned",
+        "scores": None,
+        "train_flops": None if made.train_flops is None else round(0.998 * made.train_flops),
+        "memory": memory or None,
+        "train_seconds": None if made.train_seconds is None else 1.3 * made.train_seconds,
+        "eval_seconds": None if made.eval_seconds is None else 0.8 * made.eval_seconds,
+    }
+    return made.model_copy(update=guessed | changes)
+
+
+def _phase(flops: int, **parts: int) -> PhaseFlops:
+    known = {"counted": flops, "analytic": round(flops * 0.997), "elementwise": flops // 40, "rule": round(flops * 0.9)}
+    return PhaseFlops(**known, **parts)
+
+
+def _spread(seconds: float) -> Spread:
+    return Spread(median=seconds, low=0.94 * seconds, high=1.1 * seconds, count=180)
 
 
 def failed(status: str = "failed", reason: str = "loss is not finite at step 12", **changes: Any) -> Record:

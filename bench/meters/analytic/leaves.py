@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from bench.meters.analytic import elementwise
 from bench.meters.analytic.amounts import State, Tally
@@ -91,7 +92,7 @@ class Leaves:
         raise Unsupported(f"no analytic FLOPs: {path} is a {type(host).__name__}, which is no known leaf")
 
     def _linear(self, host: nn.Module, x: State, part: str, path: str = "") -> State:
-        weight = host.weight
+        weight = host.weight if not is_parametrized(host) else None
         if not isinstance(weight, nn.Parameter):
             raise Unsupported(f"no analytic FLOPs: the weight of {path or type(host).__name__} is made by other code")
         out, inner = weight.shape if isinstance(host, nn.Linear) else (weight.shape[1], weight.shape[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from torch import nn
 
@@ -19,6 +19,9 @@ from methods.base import Unsupported
 
 if TYPE_CHECKING:
     from bench.families import Backbone
+
+Kind = Literal["loss", "score", "features"]
+"""What a backbone is asked for."""
 
 
 class Passes(ABC):
@@ -56,11 +59,23 @@ class Passes(ABC):
         """Reading demonstrations once, which costs nothing where none are kept."""
         return
 
+    @classmethod
+    def fed(cls, kind: Kind, shape: Shape) -> int:
+        """Tokens that go in, of prompts and choices together, as computed; none where features are computed already."""
+        if len(shape) == 2 and shape[1] == 0:
+            return 0
+        return sum(cls._fed(kind, one) for one in cls._passes(shape))
+
+    @classmethod
+    @abstractmethod
+    def _fed(cls, kind: Kind, one: Shape) -> int: ...
+
     @abstractmethod
     def _pooled(self, shape: Shape) -> State: ...
 
-    def _passes(self, shape: Shape) -> Iterator[Shape]:
-        return (shape[start : start + self.size] for start in range(0, len(shape), self.size))
+    @classmethod
+    def _passes(cls, shape: Shape) -> Iterator[Shape]:
+        return (shape[start : start + cls.size] for start in range(0, len(shape), cls.size))
 
     def _predicted(self, states: State) -> None:
         """Logits of the vocabulary from each state, and their logarithm's softmax."""
@@ -76,6 +91,11 @@ class EncoderPasses(Passes):
 
     def score(self, shape: Shape) -> None:
         self.classified(shape)
+
+    @classmethod
+    def _fed(cls, kind: Kind, one: Shape) -> int:
+        rows, seq = one
+        return rows * seq
 
     def _pooled(self, shape: Shape) -> State:
         rows, seq = shape
@@ -106,6 +126,11 @@ class DecoderPasses(Passes):
     def prefix(self, tokens: int) -> None:
         self.stacks.through(self.anatomy.stack, 1, tokens)
 
+    @classmethod
+    def _fed(cls, kind: Kind, one: Shape) -> int:
+        examples, query, rows, seq, _, _ = one
+        return examples * query if kind == "features" else rows * seq
+
     def _pooled(self, shape: Shape) -> State:
         examples, query = shape[:2]
         return replace(self.stacks.through(self.anatomy.stack, examples, query), seq=1)
@@ -131,6 +156,13 @@ class EncoderDecoderPasses(Passes):
                 kept = replace(memory, rows=choices)
                 stack = self.anatomy.stack
                 self._predicted(self.stacks.through(stack, choices, tokens - 1, before=1, memory=kept, cached=True))
+
+    @classmethod
+    def _fed(cls, kind: Kind, one: Shape) -> int:
+        examples, prompt, choices, tokens = one
+        if kind == "loss":
+            return examples * prompt + choices * tokens
+        return examples * (prompt + 1) + (choices * (tokens - 1) if kind == "score" else 0)
 
     def _pooled(self, shape: Shape) -> State:
         examples, prompt = shape[:2]

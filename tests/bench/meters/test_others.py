@@ -14,7 +14,7 @@ from torch import nn
 from bench.meters import memory
 from bench.meters.memory import peak_memory, resident_bytes
 from bench.meters.parameters import count_parameters
-from bench.meters.storage import checkpoint_bytes, save_trained
+from bench.meters.storage import checkpoint_bytes, checkpoint_dtypes, save_trained
 from bench.meters.time import Clock
 from methods.base import trained
 from methods.full import Full
@@ -113,8 +113,15 @@ def test_the_checkpoint_is_exactly_what_is_trained(
     with safe_open(path, framework="pt") as file:
         assert set(file.keys()) == set(kept)
         assert all(torch.equal(file.get_tensor(name), kept[name]) for name in kept)
+    assert checkpoint_dtypes(backbone.model) == {"float32": sum(parameter.numel() for parameter in kept.values())}
     data = 4 * sum(parameter.numel() for parameter in kept.values())
     assert data < size < data + 300 * len(kept), "the rest is the header"
+
+
+def test_the_dtypes_of_a_checkpoint_are_counted_apart() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2).to(torch.bfloat16), nn.Linear(9, 9).requires_grad_(False))
+    assert checkpoint_dtypes(model) == {"float32": 12, "bfloat16": 8}
+    assert checkpoint_dtypes(model.requires_grad_(False)) == {}
 
 
 def test_measuring_the_checkpoint_leaves_no_file(

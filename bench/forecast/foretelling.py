@@ -1,0 +1,106 @@
+"""A cell's costs as a record of status `planned`: what a run would write, from its configuration alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from bench import runner
+from bench.cells import Cell
+from bench.errors import Mistake
+from bench.forecast.forecaster import Forecaster
+from bench.forecast.made_up import Bare, Lengths
+from bench.forecast.outlines import Outline, outline
+from bench.forecast.timing import Machine
+from bench.identity import ingredients, key, label_of
+from bench.provenance import cpu_model, versions
+from bench.records import Record
+from bench.settings import as_scalars
+from methods.base import Unsupported
+
+_MEANS_NOTHING = ("headline", "scores", "selection_scores", "baseline_scores", "final_train_loss")
+"""Fields of what was scored: nothing was."""
+_NOT_FORETOLD = (
+    *("start_resident_bytes", "train_peak_resident_bytes", "eval_peak_resident_bytes"),
+    *("train_peak_allocated_bytes", "eval_peak_allocated_bytes", "cuda_memory"),
+)
+"""What is the process's own, or the allocator's; `memory` has what tensors take."""
+
+
+def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
+    """The planned record of a cell.
+
+    Args: lengths, of made-up rows; None where the cell's task and tokenizer are at hand, whose rows are then read;
+    machine, None for no seconds; concurrent, how many cells are to run side by side.
+    Errors: Mistake where rows are longer than the model takes, or the backbone's configuration cannot be used.
+    """
+    model = outline(cell.backbone, lengths)
+    base = _base(cell, model, lengths, concurrent)
+    task = None if lengths is None else lengths.task(model.sites.family)
+    try:
+        setup = runner.Setup(
+            cell,
+            harness=partial(Forecaster, machine=machine),
+            task=task,
+            pretrained=model,
+            identity=(base["key"],),
+            template=Bare() if lengths is not None and model.sites.family != "encoder" else None,
+        )
+        if lengths is not None:
+            _check_room(setup, lengths)
+        found, _ = runner.measured(setup)
+    except Unsupported as reason:
+        return Record(**base, status="skipped", reason=str(reason))
+    missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD))
+    analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
+    return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
+
+
+def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
+    """The fields that are known before anything is gone through."""
+    if lengths is None:
+        return {**ingredients(cell), "key": key(cell), **_circumstances(cell, concurrent)}
+    parts = {
+        "method": cell.spelled,
+        "backbone": cell.backbone,
+        "task": cell.task,
+        "shots": cell.shots,
+        "draw_seed": cell.draw_seed,
+        "seed": cell.seed,
+        "recipe": as_scalars(cell.recipe),
+        "settings": as_scalars(cell.config),
+        "versions": versions(),
+    }
+    told = [parts, asdict(lengths), model.config.to_dict()]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    return {**parts, "key": digest, **_circumstances(cell, concurrent)}
+
+
+def _circumstances(cell: Cell, concurrent: int) -> dict[str, Any]:
+    return {
+        "label": label_of(cell.method),
+        "method_file": cell.method_file,
+        "device": cell.config.device,
+        "cpu_model": cpu_model(),
+        "threads": cell.config.threads,
+        "concurrent_cells": concurrent,
+    }
+
+
+def _check_room(setup: runner.Setup, lengths: Lengths) -> None:
+    """Mistake where made-up rows had to be cut."""
+    cut = setup.train.truncated + setup.test.truncated
+    if not cut:
+        return
+    config = setup.pretrained.config
+    names = ("max_position_embeddings", "n_positions")
+    most = next((int(value) for name in names if (value := getattr(config, name, None))), None)
+    beside = "" if setup.backbone.sites.family == "encoder" else f" and answers of {lengths.answer_tokens}"
+    takes = "no more" if most is None else f"{most:,} positions"
+    raise Mistake(
+        f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which has {takes}; give a "
+        "smaller --length, or a model that takes longer texts."
+    )

@@ -1,0 +1,182 @@
+"""What operators a pass dispatches, and what each would take on this machine: found out by running it once, alone."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.flop_counter import flop_registry
+
+from bench.meters.flops import ON_CPU
+
+MOST_BYTES, MOST_FLOPS = 64 * 2**20, 2 * 10**9
+"""An operator on more than this is not run to see what it takes: that follows from the rates of large ones."""
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A tensor without values: its shape, strides and type."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Blank:
+        """Of a real or a fake tensor."""
+        return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are read or written, an expanded dimension once."""
+        kept = (size for size, step in zip(self.shape, self.stride, strict=True) if step)
+        return math.prod(kept) * self.dtype.itemsize
+
+    def filled(self, device: torch.device) -> Tensor:
+        """A real tensor like it. Indices are zeros and masks ones: valid whatever they select."""
+        size = 1 + sum((count - 1) * step for count, step in zip(self.shape, self.stride, strict=True) if count)
+        flat = torch.zeros(size, dtype=self.dtype, device=device)
+        if self.dtype.is_floating_point:
+            flat.fill_(0.01)
+        elif self.dtype == torch.bool:
+            flat.fill_(True)
+        return flat.as_strided(self.shape, self.stride)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator on tensors of certain shapes: `tree` has `Blank`s in the place of tensors. `flops` are counted, 0 for
+    all but matrix products and attention; `nbytes` are of its inputs and outputs; a `view` moves nothing."""
+
+    function: Any  # Any: torch's operators have no type of their own
+    leaves: tuple[Hashable, ...]
+    tree: Any  # Any: torch's own type
+    flops: int
+    nbytes: int
+    view: bool
+
+    def run_on(self, device: torch.device) -> Callable[[], object]:
+        """The operator as a call on real tensors."""
+        leaves = [leaf.filled(device) if isinstance(leaf, Blank) else leaf for leaf in self.leaves]
+        args, kwargs = tree_unflatten(leaves, self.tree)
+        if "device" in kwargs:
+            kwargs["device"] = device
+        return lambda: self.function(*args, **kwargs)
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operators that are dispatched in each `phase`, on real or on fake tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.of_phase: dict[str, Counter[Operation]] = {}
+        self._into: Counter[Operation] | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """What is dispatched in the block belongs to the phase."""
+        before, self._into = self._into, self.of_phase.setdefault(name, Counter())
+        try:
+            yield
+        finally:
+            self._into = before
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return torch.ones((), dtype=args[0].dtype).item()  # what a tensor without values is taken to hold
+        seen = tree_flatten((args, kwargs)) if self._into is not None else None
+        blanks = None if seen is None else tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen[0])
+        out = func(*args, **kwargs)
+        if self._into is None or seen is None or blanks is None:
+            return out
+        formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
+        flops = int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
+        outputs = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
+        nbytes = sum(blank.nbytes for blank in blanks if isinstance(blank, Blank))
+        nbytes += sum(Blank.of(tensor).nbytes for tensor in outputs)
+        operation = Operation(func, _hashable(blanks), seen[1], flops, nbytes, _is_view(func))
+        self._into[operation] += 1
+        return out
+
+
+class Pace:
+    """How fast this machine runs operators, with the threads that torch has now: each distinct one is run a few times
+    on its own, those on much data follow from the rates of the largest that were run."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self._known: dict[Operation, float] = {}
+        self._rates: dict[tuple[str, torch.dtype], float] = {}
+
+    def seconds(self, operation: Operation) -> float:
+        """The median of a few runs of the operator alone; from rates where it is too large to be tried."""
+        if operation.view:
+            return 0.0
+        if operation not in self._known:
+            small = operation.nbytes <= MOST_BYTES and operation.flops <= MOST_FLOPS
+            self._known[operation] = self._tried(operation) if small else self._by_rate(operation)
+        return self._known[operation]
+
+    def _tried(self, operation: Operation) -> float:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                return self._timed(operation.run_on(self.device))
+        except Exception:  # zeros may be no valid input of an operator that checks its values
+            return self._by_rate(operation)
+
+    def _by_rate(self, operation: Operation) -> float:
+        dtype = next((leaf.dtype for leaf in operation.leaves if isinstance(leaf, Blank)), torch.float32)
+        kind = "product" if operation.flops else "copy"
+        if (kind, dtype) not in self._rates:
+            self._rates[kind, dtype] = self._product_rate(dtype) if operation.flops else self._copy_rate(dtype)
+        return (operation.flops or operation.nbytes) / self._rates[kind, dtype]
+
+    def _product_rate(self, dtype: torch.dtype) -> float:
+        """FLOPs a second of a large matrix product."""
+        side = 1024
+        first, second = (torch.ones(side, side, dtype=dtype, device=self.device) for _ in range(2))
+        return 2 * side**3 / self._timed(lambda: first @ second)
+
+    def _copy_rate(self, dtype: torch.dtype) -> float:
+        """Bytes a second, read and written, of a sum too large for caches."""
+        first = torch.ones(16 * 2**20 // dtype.itemsize, dtype=dtype, device=self.device)
+        out = torch.empty_like(first)
+        return 2 * first.nbytes / self._timed(lambda: torch.add(first, 1, out=out))
+
+    def _timed(self, call: Callable[[], object]) -> float:
+        call()
+        found = []
+        for _ in range(REPEATS):
+            self._wait()
+            start = time.perf_counter()
+            call()
+            self._wait()
+            found.append(time.perf_counter() - start)
+        return statistics.median(found)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _is_view(function: Any) -> bool:  # Any: as Operation.function
+    """Whether it returns its input's memory and writes nothing."""
+    returns = function._schema.returns
+    return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+
+
+def _hashable(leaves: tuple[Any, ...]) -> tuple[Hashable, ...]:  # Any: arguments of operators
+    return tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)

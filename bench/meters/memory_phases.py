@@ -1,0 +1,218 @@
+"""Who holds memory at the peak of each phase of a cell, found by doing the largest of its work once more."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bench.meters.flops import undisturbed
+from bench.meters.ledger import Ledger
+from bench.records import MEMORY_PHASES
+from bench.steps import Step
+from methods.base import Backbone, Batch, Prefix
+
+Size = tuple[int, ...]
+Flags = list[tuple[nn.Parameter, bool]]
+Peaks = dict[str, dict[str, int]]
+"""phase -> owner (or what the allocator counts) -> bytes."""
+
+
+@dataclass(frozen=True)
+class PhaseMemory:
+    """Peaks by owner and, on CUDA, the allocator's own: `allocated` and `reserved` bytes."""
+
+    owners: Peaks = field(default_factory=dict)
+    allocator: Peaks = field(default_factory=dict)
+
+    def __or__(self, other: PhaseMemory) -> PhaseMemory:
+        """The phases of both, of one that both have the one with the larger peak."""
+        return PhaseMemory(_larger(self.owners, other.owners), _larger(self.allocator, other.allocator))
+
+
+@dataclass(frozen=True)
+class Work:
+    """A batch that ran: its size, how it is made once more, and the caches that were held beside it, by owner."""
+
+    size: Size
+    batch: Callable[[], Batch]
+    held: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+
+    def begin(self, ledger: Ledger) -> Batch:
+        """The batch, it and what is held entered in the ledger."""
+        batch = self.batch()
+        for owner, tensors in self.held.items():
+            ledger.own(owner, tensors)
+        ledger.own("inputs", [*batch.inputs.values(), batch.labels, batch.rows])
+        return batch
+
+
+def step_phases(ledger: Ledger, step: Step, work: Work) -> None:
+    """The phases `forward`, `backward` and `optimizer` of a step at a learning rate of zero.
+
+    As in every step but the first, the optimiser's state is there before. Trained weights are put back afterwards: an
+    update of zero still turns a negative zero into a positive one.
+    """
+    kept = [parameter.detach().to("cpu", copy=True) for parameter in step.parameters]
+    for group in step.optimizer.param_groups:
+        group["lr"] = 0.0
+    try:
+        with ledger:
+            batch = work.begin(ledger)
+            for parameter in step.parameters:
+                parameter.grad = torch.zeros_like(parameter)
+            step.optimizer.step()
+            step.optimizer.zero_grad(set_to_none=True)
+            with ledger.phase("forward"):
+                loss = step.forward(batch)
+            with ledger.phase("backward"):
+                loss.backward()  # type: ignore[no-untyped-call]
+            with ledger.phase("optimizer"):
+                step.update()
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(step.parameters, kept, strict=True):
+                parameter.copy_(value)
+
+
+def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
+    """The phase of one batch without gradients, as scoring and computing features take it."""
+    with torch.no_grad(), ledger:
+        batch = work.begin(ledger)
+        with ledger.phase(name):
+            call(batch).float().cpu()
+
+
+def prefill_phase(ledger: Ledger, read: Callable[[], Prefix], held: Mapping[str, Sequence[Tensor]]) -> None:
+    """The phase `prefill`: reading demonstrations, whose keys and values are the KV cache from the start."""
+    with torch.no_grad(), ledger:
+        for owner, tensors in held.items():
+            ledger.own(owner, tensors)
+        with ledger.phase("prefill"):
+            ledger.own("kv_cache", keys_and_values(read()))
+
+
+def keys_and_values(prefix: Prefix) -> list[Tensor]:
+    """All that a prefix keeps of having been read; nothing where a family cannot keep any."""
+    return [part for layer in getattr(prefix, "layers", ()) for part in layer]
+
+
+class MemoryMeter:
+    """The memory of a cell's phases. What is to be measured is noted while the cell runs, the largest of each kind, and
+    done once more by `measure` when no clock runs and no peak is taken; weights, gradients and random state stay as
+    they are. `load` is measured at once: what the model holds as it is now, after attaching."""
+
+    def __init__(self, model: nn.Module, autocast: Callable[[], AbstractContextManager[object]]):
+        self._model, self._autocast = model, autocast
+        self._device = next(model.parameters()).device
+        self._noted: dict[str, tuple[Size, Flags, Callable[[Ledger], None]]] = {}
+        ledger = Ledger(model, self._device)
+        with ledger.phase("load"):
+            pass
+        self._found = PhaseMemory(ledger.peaks, ledger.allocator)
+
+    def note_step(self, step: Callable[[], Step], work: Work) -> None:
+        """A training step that ran."""
+
+        def run(ledger: Ledger) -> None:
+            self._model.train()
+            step_phases(ledger, step(), work)
+
+        self._note("step", work.size, run)
+
+    def note_batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
+        """A batch that was scored, in phase `name`."""
+        self._note(name, work.size, lambda ledger: self._batch(ledger, name, call, work))
+
+    def note_prefill(self, backbone: Backbone, prefix: Prefix, earlier: Sequence[Prefix]) -> None:
+        """Demonstrations that were read while those of `earlier` prefixes were kept."""
+        if not keys_and_values(prefix):
+            return
+        held = {"kv_cache": [tensor for one in earlier for tensor in keys_and_values(one)]}
+
+        def run(ledger: Ledger) -> None:
+            self._model.eval()
+            with self._autocast():
+                prefill_phase(ledger, lambda: backbone.read(prefix), held)
+
+        self._note("prefill", (len(earlier), prefix.tokens), run)
+
+    def batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> PhaseMemory:
+        """The phase `name` of a batch that ran, measured at once."""
+        with _no_collection():
+            return self._run(self._flags(), lambda ledger: self._batch(ledger, name, call, work))
+
+    def add(self, memory: PhaseMemory) -> None:
+        """Enters phases that were measured at once, or by an earlier cell."""
+        self._found |= memory
+
+    def measure(self) -> PhaseMemory:
+        """Does what was noted once more; the peaks of all phases."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()  # what training reserved is not what a phase needs
+        with _no_collection():
+            while self._noted:
+                _, (_, flags, run) = self._noted.popitem()
+                self._found |= self._run(flags, run)
+        owners, allocator = self._found.owners, self._found.allocator
+        return PhaseMemory(_in_order(owners), _in_order(allocator))
+
+    def _note(self, kind: str, size: Size, run: Callable[[Ledger], None]) -> None:
+        if kind not in self._noted or size > self._noted[kind][0]:
+            self._noted[kind] = size, self._flags(), run
+
+    def _flags(self) -> Flags:
+        return [(parameter, parameter.requires_grad) for parameter in self._model.parameters()]
+
+    def _batch(self, ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
+        self._model.eval()
+        with self._autocast():
+            batch_phase(ledger, name, call, work)
+
+    def _run(self, flags: Flags, run: Callable[[Ledger], None]) -> PhaseMemory:
+        """Runs with gradients required as they were then; a method may have frozen more since."""
+        with undisturbed(self._model), _flagged(flags):
+            ledger = Ledger(self._model, self._device)
+            run(ledger)
+        return PhaseMemory(ledger.peaks, ledger.allocator)
+
+
+@contextmanager
+def _flagged(flags: Flags) -> Iterator[None]:
+    now = [(parameter, parameter.requires_grad) for parameter, _ in flags]
+    try:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        yield
+    finally:
+        for parameter, flag in now:
+            parameter.requires_grad_(flag)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage is collected within, and none is left from before: when cycles die would depend on earlier cells."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _larger(one: Peaks, other: Peaks) -> Peaks:
+    found = dict(one)
+    for phase, held in other.items():
+        if sum(held.values()) > sum(found.get(phase, {}).values()):
+            found[phase] = held
+    return found
+
+
+def _in_order(peaks: Peaks) -> Peaks:
+    return {phase: peaks[phase] for phase in MEMORY_PHASES if phase in peaks}

@@ -1,0 +1,73 @@
+"""When training pays: what two ways of answering queries cost together, and where those costs meet. Arithmetic only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cost that grows with the number of queries: `start` before the first one, `slope` for each."""
+
+    start: float
+    slope: float
+
+    def at(self, queries: float) -> float:
+        """The cost of so many queries together.
+
+        >>> Line(100.0, 3.0).at(10)
+        130.0
+        """
+        return self.start + queries * self.slope
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """For how many queries the one way costs less than the other. `queries` is where the two cost the same, null where
+    they do not meet at one query or more.
+
+    `kind`: always (from the first query on), never, after (more than `queries`), until (up to `queries`), or same (the
+    two cost the same whatever the number).
+    """
+
+    kind: Literal["always", "never", "after", "until", "same"]
+    queries: float | None = None
+
+    @property
+    def words(self) -> str:
+        """For how many queries it costs less.
+
+        >>> Crossing("after", 1233.4).words, Crossing("until", 50.0).words, Crossing("always").words
+        ('after 1,234 queries', 'up to 50 queries', 'from the first query')
+        """
+        if self.queries is not None:
+            amount = math.ceil(self.queries) if self.kind == "after" else math.floor(self.queries)
+            noun = "query" if amount == 1 else "queries"
+            return f"{'after' if self.kind == 'after' else 'up to'} {amount:,} {noun}"
+        return {"always": "from the first query", "never": "never", "same": "costs the same"}[self.kind]
+
+    @property
+    def short(self) -> str:
+        """The same, fit for a column.
+
+        >>> [Crossing("after", 1233.4).short, Crossing("until", 50.0).short, Crossing("always").short]
+        ['after 1,234', 'up to 50', 'from the first']
+        """
+        return self.words.removesuffix(" queries").removesuffix(" query")
+
+
+def crossing(one: Line, other: Line) -> Crossing:
+    """For how many queries `one` costs less than `other`: they meet at (start - start') / (slope' - slope).
+
+    >>> crossing(Line(1000.0, 1.0), Line(0.0, 5.0))
+    Crossing(kind='after', queries=250.0)
+    """
+    ahead, gain = one.start - other.start, other.slope - one.slope
+    if gain == 0:
+        return Crossing("same" if ahead == 0 else "always" if ahead < 0 else "never")
+    meet = ahead / gain
+    if meet < 1:  # before the first query, so that the slopes alone decide
+        return Crossing("always" if gain > 0 else "never")
+    return Crossing("after" if gain > 0 else "until", meet)

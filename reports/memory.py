@@ -1,0 +1,134 @@
+"""Where memory goes: whose the bytes are at the peak of each phase."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.records import MEMORY_PHASES, OWNERS
+from reports import units
+from reports.ledger import Ledger
+from reports.tables import Cell, Column, Table, anchor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.records import Record
+    from reports.entries import Entry
+    from reports.panels import Panel
+
+TEXT = (
+    "Bytes of tensors as they were allocated, each byte with one owner, at the moment when a phase held most; they sum "
+    "to that peak. Frozen weights never change; trained weights have gradients and the state of the optimiser beside "
+    "them; saved activations are what the backward pass needs from the forward pass, of which a method that trains "
+    "little may still save much; temporary is what lives within an operation. Libraries, code and the allocator's own "
+    "reserve are not in it: the process as the system sees it is among the costs above."
+)
+
+
+def peak_phase(record: Record) -> str | None:
+    """The phase that held most, None where memory was not measured."""
+    memory = {phase: owners for phase, owners in (record.memory or {}).items() if owners}
+    return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
+
+
+def peak_bytes(record: Record) -> int | None:
+    """The most that any phase held."""
+    phase = peak_phase(record)
+    return None if phase is None or record.memory is None else sum(record.memory[phase].values())
+
+
+def typical(entry: Entry) -> Record | None:
+    """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
+    found = sorted((peak_bytes(record) or 0, record.key, record) for record in entry.all if peak_phase(record))
+    return found[(len(found) - 1) // 2][2] if found else None
+
+
+def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) -> list[str]:
+    """The owners that hold anything at the peak (in `phases`, of each of them), in order."""
+    held = set()
+    for record in records:
+        shown = [peak_phase(record)] if phases is None else phases
+        held |= {o for p in shown if p is not None for o, size in ((record.memory or {}).get(p) or {}).items() if size}
+    return _ordered(held, OWNERS)
+
+
+def ledger(panel: Panel, index: int) -> Ledger | None:
+    """The ledger of a panel; None where memory was not measured."""
+    found = [(e, entry, record) for e, entry in enumerate(panel.entries) if (record := typical(entry)) is not None]
+    if not found:
+        return None
+    tables = (_owners(panel, index, found), _phases(panel, index, found))
+    return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
+
+
+def words(name: str) -> str:
+    """An owner or a phase in words.
+
+    >>> words("saved_activations"), words("kv_cache")
+    ('saved activations', 'keys and values')
+    """
+    return {"kv_cache": "keys and values", "optimizer_state": "optimiser state", "optimizer": "optimiser step"}.get(
+        name, name.replace("_", " ")
+    )
+
+
+def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
+    owners = owners_of(record for _, _, record in found)
+    columns = (
+        Column("method", numeric=False),
+        Column("at the peak", "phase", numeric=False),
+        Column("peak", "in all"),
+        *(Column(words(owner)) for owner in owners),
+    )
+    rows = []
+    for e, entry, record in found:
+        phase = peak_phase(record) or ""
+        held = (record.memory or {})[phase]
+        sizes = [held.get(owner, 0) for owner in owners]
+        link = anchor(index, e)
+        first = (Cell(entry.label, strong=entry is panel.reference), Cell(words(phase)))
+        rows.append((*first, _size(sum(held.values()), link), *(_size(size, link) for size in sizes)))
+    note = "Of the run with the median peak over tasks and runs. 1 kB is 1000 bytes."
+    return Table("Whose the bytes are at the peak", columns, tuple(rows), note)
+
+
+def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
+    phases = _ordered({phase for _, _, record in found for phase in record.memory or {}}, MEMORY_PHASES)
+    columns = (Column("method", numeric=False), *(Column(words(phase)) for phase in phases))
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            *(
+                _size(entry.median(lambda r, p=phase: _held(r, p)), anchor(index, e))  # type: ignore[misc]
+                for phase in phases
+            ),
+        )
+        for e, entry, _ in found
+    )
+    note = "What each phase held at most, medians over tasks and runs. A dash: the method has no such phase."
+    return Table("The peak of each phase", columns, rows, note)
+
+
+def _held(record: Record, phase: str) -> int | None:
+    owners = (record.memory or {}).get(phase)
+    return None if owners is None else sum(owners.values())
+
+
+def _size(value: float | None, link: str) -> Cell:
+    return Cell(units.si(value, "B"), title=units.exact(value, "B"), link="" if value is None else link)
+
+
+def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
+    """What the reference and the most frugal method hold."""
+    sizes = sorted((peak_bytes(record) or 0, entry.label, entry) for _, entry, record in found)
+    base = next((size for size, _, entry in sizes if entry is panel.reference), None)
+    if base is None or sizes[0][2] is panel.reference or panel.reference is None:
+        return f"at most {units.si(sizes[-1][0], 'B')} ({sizes[-1][1]})"
+    return (
+        f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {sizes[0][1]} {units.si(sizes[0][0], 'B')}"
+    )
+
+
+def _ordered(names: set[str], order: tuple[str, ...]) -> list[str]:
+    """Known names in their order, unknown ones behind."""
+    return [*(name for name in order if name in names), *sorted(names - set(order))]

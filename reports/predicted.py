@@ -1,0 +1,89 @@
+"""What was predicted before running, and what it turned out to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import units
+from reports.averages import median
+from reports.ledger import Ledger
+from reports.measures import Cost
+from reports.memory import peak_bytes
+from reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records import Record
+    from reports.entries import Entry
+    from reports.panels import Panel
+
+TRAINING = Cost("train_flops", "training FLOPs", "FLOP")
+PEAK = Cost("memory", "memory peak", "B", worked_out=peak_bytes)
+GROUPS = {
+    "Predicted sizes": (Cost("trainable_params", "trained parameters"), Cost("task_bytes", "bytes per task", "B")),
+    "Predicted FLOPs": (TRAINING, Cost("inference_flops_per_example", "FLOPs per example", "FLOP")),
+    "Predicted memory": (PEAK,),
+    "Predicted seconds": (
+        Cost("train_seconds", "training time", "s", timed=True),
+        Cost("eval_seconds", "scoring time", "s", timed=True),
+    ),
+}
+TEXT = (
+    "Predictions were made from the configuration alone, before anything ran, and are kept beside the records; each is "
+    "set against the run of the same key. The ratio is predicted over measured: 1 is exact, more is too much."
+)
+
+
+def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
+    """The ledger of a panel; None where none of its records was planned."""
+    planned = {plan.key: plan for plan in plans}
+    if not any(record.key in planned for record in panel.records):
+        return None
+    found = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
+    tables = tuple(table for table in found if table is not None)
+    return Ledger("predicted", "Predicted and measured", _short(panel, planned), (TEXT,), tables) if tables else None
+
+
+def compared(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
+    """Predicted and measured values of the records that have both."""
+    both = ((cost.read(plans[record.key]), cost.read(record)) for record in entry.all if record.key in plans)
+    return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+
+
+def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """The median of predicted over measured; of two zeros 1."""
+    return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs if theirs or not ours])
+
+
+def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, costs: Sequence[Cost]) -> Table | None:
+    costs = [cost for cost in costs if not (cost.timed and panel.uneven)]
+    costs = [cost for cost in costs if any(compared(entry, cost, plans) for entry in panel.entries)]
+    if not costs:
+        return None
+    rows = []
+    for e, entry in enumerate(panel.entries):
+        cells = [Cell(entry.label, strong=entry is panel.reference)]
+        for cost in costs:
+            both = compared(entry, cost, plans)
+            ours, theirs = median([one for one, _ in both]), median([one for _, one in both])
+            cells += [_cell(ours, cost), _cell(theirs, cost, anchor(index, e))]
+            of = ratio(both)
+            cells.append(Cell(units.MISSING if of is None else f"{of:.3g}", title=units.exact(of)))
+        if any(cell.text != units.MISSING for cell in cells[1:]):
+            rows.append(tuple(cells))
+    heads = [Column(head, cost.title) for cost in costs for head in ("predicted", "measured", "ratio")]
+    return Table(caption, (Column("method", numeric=False), *heads), tuple(rows), "Medians over tasks and runs.")
+
+
+def _cell(value: float | None, cost: Cost, link: str = "") -> Cell:
+    return Cell(cost.text(value), title=units.exact(value, cost.unit), link=linked(value, link))
+
+
+def _short(panel: Panel, plans: dict[str, Record]) -> str:
+    """How far the FLOPs of training and the peak of memory were off at most."""
+    found = []
+    for cost in (TRAINING, PEAK):
+        off = [abs(of - 1) for entry in panel.entries if (of := ratio(compared(entry, cost, plans))) is not None]
+        found += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
+    return ", ".join(found)

@@ -1,0 +1,113 @@
+"""What queries cost by each way of answering them: trained, or prompted with demonstrations kept or read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.averages import measured, median
+from reports.break_even import Crossing, Line, crossing
+
+if TYPE_CHECKING:
+    from bench.records import Record
+
+KEPT, ANEW = "prefix kept", "read anew"
+MEASURES = ("flops", "seconds")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to answer queries on one task. `how` tells the two ways to prompt with the same demonstrations apart.
+
+    `flops` and `seconds` are null where they are not measured; `kept_bytes` is what the task keeps beside the backbone,
+    whatever the number of queries.
+    """
+
+    label: str
+    trained: bool
+    how: str = ""
+    flops: Line | None = None
+    seconds: Line | None = None
+    kept_bytes: float | None = None
+
+    def line(self, measure: str) -> Line | None:
+        """The cumulative cost by one of MEASURES."""
+        return {"flops": self.flops, "seconds": self.seconds}[measure]
+
+    @property
+    def name(self) -> str:
+        """Label and how the demonstrations are read."""
+        return f"{self.label}, {self.how}" if self.how else self.label
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A trained way against a prompted one by one measure."""
+
+    trained: Way
+    prompted: Way
+    crossing: Crossing
+
+
+def ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
+    """The ways of one task: label -> its records, medians over them. Trained ones first, then those that train nothing.
+
+    Whether a record is a prompt is read from what it trained and which demonstrations it holds.
+    """
+    found = [way for label, records in rows.items() for way in _ways(label, records)]
+    return sorted(found, key=lambda way: not way.trained)
+
+
+def pairs(found: Iterable[Way], measure: str) -> list[Pair]:
+    """Every trained way against every prompted one, where both are measured."""
+    lines = [(way, line) for way in found if (line := way.line(measure)) is not None]
+    return [
+        Pair(trained, prompted, crossing(ours, theirs))
+        for trained, ours in lines
+        if trained.trained
+        for prompted, theirs in lines
+        if not prompted.trained
+    ]
+
+
+def _ways(label: str, records: Sequence[Record]) -> list[Way]:
+    def of(read: Callable[[Record], float | None]) -> float | None:
+        return median(measured(records, read))
+
+    trained = of(lambda record: record.trainable_params)
+    if trained is None:
+        return []
+    query, answer = of(lambda record: record.inference_flops_per_example), of(_seconds_per_query)
+    kept = of(lambda record: record.task_bytes)
+    if trained > 0:
+        # What a method reads before its first query, it reads whether it trains or not.
+        flops = _sum(of(lambda record: record.train_flops), of(lambda record: record.prefix_flops) or 0.0)
+        seconds = _sum(of(lambda record: record.train_seconds), of(lambda record: record.prefix_seconds) or 0.0)
+        return [Way(label, True, "", _line(flops, query), _line(seconds, answer), kept)]
+    once, once_seconds = of(lambda record: record.prefix_flops), of(lambda record: record.prefix_seconds)
+    if not any(record.demonstration_ids for record in records):
+        return [Way(label, False, "", _line(once or 0.0, query), _line(once_seconds or 0.0, answer), kept)]
+    anew = of(lambda record: record.inference_flops_per_example_without_reuse)
+    if once is None:  # nothing can be kept, so what was timed read everything anew
+        return [Way(label, False, ANEW, _line(0.0, query if anew is None else anew), _line(0.0, answer), kept)]
+    with_cache = _sum(kept, of(lambda record: record.kv_cache_bytes))
+    return [
+        Way(label, False, KEPT, _line(once, query), _line(once_seconds, answer), with_cache),
+        Way(label, False, ANEW, _line(0.0, anew), None, kept),
+    ]
+
+
+def _seconds_per_query(record: Record) -> float | None:
+    rate = record.eval_examples_per_second
+    if rate:
+        return 1 / rate
+    return None if record.eval_seconds is None or not record.n_test else record.eval_seconds / record.n_test
+
+
+def _line(start: float | None, slope: float | None) -> Line | None:
+    return None if start is None or slope is None else Line(start, slope)
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,170 @@
+"""Train or prompt: after how many queries training has paid for itself, in FLOPs, in seconds and in bytes kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import units
+from reports.checks import grouped
+from reports.ledger import Ledger
+from reports.names import natural, shortened, shots
+from reports.queries import ANEW, KEPT, MEASURES, Pair, pairs, ways
+from reports.tables import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.records import Record
+    from reports.panels import Panel
+    from reports.queries import Way
+
+Ways = dict[str, list["Way"]]
+"""The ways of each group of records that compare: a task, or a backbone with a number of shots and a task."""
+
+NAMES = {"flops": "FLOPs", "seconds": "seconds"}
+TEXT = (
+    "Training is paid for once, reading demonstrations with every query, or once where their keys and values are kept. "
+    "So many queries must be answered with one task's model until what was spent on training and on the queries "
+    "together is less than what prompting would have cost. Training: training + n × (inference per example). Prompt "
+    "kept: reading the demonstrations once + n × (inference per example). Read anew: n × (inference per example, "
+    "demonstrations included). What choosing a recipe or writing a prompt costs is in neither."
+)
+SECONDS = (
+    "Seconds are those of the machine, threads and batches of these runs. Those of demonstrations that are read anew "
+    "for every query were not measured, so that there is no such column."
+)
+
+
+def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table | None:
+    """After how many queries each trained method has cost less than each prompt, by `flops` or `seconds`; None where no
+    two of the records compare. Records of any status count that have the numbers, planned ones among them; those of
+    different backbones, shots or tasks are never set against each other."""
+    groups = grouped(records, lambda record: (record.backbone, record.shots, record.task))
+    tasks, backbones = shortened(r.task for r in records), shortened(r.backbone for r in records)
+    models = {(backbone, amount) for backbone, amount, _ in groups}
+    found = {}
+    for (backbone, amount, task), alike in groups.items():
+        place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {shots(amount)})"
+        found[place] = ways(grouped(alike, lambda record: record.label))
+    return crossings(found, measure)
+
+
+def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
+    """The ways of each task of a panel, by its short name."""
+    return {
+        names[task]: ways({entry.label: entry.records[task] for entry in panel.entries if task in entry.records})
+        for task in panel.tasks
+    }
+
+
+def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
+    """The ledger of a panel; None where nothing was prompted or nothing trained."""
+    found = panel_ways(panel, names)
+    measures = [measure for measure in MEASURES if measure == "flops" or not panel.uneven]
+    tables = [table for measure in measures if (table := crossings(found, measure)) is not None]
+    if not tables:
+        return None
+    bytes_kept = kept(found)
+    text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
+    shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
+    return Ledger("break-even", "Train or prompt?", _short(found), text, shown)
+
+
+def crossings(found: Ways, measure: str) -> Table | None:
+    """A row for each task and trained method, a column for each prompt."""
+    by_task = {task: pairs(there, measure) for task, there in found.items()}
+    shown = [pair for there in by_task.values() for pair in there]
+    if not shown:
+        return None
+    prompts = _prompts(pair.prompted for pair in shown)
+    several = len(found) > 1
+    rows: list[tuple[Cell, ...]] = []
+    lines = []
+    for task, there in by_task.items():
+        if several and there and rows:
+            lines.append(len(rows))
+        for label, alike in grouped(there, lambda pair: pair.trained.label).items():
+            cells = {(pair.prompted.label, pair.prompted.how): pair for pair in alike}
+            spent = alike[0].trained.line(measure)
+            first = (Cell(label), *((Cell(task),) if several else ()), _start(spent.start if spent else None, measure))
+            rows.append((*first, *(_crossing(cells.get(prompt), measure) for prompt in prompts)))
+    columns = (
+        Column("method", numeric=False),
+        *((Column("task", numeric=False),) if several else ()),
+        Column("training", "FLOPs" if measure == "flops" else "time"),
+        *(Column(label, how) for label, how in prompts),
+    )
+    note = (
+        "The number of queries after which the trained method has cost less than the prompt of the column. From the "
+        "first: it always costs less. Never: it costs more at any number. Up to: it costs less for that many only. "
+        "Medians over the runs of a task."
+    )
+    return Table(f"Training pays after so many queries, in {NAMES[measure]}", columns, tuple(rows), note)
+
+
+def kept(found: Ways) -> Table | None:
+    """What is kept beside the backbone, which does not grow with queries: trained methods against prompts."""
+    several = len(found) > 1
+    prompts = _prompts(way for there in found.values() for way in there if not way.trained)
+    rows: list[tuple[Cell, ...]] = []
+    for task, there in found.items():
+        theirs = {(way.label, way.how): way.kept_bytes for way in there if not way.trained}
+        for way in (way for way in there if way.trained):
+            name = (Cell(way.label), *((Cell(task),) if several else ()))
+            size = Cell(units.si(way.kept_bytes, "B"), title=units.exact(way.kept_bytes, "B"))
+            rows.append((*name, size, *(_size(way.kept_bytes, theirs.get(prompt)) for prompt in prompts)))
+    if not rows or not prompts:
+        return None
+    columns = (
+        Column("method", numeric=False),
+        *((Column("task", numeric=False),) if several else ()),
+        Column("kept", "trained"),
+        *(Column(label, how) for label, how in prompts),
+    )
+    note = (
+        "Bytes beside the backbone, however many queries there are: the file of trained parameters, and of each prompt "
+        "its demonstrations' text, with their keys and values where the prefix is kept; in brackets how many times as "
+        "much the trained method keeps."
+    )
+    return Table("What is kept, trained and prompted", columns, tuple(rows), note)
+
+
+def _prompts(found: Iterable[Way]) -> list[tuple[str, str]]:
+    """The columns: labels in the order of their numbers, kept before read anew."""
+    return sorted(
+        {(way.label, way.how) for way in found},
+        key=lambda prompt: (natural(prompt[0]), (KEPT, ANEW, "").index(prompt[1])),
+    )
+
+
+def _start(value: float | None, measure: str) -> Cell:
+    text = units.si(value, "FLOP") if measure == "flops" else units.seconds(value)
+    return Cell(text, title=units.exact(value, "FLOP" if measure == "flops" else "s"))
+
+
+def _crossing(pair: Pair | None, measure: str) -> Cell:
+    if pair is None:
+        return Cell(units.MISSING)
+    kind, words = pair.crossing.kind, pair.crossing.words
+    less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
+    told = f"costs the same {NAMES[measure]} as" if kind == "same" else f"costs {less} {words} than"
+    return Cell(pair.crossing.short, title=f"{pair.trained.label} {told} {pair.prompted.name}")
+
+
+def _size(ours: float | None, theirs: float | None) -> Cell:
+    minor = f"({units.times(ours / theirs)})" if ours is not None and theirs else ""
+    return Cell(units.si(theirs, "B"), minor, units.exact(theirs, "B"))
+
+
+def _short(found: Ways) -> str:
+    """The soonest and the latest crossing in FLOPs against prompts with demonstrations."""
+    met = [
+        pair
+        for there in found.values()
+        for pair in pairs(there, "flops")
+        if pair.prompted.how and pair.crossing.kind == "after"
+    ]
+    if not met:
+        return ""
+    soonest = min(met, key=lambda pair: pair.crossing.queries or 0.0)
+    return f"{soonest.trained.label} has cost fewer FLOPs than {soonest.prompted.name} {soonest.crossing.words}"
