@@ -112,7 +112,7 @@ def _training(data: Data, found: Sequence[Line]) -> PaperTable:
         ]
         if dearest.kept is not None:
             in_queries.append(f"{counted / dearest.kept.forward:,.0f} with demonstrations kept")
-        notes.append(f"In queries to {dearest.name}, training costs {', '.join(in_queries)}.")
+        notes.append(f"So many queries of {dearest.name!r} cost as much as training: {', '.join(in_queries)}.")
     return PaperTable(
         "FLOPs of training on a task",
         ("", "printed", "by its rule", "off", "counted forward", "backward", "off the rule", "why"),

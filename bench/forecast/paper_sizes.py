@@ -91,6 +91,7 @@ def printed_sizes(data: Data) -> list[tuple[Mapping[str, str], list[Size]]]:
     ]
 
 
+@functools.cache
 def _size(method: Method, name: str, field: str) -> Size:
     whole, embeddings = _backbone(name)
     backbone = attached(method, name)
@@ -166,7 +167,7 @@ def _why(printed: Mapping[str, str], totals: list[float], shares: list[float], w
         both = (("total", totals), ("trained", without))
         inside = all(min(ours) <= float(printed[name]) <= max(ours) for name, ours in both)
         said = "in between" if inside else "not in between"
-        return f"{said}: the paper does not print which size each task took"
+        return f"{said}: which size each task took is not printed"
     if not prints_as(totals[0], printed["total"]):
         return "not explained"
     if prints_as(shares[0], printed["trained"]):

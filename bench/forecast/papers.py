@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def paper_data(name: str) -> dict[str, Any]:  # Any: each kind of table has a fi
     return tomllib.loads(files("bench.forecast").joinpath("papers", f"{name}.toml").read_text("utf-8"))
 
 
+@functools.cache
 def paper_tables(name: str) -> tuple[PaperTable, ...]:
     """The paper's tables: what it prints, what its rules give, what this suite counts, and why they differ.
 
@@ -52,10 +54,13 @@ def paper_tables(name: str) -> tuple[PaperTable, ...]:
 
 
 def print_paper(name: str, console: Console) -> None:
-    """Prints the tables of `paper_tables`; errors as there."""
-    for place, table in enumerate(paper_tables(name)):
-        if place:
-            console.print()
+    """Prints the paper's name and the tables of `paper_tables`; errors as there."""
+    from rich.text import Text
+
+    tables = paper_tables(name)  # first: a wrong name prints nothing
+    console.print(Text(known_papers()[name]), soft_wrap=True)
+    for table in tables:
+        console.print()
         console.print(as_table(table))
 
 
