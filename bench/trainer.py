@@ -36,7 +36,7 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock, counted FLOPs (`phases`: those of each phase, from every source),
+    """What fitting took: seconds on the clock, counted FLOPs (`flops_by_phase`: from every source),
     optimiser steps, rows through the model, losses, and by how much computing features grew memory, whether it was done
     now or earlier."""
 
@@ -46,12 +46,13 @@ class TrainingCost:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     grown: Growth = NONE
-    phases: dict[str, Entry] = field(default_factory=dict)
+    flops_by_phase: dict[str, Entry] = field(default_factory=dict)
 
     def enter(self, phases: Mapping[str, Entry]) -> None:
         """Adds what ran to its phases."""
         for phase, entry in phases.items():
-            self.phases[phase] = self.phases[phase] + entry if phase in self.phases else entry
+            known = self.flops_by_phase
+            known[phase] = known[phase] + entry if phase in known else entry
 
     @property
     def final_loss(self) -> float | None:
