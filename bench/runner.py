@@ -208,7 +208,7 @@ def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
     """FLOPs of every phase that took any, from every source."""
     trainer = setup.trainer
     prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger)
-    entries = {**trainer.cost.phases, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
+    entries = {**trainer.cost.flops_by_phase, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
     return {
         phase: PhaseFlops(**vars(entries[phase]))
         for phase in FLOP_PHASES

@@ -38,9 +38,9 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`phases`: those of
-    each phase, from every source), optimiser steps, rows through the model, losses, and by how much computing features
-    grew memory, whether it was done now or earlier."""
+    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`flops_by_phase`: from
+    every source), optimiser steps, rows through the model, losses, and by how much computing features grew memory,
+    whether it was done now or earlier."""
 
     clock: Clock
     flops: int = 0
@@ -49,12 +49,13 @@ class TrainingCost:
     losses: list[float] = field(default_factory=list)
     grown: Growth = NONE
     clocks: dict[str, Clock] = field(default_factory=dict)
-    phases: dict[str, Entry] = field(default_factory=dict)
+    flops_by_phase: dict[str, Entry] = field(default_factory=dict)
 
     def enter(self, phases: Mapping[str, Entry]) -> None:
         """Adds what ran to its phases."""
+        known = self.flops_by_phase
         for phase, entry in phases.items():
-            self.phases[phase] = self.phases[phase] + entry if phase in self.phases else entry
+            known[phase] = known[phase] + entry if phase in known else entry
 
     @property
     def final_loss(self) -> float | None:

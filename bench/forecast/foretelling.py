@@ -23,6 +23,10 @@ from methods.base import Unsupported
 
 _MEANS_NOTHING = ("headline", "scores", "selection_scores", "baseline_scores", "final_train_loss")
 """Fields of what was scored: nothing was."""
+_TIMED = (
+    *("train_seconds", "eval_seconds", "prefix_seconds", "step_seconds"),
+    *("train_examples_per_second", "eval_examples_per_second"),
+)
 _NOT_FORETOLD = (
     *("start_resident_bytes", "train_peak_resident_bytes", "eval_peak_resident_bytes"),
     *("train_peak_allocated_bytes", "eval_peak_allocated_bytes", "cuda_memory"),
@@ -54,7 +58,7 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
         found, _ = runner.measured(setup)
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason))
-    missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD))
+    missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD, *(_TIMED if machine is None else ())))
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
     return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
 

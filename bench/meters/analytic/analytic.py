@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from bench.meters.analytic.amounts import Flops, Tally
 from bench.meters.analytic.anatomy import Anatomy
 from bench.meters.analytic.architectures import ANATOMIES
@@ -31,6 +33,7 @@ class Analytic:
     def __init__(self, backbone: Backbone):
         self._backbone, self._family = backbone, PASSES[backbone.sites.family]
         self._anatomy = _anatomy(str(backbone.model.config.model_type))
+        self._places: dict[str, nn.Module | None] = {}
         if any(getattr(module, "gradient_checkpointing", False) for module in backbone.model.modules()):
             raise Unsupported("no analytic FLOPs: activations are computed again in the backward pass")
         self._check()
@@ -57,12 +60,12 @@ class Analytic:
 
     def _walk(self, run: Callable[[Passes], object], training: bool = False) -> Flops:
         tally = Tally()
-        run(self._family(self._backbone, self._anatomy, tally))
+        run(self._family(self._backbone, self._anatomy, tally, self._places))
         return tally.flops(training)
 
     def _check(self) -> None:
         """Unsupported where a trained or plugged parameter is read by nothing that the anatomy names."""
-        passes = self._family(self._backbone, self._anatomy, Tally())
+        passes = self._family(self._backbone, self._anatomy, Tally(), self._places)
         if self._backbone.head is not None:
             passes.classified((1, 1) * (passes.size // 2))
         if self._backbone.sites.family != "encoder":

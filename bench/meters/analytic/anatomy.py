@@ -91,3 +91,25 @@ class Anatomy:
     activation: str
     below: Stack | None = None
     pooler: str = "pooler.dense"
+
+
+def before(config: Config) -> Order:
+    """Norms before sublayers, whatever the configuration."""
+    return "before"
+
+
+def after(config: Config) -> Order:
+    """Norms after residual sums, whatever the configuration."""
+    return "after"
+
+
+def projected(path: str, norm: str, output: str = "out_proj") -> Attention:
+    """Attention of the kind that OPT and BART share with fairseq, at a path in a block."""
+    return Attention(
+        norm=norm,
+        query=f"{path}.q_proj",
+        key=f"{path}.k_proj",
+        value=f"{path}.v_proj",
+        output=f"{path}.{output}",
+        rate=f"{path}.dropout",
+    )

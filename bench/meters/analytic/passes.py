@@ -25,14 +25,14 @@ Kind = Literal["loss", "score", "features"]
 
 
 class Passes(ABC):
-    """One walk through a backbone, whose costs go into a tally."""
+    """One walk through a backbone, whose costs go into a tally; `places` as `Leaves` has them."""
 
     size: int
     """How many numbers of a shape a pass has."""
 
-    def __init__(self, backbone: Backbone, anatomy: Anatomy, tally: Tally):
+    def __init__(self, backbone: Backbone, anatomy: Anatomy, tally: Tally, places: dict[str, nn.Module | None]):
         self.model, self.backbone, self.anatomy, self.tally = backbone.model, backbone, anatomy, tally
-        self.leaves = Leaves(backbone.model, tally)
+        self.leaves = Leaves(backbone.model, tally, places)
         self.stacks = Stacks(self.leaves, anatomy, backbone.model.config)
 
     def loss(self, shape: Shape) -> None:

@@ -12,6 +12,10 @@ from torch import Tensor
 from bench.feature_store import FeatureStore
 from bench.meters.flops import counted_flops, counted_step
 from bench.meters.phase_flops import NOTHING, Entry, FlopLedger
+from bench.planning import plan
+from bench.records import parse_record
+from bench.runner import run_cell
+from bench.selection import Selectors
 from bench.trainer import Shapes, Trainer
 from methods.base import Batch, Method
 from methods.icl import ICL
@@ -37,7 +41,7 @@ def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> 
 def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: dict[str, str]) -> None:
     backbone, trainer, scorer, test = fitted(folders[name], method)
     scored = trainer.score(scorer, test)
-    phases = {**trainer.cost.phases, "evaluation": scored.entry}
+    phases = {**trainer.cost.flops_by_phase, "evaluation": scored.entry}
     phases["prefill"] = trainer.prompts.entry_once(backbone, trainer.ledger)
     assert scored.entry is not None
     assert phases["prefill"].counted == trainer.prompts.flops_once(backbone)
@@ -75,8 +79,8 @@ def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], m
     backbone, trainer, *_ = fitted(backbones["bert"], parse("houlsby:bottleneck=3"))
     backbone.model.train()
     steps = [counted_step(lambda b=b: backbone.loss(b)) for training, b in ran if training]
-    assert trainer.cost.phases["forward"].counted == sum(forward for forward, _ in steps)
-    assert trainer.cost.phases["backward"].counted == sum(whole - forward for forward, whole in steps)
+    assert trainer.cost.flops_by_phase["forward"].counted == sum(forward for forward, _ in steps)
+    assert trainer.cost.flops_by_phase["backward"].counted == sum(whole - forward for forward, whole in steps)
 
 
 def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +94,8 @@ def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monk
 @pytest.mark.parametrize("name", ["bert", "opt"])
 def test_features_from_the_cache_give_the_same_entries(name: str, folders: dict[str, str], tmp_path: Path) -> None:
     found = [fitted(folders[name], parse("features"), FeatureStore(tmp_path))[1].cost for _ in range(2)]
-    assert found[0].phases == found[1].phases
-    assert found[0].phases["features"].analytic == found[0].phases["features"].counted
+    assert found[0].flops_by_phase == found[1].flops_by_phase
+    assert found[0].flops_by_phase["features"].analytic == found[0].flops_by_phase["features"].counted
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
@@ -104,7 +108,7 @@ def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> 
         return backbone.loss(batch) + backbone.loss(batch)
 
     trainer.train(backbone.trainable(), twice, encode(backbone))
-    for entry in trainer.cost.phases.values():
+    for entry in trainer.cost.flops_by_phase.values():
         assert entry.counted
         assert entry == Entry(entry.counted)
 
@@ -171,3 +175,30 @@ def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[st
     assert (found.analytic, found.rule) == (counted, 2 * 100 * 11)
     assert FlopLedger().prefix(11, counted) == Entry(counted)
     assert FlopLedger(backbone, 100).prefix(11, 0) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "phases"),
+    [
+        ("features", "bert", ("features", "forward", "backward", "evaluation")),
+        ("icl:k=2", "gpt2", ("prefill", "evaluation")),
+        ("icl:k=2", "t5", ("evaluation",)),
+    ],
+)
+def test_a_record_has_the_flops_of_every_phase(
+    method: str, name: str, phases: tuple[str, ...], folders: dict[str, str], toy_folder: str
+) -> None:
+    settings = {"epochs": 1.0, "eval_rows": 6}
+    asked = Selectors([method], [folders[name]], [toy_folder], [8], [0], [0], settings=settings)
+    record, _ = run_cell(plan("quick", asked).cells[0])
+    assert record.reason is None
+    assert record.flops is not None
+    assert tuple(record.flops) == phases
+    for phase in record.flops.values():
+        assert phase.analytic == phase.counted
+        assert phase.rule is not None
+    trained = [phase.counted or 0 for name, phase in record.flops.items() if name not in ("prefill", "evaluation")]
+    assert sum(trained) == record.train_flops
+    assert record.flops["evaluation"].counted == record.inference_flops_per_example * record.n_test
+    assert ("prefill" in record.flops) == (record.prefix_flops is not None)
+    assert parse_record(record.model_dump_json().encode(), f"{record.key}.json") == record
