@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.errors import Mistake
 from bench.files import local_folder
 
 if TYPE_CHECKING:
+    from bench.forecast.plans import Forecast
     from bench.grid import Outcome
     from bench.planning import Plan
     from bench.records import Record
@@ -100,6 +102,56 @@ def report(
         _report(records_of(results), folder, format.split(","), where, load_plans(results))
 
 
+@app.command()
+def plan(
+    suite: flags.PlannedSuite = None,
+    method: flags.Methods = None,
+    backbone: flags.PlannedBackbones = None,
+    task: flags.Tasks = None,
+    shots: flags.Shots = None,
+    template: flags.Templates = None,
+    set_: flags.Settings = None,
+    length: flags.Length = None,
+    choices: flags.Choices = 2,
+    answer_length: flags.AnswerLength = 1,
+    queries: flags.Queries = 64,
+    device_memory: flags.DeviceMemory = None,
+    sweep: flags.Sweep = None,
+    seconds: flags.Seconds = True,
+    workers: flags.Workers = 1,
+    paper: flags.Paper = None,
+    out: flags.PlanOut = None,
+    as_json: flags.AsJson = False,
+    debug: flags.Debug = False,
+) -> None:
+    """Say what a run would cost, before running it.
+
+    No weights are read: parameters, bytes, FLOPs, memory by owner and seconds follow from configurations, from the
+    shapes of the rows and from how fast this machine is. Plans the cells of SUITE, on its own rows; with --length, or
+    a --backbone that is a preset or a config.json, methods on made-up rows instead: --shots of them are trained on (or
+    shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, such as a device that fits nothing.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug, stopped="Stopped; nothing was written."), warnings_on(errors):
+        quiet_libraries()
+        if paper is not None:
+            from bench.forecast.papers import print_paper
+
+            print_paper(paper, Console())
+            return
+        from bench.forecast.amounts import memory_bytes, swept
+        from bench.forecast.command import Asked, forecast
+        from bench.progress import Display
+
+        memory = None if device_memory is None else memory_bytes(device_memory)
+        sizes = None if sweep is None else swept(sweep)
+        made_up = (length, choices, answer_length, queries)
+        asked = Asked(suite, method, backbone, task, shots, template, set_, *made_up)
+        with Display(errors) as display:
+            found = forecast(asked, memory, sizes, seconds, workers or 1, display.preparing)
+        _show_plan(found, sizes[0] if sizes else "", out, as_json)
+
+
 app.command(name="list")(list_)
 app.command()(stale)
 app.command()(pretrain)
@@ -149,6 +201,31 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
         from bench.records import load_plans
 
         _report(outcome.records, _report_folder(out), ["html", "pdf", "csv"], None, load_plans(out))
+
+
+def _show_plan(found: Forecast, swept: str, out: str | None, as_json: bool) -> None:
+    """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
+    from bench.forecast.plans import keep
+    from reports.planned import plan_tables, sweep_table
+    from reports.terminal import as_rich
+    from reports.train_or_prompt import break_even_table
+
+    folder = None if out is None else keep(found.records, out)
+    if as_json:
+        typer.echo(json.dumps([record.model_dump(mode="json") for record in found.records], indent=1))
+        return
+    console = Console()
+    fits = {key: (fit.fits, fit.largest_batch) for key, fit in found.fits.items()}
+    tables = plan_tables(found.records, fits or None)
+    even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
+    swept_table = [sweep_table(found.sweep, swept)] if found.sweep else []
+    for table in [*tables, *swept_table, *(one for one in even if one is not None)]:
+        console.print(as_rich(table))
+    for record in found.records:
+        if record.status == "skipped":
+            say(console, f"left out: {record.label} on {record.backbone}: {record.reason}", "yellow")
+    if folder is not None:
+        say(console, f"plan: {folder}")
 
 
 @contextmanager

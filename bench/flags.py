@@ -70,6 +70,33 @@ Where = Annotated[
 What = Annotated[Listed, typer.Argument(help="What to list.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
+PlannedSuite = Annotated[
+    str | None,
+    typer.Argument(help="A suite, as of `run`; `quick` unless made-up rows are asked for.", metavar="[SUITE]"),
+]
+PlannedBackbones = Annotated[
+    list[str] | None,
+    typer.Option(help="As of `run`, a preset (t0-11b, llama-3.1-8b) or a config.json. Repeatable.", metavar="B"),
+]
+Length = Annotated[
+    int | None, typer.Option(help="Plan on made-up rows of so many tokens, special ones included.", metavar="N")
+]
+Choices = Annotated[int, typer.Option(help="Classes or answers of a made-up row.", metavar="N")]
+AnswerLength = Annotated[int, typer.Option(help="Tokens of each answer of a made-up row.", metavar="N")]
+Queries = Annotated[int, typer.Option(help="Made-up rows that are scored.", metavar="N")]
+DeviceMemory = Annotated[
+    str | None, typer.Option(help="Say what fits into it, and which batch: 24GB, 80GiB.", metavar="SIZE")
+]
+Sweep = Annotated[str | None, typer.Option(help="Peak memory over batch=1,2,4 or length=64,128.", metavar="NAME=N,N")]
+Paper = Annotated[
+    str | None, typer.Option(help="A paper's cost tables beside ours: tfew2022, houlsby2019.", metavar="P")
+]
+Seconds = Annotated[bool, typer.Option(help="Try this machine's operators, and foretell seconds.")]
+PlanOut = Annotated[
+    str | None,
+    typer.Option(help="Keep the plan in this results folder, whose report then sets it beside what is measured."),
+]
+
 Method = Annotated[str, typer.Option(help="What is trained, as spelled in records.", metavar="M")]
 Backbone = Annotated[str, typer.Option(help="A language model: a folder or a Hub id.", metavar="B")]
 MixtureTasks = Annotated[

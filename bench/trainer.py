@@ -38,8 +38,8 @@ class NotFinite(ArithmeticError):
 
 @dataclass
 class TrainingCost:
-    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`flops_by_phase`: from
-    every source), optimiser steps, rows through the model, losses, and by how much computing features grew memory,
+    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`flops_by_phase`:
+    from every source), optimiser steps, rows through the model, losses, and by how much computing features grew memory,
     whether it was done now or earlier."""
 
     clock: Clock

@@ -1,0 +1,97 @@
+"""A whole plan: every cell foretold, what of it fits into a device's memory, and where it is kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.errors import Mistake
+from bench.files import check_writable, writing
+from bench.forecast.asked import BATCH, Planned, over
+from bench.forecast.fitting import Fit, fit, peak_bytes
+from bench.forecast.foretelling import foretell
+from bench.forecast.timing import Machine
+from bench.records import Record
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The records of a plan, `planned` and `skipped` ones; `fits` of each planned one by its key, where a device's
+    memory was given; `sweep`, the records at each size of a sweep."""
+
+    records: tuple[Record, ...]
+    fits: dict[str, Fit] = field(default_factory=dict)
+    sweep: dict[int, tuple[Record, ...]] = field(default_factory=dict)
+
+
+class Planner:
+    """Foretells cells, each once.
+
+    Args: machine, None for no seconds; concurrent, how many cells are to run side by side; tell hears what is done.
+    """
+
+    def __init__(self, machine: Machine | None = None, concurrent: int = 1, tell: Tell = lambda _: None):
+        self._machine, self._concurrent, self._tell = machine, concurrent, tell
+        self._known: dict[Planned, Record] = {}
+
+    def forecast(
+        self, planned: Sequence[Planned], memory: int | None = None, sweep: tuple[str, tuple[int, ...]] | None = None
+    ) -> Forecast:
+        """The plan of these cells.
+
+        Args: memory, bytes of a device; sweep, a name and the sizes at which every cell is planned too.
+        Errors: Mistake where nothing fits into the memory even with one row a batch.
+        """
+        records = tuple(self._record(one) for one in planned)
+        fits: dict[str, Fit] = {}
+        if memory is not None:
+            kept = [(one, record) for one, record in zip(planned, records, strict=True) if record.status == "planned"]
+            fits = {record.key: self._fit(one, record, memory) for one, record in kept}
+            if kept and all(found.largest_batch is None for found in fits.values()):
+                raise self._nothing_fits(kept, memory)
+        return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
+
+    def _record(self, one: Planned) -> Record:
+        key = replace(one, swept=None)
+        if key not in self._known:
+            self._tell(f"going through {one.cell.title}")
+            self._known[key] = foretell(one.cell, one.lengths, self._machine, self._concurrent)
+        return self._known[key]
+
+    def _at(self, one: Planned, batch: int) -> Record:
+        return self._record(next(iter(over([one], BATCH, [batch]))))
+
+    def _fit(self, one: Planned, record: Record, memory: int) -> Fit:
+        batch = one.cell.recipe.batch_size if record.train_steps else one.cell.config.eval_batch_size
+        return fit(record, batch, memory, lambda size: self._at(one, size))
+
+    def _nothing_fits(self, kept: Iterable[tuple[Planned, Record]], memory: int) -> Mistake:
+        peak, label = min((peak_bytes(self._at(one, 1)), record.label) for one, record in kept)
+        return Mistake(
+            f"nothing fits into {memory:,} bytes: with one row a batch the least is {label}, whose tensors take "
+            f"{peak:,} bytes at their peak; give a larger --device-memory, a smaller backbone or shorter rows."
+        )
+
+    def _swept(self, planned: Sequence[Planned], name: str, sizes: Sequence[int]) -> dict[int, tuple[Record, ...]]:
+        found: dict[int, list[Record]] = {size: [] for size in sizes}
+        for one in over(planned, name, sizes):
+            record = self._record(one)
+            if one.swept is not None and record.status == "planned":
+                found[one.swept[1]].append(record)
+        return {size: tuple(records) for size, records in found.items()}
+
+
+def keep(records: Iterable[Record], out: str) -> Path:
+    """Writes the planned records to `OUT/plans`, where a report of OUT finds them; returns the folder. Mistake where it
+    cannot be written."""
+    folder = Path(out).expanduser() / "plans"
+    check_writable(folder / f"{uuid.uuid4().hex}.json")
+    for record in records:
+        if record.status == "planned":
+            with writing(folder / f"{record.key}.json") as file:
+                file.write(record.model_dump_json(indent=1).encode())
+    return folder
