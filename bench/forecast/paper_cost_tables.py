@@ -38,7 +38,8 @@ def why_disk(disk: Disk) -> str:
             if prints_as(size / units[unit], value):
                 return (
                     f"the numbers are {disk.numbers / 10**6:.1f} MB, or {disk.numbers / BINARY[unit]:.1f} units of "
-                    f"{BINARY[unit]:,} B; {what} is as printed in units of {name}"
+                    f"{BINARY[unit]:,} B; {what} is as printed in units of {name}, so "
+                    "perhaps that was measured"
                 )
     return "not explained"
 
@@ -71,8 +72,9 @@ def _inference(data: Data, found: Sequence[Line]) -> PaperTable:
             f"in closed form, {data['choices']} choices of {data['choice_tokens']} tokens (ours; the paper does not "
             "say), demonstrations read anew for every query as in the paper; kept, where their keys and values are "
             "reused, as this suite does with decoders.",
-            f"What the rule leaves out: attention's quadratic term ({min(shares):.1%} to {max(shares):.1%} of the "
-            "count); the decoder's passes over the choices, and its output layer, at the places that are read alone.",
+            f"The rule leaves out attention's quadratic term, {min(shares):.1%} to {max(shares):.1%} of the count; it "
+            "counts embeddings, which are looked up, as products, and the output layer at every token, where it is "
+            "computed for the choices' alone.",
         ),
     )
 

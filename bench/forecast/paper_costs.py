@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from bench.families import Backbone
-from bench.forecast.bare import attached
+from bench.forecast.attaching import attached
 from bench.forecast.papers import prints_as
 from bench.meters.analytic import Analytic, Flops
 from bench.meters.rule import rule_flops
+from bench.meters.storage import safetensors_bytes
 from bench.sweeps import method_of
 
 Data = Mapping[str, Any]  # Any: a paper's file, as its comments say
@@ -121,13 +122,11 @@ def _shape(
 
 
 def _disk(row: Data, backbone: Backbone, demonstrations: int) -> Disk:
-    """The trained parameters, zeros in their place, really saved; the demonstrations as token ids."""
-    from safetensors.torch import save
-
+    """The trained parameters, zeros in their place, as they would be saved; the demonstrations as token ids."""
     trained = {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in backbone.trainable().items()}
     if not trained:
         return Disk(row["name"], row["disk"], demonstrations)
     file = io.BytesIO()
     torch.save(trained, file)
     numbers = sum(tensor.nbytes for tensor in trained.values())
-    return Disk(row["name"], row["disk"], numbers + demonstrations, len(save(trained)), file.tell())
+    return Disk(row["name"], row["disk"], numbers + demonstrations, safetensors_bytes(trained), file.tell())

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.forecast.bare import attached
+from bench.forecast.attaching import attached
 from bench.forecast.papers import PaperTable, prints_as
 from bench.forecast.presets import config_of, fake_model
 from bench.meters.parameters import count_parameters

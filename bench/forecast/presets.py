@@ -94,11 +94,6 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     return model.requires_grad_(True).eval()
 
 
-def fake_mode(model: PreTrainedModel) -> Any:  # Any: torch has no public name for the class
-    """The mode under which a fake model is run, and gets further parameters."""
-    return next(model.parameters()).fake_mode
-
-
 @contextmanager
 def faking(model: PreTrainedModel) -> Iterator[None]:
     """What is plugged into a fake model, or run through it, is fake too inside this block, and is not initialised:
@@ -109,7 +104,7 @@ def faking(model: PreTrainedModel) -> Iterator[None]:
     try:
         for name in originals:
             setattr(init, name, lambda tensor, *_, **__: tensor)
-        with fake_mode(model):
+        with next(model.parameters()).fake_mode:
             yield
     finally:
         vars(init).update(originals)
