@@ -207,7 +207,7 @@ def _show_plan(found: Forecast, swept: str, out: str | None, as_json: bool) -> N
     """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
     from bench.forecast.plans import keep
     from reports.planned import plan_tables, sweep_table
-    from reports.terminal import as_rich
+    from reports.terminal import Fitted
     from reports.train_or_prompt import break_even_table
 
     folder = None if out is None else keep(found.records, out)
@@ -220,7 +220,7 @@ def _show_plan(found: Forecast, swept: str, out: str | None, as_json: bool) -> N
     even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
     swept_table = [sweep_table(found.sweep, swept)] if found.sweep else []
     for table in [*tables, *swept_table, *(one for one in even if one is not None)]:
-        console.print(as_rich(table))
+        console.print(Fitted(table))
     for record in found.records:
         if record.status == "skipped":
             say(console, f"left out: {record.label} on {record.backbone}: {record.reason}", "yellow")
