@@ -31,9 +31,10 @@ TEXT = (
     "Counted: matrix products and attention as torch's dispatcher saw them run. Analytic: the same from the "
     "configuration and the shapes alone, which knows what is frozen and where the backward pass ends; where the two "
     "differ, one of them is wrong. Rule: as papers estimate it, 2 N a token forward (N where a token passes only one "
-    "side of an encoder-decoder) and twice that backward, N the parameters; it knows nothing of what is frozen. Elementwise: norms, softmax, activations and sums, which are in "
-    "neither count. The backward pass has two parts: gradients of activations, which must be computed down to the "
-    "lowest trained weight, and gradients of weights, which only trained ones need."
+    "side of an encoder-decoder) and twice that backward, N the parameters; it knows nothing of what is frozen. "
+    "Elementwise: norms, softmax, activations and sums, which are in neither count. The backward pass has two parts: "
+    "gradients of activations, which must be computed down to the lowest trained weight, and gradients of weights, "
+    "which only trained ones need."
 )
 
 

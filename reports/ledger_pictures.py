@@ -101,8 +101,9 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             text = units.instant if measure == "seconds" else units.si
             ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
             alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}"
-            note = "Circle: training has cost the same as the prompt."
-            note += " Dashed: demonstrations read anew." if any(curve.dashed for curve in drawn) else ""
+            circles = "Circle: training has cost the same as the prompt." if marks else ""
+            dashes = "Dashed: demonstrations read anew." if any(curve.dashed for curve in drawn) else ""
+            note = " ".join(filter(None, (circles, dashes)))
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
             found.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
     return found

@@ -97,7 +97,7 @@ def crossings(found: Ways, measure: str) -> Table | None:
         "Medians over the runs of a task."
     )
     return Table(
-        f"Training pays after so many queries, in {NAMES[measure]}", columns, tuple(rows), note, leading=1 + several
+        f"In {NAMES[measure]}, training pays after so many queries", columns, tuple(rows), note, leading=1 + several
     )
 
 

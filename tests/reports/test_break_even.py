@@ -155,8 +155,8 @@ def test_the_report_has_the_ledger_where_something_was_trained_and_something_pro
     (ledger,) = [ledger for ledger in both if ledger.tag == "break-even"]
     captions = [table.caption for table in ledger.tables]
     assert captions == [
-        "Training pays after so many queries, in FLOPs",
-        "Training pays after so many queries, in seconds",
+        "In FLOPs, training pays after so many queries",
+        "In seconds, training pays after so many queries",
         "What is kept, trained and prompted",
     ]
     assert ledger.short.startswith("ia3 has cost fewer FLOPs than icl:k=4, read anew after ")
