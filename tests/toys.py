@@ -150,7 +150,7 @@ def harness(
     """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
-    ledger = FlopLedger(backbone, pretrained(str(backbone.model.config.name_or_path)).params)
+    ledger = FlopLedger(backbone, sum(parameter.numel() for parameter in backbone.model.parameters()))
     return Trainer(backbone.model, settings, seed, identity, features, eval_batch_size=rows, flop_ledger=ledger)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,21 @@ def test_eager_attention_is_made_of_plain_products(name: str, method: str, folde
 
 def test_every_architecture_with_sites_has_an_anatomy() -> None:
     assert set(ANATOMIES) == set(SITES)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", ["roberta", "deberta-v2", "gpt_neox", "qwen2", "t5", "bart"])
+def test_whatever_is_frozen_counts_as_dispatched(name: str, seed: int, folders: dict[str, str]) -> None:
+    """A few parameters anywhere, biases and norms among them, decide how far down the backward pass goes."""
+    if name in LANGUAGE_MODELS:
+        backbone, train, _ = language_rows(folders[name], parse("full"), dropout=seed * 0.1)
+    else:
+        backbone = pristine(folders[name], dropout=seed * 0.1)
+        train = encode(backbone)
+    drawn = random.Random(f"{name} {seed}")
+    parameters = list(backbone.model.parameters())
+    for _ in range(4):
+        backbone.model.requires_grad_(False)
+        for parameter in drawn.sample(parameters, drawn.choice((1, 2, 5))):
+            parameter.requires_grad_(True)
+        same_batch(backbone, train, [0, 1])
