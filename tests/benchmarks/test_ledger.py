@@ -44,7 +44,7 @@ def test_a_followed_step_takes_little_longer(benchmark: Any) -> None:
     batch = rows.batch(range(ROWS))
 
     def loss(batch: Batch) -> Tensor:
-        return model(**batch.inputs).last_hidden_state.square().mean()
+        return model(**batch.inputs).last_hidden_state[..., :100].square().mean()  # of all, the norm makes it constant
 
     step = Step(trained(model), loss, replace(Recipe(), learning_rate=1e-9), nullcontext)
 
@@ -62,7 +62,7 @@ def test_a_followed_step_takes_little_longer(benchmark: Any) -> None:
                 step.update()
 
     assert torch.get_num_threads() == 1
-    timed = SideBySide(benchmark, {"plain": plain, "followed": followed}, rounds=9)
+    timed = SideBySide(benchmark, {"plain": plain, "followed": followed}, rounds=7)
     show(
         benchmark,
         f"training step of 6 layers of width 384, {ROWS} x {LENGTH} tokens, one thread",
@@ -92,12 +92,11 @@ def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any,
     from bench.steps import Step
     from methods.base import Batch, Recipe, trained
 
-    with torch.device("meta"):
+    with FakeTensorMode(allow_non_fake_inputs=True):
         model: Any = T5ForConditionalGeneration(T5Config(**T0_11B))
+        # transformers ties every T5 that it makes from a configuration, v1.1 too.
         model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode:
-        model.to_empty(device="cpu")
+    model.encoder.embed_tokens = model.decoder.embed_tokens = model.shared
     count = sum(parameter.numel() for parameter in model.parameters())
     assert round(count / 1e9, 1) == 11.1
     for parameter in model.parameters():
@@ -110,12 +109,13 @@ def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any,
 
     ledger = Ledger(model.train())
     step = Step(trained(model), loss, Recipe(), nullcontext)
-    seconds = []
+    seconds, of_processor = [], []
 
     def run() -> None:
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         step_phases(ledger, step, Work((1,), lambda: batch))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start[0])
+        of_processor.append(time.process_time() - start[1])
 
     benchmark.pedantic(run, rounds=1, iterations=1, warmup_rounds=0)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -126,12 +126,13 @@ def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any,
             {
                 "phase": phase,
                 **{owner: f"{held.get(owner, 0) / 2**30:.2f} GiB" for owner in ledger.peaks["backward"]},
-                "seconds of all": seconds[0],
+                "seconds": seconds[0],
+                "of the processor": of_processor[0],
                 "operators": ledger.operations,
                 "this process at most": f"{resident / 2**30:.2f} GiB",
             }
             for phase, held in ledger.peaks.items()
         ],
     )
-    assert seconds[0] < 4 * SECONDS_TARGET
+    assert of_processor[0] < 2 * SECONDS_TARGET
     assert ledger.peaks["forward"]["optimizer_state"] > 0

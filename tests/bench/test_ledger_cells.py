@@ -1,0 +1,67 @@
+"""A cell's record: memory by owner in every phase that ran, and seconds of each phase of a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.cells import Cell
+from bench.meters.memory_phases import MemoryMeter
+from bench.records import Record
+from bench.rehearsal import Rehearsal
+from bench.runner import run_cell
+from bench.settings import resolve_recipe
+from methods.spelling import parse
+
+
+def cell(method: str, backbone: str, task: str) -> Cell:
+    chosen = parse(method)
+    return Cell(chosen, backbone, task, resolve_recipe(chosen, {"steps": 4}), shots=16, template=None)
+
+
+def test_a_record_says_who_held_memory_and_how_long_steps_took(backbones: dict[str, str], toy_folder: str) -> None:
+    record, _ = run_cell(cell("houlsby:bottleneck=4", backbones["bert"], toy_folder))
+    assert record.status == "ok", record.reason
+    assert list(record.memory) == ["load", "forward", "backward", "optimizer", "evaluation"]
+    assert sum(record.memory["load"].values()) >= 4 * record.total_params
+    assert record.memory["optimizer"]["gradients"] == 4 * record.trainable_params
+    assert record.cuda_memory is None
+    assert {name: found.count for name, found in record.step_seconds.items()} == {
+        **dict.fromkeys(("data", "forward", "backward", "optimizer"), 3),
+        "evaluation": 1,
+    }
+    assert Record.model_validate_json(record.model_dump_json()) == record
+
+
+def test_the_same_cell_has_the_same_memory_again(backbones: dict[str, str], toy_folder: str) -> None:
+    """Whatever the cells before it left to be collected; and features that are found as those that are computed."""
+    for method in ("features", "full"):
+        first, second = (run_cell(cell(method, backbones["bert"], toy_folder))[0] for _ in range(2))
+        assert first.memory == second.memory
+        assert first.scores == second.scores
+
+
+def test_memory_is_measured_after_every_peak_was_taken(
+    backbones: dict[str, str], toy_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never where single steps are timed."""
+    from bench import runner
+
+    happened, peak_memory, measure = [], runner.peak_memory, MemoryMeter.measure
+
+    def noting_peak(device: object) -> object:
+        happened.append("peak")
+        return peak_memory(device)  # type: ignore[arg-type]
+
+    def noting_measure(meter: MemoryMeter) -> object:
+        happened.append("measure")
+        return measure(meter)
+
+    monkeypatch.setattr(runner, "peak_memory", noting_peak)
+    monkeypatch.setattr(MemoryMeter, "measure", noting_measure)
+    asked = cell("full", backbones["bert"], toy_folder)
+    assert run_cell(asked)[0].status == "ok"
+    assert happened == ["peak", "peak", "measure"]
+    rehearsal = Rehearsal(asked)
+    rehearsal.train_step()
+    rehearsal.evaluate()
+    assert len(happened) == 3
