@@ -6,15 +6,12 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
@@ -76,40 +73,30 @@ class Operation:
         return lambda: self.function(*args, **kwargs)
 
 
-class Operations(TorchDispatchMode):
-    """Counts the operators that are dispatched in each `phase`, on real or on fake tensors."""
+Phases = dict[str, Counter[Operation]]
+
+
+class Operations:
+    """Counts the operators of each phase: an observer of `bench.meters.ledger.Ledger`."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.of_phase: dict[str, Counter[Operation]] = {}
-        self._into: Counter[Operation] | None = None
+        self._phases: Phases = {}
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """What is dispatched in the block belongs to the phase."""
-        before, self._into = self._into, self.of_phase.setdefault(name, Counter())
-        try:
-            yield
-        finally:
-            self._into = before
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
-        kwargs = kwargs or {}
-        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
-            return torch.ones((), dtype=args[0].dtype).item()  # what a tensor without values is taken to hold
-        seen = tree_flatten((args, kwargs)) if self._into is not None else None
-        blanks = None if seen is None else tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen[0])
-        out = func(*args, **kwargs)
-        if self._into is None or seen is None or blanks is None:
-            return out
+    def __call__(self, phase: str, func: Any, args: Any, kwargs: Any, out: Any) -> None:  # Any: as torch dispatches
+        """Notes an operator that ran."""
+        seen, tree = tree_flatten((args, kwargs))
+        leaves = tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen)
         formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
         flops = int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
-        outputs = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
-        nbytes = sum(blank.nbytes for blank in blanks if isinstance(blank, Blank))
-        nbytes += sum(Blank.of(tensor).nbytes for tensor in outputs)
-        operation = Operation(func, _hashable(blanks), seen[1], flops, nbytes, _is_view(func))
-        self._into[operation] += 1
-        return out
+        outputs = [Blank.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
+        nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
+        operation = Operation(func, _hashable(leaves), tree, flops, nbytes, _is_view(func))
+        self._phases.setdefault(phase, Counter())[operation] += 1
+
+    def taken(self) -> Phases:
+        """What was counted since this was last asked."""
+        found, self._phases = self._phases, {}
+        return found
 
 
 class Pace:

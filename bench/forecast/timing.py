@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.forecast.operations import Operation, Operations, Pace
+from bench.meters.ledger import Ledger
 
 ROUNDS = 12
 _WIDTH, _LAYERS, _TOKENS = 64, 4, 8
@@ -76,14 +77,14 @@ def _calibrated(device: torch.device) -> Machine:
                 torch.cuda.synchronize(device)
             spent[name].append(time.perf_counter() - start)
     operations = Operations()
-    with operations:
+    with Ledger(model, observer=operations) as ledger:
         for name, call in phases.items():
-            with operations.phase(name):
+            with ledger.phase(name):
                 call()
     torch.set_rng_state(torch_state)
-    around = {}
+    around, counted = {}, operations.taken()
     for name, times in spent.items():
-        found = operations.of_phase[name]
+        found = counted[name]
         alone = sum(pace.seconds(operation) * count for operation, count in found.items())
         around[name] = max(0.0, statistics.median(times) - alone) / max(1, found.total())
     return Machine(pace, around)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -26,6 +26,10 @@ _NEVER = sys.maxsize
 _LIFT = torch.ops.aten.lift_fresh.default
 """What `torch.tensor` ends with: its argument is as new as its result."""
 _VALUE = torch.ops.aten._local_scalar_dense.default
+
+
+Observer = Callable[[str, Any, Any, Any, Any], None]
+"""Hears the phase, the operator, its arguments (by place and by name) and what it returned."""
 
 
 class _Holding(weakref.ref[torch.UntypedStorage]):
@@ -62,11 +66,12 @@ class Ledger(TorchDispatchMode):
 
     `peaks` maps each phase to the bytes of each owner that holds any at the phase's peak; they sum to the peak.
     `operations` counts operators, views too, as they were dispatched. Where `device` is CUDA, `allocator` maps each
-    phase to its allocator's own peaks, `allocated` and `reserved`.
+    phase to its allocator's own peaks, `allocated` and `reserved`. `observer` is told of every operator of a phase.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device | None = None):
+    def __init__(self, model: nn.Module, device: torch.device | None = None, observer: Observer | None = None):
         super().__init__()  # type: ignore[no-untyped-call]
+        self._observer = observer
         self.peaks: dict[str, dict[str, int]] = {}
         self.allocator: dict[str, dict[str, int]] = {}
         self._device = device
@@ -136,6 +141,8 @@ class Ledger(TorchDispatchMode):
         out = func(*args, **kwargs)
         recomputed = torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
         self._see((out,), "saved_activations" if recomputed else "temporary")
+        if self._observer is not None and self._phase is not None:
+            self._observer(self._phase, func, args, kwargs, out)
         return out
 
     def _see(self, values: Sequence[object], owner: str) -> None:

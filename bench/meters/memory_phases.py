@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.meters.flops import undisturbed
-from bench.meters.ledger import Ledger
+from bench.meters.ledger import Ledger, Observer
 from bench.records import MEMORY_PHASES
 from bench.steps import Step
 from methods.base import Backbone, Batch, Prefix
@@ -104,10 +104,16 @@ def keys_and_values(prefix: Prefix) -> list[Tensor]:
 class MemoryMeter:
     """The memory of a cell's phases. What is to be measured is noted while the cell runs, the largest of each kind, and
     done once more by `measure` when no clock runs and no peak is taken; weights, gradients and random state stay as
-    they are. `load` is measured at once: what the model holds as it is now, after attaching."""
+    they are. `load` is measured at once: what the model holds as it is now, after attaching. `observer` hears
+    of every operator that measuring runs."""
 
-    def __init__(self, model: nn.Module, autocast: Callable[[], AbstractContextManager[object]]):
-        self._model, self._autocast = model, autocast
+    def __init__(
+        self,
+        model: nn.Module,
+        autocast: Callable[[], AbstractContextManager[object]],
+        observer: Observer | None = None,
+    ):
+        self._model, self._autocast, self._observer = model, autocast, observer
         self._device = next(model.parameters()).device
         self._noted: dict[str, tuple[Size, Flags, Callable[[Ledger], None]]] = {}
         ledger = Ledger(model, self._device)
@@ -117,12 +123,7 @@ class MemoryMeter:
 
     def note_step(self, step: Callable[[], Step], work: Work) -> None:
         """A training step that ran."""
-
-        def run(ledger: Ledger) -> None:
-            self._model.train()
-            step_phases(ledger, step(), work)
-
-        self._note("step", work.size, run)
+        self._note("step", work.size, lambda ledger: self._step(ledger, step(), work))
 
     def note_batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
         """A batch that was scored, in phase `name`."""
@@ -140,6 +141,11 @@ class MemoryMeter:
                 prefill_phase(ledger, lambda: backbone.read(prefix), held)
 
         self._note("prefill", (len(earlier), prefix.tokens), run)
+
+    def step(self, step: Step, work: Work) -> PhaseMemory:
+        """The phases of a training step, measured at once."""
+        with _no_collection():
+            return self._run(self._flags(), lambda ledger: self._step(ledger, step, work))
 
     def batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> PhaseMemory:
         """The phase `name` of a batch that ran, measured at once."""
@@ -168,6 +174,10 @@ class MemoryMeter:
     def _flags(self) -> Flags:
         return [(parameter, parameter.requires_grad) for parameter in self._model.parameters()]
 
+    def _step(self, ledger: Ledger, step: Step, work: Work) -> None:
+        self._model.train()
+        step_phases(ledger, step, work)
+
     def _batch(self, ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
         self._model.eval()
         with self._autocast():
@@ -176,7 +186,7 @@ class MemoryMeter:
     def _run(self, flags: Flags, run: Callable[[Ledger], None]) -> PhaseMemory:
         """Runs with gradients required as they were then; a method may have frozen more since."""
         with undisturbed(self._model), _flagged(flags):
-            ledger = Ledger(self._model, self._device)
+            ledger = Ledger(self._model, self._device, self._observer)
             run(ledger)
         return PhaseMemory(ledger.peaks, ledger.allocator)
 
