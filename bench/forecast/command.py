@@ -9,7 +9,6 @@ from bench.errors import Mistake
 from bench.forecast.asked import Planned, needs_lengths, of_cells, of_lengths
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import Forecast, Planner, Tell
-from bench.forecast.timing import Machine, machine
 from bench.options import planned_from
 
 LENGTH = 128
@@ -37,12 +36,7 @@ def forecast(
     asked: Asked, memory: int | None, sweep: tuple[str, tuple[int, ...]] | None, seconds: bool, workers: int, tell: Tell
 ) -> Forecast:
     """The forecast of what the call asks for. Errors: Mistakes with all that is wrong in it."""
-    planned = _planned(asked, tell)
-    found: Machine | None = None
-    if seconds:
-        tell("trying how fast this machine is")
-        found = machine(planned[0].cell.config.threads)
-    return Planner(found, workers, tell).forecast(planned, memory, sweep)
+    return Planner(seconds, workers, tell).forecast(_planned(asked, tell), memory, sweep)
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:

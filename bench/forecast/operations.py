@@ -17,9 +17,9 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.meters.flops import ON_CPU
 
-MOST_BYTES, MOST_FLOPS = 64 * 2**20, 2 * 10**9
+MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8
 """An operator on more than this is not run to see what it takes: that follows from the rates of large ones."""
-REPEATS = 5
+REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,11 @@ class Pace:
             return self._by_rate(operation)
 
     def _by_rate(self, operation: Operation) -> float:
-        dtype = next((leaf.dtype for leaf in operation.leaves if isinstance(leaf, Blank)), torch.float32)
-        kind = "product" if operation.flops else "copy"
-        if (kind, dtype) not in self._rates:
-            self._rates[kind, dtype] = self._product_rate(dtype) if operation.flops else self._copy_rate(dtype)
-        return (operation.flops or operation.nbytes) / self._rates[kind, dtype]
+        dtypes = [leaf.dtype for leaf in operation.leaves if isinstance(leaf, Blank) and leaf.dtype.is_floating_point]
+        kind = ("product", dtypes[0]) if operation.flops and dtypes else ("copy", torch.float32)
+        if kind not in self._rates:
+            self._rates[kind] = self._copy_rate() if kind[0] == "copy" else self._product_rate(kind[1])
+        return (operation.flops or operation.nbytes) / self._rates[kind]
 
     def _product_rate(self, dtype: torch.dtype) -> float:
         """FLOPs a second of a large matrix product."""
@@ -137,9 +137,9 @@ class Pace:
         first, second = (torch.ones(side, side, dtype=dtype, device=self.device) for _ in range(2))
         return 2 * side**3 / self._timed(lambda: first @ second)
 
-    def _copy_rate(self, dtype: torch.dtype) -> float:
+    def _copy_rate(self) -> float:
         """Bytes a second, read and written, of a sum too large for caches."""
-        first = torch.ones(16 * 2**20 // dtype.itemsize, dtype=dtype, device=self.device)
+        first = torch.ones(16 * 2**20, device=self.device)
         out = torch.empty_like(first)
         return 2 * first.nbytes / self._timed(lambda: torch.add(first, 1, out=out))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from bench.files import check_writable, writing
 from bench.forecast.asked import BATCH, Planned, over
 from bench.forecast.fitting import Fit, fit, peak_bytes
 from bench.forecast.foretelling import foretell
-from bench.forecast.timing import Machine
+from bench.forecast.timing import machine
 from bench.records import Record
 
 Tell = Callable[[str], None]
@@ -31,11 +34,12 @@ class Forecast:
 class Planner:
     """Foretells cells, each once.
 
-    Args: machine, None for no seconds; concurrent, how many cells are to run side by side; tell hears what is done.
+    Args: timed, whether this machine is tried and seconds foretold; concurrent, how many cells are to run side by side;
+    tell hears what is done.
     """
 
-    def __init__(self, machine: Machine | None = None, concurrent: int = 1, tell: Tell = lambda _: None):
-        self._machine, self._concurrent, self._tell = machine, concurrent, tell
+    def __init__(self, timed: bool = False, concurrent: int = 1, tell: Tell = lambda _: None):
+        self._timed, self._concurrent, self._tell = timed, concurrent, tell
         self._known: dict[Planned, Record] = {}
 
     def forecast(
@@ -46,6 +50,7 @@ class Planner:
         Args: memory, bytes of a device; sweep, a name and the sizes at which every cell is planned too.
         Errors: Mistake where nothing fits into the memory even with one row a batch.
         """
+        self._know(planned)
         records = tuple(self._record(one) for one in planned)
         fits: dict[str, Fit] = {}
         if memory is not None:
@@ -55,11 +60,27 @@ class Planner:
                 raise self._nothing_fits(kept, memory)
         return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
 
+    def _know(self, planned: Iterable[Planned]) -> None:
+        """Foretells those that are not known yet, several at a time in forked processes where there are cores for it.
+        Forked, because outlines are made by then and shared; none of them computes in threads."""
+        missing = list(dict.fromkeys(key for one in planned if (key := replace(one, swept=None)) not in self._known))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        if len(missing) < 2 or cores < 2 or "fork" not in multiprocessing.get_all_start_methods():
+            return
+        if self._timed:
+            self._tell("trying how fast this machine is")
+            machine(missing[0].cell.config.threads, missing[0].cell.config.device)
+        self._tell(f"going through {len(missing)} cells")
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(min(cores, len(missing)), mp_context=context) as pool:
+            found = pool.map(_foretold, [(key, self._timed, self._concurrent) for key in missing])
+            self._known.update(zip(missing, found, strict=True))
+
     def _record(self, one: Planned) -> Record:
         key = replace(one, swept=None)
         if key not in self._known:
             self._tell(f"going through {one.cell.title}")
-            self._known[key] = foretell(one.cell, one.lengths, self._machine, self._concurrent)
+            self._known[key] = _foretold((key, self._timed, self._concurrent))
         return self._known[key]
 
     def _at(self, one: Planned, batch: int) -> Record:
@@ -78,11 +99,19 @@ class Planner:
 
     def _swept(self, planned: Sequence[Planned], name: str, sizes: Sequence[int]) -> dict[int, tuple[Record, ...]]:
         found: dict[int, list[Record]] = {size: [] for size in sizes}
+        self._know(over(planned, name, sizes))
         for one in over(planned, name, sizes):
             record = self._record(one)
             if one.swept is not None and record.status == "planned":
                 found[one.swept[1]].append(record)
         return {size: tuple(records) for size, records in found.items()}
+
+
+def _foretold(asked: tuple[Planned, bool, int]) -> Record:
+    """Of a cell, whether seconds are foretold, and how many cells are to run side by side."""
+    one, timed, concurrent = asked
+    found = machine(one.cell.config.threads, one.cell.config.device) if timed else None
+    return foretell(one.cell, one.lengths, found, concurrent)
 
 
 def keep(records: Iterable[Record], out: str) -> Path:
