@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.planning import plan
+from bench.planning import plan as cells_of
 from bench.records import Record
 from bench.selection import Selectors
 from bench.settings import Scalar
@@ -50,7 +50,7 @@ def run(
     from bench.grid import run_grid
 
     chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
-    planned = plan(suite, chosen)
+    planned = cells_of(suite, chosen)
     for warning in planned.warnings:
         log.warning("%s", warning)
     store = Store(out)
@@ -59,3 +59,43 @@ def run(
     if outcome.interrupted:
         raise KeyboardInterrupt
     return list(outcome.records)
+
+
+def plan(
+    suite: str = "quick",
+    *,
+    methods: Sequence[str] | None = None,
+    backbones: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    shots: int | None = None,
+    templates: Sequence[str] | None = None,
+    settings: Mapping[str, Scalar] | None = None,
+    length: int | None = None,
+    choices: int = 2,
+    answer_tokens: int = 1,
+    queries: int = 64,
+    seconds: bool = False,
+) -> list[Record]:
+    """What cells would cost, as records of status `planned` (or `skipped`, with the reason); nothing is run.
+
+    Args: of suite cells as in `run`; length, tokens of made-up rows, in place of a suite: `shots` of them are trained
+    on, `queries` scored, each with so many `choices` of `answer_tokens`; backbones may then be presets or config.json
+    files; seconds, whether this machine is tried.
+    Errors: Mistake for anything wrong in the call.
+    """
+    from bench.forecast.command import Asked, forecast
+
+    asked = Asked(
+        suite=None if length is not None else suite,
+        methods=methods,
+        backbones=backbones,
+        tasks=tasks,
+        shots=None if shots is None else [str(shots)],
+        templates=templates,
+        settings=[f"{name}={value}" for name, value in (settings or {}).items()],
+        length=length,
+        choices=choices,
+        answer_tokens=answer_tokens,
+        queries=queries,
+    )
+    return list(forecast(asked, None, None, seconds, 1, lambda _: None).records)
