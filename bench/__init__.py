@@ -1,4 +1,5 @@
-"""Runs and measures ways of adapting a pretrained model. What the command does, these do: `plan`, `run`, `load_records`."""
+"""Runs and measures ways of adapting a pretrained model. What the command does, these do too: `plan`, `run` and
+`load_records`."""
 
 from __future__ import annotations
 
