@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import uuid
@@ -72,7 +73,8 @@ class Planner:
             machine(missing[0].cell.config.threads, missing[0].cell.config.device)
         self._tell(f"going through {len(missing)} cells")
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(min(cores, len(missing)), mp_context=context) as pool:
+        # What is imported is never garbage: looking for some between phases would take longer than they do.
+        with ProcessPoolExecutor(min(cores, len(missing)), context, initializer=gc.freeze) as pool:
             found = pool.map(_foretold, [(key, self._timed, self._concurrent) for key in missing])
             self._known.update(zip(missing, found, strict=True))
 
