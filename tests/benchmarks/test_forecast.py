@@ -1,0 +1,80 @@
+"""Seconds that a plan foretells against those that the same cells take, one after the other on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.side_by_side import show
+
+SECONDS_TARGET, MEMORY_TARGET = 0.30, 0.10
+CELLS = (
+    *(("minilm", spelled) for spelled in ("full", "houlsby:bottleneck=8", "ia3", "features")),
+    *(("nano", spelled) for spelled in ("full", "houlsby:bottleneck=8", "ia3", "features", "icl:k=16", "icl:k=0")),
+)
+LARGEST = """
+import resource, time
+from bench import plan
+start = time.perf_counter()
+records = plan(methods=["ia3", "full", "houlsby", "icl"], backbones=["t0-11b"], length=103, answer_tokens=3, shots=41,
+    settings={"batch_size": 8, "steps": 1000})
+kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - start, sum(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024)
+assert [record.status for record in records] == ["planned"] * 4, records
+"""
+
+
+def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_path: Path) -> None:
+    from bench.forecast.foretelling import foretell
+    from bench.forecast.timing import machine
+    from bench.planning import plan
+    from bench.records import Record
+    from bench.runner import run_cell
+    from bench.selection import Selectors
+
+    def cell(backbone: str, spelled: str) -> Any:
+        shots = [32] if backbone == "nano" else None
+        return plan("quick", Selectors([spelled], [backbone], [task_name], shots, seeds=[0])).cells[0]
+
+    cells = [cell(backbone, spelled) for backbone, spelled in CELLS]
+    planned = [foretell(one, machine=machine(one.config.threads)) for one in cells]
+    measured: list[Record] = []
+
+    def grid() -> None:
+        measured.extend(run_cell(one)[0] for one in cells)
+
+    benchmark.pedantic(grid, rounds=1, iterations=1, warmup_rounds=0)
+    rows: list[dict[str, object]] = []
+    for before, after in zip(planned, measured, strict=True):
+        rows.append(
+            {
+                "cell": f"{after.label}, {after.backbone}",
+                "training, foretold / measured": _ratio(before.train_seconds, after.train_seconds),
+                "scoring": _ratio(before.eval_seconds, after.eval_seconds),
+                "peak memory": _ratio(_peak(before), _peak(after)),
+                "training FLOPs": _ratio(before.train_flops, after.train_flops),
+            }
+        )
+    show(benchmark, f"foretold over measured; targets 1 ± {SECONDS_TARGET} of seconds, {MEMORY_TARGET} of memory", rows)
+
+
+def test_the_largest_model_is_planned_in_seconds(benchmark: Any) -> None:
+    """T0-11B with four methods in a process of its own, imports included; target 20 s within 2 GiB."""
+    told: list[str] = []
+
+    def run() -> None:
+        done = subprocess.run([sys.executable, "-c", LARGEST], capture_output=True, text=True, check=True)
+        told.extend(done.stdout.split())
+
+    benchmark.pedantic(run, rounds=1, iterations=1, warmup_rounds=0)
+    show(benchmark, "four plans of T0-11B; target 20 s, 2 GiB", [{"seconds": told[0], "bytes at most": told[1]}])
+
+
+def _peak(record: Any) -> int:
+    return max(sum(owners.values()) for owners in (record.memory or {"": {"": 0}}).values())
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return one / other if one and other else None
