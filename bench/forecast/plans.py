@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import Mistake
-from bench.files import check_writable, writing
+from bench.files import check_writable, local_folder, writing
 from bench.forecast.asked import BATCH, Planned, over
 from bench.forecast.fitting import Fit, fit, peak_bytes
 from bench.forecast.foretelling import foretell
@@ -21,7 +22,7 @@ Tell = Callable[[str], None]
 @dataclass(frozen=True)
 class Forecast:
     """The records of a plan, `planned` and `skipped` ones; `fits` of each planned one by its key, where a device's
-    memory was given; `sweep`, the records at each size of a sweep."""
+    memory was given; `sweep`, those at each size of a sweep."""
 
     records: tuple[Record, ...]
     fits: dict[str, Fit] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class Planner:
 
     def __init__(self, machine: Machine | None = None, concurrent: int = 1, tell: Tell = lambda _: None):
         self._machine, self._concurrent, self._tell = machine, concurrent, tell
-        self._known: dict[Planned, Record] = {}
+        self._known: dict[tuple[Planned, bool], Record] = {}
 
     def forecast(
         self, planned: Sequence[Planned], memory: int | None = None, sweep: tuple[str, tuple[int, ...]] | None = None
@@ -55,19 +56,26 @@ class Planner:
                 raise self._nothing_fits(kept, memory)
         return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
 
-    def _record(self, one: Planned) -> Record:
-        key = replace(one, swept=None)
+    def _record(self, one: Planned, timed: bool = True) -> Record:
+        key = one, timed and self._machine is not None
         if key not in self._known:
             self._tell(f"going through {one.cell.title}")
-            self._known[key] = foretell(one.cell, one.lengths, self._machine, self._concurrent)
+            self._known[key] = foretell(one.cell, one.lengths, self._machine if timed else None, self._concurrent)
         return self._known[key]
 
     def _at(self, one: Planned, batch: int) -> Record:
-        return self._record(next(iter(over([one], BATCH, [batch]))))
+        """The plan with another batch, without seconds: only its peak is looked at."""
+        return self._record(over(one, BATCH, batch, self._trains(one)), timed=False)
+
+    def _trains(self, one: Planned) -> bool:
+        return bool(self._record(one).train_steps)
 
     def _fit(self, one: Planned, record: Record, memory: int) -> Fit:
-        batch = one.cell.recipe.batch_size if record.train_steps else one.cell.config.eval_batch_size
-        return fit(record, batch, memory, lambda size: self._at(one, size))
+        trains = self._trains(one)
+        batch = one.cell.recipe.batch_size if trains else one.cell.config.eval_batch_size
+        rows = record.n_train if trains else record.n_test
+        most = rows if one.lengths is None else None  # of made-up rows there are as many as it takes
+        return fit(peak_bytes(record), batch, memory, lambda size: peak_bytes(self._at(one, size)), most)
 
     def _nothing_fits(self, kept: Iterable[tuple[Planned, Record]], memory: int) -> Mistake:
         peak, label = min((peak_bytes(self._at(one, 1)), record.label) for one, record in kept)
@@ -78,20 +86,26 @@ class Planner:
 
     def _swept(self, planned: Sequence[Planned], name: str, sizes: Sequence[int]) -> dict[int, tuple[Record, ...]]:
         found: dict[int, list[Record]] = {size: [] for size in sizes}
-        for one in over(planned, name, sizes):
-            record = self._record(one)
-            if one.swept is not None and record.status == "planned":
-                found[one.swept[1]].append(record)
+        for one, size in itertools.product(planned, sizes):
+            found[size].append(self._record(over(one, name, size, self._trains(one)), timed=False))
         return {size: tuple(records) for size, records in found.items()}
 
 
-def keep(records: Iterable[Record], out: str) -> Path:
-    """Writes the planned records to `OUT/plans`, where a report of OUT finds them; returns the folder. Mistake where it
-    cannot be written."""
-    folder = Path(out).expanduser() / "plans"
-    check_writable(folder / f"{uuid.uuid4().hex}.json")
+def folder_of(out: str) -> Path:
+    """Where plans of the results folder OUT are kept; Mistake where nothing can be written there."""
+    results = local_folder(out)
+    if results is None:
+        raise Mistake(f"plans are kept in local folders only, and {out} is none; give another --out.")
+    try:
+        check_writable(results / "plans" / f"{uuid.uuid4().hex}.json")
+    except Mistake as error:
+        raise Mistake(f"no plan can be kept in {out}: {error.__cause__}; give another --out.") from error
+    return results / "plans"
+
+
+def keep(records: Iterable[Record], folder: Path) -> None:
+    """Writes the planned records to the folder that `folder_of` gives, where a report finds them."""
     for record in records:
         if record.status == "planned":
             with writing(folder / f"{record.key}.json") as file:
                 file.write(record.model_dump_json(indent=1).encode())
-    return folder
