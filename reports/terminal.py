@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich import table as rich
+from rich.cells import cell_len
 from rich.measure import Measurement
 from rich.text import Text
 
@@ -83,10 +84,9 @@ def as_rich(table: Table, broken: bool = False) -> rich.Table:
     return found
 
 
-def _width(table: Table, place: int) -> int | None:
-    """The least width of a column of texts; None for numbers, which are never broken."""
+def _width(table: Table, place: int) -> int:
+    """The least width of a column: numbers are never broken."""
     column = table.columns[place]
-    if column.numeric:
-        return None
-    texts = [column.head, column.under, *(row[place].text for row in table.rows)]
-    return min(TEXT, max(map(len, texts)))
+    cells = (f"{cell.text} {cell.minor}" if cell.minor else cell.text for cell in (row[place] for row in table.rows))
+    longest = max(map(cell_len, (column.head, column.under, *cells)))
+    return longest if column.numeric else min(TEXT, longest)

@@ -9,9 +9,9 @@ from bench.records import Record
 
 MOST_ROWS = 4096
 """Larger batches are not looked for."""
-MOST_TRIES = 16
-HALVING = 5
-"""After so many tries along a line the rest halve what is left between what fits and what does not."""
+ALONG_A_LINE = 5
+"""After so many tries the rest double what fits, then halve what is left between it and what does not."""
+MOST_TRIES = ALONG_A_LINE + 2 * MOST_ROWS.bit_length()
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ def fit(planned: int, batch: int, available: int, at: Callable[[int], int], most
         low, high = (max(low, reach), high) if does(reach) else (low, min(high, reach))
         if high - low <= 1:
             break
-        halves = tried >= HALVING and high in known
-        reach = (low + high) // 2 if halves else _reach(known, available, low, high)
+        if tried < ALONG_A_LINE:
+            reach = _reach(known, available, low, high)
+        else:
+            reach = (low + high) // 2 if high in known else min(2 * low, high - 1)
     return Fit(fits, low)
 
 

@@ -79,13 +79,14 @@ def as_table(table: PaperTable) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(table.columns):
         head = "" if column == WHY else _in_two_lines(column)
-        words = " ".join([head, *(("(0)" if column == WHY else row[place]) for row in table.rows)]).split()
-        longest = max(map(len, words))  # no word is broken
+        cells = ["(0)" if column == WHY else _kept_together(row[place]) for row in table.rows]
+        longest = max(len(word) for cell in (head, *cells) for word in cell.split() or [""])  # no word is broken
         drawn.add_column(Text(head), justify="right" if place else "left", min_width=longest)
     numbers = {reason: f"({number})" for number, reason in enumerate(_reasons(table), 1)}
     for row in table.rows:
-        cells = zip(table.columns, row, strict=True)
-        drawn.add_row(*(Text(numbers.get(cell, "") if column == WHY else cell) for column, cell in cells))
+        named = zip(table.columns, row, strict=True)
+        shown = (numbers.get(cell, "") if column == WHY else _kept_together(cell) for column, cell in named)
+        drawn.add_row(*map(Text, shown))
     return drawn
 
 
@@ -97,6 +98,11 @@ def _reasons(table: PaperTable) -> list[str]:
 
 def _numbered(table: PaperTable) -> list[str]:
     return [f"({number}) {reason[:1].upper()}{reason[1:]}." for number, reason in enumerate(_reasons(table), 1)]
+
+
+def _kept_together(cell: str) -> str:
+    """A number with its unit is one word; of spaces that do not break a terminal's table knows none."""
+    return cell.replace(" %", "%")
 
 
 def _in_two_lines(head: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,15 +93,22 @@ class Planner:
 
 
 def folder_of(out: str) -> Path:
-    """Where plans of the results folder OUT are kept; Mistake where nothing can be written there."""
+    """Where plans of the results folder OUT are kept, not made yet; Mistake where nothing can be written there."""
     results = local_folder(out)
     if results is None:
         raise Mistake(f"plans are kept in local folders only, and {out} is none; give another --out.")
+    folder = results / "plans"
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        check_writable(results / "plans" / f"{uuid.uuid4().hex}.json")
+        check_writable(folder / f"{uuid.uuid4().hex}.json")
     except Mistake as error:
-        raise Mistake(f"no plan can be kept in {out}: {error.__cause__}; give another --out.") from error
-    return results / "plans"
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise Mistake(f"no plan can be kept in {out} ({why}); give another --out.") from error
+    finally:
+        for path in new:  # what else is wrong in the call is found out later, and leaves nothing behind either
+            with suppress(OSError):
+                path.rmdir()
+    return folder
 
 
 def keep(records: Iterable[Record], folder: Path) -> None:
