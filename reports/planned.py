@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports import units
@@ -30,10 +31,13 @@ SECONDS = " Seconds are of this machine, on which each operator was tried alone.
 
 def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> list[Table]:
     """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
-    found = []
-    for title, planned in _alike(records).items():
+    found: list[Table] = []
+    by_title = _alike(records)
+    for place, (title, planned) in enumerate(by_title.items(), 1):
         names = row_names(planned)
-        found.append(_costs(title, planned, names, largest))
+        costs = _costs(title, planned, names, largest)
+        # What the columns mean is said once, below the last of these tables.
+        found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
         found.append(_memory(title, planned, names))
     return found
 
@@ -108,7 +112,7 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
         (Column("method", numeric=False), lambda r: Cell(names[r.key])),
         (Column("trained", "parameters"), lambda r: Cell(units.count(r.trainable_params))),
         (Column("share", "of backbone"), lambda r: Cell(units.percent(r.trainable_params, r.backbone_params))),
-        (Column("file", "per task"), lambda r: Cell(units.si(r.task_bytes, "B"))),
+        (Column("file", "per task"), lambda r: Cell(units.si(_file_bytes(r), "B"))),
         (Column("training", "FLOPs"), lambda r: Cell(units.si(r.train_flops, "FLOP"))),
         (Column("query", "FLOPs"), lambda r: Cell(units.si(r.inference_flops_per_example, "FLOP"))),
     ]
@@ -128,13 +132,18 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
             (Column("fits", numeric=False), lambda r: Cell("yes" if largest[r.key][0] else "no")),
             (Column("largest", "batch"), lambda r: Cell(units.count(largest[r.key][1]))),
         ]
-    whole = {record.backbone_params for record in records}
-    sizes = f" The backbone has {units.count(whole.pop())} parameters." if len(whole) == 1 else ""
-    replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
-    kept = f" The file of {', '.join(replaced)} is a whole model." if replaced else ""
     rows = tuple(tuple(make(record) for _, make in shown) for record in records if record.key in names)
-    note = COSTS + (SECONDS if timed else "") + ("" if largest is None else LARGEST) + sizes + kept
+    note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}{'' if largest is None else LARGEST}".strip()
     return Table(title, tuple(column for column, _ in shown), rows, note)
+
+
+def _of_backbone(records: Sequence[Record]) -> str:
+    """What is said of one backbone's costs alone."""
+    whole = {record.backbone_params for record in records}
+    sizes = [f"The backbone has {units.count(whole.pop())} parameters."] if len(whole) == 1 else []
+    replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
+    kept = [f"The file of {', '.join(replaced)} is a whole model."] if replaced else []
+    return " ".join([*sizes, *kept])
 
 
 TRAINING = ("features", "forward", "backward", "optimizer")
@@ -145,6 +154,11 @@ def _peak(record: Record, *phases: str) -> int | None:
     """The most that any of the phases holds, None where the method has none of them."""
     held = [sum(owners.values()) for phase, owners in (record.memory or {}).items() if phase in phases]
     return max(held, default=None)
+
+
+def _file_bytes(record: Record) -> int | None:
+    """What ships for the task; of demonstrations that are made up nothing is known but their tokens."""
+    return None if record.prefix_tokens and record.demonstration_bytes is None else record.task_bytes
 
 
 def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:

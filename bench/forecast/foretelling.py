@@ -61,6 +61,7 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
         found, _ = runner.measured(setup)
         if lengths is not None:
             _check_demonstrations(setup, lengths)
+            found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason))
     missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD, *(_TIMED if machine is None else ())))

@@ -258,3 +258,12 @@ def test_two_mistakes_are_told_at_once(made_up: Any) -> None:
     result = made_up("--method", "ia4", "--set", "stps=3")
     assert result.exit_code == 2
     assert "2 mistakes:" in result.stderr
+
+
+def test_bytes_of_made_up_demonstrations_are_missing(call: Any, language_models: dict[str, str]) -> None:
+    gpt2 = str(Path(language_models["gpt2"]) / "config.json")
+    sizes = ("--length", "16", "--shots", "4", "--queries", "4")
+    result = call("plan", "--backbone", gpt2, "--method", "icl", *sizes, *SMALL)
+    assert result.exit_code == 0, result.output
+    row = next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["icl"])
+    assert row[:5] == ["icl", "0", "0", "%", "—"]
