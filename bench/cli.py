@@ -108,17 +108,17 @@ def plan(
     method: flags.Methods = None,
     backbone: flags.PlannedBackbones = None,
     task: flags.Tasks = None,
-    shots: flags.Shots = None,
+    shots: flags.PlannedShots = None,
     template: flags.Templates = None,
     set_: flags.Settings = None,
     length: flags.Length = None,
-    choices: flags.Choices = 2,
-    answer_length: flags.AnswerLength = 1,
-    queries: flags.Queries = 64,
+    choices: flags.Choices = None,
+    answer_length: flags.AnswerLength = None,
+    queries: flags.Queries = None,
     device_memory: flags.DeviceMemory = None,
     sweep: flags.Sweep = None,
     seconds: flags.Seconds = True,
-    workers: flags.Workers = 1,
+    workers: flags.PlannedWorkers = 1,
     paper: flags.Paper = None,
     out: flags.PlanOut = None,
     as_json: flags.AsJson = False,
@@ -141,15 +141,17 @@ def plan(
             return
         from bench.forecast.amounts import memory_bytes, swept
         from bench.forecast.command import Asked, forecast
+        from bench.forecast.plans import folder_of
         from bench.progress import Display
 
         memory = None if device_memory is None else memory_bytes(device_memory)
         sizes = None if sweep is None else swept(sweep)
         made_up = (length, choices, answer_length, queries)
         asked = Asked(suite, method, backbone, task, shots, template, set_, *made_up)
+        folder = None if out is None else folder_of(out)
         with Display(errors) as display:
-            found = forecast(asked, memory, sizes, seconds, workers or 1, display.preparing)
-        _show_plan(found, sizes[0] if sizes else "", out, as_json)
+            found = forecast(asked, memory, sizes, seconds, workers, display.preparing)
+        _show_plan(found, sizes[0] if sizes else "", folder, as_json)
 
 
 app.command(name="list")(list_)
@@ -203,29 +205,41 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
         _report(outcome.records, _report_folder(out), ["html", "pdf", "csv"], None, load_plans(out))
 
 
-def _show_plan(found: Forecast, swept: str, out: str | None, as_json: bool) -> None:
+def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) -> None:
     """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
     from bench.forecast.plans import keep
-    from reports.planned import plan_tables, sweep_table
+    from reports.planned import plan_tables, sweep_tables
     from reports.terminal import Fitted
     from reports.train_or_prompt import break_even_table
 
-    folder = None if out is None else keep(found.records, out)
+    if folder is not None:
+        keep(found.records, folder)
     if as_json:
-        typer.echo(json.dumps([record.model_dump(mode="json") for record in found.records], indent=1))
+        every = {one.key: one for one in (*found.records, *(one for alike in found.sweep.values() for one in alike))}
+        typer.echo(json.dumps([record.model_dump(mode="json") for record in every.values()], indent=1))
         return
     console = Console()
     fits = {key: (fit.fits, fit.largest_batch) for key, fit in found.fits.items()}
-    tables = plan_tables(found.records, fits or None)
+    tables = [*plan_tables(found.records, fits or None), *sweep_tables(found.sweep, swept)]
     even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
-    swept_table = [sweep_table(found.sweep, swept)] if found.sweep else []
-    for table in [*tables, *swept_table, *(one for one in even if one is not None)]:
+    for table in [*tables, *(one for one in even if one is not None)]:
         console.print(Fitted(table))
-    for record in found.records:
-        if record.status == "skipped":
-            say(console, f"left out: {record.label} on {record.backbone}: {record.reason}", "yellow")
+    for text in _left_out(found, swept):
+        say(console, f"left out: {text}", "yellow")
     if folder is not None:
         say(console, f"plan: {folder}")
+
+
+def _left_out(found: Forecast, swept: str) -> list[str]:
+    """What was skipped and why; of a sweep only what the plan itself does not tell."""
+    told = {f"{one.label} on {one.backbone}": one.reason for one in found.records if one.status == "skipped"}
+    beside = {
+        f"{one.label} on {one.backbone}, {swept} {size}": one.reason
+        for size, alike in found.sweep.items()
+        for one in alike
+        if one.status == "skipped" and f"{one.label} on {one.backbone}" not in told
+    }
+    return [f"{what}: {reason}" for what, reason in (told | beside).items()]
 
 
 @contextmanager

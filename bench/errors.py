@@ -60,6 +60,11 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
     "no suite 'qick'; did you mean 'quick'? Known: houlsby2019, quick."
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    near = nearest(name, known)
+    hint = f"; did you mean {near!r}?" if near else "."
     return f"no {kind} {name!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name that is most like this one; None where none is."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)), None)

@@ -79,11 +79,23 @@ PlannedBackbones = Annotated[
     typer.Option(help="As of `run`, a preset (t0-11b, llama-3.1-8b) or a config.json. Repeatable.", metavar="B"),
 ]
 Length = Annotated[
-    int | None, typer.Option(help="Plan on made-up rows of so many tokens, special ones included.", metavar="N")
+    int | None,
+    typer.Option(
+        help="Plan on made-up rows of so many tokens, special ones included; default 128 of a preset.", metavar="N"
+    ),
 ]
-Choices = Annotated[int, typer.Option(help="Classes or answers of a made-up row.", metavar="N")]
-AnswerLength = Annotated[int, typer.Option(help="Tokens of each answer of a made-up row.", metavar="N")]
-Queries = Annotated[int, typer.Option(help="Made-up rows that are scored.", metavar="N")]
+Choices = Annotated[int | None, typer.Option(help="Classes or answers of a made-up row; default 2.", metavar="N")]
+AnswerLength = Annotated[
+    int | None, typer.Option(help="Tokens of each answer of a made-up row; default 1.", metavar="N")
+]
+Queries = Annotated[int | None, typer.Option(help="Made-up rows that are scored; default 64.", metavar="N")]
+PlannedShots = Annotated[
+    list[str] | None,
+    typer.Option(help="Training rows, as of `run`; of made-up rows one number, default 32.", metavar="K"),
+]
+PlannedWorkers = Annotated[
+    int, typer.Option(help="Cells that will run at a time; kept with the plan, changes no number.", metavar="N", min=1)
+]
 DeviceMemory = Annotated[
     str | None, typer.Option(help="Say what fits into it, and which batch: 24GB, 80GiB.", metavar="SIZE")
 ]
@@ -91,7 +103,7 @@ Sweep = Annotated[str | None, typer.Option(help="Peak memory over batch=1,2,4 or
 Paper = Annotated[
     str | None, typer.Option(help="A paper's cost tables beside ours: tfew2022, houlsby2019.", metavar="P")
 ]
-Seconds = Annotated[bool, typer.Option(help="Try this machine's operators, and foretell seconds.")]
+Seconds = Annotated[bool, typer.Option(help="Try operators on this machine, and foretell seconds; a second or more.")]
 PlanOut = Annotated[
     str | None,
     typer.Option(help="Keep the plan in this results folder, whose report then sets it beside what is measured."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports import units
@@ -24,47 +25,102 @@ COSTS = (
     "and of one scored row (query), demonstrations read once and kept where a model can keep them. Memory is the most "
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
+LARGEST = " The largest batch is looked for up to the rows that there are, or 4,096 made-up ones."
 SECONDS = " Seconds are of this machine, on which each operator was tried alone."
 
 
 def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> list[Table]:
     """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
-    found = []
-    for (backbone, task), alike in grouped(records, lambda record: (record.backbone, record.task)).items():
-        planned = [record for record in alike if record.status == "planned"]
-        if planned:
-            found.append(_costs(f"{backbone}, {task}", planned, largest))
-            found.append(_memory(f"{backbone}, {task}", planned))
+    found: list[Table] = []
+    by_title = _alike(records)
+    for place, (title, planned) in enumerate(by_title.items(), 1):
+        names = row_names(planned)
+        costs = _costs(title, planned, names, largest)
+        # What the columns mean is said once, below the last of these tables.
+        found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
+        found.append(_memory(title, planned, names))
     return found
 
 
-def sweep_table(records: Mapping[int, Sequence[Record]], name: str) -> Table:
-    """The peak of each method at each size; sizes in order."""
-    labels = list(dict.fromkeys(record.label for alike in records.values() for record in alike))
-    rows = []
-    for size, alike in sorted(records.items()):
-        peaks = {record.label: peak_bytes(record) for record in alike}
-        rows.append((Cell(units.count(size)), *(Cell(units.si(peaks.get(label), "B")) for label in labels)))
-    columns = (Column(name, numeric=False), *(Column(label) for label in labels))
-    return Table(f"Peak memory over {name}", columns, tuple(rows), "The most that tensors hold at once, in any phase.")
+def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
+    """The peak of each method at each size, for each backbone and task; a dash where it was skipped.
+
+    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
+    """
+    titles = {size: _alike(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
+    found = []
+    for title in dict.fromkeys(title for of_size in titles.values() for title in of_size):
+        peaks = {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
+        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
+        rows = tuple(
+            (Cell(units.count(size)), *(Cell(units.si(of_size.get(method), "B")) for method in methods))
+            for size, of_size in peaks.items()
+        )
+        columns = (Column(name, numeric=False), *(Column(method) for method in methods))
+        note = "The most that tensors hold at once, in any phase."
+        found.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
+    return found
 
 
-def _costs(title: str, records: Sequence[Record], largest: Largest | None) -> Table:
+def row_names(records: Sequence[Record]) -> dict[str, str]:
+    """What each row of a table is called, by the key of the record that it shows.
+
+    It is the method's label and, where several have the same, what they differ in. Records that cost the same (of
+    several learning rates, say) are one row, that of the first.
+    """
+    found: dict[str, str] = {}
+    for label, alike in grouped(records, lambda record: record.label).items():
+        shown = list({_costing(record): record for record in reversed(alike)}.values())[::-1]
+        settings = {record.key: _settings(record) for record in shown}
+        fields = list(dict.fromkeys(field for of_one in settings.values() for field in of_one))
+        differ = [field for field in fields if len({of_one.get(field) for of_one in settings.values()}) > 1]
+        for record in shown:
+            told = [f"{field} {settings[record.key][field]}" for field in differ if field in settings[record.key]]
+            found[record.key] = ", ".join([label, *told])
+    return {record.key: found[record.key] for record in records if record.key in found}
+
+
+def _alike(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
+    """The planned records of each backbone and task, by what their tables are called."""
+    planned = [record for record in records if record.status == "planned"]
+    return grouped(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
+
+
+def _peaks(records: Sequence[Record]) -> dict[str, int | None]:
+    names = row_names(records)
+    return {names[record.key]: peak_bytes(record) for record in records if record.key in names}
+
+
+def _costing(record: Record) -> tuple[object, ...]:
+    """All that the tables show of a record but its name."""
+    memory = tuple((phase, *owners.items()) for phase, owners in (record.memory or {}).items())
+    sizes = (record.trainable_params, record.task_bytes, record.prefix_flops, record.train_steps)
+    costs = (record.train_flops, record.inference_flops_per_example, record.train_seconds, record.eval_seconds)
+    return (*sizes, *costs, *memory)
+
+
+def _settings(record: Record) -> dict[str, object]:
+    template = {} if record.template is None else {"template": record.template}
+    shots = {"shots": "all" if record.shots is None else record.shots}
+    return {**shots, **template, **(record.recipe or {}), **(record.settings or {})}
+
+
+def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], largest: Largest | None) -> Table:
     timed = any(record.train_seconds is not None or record.eval_seconds is not None for record in records)
     prompted = any(record.prefix_tokens for record in records)
     shown: list[tuple[Column, Callable[[Record], Cell]]] = [
-        (Column("method", numeric=False), lambda r: Cell(r.label)),
+        (Column("method", numeric=False), lambda r: Cell(names[r.key])),
         (Column("trained", "parameters"), lambda r: Cell(units.count(r.trainable_params))),
-        (Column("share", "of the backbone"), lambda r: Cell(units.percent(r.trainable_params, r.backbone_params))),
-        (Column("file", "per task"), lambda r: Cell(units.si(r.task_bytes, "B"))),
+        (Column("share", "of backbone"), lambda r: Cell(units.percent(r.trainable_params, r.backbone_params))),
+        (Column("file", "per task"), lambda r: Cell(units.si(_file_bytes(r), "B"))),
         (Column("training", "FLOPs"), lambda r: Cell(units.si(r.train_flops, "FLOP"))),
         (Column("query", "FLOPs"), lambda r: Cell(units.si(r.inference_flops_per_example, "FLOP"))),
     ]
     if prompted:
         shown.append((Column("prompt", "FLOPs, once"), lambda r: Cell(units.si(r.prefix_flops, "FLOP"))))
     shown += [
-        (Column("peak", "training"), lambda r: Cell(units.si(_peak(r, *TRAINING), "B"))),
-        (Column("peak", "scoring"), lambda r: Cell(units.si(_peak(r, *SCORING), "B"))),
+        (Column("training", "peak"), lambda r: Cell(units.si(_peak(r, *TRAINING), "B"))),
+        (Column("scoring", "peak"), lambda r: Cell(units.si(_peak(r, *SCORING), "B"))),
     ]
     if timed:
         shown += [
@@ -76,12 +132,18 @@ def _costs(title: str, records: Sequence[Record], largest: Largest | None) -> Ta
             (Column("fits", numeric=False), lambda r: Cell("yes" if largest[r.key][0] else "no")),
             (Column("largest", "batch"), lambda r: Cell(units.count(largest[r.key][1]))),
         ]
+    rows = tuple(tuple(make(record) for _, make in shown) for record in records if record.key in names)
+    note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}{'' if largest is None else LARGEST}".strip()
+    return Table(title, tuple(column for column, _ in shown), rows, note)
+
+
+def _of_backbone(records: Sequence[Record]) -> str:
+    """What is said of one backbone's costs alone."""
     whole = {record.backbone_params for record in records}
-    sizes = f" The backbone has {units.count(whole.pop())} parameters." if len(whole) == 1 else ""
-    replaced = [record.label for record in records if replaces_backbone(record)]
-    kept = f" The file of {', '.join(replaced)} is a whole model." if replaced else ""
-    rows = tuple(tuple(make(record) for _, make in shown) for record in records)
-    return Table(title, tuple(column for column, _ in shown), rows, COSTS + (SECONDS if timed else "") + sizes + kept)
+    sizes = [f"The backbone has {units.count(whole.pop())} parameters."] if len(whole) == 1 else []
+    replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
+    kept = [f"The file of {', '.join(replaced)} is a whole model."] if replaced else []
+    return " ".join([*sizes, *kept])
 
 
 TRAINING = ("features", "forward", "backward", "optimizer")
@@ -94,14 +156,21 @@ def _peak(record: Record, *phases: str) -> int | None:
     return max(held, default=None)
 
 
-def _memory(title: str, records: Sequence[Record]) -> Table:
+def _file_bytes(record: Record) -> int | None:
+    """What ships for the task; of demonstrations that are made up nothing is known but their tokens."""
+    return None if record.prefix_tokens and record.demonstration_bytes is None else record.task_bytes
+
+
+def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
     owners = owners_of(records)
     rows = []
-    for record in records:
+    for record in (record for record in records if record.key in names):
         phase = peak_phase(record)
         held = (record.memory or {}).get(phase or "", {})
         cells = (Cell(units.si(held.get(owner), "B") if held.get(owner) else units.MISSING) for owner in owners)
-        rows.append((Cell(record.label), Cell(words(phase or "")), *cells, Cell(units.si(peak_bytes(record), "B"))))
+        rows.append(
+            (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(peak_bytes(record), "B")))
+        )
     columns = (
         Column("method", numeric=False),
         Column("at its peak in", numeric=False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from bench.cells import Cell
 from bench.errors import Gathered, Mistake
 from bench.forecast.made_up import Lengths
 from bench.options import pairs
+from bench.preflight import check_device
 from bench.selection import given
 from bench.settings import RunConfig, resolve_recipe, valid
 from bench.sweeps import method_of
@@ -17,16 +18,24 @@ from methods.base import Method
 from methods.registry import methods, source_file
 
 BATCH, LENGTH = "batch", "length"
+_OF_THE_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
+"""Run settings that made-up rows have no use for."""
+_OPTIONS = {
+    "tokens": "length",
+    "choices": "choices",
+    "answer_tokens": "answer-length",
+    "train_rows": "shots",
+    "test_rows": "queries",
+}
+"""What the fields of `Lengths` are called on the command line."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell to plan; `lengths` of its made-up rows, None where its rows are real; `swept`, the size of the sweep that
-    it belongs to, None outside of one."""
+    """A cell to plan; `lengths` of its made-up rows, None where its rows are real."""
 
     cell: Cell
     lengths: Lengths | None = None
-    swept: tuple[str, int] | None = None
 
 
 def of_cells(cells: Iterable[Cell]) -> list[Planned]:
@@ -56,9 +65,13 @@ def of_lengths(
     if not backbones:
         wrong.found.append("--length plans without data, for a --backbone: a preset, a folder or a config.json.")
     recipe, of_run = given(pairs(settings, None, wrong), wrong)
+    for name in (name for name in of_run if name in _OF_THE_ROWS):
+        wrong.found.append(f"made-up rows have no {name}: their length is --length, and --queries of them are scored.")
     config = RunConfig()
     with wrong.any():
-        config = valid({"max_length": lengths.tokens, **of_run}, RunConfig)
+        config = valid({**of_run, "max_length": lengths.tokens}, RunConfig)
+    with wrong.any():
+        check_device(config.device)
     chosen: list[Method] = []
     for name in spelled or ():
         with wrong.any():
@@ -87,20 +100,34 @@ def of_lengths(
     return [Planned(cell, lengths) for cell in cells]
 
 
-def over(planned: Iterable[Planned], name: str, sizes: Sequence[int]) -> Iterator[Planned]:
-    """Each cell at each size of a sweep: the batch in training and scoring, or the length of made-up rows."""
-    for one in planned:
-        for size in sizes:
-            if name == BATCH:
-                recipe, config = replace(one.cell.recipe, batch_size=size), one.cell.config
-                cell = replace(one.cell, recipe=recipe, config=replace(config, eval_batch_size=size))
-                yield replace(one, cell=cell, swept=(name, size))
-                continue
-            if one.lengths is None:
-                raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
-            lengths = replace(one.lengths, tokens=size)
-            config = replace(one.cell.config, max_length=size)
-            yield Planned(replace(one.cell, task=lengths.name, config=config), lengths, (name, size))
+def over(one: Planned, name: str, size: int, trains: bool) -> Planned:
+    """The cell at a size of a sweep: rows a `batch` in training and scoring, or the `length` of made-up rows.
+
+    Made-up rows are then as many as fill a batch: fewer would cost the same at any larger one. Rows that are not
+    trained on (`trains`) are shown, all of them, so that they stay as many.
+    """
+    if name == BATCH:
+        recipe, config = replace(one.cell.recipe, batch_size=size), replace(one.cell.config, eval_batch_size=size)
+        cell, lengths = replace(one.cell, recipe=recipe, config=config), one.lengths
+        if lengths is not None:
+            rows = max(lengths.train_rows, size) if trains else lengths.train_rows
+            lengths = replace(lengths, train_rows=rows, test_rows=max(lengths.test_rows, size))
+            cell = replace(cell, shots=rows)
+        return Planned(cell, lengths)
+    if one.lengths is None:
+        raise Mistake("rows that are read have the lengths that they have; made-up ones can be swept over.")
+    lengths = made_up(one.lengths, tokens=size)
+    config = replace(one.cell.config, max_length=size)
+    return Planned(replace(one.cell, task=lengths.name, config=config), lengths)
+
+
+def made_up(like: Lengths | None = None, /, **sizes: int) -> Lengths:
+    """The lengths of made-up rows, those not given as in `like`; Mistake where they are out of bounds."""
+    try:
+        return replace(like or Lengths(), **sizes)
+    except ValueError as error:
+        field, _, told = str(error).partition(" ")
+        raise Mistake(f"made-up rows: --{_OPTIONS[field]} {told}.") from error
 
 
 def needs_lengths(backbones: Sequence[str] | None) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.errors import Mistake
-from bench.forecast.asked import Planned, needs_lengths, of_cells, of_lengths
+from bench.errors import Mistake, nearest
+from bench.forecast.asked import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import Forecast, Planner, Tell
 from bench.options import planned_from
-
-LENGTH = 128
-"""Tokens of a made-up row where --length is not given."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,29 @@ class Asked:
     templates: Sequence[str] | None = None
     settings: Sequence[str] | None = None
     length: int | None = None
-    choices: int = 2
-    answer_tokens: int = 1
-    queries: int = 64
+    choices: int | None = None
+    answer_tokens: int | None = None
+    queries: int | None = None
 
 
 def forecast(
     asked: Asked, memory: int | None, sweep: tuple[str, tuple[int, ...]] | None, seconds: bool, workers: int, tell: Tell
 ) -> Forecast:
     """The forecast of what the call asks for. Errors: Mistakes with all that is wrong in it."""
-    return Planner(seconds, workers, tell).forecast(_planned(asked, tell), memory, sweep)
+    planned = _planned(asked, tell)
+    if sweep is not None and sweep[0] == LENGTH:
+        _check_lengths(planned, sweep[1])
+    return Planner(seconds, workers, tell).forecast(planned, memory, sweep)
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:
     tell("importing the libraries")
     if asked.length is None and not needs_lengths(asked.backbones):
+        beside = [name for name in ("choices", "answer_tokens", "queries") if getattr(asked, name) is not None]
+        if beside:
+            option = beside[0].replace("tokens", "length").replace("_", "-")
+            raise Mistake(f"--{option} is of made-up rows: give --length too, and --backbone, or leave it out.")
+        _check_presets(asked.backbones)
         selectors = (asked.methods, asked.backbones, asked.tasks, asked.shots, None, None, asked.templates)
         return of_cells(planned_from(asked.suite or "quick", *selectors, asked.settings, tell=tell).cells)
     named = [name for name in ("suite", "tasks", "templates") if getattr(asked, name)]
@@ -55,12 +61,37 @@ def _planned(asked: Asked, tell: Tell) -> list[Planned]:
 
 def _lengths(asked: Asked) -> Lengths:
     shots = [part.strip() for text in asked.shots or () for part in text.split(",") if part.strip()]
-    if len(shots) > 1 or any(not one.isdigit() for one in shots):
+    if len(shots) > 1 or any(not (one.isascii() and one.isdigit()) for one in shots):
         raise Mistake(f"made-up rows need one whole number of --shots, got {', '.join(shots)}.")
-    rows = int(shots[0]) if shots else Lengths.train_rows
-    try:
-        return Lengths(
-            LENGTH if asked.length is None else asked.length, asked.choices, asked.answer_tokens, rows, asked.queries
-        )
-    except ValueError as error:
-        raise Mistake(f"made-up rows: {error}.") from error
+    given = {
+        "tokens": asked.length,
+        "choices": asked.choices,
+        "answer_tokens": asked.answer_tokens,
+        "train_rows": int(shots[0]) if shots else None,
+        "test_rows": asked.queries,
+    }
+    return made_up(**{name: size for name, size in given.items() if size is not None})
+
+
+def _check_lengths(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
+    """Mistake where rows cannot have these lengths, before anything is planned."""
+    for one, size in itertools.product(planned, sizes):
+        if one.lengths is None:
+            raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
+        made_up(one.lengths, tokens=size)
+
+
+def _check_presets(backbones: Sequence[str] | None) -> None:
+    """Mistake for a name that no backbone has and that is near a preset's: a suite's backbones are looked for on the
+    Hub, whose answer says nothing of presets."""
+    from bench.backbones import check_backbone
+    from bench.forecast.presets import presets
+
+    for name in backbones or ():
+        near = nearest(name, presets())
+        if near is None:
+            continue
+        try:
+            check_backbone(name)
+        except Mistake as error:
+            raise Mistake(f"{error} Of presets, which are planned on made-up rows, {near!r} is the nearest.") from error

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from bench.records import Record
 
-MOST_TRIES = 6
+MOST_ROWS = 4096
+"""Larger batches are not looked for."""
+ALONG_A_LINE = 5
+"""After so many tries the rest double what fits, then halve what is left between it and what does not."""
+MOST_TRIES = ALONG_A_LINE + 2 * MOST_ROWS.bit_length()
 
 
 @dataclass(frozen=True)
@@ -24,46 +28,43 @@ def peak_bytes(record: Record) -> int:
     return max((sum(owners.values()) for owners in (record.memory or {}).values()), default=0)
 
 
-def fit(record: Record, batch: int, available: int, at: Callable[[int], Record]) -> Fit:
-    """How a plan with so many rows a batch fits into `available` bytes.
+def fit(planned: int, batch: int, available: int, at: Callable[[int], int], most: int | None = None) -> Fit:
+    """How a plan fits into `available` bytes.
 
-    Args: at, the same plan with another batch. A peak grows with the batch nearly in a straight line, so that a few
-    plans along it find the largest batch; the answer itself is always planned, never only read off the line.
+    Args: planned, its peak; batch, its rows a batch; at, the peak of the same plan with so many rows a batch in
+    training and scoring; most, the rows that there are, None for as many as it takes. A peak grows with the batch
+    nearly in a straight line, so that a few plans along it find the largest batch; the answer itself is always planned,
+    never only read off the line.
     """
-    fits = peak_bytes(record) <= available
-    known = {batch: peak_bytes(record)}
+    fits, most = planned <= available, min(most or MOST_ROWS, MOST_ROWS)
+    known: dict[int, int] = {}
 
-    def peak(size: int) -> int:
+    def does(size: int) -> bool:
         if size not in known:
-            known[size] = peak_bytes(at(size))
-        return known[size]
+            known[size] = at(size)
+        return known[size] <= available
 
-    if peak(1) > available:
+    if not does(1):
         return Fit(fits, None)
-    low, high = 1, None  # the largest known to fit, the smallest known not to
-    if fits:
-        low = batch
-    elif batch > 1:
-        high = batch
-    for _ in range(MOST_TRIES):
-        reach = _reach(known, available, low, high)
-        if reach <= low:
+    low, high = 1, most + 1  # the largest known to fit, the smallest known not to, or out of reach
+    reach = min(batch, most)
+    for tried in range(MOST_TRIES):
+        low, high = (max(low, reach), high) if does(reach) else (low, min(high, reach))
+        if high - low <= 1:
             break
-        if peak(reach) <= available:
-            low = reach
+        if tried < ALONG_A_LINE:
+            reach = _reach(known, available, low, high)
         else:
-            high = reach
-        if high is not None and high - low <= 1:
-            break
+            reach = (low + high) // 2 if high in known else min(2 * low, high - 1)
     return Fit(fits, low)
 
 
-def _reach(known: dict[int, int], available: int, low: int, high: int | None) -> int:
-    """The next batch to try: where the line through two known batches meets what is available."""
+def _reach(known: dict[int, int], available: int, low: int, high: int) -> int:
+    """The next batch to try, between the two: where the line through known batches meets what is available."""
     others = [size for size in known if size != low]
-    other = min(others, key=lambda size: abs(size - low)) if others else 2 * low
-    if other not in known:
-        return other
+    if not others:
+        return min(2 * low, high - 1)
+    other = min(others, key=lambda size: abs(size - low))
     slope = (known[other] - known[low]) / (other - low)
     reach = 2 * low if slope <= 0 else low + int((available - known[low]) / slope)
-    return max(low + 1, min(reach, high - 1 if high is not None else 1000 * low))
+    return max(low + 1, min(reach, high - 1))

@@ -6,11 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from bench import runner
 from bench.cells import Cell
 from bench.errors import Mistake
+from bench.families import LanguageModel
 from bench.forecast.forecaster import Forecaster
 from bench.forecast.made_up import Bare, Lengths
 from bench.forecast.outlines import Outline, outline
@@ -18,6 +19,8 @@ from bench.forecast.timing import Machine
 from bench.identity import ingredients, key, label_of
 from bench.provenance import cpu_model, versions
 from bench.records import Record
+from bench.scoring.prompted import PromptedExamples
+from bench.scoring.prompts import Demonstrated
 from bench.settings import as_scalars
 from methods.base import Unsupported
 
@@ -56,6 +59,9 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
         if lengths is not None:
             _check_room(setup, lengths)
         found, _ = runner.measured(setup)
+        if lengths is not None:
+            _check_demonstrations(setup, lengths)
+            found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason))
     missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD, *(_TIMED if machine is None else ())))
@@ -99,12 +105,32 @@ def _check_room(setup: runner.Setup, lengths: Lengths) -> None:
     cut = setup.train.truncated + setup.test.truncated
     if not cut:
         return
-    config = setup.pretrained.config
-    names = ("max_position_embeddings", "n_positions")
-    most = next((int(value) for name in names if (value := getattr(config, name, None))), None)
-    beside = "" if setup.backbone.sites.family == "encoder" else f" and answers of {lengths.answer_tokens}"
-    takes = "no more" if most is None else f"{most:,} positions"
+    encoder = setup.backbone.sites.family == "encoder"
+    positions = getattr(setup.pretrained.config, "max_position_embeddings", None)
+    most = positions if encoder else cast(LanguageModel, setup.backbone).room
+    beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
+    has = f"has {most:,} positions" if encoder and most else f"takes {most:,} in all" if most else "takes fewer"
     raise Mistake(
-        f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which has {takes}; give a "
+        f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which {has}; give a "
         "smaller --length, or a model that takes longer texts."
     )
+
+
+def _check_demonstrations(setup: runner.Setup, lengths: Lengths) -> None:
+    """Unsupported where made-up rows lose demonstrations: a run would drop the last ones and record so, but whoever
+    plans for a number of them is not served by the costs of another."""
+    prompts = setup.trainer.prompts
+    test = cast(PromptedExamples, prompts.following(setup.test))
+    for prefix in prompts.prefixes:
+        told = cast(Demonstrated, prefix).demonstrations
+        followed = test.after[told.name]
+        if told.room is None or min(followed.kept) == followed.given:
+            continue
+        answer = 0 if told.whole else lengths.answer_tokens
+        beside = f" with an answer of {answer}" if answer else ""
+        fit = min(followed.kept)
+        raise Unsupported(
+            f"{followed.given:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
+            f"{told.ends[-1] + lengths.tokens + answer:,} tokens, where {setup.cell.backbone} takes {told.room:,}; "
+            f"{f'only {fit:,}' if fit else 'not even one'} of them would fit"
+        )

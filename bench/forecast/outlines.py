@@ -95,7 +95,7 @@ def _folder(name: str) -> Path | None:
     path = Path(name).expanduser()
     if name in presets() or path.is_file() or (path.is_dir() and not (path / "tokenizer_config.json").is_file()):
         return None
-    return locate(name) if path.is_dir() or "/" in name else None
+    return locate(name) if path.is_dir() or ("/" in name and path.suffix != ".json") else None
 
 
 def _tensor_names(folder: Path) -> list[str]:

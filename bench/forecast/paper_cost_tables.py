@@ -63,7 +63,7 @@ def _inference(data: Data, found: Sequence[Line]) -> PaperTable:
     read = data["demonstrations"] * data["demonstration_tokens"]
     return PaperTable(
         "FLOPs of one query",
-        ("", "printed", "by its rule", "off", "counted", "off the rule", "demonstrations kept", "why"),
+        ("", "printed", "by its rule", "off", "counted", "off the rule", "prefix kept", "why"),
         tuple(rows),
         (
             f"The rule: N a token for an encoder-decoder, 2N for a decoder, N as the models are named; "

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+WHY = "why"
+"""The column that tells why a figure is as printed, or is not."""
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """A table as it is printed; `notes` are paragraphs below it."""
@@ -61,30 +65,53 @@ def print_paper(name: str, console: Console) -> None:
     console.print(Text(known_papers()[name]), soft_wrap=True)
     for table in tables:
         console.print()
+        console.print(Text(table.title, style="bold"))
         console.print(as_table(table))
+        console.print(Text("\n".join((*_numbered(table), *table.notes)), style="dim"))
 
 
 def as_table(table: PaperTable) -> Table:
-    """The table for a person, its notes below."""
+    """The table for a person, narrow enough for 80 columns: its reasons are numbers, of notes below it."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    notes = Text("\n".join(table.notes))
-    drawn = Table(
-        title=Text(table.title),
-        title_justify="left",
-        box=box.SIMPLE,
-        caption=notes if table.notes else None,
-        caption_justify="left",
-        pad_edge=False,
-    )
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(table.columns):
-        prose = place == 0 or column == "why"
-        drawn.add_column(column, overflow="fold", justify="left" if prose else "right", no_wrap=place == 0)
+        head = "" if column == WHY else _in_two_lines(column)
+        cells = ["(0)" if column == WHY else _kept_together(row[place]) for row in table.rows]
+        longest = max(len(word) for cell in (head, *cells) for word in cell.split() or [""])  # no word is broken
+        drawn.add_column(Text(head), justify="right" if place else "left", min_width=longest)
+    numbers = {reason: f"({number})" for number, reason in enumerate(_reasons(table), 1)}
     for row in table.rows:
-        drawn.add_row(*map(Text, row))
+        named = zip(table.columns, row, strict=True)
+        shown = (numbers.get(cell, "") if column == WHY else _kept_together(cell) for column, cell in named)
+        drawn.add_row(*map(Text, shown))
     return drawn
+
+
+def _reasons(table: PaperTable) -> list[str]:
+    """What the last column tells, each once."""
+    place = table.columns.index(WHY) if WHY in table.columns else None
+    return list(dict.fromkeys(row[place] for row in table.rows if row[place])) if place is not None else []
+
+
+def _numbered(table: PaperTable) -> list[str]:
+    return [f"({number}) {reason[:1].upper()}{reason[1:]}." for number, reason in enumerate(_reasons(table), 1)]
+
+
+def _kept_together(cell: str) -> str:
+    """A number with its unit is one word; of spaces that do not break a terminal's table knows none."""
+    return cell.replace(" %", "%")
+
+
+def _in_two_lines(head: str) -> str:
+    """Broken at the space that leaves the narrowest lines."""
+    spaces = [place for place, letter in enumerate(head) if letter == " "]
+    if len(head) < 8 or not spaces:
+        return head
+    place = min(spaces, key=lambda space: max(space, len(head) - space))
+    return f"{head[:place]}\n{head[place + 1 :]}"
 
 
 def prints_as(value: float, printed: str) -> bool:

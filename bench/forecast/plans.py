@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import Mistake
-from bench.files import check_writable, writing
+from bench.files import check_writable, local_folder, writing
 from bench.forecast.asked import BATCH, Planned, over
 from bench.forecast.fitting import Fit, fit, peak_bytes
 from bench.forecast.foretelling import foretell
@@ -25,7 +27,7 @@ Tell = Callable[[str], None]
 @dataclass(frozen=True)
 class Forecast:
     """The records of a plan, `planned` and `skipped` ones; `fits` of each planned one by its key, where a device's
-    memory was given; `sweep`, the records at each size of a sweep."""
+    memory was given; `sweep`, those at each size of a sweep."""
 
     records: tuple[Record, ...]
     fits: dict[str, Fit] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class Planner:
 
     def __init__(self, timed: bool = False, concurrent: int = 1, tell: Tell = lambda _: None):
         self._timed, self._concurrent, self._tell = timed, concurrent, tell
-        self._known: dict[Planned, Record] = {}
+        self._known: dict[tuple[Planned, bool], Record] = {}
 
     def forecast(
         self, planned: Sequence[Planned], memory: int | None = None, sweep: tuple[str, tuple[int, ...]] | None = None
@@ -51,7 +53,7 @@ class Planner:
         Args: memory, bytes of a device; sweep, a name and the sizes at which every cell is planned too.
         Errors: Mistake where nothing fits into the memory even with one row a batch.
         """
-        self._know(planned)
+        self._know(planned, self._timed)
         records = tuple(self._record(one) for one in planned)
         fits: dict[str, Fit] = {}
         if memory is not None:
@@ -61,36 +63,43 @@ class Planner:
                 raise self._nothing_fits(kept, memory)
         return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
 
-    def _know(self, planned: Iterable[Planned]) -> None:
+    def _know(self, planned: Iterable[Planned], timed: bool) -> None:
         """Foretells those that are not known yet, several at a time in forked processes where there are cores for it.
         Forked, because outlines are made by then and shared; none of them computes in threads."""
-        missing = list(dict.fromkeys(key for one in planned if (key := replace(one, swept=None)) not in self._known))
+        missing = list(dict.fromkeys(one for one in planned if (one, timed) not in self._known))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         if len(missing) < 2 or cores < 2 or "fork" not in multiprocessing.get_all_start_methods():
             return
-        if self._timed:
+        if timed:
             self._tell("trying how fast this machine is")
             machine(missing[0].cell.config.threads, missing[0].cell.config.device)
         self._tell(f"going through {len(missing)} cells")
         context = multiprocessing.get_context("fork")
         # What is imported is never garbage: looking for some between phases would take longer than they do.
         with ProcessPoolExecutor(min(cores, len(missing)), context, initializer=gc.freeze) as pool:
-            found = pool.map(_foretold, [(key, self._timed, self._concurrent) for key in missing])
-            self._known.update(zip(missing, found, strict=True))
+            found = pool.map(_foretold, [(one, timed, self._concurrent) for one in missing])
+            self._known.update(zip([(one, timed) for one in missing], found, strict=True))
 
-    def _record(self, one: Planned) -> Record:
-        key = replace(one, swept=None)
+    def _record(self, one: Planned, timed: bool = True) -> Record:
+        key = one, timed and self._timed
         if key not in self._known:
             self._tell(f"going through {one.cell.title}")
-            self._known[key] = _foretold((key, self._timed, self._concurrent))
+            self._known[key] = _foretold((*key, self._concurrent))
         return self._known[key]
 
     def _at(self, one: Planned, batch: int) -> Record:
-        return self._record(next(iter(over([one], BATCH, [batch]))))
+        """The plan with another batch, without seconds: only its peak is looked at."""
+        return self._record(over(one, BATCH, batch, self._trains(one)), timed=False)
+
+    def _trains(self, one: Planned) -> bool:
+        return bool(self._record(one).train_steps)
 
     def _fit(self, one: Planned, record: Record, memory: int) -> Fit:
-        batch = one.cell.recipe.batch_size if record.train_steps else one.cell.config.eval_batch_size
-        return fit(record, batch, memory, lambda size: self._at(one, size))
+        trains = self._trains(one)
+        batch = one.cell.recipe.batch_size if trains else one.cell.config.eval_batch_size
+        rows = record.n_train if trains else record.n_test
+        most = rows if one.lengths is None else None  # of made-up rows there are as many as it takes
+        return fit(peak_bytes(record), batch, memory, lambda size: peak_bytes(self._at(one, size)), most)
 
     def _nothing_fits(self, kept: Iterable[tuple[Planned, Record]], memory: int) -> Mistake:
         peak, label = min((peak_bytes(self._at(one, 1)), record.label) for one, record in kept)
@@ -101,11 +110,10 @@ class Planner:
 
     def _swept(self, planned: Sequence[Planned], name: str, sizes: Sequence[int]) -> dict[int, tuple[Record, ...]]:
         found: dict[int, list[Record]] = {size: [] for size in sizes}
-        self._know(over(planned, name, sizes))
-        for one in over(planned, name, sizes):
-            record = self._record(one)
-            if one.swept is not None and record.status == "planned":
-                found[one.swept[1]].append(record)
+        asked = [(over(one, name, size, self._trains(one)), size) for one, size in itertools.product(planned, sizes)]
+        self._know((one for one, _ in asked), timed=False)
+        for one, size in asked:
+            found[size].append(self._record(one, timed=False))
         return {size: tuple(records) for size, records in found.items()}
 
 
@@ -116,13 +124,28 @@ def _foretold(asked: tuple[Planned, bool, int]) -> Record:
     return foretell(one.cell, one.lengths, found, concurrent)
 
 
-def keep(records: Iterable[Record], out: str) -> Path:
-    """Writes the planned records to `OUT/plans`, where a report of OUT finds them; returns the folder. Mistake where it
-    cannot be written."""
-    folder = Path(out).expanduser() / "plans"
-    check_writable(folder / f"{uuid.uuid4().hex}.json")
+def folder_of(out: str) -> Path:
+    """Where plans of the results folder OUT are kept, not made yet; Mistake where nothing can be written there."""
+    results = local_folder(out)
+    if results is None:
+        raise Mistake(f"plans are kept in local folders only, and {out} is none; give another --out.")
+    folder = results / "plans"
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        check_writable(folder / f"{uuid.uuid4().hex}.json")
+    except Mistake as error:
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise Mistake(f"no plan can be kept in {out} ({why}); give another --out.") from error
+    finally:
+        for path in new:  # what else is wrong in the call is found out later, and leaves nothing behind either
+            with suppress(OSError):
+                path.rmdir()
+    return folder
+
+
+def keep(records: Iterable[Record], folder: Path) -> None:
+    """Writes the planned records to the folder that `folder_of` gives, where a report finds them."""
     for record in records:
         if record.status == "planned":
             with writing(folder / f"{record.key}.json") as file:
                 file.write(record.model_dump_json(indent=1).encode())
-    return folder

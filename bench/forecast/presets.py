@@ -60,6 +60,8 @@ def config_of(name_or_path: str) -> PretrainedConfig:
         path = path / "config.json"
         if not path.is_file():
             raise Mistake(f"the folder {name_or_path} has no config.json; give a folder saved with save_pretrained().")
+    elif path.suffix == ".json" and not path.is_file():
+        raise Mistake(f"there is no file {name_or_path}; give the path of a config.json, or the name of a preset.")
     elif not path.is_file():
         how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
         raise Mistake(unknown("preset", name_or_path, presets(), how))

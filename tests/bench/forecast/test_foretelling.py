@@ -108,6 +108,7 @@ def test_made_up_rows_have_the_lengths_that_were_asked_for(
     if spelled == "icl":
         assert planned.prefix_tokens == 6 * (20 + 2 - (backbone == "t5-gated") * 2)
         assert planned.demonstrations_per_row == 6
+        assert planned.demonstration_bytes is None, "the bytes of a made-up text are none of anyone's"
     if backbone == "bert":
         assert planned.head_params == 3 * (32 + 1)
 

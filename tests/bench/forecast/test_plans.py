@@ -1,0 +1,153 @@
+"""Whole plans: what fits, sweeps, and plans that are kept and reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cells import Cell
+from bench.errors import Mistake
+from bench.forecast.asked import Planned, of_cells, of_lengths
+from bench.forecast.fitting import peak_bytes
+from bench.forecast.made_up import Lengths
+from bench.forecast.plans import Planner, folder_of, keep
+from bench.records import Record, load_plans
+from bench.runner import run_cell
+from bench.settings import RunConfig, resolve_recipe
+from methods.spelling import parse
+from reports.document import compose
+
+LENGTHS = Lengths(tokens=16, train_rows=6, test_rows=5)
+SETTINGS = ["batch_size=4", "steps=2", "eval_batch_size=4"]
+
+
+def config_of(folder: str) -> str:
+    return str(Path(folder) / "config.json")
+
+
+def planned(backbone: str, *spelled: str, lengths: Lengths = LENGTHS) -> list[Planned]:
+    return of_lengths(spelled, [config_of(backbone)], SETTINGS, lengths)
+
+
+def test_a_sweep_over_batches_grows_beyond_the_rows_that_were_asked_for(backbones: dict[str, str]) -> None:
+    """Six rows fill no batch of 12: its peak would be that of six."""
+    found = Planner().forecast(planned(backbones["bert"], "full"), sweep=("batch", (6, 12, 24))).sweep
+    peaks = [peak_bytes(record) for alike in found.values() for record in alike]
+    assert peaks == sorted(set(peaks))
+    assert peaks[2] - peaks[1] == pytest.approx(2 * (peaks[1] - peaks[0]), rel=0.1)
+
+
+def test_a_sweep_over_lengths_has_a_record_for_each(backbones: dict[str, str]) -> None:
+    found = Planner().forecast(planned(backbones["bert"], "full", "ia3"), sweep=("length", (16, 24))).sweep
+    assert {size: [record.label for record in alike] for size, alike in found.items()} == {
+        16: ["full", "ia3"],
+        24: ["full", "ia3"],
+    }
+    assert {record.task for record in found[24]} == {"made-up rows of 24 tokens, 2 choices of 1"}
+    assert all(peak_bytes(a) < peak_bytes(b) for a, b in zip(found[16], found[24], strict=True))
+
+
+def test_a_batch_sweep_shows_as_many_demonstrations_at_each_size(language_models: dict[str, str]) -> None:
+    found = Planner().forecast(planned(language_models["gpt2"], "icl"), sweep=("batch", (2, 12))).sweep
+    assert {record.prefix_tokens for alike in found.values() for record in alike} == {6 * 17}
+    assert peak_bytes(found[2][0]) < peak_bytes(found[12][0])
+
+
+def test_what_is_known_is_not_planned_again(backbones: dict[str, str]) -> None:
+    heard: list[str] = []
+    planner = Planner(tell=heard.append)
+    rows = planned(backbones["bert"], "ia3")
+    planner.forecast(rows)
+    planner.forecast(rows)
+    assert len(heard) == 1
+
+
+def test_the_largest_batch_fits_and_one_row_more_does_not(backbones: dict[str, str]) -> None:
+    rows, planner = planned(backbones["bert"], "ia3"), Planner()
+    (found,) = planner.forecast(rows, memory=2_500_000).fits.values()
+    assert found.fits
+    assert found.largest_batch is not None
+    assert found.largest_batch > 8
+    sweep = planner.forecast(rows, sweep=("batch", (found.largest_batch, found.largest_batch + 1))).sweep
+    fitting, beyond = (peak_bytes(alike[0]) for alike in sweep.values())
+    assert fitting <= 2_500_000 < beyond
+
+
+def test_a_device_that_fits_nothing_is_told_with_what_is_needed(backbones: dict[str, str]) -> None:
+    with pytest.raises(Mistake, match=r"nothing fits into 1,000 bytes: .* the least is ia3, whose tensors take \d+,"):
+        Planner().forecast(planned(backbones["bert"], "full", "ia3"), memory=1000)
+
+
+def test_demonstrations_that_do_not_fit_are_skipped_and_the_rest_is_planned(language_models: dict[str, str]) -> None:
+    rows = planned(language_models["gpt2"], "icl", "icl:k=3", "full", lengths=Lengths(60, train_rows=8, test_rows=4))
+    skipped, shorter, full = Planner().forecast(rows).records
+    assert (shorter.status, full.status) == ("planned", "planned")
+    assert skipped.status == "skipped"
+    assert skipped.reason is not None
+    assert "8 demonstrations and a query of 60 tokens with an answer of 1 are 549 tokens" in skipped.reason
+    assert skipped.reason.endswith("takes 256; only 3 of them would fit")
+
+
+def test_not_even_one_demonstration_may_fit(language_models: dict[str, str]) -> None:
+    rows = planned(language_models["bart"], "icl", lengths=Lengths(200, train_rows=2, test_rows=2))
+    (record,) = Planner().forecast(rows).records
+    assert record.status == "skipped"
+    assert "takes 256; not even one of them would fit" in str(record.reason)
+
+
+def real(backbone: str, task: str, seed: int = 0, **recipe: Any) -> Cell:
+    method = parse("ia3")
+    config = RunConfig(eval_batch_size=4, eval_rows=6)
+    return Cell(
+        method,
+        backbone,
+        task,
+        resolve_recipe(method, {"batch_size": 4, "steps": 2, **recipe}),
+        8,
+        0,
+        seed,
+        config=config,
+    )
+
+
+def test_cells_that_differ_in_seeds_are_planned_once(backbones: dict[str, str], toy_folder: str) -> None:
+    cells = [real(backbones["bert"], toy_folder, seed) for seed in (0, 1)]
+    assert [one.cell for one in of_cells([*cells, real(backbones["bert"], toy_folder, steps=3)])] == [
+        cells[0],
+        real(backbones["bert"], toy_folder, steps=3),
+    ]
+
+
+def test_a_larger_batch_than_there_are_rows_is_not_looked_for(backbones: dict[str, str], toy_folder: str) -> None:
+    (found,) = Planner().forecast(of_cells([real(backbones["bert"], toy_folder)]), memory=10**9).fits.values()
+    assert found.largest_batch == 8
+
+
+def test_kept_plans_are_read_and_reported_beside_their_runs(
+    backbones: dict[str, str], toy_folder: str, tmp_path: Path
+) -> None:
+    cell = real(backbones["bert"], toy_folder)
+    records = Planner().forecast(of_cells([cell])).records
+    skipped = Record(**{**records[0].model_dump(), "key": "other", "status": "skipped", "reason": "none"})
+    keep([*records, skipped], folder_of(str(tmp_path / "results")))
+    plans = load_plans(tmp_path / "results")
+    assert [plan.key for plan in plans] == [records[0].key]
+    assert plans[0].train_flops == records[0].train_flops
+    measured, _ = run_cell(cell)
+    report = compose([measured], plans=plans)
+    (ledger,) = [one for page in report.pages for one in page.ledgers if one.tag == "predicted"]
+    captions = [table.caption for table in ledger.tables]
+    assert "Predicted FLOPs" in captions
+    assert "Predicted memory" in captions
+
+
+def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path) -> None:
+    assert folder_of(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b" / "plans"
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(Mistake, match=r"no plan can be kept in .*file \(Not a directory\); give another --out"):
+        folder_of(str(tmp_path / "file"))
+    with pytest.raises(Mistake, match="local folders only, and s3://bucket/x is none"):
+        folder_of("s3://bucket/x")
