@@ -24,6 +24,22 @@ def test_the_weights_are_small_enough_to_ship() -> None:
     assert 4_000 <= facts()["vocabulary"] <= 8_000
 
 
+def test_no_text_of_a_benchmark_was_read() -> None:
+    told = json.loads((FIGURES / "training.json").read_text("utf-8"))
+    assert told["benchmark_texts_read"] == 0 < told["benchmark_texts"]
+    assert not set(holdout.LIBRARIES) & set(told["snippets_of_library"])
+
+
+def test_the_card_shows_that_demonstrations_help_on_what_it_never_saw() -> None:
+    """More of them help more; far above chance with 16."""
+    trials_of = measured()["trials"]
+    assert isinstance(trials_of, dict)
+    for ways, target in (("2", 0.75), ("4", 0.50)):
+        curve = {int(k): point["mean"] for k, point in trials_of[ways]["curve"].items()}
+        assert curve[16] >= target
+        assert curve[32] > curve[16] > curve[8] > curve[4] > curve[2] > 1 / int(ways)
+
+
 def test_nano_is_found_without_a_network() -> None:
     assert Path(locations.locate("nano")) == FOLDER
     assert "nano" in locations.known_backbones()
