@@ -18,7 +18,7 @@ from bench.forecast.timing import Machine
 from bench.meters.flops import Shape
 from bench.meters.memory_phases import MemoryMeter, PhaseMemory, Work, keys_and_values
 from bench.meters.phase_flops import Entry
-from bench.meters.time import spread
+from bench.meters.time import Clock, spread
 from bench.records import Spread
 from bench.steps import Step, total_steps
 from bench.trainer import Shapes, Trainer, encoded
@@ -56,12 +56,17 @@ class Forecaster(Trainer):
         total = total_steps(self.recipe, len(examples))
         shapes = Shapes(examples, training=True)
         order = training_order(examples, self.recipe.batch_size, self.generator, self.recipe.balanced)
+        data = Clock(self.device)
         for rows in islice(order, total):
-            shapes.add(examples.batch(rows))
+            with data.running():
+                batch = examples.batch(rows)
+            shapes.add(batch)
             self.cost.examples += len(rows)
         self.cost.steps += total
         step = Step(parameters, loss, self.recipe, self.autocast)
         laps = self._gone_through(shapes, lambda work: self.memory.step(step, work))
+        if self._machine is not None:
+            laps["data"] = data.laps  # which are made as they would be
         self.cost.clock.seconds += sum(map(sum, laps.values()))
         for phase, seconds in laps.items():
             self._laps.setdefault(phase, []).extend(seconds)

@@ -63,7 +63,7 @@ def test_seconds_are_foretold_of_every_phase(backbones: dict[str, str], toy_fold
     """That they are right is for the benchmark; here they are there, and add up."""
     planned = foretell(cell("ia3", backbones["bert"], toy_folder), machine=machine(1))
     assert planned.step_seconds is not None
-    assert set(planned.step_seconds) == {"forward", "backward", "optimizer", "evaluation"}
+    assert set(planned.step_seconds) == {"data", "forward", "backward", "optimizer", "evaluation"}
     assert planned.train_seconds is not None
     medians = sum(planned.step_seconds[phase].median for phase in ("forward", "backward", "optimizer"))
     assert planned.train_seconds == pytest.approx(3 * medians, rel=0.5)
