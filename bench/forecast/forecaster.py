@@ -26,6 +26,8 @@ from methods.base import Backbone, Batch, Examples, Prefix, Scorer
 
 SIMULATED = 3
 """So many of the shapes that occur are gone through, from smallest to largest; what others take lies between."""
+NEARLY_ALL = 0.9
+"""Where batches of the largest shape are so much of the work, others are not gone through."""
 _TIMED_AS = {"features": "evaluation", "query": "evaluation", "prefill": "evaluation"}
 """Phases of memory that are forward passes without gradients, as evaluation is."""
 
@@ -122,9 +124,13 @@ class Forecaster(Trainer):
         if self._machine is None:
             return {}
         known = [(sum(largest.size), self._seconds(self._operations.taken()))]
-        for shape in _some(sizes, sum(largest.size)):
-            work = replace(largest, batch=lambda shape=shape: shapes.batch(shape, self.device))  # type: ignore[misc]
-            run(work)
+        work = sum(sizes[shape] * times for shape, times in shapes.times.items())
+        most = sum(sizes[shape] * times for shape, times in shapes.times.items() if sizes[shape] == known[0][0])
+        others = [] if most > NEARLY_ALL * work else _some(sizes, known[0][0])
+        if not others:
+            known.append((0, dict.fromkeys(known[0][1], 0.0)))  # the few smaller ones in proportion
+        for shape in others:
+            run(replace(largest, batch=lambda shape=shape: shapes.batch(shape, self.device)))  # type: ignore[misc]
             known.append((sizes[shape], self._seconds(self._operations.taken())))
         known.sort(key=lambda one: one[0])
         found: dict[str, list[float]] = {phase: [] for phase in known[0][1]}
