@@ -20,8 +20,10 @@ TEXT = (
     "Bytes of tensors as they were allocated, each byte with one owner, at the moment when a phase held most; they sum "
     "to that peak. Frozen weights never change; trained weights have gradients and the state of the optimiser beside "
     "them; saved activations are what the backward pass needs from the forward pass, of which a method that trains "
-    "little may still save much; temporary is what lives within an operation. Libraries, code and the allocator's own "
-    "reserve are not in it: the process as the system sees it is among the costs above."
+    "little may still save much; temporary is what lives within an operation. Load is what the model holds once the "
+    "method is attached. Libraries, code, the allocator's own reserve and the copy of the pretrained weights that this "
+    "suite keeps in main memory for the next run are not in it: the process as the system sees it is among the costs "
+    "above."
 )
 
 
@@ -57,7 +59,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     found = [(e, entry, record) for e, entry in enumerate(panel.entries) if (record := typical(entry)) is not None]
     if not found:
         return None
-    tables = (_owners(panel, index, found), _phases(panel, index, found))
+    tables = (_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
     return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
 
 
@@ -107,6 +109,28 @@ def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
     )
     note = "What each phase held at most, medians over tasks and runs. A dash: the method has no such phase."
     return Table("The peak of each phase", columns, rows, note)
+
+
+def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
+    """On CUDA, what the allocator itself says of each phase."""
+    if not any(record.cuda_memory for record in panel.records):
+        return []
+    phases = _ordered({phase for record in panel.records for phase in record.cuda_memory or {}}, MEMORY_PHASES)
+    kinds = ("allocated", "reserved")
+    columns = (Column("method", numeric=False), *(Column(words(phase), kind) for phase in phases for kind in kinds))
+
+    def cell(e: int, entry: Entry, phase: str, kind: str) -> Cell:
+        return _size(entry.median(lambda r: ((r.cuda_memory or {}).get(phase) or {}).get(kind)), anchor(index, e))
+
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            *(cell(e, entry, phase, kind) for phase in phases for kind in kinds),
+        )
+        for e, entry, _ in found
+    )
+    note = "CUDA's allocator on the same phases, its peaks reset before each; reserved is what it keeps of the device."
+    return [Table("What the allocator says", columns, rows, note)]
 
 
 def _held(record: Record, phase: str) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reports import units
 from reports.checks import grouped
 from reports.memory import owners_of, peak_bytes, peak_phase, words
-from reports.storage import replaces_backbone
+from reports.storage import replaces_backbone, total_bytes
 from reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ COSTS = (
     "and of one scored row (query), demonstrations read once and kept where a model can keep them. Memory is the most "
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
-LARGEST = " The largest batch is looked for up to the rows that there are, or 4,096 made-up ones."
+TASKS = (1, 9, 100)
+LARGEST = (
+    " The largest batch is looked for up to the rows that there are, or 4,096 made-up ones, with a CPU's kernels: "
+    "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
+    "spares. Leave room for what a device takes before any tensor."
+)
 SECONDS = " Seconds are of this machine, on which each operator was tried alone."
 
 
@@ -38,7 +43,7 @@ def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> li
         costs = _costs(title, planned, names, largest)
         # What the columns mean is said once, below the last of these tables.
         found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
-        found.append(_memory(title, planned, names))
+        found += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
     return found
 
 
@@ -113,6 +118,7 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
         (Column("trained", "parameters"), lambda r: Cell(units.count(r.trainable_params))),
         (Column("share", "of backbone"), lambda r: Cell(units.percent(r.trainable_params, r.backbone_params))),
         (Column("file", "per task"), lambda r: Cell(units.si(_file_bytes(r), "B"))),
+        (Column("steps", "× rows"), lambda r: Cell(_steps(r))),
         (Column("training", "FLOPs"), lambda r: Cell(units.si(r.train_flops, "FLOP"))),
         (Column("query", "FLOPs"), lambda r: Cell(units.si(r.inference_flops_per_example, "FLOP"))),
     ]
@@ -137,13 +143,24 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
     return Table(title, tuple(column for column, _ in shown), rows, note)
 
 
+def _steps(record: Record) -> str:
+    """Optimiser steps and the rows of a full batch."""
+    rows = (record.recipe or {}).get("batch_size")
+    return f"{units.count(record.train_steps)} × {rows}" if record.train_steps else units.MISSING
+
+
 def _of_backbone(records: Sequence[Record]) -> str:
     """What is said of one backbone's costs alone."""
     whole = {record.backbone_params for record in records}
     sizes = [f"The backbone has {units.count(whole.pop())} parameters."] if len(whole) == 1 else []
     replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
     kept = [f"The file of {', '.join(replaced)} is a whole model."] if replaced else []
-    return " ".join([*sizes, *kept])
+    trained = [record for record in records if record.train_steps]
+    used = {f"{(r.recipe or {}).get('dtype')}, {(r.recipe or {}).get('optimizer')}" for r in trained}
+    scored = {(record.settings or {}).get("eval_batch_size") for record in records}
+    ways = [f"Weights are in float32; training in {' or '.join(sorted(used))}."] if used else []
+    batches = [f"Up to {scored.pop()} rows are scored at a time."] if len(scored) == 1 else []
+    return " ".join([*sizes, *kept, *ways, *batches])
 
 
 TRAINING = ("features", "forward", "backward", "optimizer")
@@ -178,6 +195,46 @@ def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> 
         Column("sum"),
     )
     return Table(f"Who holds memory: {title}", columns, tuple(rows))
+
+
+def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    """What FLOPs are made of, and what the papers' rule of thumb would say."""
+
+    def of(record: Record, phase: str, source: str) -> Cell:
+        found = (record.flops or {}).get(phase)
+        return Cell(units.si(None if found is None else getattr(found, source), "FLOP"))
+
+    shown = (
+        ("training", "forward", "forward", "analytic"),
+        ("gradients", "of activations", "backward", "activation_gradients"),
+        ("gradients", "of weights", "backward", "weight_gradients"),
+        ("elementwise", "forward", "forward", "elementwise"),
+        ("by rule", "forward", "forward", "rule"),
+        ("by rule", "backward", "backward", "rule"),
+        ("scoring", "all rows", "evaluation", "analytic"),
+        ("by rule", "all rows", "evaluation", "rule"),
+    )
+    rows = tuple(
+        (Cell(names[record.key]), *(of(record, phase, source) for _, _, phase, source in shown))
+        for record in records
+        if record.key in names
+    )
+    columns = (Column("method", numeric=False), *(Column(head, under) for head, under, _, _ in shown))
+    return Table(f"What FLOPs are made of: {title}", columns, rows)
+
+
+def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    """What several tasks like this one take together."""
+    rows = tuple(
+        (
+            Cell(names[record.key]),
+            *(Cell(units.si(None if _file_bytes(record) is None else total_bytes(record, n), "B")) for n in TASKS),
+        )
+        for record in records
+        if record.key in names
+    )
+    columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
+    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, rows)
 
 
 def _rate(value: float | None) -> str:

@@ -52,8 +52,10 @@ def compared(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[f
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The median of predicted over measured; of two zeros 1."""
-    return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs if theirs or not ours])
+    """The median of predicted over measured; of two zeros 1; None where something was predicted that was not there."""
+    if any(ours and not theirs for ours, theirs in pairs):
+        return None
+    return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs])
 
 
 def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, costs: Sequence[Cost]) -> Table | None:

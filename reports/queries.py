@@ -89,8 +89,10 @@ def _ways(label: str, records: Sequence[Record]) -> list[Way]:
     if not any(record.demonstration_ids for record in records):
         return [Way(label, False, "", _line(once or 0.0, query), _line(once_seconds or 0.0, answer), kept)]
     anew = of(lambda record: record.inference_flops_per_example_without_reuse)
-    if once is None:  # nothing can be kept, so what was timed read everything anew
-        return [Way(label, False, ANEW, _line(0.0, query if anew is None else anew), _line(0.0, answer), kept)]
+    if all(record.kv_cache_bytes is None for record in records):
+        # Nothing can be kept, so what was timed read everything anew; what was read once was for calibrating.
+        slope = query if anew is None else anew
+        return [Way(label, False, ANEW, _line(once or 0.0, slope), _line(once_seconds or 0.0, answer), kept)]
     with_cache = _sum(kept, of(lambda record: record.kv_cache_bytes))
     return [
         Way(label, False, KEPT, _line(once, query), _line(once_seconds, answer), with_cache),

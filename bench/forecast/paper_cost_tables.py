@@ -74,7 +74,8 @@ def _inference(data: Data, found: Sequence[Line]) -> PaperTable:
             "reused, as this suite does with decoders.",
             f"The rule leaves out attention's quadratic term, {min(shares):.1%} to {max(shares):.1%} of the count; it "
             "counts embeddings, which are looked up, as products, and the output layer at every token, where it is "
-            "computed for the choices' alone.",
+            "computed for the choices' alone. GPT-3 takes 2,048 positions, fewer than the paper counts tokens: "
+            "ours are counted as if it took them all.",
         ),
     )
 

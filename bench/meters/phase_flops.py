@@ -93,7 +93,7 @@ class FlopLedger:
             "backward": Entry(
                 counted=whole - forward,
                 analytic=None if flops is None else flops.backward,
-                rule=None if own is None or self._params is None else backward_rule(self._params, tokens, _sided(own)),
+                rule=backward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
                 activation_gradients=None if flops is None else flops.activation_gradients,
                 weight_gradients=None if flops is None else flops.weight_gradients,
             ),
@@ -127,7 +127,7 @@ class FlopLedger:
             counted=counted,
             analytic=None if flops is None else flops.forward,
             elementwise=None if flops is None else flops.elementwise,
-            rule=None if own is None or self._params is None else forward_rule(self._params, tokens, _sided(own)),
+            rule=forward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
         )
 
 
