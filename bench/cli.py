@@ -15,7 +15,7 @@ from bench import flags
 from bench.commands import list_, pretrain, records_of, stale
 from bench.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
 from bench.errors import Mistake
-from bench.files import local_folder
+from bench.files import local_folder, writing
 
 if TYPE_CHECKING:
     from bench.forecast.plans import Forecast
@@ -208,7 +208,8 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
 def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) -> None:
     """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
     from bench.forecast.plans import keep
-    from reports.planned import plan_tables, sweep_tables
+    from reports.picture import save
+    from reports.planned import plan_tables, sweep_figures, sweep_tables
     from reports.terminal import Fitted
     from reports.train_or_prompt import break_even_table
 
@@ -228,6 +229,12 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) 
         say(console, f"left out: {text}", "yellow")
     if folder is not None:
         say(console, f"plan: {folder}")
+        for number, figure in enumerate(sweep_figures(found.sweep, swept).values()):
+            for kind in ("svg", "png"):
+                path = folder / f"peak_over_{swept}{f'_{number + 1}' if number else ''}.{kind}"
+                with writing(path) as file:
+                    file.write(save(figure, kind))
+                say(console, f"plot: {path}")
 
 
 def _left_out(found: Forecast, swept: str) -> list[str]:

@@ -15,6 +15,8 @@ from reports.tables import Cell, Column, Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.figure import Figure
+
     from bench.records import Record
 
 Largest = dict[str, tuple[bool, int | None]]
@@ -64,6 +66,25 @@ def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table
         columns = (Column(name, numeric=False), *(Column(method) for method in methods))
         note = "The most that tensors hold at once, in any phase."
         found.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
+    return found
+
+
+def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
+    """The same as curves, one plot for each backbone and task; none where a single size was planned."""
+    from reports import curves, palette
+
+    found = {}
+    for table in sweep_tables(sweep, name):
+        title = table.caption.partition(": ")[2]
+        peaks = {size: _peaks(_alike(alike, name != "length").get(title, [])) for size, alike in sorted(sweep.items())}
+        drawn = []
+        for place, column in enumerate(table.columns[1:]):
+            points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(column.head)))
+            if len(points) > 1:
+                drawn.append(curves.Curve(column.head, palette.FAMILIES[place % len(palette.FAMILIES)], points))
+        if drawn:
+            across = {"batch": "rows a batch", "length": "tokens a row"}[name]
+            found[title] = curves.draw(drawn, curves.Titles(across, "peak of tensors", "B"), (7.4, 4.2), 8.5)
     return found
 
 

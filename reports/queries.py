@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 KEPT, ANEW = "prefix kept", "read anew"
 MEASURES = ("flops", "seconds")
+SAME = 0.01
+"""By how much FLOPs may differ, as a share, that are taken to be of the same work."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _ways(label: str, records: Sequence[Record]) -> list[Way]:
     with_cache = _sum(kept, of(lambda record: record.kv_cache_bytes))
     return [
         Way(label, False, KEPT, _line(once, query), _line(once_seconds, answer), with_cache),
-        Way(label, False, ANEW, _line(0.0, anew), None, kept),
+        Way(label, False, ANEW, _line(0.0, anew), _line(0.0, of(_seconds_anew)), kept),
     ]
 
 
@@ -105,6 +107,17 @@ def _seconds_per_query(record: Record) -> float | None:
     if rate:
         return 1 / rate
     return None if record.eval_seconds is None or not record.n_test else record.eval_seconds / record.n_test
+
+
+def _seconds_anew(record: Record) -> float | None:
+    """Of a query whose demonstrations are read for it alone: what reading them once took, and the answer. None where
+    that is not what was read once (a calibration, or queries that keep fewer demonstrations)."""
+    kept, anew = record.inference_flops_per_example, record.inference_flops_per_example_without_reuse
+    answer = _seconds_per_query(record)
+    if record.prefix_seconds is None or record.prefix_flops is None or kept is None or anew is None or answer is None:
+        return None
+    same = abs(anew - kept - record.prefix_flops) <= SAME * record.prefix_flops
+    return record.prefix_seconds + answer if same else None
 
 
 def _line(start: float | None, slope: float | None) -> Line | None:

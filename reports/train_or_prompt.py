@@ -30,8 +30,9 @@ TEXT = (
     "demonstrations included). What choosing a recipe or writing a prompt costs is in neither."
 )
 SECONDS = (
-    "Seconds are those of the machine, threads and batches of these runs. Those of demonstrations that are read anew "
-    "for every query were not measured, so that there is no such column."
+    "Seconds are those of the machine, threads and batches of these runs. Reading demonstrations anew for a query is "
+    "taken to last as long as reading them once did; there is no such column where what was read once was more (a "
+    "calibration) or queries keep fewer demonstrations."
 )
 
 

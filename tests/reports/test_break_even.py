@@ -104,6 +104,16 @@ def test_where_nothing_can_be_kept_what_was_timed_read_everything_anew():
     assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), Line(0, 0.5))
 
 
+def test_reading_anew_lasts_as_long_as_reading_once_where_that_is_what_was_read():
+    _, _, anew, _ = ways(rows(prefix_flops=8500))
+    assert anew.seconds == Line(0, 2.5)
+
+
+def test_calibrating_alone_keeps_no_prompt():
+    _, anew, _ = ways(rows(kv_cache_bytes=None))
+    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(50_000, 10_000), Line(2, 0.5))
+
+
 def test_what_is_missing_makes_no_line():
     trained, kept, anew, _ = ways(
         rows(inference_flops_per_example=None, inference_flops_per_example_without_reuse=None)
