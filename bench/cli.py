@@ -49,6 +49,7 @@ def run(
     workers: flags.Workers = None,
     engine: flags.Engine = "local",
     device: flags.Device = None,
+    plan_first: flags.PlanFirst = False,
     debug: flags.Debug = False,
 ) -> None:
     """Run what is not recorded yet, then report.
@@ -73,7 +74,7 @@ def run(
             return planned_from(suite, *selectors, tell=tell)
 
         with warnings_on(errors):
-            outcome = _run(errors, planned, workers, out)
+            outcome = _run(errors, planned, workers, out, plan_first)
             if outcome.interrupted:
                 goes_on(errors)
                 raise typer.Exit(INTERRUPTED)
@@ -164,7 +165,13 @@ def main() -> None:
     app()
 
 
-def _run(errors: Console, planned: Callable[[Callable[[str], None]], Plan], workers: int | None, out: str) -> Outcome:
+def _run(
+    errors: Console,
+    planned: Callable[[Callable[[str], None]], Plan],
+    workers: int | None,
+    out: str,
+    plan_first: bool,
+) -> Outcome:
     """Plans and runs with the progress display on, which also tells what the first seconds go into."""
     from bench.progress import Display
     from bench.store import Store
@@ -175,12 +182,17 @@ def _run(errors: Console, planned: Callable[[Callable[[str], None]], Plan], work
         store.prepare()
         for warning in plan.warnings:
             say(errors, f"warning: {warning}", "yellow")
-        display.preparing("looking for records")
         from bench.engines import default_workers
         from bench.grid import run_grid
 
+        beside = workers or default_workers(plan.cells)
+        if plan_first:
+            from bench.forecast.command import keep_foretold
+
+            keep_foretold(plan.cells, out, beside, display.preparing)
+        display.preparing("looking for records")
         on_cuda = any(cell.config.device != "cpu" for cell in plan.cells)
-        return run_grid(plan.cells, store, workers or default_workers(plan.cells), display, fork=not on_cuda)
+        return run_grid(plan.cells, store, beside, display, fork=not on_cuda)
 
 
 def _summary(outcome: Outcome, out: str, errors: Console) -> None:

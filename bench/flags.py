@@ -55,6 +55,9 @@ Out = Annotated[str, typer.Option(help="Folder or fsspec URL of the records and 
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run: local.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", metavar="D")]
+PlanFirst = Annotated[
+    bool, typer.Option("--plan/--no-plan", help="Foretell costs first; the report sets them beside what is measured.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Results = Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")]

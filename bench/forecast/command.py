@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.cells import Cell
 from bench.errors import Mistake, nearest
 from bench.forecast.asked import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
 from bench.forecast.made_up import Lengths
-from bench.forecast.plans import Forecast, Planner, Tell
+from bench.forecast.plans import Forecast, Planner, Tell, folder_of, keep
 from bench.options import planned_from
 
 
@@ -38,6 +39,12 @@ def forecast(
     if sweep is not None and sweep[0] == LENGTH:
         _check_lengths(planned, sweep[1])
     return Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+
+
+def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
+    """Foretells the cells, seconds included, and keeps that in the results folder OUT; Mistake where it cannot."""
+    folder = folder_of(out)
+    keep(Planner(True, workers, tell).forecast(of_cells(cells)).records, folder)
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:

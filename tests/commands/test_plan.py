@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.records import Record, load_plans
+from bench.records import Record, load_plans, load_records
 
 SMALL = ("--set", "batch_size=4", "--set", "steps=2", "--set", "eval_batch_size=4", "--no-seconds")
 SUITE = """
@@ -133,6 +133,16 @@ def test_a_plan_is_kept_and_the_report_sets_it_beside_the_run(call: Any, suite: 
     assert call("report", "results", "--format", "md").exit_code == 0
     text = "".join(path.read_text("utf-8") for path in (tmp_path / "results").rglob("*.md"))
     assert "Predicted and measured" in text
+
+
+def test_a_run_may_plan_itself_first(call: Any, suite: str, tmp_path: Path) -> None:
+    result = call("run", suite, "--method", "ia3", "--workers", "1", "--seeds", "0", "--plan")
+    assert result.exit_code == 0, result.output
+    (planned,), (measured,) = load_plans(tmp_path / "results"), load_records(tmp_path / "results")
+    assert planned.key == measured.key
+    assert planned.train_flops == measured.train_flops
+    assert planned.train_seconds is not None
+    assert "Predicted and measured" in (tmp_path / "results/report/report.html").read_text("utf-8")
 
 
 def test_a_papers_tables_fit_a_narrow_terminal(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
