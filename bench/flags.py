@@ -75,7 +75,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 PlannedSuite = Annotated[
     str | None,
-    typer.Argument(help="A suite, as of `run`; `quick` unless made-up rows are asked for.", metavar="[SUITE]"),
+    typer.Argument(help="A suite, as of `run`; `quick` unless made-up rows are asked for.", metavar="SUITE"),
 ]
 PlannedBackbones = Annotated[
     list[str] | None,
