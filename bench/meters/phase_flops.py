@@ -77,12 +77,15 @@ class FlopLedger:
 
             return noted
 
-        vars(self._backbone).update({name: noting(name) for name in _WATCHED})
+        own = vars(self._backbone)
+        before = {name: own[name] for name in _WATCHED if name in own}
+        own.update({name: noting(name) for name in _WATCHED})
         try:
             yield calls
         finally:
             for name in _WATCHED:
-                del vars(self._backbone)[name]
+                del own[name]
+            own.update(before)
 
     def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, Entry]:
         """The phases of training steps: of `whole` counted FLOPs `forward` are those of the forward pass."""

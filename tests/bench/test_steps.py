@@ -97,10 +97,10 @@ def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(
 def test_scoring_while_fitting_is_in_no_phase_of_a_step(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, model = slow_trainer(now, monkeypatch, steps=3)
     trainer.train({"weight": model.weight}, model.loss, rows(8))
-    before = {name: list(clock.laps) for name, clock in trainer.cost.phases.items()}
+    before = {name: list(clock.laps) for name, clock in trainer.cost.clocks.items()}
     trainer.score(model.score, rows(40))
     scored = trainer.score(model.score, rows(12))
-    assert {name: clock.laps for name, clock in trainer.cost.phases.items()} == before
+    assert {name: clock.laps for name, clock in trainer.cost.clocks.items()} == before
     assert trainer.step_seconds(scored)["evaluation"].count == 2, "of the rows scored last alone"
 
 

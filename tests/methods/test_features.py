@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.meters.memory_phases import PhaseMemory
 from methods.features import Features
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine
@@ -35,8 +36,9 @@ def test_the_backbone_runs_once_a_row_however_long_the_head_trains(backbones: di
     rows, seen = encode(backbone), []
     handle = backbone.model.encoder.layer[0].register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
     trainer = harness(backbone, method, epochs=10)
-    # FLOPs are counted apart, on small batches of their own.
+    # FLOPs and memory are measured apart, on batches of their own.
     trainer._forward_flops = trainer._step_flops = lambda *_: 0  # type: ignore[method-assign,assignment]
+    trainer.memory.batch = lambda *_: PhaseMemory()  # type: ignore[method-assign]
     method.fit(backbone, rows, trainer)
     handle.remove()
     assert sum(seen) == len(rows)

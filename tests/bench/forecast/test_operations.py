@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench.forecast.made_up import Lengths
-from bench.forecast.operations import Blank, Operation, Operations, Pace
+from bench.forecast.operations import Blank, Operation, Operations, Pace, Phases
 from bench.forecast.outlines import Outline
+from bench.meters.ledger import Ledger
 
 CPU = torch.device("cpu")
 
 
-def of(operations: Operations, phase: str, name: str) -> Operation:
+def counted(**phases: Callable[[], object]) -> Phases:
+    """The operators of each phase, as a ledger tells them."""
+    operations = Operations()
+    with Ledger(torch.nn.Module(), observer=operations) as ledger:
+        torch.ones(3, 3).exp()  # in no phase
+        for name, run in phases.items():
+            with ledger.phase(name):
+                run()
+    found = operations.taken()
+    assert operations.taken() == {}
+    return found
+
+
+def of(phases: Phases, phase: str, name: str) -> Operation:
     """The one operator of that name."""
-    (found,) = [one for one in operations.of_phase[phase] if one.function.__name__.startswith(name)]
+    (found,) = [one for one in phases[phase] if one.function.__name__.startswith(name)]
     return found
 
 
 def test_operators_are_counted_in_the_phase_they_are_dispatched_in() -> None:
-    operations, x = Operations(), torch.ones(3, 3)
-    with operations:
-        x.exp()  # in no phase
-        with operations.phase("forward"):
-            x.sin()
-            x.sin()
-            with operations.phase("backward"):
-                x.cos()
-            x.cos()
-    counted = {
-        phase: {one.function.__name__.partition(".")[0]: times for one, times in found.items()}
-        for phase, found in operations.of_phase.items()
+    x = torch.ones(3, 3)
+    found = counted(forward=lambda: (x.sin(), x.sin(), x.cos()), backward=lambda: x.cos())
+    names = {
+        phase: {one.function.__name__.partition(".")[0]: times for one, times in of_phase.items()}
+        for phase, of_phase in found.items()
     }
-    assert counted == {"forward": {"sin": 2, "cos": 1}, "backward": {"cos": 1}}
+    assert names == {"forward": {"sin": 2, "cos": 1}, "backward": {"cos": 1}}
 
 
 def test_the_same_operator_on_other_shapes_is_another() -> None:
-    operations = Operations()
-    with operations, operations.phase("forward"):
-        torch.ones(3).sin()
-        torch.ones(4).sin()
-    assert len([one for one in operations.of_phase["forward"] if one.function.__name__.startswith("sin")]) == 2
+    found = counted(forward=lambda: (torch.ones(3).sin(), torch.ones(4).sin()))
+    assert len([one for one in found["forward"] if one.function.__name__.startswith("sin")]) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_matrix_product_by_hand(dtype: torch.dtype) -> None:
-    first, second, operations = torch.ones(5, 7, dtype=dtype), torch.ones(7, 11, dtype=dtype), Operations()
-    with operations, operations.phase("forward"):
-        first @ second
-    product = of(operations, "forward", "mm")
+    first, second = torch.ones(5, 7, dtype=dtype), torch.ones(7, 11, dtype=dtype)
+    product = of(counted(forward=lambda: first @ second), "forward", "mm")
     assert product.flops == 2 * 5 * 7 * 11
     assert product.nbytes == dtype.itemsize * (5 * 7 + 7 * 11 + 5 * 11)
     assert not product.view
@@ -75,16 +78,12 @@ def test_a_blank_is_filled_as_it_lay(dtype: torch.dtype, value: float) -> None:
 
 
 def test_views_take_no_time_and_what_writes_is_none() -> None:
-    x, operations, pace = torch.ones(4, 6), Operations(), Pace(CPU)
-    with operations, operations.phase("forward"):
-        x.t()
-        x.view(24)
-        x.add_(1)
-        x.clone()
-    views = {one.function.__name__.partition(".")[0]: one.view for one in operations.of_phase["forward"]}
+    x, pace = torch.ones(4, 6), Pace(CPU)
+    found = counted(forward=lambda: (x.t(), x.view(24), x.add_(1), x.clone()))["forward"]
+    views = {one.function.__name__.partition(".")[0]: one.view for one in found}
     assert views == {"t": True, "view": True, "add_": False, "clone": False}
-    assert [pace.seconds(one) for one in operations.of_phase["forward"] if one.view] == [0.0, 0.0]
-    assert all(pace.seconds(one) > 0 for one in operations.of_phase["forward"] if not one.view)
+    assert [pace.seconds(one) for one in found if one.view] == [0.0, 0.0]
+    assert all(pace.seconds(one) > 0 for one in found if not one.view)
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
@@ -98,28 +97,27 @@ def test_each_operator_of_a_step_without_values_runs_alone(
     batch = backbone.encode(task, task.splits["train"], 12).batch([0, 1, 2])
     step = optimizer(backbone.model.parameters(), lr=0.1)  # type: ignore[call-arg]  # those named have it
     backbone.model.train()
-    with operations:
-        with operations.phase("forward"):
+    with Ledger(backbone.model, observer=operations) as ledger:
+        with ledger.phase("forward"):
             loss = backbone.loss(batch)
-        with operations.phase("backward"):
+        with ledger.phase("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
-        with operations.phase("optimizer"):
+        with ledger.phase("optimizer"):
             step.step()
             step.zero_grad()
-    assert set(operations.of_phase) == {"forward", "backward", "optimizer"}
-    products = {phase: sum(one.flops * n for one, n in of.items()) for phase, of in operations.of_phase.items()}
+    phases = operations.taken()
+    assert set(phases) == {"forward", "backward", "optimizer"}
+    products = {phase: sum(one.flops * n for one, n in found.items()) for phase, found in phases.items()}
     assert products["backward"] == pytest.approx(2 * products["forward"], rel=0.1)
     assert products["optimizer"] == 0
-    for found in operations.of_phase.values():
+    for found in phases.values():
         for operation in found:
             operation.run_on(CPU)()
 
 
 def test_an_operator_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, operations = Pace(CPU), Operations()
-    with operations, operations.phase("forward"):
-        torch.ones(9).sin()
-    operation, tried = of(operations, "forward", "sin"), list[object]()
+    pace = Pace(CPU)
+    operation, tried = of(counted(forward=lambda: torch.ones(9).sin()), "forward", "sin"), list[object]()
     monkeypatch.setattr(pace, "_timed", lambda call: tried.append(call) or 0.5)
     assert [pace.seconds(operation) for _ in range(3)] == [0.5] * 3
     assert len(tried) == 1
@@ -140,10 +138,8 @@ def test_an_operator_that_is_too_large_or_cannot_run_follows_from_rates() -> Non
 
 
 def test_trying_leaves_the_random_numbers_alone() -> None:
-    operations = Operations()
-    with operations, operations.phase("forward"):
-        torch.nn.functional.dropout(torch.ones(50), 0.5)
+    found = counted(forward=lambda: torch.nn.functional.dropout(torch.ones(50), 0.5))
     before = torch.get_rng_state()
-    for operation in operations.of_phase["forward"]:
+    for operation in found["forward"]:
         Pace(CPU).seconds(operation)
     assert torch.equal(torch.get_rng_state(), before)
