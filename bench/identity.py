@@ -50,16 +50,7 @@ def _is_text(statement: ast.stmt) -> bool:
 def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
     """Everything that can change the numbers of a cell; Mistake where its task or backbone cannot be found."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "method": cell.spelled,
-        "backbone": cell.backbone,
-        "task": cell.task,
-        "shots": cell.shots,
-        "draw_seed": cell.draw_seed,
-        "seed": cell.seed,
-        "template": cell.template,
-        "recipe": as_scalars(cell.recipe),
-        "settings": as_scalars(cell.config),
+        **named(cell),
         "fingerprints": {
             "method": source_fingerprint(cell.method),
             "backbone": locations.fingerprint(cell.backbone),
@@ -70,6 +61,22 @@ def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, 
             **_template(cell),
             **_published(cell),
         },
+    }
+
+
+def named(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+    """What a cell is called and told, and the versions it would run with; no file is looked at."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "method": cell.spelled,
+        "backbone": cell.backbone,
+        "task": cell.task,
+        "shots": cell.shots,
+        "draw_seed": cell.draw_seed,
+        "seed": cell.seed,
+        "template": cell.template,
+        "recipe": as_scalars(cell.recipe),
+        "settings": as_scalars(cell.config),
         "versions": versions(),
     }
 

@@ -113,7 +113,7 @@ def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1
     base = _base(cell, concurrent_cells)
     try:
         setup = Setup(cell, report, concurrent_cells=concurrent_cells)
-        found, predictions = measured(setup)
+        found, predictions = _measured(setup)
         return Record(**base, status="ok", **found), predictions
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason)), None
@@ -136,21 +136,43 @@ def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
     return Record(**_base(cell, concurrent_cells), status="failed", reason=reason)
 
 
-def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
+def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     """Fits and scores; every field of the record that is measured, and the predictions."""
+    task = setup.task
+    found, scored, selection = costs(setup)
+    predicted = _predictions(task, scored.values)
+    labels = _labels(task, setup.rows.test, setup.test)
+    learned_from = _labels(task, setup.rows.train, setup.train)
+    return {
+        **found,
+        "headline": task.headline,
+        "scores": metrics.score(task, predicted, labels),
+        "selection_scores": None
+        if selection is None
+        else metrics.score(
+            task,
+            _predictions(task, selection.values),
+            _labels(task, setup.rows.selection, setup.selection or setup.test),
+        ),
+        "baseline_scores": metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels)
+        if learned_from
+        else None,
+    }, _frame(setup.rows.test, labels, predicted, scored.values)
+
+
+def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
+    """Fits and scores; every field of the record but the scores, and what was scored: test rows, and the rows that are
+    chosen on, None where there are none."""
     cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
     with peak_memory(trainer.device) as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
     train_memory.at_least(trainer.cost.grown)
     counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
-    selection = trainer.score(scorer, setup.selection).values if setup.selection else None
+    selection = trainer.score(scorer, setup.selection) if setup.selection else None
     with peak_memory(trainer.device) as eval_memory:
         scored = trainer.score(scorer, setup.test)
-    memory = trainer.memory.measure()
-    predicted, cost = _predictions(task, scored.values), trainer.cost
-    labels = _labels(task, setup.rows.test, setup.test)
-    learned_from = _labels(task, setup.rows.train, setup.train)
-    return {
+    memory, cost, rows = trainer.memory.measure(), trainer.cost, len(setup.rows.test)
+    found = {
         "architecture": setup.pretrained.config.model_type,
         "pooling": setup.pretrained.pooling,
         "task_kind": task.kind,
@@ -159,22 +181,10 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "draw_source": setup.rows.source,
         "n_train": len(setup.rows.train),
         "n_selection": len(setup.rows.selection) if setup.selection else None,
-        "n_test": len(setup.rows.test),
+        "n_test": rows,
         "truncated_train": setup.train.truncated,
         "truncated_test": setup.test.truncated,
         "train_ids": tuple(row.id for row in setup.rows.train),
-        "headline": task.headline,
-        "scores": metrics.score(task, predicted, labels),
-        "selection_scores": None
-        if selection is None
-        else metrics.score(
-            task,
-            _predictions(task, selection),
-            _labels(task, setup.rows.selection, setup.selection or setup.test),
-        ),
-        "baseline_scores": metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels)
-        if learned_from
-        else None,
         "final_train_loss": cost.final_loss,
         "trainable_params": counts.trainable,
         "head_params": counts.head,
@@ -187,12 +197,12 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "train_steps": cost.steps,
         "flops": _phases(setup, scored),
         "train_flops": cost.flops,
-        "inference_flops_per_example": scored.flops / len(labels),
+        "inference_flops_per_example": scored.flops / rows,
         **_prompt_costs(setup, scored),
         "train_seconds": cost.clock.seconds,
         "eval_seconds": scored.seconds,
         "train_examples_per_second": cost.examples / cost.clock.seconds if cost.clock.seconds else None,
-        "eval_examples_per_second": len(labels) / scored.seconds if scored.seconds else None,
+        "eval_examples_per_second": rows / scored.seconds if scored.seconds else None,
         "start_resident_bytes": train_memory.start_resident_bytes,
         "train_peak_resident_bytes": train_memory.peak_resident_bytes,
         "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
@@ -201,7 +211,8 @@ def measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
         "memory": memory.owners,
         "cuda_memory": memory.allocator or None,
         "step_seconds": trainer.step_seconds(scored),
-    }, _frame(setup.rows.test, labels, predicted, scored.values)
+    }
+    return found, scored, selection
 
 
 def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
@@ -218,10 +229,13 @@ def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
 
 def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     """The fields that are known before anything runs."""
-    parts = ingredients(cell)
+    return {"key": key(cell), **circumstances(cell, concurrent_cells), **ingredients(cell)}
+
+
+def circumstances(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
+    """The fields that say where and when a cell runs; none of them changes a score."""
     device = torch.device(cell.config.device)
     return {
-        "key": key(cell),
         "label": label_of(cell.method),
         "method_file": cell.method_file,
         "device": device.type,
@@ -231,7 +245,6 @@ def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
         "concurrent_cells": concurrent_cells,
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
-        **parts,
     }
 
 

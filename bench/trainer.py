@@ -133,11 +133,7 @@ class Trainer:
         self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
     ) -> None:
         """Runs the recipe over `examples` on the clock; NotFinite as soon as the loss is not a finite number."""
-        if not parameters:
-            raise ValueError("nothing to train: attach() left no parameter that requires gradients")
-        examples = encoded(examples)
-        total = total_steps(self.recipe, len(examples))
-        shapes = Shapes(examples, training=True)
+        examples, total, shapes = self._begun(parameters, examples)
         with self.cost.clock.running():
             for done, batch, value in itertools.islice(self.steps(parameters, loss, examples, total), total):
                 shapes.add(batch)
@@ -152,6 +148,14 @@ class Trainer:
         self.cost.flops += flops
         self.cost.enter(self.flop_ledger.training(loss, shapes.times, self._forward_half(loss, shapes), flops))
         self.memory.note_step(lambda: Step(parameters, loss, self.recipe, self.autocast), self._largest(shapes))
+
+    def _begun(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> tuple[EncodedExamples, int, Shapes]:
+        """The rows, how many steps the recipe takes over them, and where to note their shapes; ValueError where there
+        is nothing to train."""
+        if not parameters:
+            raise ValueError("nothing to train: attach() left no parameter that requires gradients")
+        rows = encoded(examples)
+        return rows, total_steps(self.recipe, len(rows)), Shapes(rows, training=True)
 
     def steps(
         self,

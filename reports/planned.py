@@ -50,14 +50,9 @@ def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> li
 
 
 def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
-    """The peak of each method at each size, for each backbone and task; a dash where it was skipped.
-
-    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
-    """
-    titles = {size: _alike(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
+    """The peak of each method at each size, for each backbone and task; a dash where it was skipped."""
     found = []
-    for title in dict.fromkeys(title for of_size in titles.values() for title in of_size):
-        peaks = {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
+    for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
         rows = tuple(
             (Cell(units.count(size)), *(Cell(units.si(of_size.get(method), "B")) for method in methods))
@@ -73,19 +68,30 @@ def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str,
     """The same as curves, one plot for each backbone and task; none where a single size was planned."""
     from reports import curves, palette
 
+    across = {"batch": "rows a batch", "length": "tokens a row"}
     found = {}
-    for table in sweep_tables(sweep, name):
-        title = table.caption.partition(": ")[2]
-        peaks = {size: _peaks(_alike(alike, name != "length").get(title, [])) for size, alike in sorted(sweep.items())}
+    for title, peaks in _swept(sweep, name).items():
+        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
         drawn = []
-        for place, column in enumerate(table.columns[1:]):
-            points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(column.head)))
+        for place, method in enumerate(methods):
+            points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
             if len(points) > 1:
-                drawn.append(curves.Curve(column.head, palette.FAMILIES[place % len(palette.FAMILIES)], points))
+                drawn.append(curves.Curve(method, palette.FAMILIES[place % len(palette.FAMILIES)], points))
         if drawn:
-            across = {"batch": "rows a batch", "length": "tokens a row"}[name]
-            found[title] = curves.draw(drawn, curves.Titles(across, "peak of tensors", "B"), (7.4, 4.2), 8.5)
+            found[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
     return found
+
+
+def _swept(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, dict[int, dict[str, int | None]]]:
+    """What tables are called -> size -> method -> its peak; sizes in order.
+
+    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
+    """
+    titles = {size: _alike(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
+    return {
+        title: {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
+        for title in dict.fromkeys(title for of_size in titles.values() for title in of_size)
+    }
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:

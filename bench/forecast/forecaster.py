@@ -18,10 +18,9 @@ from bench.forecast.timing import Machine
 from bench.meters.flops import Shape
 from bench.meters.memory_phases import MemoryMeter, PhaseMemory, Work, keys_and_values
 from bench.meters.phase_flops import Entry
-from bench.meters.time import Clock, spread
-from bench.records import Spread
-from bench.steps import Step, total_steps
-from bench.trainer import Shapes, Trainer, encoded
+from bench.meters.time import Clock
+from bench.steps import Step
+from bench.trainer import Shapes, Trainer
 from methods.base import Backbone, Batch, Examples, Prefix, Scorer
 
 SIMULATED = 3
@@ -46,17 +45,12 @@ class Forecaster(Trainer):
         self._operations = Operations()
         self.memory = MemoryMeter(self.model, self.autocast, None if machine is None else self._operations)
         self._features = None  # what earlier cells computed has no part in a forecast
-        self._laps: dict[str, list[float]] = {}
 
     def train(
         self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
     ) -> None:
         """Takes down the batches of the whole recipe, and goes through a step."""
-        if not parameters:
-            raise ValueError("nothing to train: attach() left no parameter that requires gradients")
-        examples = encoded(examples)
-        total = total_steps(self.recipe, len(examples))
-        shapes = Shapes(examples, training=True)
+        examples, total, shapes = self._begun(parameters, examples)
         order = training_order(examples, self.recipe.batch_size, self.generator, self.recipe.balanced)
         data = Clock(self.device)
         for rows in islice(order, total):
@@ -68,10 +62,10 @@ class Forecaster(Trainer):
         step = Step(parameters, loss, self.recipe, self.autocast)
         laps = self._gone_through(shapes, lambda work: self.memory.step(step, work))
         if self._machine is not None:
-            laps["data"] = data.laps  # which are made as they would be
+            laps["data"] = data.laps  # batches are made as they would be
         self.cost.clock.seconds += sum(map(sum, laps.values()))
         for phase, seconds in laps.items():
-            self._laps.setdefault(phase, []).extend(seconds)
+            self.cost.clocks[phase].laps += seconds
         self._enter_training(loss, shapes)
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
@@ -89,15 +83,8 @@ class Forecaster(Trainer):
         scored, _ = self._rowwise("evaluate", scorer, self.prompts.following(examples))
         return scored
 
-    def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
-        """The seconds of each phase; every step of a shape is foretold to take the same."""
-        laps = {**self._laps, "evaluation": list(scored.batch_seconds)}
-        return {name: found for name, seconds in laps.items() if (found := spread(seconds))}
-
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Work]:
-        shapes, widths = Shapes(examples), [1]
-        for rows in examples.scoring_order(self._eval_batch_size):
-            shapes.add(examples.batch(rows))
+        shapes, widths = self._scored(examples), [1]
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
 
         def noting(batch: Batch) -> Tensor:

@@ -16,16 +16,12 @@ from bench.forecast.forecaster import Forecaster
 from bench.forecast.made_up import Bare, Lengths
 from bench.forecast.outlines import Outline, outline
 from bench.forecast.timing import Machine
-from bench.identity import ingredients, key, label_of
-from bench.provenance import cpu_model, versions
+from bench.identity import ingredients, key, named
 from bench.records import Record
 from bench.scoring.prompted import PromptedExamples
 from bench.scoring.prompts import Demonstrated
-from bench.settings import as_scalars
 from methods.base import Unsupported
 
-_MEANS_NOTHING = ("headline", "scores", "selection_scores", "baseline_scores", "final_train_loss")
-"""Fields of what was scored: nothing was."""
 _TIMED = (
     *("train_seconds", "eval_seconds", "prefix_seconds", "step_seconds"),
     *("train_examples_per_second", "eval_examples_per_second"),
@@ -58,13 +54,13 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
         )
         if lengths is not None:
             _check_room(setup, lengths)
-        found, _ = runner.measured(setup)
+        found, _, _ = runner.costs(setup)
         if lengths is not None:
             _check_demonstrations(setup, lengths)
             found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason))
-    missing = dict.fromkeys((*_MEANS_NOTHING, *_NOT_FORETOLD, *(_TIMED if machine is None else ())))
+    missing = dict.fromkeys((*_NOT_FORETOLD, *(_TIMED if machine is None else ())))
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
     return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
 
@@ -72,32 +68,11 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
 def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
     """The fields that are known before anything is gone through."""
     if lengths is None:
-        return {**ingredients(cell), "key": key(cell), **_circumstances(cell, concurrent)}
-    parts = {
-        "method": cell.spelled,
-        "backbone": cell.backbone,
-        "task": cell.task,
-        "shots": cell.shots,
-        "draw_seed": cell.draw_seed,
-        "seed": cell.seed,
-        "recipe": as_scalars(cell.recipe),
-        "settings": as_scalars(cell.config),
-        "versions": versions(),
-    }
+        return {"key": key(cell), **runner.circumstances(cell, concurrent), **ingredients(cell)}
+    parts = named(cell)
     told = [parts, asdict(lengths), model.config.to_dict()]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
-    return {**parts, "key": digest, **_circumstances(cell, concurrent)}
-
-
-def _circumstances(cell: Cell, concurrent: int) -> dict[str, Any]:
-    return {
-        "label": label_of(cell.method),
-        "method_file": cell.method_file,
-        "device": cell.config.device,
-        "cpu_model": cpu_model(),
-        "threads": cell.config.threads,
-        "concurrent_cells": concurrent,
-    }
+    return {"key": digest, **runner.circumstances(cell, concurrent), **parts}
 
 
 def _check_room(setup: runner.Setup, lengths: Lengths) -> None:

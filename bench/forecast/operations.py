@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
-from torch.utils.flop_counter import flop_registry
 
-from bench.meters.flops import ON_CPU
+from bench.meters.flops import flops_of
 
 MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8
 """An operator on more than this is not run to see what it takes: that follows from the rates of large ones."""
@@ -86,11 +85,9 @@ class Operations:
         """Notes an operator that ran."""
         seen, tree = tree_flatten((args, kwargs))
         leaves = tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen)
-        formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
-        flops = int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
         outputs = [Blank.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
         nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
-        operation = Operation(func, _hashable(leaves), tree, flops, nbytes, _is_view(func))
+        operation = Operation(func, _hashable(leaves), tree, flops_of(func, args, kwargs, out), nbytes, _is_view(func))
         self._phases.setdefault(phase, Counter())[operation] += 1
 
     def taken(self) -> Phases:

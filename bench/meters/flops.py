@@ -48,6 +48,12 @@ ON_CPU = {
 }
 
 
+def flops_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:  # Any: as torch dispatches
+    """FLOPs of an operator by torch's own formulas, 0 where it has none."""
+    formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
+    return 0 if formula is None else int(formula(*args, **kwargs, out_val=out))
+
+
 class _Counter(TorchDispatchMode):
     """torch's own FLOP formulas, applied to every operator that is dispatched. torch's `FlopCounterMode` gives the same
     numbers; following the module tree as well, it takes several times as long."""
@@ -59,9 +65,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.flops += formula(*args, **kwargs, out_val=out)
+        self.flops += flops_of(func, args, kwargs, out)
         return out
 
 
