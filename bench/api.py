@@ -62,7 +62,7 @@ def run(
 
 
 def plan(
-    suite: str = "quick",
+    suite: str | None = None,
     *,
     methods: Sequence[str] | None = None,
     backbones: Sequence[str] | None = None,
@@ -71,22 +71,22 @@ def plan(
     templates: Sequence[str] | None = None,
     settings: Mapping[str, Scalar] | None = None,
     length: int | None = None,
-    choices: int = 2,
-    answer_tokens: int = 1,
-    queries: int = 64,
+    choices: int | None = None,
+    answer_tokens: int | None = None,
+    queries: int | None = None,
     seconds: bool = False,
 ) -> list[Record]:
     """What cells would cost, as records of status `planned` (or `skipped`, with the reason); nothing is run.
 
-    Args: of suite cells as in `run`; length, tokens of made-up rows, in place of a suite: `shots` of them are trained
-    on, `queries` scored, each with so many `choices` of `answer_tokens`; backbones may then be presets or config.json
-    files; seconds, whether this machine is tried.
+    Args: of suite cells as in `run`, of `quick` where nothing else is named; length, tokens of made-up rows, in place
+    of a suite: `shots` of them are trained on, `queries` scored, each with so many `choices` of `answer_tokens`;
+    backbones may then be presets or config.json files; seconds, whether this machine is tried.
     Errors: Mistake for anything wrong in the call.
     """
     from bench.forecast.command import Asked, forecast
 
     asked = Asked(
-        suite=None if length is not None else suite,
+        suite=suite,
         methods=methods,
         backbones=backbones,
         tasks=tasks,

@@ -151,3 +151,15 @@ def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path)
         folder_of(str(tmp_path / "file"))
     with pytest.raises(Mistake, match="local folders only, and s3://bucket/x is none"):
         folder_of("s3://bucket/x")
+
+
+def test_from_python_a_suite_is_planned_as_made_up_rows_are(backbones: dict[str, str], toy_folder: str) -> None:
+    from bench import plan
+
+    (real,) = plan(methods=["ia3"], backbones=[backbones["bert"]], tasks=[toy_folder], shots=8)
+    (made_up,) = plan(methods=["ia3"], backbones=[backbones["bert"]], length=16, shots=8, choices=3)
+    assert (real.status, real.task, real.n_train) == ("planned", toy_folder, 8)
+    assert (made_up.status, made_up.n_train) == ("planned", 8)
+    assert made_up.head_params == 3 * 33
+    assert real.created_at is not None
+    assert made_up.created_at is not None
