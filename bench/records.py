@@ -222,6 +222,11 @@ class Record(BaseModel):
         return sum(kept) if kept or self.trainable_params == 0 else None
 
     @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most that any phase held, of tensors; null where that is not measured."""
+        return max((sum(owners.values()) for owners in (self.memory or {}).values() if owners), default=None)
+
+    @property
     def selection_score(self) -> float | None:
         """The headline metric on the selection rows."""
         return (

@@ -33,15 +33,9 @@ def peak_phase(record: Record) -> str | None:
     return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
 
 
-def peak_bytes(record: Record) -> int | None:
-    """The most that any phase held."""
-    phase = peak_phase(record)
-    return None if phase is None or record.memory is None else sum(record.memory[phase].values())
-
-
 def typical(entry: Entry) -> Record | None:
     """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
-    found = sorted((peak_bytes(record) or 0, record.key, record) for record in entry.all if peak_phase(record))
+    found = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
     return found[(len(found) - 1) // 2][2] if found else None
 
 
@@ -144,7 +138,7 @@ def _size(value: float | None, link: str) -> Cell:
 
 def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
     """What the reference and the most frugal method hold."""
-    sizes = sorted((peak_bytes(record) or 0, entry.label, entry) for _, entry, record in found)
+    sizes = sorted((record.peak_memory_bytes or 0, entry.label, entry) for _, entry, record in found)
     base = next((size for size, _, entry in sizes if entry is panel.reference), None)
     if base is None or sizes[0][2] is panel.reference or panel.reference is None:
         return f"at most {units.si(sizes[-1][0], 'B')} ({sizes[-1][1]})"

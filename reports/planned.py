@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports import units
 from reports.checks import grouped
-from reports.memory import owners_of, peak_bytes, peak_phase, words
+from reports.memory import owners_of, peak_phase, words
 from reports.storage import replaces_backbone, total_bytes
 from reports.tables import Cell, Column, Table
 
@@ -120,7 +120,7 @@ def _alike(records: Sequence[Record], with_task: bool = True) -> dict[str, list[
 
 def _peaks(records: Sequence[Record]) -> dict[str, int | None]:
     names = row_names(records)
-    return {names[record.key]: peak_bytes(record) for record in records if record.key in names}
+    return {names[record.key]: record.peak_memory_bytes for record in records if record.key in names}
 
 
 def _costing(record: Record) -> tuple[object, ...]:
@@ -213,7 +213,7 @@ def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> 
         held = (record.memory or {}).get(phase or "", {})
         cells = (Cell(units.si(held.get(owner), "B") if held.get(owner) else units.MISSING) for owner in owners)
         rows.append(
-            (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(peak_bytes(record), "B")))
+            (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(record.peak_memory_bytes, "B")))
         )
     columns = (
         Column("method", numeric=False),

@@ -8,7 +8,6 @@ from reports import units
 from reports.averages import median
 from reports.ledger import Ledger
 from reports.measures import Cost
-from reports.memory import peak_bytes
 from reports.tables import Cell, Column, Table, anchor, linked
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from reports.panels import Panel
 
 TRAINING = Cost("train_flops", "training FLOPs", "FLOP")
-PEAK = Cost("memory", "memory peak", "B", worked_out=peak_bytes)
+PEAK = Cost("peak_memory_bytes", "memory peak", "B")
 GROUPS = {
     "Predicted sizes": (Cost("trainable_params", "trained parameters"), Cost("task_bytes", "bytes per task", "B")),
     "Predicted FLOPs": (TRAINING, Cost("inference_flops_per_example", "FLOPs per example", "FLOP")),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.records import Record
-
 MOST_ROWS = 4096
 """Larger batches are not looked for."""
 ALONG_A_LINE = 5
@@ -21,11 +19,6 @@ class Fit:
 
     fits: bool
     largest_batch: int | None
-
-
-def peak_bytes(record: Record) -> int:
-    """The most that any phase of a plan holds; 0 where memory is not known."""
-    return max((sum(owners.values()) for owners in (record.memory or {}).values()), default=0)
 
 
 def fit(planned: int, batch: int, available: int, at: Callable[[int], int], most: int | None = None) -> Fit:

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.errors import Mistake
 from bench.files import check_writable, local_folder, writing
 from bench.forecast.asked import BATCH, Planned, over
-from bench.forecast.fitting import Fit, fit, peak_bytes
+from bench.forecast.fitting import Fit, fit
 from bench.forecast.foretelling import foretell
 from bench.forecast.timing import machine
 from bench.records import Record
@@ -99,10 +99,10 @@ class Planner:
         batch = one.cell.recipe.batch_size if trains else one.cell.config.eval_batch_size
         rows = record.n_train if trains else record.n_test
         most = rows if one.lengths is None else None  # of made-up rows there are as many as it takes
-        return fit(peak_bytes(record), batch, memory, lambda size: peak_bytes(self._at(one, size)), most)
+        return fit(_peak(record), batch, memory, lambda size: _peak(self._at(one, size)), most)
 
     def _nothing_fits(self, kept: Iterable[tuple[Planned, Record]], memory: int) -> Mistake:
-        peak, label = min((peak_bytes(self._at(one, 1)), record.label) for one, record in kept)
+        peak, label = min((_peak(self._at(one, 1)), record.label) for one, record in kept)
         return Mistake(
             f"nothing fits into {memory:,} bytes: with one row a batch the least is {label}, whose tensors take "
             f"{peak:,} bytes at their peak; give a larger --device-memory, a smaller backbone or shorter rows."
@@ -115,6 +115,11 @@ class Planner:
         for one, size in asked:
             found[size].append(self._record(one, timed=False))
         return {size: tuple(records) for size, records in found.items()}
+
+
+def _peak(record: Record) -> int:
+    """0 where it is skipped at this batch."""
+    return record.peak_memory_bytes or 0
 
 
 def _foretold(asked: tuple[Planned, bool, int]) -> Record:

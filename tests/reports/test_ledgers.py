@@ -96,7 +96,7 @@ HELD = {
 
 def test_owners_stand_at_the_peak_and_sum_to_it():
     one = record(memory=HELD)
-    assert (memory.peak_phase(one), memory.peak_bytes(one)) == ("backward", 170)
+    assert (memory.peak_phase(one), one.peak_memory_bytes) == ("backward", 170)
     owners, phases = ledger_of("memory", [one, record(label="ia3")]).tables
     assert [column.head for column in owners.columns[3:]] == [
         *("frozen weights", "trained weights", "gradients", "saved activations")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.forecast.fitting import MOST_ROWS, MOST_TRIES, Fit, fit, peak_bytes
+from bench.forecast.fitting import MOST_ROWS, MOST_TRIES, Fit, fit
 from bench.records import Record
 
 PEAKS: dict[str, Callable[[int], int]] = {
@@ -70,5 +70,5 @@ def test_a_peak_is_that_of_the_greediest_phase() -> None:
     memory = {"forward": {"gradients": 3}, "backward": {"gradients": 2, "inputs": 5}}
     common = {"key": "k", "status": "planned", "method": "ia3", "label": "ia3", "backbone": "b", "task": "t"}
     common |= {"shots": None, "draw_seed": 0, "seed": 0, "recipe": {}, "settings": {}, "versions": {}}
-    assert peak_bytes(Record(**common, memory=memory)) == 7
-    assert peak_bytes(Record(**common)) == 0
+    assert Record(**common, memory=memory).peak_memory_bytes == 7
+    assert Record(**common).peak_memory_bytes is None

@@ -10,7 +10,6 @@ import pytest
 from bench.cells import Cell
 from bench.errors import Mistake
 from bench.forecast.asked import Planned, of_cells, of_lengths
-from bench.forecast.fitting import peak_bytes
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import Planner, folder_of, keep
 from bench.records import Record, load_plans
@@ -34,7 +33,7 @@ def planned(backbone: str, *spelled: str, lengths: Lengths = LENGTHS) -> list[Pl
 def test_a_sweep_over_batches_grows_beyond_the_rows_that_were_asked_for(backbones: dict[str, str]) -> None:
     """Six rows fill no batch of 12: its peak would be that of six."""
     found = Planner().forecast(planned(backbones["bert"], "full"), sweep=("batch", (6, 12, 24))).sweep
-    peaks = [peak_bytes(record) for alike in found.values() for record in alike]
+    peaks = [record.peak_memory_bytes for alike in found.values() for record in alike]
     assert peaks == sorted(set(peaks))
     assert peaks[2] - peaks[1] == pytest.approx(2 * (peaks[1] - peaks[0]), rel=0.1)
 
@@ -46,13 +45,13 @@ def test_a_sweep_over_lengths_has_a_record_for_each(backbones: dict[str, str]) -
         24: ["full", "ia3"],
     }
     assert {record.task for record in found[24]} == {"made-up rows of 24 tokens, 2 choices of 1"}
-    assert all(peak_bytes(a) < peak_bytes(b) for a, b in zip(found[16], found[24], strict=True))
+    assert all(a.peak_memory_bytes < b.peak_memory_bytes for a, b in zip(found[16], found[24], strict=True))
 
 
 def test_a_batch_sweep_shows_as_many_demonstrations_at_each_size(language_models: dict[str, str]) -> None:
     found = Planner().forecast(planned(language_models["gpt2"], "icl"), sweep=("batch", (2, 12))).sweep
     assert {record.prefix_tokens for alike in found.values() for record in alike} == {6 * 17}
-    assert peak_bytes(found[2][0]) < peak_bytes(found[12][0])
+    assert found[2][0].peak_memory_bytes < found[12][0].peak_memory_bytes
 
 
 def test_what_is_known_is_not_planned_again(backbones: dict[str, str]) -> None:
@@ -71,7 +70,7 @@ def test_the_largest_batch_fits_and_one_row_more_does_not(backbones: dict[str, s
     assert found.largest_batch is not None
     assert found.largest_batch > 8
     sweep = planner.forecast(rows, sweep=("batch", (found.largest_batch, found.largest_batch + 1))).sweep
-    fitting, beyond = (peak_bytes(alike[0]) for alike in sweep.values())
+    fitting, beyond = (alike[0].peak_memory_bytes for alike in sweep.values())
     assert fitting <= 2_500_000 < beyond
 
 
