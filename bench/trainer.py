@@ -202,7 +202,9 @@ class Trainer:
         self.memory.add(stored.memory)
         self.cost.clock.seconds += stored.seconds
         self.cost.flops += stored.flops
-        self.cost.enter({"features": self.flop_ledger.rows(compute, self._scored(examples).times, stored.flops)})
+        # What was kept has no entry: it follows from the shapes of the rows, as what was computed now has it.
+        entry = stored.entry or self.flop_ledger.rows(compute, self._scored(examples).times, stored.flops)
+        self.cost.enter({"features": entry})
         self.cost.examples += len(examples)
         return examples.with_features(stored.values.to(self.device), name)
 

@@ -48,10 +48,7 @@ def _inference(data: Data, found: Sequence[Line]) -> PaperTable:
     works = [line.inference for line in found]
     rows = [
         (
-            work.name,
-            work.printed,
-            _flops(work.rule),
-            _off(work.rule, float(work.printed)),
+            *_by_rule(work),
             _flops(work.analytic.forward),
             _off(work.analytic.forward, work.rule),
             "" if work.kept is None else _flops(work.kept.forward),
@@ -84,10 +81,7 @@ def _training(data: Data, found: Sequence[Line]) -> PaperTable:
     works = [line.training for line in found]
     rows = [
         (
-            work.name,
-            work.printed,
-            _flops(work.rule),
-            _off(work.rule, float(work.printed)),
+            *_by_rule(work),
             _flops(work.analytic.forward),
             _flops(work.analytic.backward),
             _off(work.analytic.forward + work.analytic.backward, work.rule),
@@ -144,6 +138,11 @@ def _disk(data: Data, found: Sequence[Line]) -> PaperTable:
             "token. A record has the bytes of the demonstrations' text instead, which needs no tokenizer to be read.",
         ),
     )
+
+
+def _by_rule(work: Work) -> tuple[str, str, str, str]:
+    """What the paper prints, what its rule gives, and how far the two are apart."""
+    return work.name, work.printed, _flops(work.rule), _off(work.rule, float(work.printed))
 
 
 def _flops(value: int) -> str:
