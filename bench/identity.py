@@ -22,9 +22,9 @@ from methods.spelling import label, spell
 
 _DECIDING = (
     *("methods/base.py", "methods/inject.py", "bench/backbones.py", "bench/batching.py", "bench/blueprints.py"),
-    *("bench/checkpoints.py", "bench/draws.py", "bench/families/*.py", "bench/losses.py", "bench/meters/*.py"),
-    *("bench/metrics.py", "bench/metric_modules.py", "bench/optimizers.py", "bench/rows.py", "bench/runner.py"),
-    *("bench/scoring/*.py", "bench/templates/*.py", "bench/trainer.py"),
+    *("bench/checkpoints.py", "bench/draws.py", "bench/families/*.py", "bench/feature_store.py", "bench/losses.py"),
+    *("bench/meters/**/*.py", "bench/metrics.py", "bench/metric_modules.py", "bench/optimizers.py", "bench/rows.py"),
+    *("bench/runner.py", "bench/scoring/*.py", "bench/steps.py", "bench/templates/*.py", "bench/trainer.py"),
 )
 """Files of the harness that decide about numbers."""
 
@@ -39,7 +39,7 @@ def harness_fingerprint() -> str:
             body = getattr(node, "body", None)
             if isinstance(body, list):
                 node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-        digest.update(path.name.encode() + ast.dump(tree).encode())
+        digest.update(path.relative_to(root).as_posix().encode() + ast.dump(tree).encode())
     return digest.hexdigest()
 
 

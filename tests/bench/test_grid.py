@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import logging
 import os
@@ -347,9 +348,42 @@ def test_other_sites_and_other_harness_code_make_another_key(grid: MakeGrid, mon
     assert key(cell) != before
 
 
-def test_every_file_that_decides_about_numbers_is_there() -> None:
+NOT_DECIDING = (
+    *("bench/__init__.py", "bench/cache.py", "bench/errors.py", "bench/files.py", "bench/provenance.py"),
+    *("bench/cells.py", "bench/identity.py", "bench/overlap.py", "bench/records.py", "bench/settings.py"),
+    "bench/tasks.py",
+    *("bench/locations.py", "bench/sources/*.py", "methods/registry.py", "methods/sites/*.py", "methods/spelling.py"),
+)
+"""Files that a cell runs through and that are no part of the harness's fingerprint: where things lie and what is said
+of them; what names and holds a cell; and what has a fingerprint of its own (weights, data, methods, sites)."""
+
+
+def test_every_file_that_a_cell_runs_through_is_known_to_decide_or_not() -> None:
     root = Path(identity.__file__).parent.parent
-    assert not [pattern for pattern in identity._DECIDING if not list(root.glob(pattern))]
+    for pattern in (*identity._DECIDING, *NOT_DECIDING):
+        assert list(root.glob(pattern)), pattern
+    known = {path for pattern in (*identity._DECIDING, *NOT_DECIDING) for path in root.glob(pattern)}
+    assert _imported(root, "bench/runner.py") <= known
+    assert {root / "bench/steps.py", root / "bench/meters/analytic/attention.py"} <= _imported(root, "bench/runner.py")
+
+
+def _imported(root: Path, start: str) -> set[Path]:
+    """The files of bench and methods that one imports, itself or through others."""
+    found: set[Path] = set()
+    missing = [root / start]
+    while missing:
+        path = missing.pop()
+        found.add(path)
+        if path == root / "bench" / "__init__.py":  # the interface, which imports everything
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
+            places = [root.joinpath(*name.split(".")) for name in names if name.split(".")[0] in ("bench", "methods")]
+            files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+            missing += [file for file in files if file.is_file() and file not in found]
+    return found
 
 
 def test_comments_and_docstrings_of_the_harness_change_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
