@@ -20,7 +20,6 @@ from bench.families import Backbone, Prompting
 from bench.feature_store import FeatureStore, Rowwise
 from bench.identity import ingredients, key, label_of
 from bench.losses import LossWeights
-from bench.meters.memory import peak_memory
 from bench.meters.parameters import count_parameters
 from bench.meters.phase_flops import Entry, FlopLedger
 from bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
@@ -164,12 +163,12 @@ def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
     """Fits and scores; every field of the record but the scores, and what was scored: test rows, and the rows that are
     chosen on, None where there are none."""
     cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
-    with peak_memory(trainer.device) as train_memory:
+    with trainer.peak() as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
     train_memory.at_least(trainer.cost.grown)
     counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
     selection = trainer.score(scorer, setup.selection) if setup.selection else None
-    with peak_memory(trainer.device) as eval_memory:
+    with trainer.peak() as eval_memory:
         scored = trainer.score(scorer, setup.test)
     memory, cost, rows = trainer.memory.measure(), trainer.cost, len(setup.rows.test)
     found = {

@@ -6,21 +6,20 @@ import hashlib
 import itertools
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from bench.batching import EncodedExamples, training_order
 from bench.feature_store import FeatureStore, Rowwise
-from bench.meters.flops import FlopMeter, Shape, counted_flops, counted_step, undisturbed
-from bench.meters.memory import NONE, Growth
+from bench.meters.counting import Counting
+from bench.meters.memory import NONE, Growth, PeakMemory, peak_memory
 from bench.meters.memory_phases import MemoryMeter, Work, keys_and_values
 from bench.meters.phase_flops import Entry, FlopLedger
+from bench.meters.shapes import Shapes
 from bench.meters.time import Clock, spread
 from bench.provenance import versions
 from bench.records import Spread
@@ -64,37 +63,6 @@ class TrainingCost:
         return sum(last) / len(last) if last else None
 
 
-class Shapes:
-    """The shapes of the batches that ran: how often each, and the rows of one that had it; and the largest batch."""
-
-    def __init__(self, examples: EncodedExamples, training: bool = False):
-        self.examples, self.training = examples, training
-        self.times: Counter[Shape] = Counter()
-        self._rows: dict[Shape, list[int]] = {}
-        self._largest: tuple[tuple[int, ...], list[int]] = ((), [])
-
-    def add(self, batch: Batch) -> None:
-        """Notes a batch that ran."""
-        shape = self.examples.shape(batch, self.training)
-        self.times[shape] += 1
-        self._rows.setdefault(shape, batch.rows.tolist())
-        size = self.examples.size(batch)
-        if size > self._largest[0]:
-            self._largest = size, batch.rows.tolist()
-
-    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> Work:
-        """The largest batch, and the caches that were `held` beside it."""
-        size, rows = self._largest
-        features = [] if self.examples.features is None else [self.examples.features]
-        return Work(size, lambda: self.examples.batch(rows, device), {"features_cache": features, **held})
-
-    def batch(self, shape: Shape, device: torch.device) -> Batch:
-        """A batch to count: one that ran where the shape occurred, else one made for it."""
-        if shape in self._rows:
-            return self.examples.batch(self._rows[shape], device)
-        return self.examples.shaped(*shape, device=device)
-
-
 class Trainer:
     """The harness that `Method.fit` sees: it owns clocks, seeds, recipe and caches.
 
@@ -103,9 +71,6 @@ class Trainer:
     conditions, what changes seconds and no score (processor, cells side by side): features are shared within them;
     flop_ledger, which tells FLOPs from every source.
     """
-
-    _forward_halves: ClassVar[dict[tuple[str, ...], dict[Shape, int]]] = {}
-    """Forward FLOPs of training steps, which most methods' scoring shares; kept for the life of the process."""
 
     def __init__(
         self,
@@ -125,6 +90,7 @@ class Trainer:
         self.cost, self.flop_ledger = TrainingCost(Clock(self.device)), flop_ledger or FlopLedger()
         self.cost.clocks = {name: Clock(self.device) for name in ("data", "forward", "backward", "optimizer")}
         self.memory = MemoryMeter(model, self.autocast)
+        self.counting = Counting(model, recipe, identity, self.autocast)
         self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._report: Report = report or (lambda phase, done, total: None)
@@ -144,9 +110,10 @@ class Trainer:
             raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
-        flops = self._step_flops(loss, shapes)
+        flops = self.counting.steps(loss, shapes)
         self.cost.flops += flops
-        self.cost.enter(self.flop_ledger.training(loss, shapes.times, self._forward_half(loss, shapes), flops))
+        half = self.counting.forward_half(loss, shapes)
+        self.cost.enter(self.flop_ledger.training(loss, shapes.times, half, flops))
         self.memory.note_step(lambda: Step(parameters, loss, self.recipe, self.autocast), self._largest(shapes))
 
     def _begun(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> tuple[EncodedExamples, int, Shapes]:
@@ -234,6 +201,10 @@ class Trainer:
         laps = {name: clock.laps for name, clock in self.cost.clocks.items()} | {"evaluation": scored.batch_seconds}
         return {name: found for name, seconds in laps.items() if (found := spread(seconds))}
 
+    def peak(self) -> AbstractContextManager[PeakMemory]:
+        """The peak of a block's memory, as the process and the allocator see it."""
+        return peak_memory(self.device)
+
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the recipe asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16")
@@ -268,7 +239,7 @@ class Trainer:
                 shapes.add(batch)
                 found.update(zip(rows, values, strict=True))
                 self._report(phase, done, len(order))
-        flops = self._forward_flops(call, shapes)
+        flops = self.counting.rows(call, shapes)
         entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
         values = _stacked([found[row] for row in range(len(examples))])
         rowwise = Rowwise(values, clock.seconds, flops, batch_seconds=tuple(clock.laps), entry=entry)
@@ -284,64 +255,6 @@ class Trainer:
         for rows in examples.scoring_order(self._eval_batch_size):
             shapes.add(examples.batch(rows))
         return shapes
-
-    def _step_flops(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
-        identity = self._flops_identity(shapes.examples)
-        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
-        return FlopMeter(("step", *identity), self._counting(loss, shapes), laws).total(shapes.times)
-
-    def _forward_half(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> int:
-        """FLOPs of the steps' forward passes, from what counting the steps came by."""
-        identity = self._flops_identity(shapes.examples)
-        lent, whole = self._forward_halves.setdefault(identity, {}), self._counting(loss, shapes)
-
-        def count(shape: Shape) -> int:
-            if shape not in lent:  # a step's FLOPs follow another law than its forward half's
-                whole(shape)
-            return lent[shape]
-
-        laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
-        return FlopMeter(("half", *identity), count, laws).total(shapes.times)
-
-    def _counting(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> Callable[[Shape], int]:
-        """Counts a step of a shape, and lends its forward half."""
-        lent = self._forward_halves.setdefault(self._flops_identity(shapes.examples), {})
-
-        def count(shape: Shape) -> int:
-            with undisturbed(self.model):
-                self.model.train()
-                batch = shapes.batch(shape, self.device)
-
-                def forward() -> Tensor:
-                    with self.autocast():
-                        return loss(batch)
-
-                lent[shape], whole = counted_step(forward)
-                return whole
-
-        return count
-
-    def _forward_flops(self, call: Callable[[Batch], Tensor], shapes: Shapes) -> int:
-        def count(shape: Shape) -> int:
-            with undisturbed(self.model), torch.no_grad(), self.autocast():
-                self.model.eval()
-                return counted_flops(lambda: call(shapes.batch(shape, self.device)))
-
-        name = getattr(call, "__qualname__", repr(call))
-        identity = self._flops_identity(shapes.examples)
-        lent = self._forward_halves.get(identity)
-        laws = shapes.examples.laws(self._longest(shapes.examples))
-        return FlopMeter(("forward", name, *identity), count, laws, lent).total(shapes.times)
-
-    def _longest(self, examples: EncodedExamples) -> int:
-        """The longest row that the model takes for sure (some architectures keep a few positions to themselves)."""
-        positions = getattr(getattr(self.model, "config", None), "max_position_embeddings", None) or 0
-        return max(int(positions) - 8, *examples.lengths)
-
-    def _flops_identity(self, examples: EncodedExamples) -> tuple[str, ...]:
-        """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores."""
-        kind = "features" if examples.features is not None else "tokens"
-        return (*self.identity, self.recipe.dtype, str(self.recipe.dropout), kind)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -16,11 +17,13 @@ from bench.feature_store import Rowwise
 from bench.forecast.operations import Operations, Phases
 from bench.forecast.timing import Machine
 from bench.meters.flops import Shape
+from bench.meters.memory import PeakMemory
 from bench.meters.memory_phases import MemoryMeter, PhaseMemory, Work, keys_and_values
 from bench.meters.phase_flops import Entry
+from bench.meters.shapes import Shapes
 from bench.meters.time import Clock
 from bench.steps import Step
-from bench.trainer import Shapes, Trainer
+from bench.trainer import Trainer
 from methods.base import Backbone, Batch, Examples, Prefix, Scorer
 
 SIMULATED = 3
@@ -83,6 +86,10 @@ class Forecaster(Trainer):
         scored, _ = self._rowwise("evaluate", scorer, self.prompts.following(examples))
         return scored
 
+    def peak(self) -> AbstractContextManager[PeakMemory]:
+        """Nothing: what the process takes meanwhile is that of a plan, not of a run."""
+        return nullcontext(PeakMemory())
+
     def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Work]:
         shapes, widths = self._scored(examples), [1]
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
@@ -138,8 +145,8 @@ class Forecaster(Trainer):
         """Enters the analytic FLOPs of all steps, in the totals too; counted ones where there are no analytic."""
         phases = self.flop_ledger.training(loss, shapes.times, 0, 0)
         if any(entry.analytic is None for entry in phases.values()):
-            whole = self._step_flops(loss, shapes)
-            phases = self.flop_ledger.training(loss, shapes.times, self._forward_half(loss, shapes), whole)
+            whole = self.counting.steps(loss, shapes)
+            phases = self.flop_ledger.training(loss, shapes.times, self.counting.forward_half(loss, shapes), whole)
         else:
             phases = {phase: replace(entry, counted=entry.analytic) for phase, entry in phases.items()}
         self.cost.flops += sum(entry.counted or 0 for entry in phases.values())
@@ -149,7 +156,7 @@ class Forecaster(Trainer):
         """The same of rows that are scored or made features of."""
         entry = self.flop_ledger.rows(call, shapes.times, 0, calls)
         if entry.analytic is None:
-            return self.flop_ledger.rows(call, shapes.times, self._forward_flops(call, shapes), calls)
+            return self.flop_ledger.rows(call, shapes.times, self.counting.rows(call, shapes), calls)
         return replace(entry, counted=entry.analytic)
 
 

@@ -26,11 +26,6 @@ _TIMED = (
     *("train_seconds", "eval_seconds", "prefix_seconds", "step_seconds"),
     *("train_examples_per_second", "eval_examples_per_second"),
 )
-_NOT_FORETOLD = (
-    *("start_resident_bytes", "train_peak_resident_bytes", "eval_peak_resident_bytes"),
-    *("train_peak_allocated_bytes", "eval_peak_allocated_bytes", "cuda_memory"),
-)
-"""What is the process's own, or the allocator's; `memory` has what tensors take."""
 
 
 def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
@@ -60,7 +55,7 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
             found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
     except Unsupported as reason:
         return Record(**base, status="skipped", reason=str(reason))
-    missing = dict.fromkeys((*_NOT_FORETOLD, *(_TIMED if machine is None else ())))
+    missing = dict.fromkeys(_TIMED if machine is None else ())
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
     return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench import trainer as trainers
 from bench.batching import EncodedExamples
+from bench.meters.counting import Counting
 from bench.meters.time import spread
 from bench.steps import Step
 from bench.trainer import Trainer
@@ -68,8 +69,8 @@ def slow_trainer(now: list[float], monkeypatch: pytest.MonkeyPatch, **recipe: An
 
     monkeypatch.setattr(Step, "update", slow_update)
     monkeypatch.setattr(trainers, "training_order", slow_order)
-    monkeypatch.setattr(Trainer, "_step_flops", lambda *_: 0)
-    monkeypatch.setattr(Trainer, "_forward_flops", lambda *_: 0)
+    monkeypatch.setattr(Counting, "steps", lambda *_: 0)
+    monkeypatch.setattr(Counting, "rows", lambda *_: 0)
     return Trainer(model, Recipe(batch_size=4, **recipe), 0, ("slow",), eval_batch_size=4), model
 
 

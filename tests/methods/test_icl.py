@@ -166,7 +166,7 @@ def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models
         lambda _, args, out: read.append(args[0][..., 0].numel())
     )
     trainer = harness(backbone, ICL(k=4), rows=1)
-    trainer._forward_flops = lambda *_: 0  # type: ignore[method-assign]
+    trainer.counting.rows = lambda *_: 0  # type: ignore[method-assign]
     scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
     assert read == [trainer.prompts.tokens]
     rows = encode(backbone, split="test")

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.batching import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
 from bench.families.encoder import Encoder
 from bench.meters.flops import FlopMeter, Shape, counted_flops, undisturbed
-from bench.trainer import Shapes
+from bench.meters.shapes import Shapes
 from methods.base import Method
 from methods.ia3 import IA3
 from methods.spelling import parse
@@ -120,11 +120,11 @@ def test_the_meters_total_is_what_every_shape_counts_exactly(
     trainer = harness(backbone, method, dropout=dropout)
     shapes = Counter(dict(zip(ODD_SHAPES, (3, 1, 2, 1, 4), strict=True)))
     losses = sum(times * _step(backbone, rows, shape) for shape, times in shapes.items())
-    assert trainer._step_flops(backbone.loss, _ran(rows, shapes, training=True)) == losses
+    assert trainer.counting.steps(backbone.loss, _ran(rows, shapes, training=True)) == losses
     with torch.no_grad():
         backbone.model.eval()
         scores = sum(times * counted_flops(lambda s=s: backbone.score(rows.shaped(*s))) for s, times in shapes.items())
-    assert trainer._forward_flops(backbone.score, _ran(rows, shapes)) == scores
+    assert trainer.counting.rows(backbone.score, _ran(rows, shapes)) == scores
 
 
 def _ran(rows: EncodedExamples, times: Counter[Shape], training: bool = False) -> Shapes:
@@ -250,7 +250,7 @@ def test_a_fit_is_bit_identical_with_and_without_the_meter(backbones: dict[str, 
         method.attach(backbone)
         trainer = harness(backbone, method, steps=3)
         if not metered:
-            trainer._step_flops = lambda *_: 0  # type: ignore[method-assign]
+            trainer.counting.steps = lambda *_: 0  # type: ignore[method-assign]
         method.fit(backbone, encode(backbone), trainer)
         method.fit(backbone, encode(backbone), trainer)  # what comes after the count
         return trainer.cost.losses, backbone.head.output.weight.detach().clone()

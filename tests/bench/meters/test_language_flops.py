@@ -9,7 +9,8 @@ import torch
 
 from bench.batching import EncodedExamples
 from bench.meters.flops import counted_flops
-from bench.trainer import Shapes, Trainer
+from bench.meters.shapes import Shapes
+from bench.trainer import Trainer
 from methods.base import Method, Scorer
 from methods.icl import ICL
 from tests.conftest import LANGUAGE_MODELS

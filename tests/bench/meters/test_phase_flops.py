@@ -12,11 +12,12 @@ from torch import Tensor
 from bench.feature_store import FeatureStore
 from bench.meters.flops import counted_flops, counted_step
 from bench.meters.phase_flops import NOTHING, Entry, FlopLedger
+from bench.meters.shapes import Shapes
 from bench.planning import plan
 from bench.records import parse_record
 from bench.runner import run_cell
 from bench.selection import Selectors
-from bench.trainer import Shapes, Trainer
+from bench.trainer import Trainer
 from methods.base import Batch, Method
 from methods.icl import ICL
 from methods.spelling import parse
@@ -86,10 +87,10 @@ def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], m
 
 def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, trainer, *_ = fitted(backbones["bert"], parse("full"), learning_rate=1e-4)
-    monkeypatch.setattr(trainer, "_counting", lambda *_: lambda shape: pytest.fail(f"{shape} is counted again"))
+    monkeypatch.setattr(trainer.counting, "_step", lambda *_: lambda shape: pytest.fail(f"{shape} is counted again"))
     shapes = Shapes(encode(backbone), training=True)
     shapes.times.update({(4, 8): 2, (1, 60): 1})
-    assert trainer._forward_half(backbone.loss, shapes) > 0
+    assert trainer.counting.forward_half(backbone.loss, shapes) > 0
 
 
 @pytest.mark.parametrize("name", ["bert", "opt"])
