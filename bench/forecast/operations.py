@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,20 +79,23 @@ class Operations:
     """Counts the operators of each phase: an observer of `bench.meters.ledger.Ledger`."""
 
     def __init__(self) -> None:
-        self._phases: Phases = {}
+        self._counts: dict[str, Counter[Hashable]] = {}
+        self._known: dict[Hashable, Operation] = {}
 
     def __call__(self, phase: str, func: Any, args: Any, kwargs: Any, out: Any) -> None:  # Any: as torch dispatches
-        """Notes an operator that ran."""
-        seen, tree = tree_flatten((args, kwargs))
-        leaves = tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen)
-        outputs = [Blank.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
-        nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
-        operation = Operation(func, _hashable(leaves), tree, flops_of(func, args, kwargs, out), nbytes, _is_view(func))
-        self._phases.setdefault(phase, Counter())[operation] += 1
+        """Notes an operator that ran. Most are the same in every block of a model: they are told apart cheaply."""
+        key = func, _told(args), _told(tuple(kwargs.items()))
+        if key not in self._known:
+            self._known[key] = _operation(func, args, kwargs, out)
+        self._counts.setdefault(phase, Counter())[key] += 1
 
     def taken(self) -> Phases:
         """What was counted since this was last asked."""
-        found, self._phases = self._phases, {}
+        counts, self._counts = self._counts, {}
+        found: Phases = {phase: Counter() for phase in counts}
+        for phase, counted in counts.items():
+            for key, times in counted.items():
+                found[phase][self._known[key]] += times
         return found
 
 
@@ -162,5 +165,24 @@ def _is_view(function: Any) -> bool:  # Any: as Operation.function
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
-def _hashable(leaves: tuple[Any, ...]) -> tuple[Hashable, ...]:  # Any: arguments of operators
-    return tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)
+def _operation(func: Any, args: Any, kwargs: Any, out: Any) -> Operation:  # Any: as torch dispatches
+    seen, tree = tree_flatten((args, kwargs))
+    leaves = tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen)
+    outputs = [Blank.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
+    nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
+    hashable = tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)
+    return Operation(func, hashable, tree, flops_of(func, args, kwargs, out), nbytes, _is_view(func))
+
+
+def _told(values: Iterable[object]) -> tuple[Hashable, ...]:
+    """Arguments as they tell operators apart: of a tensor its shape, strides and type."""
+    return tuple(
+        (value.shape, value.stride(), value.dtype)
+        if isinstance(value, Tensor)
+        else _told(value)
+        if isinstance(value, list | tuple)
+        else value
+        if isinstance(value, Hashable)
+        else repr(value)
+        for value in values
+    )

@@ -144,12 +144,12 @@ class MemoryMeter:
 
     def step(self, step: Step, work: Work) -> PhaseMemory:
         """The phases of a training step, measured at once."""
-        with _no_collection():
+        with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._step(ledger, step, work))
 
     def batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> PhaseMemory:
         """The phase `name` of a batch that ran, measured at once."""
-        with _no_collection():
+        with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._batch(ledger, name, call, work))
 
     def add(self, memory: PhaseMemory) -> None:
@@ -160,7 +160,7 @@ class MemoryMeter:
         """Does what was noted once more; the peaks of all phases."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()  # what training reserved is not what a phase needs
-        with _no_collection():
+        with _no_collection(self._device):
             while self._noted:
                 _, (_, flags, run) = self._noted.popitem()
                 self._found |= self._run(flags, run)
@@ -204,10 +204,12 @@ def _flagged(flags: Flags) -> Iterator[None]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage is collected within, and none is left from before: when cycles die would depend on earlier cells."""
+def _no_collection(device: torch.device) -> Iterator[None]:
+    """No garbage is collected within: when cycles die would depend on earlier cells. None is left from before where an
+    allocator would count it; a ledger sees only what operators touch."""
     enabled = gc.isenabled()
-    gc.collect()
+    if device.type == "cuda":
+        gc.collect()
     gc.disable()
     try:
         yield
