@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.planning import plan as cells_of
 from bench.records import Record
@@ -12,6 +13,9 @@ from bench.selection import Selectors
 from bench.settings import Scalar
 from bench.store import Store
 from methods.base import Method
+
+if TYPE_CHECKING:
+    from bench.forecast.plans import Forecast
 
 log = logging.getLogger("tunefront")
 
@@ -74,15 +78,20 @@ def plan(
     choices: int | None = None,
     answer_tokens: int | None = None,
     queries: int | None = None,
+    device_memory: str | None = None,
+    sweep: str | None = None,
     seconds: bool = False,
-) -> list[Record]:
+) -> Forecast:
     """What cells would cost, as records of status `planned` (or `skipped`, with the reason); nothing is run.
 
     Args: of suite cells as in `run`, of `quick` where nothing else is named; length, tokens of made-up rows, in place
     of a suite: `shots` of them are trained on, `queries` scored, each with so many `choices` of `answer_tokens`;
-    backbones may then be presets or config.json files; seconds, whether this machine is tried.
-    Errors: Mistake for anything wrong in the call.
+    backbones may then be presets or config.json files; device_memory, as "24GB", of which `fits` says for each record's
+    key whether it fits and the largest batch that does; sweep, as "batch=1,2,4" or "length=64,128", of which `sweep`
+    has the records at each size; seconds, whether this machine is tried.
+    Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
     """
+    from bench.forecast.amounts import memory_bytes, swept
     from bench.forecast.command import Asked, forecast
 
     asked = Asked(
@@ -98,4 +107,6 @@ def plan(
         answer_tokens=answer_tokens,
         queries=queries,
     )
-    return list(forecast(asked, None, None, seconds, 1, lambda _: None).records)
+    memory = None if device_memory is None else memory_bytes(device_memory)
+    sizes = None if sweep is None else swept(sweep)
+    return forecast(asked, memory, sizes, seconds, 1, lambda _: None)

@@ -228,8 +228,7 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) 
     if folder is not None:
         keep(found.records, folder)
     if as_json:
-        every = {one.key: one for one in (*found.records, *(one for alike in found.sweep.values() for one in alike))}
-        typer.echo(json.dumps([record.model_dump(mode="json") for record in every.values()], indent=1))
+        typer.echo(json.dumps(found.as_json(), indent=1))
         return
     console = Console()
     fits = {key: (fit.fits, fit.largest_batch) for key, fit in found.fits.items()}

@@ -7,11 +7,12 @@ import itertools
 import multiprocessing
 import os
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.errors import Mistake
 from bench.files import check_writable, local_folder, writing
@@ -26,12 +27,24 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Forecast:
-    """The records of a plan, `planned` and `skipped` ones; `fits` of each planned one by its key, where a device's
-    memory was given; `sweep`, those at each size of a sweep."""
+    """The records of a plan, `planned` and `skipped` ones, over which it iterates; `fits` of each planned one by its
+    key, where a device's memory was given; `sweep`, those at each size of a sweep."""
 
     records: tuple[Record, ...]
     fits: dict[str, Fit] = field(default_factory=dict)
     sweep: dict[int, tuple[Record, ...]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def as_json(self) -> dict[str, Any]:  # Any: what json.dumps takes
+        """Its fields as JSON has them; the sizes of a sweep are names there."""
+        sweep = {str(size): [one.model_dump(mode="json") for one in alike] for size, alike in self.sweep.items()}
+        fits = {key: asdict(one) for key, one in self.fits.items()}
+        return {"records": [one.model_dump(mode="json") for one in self.records], "fits": fits, "sweep": sweep}
 
 
 class Planner:

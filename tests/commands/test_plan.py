@@ -77,7 +77,7 @@ def test_a_suite_is_planned_once_a_method_and_what_is_left_out_is_named(call: An
 def test_made_up_rows_are_planned_as_json(made_up: Any) -> None:
     result = made_up("--json", "--method", "full", "--choices", "3", "--answer-length", "2")
     assert result.exit_code == 0, result.output
-    found = [Record(**fields) for fields in json.loads(result.stdout)]
+    found = [Record(**fields) for fields in json.loads(result.stdout)["records"]]
     assert [(one.label, one.status) for one in found] == [("ia3", "planned"), ("full", "planned")]
     assert {one.task for one in found} == {"made-up rows of 16 tokens, 3 choices of 2"}
     assert {(one.n_train, one.n_test, one.train_steps) for one in found} == {(6, 5, 2)}
@@ -111,9 +111,20 @@ def test_a_sweep_has_a_row_for_each_size_and_tells_what_it_leaves_out(
 
 
 def test_json_has_the_plans_of_a_sweep_too(made_up: Any) -> None:
-    result = made_up("--json", "--sweep", "batch=8")
-    found = [Record(**fields) for fields in json.loads(result.stdout)]
-    assert [(one.recipe or {})["batch_size"] for one in found] == [4, 8]
+    found = json.loads(made_up("--json", "--sweep", "batch=4,8").stdout)
+    sweep = {size: [Record(**fields) for fields in alike] for size, alike in found["sweep"].items()}
+    assert {size: [one.recipe["batch_size"] for one in alike if one.recipe] for size, alike in sweep.items()} == {
+        "4": [4],
+        "8": [8],
+    }
+
+
+def test_json_says_what_fits(made_up: Any) -> None:
+    found = json.loads(made_up("--json", "--device-memory", "200kB").stdout)
+    (record,) = found["records"]
+    fits = found["fits"][record["key"]]
+    assert not fits["fits"]
+    assert 1 <= fits["largest_batch"] < record["recipe"]["batch_size"]
 
 
 def test_what_fits_into_a_device_is_said(made_up: Any) -> None:

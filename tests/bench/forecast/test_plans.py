@@ -162,3 +162,20 @@ def test_from_python_a_suite_is_planned_as_made_up_rows_are(backbones: dict[str,
     assert made_up.head_params == 3 * 33
     assert real.created_at is not None
     assert made_up.created_at is not None
+
+
+def test_from_python_a_plan_says_what_fits_and_sweeps(backbones: dict[str, str]) -> None:
+    from bench import plan
+
+    sizes = {"length": 16, "shots": 4, "settings": {"batch_size": 4}}
+    found = plan(methods=["ia3"], backbones=[backbones["bert"]], device_memory="200kB", sweep="batch=1,2", **sizes)
+    (record,) = found
+    assert len(found) == 1
+    assert record.peak_memory_bytes > 200_000
+    assert not found.fits[record.key].fits
+    assert found.fits[record.key].largest_batch in (1, 2, 3)
+    peaks = [of_size[0].peak_memory_bytes for of_size in found.sweep.values()]
+    assert list(found.sweep) == [1, 2]
+    assert 0 < peaks[0] < peaks[1] < record.peak_memory_bytes
+    with pytest.raises(Mistake, match="'much' is no amount of memory"):
+        plan(methods=["ia3"], backbones=[backbones["bert"]], length=16, device_memory="much")
