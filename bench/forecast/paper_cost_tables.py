@@ -71,10 +71,23 @@ def _inference(data: Data, found: Sequence[Line]) -> PaperTable:
             "reused, as this suite does with decoders.",
             f"The rule leaves out attention's quadratic term, {min(shares):.1%} to {max(shares):.1%} of the count; it "
             "counts embeddings, which are looked up, as products, and the output layer at every token, where it is "
-            "computed for the choices' alone. GPT-3 takes 2,048 positions, fewer than the paper counts tokens: "
-            "ours are counted as if it took them all.",
+            "computed for the choices' alone.",
+            *_beyond(works, read + data["query_tokens"]),
         ),
     )
+
+
+def _beyond(works: Sequence[Work], tokens: int) -> list[str]:
+    """Which models take fewer tokens than the paper counts."""
+    short: dict[int, list[str]] = {}
+    for work in works:
+        if work.lacking:
+            short.setdefault(work.lacking, []).append(repr(work.name))
+    return [
+        f"{', '.join(names)}: the model takes {positions:,} positions, where the paper counts {tokens:,} tokens; ours "
+        "are counted as if it took them all."
+        for positions, names in short.items()
+    ]
 
 
 def _training(data: Data, found: Sequence[Line]) -> PaperTable:

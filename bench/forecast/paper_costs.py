@@ -30,7 +30,8 @@ class Work:
 
     Args: printed, as text; rule, by the paper's rule with the parameters that it counts with; without_query, the same
     had the query's own tokens been left out, None where nothing else is read; analytic, counted; kept, counted without
-    reading the demonstrations anew, None where there are none or none can be kept.
+    reading the demonstrations anew, None where there are none or none can be kept; lacking, the positions of a model
+    that has fewer than there are tokens, else None.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Work:
     without_query: int | None
     analytic: Flops
     kept: Flops | None = None
+    lacking: int | None = None
 
     @property
     def agrees(self) -> bool:
@@ -89,7 +91,7 @@ def _inference(data: Data, row: Data, backbone: Backbone, read: int) -> Work:
     """A query after `read` tokens of demonstrations, as if they were read anew for it."""
     analytic, in_one = Analytic(backbone), backbone.sites.family == "seq2seq"
     query = _shape(data, backbone, 1, read, in_one)
-    score = analytic.score(query)
+    score, positions = analytic.score(query), getattr(backbone.model.config, "max_position_embeddings", None)
     return Work(
         row["name"],
         row["inference_flops"],
@@ -97,6 +99,7 @@ def _inference(data: Data, row: Data, backbone: Backbone, read: int) -> Work:
         rule_flops(row["params"], read, in_one) if read else None,
         score + analytic.prefix(0 if in_one else read),
         score if read and not in_one else None,
+        positions if positions and positions < read + data["query_tokens"] else None,
     )
 
 

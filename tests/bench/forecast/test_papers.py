@@ -103,6 +103,15 @@ def test_t_fews_disk_is_the_trained_vectors_in_a_file() -> None:
     assert all(other.agrees for other in others)
 
 
+def test_models_that_take_fewer_tokens_than_are_counted_are_named_with_how_many() -> None:
+    notes = [note for table in paper_tables("tfew2022") for note in table.notes if "positions" in note]
+    (note,) = notes
+    assert [name for name in ("T-Few", "T0,", "T5+LM", "GPT-3 6.7B", "GPT-3 13B", "GPT-3 175B") if name in note] == [
+        *("GPT-3 6.7B", "GPT-3 13B", "GPT-3 175B")
+    ]
+    assert "takes 2,048 positions, where the paper counts 4,121 tokens" in note
+
+
 def test_what_no_file_explains_is_said_to_be_unexplained() -> None:
     assert why_disk(Disk("a method", "7.0 MB", 1_000_000, 1_000_100, 1_000_200)) == "not explained"
 
