@@ -25,6 +25,7 @@ _NO_TENSOR_WORK = ("prim", "profiler")
 _NEVER = sys.maxsize
 _LIFT = torch.ops.aten.lift_fresh.default
 """What `torch.tensor` ends with: its argument is as new as its result."""
+_DEVICE = torch.ops.prim.device.default
 _VALUE = torch.ops.aten._local_scalar_dense.default
 
 
@@ -81,6 +82,7 @@ class Ledger(TorchDispatchMode):
         self._total = self._event = self._peak = self._peak_event = 0
         self._phase: str | None = None
         self._installed = ExitStack()
+        self._fake: Any = next((one.fake_mode for one in model.parameters() if isinstance(one, FakeTensor)), None)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._register("trained_weights", self._trained)
         self._register("frozen_weights", [*model.parameters(), *model.buffers()])
@@ -129,6 +131,8 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # asked for by every operator
         if func.namespace in _NO_TENSOR_WORK:
             return func(*args, **kwargs)
         self.operations += 1
@@ -138,7 +142,9 @@ class Ledger(TorchDispatchMode):
             self._see(args, "inputs")
             if kwargs:
                 self._see(tuple(kwargs.values()), "inputs")
-        out = func(*args, **kwargs)
+        # Fake tensors would find their mode by themselves, after two more rounds of dispatching.
+        fake = self._fake is not None and FakeTensor in types
+        out = self._fake.__torch_dispatch__(func, types, args, kwargs) if fake else func(*args, **kwargs)
         recomputed = torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
         self._see((out,), "saved_activations" if recomputed else "temporary")
         if self._observer is not None and self._phase is not None:
