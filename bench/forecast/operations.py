@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from bench.meters.fakes import told
 from bench.meters.flops import flops_of
 
 MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8
@@ -84,7 +85,7 @@ class Operations:
 
     def __call__(self, phase: str, func: Any, args: Any, kwargs: Any, out: Any) -> None:  # Any: as torch dispatches
         """Notes an operator that ran. Most are the same in every block of a model: they are told apart cheaply."""
-        key = func, _told(args), _told(tuple(kwargs.items()))
+        key = func, told(args), told(tuple(kwargs.items()))
         if key not in self._known:
             self._known[key] = _operation(func, args, kwargs, out)
         self._counts.setdefault(phase, Counter())[key] += 1
@@ -172,17 +173,3 @@ def _operation(func: Any, args: Any, kwargs: Any, out: Any) -> Operation:  # Any
     nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
     hashable = tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)
     return Operation(func, hashable, tree, flops_of(func, args, kwargs, out), nbytes, _is_view(func))
-
-
-def _told(values: Iterable[object]) -> tuple[Hashable, ...]:
-    """Arguments as they tell operators apart: of a tensor its shape, strides and type."""
-    return tuple(
-        (value.shape, value.stride(), value.dtype)
-        if isinstance(value, Tensor)
-        else _told(value)
-        if isinstance(value, list | tuple)
-        else value
-        if isinstance(value, Hashable)
-        else repr(value)
-        for value in values
-    )

@@ -16,6 +16,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.meters.fakes import Fakes
 from bench.meters.memory import allocator_peak
 from bench.records import OWNERS
 
@@ -82,7 +83,7 @@ class Ledger(TorchDispatchMode):
         self._total = self._event = self._peak = self._peak_event = 0
         self._phase: str | None = None
         self._installed = ExitStack()
-        self._fake: Any = next((one.fake_mode for one in model.parameters() if isinstance(one, FakeTensor)), None)
+        self._fakes = Fakes.of(model)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._register("trained_weights", self._trained)
         self._register("frozen_weights", [*model.parameters(), *model.buffers()])
@@ -142,9 +143,8 @@ class Ledger(TorchDispatchMode):
             self._see(args, "inputs")
             if kwargs:
                 self._see(tuple(kwargs.values()), "inputs")
-        # Fake tensors would find their mode by themselves, after two more rounds of dispatching.
-        fake = self._fake is not None and FakeTensor in types
-        out = self._fake.__torch_dispatch__(func, types, args, kwargs) if fake else func(*args, **kwargs)
+        fakes = self._fakes if FakeTensor in types else None
+        out = func(*args, **kwargs) if fakes is None else fakes.run(func, types, args, kwargs)
         recomputed = torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
         self._see((out,), "saved_activations" if recomputed else "temporary")
         if self._observer is not None and self._phase is not None:

@@ -128,12 +128,16 @@ def test_a_second_cell_takes_the_stored_states_at_the_same_price(
 def test_broken_states_are_computed_again_to_the_same_scores(backbones: dict[str, str], tmp_path: Path) -> None:
     first, _ = fit(backbones["bert"], FeatureStore(tmp_path))
     (path,) = tmp_path.iterdir()
+    kept = FeatureStore(tmp_path).read(path.stem)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     again, _ = fit(backbones["bert"], FeatureStore(tmp_path))
     assert torch.equal(first, again)
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
-    assert len(path.read_bytes()) == len(whole)
+    repaired = FeatureStore(tmp_path).read(path.stem)
+    assert kept is not None
+    assert repaired is not None
+    assert torch.equal(repaired.values, kept.values)
 
 
 def test_other_states_are_kept_apart(
