@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Container, Hashable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
 Made = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 
@@ -39,7 +40,7 @@ class Fakes:
             return made[0] if len(made) == 1 else tuple(made)
         out = self._mode.__torch_dispatch__(func, types, args, kwargs)
         if key not in self._known:
-            self._known[key] = _as_made(func, out)
+            self._known[key] = _as_made(func, args, kwargs, out)
         return out
 
     def _made(self, shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -60,18 +61,22 @@ def told(values: Iterable[object]) -> tuple[Hashable, ...]:
     )
 
 
-def _as_made(func: Any, out: Any) -> tuple[Made, ...] | None:  # Any: as torch dispatches
-    """How the results are made again; None where they cannot be."""
+def _as_made(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[Made, ...] | None:  # Any: as torch dispatches
+    """How the results are made again; None where they cannot be. What an operator's schema says of shared memory is not
+    enough: it says nothing of `_unsafe_view`."""
     schema = func._schema
     if any(one.alias_info is not None for one in (*schema.arguments, *schema.returns)):
         return None
+    taken = {one.untyped_storage()._cdata for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
     results = out if isinstance(out, tuple) else (out,)
-    if not all(isinstance(one, FakeTensor) and one.constant is None and _alone(one) for one in results):
+    if not all(isinstance(one, FakeTensor) and one.constant is None and _alone(one, taken) for one in results):
         return None
     return tuple((one.shape, one.stride(), one.dtype, one.fake_device) for one in results)
 
 
-def _alone(tensor: Tensor) -> bool:
-    """Whether it has all of its memory, as a tensor made anew has."""
+def _alone(tensor: Tensor, taken: Container[int]) -> bool:
+    """Whether it has memory of its own and all of it, as a tensor made anew has."""
     made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return tensor.storage_offset() == 0 and tensor.untyped_storage().nbytes() == made.untyped_storage().nbytes()
+    storage = tensor.untyped_storage()
+    whole = tensor.storage_offset() == 0 and storage.nbytes() == made.untyped_storage().nbytes()
+    return whole and storage._cdata not in taken
