@@ -35,6 +35,17 @@ PROMPT_WORDS = (
 """What templates are made of, for the tokenizers of language models."""
 
 
+MOST_WORKERS = 8
+"""Of `pytest -n auto`: each holds torch, in most of a gigabyte."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker for each core that this process may use: tests compute on one thread."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, cores)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Tiny models are fastest, and sums repeatable, on one thread."""

@@ -46,7 +46,7 @@ def all_blocks() -> list[tuple[str, Block]]:
 def test_the_quick_start_is_two_commands() -> None:
     first, second = quick_start()
     assert first.endswith("tunefront run")
-    assert second.endswith("pytest")
+    assert second.endswith("pytest -n auto")
     assert all(command.startswith("pip install -c constraints.txt ") for command in (first, second))
 
 

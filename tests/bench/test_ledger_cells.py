@@ -10,6 +10,7 @@ from bench.records import Record
 from bench.rehearsal import Rehearsal
 from bench.runner import run_cell
 from bench.settings import resolve_recipe
+from bench.trainer import Trainer
 from methods.spelling import parse
 
 
@@ -44,19 +45,17 @@ def test_memory_is_measured_after_every_peak_was_taken(
     backbones: dict[str, str], toy_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And never where single steps are timed."""
-    from bench import runner
+    happened, peak, measure = [], Trainer.peak, MemoryMeter.measure
 
-    happened, peak_memory, measure = [], runner.peak_memory, MemoryMeter.measure
-
-    def noting_peak(device: object) -> object:
+    def noting_peak(trainer: Trainer) -> object:
         happened.append("peak")
-        return peak_memory(device)  # type: ignore[arg-type]
+        return peak(trainer)
 
     def noting_measure(meter: MemoryMeter) -> object:
         happened.append("measure")
         return measure(meter)
 
-    monkeypatch.setattr(runner, "peak_memory", noting_peak)
+    monkeypatch.setattr(Trainer, "peak", noting_peak)
     monkeypatch.setattr(MemoryMeter, "measure", noting_measure)
     asked = cell("full", backbones["bert"], toy_folder)
     assert run_cell(asked)[0].status == "ok"

@@ -60,6 +60,7 @@ def project(
 ) -> pytest.Pytester:
     """A project with a test, a benchmark of its own, and a suite on a tiny backbone."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # else pytest-benchmark takes itself for a worker's
     pytester.makefile(
         ".toml",
         tiny=f'methods = ["ia3"]\nbackbones = ["{backbones["bert"]}"]\ntasks = ["{toy_folder}"]\n'
