@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -97,9 +98,14 @@ class EncodedExamples:
         tokens = batch.inputs.get("input_ids")
         return (len(batch.labels), 0 if tokens is None else tokens.shape[1])
 
-    def size(self, batch: Batch) -> tuple[int, ...]:
-        """By which batches are compared to tell the largest: the elements of their inputs, padding included."""
-        return (sum(value.numel() for value in batch.inputs.values()),)
+    def elements(self, batch: Batch) -> int:
+        """Of a batch's inputs, padding included: about what its seconds grow with."""
+        return sum(value.numel() for value in batch.inputs.values())
+
+    def sizes(self, batch: Batch, training: bool = False) -> tuple[int, ...]:
+        """What the memory of a batch grows with, each by itself: its elements, and all that its FLOPs grow with."""
+        laws = self.laws(sys.maxsize, training)
+        return (self.elements(batch), *(laws[0].terms(self.shape(batch, training)) if laws else ()))
 
     def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
         """A batch of the given shape made of this set's own tokens, for counting what such a batch costs."""

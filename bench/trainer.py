@@ -17,7 +17,7 @@ from bench.batching import EncodedExamples, training_order
 from bench.feature_store import FeatureStore, Rowwise
 from bench.meters.counting import Counting
 from bench.meters.memory import NONE, Growth, PeakMemory, peak_memory
-from bench.meters.memory_phases import MemoryMeter, Work, keys_and_values
+from bench.meters.memory_phases import MemoryMeter, PhaseMemory, Work, keys_and_values
 from bench.meters.phase_flops import Entry, FlopLedger
 from bench.meters.shapes import Shapes
 from bench.meters.time import Clock, spread
@@ -160,9 +160,11 @@ class Trainer:
         stored = self._features.read(key) if self._features else None
         if stored is None:
             start = Growth.in_use(self.device)
-            stored, work = self._rowwise("features", compute, examples)
-            grown = Growth.since(start, self.device)
-            stored = replace(stored, grown=grown, memory=self.memory.batch("features", compute, work))
+            stored, works = self._rowwise("features", compute, examples)
+            grown, memory = Growth.since(start, self.device), PhaseMemory()
+            for work in works:
+                memory |= self.memory.batch("features", compute, work)
+            stored = replace(stored, grown=grown, memory=memory)
             if self._features:
                 self._features.write(key, stored)
         self.cost.grown |= stored.grown
@@ -192,8 +194,8 @@ class Trainer:
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """(rows, choices) scores of every row, and what they cost; nothing of it is on the training clock."""
-        scored, work = self._rowwise("evaluate", scorer, self.prompts.following(examples))
-        self.memory.note_batch("query" if self.prompts.prefixes else "evaluation", scorer, work)
+        scored, works = self._rowwise("evaluate", scorer, self.prompts.following(examples))
+        self.memory.note_batch("query" if self.prompts.prefixes else "evaluation", scorer, works)
         return scored
 
     def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
@@ -224,9 +226,11 @@ class Trainer:
         parts = [name, self.identity, self._conditions, sums, self._eval_batch_size, versions()]
         return hashlib.sha256(json.dumps([*parts, weights.hexdigest(), examples.fingerprint]).encode()).hexdigest()
 
-    def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Work]:
+    def _rowwise(
+        self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples
+    ) -> tuple[Rowwise, list[Work]]:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first; and the largest
-        batch."""
+        batches."""
         clock, shapes = Clock(self.device), Shapes(examples)
         found: dict[int, Tensor] = {}
         order = examples.scoring_order(self._eval_batch_size)
@@ -245,7 +249,7 @@ class Trainer:
         rowwise = Rowwise(values, clock.seconds, flops, batch_seconds=tuple(clock.laps), entry=entry)
         return rowwise, self._largest(shapes)
 
-    def _largest(self, shapes: Shapes) -> Work:
+    def _largest(self, shapes: Shapes) -> list[Work]:
         kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)]
         return shapes.largest(self.device, kv_cache=kept)
 

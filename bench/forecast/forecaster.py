@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -90,7 +91,9 @@ class Forecaster(Trainer):
         """Nothing: what the process takes meanwhile is that of a plan, not of a run."""
         return nullcontext(PeakMemory())
 
-    def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Work]:
+    def _rowwise(
+        self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples
+    ) -> tuple[Rowwise, list[Work]]:
         shapes, widths = self._scored(examples), [1]
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
 
@@ -111,22 +114,29 @@ class Forecaster(Trainer):
     def _gone_through(self, shapes: Shapes, run: Callable[[Work], PhaseMemory]) -> dict[str, list[float]]:
         """Enters the memory of a few batches; the seconds of each phase, one for every batch that would run, nothing
         without a machine."""
-        sizes = {shape: sum(shapes.examples.size(shapes.batch(shape, self.device))) for shape in shapes.times}
+        sizes = {shape: shapes.examples.elements(shapes.batch(shape, self.device)) for shape in shapes.times}
+        known: list[tuple[int, dict[str, float]]] = []
+
+        def go_through(work: Work) -> None:
+            self._operations.taken()  # of a batch that was measured for its memory alone
+            self.memory.add(run(work))
+            known.append((sizes[work.shape], self._seconds(self._operations.taken())))
+
         largest = self._largest(shapes)
-        self._operations.taken()  # of a batch that was measured for its memory alone
-        self.memory.add(run(largest))
+        for work in largest:
+            go_through(work)
         if self._machine is None:
             return {}
-        known = [(sum(largest.size), self._seconds(self._operations.taken()))]
-        work = sum(sizes[shape] * times for shape, times in shapes.times.items())
-        most = sum(sizes[shape] * times for shape, times in shapes.times.items() if sizes[shape] == known[0][0])
-        others = [] if most > NEARLY_ALL * work else _some(sizes, known[0][0])
-        if not others:
-            known.append((0, dict.fromkeys(known[0][1], 0.0)))  # the few smaller ones in proportion
+        most = max(size for size, _ in known)
+        everything = sum(sizes[shape] * times for shape, times in shapes.times.items())
+        of_the_most = sum(sizes[shape] * times for shape, times in shapes.times.items() if sizes[shape] == most)
+        others = [] if of_the_most > NEARLY_ALL * everything else _some(sizes, most)
         for shape in others:
-            run(replace(largest, batch=lambda shape=shape: shapes.batch(shape, self.device)))  # type: ignore[misc]
-            known.append((sizes[shape], self._seconds(self._operations.taken())))
-        known.sort(key=lambda one: one[0])
+            batch = partial(shapes.batch, shape, self.device)
+            go_through(replace(largest[0], batch=batch, shape=shape))
+        if not others and len(largest) == 1:
+            known.append((0, dict.fromkeys(known[0][1], 0.0)))  # the few smaller ones in proportion
+        known = _each_size_once(known)
         found: dict[str, list[float]] = {phase: [] for phase in known[0][1]}
         for shape, times in shapes.times.items():
             for phase, seconds in _between(known, sizes[shape]).items():
@@ -165,6 +175,17 @@ def _some(sizes: Mapping[Shape, int], largest: int) -> list[Shape]:
     ordered = sorted((shape for shape in sizes if sizes[shape] < largest), key=lambda shape: (sizes[shape], shape))
     places = {round(place * len(ordered) / (SIMULATED - 1)) for place in range(SIMULATED - 1)}
     return [ordered[place] for place in sorted(places) if place < len(ordered)]
+
+
+def _each_size_once(known: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
+    """In order of sizes, of which shapes may have the same: their mean."""
+    found: dict[int, list[dict[str, float]]] = {}
+    for size, seconds in known:
+        found.setdefault(size, []).append(seconds)
+    return [
+        (size, {phase: sum(one[phase] for one in alike) / len(alike) for phase in alike[0]})
+        for size, alike in sorted(found.items())
+    ]
 
 
 def _between(known: list[tuple[int, dict[str, float]]], size: int) -> dict[str, float]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from bench.meters.flops import undisturbed
+from bench.meters.flops import Shape, undisturbed
+from bench.meters.largest import Largest
 from bench.meters.ledger import Ledger, Observer
 from bench.records import MEMORY_PHASES
 from bench.steps import Step
 from methods.base import Backbone, Batch, Prefix
 
-Size = tuple[int, ...]
+Sizes = tuple[int, ...]
 Flags = list[tuple[nn.Parameter, bool]]
 Peaks = dict[str, dict[str, int]]
 """phase -> owner (or what the allocator counts) -> bytes."""
@@ -36,11 +37,13 @@ class PhaseMemory:
 
 @dataclass(frozen=True)
 class Work:
-    """A batch that ran: its size, how it is made once more, and the caches that were held beside it, by owner."""
+    """A batch that ran: what its memory grows with, how it is made once more, the caches that were held beside it, by
+    owner, and its shape."""
 
-    size: Size
+    sizes: Sizes
     batch: Callable[[], Batch]
     held: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    shape: Shape = ()
 
     def begin(self, ledger: Ledger) -> Batch:
         """The batch, it and what is held entered in the ledger."""
@@ -102,10 +105,10 @@ def keys_and_values(prefix: Prefix) -> list[Tensor]:
 
 
 class MemoryMeter:
-    """The memory of a cell's phases. What is to be measured is noted while the cell runs, the largest of each kind, and
-    done once more by `measure` when no clock runs and no peak is taken; weights, gradients and random state stay as
-    they are. `load` is measured at once: what the model holds as it is now, after attaching. `observer` hears
-    of every operator that measuring runs."""
+    """The memory of a cell's phases. What is to be measured is noted while the cell runs, the largest of each kind (or
+    a few, where it is not known beforehand which takes most), and done once more by `measure` when no clock runs and no
+    peak is taken; weights, gradients and random state stay as they are. `load` is measured at once: what the model
+    holds as it is now, after attaching. `observer` hears of every operator that measuring runs."""
 
     def __init__(
         self,
@@ -115,19 +118,21 @@ class MemoryMeter:
     ):
         self._model, self._autocast, self._observer = model, autocast, observer
         self._device = next(model.parameters()).device
-        self._noted: dict[str, tuple[Size, Flags, Callable[[Ledger], None]]] = {}
+        self._noted: dict[str, Largest[tuple[Flags, Callable[[Ledger], None]]]] = {}
         ledger = Ledger(model, self._device)
         with ledger.phase("load"):
             pass
         self._found = PhaseMemory(ledger.peaks, ledger.allocator)
 
-    def note_step(self, step: Callable[[], Step], work: Work) -> None:
-        """A training step that ran."""
-        self._note("step", work.size, lambda ledger: self._step(ledger, step(), work))
+    def note_step(self, step: Callable[[], Step], works: Sequence[Work]) -> None:
+        """Training steps that ran, the largest of them."""
+        for work in works:
+            self._note("step", work.sizes, lambda ledger, work=work: self._step(ledger, step(), work))  # type: ignore[misc]
 
-    def note_batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
-        """A batch that was scored, in phase `name`."""
-        self._note(name, work.size, lambda ledger: self._batch(ledger, name, call, work))
+    def note_batch(self, name: str, call: Callable[[Batch], Tensor], works: Sequence[Work]) -> None:
+        """Batches that were scored, in phase `name`, the largest of them."""
+        for work in works:
+            self._note(name, work.sizes, lambda ledger, work=work: self._batch(ledger, name, call, work))  # type: ignore[misc]
 
     def note_prefill(self, backbone: Backbone, prefix: Prefix, earlier: Sequence[Prefix]) -> None:
         """Demonstrations that were read while those of `earlier` prefixes were kept."""
@@ -161,15 +166,15 @@ class MemoryMeter:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()  # what training reserved is not what a phase needs
         with _no_collection(self._device):
-            while self._noted:
-                _, (_, flags, run) = self._noted.popitem()
-                self._found |= self._run(flags, run)
+            noted, self._noted = self._noted, {}
+            for largest in noted.values():
+                for flags, run in largest.items():
+                    self._found |= self._run(flags, run)
         owners, allocator = self._found.owners, self._found.allocator
         return PhaseMemory(_in_order(owners), _in_order(allocator))
 
-    def _note(self, kind: str, size: Size, run: Callable[[Ledger], None]) -> None:
-        if kind not in self._noted or size > self._noted[kind][0]:
-            self._noted[kind] = size, self._flags(), run
+    def _note(self, kind: str, sizes: Sizes, run: Callable[[Ledger], None]) -> None:
+        self._noted.setdefault(kind, Largest()).add(sizes, (self._flags(), run))
 
     def _flags(self) -> Flags:
         return [(parameter, parameter.requires_grad) for parameter in self._model.parameters()]

@@ -10,33 +10,36 @@ from torch import Tensor
 
 from bench.batching import EncodedExamples
 from bench.meters.flops import Shape
+from bench.meters.largest import Largest
 from bench.meters.memory_phases import Work
 from methods.base import Batch
 
 
 class Shapes:
-    """The shapes of the batches that ran: how often each, and the rows of one that had it; and the largest batch."""
+    """The shapes of the batches that ran: how often each, and the rows of one that had it; and the largest batches."""
 
     def __init__(self, examples: EncodedExamples, training: bool = False):
         self.examples, self.training = examples, training
         self.times: Counter[Shape] = Counter()
         self._rows: dict[Shape, list[int]] = {}
-        self._largest: tuple[tuple[int, ...], list[int]] = ((), [])
+        self._largest: Largest[tuple[tuple[int, ...], Shape, list[int]]] = Largest()
 
     def add(self, batch: Batch) -> None:
         """Notes a batch that ran."""
-        shape = self.examples.shape(batch, self.training)
+        shape, rows = self.examples.shape(batch, self.training), batch.rows.tolist()
         self.times[shape] += 1
-        self._rows.setdefault(shape, batch.rows.tolist())
-        size = self.examples.size(batch)
-        if size > self._largest[0]:
-            self._largest = size, batch.rows.tolist()
+        self._rows.setdefault(shape, rows)
+        sizes = self.examples.sizes(batch, self.training)
+        self._largest.add(sizes, (sizes, shape, rows))
 
-    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> Work:
-        """The largest batch, and the caches that were `held` beside it."""
-        size, rows = self._largest
-        features = [] if self.examples.features is None else [self.examples.features]
-        return Work(size, lambda: self.examples.batch(rows, device), {"features_cache": features, **held})
+    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> list[Work]:
+        """The batches among which is the one that needs most memory, and the caches that were `held` beside them."""
+        caches = {"features_cache": [] if self.examples.features is None else [self.examples.features], **held}
+
+        def work(sizes: tuple[int, ...], shape: Shape, rows: list[int]) -> Work:
+            return Work(sizes, lambda: self.examples.batch(rows, device), caches, shape)
+
+        return [work(*one) for one in self._largest.items()]
 
     def batch(self, shape: Shape, device: torch.device) -> Batch:
         """A batch to count: one that ran where the shape occurred, else one made for it."""

@@ -162,10 +162,15 @@ class PromptedExamples(EncodedExamples):
             for number in self.layout.one_pass(inputs[mask].sum(1), choices, before, training)
         )
 
-    def size(self, batch: Batch) -> tuple[int, ...]:
-        """The tokens of the demonstrations that its rows follow count before its own."""
+    def elements(self, batch: Batch) -> int:
+        """The tokens of the demonstrations that its rows follow too."""
         first = int(batch.rows[0])
-        return (sum(one.before[first] for one in self.after.values()), *super().size(batch))
+        return sum(one.before[first] for one in self.after.values()) + super().elements(batch)
+
+    def sizes(self, batch: Batch, training: bool = False) -> tuple[int, ...]:
+        """The tokens of the demonstrations by themselves too: their keys and values are read beside the batch's."""
+        first = int(batch.rows[0])
+        return (*(one.before[first] for one in self.after.values()), *super().sizes(batch, training))
 
     def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
         """The layout's laws."""
