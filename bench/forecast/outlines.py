@@ -47,7 +47,7 @@ class Outline:
         self._tensors: list[Tensor] = [*self._model.parameters(), *self._model.buffers()]
         self._blueprint = Blueprint(self._model, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._model.parameters())
-        self.file_bytes = safetensors_bytes(self._model.state_dict()) if folder is None else backbone_bytes(name)
+        self.file_bytes = _file_bytes(self._model) if folder is None else backbone_bytes(name)
 
     @functools.cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -112,6 +112,13 @@ def _tensor_names(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError) as error:
         raise Mistake(f"the weights in {folder} cannot be read: {error}.") from error
     return ["pooler."]
+
+
+def _file_bytes(model: nn.Module) -> int:
+    """Of the file that `save_pretrained()` writes, where a tensor with two names stands once."""
+    named = model.state_dict(keep_vars=True)  # else each would be a tensor of its own
+    once = {id(tensor): name for name, tensor in reversed(named.items())}
+    return safetensors_bytes({name: named[name] for name in once.values()})
 
 
 def _loads_nothing(path: str) -> None:

@@ -33,7 +33,7 @@ class Fakes:
 
     def run(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # Any: as torch dispatches
         """What the operator returns; torch's own errors."""
-        key = func, told(args), told(tuple(kwargs.items()))
+        key = func, told(args), told(tuple(kwargs.items())), torch.get_default_dtype()
         known = self._known.get(key)
         if known is not None:
             made = [self._made(*one) for one in known]
@@ -48,9 +48,9 @@ class Fakes:
 
 
 def told(values: Iterable[object]) -> tuple[Hashable, ...]:
-    """Arguments as far as they decide about an operator: of a tensor its shape, strides and type."""
+    """Arguments as far as they decide about an operator: of a tensor its shape, strides, type and device."""
     return tuple(
-        (value.shape, value.stride(), value.dtype)
+        (value.shape, value.stride(), value.dtype, _device(value))
         if isinstance(value, Tensor)
         else told(value)
         if isinstance(value, list | tuple)
@@ -59,6 +59,11 @@ def told(values: Iterable[object]) -> tuple[Hashable, ...]:
         else repr(value)
         for value in values
     )
+
+
+def _device(tensor: Tensor) -> torch.device:
+    """A fake tensor answers for `device` by way of the dispatcher."""
+    return tensor.fake_device if isinstance(tensor, FakeTensor) else tensor.device
 
 
 def _as_made(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[Made, ...] | None:  # Any: as torch dispatches

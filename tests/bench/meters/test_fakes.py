@@ -94,5 +94,21 @@ def test_a_whole_and_a_broken_factor_give_other_types(monkeypatch: pytest.Monkey
     assert [one.dtype for one in found] == [torch.long, torch.float32]  # type: ignore[attr-defined]
 
 
+def test_devices_and_the_default_type_are_told_apart() -> None:
+    fakes, zeros = Fakes(MODE), torch.ops.aten.zeros_like.default
+    here = fake(3)
+    with MODE:
+        there = torch.empty(3, device="cuda")
+    assert [fakes.run(zeros, (FakeTensor,), (one,), {}).device.type for one in (here, there)] == ["cpu", "cuda"]
+    whole, before = fake(3, dtype=torch.long), torch.get_default_dtype()
+    single = fakes.run(torch.ops.aten.mul.Tensor, (FakeTensor,), (whole, 1.5), {})
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = fakes.run(torch.ops.aten.mul.Tensor, (FakeTensor,), (whole, 1.5), {})
+    finally:
+        torch.set_default_dtype(before)
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+
+
 def test_a_real_model_has_none() -> None:
     assert Fakes.of(nn.Linear(2, 2)) is None
