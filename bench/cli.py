@@ -231,7 +231,7 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) 
         typer.echo(json.dumps(found.as_json(), indent=1))
         return
     console = Console()
-    fits = {key: (fit.fits, fit.largest_batch) for key, fit in found.fits.items()}
+    fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in found.fits.items()}
     tables = [*plan_tables(found.records, fits or None), *sweep_tables(found.sweep, swept)]
     even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
     for table in [*tables, *(one for one in even if one is not None)]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bench.records import Record
 
-Largest = dict[str, tuple[bool, int | None]]
-"""Of a plan by its key: whether it fits, and the largest batch that does."""
+Largest = dict[str, tuple[bool, int | None, int | None]]
+"""Of a plan by its key: whether it fits, and the largest batches of training and of scoring that do."""
 
 COSTS = (
     "Trained parameters and bytes are exact. FLOPs are analytic: matrix products and attention of all steps (training) "
@@ -29,7 +29,8 @@ COSTS = (
 )
 TASKS = (1, 9, 100)
 LARGEST = (
-    " The largest batch is looked for up to the rows that there are, or 4,096 made-up ones, with a CPU's kernels: "
+    " The largest batches of training and of scoring are looked for each by itself, up to the rows that there are, or "
+    "4,096 made-up ones, with a CPU's kernels: "
     "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
     "spares. Leave room for what a device takes before any tensor."
 )
@@ -163,7 +164,8 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
     if largest is not None:
         shown += [
             (Column("fits", numeric=False), lambda r: Cell("yes" if largest[r.key][0] else "no")),
-            (Column("largest", "batch"), lambda r: Cell(units.count(largest[r.key][1]))),
+            (Column("largest batch", "training"), lambda r: Cell(units.count(largest[r.key][1]))),
+            (Column("largest batch", "scoring"), lambda r: Cell(units.count(largest[r.key][2]))),
         ]
     rows = tuple(tuple(make(record) for _, make in shown) for record in records if record.key in names)
     note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}{'' if largest is None else LARGEST}".strip()

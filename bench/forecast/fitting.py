@@ -14,22 +14,22 @@ MOST_TRIES = ALONG_A_LINE + 2 * MOST_ROWS.bit_length()
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a plan fits, and the largest training batch (scoring batch, where nothing is trained) that does: None
-    where not even one row fits."""
+    """Whether a plan fits as it is, and the most rows that can be trained on and scored at a time, each by itself: None
+    where not even one fits, and for training where nothing is trained."""
 
     fits: bool
     largest_batch: int | None
+    largest_scoring_batch: int | None
 
 
-def fit(planned: int, batch: int, available: int, at: Callable[[int], int], most: int | None = None) -> Fit:
-    """How a plan fits into `available` bytes.
+def largest(batch: int, available: int, at: Callable[[int], int], most: int | None = None) -> int | None:
+    """The most rows a batch whose peak stays within `available` bytes, None where that of one row does not.
 
-    Args: planned, its peak; batch, its rows a batch; at, the peak of the same plan with so many rows a batch in
-    training and scoring; most, the rows that there are, None for as many as it takes. A peak grows with the batch
-    nearly in a straight line, so that a few plans along it find the largest batch; the answer itself is always planned,
-    never only read off the line.
+    Args: batch, where the search begins; at, the peak with so many rows; most, the rows that there are, None for as
+    many as it takes. A peak grows with the batch nearly in a straight line, so that a few plans along it find the
+    largest batch; the answer itself is always planned, never only read off the line.
     """
-    fits, most = planned <= available, min(most or MOST_ROWS, MOST_ROWS)
+    most = min(most or MOST_ROWS, MOST_ROWS)
     known: dict[int, int] = {}
 
     def does(size: int) -> bool:
@@ -38,7 +38,7 @@ def fit(planned: int, batch: int, available: int, at: Callable[[int], int], most
         return known[size] <= available
 
     if not does(1):
-        return Fit(fits, None)
+        return None
     low, high = 1, most + 1  # the largest known to fit, the smallest known not to, or out of reach
     reach = min(batch, most)
     for tried in range(MOST_TRIES):
@@ -49,7 +49,7 @@ def fit(planned: int, batch: int, available: int, at: Callable[[int], int], most
             reach = _reach(known, available, low, high)
         else:
             reach = (low + high) // 2 if high in known else min(2 * low, high - 1)
-    return Fit(fits, low)
+    return low
 
 
 def _reach(known: dict[int, int], available: int, low: int, high: int) -> int:

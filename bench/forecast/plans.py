@@ -6,6 +6,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,11 +18,13 @@ from typing import Any
 from bench.errors import Mistake
 from bench.files import check_writable, local_folder, writing
 from bench.forecast.asked import BATCH, Planned, over
-from bench.forecast.fitting import Fit, fit
+from bench.forecast.fitting import Fit, largest
 from bench.forecast.foretelling import foretell
 from bench.forecast.timing import machine
-from bench.records import Record
+from bench.records import MEMORY_PHASES, Record
 
+STEP_PHASES = ("forward", "backward", "optimizer")
+"""Phases of memory whose rows are those of a training batch; of all others but `load` those of a scoring batch."""
 Tell = Callable[[str], None]
 
 
@@ -72,7 +75,7 @@ class Planner:
         if memory is not None:
             kept = [(one, record) for one, record in zip(planned, records, strict=True) if record.status == "planned"]
             fits = {record.key: self._fit(one, record, memory) for one, record in kept}
-            if kept and all(found.largest_batch is None for found in fits.values()):
+            if kept and not any(self._can_fit(one, fits[record.key]) for one, record in kept):
                 raise self._nothing_fits(kept, memory)
         return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
 
@@ -108,11 +111,19 @@ class Planner:
         return bool(self._record(one).train_steps)
 
     def _fit(self, one: Planned, record: Record, memory: int) -> Fit:
-        trains = self._trains(one)
-        batch = one.cell.recipe.batch_size if trains else one.cell.config.eval_batch_size
-        rows = record.n_train if trains else record.n_test
-        most = rows if one.lengths is None else None  # of made-up rows there are as many as it takes
-        return fit(_peak(record), batch, memory, lambda size: _peak(self._at(one, size)), most)
+        def most(batch: int, rows: int | None, phases: Iterable[str]) -> int | None:
+            rows = rows if one.lengths is None else None  # of made-up rows there are as many as it takes
+            return largest(batch, memory, lambda size: _peak(self._at(one, size), phases), rows)
+
+        recipe, config = one.cell.recipe, one.cell.config
+        trained = most(recipe.batch_size, record.n_train, STEP_PHASES) if self._trains(one) else None
+        scored = most(config.eval_batch_size, record.n_test, set(MEMORY_PHASES).difference(STEP_PHASES))
+        return Fit(_peak(record) <= memory, trained, scored)
+
+    def _can_fit(self, one: Planned, found: Fit) -> bool:
+        """With few enough rows a batch."""
+        trained = found.largest_batch is not None or not self._trains(one)
+        return trained and found.largest_scoring_batch is not None
 
     def _nothing_fits(self, kept: Iterable[tuple[Planned, Record]], memory: int) -> Mistake:
         peak, label = min((_peak(self._at(one, 1)), record.label) for one, record in kept)
@@ -130,9 +141,11 @@ class Planner:
         return {size: tuple(records) for size, records in found.items()}
 
 
-def _peak(record: Record) -> int:
-    """0 where it is skipped at this batch."""
-    return record.peak_memory_bytes or 0
+def _peak(record: Record, phases: Iterable[str] = MEMORY_PHASES) -> int:
+    """Of these phases; more than any device has where the cell is skipped at this batch."""
+    if record.memory is None:
+        return sys.maxsize
+    return max((sum(record.memory[phase].values()) for phase in phases if phase in record.memory), default=0)
 
 
 def _foretold(asked: tuple[Planned, bool, int]) -> Record:

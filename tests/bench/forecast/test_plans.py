@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from bench.cells import Cell
 from bench.errors import Mistake
 from bench.forecast.asked import Planned, of_cells, of_lengths
+from bench.forecast.fitting import MOST_ROWS
 from bench.forecast.made_up import Lengths
-from bench.forecast.plans import Planner, folder_of, keep
+from bench.forecast.plans import STEP_PHASES, Planner, folder_of, keep
 from bench.records import Record, load_plans
 from bench.runner import run_cell
 from bench.settings import RunConfig, resolve_recipe
@@ -63,15 +65,38 @@ def test_what_is_known_is_not_planned_again(backbones: dict[str, str]) -> None:
     assert len(heard) == 1
 
 
-def test_the_largest_batch_fits_and_one_row_more_does_not(backbones: dict[str, str]) -> None:
-    rows, planner = planned(backbones["bert"], "ia3"), Planner()
+@pytest.mark.parametrize("method", ["ia3", "features"])
+def test_the_largest_batches_fit_and_one_row_more_does_not(method: str, backbones: dict[str, str]) -> None:
+    rows, planner = planned(backbones["bert"], method), Planner()
     (found,) = planner.forecast(rows, memory=2_500_000).fits.values()
     assert found.fits
-    assert found.largest_batch is not None
-    assert found.largest_batch > 8
-    sweep = planner.forecast(rows, sweep=("batch", (found.largest_batch, found.largest_batch + 1))).sweep
-    fitting, beyond = (alike[0].peak_memory_bytes for alike in sweep.values())
-    assert fitting <= 2_500_000 < beyond
+    steps = STEP_PHASES, found.largest_batch
+    others = ("features", "evaluation"), found.largest_scoring_batch
+    for phases, batch in (steps, others):
+        assert batch is not None
+        assert batch > 8
+        sweep = planner.forecast(rows, sweep=("batch", (batch, batch + 1))).sweep
+        fitting, beyond = (
+            max(sum(owners.values()) for phase, owners in alike[0].memory.items() if phase in phases)
+            for alike in sweep.values()
+        )
+        assert fitting <= 2_500_000
+        assert beyond > 2_500_000 or batch == MOST_ROWS
+
+
+def test_of_a_plan_that_does_not_fit_a_batch_is_too_large(backbones: dict[str, str]) -> None:
+    """One of training or of scoring, each named by itself, so that a plan with both at their largest fits."""
+    (asked,) = planned(backbones["bert"], "features")
+    (whole,) = Planner().forecast([asked])
+    memory = whole.peak_memory_bytes - 1
+    (found,) = Planner().forecast([asked], memory=memory).fits.values()
+    assert not found.fits
+    assert found.largest_scoring_batch < asked.cell.config.eval_batch_size
+    config = replace(asked.cell.config, eval_batch_size=found.largest_scoring_batch)
+    (smaller,) = (
+        Planner().forecast([replace(asked, cell=replace(asked.cell, config=config))], memory=memory).fits.values()
+    )
+    assert smaller.fits
 
 
 def test_a_device_that_fits_nothing_is_told_with_what_is_needed(backbones: dict[str, str]) -> None:
