@@ -6,8 +6,8 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from bench.meters.fakes import told
 from bench.meters.flops import flops_of
 
 MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8
-"""An operator on more than this is not run to see what it takes: that follows from the rates of large ones."""
+"""An operator on more than this is run on a part of its rows to see what it takes."""
+MOST_HELD = 4 * MOST_BYTES
+"""Nor is a part that would take more than this all the same: one row may be as large."""
 REPEATS = 3
 
 
@@ -40,6 +42,18 @@ class Blank:
         """Bytes that are read or written, an expanded dimension once."""
         kept = (size for size, step in zip(self.shape, self.stride, strict=True) if step)
         return math.prod(kept) * self.dtype.itemsize
+
+    @property
+    def rows(self) -> int:
+        """The first dimension of more than one, 1 where there is none."""
+        return next((size for size in self.shape if size > 1), 1)
+
+    def part(self, share: float) -> Blank:
+        """With a share of its rows, at least one."""
+        if self.rows == 1:
+            return self
+        place = self.shape.index(self.rows)
+        return replace(self, shape=(*self.shape[:place], max(1, int(share * self.rows)), *self.shape[place + 1 :]))
 
     def filled(self, device: torch.device) -> Tensor:
         """A real tensor like it. Indices are zeros and masks ones: valid whatever they select."""
@@ -64,15 +78,50 @@ class Operation:
     nbytes: int
     view: bool
 
-    def run_on(self, device: torch.device) -> Callable[[], object]:
-        """The operator as a call on real tensors."""
+    @property
+    def large(self) -> bool:
+        """Whether it would take too long, or too much memory, to be run as it is."""
+        return self.nbytes > MOST_BYTES or self.flops > MOST_FLOPS or self.held > MOST_HELD
+
+    @property
+    def work(self) -> int:
+        """What its seconds grow with: its FLOPs, or the bytes that it moves where it has none."""
+        return self.flops or self.nbytes
+
+    def parts(self) -> Iterator[Operation]:
+        """The operator on fewer rows, few enough to be run: of all tensors in proportion, or of those that have as many
+        rows as the largest one, as the next, and so on. Not all of them are valid. None of a product of plain matrices,
+        whose speed is that of all of its rows."""
+        blanks = [leaf for leaf in self.leaves if isinstance(leaf, Blank)]
+        if self.flops and any(len(blank.shape) < 3 for blank in blanks):
+            return
+        share = min(MOST_BYTES / max(1, self.nbytes, self.held), MOST_FLOPS / max(1, self.flops), 1.0)
+        alike = dict.fromkeys(blank.rows for blank in sorted(blanks, key=lambda blank: -blank.nbytes))
+        for cut in (set(alike), *({rows} for rows in alike if rows > 1)):
+            part = replace(
+                self,
+                leaves=tuple(
+                    leaf.part(share) if isinstance(leaf, Blank) and leaf.rows in cut else leaf for leaf in self.leaves
+                ),
+            )
+            if self.nbytes * part.held <= MOST_HELD * max(1, self.held):  # its results in proportion
+                yield part
+
+    @property
+    def held(self) -> int:
+        """Bytes of its arguments alone."""
+        return sum(leaf.nbytes for leaf in self.leaves if isinstance(leaf, Blank))
+
+    def arguments(self, device: torch.device) -> tuple[Any, Any]:  # Any: as the operator takes them
+        """Real tensors in the places of blank ones."""
         leaves = [leaf.filled(device) if isinstance(leaf, Blank) else leaf for leaf in self.leaves]
         args, kwargs = tree_unflatten(leaves, self.tree)
         if "device" in kwargs:
             kwargs["device"] = device
-        return lambda: self.function(*args, **kwargs)
+        return args, kwargs
 
 
+_LOOKUP = torch.ops.aten.embedding.default
 Phases = dict[str, Counter[Operation]]
 
 
@@ -102,7 +151,8 @@ class Operations:
 
 class Pace:
     """How fast this machine runs operators, with the threads that torch has now: each distinct one is run a few times
-    on its own, those on much data follow from the rates of the largest that were run."""
+    on its own, of one on much data a part of its rows. What cannot be run follows from the rates of large products and
+    copies."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -114,16 +164,25 @@ class Pace:
         if operation.view:
             return 0.0
         if operation not in self._known:
-            small = operation.nbytes <= MOST_BYTES and operation.flops <= MOST_FLOPS
-            self._known[operation] = self._tried(operation) if small else self._by_rate(operation)
+            self._known[operation] = self._found(operation)
         return self._known[operation]
 
-    def _tried(self, operation: Operation) -> float:
+    def _found(self, operation: Operation) -> float:
+        tries = operation.parts() if operation.large else [operation]
+        found = (self._tried(part, operation.work) for part in tries)
+        return next((seconds for seconds in found if seconds is not None), None) or self._by_rate(operation)
+
+    def _tried(self, part: Operation, work: int) -> float | None:
+        """What so much work takes, by running a part of it; None where it cannot be run: fewer rows may not fit each
+        other, zeros may be no valid input of an operator that checks its values."""
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                return self._timed(operation.run_on(self.device))
-        except Exception:  # zeros may be no valid input of an operator that checks its values
-            return self._by_rate(operation)
+                args, kwargs = part.arguments(self.device)
+                ran = _operation(part.function, args, kwargs, part.function(*args, **kwargs))
+                seconds = self._timed(lambda: part.function(*args, **kwargs))
+                return seconds * work / ran.work if ran.work else seconds
+        except Exception:
+            return None
 
     def _by_rate(self, operation: Operation) -> float:
         dtypes = [leaf.dtype for leaf in operation.leaves if isinstance(leaf, Blank) and leaf.dtype.is_floating_point]
@@ -136,16 +195,17 @@ class Pace:
         """FLOPs a second of a large matrix product."""
         side = 1024
         first, second = (torch.ones(side, side, dtype=dtype, device=self.device) for _ in range(2))
+        first @ second
         return 2 * side**3 / self._timed(lambda: first @ second)
 
     def _copy_rate(self) -> float:
         """Bytes a second, read and written, of a sum too large for caches."""
         first = torch.ones(16 * 2**20, device=self.device)
-        out = torch.empty_like(first)
+        out = first + 1
         return 2 * first.nbytes / self._timed(lambda: torch.add(first, 1, out=out))
 
     def _timed(self, call: Callable[[], object]) -> float:
-        call()
+        """The median of a few runs of what ran before."""
         found = []
         for _ in range(REPEATS):
             self._wait()
@@ -161,7 +221,9 @@ class Pace:
 
 
 def _is_view(function: Any) -> bool:  # Any: as Operation.function
-    """Whether it returns its input's memory and writes nothing."""
+    """Whether it returns its input's memory and writes nothing; what the schema of one does not say."""
+    if function is torch.ops.aten._unsafe_view.default:
+        return True
     returns = function._schema.returns
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
@@ -171,5 +233,7 @@ def _operation(func: Any, args: Any, kwargs: Any, out: Any) -> Operation:  # Any
     leaves = tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen)
     outputs = [Blank.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
     nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
+    if func is _LOOKUP:  # of the whole table only what is returned is read
+        nbytes += sum(blank.nbytes for blank in outputs) - leaves[0].nbytes
     hashable = tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)
     return Operation(func, hashable, tree, flops_of(func, args, kwargs, out), nbytes, _is_view(func))

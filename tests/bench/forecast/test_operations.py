@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench.forecast.made_up import Lengths
 from bench.forecast.operations import Blank, Operation, Operations, Pace, Phases
@@ -112,7 +114,8 @@ def test_each_operator_of_a_step_without_values_runs_alone(
     assert products["optimizer"] == 0
     for found in phases.values():
         for operation in found:
-            operation.run_on(CPU)()
+            args, kwargs = operation.arguments(CPU)
+            operation.function(*args, **kwargs)
 
 
 def test_an_operator_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +138,37 @@ def test_an_operator_that_is_too_large_or_cannot_run_follows_from_rates() -> Non
     assert pace.seconds(Operation(fails, (blank,), tree, 3 * 10**9, 8, False)) == 3.0
     assert pace.seconds(Operation(fails, (blank,), tree, 0, 10**8, False)) == 1.0
     assert pace.seconds(Operation(fails, (blank,), tree, 0, 10**6, False)) == 0.01
+
+
+LARGE = {
+    "elementwise": lambda x, weight: x.tanh(),
+    "with a row of weights": lambda x, weight: x * weight,
+    "normalised": lambda x, weight: torch.nn.functional.layer_norm(x, x.shape[-1:], weight),
+    "products of batches": lambda x, weight: torch.bmm(x, x.transpose(1, 2)),
+    "softmax": lambda x, weight: x.softmax(-1),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_of_a_large_operator_a_part_of_its_rows_is_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In proportion to its work; none follows from the rates of others."""
+    monkeypatch.setattr("bench.forecast.operations.MOST_BYTES", 2**16)
+    x, weight, whole = torch.ones(64, 32, 48), torch.ones(48), list[Tensor]()
+    found = counted(forward=lambda: whole.append(LARGE[name](x, weight)))["forward"]
+    (operation,) = (one for one in found if one.large and not one.view)
+    pace, ran = Pace(CPU), list[Any]()
+    monkeypatch.setattr(pace, "_timed", lambda call: ran.append(call()) or 0.5)
+    seconds = pace.seconds(operation)
+    (part,) = (one[0] if isinstance(one, tuple) else one for one in ran)
+    share = part.numel() / whole[0].numel()
+    assert 0 < share < 0.5
+    assert seconds == pytest.approx(0.5 / share, rel=0.02)
+
+
+def test_a_lookup_reads_what_it_returns() -> None:
+    table, ids = torch.ones(1000, 16), torch.zeros(5, dtype=torch.long)
+    found = of(counted(forward=lambda: torch.nn.functional.embedding(ids, table)), "forward", "embedding")
+    assert found.nbytes == 2 * 5 * 16 * 4 + 5 * 8
 
 
 def test_trying_leaves_the_random_numbers_alone() -> None:
