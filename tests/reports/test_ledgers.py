@@ -187,6 +187,39 @@ def test_predictions_are_set_against_the_records_of_the_same_key():
     assert row(found["Predicted seconds"], "full")[2::3] == ["1.30", "0.800"]
 
 
+def test_the_heading_of_predictions_names_the_worst_seconds():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=1)]
+    slow = {"train_seconds": 0.41 * records[0].train_seconds}
+    found = ledger_of("predicted", records, plans=[plan(one, **slow) for one in records[:1]])
+    assert found.short.replace("\u00a0", " ") == (
+        "training FLOPs within 0.2 %, memory peak within 4.0 %, seconds at worst 0.41 times the measured ones"
+    )
+    assert "what tensors hold" in found.text[1]
+    assert "side by side" not in found.text[2]
+
+
+def test_seconds_foretold_are_of_a_cell_alone():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=2)]
+    text = ledger_of("predicted", records, plans=[plan(one) for one in records]).text[2]
+    assert "of a cell alone" in text
+    assert "up to 2 cells side by side" in text
+
+
+def test_predictions_made_after_their_run_are_left_out():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))]
+    plans = [plan(records[0]), plan(records[1], created_at="2025-01-02T03:04:06+00:00")]
+    found = ledger_of("predicted", records, plans=plans)
+    assert [[cell[0].text for cell in table.rows] for table in found.tables] == [["full"]] * 4
+    assert found.text[-1] == "A prediction was made after the run and left out here: ia3."
+    report = compose(records, plans=plans[1:])
+    (page,) = report.pages
+    assert page.ledgers[-1].tables == ()
+    drawn = [pictures.pictures(page)]
+    for text in (html.render(report, drawn), markdown.render(report, drawn)):
+        assert "made after the run and left out" in text
+    assert pdf.render(report, drawn)
+
+
 def test_planned_records_are_no_results():
     records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))]
     plans = [plan(one) for one in records]
