@@ -155,6 +155,23 @@ def test_why_a_step_is_not_faster_is_computed_from_its_parts():
     assert row(ledger.tables[0], "ia3")[4:] == ["241 ms", "× 0.687", "500 ms (450–600)"]
 
 
+def test_parts_whose_quartiles_overlap_count_as_alike():
+    def slow(low, median, high, **changes):
+        one = timed(0.001, 0.1, 0.2, 0.05, **changes)
+        return one.model_copy(
+            update={"step_seconds": {**one.step_seconds, "forward": Spread(low=low, median=median, high=high, count=9)}}
+        )
+
+    base = slow(0.067, 0.078, 0.1)
+    for high, told in (
+        (0.072, "saves nothing of a step of full: its"),
+        (0.101, "forward pass takes 1.41 times as long"),
+    ):
+        other = slow(high, 0.11, 0.141, label="ia3")
+        assert told in (text := ledger_of("time", [base, other]).text[1]), text
+    assert "do not overlap" in ledger_of("time", [base, other]).text[0]
+
+
 def test_a_part_that_takes_longer_is_said_too():
     records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.15, 0.2, 0.1, label="houlsby:bottleneck=8")]
     assert ledger_of("time", records).text[1] == (
