@@ -98,18 +98,38 @@ def test_owners_stand_at_the_peak_and_sum_to_it():
     one = record(memory=HELD)
     assert (memory.peak_phase(one), one.peak_memory_bytes) == ("backward", 170)
     owners, phases = ledger_of("memory", [one, record(label="ia3")]).tables
-    assert [column.head for column in owners.columns[3:]] == [
-        *("frozen weights", "trained weights", "gradients", "saved activations")
-    ]
-    assert row(owners, "full") == ["backward", "170 B", "90 B", "10 B", "10 B", "60 B"]
+    assert [column.head for column in owners.columns] == ["bytes of", "full"], "what was not measured has no column"
+    assert {cells[0].text: cells[1].text.replace("\u00a0", " ") for cells in owners.rows} == {
+        "at the peak in": "backward",
+        "in all": "170 B",
+        "frozen weights": "90 B",
+        "trained weights": "10 B",
+        "gradients": "10 B",
+        "saved activations": "60 B",
+    }
     assert row(phases, "full") == ["100 B", "150 B", "170 B"]
-    assert len(owners.rows) == 1, "what was not measured has no row"
+    assert len(phases.rows) == 1
+
+
+def test_an_owner_that_holds_nothing_is_a_dash():
+    scored = record(label="icl", memory={"query": {"frozen_weights": 90, "kv_cache": 5, "gradients": 0}})
+    owners = ledger_of("memory", [record(memory=HELD), scored]).tables[0]
+    assert row(owners, "gradients") == ["10 B", MISSING]
+    assert row(owners, "keys and values") == [MISSING, "5 B"]
+
+
+def test_many_methods_have_several_tables_of_owners_none_too_wide():
+    labels = [*(f"m{number}" for number in range(8)), *(f"a_long_method:with={n}{'9' * 40}" for n in (1, 2, 3))]
+    tables = ledger_of("memory", [record(label=label, memory=HELD) for label in labels]).tables[:-1]
+    assert [len(table.columns) - 1 for table in tables] == [1, 1, 4, 5]
+    assert {column.head for table in tables for column in table.columns[1:]} == set(labels)
+    assert [table.caption[-8:] for table in tables] == ["(1 of 4)", "(2 of 4)", "(3 of 4)", "(4 of 4)"]
 
 
 def test_the_run_with_the_median_peak_is_shown_whole():
     runs = [record(seed=s, memory={"forward": {"inputs": size, "temporary": 5}}) for s, size in enumerate((1, 9, 30))]
     table = ledger_of("memory", runs).tables[0]
-    assert row(table, "full") == ["forward", "14 B", "9 B", "5 B"]
+    assert [cells[1].text for cells in table.rows] == ["forward", "14\u00a0B", "9\u00a0B", "5\u00a0B"]
 
 
 def phase(counted, analytic, **more):
@@ -327,5 +347,5 @@ def test_csv_has_the_nested_numbers(tmp_path):
     assert float(table["step_seconds.forward.median"]) == one.step_seconds["forward"].median
     assert table["checkpoint_dtypes.float32"] == str(one.trainable_params)
     cells = pd.read_csv(tmp_path / "ledgers.csv", dtype=str)
-    found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["column"] == "gradients")]
+    found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["row"] == "gradients")]
     assert found["in_full"].tolist() == [f"{one.memory['backward']['gradients']:,} B"]
