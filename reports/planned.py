@@ -28,6 +28,8 @@ COSTS = (
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
 TASKS = (1, 9, 100)
+REFERENCE = "full"
+"""What a report draws as its reference where nothing else is asked for."""
 LARGEST = (
     " The largest batch is looked for up to the rows that there are, or 4,096 made-up ones, with a CPU's kernels: "
     "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
@@ -65,19 +67,23 @@ def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table
 
 
 def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
-    """The same as curves, one plot for each backbone and task; none where a single size was planned."""
-    from reports import curves, palette
+    """The same as curves in a report's colours, one plot for each backbone and task; none where a single size was
+    planned."""
+    from reports import curves
+    from reports.entries import family_of
+    from reports.plots import styled
 
     across = {"batch": "rows a batch", "length": "tokens a row"}
     found = {}
     for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
+        styles = styled(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
         drawn = []
-        for place, method in enumerate(methods):
+        for method in methods:
             points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
-            if len(points) > 1:
-                drawn.append(curves.Curve(method, palette.FAMILIES[place % len(palette.FAMILIES)], points))
-        if drawn:
+            colour, marker = styles[family_of(method)]
+            drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
+        if any(len(curve.points) > 1 for curve in drawn):
             found[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
     return found
 

@@ -61,8 +61,10 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
         if here is None or there is None or there[1] < 0.01 * base > here[1]:
             continue  # a part that takes no time decides nothing
         change = (here[1] - there[1]) / there[1] if there[1] else float("inf")
-        if abs(change) <= ALIKE or (here[0] <= there[2] and there[0] <= here[2]):
+        if abs(change) <= ALIKE:
             same.append(NAMES[part])
+        elif here[0] <= there[2] and there[0] <= here[2]:
+            same.append(f"{NAMES[part]} (quartiles overlap)")
         elif change < 0:
             saved.append(f"{-100 * change:.0f}\u00a0% of the {NAMES[part]}")
         else:

@@ -190,6 +190,8 @@ def test_parts_whose_quartiles_overlap_count_as_alike():
         other = slow(high, 0.11, 0.141, label="ia3")
         assert told in (text := ledger_of("time", [base, other]).text[1]), text
     assert "do not overlap" in ledger_of("time", [base, other]).text[0]
+    quick = timed(0.001, 0.07, 0.1, 0.05, label="ia3")
+    assert "and nothing of the forward pass (quartiles overlap) or the" in ledger_of("time", [base, quick]).text[1]
 
 
 def test_a_part_that_takes_longer_is_said_too():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reports.document import compose
 from reports.planned import plan_tables, sweep_figures, sweep_tables
+from reports.plots import families
 from tests.reports.factory import ledger, plan, record
 
 
@@ -45,6 +47,18 @@ def test_a_sweep_is_a_table_and_a_plot_for_each_backbone():
         for line in lines:
             low, high = line.get_ydata()
             assert high / low == pytest.approx(4, rel=1e-6)
+
+
+def test_a_sweep_has_the_colours_of_the_report_and_a_marker_at_each_size():
+    labels = ("ia3", "full", "bitfit")
+    sweep = {size: [planned(label, size) for label in labels[: 2 if size == 9 else 3]] for size in (1, 4, 9)}
+    (figure,) = sweep_figures(sweep, "batch").values()
+    (panel,) = [page.panel for page in compose([record(label=label) for label in labels]).pages]
+    styles = families(panel)
+    lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.4]
+    drawn = {(line.get_color(), line.get_marker()): len(line.get_xdata()) for line in lines}
+    assert drawn == {styles["ia3"]: 3, styles["full"]: 3, styles["bitfit"]: 2}
+    assert all(line.get_linestyle() == "-" for line in lines)
 
 
 def test_a_sweep_of_one_size_has_no_plot():
