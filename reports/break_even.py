@@ -42,11 +42,7 @@ class Crossing:
         >>> Crossing("after", 1233.4).words, Crossing("until", 50.0).words, Crossing("always").words
         ('after 1,234 queries', 'up to 50 queries', 'from the first query')
         """
-        if self.queries is not None:
-            amount = math.ceil(self.queries) if self.kind == "after" else math.floor(self.queries)
-            noun = "query" if amount == 1 else "queries"
-            return f"{'after' if self.kind == 'after' else 'up to'} {amount:,} {noun}"
-        return {"always": "from the first query", "never": "never", "same": "costs the same"}[self.kind]
+        return self._words(rough=False)
 
     @property
     def short(self) -> str:
@@ -55,7 +51,38 @@ class Crossing:
         >>> [Crossing("after", 1233.4).short, Crossing("until", 50.0).short, Crossing("always").short]
         ['after 1,234', 'up to 50', 'from the first']
         """
-        return self.words.removesuffix(" queries").removesuffix(" query")
+        return _alone(self.words)
+
+    @property
+    def rough(self) -> str:
+        """The words where costs scatter: two digits of the number.
+
+        >>> Crossing("after", 27512.0).rough, Crossing("until", 3.7).rough, Crossing("never").rough
+        ('after about 28,000 queries', 'up to about 3 queries', 'never')
+        """
+        return self._words(rough=True)
+
+    @property
+    def rough_short(self) -> str:
+        """The same, fit for a column.
+
+        >>> Crossing("after", 27512.0).rough_short
+        'after about 28,000'
+        """
+        return _alone(self.rough)
+
+    def _words(self, rough: bool) -> str:
+        if self.queries is None:
+            return {"always": "from the first query", "never": "never", "same": "costs the same"}[self.kind]
+        amount = math.ceil(self.queries) if self.kind == "after" else math.floor(self.queries)
+        if rough:
+            amount = round(amount, 2 - len(str(amount)))
+        noun = "query" if amount == 1 else "queries"
+        return f"{'after' if self.kind == 'after' else 'up to'} {'about ' if rough else ''}{amount:,} {noun}"
+
+
+def _alone(words: str) -> str:
+    return words.removesuffix(" queries").removesuffix(" query")
 
 
 def crossing(one: Line, other: Line) -> Crossing:

@@ -24,12 +24,13 @@ LONGEST = 30
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: places from left to right, each with a height above 0."""
+    """One curve: places from left to right, each with a height above 0; with a `marker`, each is drawn too."""
 
     label: str
     colour: str
     points: tuple[tuple[float, float], ...]
     dashed: bool = False
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,15 @@ def draw(
         _scales(axes, places, heights, titles, font, left)
         for curve in curves:
             style = (0, (4, 2.2)) if curve.dashed else "-"
-            axes.plot(*zip(*curve.points, strict=True), color=curve.colour, linewidth=1.4, linestyle=style, zorder=3)
+            axes.plot(
+                *zip(*curve.points, strict=True),
+                color=curve.colour,
+                linewidth=1.4,
+                linestyle=style,
+                marker=curve.marker,
+                markersize=4.6,
+                zorder=3,
+            )
         for x, y, colour in marks:
             axes.plot([x], [y], "o", color=colour, markerfacecolor=PAPER, markersize=4.2, markeredgewidth=1.1, zorder=4)
         _names(axes, curves, names, gap, font)

@@ -11,6 +11,15 @@ from reports.averages import deviation, interquartile_range, mean, measured, med
 Measure = Callable[[Record], float | None]
 
 
+def family_of(label: str) -> str:
+    """A label without hyper-parameters and whatever follows it.
+
+    >>> family_of("ia3"), family_of("icl:k=4, shots 8"), family_of("ia3, shots 8")
+    ('ia3', 'icl', 'ia3')
+    """
+    return label.split(":")[0].split(" ")[0].rstrip(",")
+
+
 @dataclass(frozen=True)
 class Entry:
     """One method (a row) of a panel, its records by task. `trials` is the number of recipes tried, 1 without search.
@@ -27,7 +36,7 @@ class Entry:
     @property
     def family(self) -> str:
         """The method's name without its hyper-parameters: entries of a family share a colour and a line."""
-        return self.label.split(":")[0].split(" ")[0]
+        return family_of(self.label)
 
     @property
     def all(self) -> list[Record]:

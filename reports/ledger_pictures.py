@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reports.document import Page
     from reports.entries import Entry
     from reports.panels import Panel
-    from reports.queries import Way
+    from reports.queries import Pair, Way
 
 COLOURS = {
     "frozen_weights": palette.SOFT,
@@ -96,7 +96,7 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             title = f"{what} for training and n queries" + (f", {task}" if several else "")
             unit = {"flops": "", "seconds": "s"}[measure]
             figure = curves.draw(drawn, Titles("Queries n", f"{what} together", unit), SMALL, FONT, marks)
-            met = [f"{p.trained.label} and {p.prompted.name} at {p.crossing.queries:,.0f}" for p in crossings]
+            met = [f"{p.trained.label} and {p.prompted.name} at {_place(p, measure)}" for p in crossings]
             where = f"The same is spent on {'; '.join(met)}." if met else "No two of them meet."
             text = units.instant if measure == "seconds" else units.si
             ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
@@ -107,6 +107,12 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
             found.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
     return found
+
+
+def _place(pair: Pair, measure: str) -> str:
+    """At how many queries two ways meet, in words."""
+    words = pair.crossing.rough if measure == "seconds" else pair.crossing.words
+    return words.removeprefix("after ").removeprefix("up to ")
 
 
 def _cumulative(

@@ -10,7 +10,7 @@ from reports.ledger import Ledger
 from reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from bench.records import Record
     from reports.entries import Entry
@@ -25,6 +25,12 @@ TEXT = (
     "suite keeps in main memory for the next run are not in it: the process as the system sees it is among the costs "
     "above."
 )
+
+OWNERS_TITLE = "Whose the bytes are at the peak"
+MOST = 6
+"""Methods that stand side by side."""
+WIDEST, NARROWEST, GAP = 110, 12, 2
+"""Characters of their labels together, that a column takes at least, and between two."""
 
 
 def peak_phase(record: Record) -> str | None:
@@ -53,7 +59,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     found = [(e, entry, record) for e, entry in enumerate(panel.entries) if (record := typical(entry)) is not None]
     if not found:
         return None
-    tables = (_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
+    tables = (*_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
     return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
 
 
@@ -68,24 +74,44 @@ def words(name: str) -> str:
     )
 
 
-def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
+def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
+    """A row an owner and a column a method, in as many tables as a page has room for."""
     owners = owners_of(record for _, _, record in found)
-    columns = (
-        Column("method", numeric=False),
-        Column("phase", "at the peak", numeric=False),
-        Column("peak", "in all"),
-        *(Column(words(owner)) for owner in owners),
+    parts = _beside([entry.label for _, entry, _ in found])
+    note = (
+        "Of the run with the median peak over tasks and runs. A dash: nothing is held, or the method has none. "
+        "1 kB is 1000 bytes."
     )
-    rows = []
-    for e, entry, record in found:
-        phase = peak_phase(record) or ""
-        held = (record.memory or {})[phase]
-        sizes = [held.get(owner, 0) for owner in owners]
-        link = anchor(index, e)
-        first = (Cell(entry.label, strong=entry is panel.reference), Cell(words(phase)))
-        rows.append((*first, _size(sum(held.values()), link), *(_size(size, link) for size in sizes)))
-    note = "Of the run with the median peak over tasks and runs. 1 kB is 1000 bytes."
-    return Table("Whose the bytes are at the peak", columns, tuple(rows), note)
+    tables = []
+    for number, part in enumerate(parts, 1):
+        shown = [found[place] for place in part]
+        phases = [peak_phase(record) or "" for _, _, record in shown]
+        held = [(record.memory or {})[phase] for phase, (_, _, record) in zip(phases, shown, strict=True)]
+        links = [anchor(index, e) for e, _, _ in shown]
+        pairs = list(zip(held, links, strict=True))
+        rows = (
+            (Cell("at the peak in"), *(Cell(words(phase)) for phase in phases)),
+            (Cell("in all"), *(_size(sum(of.values()), link) for of, link in pairs)),
+            *((Cell(words(owner)), *(_size(of.get(owner) or None, link) for of, link in pairs)) for owner in owners),
+        )
+        columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in shown))
+        caption = OWNERS_TITLE + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")
+        tables.append(Table(caption, columns, rows, note if number == len(parts) else ""))
+    return tables
+
+
+def _beside(labels: Sequence[str]) -> list[list[int]]:
+    """The places of labels that head columns of one table: as many as a page is wide."""
+    parts: list[list[int]] = [[]]
+    used = 0
+    for place, label in enumerate(labels):
+        wide = max(len(label), NARROWEST) + GAP
+        if parts[-1] and (len(parts[-1]) == MOST or used + wide > WIDEST):
+            parts.append([])
+            used = 0
+        parts[-1].append(place)
+        used += wide
+    return parts
 
 
 def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:

@@ -11,6 +11,7 @@ from reports.checks import grouped
 from reports.memory import owners_of, peak_phase, words
 from reports.storage import replaces_backbone, total_bytes
 from reports.tables import Cell, Column, Table
+from reports.totals import totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,11 +29,17 @@ COSTS = (
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
 TASKS = (1, 9, 100)
+REFERENCE = "full"
+"""What a report draws as its reference where nothing else is asked for."""
 LARGEST = (
     " The largest batches of training and of scoring are looked for each by itself, up to the rows that there are, or "
     "4,096 made-up ones, with a CPU's kernels: "
     "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
     "spares. Leave room for what a device takes before any tensor."
+)
+TEXTLESS = (
+    "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
+    "these are kept, have the bytes that stand behind >, to which the text would come."
 )
 SECONDS = " Seconds are of this machine, on which each operator was tried alone."
 
@@ -47,6 +54,8 @@ def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> li
         # What the columns mean is said once, below the last of these tables.
         found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
         found += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
+    if found:
+        found[-1] = replace(found[-1], note=f"{found[-1].note} {totals(records)}".strip())
     return found
 
 
@@ -66,19 +75,23 @@ def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table
 
 
 def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
-    """The same as curves, one plot for each backbone and task; none where a single size was planned."""
-    from reports import curves, palette
+    """The same as curves in a report's colours, one plot for each backbone and task; none where a single size was
+    planned."""
+    from reports import curves
+    from reports.entries import family_of
+    from reports.plots import styled
 
     across = {"batch": "rows a batch", "length": "tokens a row"}
     found = {}
     for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
+        styles = styled(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
         drawn = []
-        for place, method in enumerate(methods):
+        for method in methods:
             points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
-            if len(points) > 1:
-                drawn.append(curves.Curve(method, palette.FAMILIES[place % len(palette.FAMILIES)], points))
-        if drawn:
+            colour, marker = styles[family_of(method)]
+            drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
+        if any(len(curve.points) > 1 for curve in drawn):
             found[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
     return found
 
@@ -173,9 +186,12 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
 
 
 def _steps(record: Record) -> str:
-    """Optimiser steps and the rows of a full batch."""
+    """Optimiser steps and the rows of a batch, at most so many where the last one of an epoch has fewer."""
+    if not record.train_steps:
+        return units.MISSING
     rows = (record.recipe or {}).get("batch_size")
-    return f"{units.count(record.train_steps)} × {rows}" if record.train_steps else units.MISSING
+    partial = isinstance(rows, int) and rows > 0 and record.n_train is not None and record.n_train % rows
+    return f"{units.count(record.train_steps)} × {'≤ ' if partial else ''}{rows}"
 
 
 def _of_backbone(records: Sequence[Record]) -> str:
@@ -253,17 +269,24 @@ def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
 
 
 def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
-    """What several tasks like this one take together."""
-    rows = tuple(
-        (
-            Cell(names[record.key]),
-            *(Cell(units.si(None if _file_bytes(record) is None else total_bytes(record, n), "B")) for n in TASKS),
-        )
-        for record in records
-        if record.key in names
-    )
+    """What several tasks like this one take together, their prompts' keys and values kept or not."""
+    shown = [record for record in records if record.key in names]
+    rows = []
+    for record in shown:
+        for cache in (False, True) if record.kv_cache_bytes is not None else (False,):
+            name = names[record.key] + (", cache kept" if cache else "")
+            rows.append((Cell(name), *(Cell(_bytes_of(record, n, cache)) for n in TASKS)))
     columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
-    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, rows)
+    untold = any(_file_bytes(record) is None and record.prefix_tokens for record in shown)
+    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), TEXTLESS * untold)
+
+
+def _bytes_of(record: Record, tasks: int, cache: bool) -> str:
+    """Where demonstrations' text is not known, more than their keys and values, or a dash."""
+    told = units.si(total_bytes(record, tasks, cache), "B")
+    if _file_bytes(record) is not None or told == units.MISSING:
+        return told
+    return f"> {told}" if cache else units.MISSING
 
 
 def _rate(value: float | None) -> str:

@@ -17,6 +17,8 @@ from reports.palette import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
 from reports.panels import Panel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matplotlib.axes import Axes
 
     from reports.axes import Scale
@@ -96,10 +98,14 @@ def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
 def families(panel: Panel) -> dict[str, tuple[str, str]]:
     """Colour and marker of every family; the reference is a square in the colour of the text."""
     base = panel.reference.family if panel.reference is not None else None
-    names = sorted({entry.family for entry in panel.entries} - {base})
+    return styled({entry.family for entry in panel.entries}, base)
+
+
+def styled(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
+    """The same of families that stand together, `base` that of the reference."""
     styles = {
         name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])
-        for i, name in enumerate(names)
+        for i, name in enumerate(sorted(set(names) - {base}))
     }
     return styles if base is None else {base: (INK, "s"), **styles}
 

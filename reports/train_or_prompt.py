@@ -27,12 +27,18 @@ TEXT = (
     "So many queries must be answered with one task's model until what was spent on training and on the queries "
     "together is less than what prompting would have cost. Trained: training + n × (inference per example). Prefix "
     "kept: reading the demonstrations once + n × (inference per example). Read anew: n × (inference per example, "
-    "demonstrations included). What choosing a recipe or writing a prompt costs is in neither."
+    "demonstrations included), after a calibration where there was one. What choosing a recipe or writing a prompt "
+    "costs is in neither."
 )
 SECONDS = (
     "Seconds are those of the machine, threads and batches of these runs. Reading demonstrations anew for a query is "
     "taken to last as long as reading them once did; there is no such column where what was read once was more (a "
     "calibration) or queries keep fewer demonstrations."
+)
+
+VARY = (
+    " Seconds of a shared machine vary, also between two methods that do the same work, so that these numbers hold to "
+    "two digits at best."
 )
 
 
@@ -95,7 +101,7 @@ def crossings(found: Ways, measure: str) -> Table | None:
     note = (
         "The number of queries after which the trained method has cost less than the prompt of the column. From the "
         "first: it always costs less. Never: it costs more at any number. Up to: it costs less for that many only. "
-        "Medians over the runs of a task."
+        f"Medians over the runs of a task.{VARY if measure == 'seconds' else ''}"
     )
     return Table(
         f"In {NAMES[measure]}, training pays after so many queries", columns, tuple(rows), note, leading=1 + several
@@ -133,10 +139,14 @@ def _start(value: float | None, measure: str) -> Cell:
 def _crossing(pair: Pair | None, measure: str) -> Cell:
     if pair is None:
         return Cell(units.MISSING)
-    kind, words = pair.crossing.kind, pair.crossing.words
+    rough, kind = measure == "seconds", pair.crossing.kind
+    words = pair.crossing.rough if rough else pair.crossing.words
     less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
     told = f"costs the same {NAMES[measure]} as" if kind == "same" else f"costs {less} {words} than"
-    return Cell(pair.crossing.short, title=f"{pair.trained.label} {told} {pair.prompted.name}")
+    return Cell(
+        pair.crossing.rough_short if rough else pair.crossing.short,
+        title=f"{pair.trained.label} {told} {pair.prompted.name}",
+    )
 
 
 def _size(value: float | None) -> Cell:

@@ -11,7 +11,9 @@ from bench.errors import Mistake, nearest
 from bench.forecast.asked import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import Forecast, Planner, Tell, folder_of, keep
+from bench.identity import key
 from bench.options import planned_from
+from bench.store import Store
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ def forecast(
 
 
 def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
-    """Foretells the cells, seconds included, and keeps that in the results folder OUT; Mistake where it cannot."""
-    folder = folder_of(out)
-    keep(Planner(True, workers, tell).forecast(of_cells(cells)).records, folder)
+    """Foretells the cells that have not run yet, seconds included, and keeps that in the results folder OUT; Mistake
+    where it cannot."""
+    folder, store = folder_of(out), Store(out)
+    missing = [cell for cell in cells if (found := store.read(key(cell))) is None or found.status == "failed"]
+    keep(Planner(True, workers, tell).forecast(of_cells(missing)).records, folder)
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:

@@ -21,7 +21,7 @@ from bench.forecast.asked import BATCH, Planned, over
 from bench.forecast.fitting import Fit, largest
 from bench.forecast.foretelling import foretell
 from bench.forecast.timing import machine
-from bench.records import MEMORY_PHASES, Record
+from bench.records import MEMORY_PHASES, CorruptRecord, Record, read_record
 
 STEP_PHASES = ("forward", "backward", "optimizer")
 """Phases of memory whose rows are those of a training batch; of all others but `load` those of a scoring batch."""
@@ -175,8 +175,25 @@ def folder_of(out: str) -> Path:
 
 
 def keep(records: Iterable[Record], folder: Path) -> None:
-    """Writes the planned records to the folder that `folder_of` gives, where a report finds them."""
+    """Writes the planned records to the folder that `folder_of` gives, where a report finds them.
+
+    What was foretold first stays: a plan of the same key (code, data and settings) is written over only where it cannot
+    be read, is of made-up rows, whose key knows no code, or has no seconds and its cell has not run yet.
+    """
     for record in records:
-        if record.status == "planned":
-            with writing(folder / f"{record.key}.json") as file:
+        path = folder / f"{record.key}.json"
+        if record.status == "planned" and not _stays(path, record):
+            with writing(path) as file:
                 file.write(record.model_dump_json(indent=1).encode())
+
+
+def _stays(path: Path, record: Record) -> bool:
+    """Whether the plan that is there is not to be written over by this one; OtherVersion where it is not ours."""
+    try:
+        known = read_record(path)
+    except (FileNotFoundError, CorruptRecord):
+        return False
+    if not known.fingerprints:
+        return False
+    more = known.eval_seconds is None and record.eval_seconds is not None
+    return not more or (path.parent.parent / "records" / path.name).exists()

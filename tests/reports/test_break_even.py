@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from reports import document
+from reports import document, pictures
 from reports.break_even import Crossing, Line, crossing
 from reports.queries import ANEW, KEPT, pairs, ways
 from reports.terminal import as_rich
@@ -61,7 +61,7 @@ NUMBERS = {
     "checkpoint_bytes": 5000,
 }
 PROMPT = {
-    "prefix_flops": 50_000,
+    "prefix_flops": 8_500,
     "prefix_seconds": 2.0,
     "inference_flops_per_example": 1500.0,
     "inference_flops_per_example_without_reuse": 10_000.0,
@@ -82,8 +82,8 @@ def rows(**prompt):
 def test_lines_are_what_the_records_say():
     trained, kept, anew, zero = ways(rows())
     assert (trained.label, trained.flops, trained.seconds) == ("a", Line(900_000, 1000), Line(90, 0.25))
-    assert (kept.how, kept.flops, kept.seconds) == (KEPT, Line(50_000, 1500), Line(2, 0.5))
-    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), None)
+    assert (kept.how, kept.flops, kept.seconds) == (KEPT, Line(8_500, 1500), Line(2, 0.5))
+    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), Line(0, 2.5))
     assert (zero.how, zero.flops, zero.seconds) == ("", Line(0, 1000), Line(0, 0.25))
     assert [way.kept_bytes for way in (trained, kept, anew, zero)] == [5000, 64_400, 400, 0]
 
@@ -91,12 +91,16 @@ def test_lines_are_what_the_records_say():
 def test_every_trained_method_meets_every_prompt():
     found = {(pair.prompted.label, pair.prompted.how): pair.crossing for pair in pairs(ways(rows()), "flops")}
     assert found == {
-        ("b", KEPT): Crossing("after", 850_000 / 500),
+        ("b", KEPT): Crossing("after", 891_500 / 500),
         ("b", ANEW): Crossing("after", 100),
         ("c", ""): Crossing("never"),
     }
     seconds = {(pair.prompted.label, pair.prompted.how): pair.crossing for pair in pairs(ways(rows()), "seconds")}
-    assert seconds == {("b", KEPT): Crossing("after", 352), ("c", ""): Crossing("never")}
+    assert seconds == {
+        ("b", KEPT): Crossing("after", 352),
+        ("b", ANEW): Crossing("after", 40),
+        ("c", ""): Crossing("never"),
+    }
 
 
 def test_where_nothing_can_be_kept_what_was_timed_read_everything_anew():
@@ -104,14 +108,22 @@ def test_where_nothing_can_be_kept_what_was_timed_read_everything_anew():
     assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), Line(0, 0.5))
 
 
-def test_reading_anew_lasts_as_long_as_reading_once_where_that_is_what_was_read():
-    _, _, anew, _ = ways(rows(prefix_flops=8500))
-    assert anew.seconds == Line(0, 2.5)
+def test_a_calibrated_prompt_pays_for_that_before_its_first_query():
+    _, kept, anew, _ = ways(rows(prefix_flops=8_560))
+    assert (kept.flops, anew.flops) == (Line(8_560, 1500), Line(60, 10_000))
+    assert anew.seconds is None, "seconds of the two were measured together"
+
+
+@pytest.mark.parametrize(("method", "line"), [("icl:k=4,calibrate=true", None), ("icl:k=4", Line(0, 10_000))])
+def test_what_a_calibration_cost_is_not_known_where_rows_keep_fewer_demonstrations(method, line):
+    _, kept, anew, _ = ways(rows(prefix_flops=50_000, shortened_test=3, method=method))
+    assert kept.flops == Line(50_000, 1500)
+    assert (anew.flops, anew.seconds) == (line, None)
 
 
 def test_calibrating_alone_keeps_no_prompt():
     _, anew, _ = ways(rows(kv_cache_bytes=None))
-    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(50_000, 10_000), Line(2, 0.5))
+    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(8_500, 10_000), Line(2, 0.5))
 
 
 def test_what_is_missing_makes_no_line():
@@ -132,6 +144,21 @@ def test_records_of_other_tasks_shots_or_backbones_are_not_set_against_each_othe
     assert break_even_table([one, prompted(label="icl:k=4", task="dir:a/rte")]) is not None
 
 
+def test_crossings_in_seconds_have_two_digits():
+    assert Crossing("after", 27_512).rough == "after about 28,000 queries"
+    assert Crossing("until", 99.6).rough == "up to about 99 queries"
+    assert Crossing("after", 0.4).rough == "after about 1 query"
+    records = [prompted(label="ia3", **NUMBERS), prompted(label="icl:k=4", **PROMPT)]
+    table = break_even_table(records, "seconds")
+    assert [cell.text for cell in table.rows[0][2:]] == ["after about 350", "after about 40"]
+    assert "costs fewer seconds after about 350 queries than" in table.rows[0][2].title
+    assert "shared machine vary" in table.note
+    assert "vary" not in break_even_table(records).note
+    page = document.compose(records).pages[0]
+    (seconds,) = [one for one in pictures.pictures(page) if one.name.endswith("break-even-seconds")]
+    assert "prefix kept at about 350 queries" in seconds.alt
+
+
 @pytest.mark.parametrize("status", ["ok", "planned"])
 def test_the_table_reads_the_same_of_measured_and_of_planned_records(status):
     records = [
@@ -147,10 +174,10 @@ def test_the_table_reads_the_same_of_measured_and_of_planned_records(status):
         ("icl:k=4", KEPT),
         ("icl:k=4", ANEW),
     ]
-    assert [cell.text for cell in table.rows[0]] == ["ia3", "900\u00a0kFLOP", "never", "after 1,700", "after 100"]
+    assert [cell.text for cell in table.rows[0]] == ["ia3", "900\u00a0kFLOP", "never", "after 1,783", "after 100"]
     console = Console(width=120, file=StringIO())
     console.print(as_rich(table))
-    assert "after 1,700" in console.file.getvalue()
+    assert "after 1,783" in console.file.getvalue()
 
 
 def test_names_stay_text_in_the_terminal():

@@ -98,18 +98,38 @@ def test_owners_stand_at_the_peak_and_sum_to_it():
     one = record(memory=HELD)
     assert (memory.peak_phase(one), one.peak_memory_bytes) == ("backward", 170)
     owners, phases = ledger_of("memory", [one, record(label="ia3")]).tables
-    assert [column.head for column in owners.columns[3:]] == [
-        *("frozen weights", "trained weights", "gradients", "saved activations")
-    ]
-    assert row(owners, "full") == ["backward", "170 B", "90 B", "10 B", "10 B", "60 B"]
+    assert [column.head for column in owners.columns] == ["bytes of", "full"], "what was not measured has no column"
+    assert {cells[0].text: cells[1].text.replace("\u00a0", " ") for cells in owners.rows} == {
+        "at the peak in": "backward",
+        "in all": "170 B",
+        "frozen weights": "90 B",
+        "trained weights": "10 B",
+        "gradients": "10 B",
+        "saved activations": "60 B",
+    }
     assert row(phases, "full") == ["100 B", "150 B", "170 B"]
-    assert len(owners.rows) == 1, "what was not measured has no row"
+    assert len(phases.rows) == 1
+
+
+def test_an_owner_that_holds_nothing_is_a_dash():
+    scored = record(label="icl", memory={"query": {"frozen_weights": 90, "kv_cache": 5, "gradients": 0}})
+    owners = ledger_of("memory", [record(memory=HELD), scored]).tables[0]
+    assert row(owners, "gradients") == ["10 B", MISSING]
+    assert row(owners, "keys and values") == [MISSING, "5 B"]
+
+
+def test_many_methods_have_several_tables_of_owners_none_too_wide():
+    labels = [*(f"m{number}" for number in range(8)), *(f"a_long_method:with={n}{'9' * 40}" for n in (1, 2, 3))]
+    tables = ledger_of("memory", [record(label=label, memory=HELD) for label in labels]).tables[:-1]
+    assert [len(table.columns) - 1 for table in tables] == [1, 1, 4, 5]
+    assert {column.head for table in tables for column in table.columns[1:]} == set(labels)
+    assert [table.caption[-8:] for table in tables] == ["(1 of 4)", "(2 of 4)", "(3 of 4)", "(4 of 4)"]
 
 
 def test_the_run_with_the_median_peak_is_shown_whole():
     runs = [record(seed=s, memory={"forward": {"inputs": size, "temporary": 5}}) for s, size in enumerate((1, 9, 30))]
     table = ledger_of("memory", runs).tables[0]
-    assert row(table, "full") == ["forward", "14 B", "9 B", "5 B"]
+    assert [cells[1].text for cells in table.rows] == ["forward", "14\u00a0B", "9\u00a0B", "5\u00a0B"]
 
 
 def phase(counted, analytic, **more):
@@ -155,6 +175,25 @@ def test_why_a_step_is_not_faster_is_computed_from_its_parts():
     assert row(ledger.tables[0], "ia3")[4:] == ["241 ms", "× 0.687", "500 ms (450–600)"]
 
 
+def test_parts_whose_quartiles_overlap_count_as_alike():
+    def slow(low, median, high, **changes):
+        one = timed(0.001, 0.1, 0.2, 0.05, **changes)
+        return one.model_copy(
+            update={"step_seconds": {**one.step_seconds, "forward": Spread(low=low, median=median, high=high, count=9)}}
+        )
+
+    base = slow(0.067, 0.078, 0.1)
+    for high, told in (
+        (0.072, "saves nothing of a step of full: its"),
+        (0.101, "forward pass takes 1.41 times as long"),
+    ):
+        other = slow(high, 0.11, 0.141, label="ia3")
+        assert told in (text := ledger_of("time", [base, other]).text[1]), text
+    assert "do not overlap" in ledger_of("time", [base, other]).text[0]
+    quick = timed(0.001, 0.07, 0.1, 0.05, label="ia3")
+    assert "and nothing of the forward pass (quartiles overlap) or the" in ledger_of("time", [base, quick]).text[1]
+
+
 def test_a_part_that_takes_longer_is_said_too():
     records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.15, 0.2, 0.1, label="houlsby:bottleneck=8")]
     assert ledger_of("time", records).text[1] == (
@@ -185,6 +224,39 @@ def test_predictions_are_set_against_the_records_of_the_same_key():
     assert row(found["Predicted FLOPs"], "full")[2] == "0.998"
     assert row(found["Predicted memory"], "full")[2] == "1.04"
     assert row(found["Predicted seconds"], "full")[2::3] == ["1.30", "0.800"]
+
+
+def test_the_heading_of_predictions_names_the_worst_seconds():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=1)]
+    slow = {"train_seconds": 0.41 * records[0].train_seconds}
+    found = ledger_of("predicted", records, plans=[plan(one, **slow) for one in records[:1]])
+    assert found.short.replace("\u00a0", " ") == (
+        "training FLOPs within 0.2 %, memory peak within 4.0 %, seconds at worst 0.41 times the measured ones"
+    )
+    assert "what tensors hold" in found.text[1]
+    assert "side by side" not in found.text[2]
+
+
+def test_seconds_foretold_are_of_a_cell_alone():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=2)]
+    text = ledger_of("predicted", records, plans=[plan(one) for one in records]).text[2]
+    assert "of a cell alone" in text
+    assert "up to 2 cells side by side" in text
+
+
+def test_predictions_made_after_their_run_are_left_out():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))]
+    plans = [plan(records[0]), plan(records[1], created_at="2025-01-02T03:04:06+00:00")]
+    found = ledger_of("predicted", records, plans=plans)
+    assert [[cell[0].text for cell in table.rows] for table in found.tables] == [["full"]] * 4
+    assert found.text[-1] == "A prediction was made after the run and left out here: ia3."
+    report = compose(records, plans=plans[1:])
+    (page,) = report.pages
+    assert page.ledgers[-1].tables == ()
+    drawn = [pictures.pictures(page)]
+    for text in (html.render(report, drawn), markdown.render(report, drawn)):
+        assert "made after the run and left out" in text
+    assert pdf.render(report, drawn)
 
 
 def test_planned_records_are_no_results():
@@ -277,5 +349,5 @@ def test_csv_has_the_nested_numbers(tmp_path):
     assert float(table["step_seconds.forward.median"]) == one.step_seconds["forward"].median
     assert table["checkpoint_dtypes.float32"] == str(one.trainable_params)
     cells = pd.read_csv(tmp_path / "ledgers.csv", dtype=str)
-    found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["column"] == "gradients")]
+    found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["row"] == "gradients")]
     assert found["in_full"].tolist() == [f"{one.memory['backward']['gradients']:,} B"]

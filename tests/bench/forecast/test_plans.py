@@ -11,12 +11,15 @@ import pytest
 from bench.cells import Cell
 from bench.errors import Mistake
 from bench.forecast.asked import Planned, of_cells, of_lengths
+from bench.forecast.command import keep_foretold
 from bench.forecast.fitting import MOST_ROWS
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import STEP_PHASES, Planner, folder_of, keep
+from bench.identity import key
 from bench.records import Record, load_plans
 from bench.runner import run_cell
 from bench.settings import RunConfig, resolve_recipe
+from bench.store import Store
 from methods.spelling import parse
 from reports.document import compose
 
@@ -165,6 +168,44 @@ def test_kept_plans_are_read_and_reported_beside_their_runs(
     captions = [table.caption for table in ledger.tables]
     assert "Predicted FLOPs" in captions
     assert "Predicted memory" in captions
+
+
+def test_what_was_foretold_first_stays(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
+    folder = folder_of(str(tmp_path))
+    (first,) = Planner().forecast(of_cells([real(backbones["bert"], toy_folder)])).records
+    timed = first.model_copy(update={"eval_seconds": 2.0})
+
+    def kept(*plans: Record) -> list[tuple[str | None, float | None]]:
+        for plan in plans:
+            keep([plan], folder)
+        return [(plan.created_at, plan.eval_seconds) for plan in load_plans(tmp_path)]
+
+    assert kept(first, first.model_copy(update={"created_at": "later"})) == [(first.created_at, None)]
+    assert kept(timed, timed.model_copy(update={"eval_seconds": 3.0}), first) == [(first.created_at, 2.0)]
+    folder.joinpath(f"{first.key}.json").write_text("torn", encoding="utf-8")
+    assert kept(first) == [(first.created_at, None)]
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / f"{first.key}.json").touch()
+    assert kept(timed) == [(first.created_at, None)], "it has run since"
+
+
+def test_a_plan_of_made_up_rows_is_written_again(tmp_path: Path, backbones: dict[str, str]) -> None:
+    (first,) = Planner().forecast(planned(backbones["bert"], "ia3")).records
+    for one in (first, first.model_copy(update={"created_at": "later"})):
+        keep([one], folder_of(str(tmp_path)))
+    assert [plan.created_at for plan in load_plans(tmp_path)] == ["later"]
+
+
+def test_cells_that_have_run_are_not_foretold(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
+    old, again, new = (real(backbones["bert"], toy_folder, steps=steps) for steps in (1, 2, 3))
+    store = Store(tmp_path)
+    store.prepare()
+    for cell, status in ((old, "skipped"), (again, "failed")):
+        (known,) = Planner().forecast(of_cells([cell])).records
+        store.write(known.model_copy(update={"status": status, "reason": "none"}))
+    keep_foretold([old, again, new], str(tmp_path), 1, lambda _: None)
+    assert {plan.key for plan in load_plans(tmp_path)} == {key(again), key(new)}
+    keep_foretold([old], str(tmp_path), 1, lambda _: None)
 
 
 def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path) -> None:
