@@ -34,11 +34,14 @@ class Asked:
 def forecast(
     asked: Asked, memory: int | None, sweep: tuple[str, tuple[int, ...]] | None, seconds: bool, workers: int, tell: Tell
 ) -> Forecast:
-    """The forecast of what the call asks for. Errors: Mistakes with all that is wrong in it."""
-    planned = _planned(asked, tell)
+    """The forecast of what the call asks for, each cell once. Errors: Mistakes with all that is wrong in it, Mistake
+    where all of it is left out."""
+    planned = list(dict.fromkeys(_planned(asked, tell)))
     if sweep is not None and sweep[0] == LENGTH:
         _check_lengths(planned, sweep[1])
-    return Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+    found = Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+    _check_some(found)
+    return found
 
 
 def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
@@ -86,6 +89,18 @@ def _check_lengths(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
         if one.lengths is None:
             raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
         made_up(one.lengths, tokens=size)
+
+
+def _check_some(found: Forecast) -> None:
+    """Mistake with the reasons where nothing could be planned, at no size of a sweep either."""
+    records = [*found.records, *itertools.chain.from_iterable(found.sweep.values())]
+    if any(one.status == "planned" for one in records):
+        return
+    reasons: dict[str | None, str] = {}
+    for one in found.records:
+        reasons.setdefault(one.reason, f"{one.label} on {one.backbone}")
+    listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
+    raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
 
 
 def _check_presets(backbones: Sequence[str] | None) -> None:

@@ -275,6 +275,18 @@ def test_a_folder_that_cannot_be_written_is_told_before_planning(
     assert_told(made_up("--out", out), told)
 
 
+@pytest.mark.parametrize("more", [(), ("--json",), ("--sweep", "batch=4,8")])
+def test_nothing_to_plan_is_told_with_the_reasons(more: tuple[str, ...], made_up: Any) -> None:
+    result = made_up("--method", "icl:k=2", *more, method="icl:k=4")
+    assert_told(result, "nothing is planned, for all is left out: icl:k=4 on ")
+    assert "in-context learning needs a language model" in result.stderr
+
+
+def test_a_method_that_is_named_twice_is_planned_once(made_up: Any) -> None:
+    result = made_up("--json", "--method", "ia3", "--method", "full")
+    assert [one["label"] for one in json.loads(result.stdout)["records"]] == ["ia3", "full"]
+
+
 def test_two_mistakes_are_told_at_once(made_up: Any) -> None:
     result = made_up("--method", "ia4", "--set", "stps=3")
     assert result.exit_code == 2
