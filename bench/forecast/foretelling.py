@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any, cast
@@ -15,6 +17,7 @@ from bench.families import LanguageModel
 from bench.forecast.forecaster import Forecaster
 from bench.forecast.made_up import Bare, Lengths
 from bench.forecast.outlines import Outline, outline
+from bench.forecast.presets import is_file
 from bench.forecast.timing import Machine
 from bench.identity import ingredients, key, named
 from bench.records import Record
@@ -35,6 +38,11 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
     machine, None for no seconds; concurrent, how many cells are to run side by side.
     Errors: Mistake where rows are longer than the model takes, or the backbone's configuration cannot be used.
     """
+    with _told_of_file(cell.backbone):
+        return _foretold(cell, lengths, machine, concurrent)
+
+
+def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, concurrent: int) -> Record:
     model = outline(cell.backbone, lengths)
     base = _base(cell, model, lengths, concurrent)
     task = None if lengths is None else lengths.task(model.sites.family)
@@ -58,6 +66,24 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
     missing = dict.fromkeys(_TIMED if machine is None else ())
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
     return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
+
+
+@contextmanager
+def _told_of_file(backbone: str) -> Iterator[None]:
+    """What a model of somebody's config.json does wrong when it is run is told of that file, for no more is known of
+    it than that transformers took it."""
+    try:
+        yield
+    except (Mistake, Unsupported):
+        raise
+    except Exception as error:  # its kind depends on the architecture
+        if not is_file(backbone):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise Mistake(
+            f"a model of the configuration {backbone} fails when it is run ({type(error).__name__}"
+            f"{f': {lines[0]}' if lines else ''}); correct its fields."
+        ) from error
 
 
 def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
