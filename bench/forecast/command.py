@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.cells import Cell
 from bench.errors import Mistake, nearest
 from bench.forecast.asked import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
+from bench.forecast.foretelling import TooLong
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import Forecast, Planner, Tell, folder_of, keep
 from bench.options import planned_from
@@ -39,7 +40,12 @@ def forecast(
     planned = list(dict.fromkeys(_planned(asked, tell)))
     if sweep is not None and sweep[0] == LENGTH:
         _check_lengths(planned, sweep[1])
-    found = Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+    try:
+        found = Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+    except TooLong as error:
+        if any(one.lengths is not None and one.lengths.tokens == error.tokens for one in planned):
+            raise
+        raise _of_sweep(error) from error
     _check_some(found)
     return found
 
@@ -88,7 +94,19 @@ def _check_lengths(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
     for one, size in itertools.product(planned, sizes):
         if one.lengths is None:
             raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
-        made_up(one.lengths, tokens=size)
+        try:
+            made_up(one.lengths, tokens=size)
+        except Mistake as error:
+            raise _of_sweep(error) from error
+
+
+def _of_sweep(error: Mistake) -> Mistake:
+    """The mistake of a length that a sweep asks for."""
+    return Mistake(
+        str(error)
+        .replace("a smaller --length", "smaller sizes to --sweep length")
+        .replace("--length", "--sweep length")
+    )
 
 
 def _check_some(found: Forecast) -> None:

@@ -31,6 +31,17 @@ _TIMED = (
 )
 
 
+class TooLong(Mistake):
+    """Made-up rows of so many `tokens` are more than the model takes."""
+
+    def __init__(self, text: str, tokens: int):
+        super().__init__(text, tokens)  # both: processes hand exceptions over by their arguments
+        self.tokens = tokens
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
     """The planned record of a cell.
 
@@ -106,9 +117,10 @@ def _check_room(setup: runner.Setup, lengths: Lengths) -> None:
     most = positions if encoder else cast(LanguageModel, setup.backbone).room
     beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
     has = f"has {most:,} positions" if encoder and most else f"takes {most:,} in all" if most else "takes fewer"
-    raise Mistake(
+    raise TooLong(
         f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which {has}; give a "
-        "smaller --length, or a model that takes longer texts."
+        "smaller --length, or a model that takes longer texts.",
+        lengths.tokens,
     )
 
 
