@@ -166,6 +166,30 @@ def test_a_papers_tables_fit_a_narrow_terminal(call: Any, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        (("--paper", "tfew2020"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (("--paper", "tfew2020", "--json"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (("quick", "--paper", "tfew2022"), "of which SUITE would change nothing; give --paper alone or with --json."),
+        (("--paper", "tfew2022", "--workers", "1"), "of which --workers would change nothing"),
+    ],
+)
+def test_a_mistake_beside_a_paper_is_told(beside: tuple[str, ...], told: str, call: Any) -> None:
+    assert_told(call("plan", *beside), told)
+
+
+def test_a_papers_tables_are_given_as_json(call: Any) -> None:
+    result = call("plan", "--paper", "houlsby2019", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert "Houlsby" in found["paper"]
+    assert found["tables"]
+    for table in found["tables"]:
+        assert table.keys() == {"title", "columns", "rows", "notes"}
+        assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+
+
+@pytest.mark.parametrize(
     ("backbone", "told"),
     [
         ("bert-bas", "no preset 'bert-bas'; did you mean 'bert-base'?"),
@@ -227,8 +251,11 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--set", "device=tpu"), "there is no device 'tpu'"),
         (("--sweep", "batch=-1"), "'-1' is none"),
         (("--sweep", "foo=1"), "--sweep takes batch=... or length=..., got 'foo=1'"),
-        (("--sweep", "length=3,16"), "--length must be at least 8, got 3."),
-        (("--sweep", "length=16,500"), "rows of 500 tokens do not fit into"),
+        (("--sweep", "length=3,16"), "made-up rows: --sweep length must be at least 8, got 3."),
+        (("--sweep", "length=16,500"), "which has 80 positions; give smaller sizes to --sweep length, or a model"),
+        (("--sweep", "length=16,500", "--method", "full"), "; give smaller sizes to --sweep length, or a model"),
+        (("--length", "500", "--sweep", "length=16,500"), "; give a smaller --length, or a model"),
+        (("--device-memory", "24"), "24 without a unit would be bytes; give it one, for example 24GB."),
         (("--device-memory", "0"), "'0' is no amount of memory"),
         (("--device-memory", "banana"), "'banana' is no amount of memory"),
         (("--device-memory", "1kB"), "nothing fits into 1,000 bytes"),
@@ -236,7 +263,10 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--task", "dir:toy"), "made-up rows have no task"),
         (("--template", "plain"), "made-up rows have no template"),
         (("quick",), "made-up rows have no suite"),
-        (("--paper", "tfew2020"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (
+            ("--paper", "tfew2022"),
+            "of which --method, --backbone, --shots, --set, --length, --queries, --no-seconds, --out would",
+        ),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_kept(
