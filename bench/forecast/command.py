@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.cells import Cell
 from bench.errors import Mistake, nearest
@@ -57,6 +58,7 @@ def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> 
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:
+    _check_paths(asked.backbones)
     tell("importing the libraries")
     if asked.length is None and not needs_lengths(asked.backbones):
         beside = [name for name in ("choices", "answer_tokens", "queries") if getattr(asked, name) is not None]
@@ -119,6 +121,17 @@ def _check_some(found: Forecast) -> None:
         reasons.setdefault(one.reason, f"{one.label} on {one.backbone}")
     listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
     raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
+
+
+def _check_paths(backbones: Sequence[str] | None) -> None:
+    """Mistake for a name that cannot even be looked for as a path."""
+    for name in backbones or ():
+        try:
+            Path(name).expanduser().exists()
+        except (OSError, RuntimeError) as error:  # the latter of a home that nobody has
+            why = getattr(error, "strerror", None) or str(error).rstrip(".")
+            short = name if len(name) < 100 else f"{name[:96]} ..."
+            raise Mistake(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
 
 
 def _check_presets(backbones: Sequence[str] | None) -> None:

@@ -193,6 +193,8 @@ def test_a_papers_tables_are_given_as_json(call: Any) -> None:
     ("backbone", "told"),
     [
         ("bert-bas", "no preset 'bert-bas'; did you mean 'bert-base'?"),
+        ("long" * 100 + ".json", "long ...' cannot be looked for (File name too long); give another."),
+        ("~nobody-of-this-name/config.json", "cannot be looked for (Could not determine home directory"),
         ("there/is/no/config.json", "there is no file there/is/no/config.json; give the path of a config.json"),
     ],
 )
