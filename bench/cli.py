@@ -105,6 +105,7 @@ def report(
 
 @app.command()
 def plan(
+    context: typer.Context,
     suite: flags.PlannedSuite = None,
     method: flags.Methods = None,
     backbone: flags.PlannedBackbones = None,
@@ -130,15 +131,13 @@ def plan(
     No weights are read: parameters, bytes, FLOPs, memory by owner and seconds follow from configurations, from the
     shapes of the rows and from how fast this machine is. Plans the cells of SUITE, on its own rows; with --length, or
     a --backbone that is a preset or a config.json, methods on made-up rows instead: --shots of them are trained on (or
-    shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, such as a device that fits nothing.
+    shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, or where nothing is left to plan or fits.
     """
     errors = Console(stderr=True)
     with told(errors, debug, stopped="Stopped; nothing was written."), warnings_on(errors):
         quiet_libraries()
         if paper is not None:
-            from bench.forecast.papers import print_paper
-
-            print_paper(paper, Console())
+            _show_paper(paper, context, as_json)
             return
         from bench.forecast.amounts import memory_bytes, swept
         from bench.forecast.command import Asked, forecast
@@ -215,6 +214,34 @@ def _summary(outcome: Outcome, out: str, errors: Console) -> None:
         from bench.records import load_plans
 
         _report(outcome.records, _report_folder(out), ["html", "pdf", "csv"], None, load_plans(out))
+
+
+def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
+    """Prints a paper's tables, or gives them as JSON; Mistake where more is asked for."""
+    from bench.forecast.papers import as_json as paper_as_json
+    from bench.forecast.papers import print_paper
+
+    given = [
+        option
+        for option in context.command.params
+        if option.name not in ("paper", "as_json", "debug")
+        and getattr(context.get_parameter_source(str(option.name)), "name", "") == "COMMANDLINE"
+    ]
+    beside = [
+        (option.secondary_opts if context.params[str(option.name)] is False else option.opts)[0]
+        if option.param_type_name == "option"
+        else str(option.name).upper()
+        for option in given
+    ]
+    if beside:
+        raise Mistake(
+            f"--paper prints a paper's own tables, of which {', '.join(beside)} would change nothing; give --paper "
+            "alone or with --json."
+        )
+    if as_json:
+        typer.echo(json.dumps(paper_as_json(name), indent=1))
+    else:
+        print_paper(name, Console())
 
 
 def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) -> None:

@@ -11,10 +11,12 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 SWEPT = ("batch", "length")
 MOST_SWEPT = 32
+_FEWEST_BARE = 10**6
+"""Fewer bytes than any device has, so that a bare number below is one whose unit was left out."""
 
 
 def memory_bytes(text: str) -> int:
-    """`24GB` (decimal), `24GiB` (binary) or a number of bytes; Mistake for anything else.
+    """`24GB` (decimal), `24GiB` (binary) or a number of bytes, from a million; Mistake for anything else.
 
     >>> memory_bytes("24GB"), memory_bytes("80 GiB"), memory_bytes("1e9")
     (24000000000, 85899345920, 1000000000)
@@ -27,6 +29,8 @@ def memory_bytes(text: str) -> int:
         amount = 0.0
     if not 1 <= amount < math.inf:
         raise Mistake(f"{text!r} is no amount of memory; give for example 24GB (10^9 bytes) or 24GiB (2^30 bytes).")
+    if found and not found[2] and amount < _FEWEST_BARE:
+        raise Mistake(f"{text.strip()} without a unit would be bytes; give it one, for example {found[1]}GB.")
     return round(amount)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.cells import Cell
 from bench.errors import Mistake, nearest
 from bench.forecast.asked import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
+from bench.forecast.foretelling import TooLong
 from bench.forecast.made_up import Lengths
 from bench.forecast.plans import Forecast, Planner, Tell, folder_of, keep
 from bench.identity import key
@@ -36,11 +38,19 @@ class Asked:
 def forecast(
     asked: Asked, memory: int | None, sweep: tuple[str, tuple[int, ...]] | None, seconds: bool, workers: int, tell: Tell
 ) -> Forecast:
-    """The forecast of what the call asks for. Errors: Mistakes with all that is wrong in it."""
-    planned = _planned(asked, tell)
+    """The forecast of what the call asks for, each cell once. Errors: Mistakes with all that is wrong in it, Mistake
+    where all of it is left out."""
+    planned = list(dict.fromkeys(_planned(asked, tell)))
     if sweep is not None and sweep[0] == LENGTH:
         _check_lengths(planned, sweep[1])
-    return Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+    try:
+        found = Planner(seconds, workers, tell).forecast(planned, memory, sweep)
+    except TooLong as error:
+        if any(one.lengths is not None and one.lengths.tokens == error.tokens for one in planned):
+            raise
+        raise _of_sweep(error) from error
+    _check_some(found)
+    return found
 
 
 def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
@@ -52,6 +62,7 @@ def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> 
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:
+    _check_paths(asked.backbones)
     tell("importing the libraries")
     if asked.length is None and not needs_lengths(asked.backbones):
         beside = [name for name in ("choices", "answer_tokens", "queries") if getattr(asked, name) is not None]
@@ -89,7 +100,42 @@ def _check_lengths(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
     for one, size in itertools.product(planned, sizes):
         if one.lengths is None:
             raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
-        made_up(one.lengths, tokens=size)
+        try:
+            made_up(one.lengths, tokens=size)
+        except Mistake as error:
+            raise _of_sweep(error) from error
+
+
+def _of_sweep(error: Mistake) -> Mistake:
+    """The mistake of a length that a sweep asks for."""
+    return Mistake(
+        str(error)
+        .replace("a smaller --length", "smaller sizes to --sweep length")
+        .replace("--length", "--sweep length")
+    )
+
+
+def _check_some(found: Forecast) -> None:
+    """Mistake with the reasons where nothing could be planned, at no size of a sweep either."""
+    records = [*found.records, *itertools.chain.from_iterable(found.sweep.values())]
+    if any(one.status == "planned" for one in records):
+        return
+    reasons: dict[str | None, str] = {}
+    for one in found.records:
+        reasons.setdefault(one.reason, f"{one.label} on {one.backbone}")
+    listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
+    raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
+
+
+def _check_paths(backbones: Sequence[str] | None) -> None:
+    """Mistake for a name that cannot even be looked for as a path."""
+    for name in backbones or ():
+        try:
+            Path(name).expanduser().exists()
+        except (OSError, RuntimeError) as error:  # the latter of a home that nobody has
+            why = getattr(error, "strerror", None) or str(error).rstrip(".")
+            short = name if len(name) < 100 else f"{name[:96]} ..."
+            raise Mistake(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
 
 
 def _check_presets(backbones: Sequence[str] | None) -> None:

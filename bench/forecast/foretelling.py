@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any, cast
@@ -15,6 +17,7 @@ from bench.families import LanguageModel
 from bench.forecast.forecaster import Forecaster
 from bench.forecast.made_up import Bare, Lengths
 from bench.forecast.outlines import Outline, outline
+from bench.forecast.presets import is_file
 from bench.forecast.timing import Machine
 from bench.identity import ingredients, key, named
 from bench.records import Record
@@ -28,6 +31,17 @@ _TIMED = (
 )
 
 
+class TooLong(Mistake):
+    """Made-up rows of so many `tokens` are more than the model takes."""
+
+    def __init__(self, text: str, tokens: int):
+        super().__init__(text, tokens)  # both: processes hand exceptions over by their arguments
+        self.tokens = tokens
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
     """The planned record of a cell.
 
@@ -35,6 +49,11 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
     machine, None for no seconds; concurrent, how many cells are to run side by side.
     Errors: Mistake where rows are longer than the model takes, or the backbone's configuration cannot be used.
     """
+    with _told_of_file(cell.backbone):
+        return _foretold(cell, lengths, machine, concurrent)
+
+
+def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, concurrent: int) -> Record:
     model = outline(cell.backbone, lengths)
     base = _base(cell, model, lengths, concurrent)
     task = None if lengths is None else lengths.task(model.sites.family)
@@ -60,6 +79,24 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
     return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
 
 
+@contextmanager
+def _told_of_file(backbone: str) -> Iterator[None]:
+    """What a model of somebody's config.json does wrong when it is run is told of that file, for no more is known of
+    it than that transformers took it."""
+    try:
+        yield
+    except (Mistake, Unsupported):
+        raise
+    except Exception as error:  # its kind depends on the architecture
+        if not is_file(backbone):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise Mistake(
+            f"a model of the configuration {backbone} fails when it is run ({type(error).__name__}"
+            f"{f': {lines[0]}' if lines else ''}); correct its fields."
+        ) from error
+
+
 def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
     """The fields that are known before anything is gone through."""
     if lengths is None:
@@ -80,9 +117,10 @@ def _check_room(setup: runner.Setup, lengths: Lengths) -> None:
     most = positions if encoder else cast(LanguageModel, setup.backbone).room
     beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
     has = f"has {most:,} positions" if encoder and most else f"takes {most:,} in all" if most else "takes fewer"
-    raise Mistake(
+    raise TooLong(
         f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which {has}; give a "
-        "smaller --length, or a model that takes longer texts."
+        "smaller --length, or a model that takes longer texts.",
+        lengths.tokens,
     )
 
 

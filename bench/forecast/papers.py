@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,12 @@ def print_paper(name: str, console: Console) -> None:
         console.print(Text(table.title, style="bold"))
         console.print(as_table(table))
         console.print(Text("\n".join((*_numbered(table), *table.notes)), style="dim"))
+
+
+def as_json(name: str) -> dict[str, Any]:  # Any: what json.dumps takes
+    """The paper's name and the tables of `paper_tables`; errors as there."""
+    tables = [asdict(table) for table in paper_tables(name)]
+    return {"paper": known_papers()[name], "tables": tables}
 
 
 def as_table(table: PaperTable) -> Table:

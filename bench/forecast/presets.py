@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Mistake, unknown
-from methods.sites import Sites, sites_for
+from bench.forecast.config_files import check, described, read, sites_known, unusable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +49,7 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     """The configuration that a preset's name, the path of a config.json or a folder with one stands for.
 
     Errors: Mistake for an unknown name, a file that cannot be read, an architecture without sites, a configuration
-    that needs code of its own, which is never run, and fields that do not go together.
+    that needs code of its own, which is never run, quantised weights, and fields that do not go together.
     """
     preset = presets().get(name_or_path)
     if preset is not None:
@@ -65,8 +64,16 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     elif not path.is_file():
         how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
         raise Mistake(unknown("preset", name_or_path, presets(), how))
-    fields = _read(path)
-    return _made(_architecture(fields, path), fields, str(path))
+    config = _made(*read(path), str(path))
+    config.name_or_path = str(path)  # what an error names
+    check(config)
+    return config
+
+
+def is_file(name: str) -> bool:
+    """Whether a backbone of this name is somebody's config.json, or a folder with one and no tokenizer."""
+    path = Path(name).expanduser()
+    return name not in presets() and path.exists() and not (path / "tokenizer_config.json").exists()
 
 
 def fake_model(config: PretrainedConfig) -> PreTrainedModel:
@@ -80,13 +87,15 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     import torch
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    sites = _sites(config.model_type)
+    sites = sites_known(config.model_type)
+    check(config)
+    config._attn_implementation = None  # transformers' own for the architecture; a name could be that of code to fetch
     kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
     try:
         with torch.device("meta"):  # transformers initialises nothing there, and is ten times as quick as a fake mode
             model = kinds[sites.family].from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # its kind depends on the field, the architecture and transformers' version
-        raise _unusable(f"no {config.model_type} model can be made of its configuration", error) from error
+        raise unusable(f"no model can be made of {described(config)}", error, config.to_dict()) from error
     if sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
         model.pooler = None
     if _unties(config):
@@ -147,49 +156,7 @@ def _unties(config: PretrainedConfig) -> bool:
 def _made(model_type: str, fields: Mapping[str, Any], name: str) -> PretrainedConfig:  # Any: as in a config.json
     from transformers import AutoConfig
 
-    rest = {field: value for field, value in fields.items() if field != "model_type"}
     try:
-        return AutoConfig.for_model(model_type, **rest)
+        return AutoConfig.for_model(model_type, **fields)
     except Exception as error:  # as above
-        raise _unusable(f"the configuration {name} cannot be used", error) from error
-
-
-def _read(path: Path) -> dict[str, Any]:  # Any: whatever the file holds
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise Mistake(f"the configuration {path} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8 is one too
-        raise Mistake(f"the configuration {path} is not valid JSON: {error}.") from error
-    if not isinstance(fields, dict):
-        raise Mistake(f"the configuration {path} must be a JSON object, as save_pretrained() writes it.")
-    return fields
-
-
-def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: whatever the file holds
-    """The model_type; Mistake where there is none, or none that can be planned for."""
-    model_type = fields.get("model_type")
-    if not isinstance(model_type, str) or not model_type:
-        raise Mistake(
-            f"the configuration {path} names no model_type, so that its architecture is not known; add it, as in "
-            '"model_type": "bert".'
-        )
-    if "auto_map" in fields:
-        raise Mistake(
-            f"the configuration {path} has an auto_map: it asks for code that comes with the model, which is never run "
-            "here. Where transformers has the architecture itself, take auto_map out of a copy of the file."
-        )
-    _sites(model_type, f"configuration {path}: ")
-    return model_type
-
-
-def _sites(model_type: str, prefix: str = "") -> Sites:
-    try:
-        return sites_for(model_type)
-    except KeyError as error:
-        raise Mistake(f"{prefix}{error.args[0]}") from error
-
-
-def _unusable(what: str, error: Exception) -> Mistake:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Mistake(f"{what}: {' '.join(lines[:3]) or type(error).__name__}. Correct its fields.")
+        raise unusable(f"the configuration {name} cannot be used", error, fields) from error

@@ -166,9 +166,35 @@ def test_a_papers_tables_fit_a_narrow_terminal(call: Any, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        (("--paper", "tfew2020"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (("--paper", "tfew2020", "--json"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (("quick", "--paper", "tfew2022"), "of which SUITE would change nothing; give --paper alone or with --json."),
+        (("--paper", "tfew2022", "--workers", "1"), "of which --workers would change nothing"),
+    ],
+)
+def test_a_mistake_beside_a_paper_is_told(beside: tuple[str, ...], told: str, call: Any) -> None:
+    assert_told(call("plan", *beside), told)
+
+
+def test_a_papers_tables_are_given_as_json(call: Any) -> None:
+    result = call("plan", "--paper", "houlsby2019", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert "Houlsby" in found["paper"]
+    assert found["tables"]
+    for table in found["tables"]:
+        assert table.keys() == {"title", "columns", "rows", "notes"}
+        assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+
+
+@pytest.mark.parametrize(
     ("backbone", "told"),
     [
         ("bert-bas", "no preset 'bert-bas'; did you mean 'bert-base'?"),
+        ("long" * 100 + ".json", "long ...' cannot be looked for (File name too long); give another."),
+        ("~nobody-of-this-name/config.json", "cannot be looked for (Could not determine home directory"),
         ("there/is/no/config.json", "there is no file there/is/no/config.json; give the path of a config.json"),
     ],
 )
@@ -187,7 +213,8 @@ def test_an_unknown_preset_without_a_length_is_told_too(call: Any) -> None:
         ("{", "is not valid JSON"),
         ("[]", "must be a JSON object"),
         ('{"hidden_size": 32}', "names no model_type"),
-        ('{"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4}', "no bert model can be made"),
+        ('{"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4}', "no model can be made of"),
+        ('{"model_type": "bert", "num_hidden_layers": -2}', "num_hidden_layers is -2, and must be a whole number"),
     ],
 )
 def test_a_configuration_that_makes_no_model_is_told(content: str, told: str, made_up: Any, tmp_path: Path) -> None:
@@ -226,8 +253,11 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--set", "device=tpu"), "there is no device 'tpu'"),
         (("--sweep", "batch=-1"), "'-1' is none"),
         (("--sweep", "foo=1"), "--sweep takes batch=... or length=..., got 'foo=1'"),
-        (("--sweep", "length=3,16"), "--length must be at least 8, got 3."),
-        (("--sweep", "length=16,500"), "rows of 500 tokens do not fit into"),
+        (("--sweep", "length=3,16"), "made-up rows: --sweep length must be at least 8, got 3."),
+        (("--sweep", "length=16,500"), "which has 80 positions; give smaller sizes to --sweep length, or a model"),
+        (("--sweep", "length=16,500", "--method", "full"), "; give smaller sizes to --sweep length, or a model"),
+        (("--length", "500", "--sweep", "length=16,500"), "; give a smaller --length, or a model"),
+        (("--device-memory", "24"), "24 without a unit would be bytes; give it one, for example 24GB."),
         (("--device-memory", "0"), "'0' is no amount of memory"),
         (("--device-memory", "banana"), "'banana' is no amount of memory"),
         (("--device-memory", "1kB"), "nothing fits into 1,000 bytes"),
@@ -235,7 +265,10 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--task", "dir:toy"), "made-up rows have no task"),
         (("--template", "plain"), "made-up rows have no template"),
         (("quick",), "made-up rows have no suite"),
-        (("--paper", "tfew2020"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (
+            ("--paper", "tfew2022"),
+            "of which --method, --backbone, --shots, --set, --length, --queries, --no-seconds, --out would",
+        ),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_kept(
@@ -273,6 +306,18 @@ def test_a_folder_that_cannot_be_written_is_told_before_planning(
     (tmp_path / "mine").write_text("a file", encoding="utf-8")
     told = told.replace("cannot be kept", "no plan can be kept in mine/x (Not a directory); give another --out.")
     assert_told(made_up("--out", out), told)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--sweep", "batch=4,8")])
+def test_nothing_to_plan_is_told_with_the_reasons(more: tuple[str, ...], made_up: Any) -> None:
+    result = made_up("--method", "icl:k=2", *more, method="icl:k=4")
+    assert_told(result, "nothing is planned, for all is left out: icl:k=4 on ")
+    assert "in-context learning needs a language model" in result.stderr
+
+
+def test_a_method_that_is_named_twice_is_planned_once(made_up: Any) -> None:
+    result = made_up("--json", "--method", "ia3", "--method", "full")
+    assert [one["label"] for one in json.loads(result.stdout)["records"]] == ["ia3", "full"]
 
 
 def test_two_mistakes_are_told_at_once(made_up: Any) -> None:

@@ -11,8 +11,10 @@ from bench.forecast.amounts import MOST_SWEPT, memory_bytes, swept
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1", 1),
-        ("512", 512),
+        ("1B", 1),
+        ("512 b", 512),
+        ("200kB", 200_000),
+        ("1000000", 10**6),
         ("24GB", 24 * 10**9),
         ("24 gb", 24 * 10**9),
         ("80GiB", 80 * 2**30),
@@ -30,6 +32,12 @@ def test_an_amount_of_memory(text: str, expected: int) -> None:
 )
 def test_what_is_no_amount_of_memory(text: str) -> None:
     with pytest.raises(Mistake, match=r"is no amount of memory; give for example 24GB"):
+        memory_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["24", "1", " 16.5 ", "999999", "8e4"])
+def test_a_small_number_without_a_unit_is_asked_for_its_unit(text: str) -> None:
+    with pytest.raises(Mistake, match=rf"^{text.strip()} without a unit .*; give it one, for example {text.strip()}GB"):
         memory_bytes(text)
 
 

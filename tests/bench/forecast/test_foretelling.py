@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,38 @@ def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str
     config = str(Path(backbones["bert"]) / "config.json")
     with pytest.raises(Mistake, match=r"rows of 500 tokens do not fit into .*config.json, which has 80 positions"):
         foretell(made_up("full", config, lengths), lengths)
+
+
+def test_a_model_that_fails_when_it_is_run_is_told_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    sizes = {
+        "d_model": 32,
+        "num_layers": 1,
+        "num_heads": 2,
+        "d_kv": 16,
+        "d_ff": 64,
+        "relative_attention_num_buckets": 1,
+    }
+    path.write_text(json.dumps({"model_type": "t5", **sizes}), encoding="utf-8")
+    lengths = Lengths(tokens=16, train_rows=4, test_rows=4)
+    with pytest.raises(Mistake, match=r"config\.json fails when it is run \(ZeroDivisionError: .*\); correct"):
+        foretell(made_up("full", str(path), lengths), lengths)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("\n no such shape\nmore")])
+def test_an_error_of_a_presets_model_is_no_mistake_of_the_call(
+    error: Exception, backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bench.forecast.foretelling.runner.costs", fails)
+    lengths = Lengths(tokens=16, train_rows=4, test_rows=4)
+    with pytest.raises(Mistake, match=rf"\({type(error).__name__}(: no such shape)?\); correct its fields"):
+        foretell(made_up("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)
+    with pytest.raises(type(error)) as caught:
+        foretell(made_up("full", "bert-base", lengths), lengths)
+    assert caught.value is error
 
 
 def test_a_plans_key_changes_with_what_changes_its_costs(backbones: dict[str, str], language_models: Any) -> None:

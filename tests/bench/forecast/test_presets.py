@@ -156,7 +156,8 @@ def test_a_pooler_that_no_head_reads_is_left_out() -> None:
         ('{"model_type": 3}', "names no model_type"),
         ('{"model_type": "mamba"}', r"no sites record for the architecture 'mamba'; known: bart,(?s:.*)SITES\[.mamba"),
         ('{"model_type": "bert", "auto_map": {"AutoModel": "mine.Model"}}', "which is never run"),
-        ('{"model_type": "bert", "hidden_size": "wide"}', "cannot be used: .*hidden_size"),
+        ('{"model_type": "bert", "hidden_size": "wide"}', 'hidden_size is "wide", and must be a whole number'),
+        ('{"model_type": "bert", "hidden_dropout_prob": "some"}', "cannot be used: .*hidden_dropout_prob"),
     ],
 )
 def test_a_wrong_configuration_is_told_with_its_file(content: str, complaint: str, tmp_path: Path) -> None:
@@ -167,19 +168,94 @@ def test_a_wrong_configuration_is_told_with_its_file(content: str, complaint: st
     assert str(path) in str(caught.value)
 
 
+TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 99}
+WHOLE = "and must be a whole number from"
+
+
+def written(folder: Path, **fields: Any) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps({"model_type": "bert", **fields}), encoding="utf-8")
+    return str(path)
+
+
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"hidden_size": 30, "num_attention_heads": 4}, "no bert model can be made .*multiple of the number"),
-        ({"hidden_size": -32, "num_attention_heads": 4}, "no bert model can be made"),
-        ({"hidden_act": "none such"}, "no bert model can be made"),
+        ({"hidden_size": 30}, "the width, 30, is not a multiple of num_attention_heads, 4"),
+        ({"hidden_size": -32}, f"hidden_size is -32, {WHOLE} 1 to 1,000,000"),
+        ({"num_hidden_layers": -2}, f"num_hidden_layers is -2, {WHOLE} 1 to 1,000[.]"),
+        ({"num_hidden_layers": 2_000_000}, f"num_hidden_layers is 2,000,000, {WHOLE} 1 to 1,000[.]"),
+        ({"num_hidden_layers": True}, f"num_hidden_layers is true, {WHOLE}"),
+        ({"num_hidden_layers": 2.0}, f"num_hidden_layers is 2.0, {WHOLE}"),
+        ({"vocab_size": 10**50}, rf"vocab_size is 1000*0 \.\.\., {WHOLE}"),
+        ({"max_position_embeddings": 0, "vocab_size": 0}, "vocab_size is 0, .*; max_position_embeddings is 0"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0"),
+        ({"hidden_act": "none such"}, "hidden_act is 'none such', which transformers does not know"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "has a quantization_config, and weights are"),
+        ({"model_type": "gpt2", "n_layer": 0}, "n_layer is 0"),
+        ({"model_type": "gpt2", "n_layer": -1}, "n_layer is -1"),
+        ({"model_type": "bart", "encoder_layers": -1}, "encoder_layers is -1"),
+        ({"model_type": "bart", "decoder_attention_heads": 5}, "not a multiple of decoder_attention_heads, 5"),
+        ({"model_type": "t5", "d_kv": 0}, "d_kv is 0"),
+        ({"model_type": "t5", "feed_forward_proj": "gated-odd"}, "feed_forward_proj or dense_act_fn is 'odd'"),
+        ({"model_type": "llama", "num_hidden_layers": -3}, "num_hidden_layers is -3"),
+        ({"model_type": "llama", "num_key_value_heads": 3}, "num_key_value_heads is 3, which does not divide the 4"),
+        ({"model_type": "llama", "num_key_value_heads": 8}, "num_key_value_heads is 8, which does not divide the 4"),
+        ({"model_type": "llama", "rope_scaling": {"rope_type": "odd"}}, "rope_scaling.: rope_type is 'odd'"),
+        ({"model_type": "gpt_neox", "rotary_pct": 9}, "rotary_pct is 9, and must be a share"),
+        ({"model_type": "gpt_neox", "rope_parameters": {"partial_rotary_factor": 0}}, "partial_rotary_factor is 0"),
     ],
 )
-def test_fields_that_do_not_go_together_are_told(fields: dict[str, Any], complaint: str, tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"model_type": "bert", **fields}), encoding="utf-8")
-    with pytest.raises(Mistake, match=complaint):
-        fake_model(config_of(str(path)))
+def test_fields_that_make_no_model_are_told_with_their_file(
+    fields: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, **{**TINY, **fields})
+    with pytest.raises(Mistake, match=complaint) as caught:
+        fake_model(config_of(path))
+    assert path in str(caught.value)
+
+
+def test_what_has_no_part_in_a_plan_is_not_taken_from_a_file(tmp_path: Path) -> None:
+    more = {
+        "num_labels": 10**9,
+        "id2label": {"0": "no"},
+        "return_dict": False,
+        "chunk_size_feed_forward": 3,
+        "output_attentions": True,
+        "to_dict": 1,
+        "dtype": "none such",
+    }
+    found, plain = (config_of(written(tmp_path, **TINY, **fields)).to_dict() for fields in (more, {}))
+    assert found == plain
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"_attn_implementation": "evil/kernel"},
+        {"attn_implementation": "evil/kernel"},
+        {"_attn_implementation_internal": "evil/kernel"},
+        {"attn_implementation": {"": "evil/kernel"}},
+        {"sub": {"_attn_implementation": "evil/kernel"}},
+    ],
+)
+def test_no_kernel_that_a_file_names_is_fetched(
+    fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[object] = []
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *given, **_: fetched.append(given))
+    config = config_of(written(tmp_path, **TINY, **fields))
+    assert "evil" not in str(vars(config))
+    assert fake_model(config).config._attn_implementation == "sdpa"
+    assert fetched == []
+
+
+def test_no_kernel_that_a_configuration_names_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[object] = []
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *given, **_: fetched.append(given))
+    model = fake_model(AutoConfig.for_model("bert", **TINY, attn_implementation="evil/kernel"))
+    assert model.config._attn_implementation == "sdpa"
+    assert fetched == []
 
 
 def test_an_unknown_name_offers_the_nearest(tmp_path: Path) -> None:
