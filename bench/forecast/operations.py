@@ -6,8 +6,10 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -157,15 +159,29 @@ class Pace:
     def __init__(self, device: torch.device):
         self.device = device
         self._known: dict[Operation, float] = {}
-        self._rates: dict[tuple[str, torch.dtype], float] = {}
+        self._shared: MutableMapping[str, float] = {}
+        self._alone: AbstractContextManager[object] = nullcontext()
+
+    def share(self, known: MutableMapping[str, float], alone: AbstractContextManager[object]) -> None:
+        """Shares with other processes what is found out, `alone` held while something is tried: the same operator takes
+        the same in all of them, and none slows another's."""
+        self._shared, self._alone = known, alone
 
     def seconds(self, operation: Operation) -> float:
         """The median of a few runs of the operator alone; from rates where it is too large to be tried."""
         if operation.view:
             return 0.0
         if operation not in self._known:
-            self._known[operation] = self._found(operation)
+            with self._alone:
+                self._known[operation] = self._once(repr(operation), lambda: self._found(operation))
         return self._known[operation]
+
+    def _once(self, what: str, find: Callable[[], float]) -> float:
+        what = f"{what} on {self.device}, {torch.get_num_threads()} threads"
+        found = self._shared.get(what)
+        if found is None:
+            found = self._shared[what] = find()
+        return found
 
     def _found(self, operation: Operation) -> float:
         tries = operation.parts() if operation.large else [operation]
@@ -187,9 +203,9 @@ class Pace:
     def _by_rate(self, operation: Operation) -> float:
         dtypes = [leaf.dtype for leaf in operation.leaves if isinstance(leaf, Blank) and leaf.dtype.is_floating_point]
         kind = ("product", dtypes[0]) if operation.flops and dtypes else ("copy", torch.float32)
-        if kind not in self._rates:
-            self._rates[kind] = self._copy_rate() if kind[0] == "copy" else self._product_rate(kind[1])
-        return (operation.flops or operation.nbytes) / self._rates[kind]
+        copies = kind[0] == "copy"
+        rate = self._once(str(kind), self._copy_rate if copies else partial(self._product_rate, kind[1]))
+        return operation.work / rate
 
     def _product_rate(self, dtype: torch.dtype) -> float:
         """FLOPs a second of a large matrix product."""

@@ -8,9 +8,9 @@ import multiprocessing
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,12 @@ class Planner:
             self._tell("trying how fast this machine is")
             machine(missing[0].cell.config.threads, missing[0].cell.config.device)
         self._tell(f"going through {len(missing)} cells")
-        context = multiprocessing.get_context("fork")
-        # What is imported is never garbage: looking for some between phases would take longer than they do.
-        with ProcessPoolExecutor(min(cores, len(missing)), context, initializer=gc.freeze) as pool:
-            found = pool.map(_foretold, [(one, timed, self._concurrent) for one in missing])
-            self._known.update(zip([(one, timed) for one in missing], found, strict=True))
+        context, workers = multiprocessing.get_context("fork"), min(cores, len(missing))
+        with context.Manager() as manager:
+            shared = (manager.dict(), context.Lock())
+            with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
+                found = pool.map(_foretold, [(one, timed, self._concurrent) for one in missing])
+                self._known.update(zip([(one, timed) for one in missing], found, strict=True))
 
     def _record(self, one: Planned, timed: bool = True) -> Record:
         key = one, timed and self._timed
@@ -148,10 +149,22 @@ def _peak(record: Record, phases: Iterable[str] = MEMORY_PHASES) -> int:
     return max((sum(record.memory[phase].values()) for phase in phases if phase in record.memory), default=0)
 
 
+_shared: list[tuple[MutableMapping[str, float], AbstractContextManager[object]]] = []
+"""In a forked process what operators take, and the lock under which it is found out."""
+
+
+def _begin(known: MutableMapping[str, float], alone: AbstractContextManager[object]) -> None:
+    """A forked process. What is imported is never garbage: looking for some would take longer than the work does."""
+    gc.freeze()
+    _shared.append((known, alone))
+
+
 def _foretold(asked: tuple[Planned, bool, int]) -> Record:
     """Of a cell, whether seconds are foretold, and how many cells are to run side by side."""
     one, timed, concurrent = asked
     found = machine(one.cell.config.threads, one.cell.config.device) if timed else None
+    if found is not None and _shared:
+        found.pace.share(*_shared[-1])
     return foretell(one.cell, one.lengths, found, concurrent)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def test_an_operator_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_operator_that_is_too_large_or_cannot_run_follows_from_rates() -> None:
     pace = Pace(CPU)
-    pace._rates = {("product", torch.float32): 1e9, ("copy", torch.float32): 1e8}
+    on = "on cpu, 1 threads"
+    pace.share({f"('product', torch.float32) {on}": 1e9, f"('copy', torch.float32) {on}": 1e8}, nullcontext())
     blank = Blank((2,), (1,), torch.float32)
 
     def fails(_: object) -> None:
@@ -163,6 +165,23 @@ def test_of_a_large_operator_a_part_of_its_rows_is_run(name: str, monkeypatch: p
     share = part.numel() / whole[0].numel()
     assert 0 < share < 0.5
     assert seconds == pytest.approx(0.5 / share, rel=0.02)
+
+
+def test_what_one_found_out_another_does_not_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    operation, known, held = of(counted(forward=lambda: torch.ones(9).sin()), "forward", "sin"), {}, list[str]()
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        held.append("")
+        yield
+
+    first, second = Pace(CPU), Pace(CPU)
+    for pace in (first, second):
+        pace.share(known, alone())
+    monkeypatch.setattr(first, "_timed", lambda call: 0.5)
+    monkeypatch.setattr(second, "_timed", lambda call: pytest.fail("tried again"))
+    assert first.seconds(operation) == second.seconds(operation) == 0.5
+    assert len(held) == 2
 
 
 def test_a_lookup_reads_what_it_returns() -> None:

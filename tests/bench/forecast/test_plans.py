@@ -59,6 +59,14 @@ def test_a_batch_sweep_shows_as_many_demonstrations_at_each_size(language_models
     assert found[2][0].peak_memory_bytes < found[12][0].peak_memory_bytes
 
 
+def test_the_same_scoring_is_foretold_to_take_the_same(language_models: dict[str, str]) -> None:
+    rows = planned(language_models["gpt2"], "full", "icl:k=0", "houlsby:bottleneck=2")
+    full, zero_shot, houlsby = Planner(timed=True).forecast(rows)
+    assert full.inference_flops_per_example == zero_shot.inference_flops_per_example
+    assert full.eval_seconds == zero_shot.eval_seconds > 0
+    assert houlsby.eval_seconds > full.eval_seconds
+
+
 def test_what_is_known_is_not_planned_again(backbones: dict[str, str]) -> None:
     heard: list[str] = []
     planner = Planner(tell=heard.append)
