@@ -41,7 +41,11 @@ TEXTLESS = (
     "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
     "these are kept, have the bytes that stand behind >, to which the text would come."
 )
-SECONDS = " Seconds are of this machine, on which each operator was tried alone."
+SECONDS = " Seconds are of this machine, on which each operator was tried alone, a large one on a part of its rows."
+COPIES = (
+    "Training in bfloat16 casts what products read: copies of frozen weights too, which the backward pass needs and "
+    "which are among the saved activations."
+)
 
 
 def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> list[Table]:
@@ -204,8 +208,9 @@ def _of_backbone(records: Sequence[Record]) -> str:
     used = {f"{(r.recipe or {}).get('dtype')}, {(r.recipe or {}).get('optimizer')}" for r in trained}
     scored = {(record.settings or {}).get("eval_batch_size") for record in records}
     ways = [f"Weights are in float32; training in {' or '.join(sorted(used))}."] if used else []
+    copies = [COPIES] if any((record.recipe or {}).get("dtype") == "bfloat16" for record in trained) else []
     batches = [f"Up to {scored.pop()} rows are scored at a time."] if len(scored) == 1 else []
-    return " ".join([*sizes, *kept, *ways, *batches])
+    return " ".join([*sizes, *kept, *ways, *copies, *batches])
 
 
 TRAINING = ("features", "forward", "backward", "optimizer")

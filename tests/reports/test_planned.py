@@ -115,3 +115,12 @@ def test_a_sweep_has_the_colours_of_the_report_and_a_marker_at_each_size():
 
 def test_a_sweep_of_one_size_has_no_plot():
     assert sweep_figures({2: [planned("full")]}, "batch") == {}
+
+
+def test_copies_of_weights_are_told_where_there_are_any():
+    def notes(dtype):
+        made = planned(label="ia3", recipe={"dtype": dtype, "optimizer": "adamw", "batch_size": 8})
+        return "".join(table.note or "" for table in plan_tables([made]))
+
+    assert "copies of frozen weights" in notes("bfloat16")
+    assert "copies" not in notes("float32")
