@@ -35,7 +35,8 @@ LARGEST = (
     " The largest batches of training and of scoring are looked for each by itself, up to the rows that there are, or "
     "4,096 made-up ones, with a CPU's kernels: "
     "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
-    "spares; a decoder scores fewer tokens at once than it does on a GPU. Leave room for what a device takes before any tensor."
+    "spares; a decoder scores fewer tokens at once than it does on a GPU. Leave room for what a device takes before "
+    "any tensor."
 )
 TEXTLESS = (
     "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
