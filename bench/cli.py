@@ -248,7 +248,8 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) 
     """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
     from bench.forecast.plans import keep
     from reports.picture import save
-    from reports.planned import plan_tables, sweep_figures, sweep_tables
+    from reports.planned import plan_tables
+    from reports.sweeps import sweep_figures, sweep_tables
     from reports.terminal import Fitted
     from reports.train_or_prompt import break_even_table
 

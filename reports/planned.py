@@ -1,4 +1,4 @@
-"""What a plan foretells, as tables: what each method would cost, what fits, and how peaks grow over a sweep."""
+"""What a plan foretells, as tables: what each method would cost, and what fits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from reports.totals import totals
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matplotlib.figure import Figure
-
     from bench.records import Record
 
 Largest = dict[str, tuple[bool, int | None, int | None]]
@@ -29,8 +27,6 @@ COSTS = (
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
 TASKS = (1, 9, 100)
-REFERENCE = "full"
-"""What a report draws as its reference where nothing else is asked for."""
 LARGEST = (
     " The largest batches of training and of scoring are looked for each by itself, up to the rows that there are, or "
     "4,096 made-up ones, with a CPU's kernels: "
@@ -52,7 +48,7 @@ COPIES = (
 def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> list[Table]:
     """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
     found: list[Table] = []
-    by_title = _alike(records)
+    by_title = alike_by_title(records)
     for place, (title, planned) in enumerate(by_title.items(), 1):
         names = row_names(planned)
         costs = _costs(title, planned, names, largest)
@@ -62,55 +58,6 @@ def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> li
     if found:
         found[-1] = replace(found[-1], note=f"{found[-1].note} {totals(records)}".strip())
     return found
-
-
-def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
-    """The peak of each method at each size, for each backbone and task; a dash where it was skipped."""
-    found = []
-    for title, peaks in _swept(sweep, name).items():
-        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
-        rows = tuple(
-            (Cell(units.count(size)), *(Cell(units.si(of_size.get(method), "B")) for method in methods))
-            for size, of_size in peaks.items()
-        )
-        columns = (Column(name, numeric=False), *(Column(method) for method in methods))
-        note = "The most that tensors hold at once, in any phase."
-        found.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
-    return found
-
-
-def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
-    """The same as curves in a report's colours, one plot for each backbone and task; none where a single size was
-    planned."""
-    from reports import curves
-    from reports.entries import family_of
-    from reports.plots import styled
-
-    across = {"batch": "rows a batch", "length": "tokens a row"}
-    found = {}
-    for title, peaks in _swept(sweep, name).items():
-        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
-        styles = styled(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
-        drawn = []
-        for method in methods:
-            points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
-            colour, marker = styles[family_of(method)]
-            drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
-        if any(len(curve.points) > 1 for curve in drawn):
-            found[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
-    return found
-
-
-def _swept(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, dict[int, dict[str, int | None]]]:
-    """What tables are called -> size -> method -> its peak; sizes in order.
-
-    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
-    """
-    titles = {size: _alike(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
-    return {
-        title: {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
-        for title in dict.fromkeys(title for of_size in titles.values() for title in of_size)
-    }
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
@@ -131,15 +78,10 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
     return {record.key: found[record.key] for record in records if record.key in found}
 
 
-def _alike(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
+def alike_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
     """The planned records of each backbone and task, by what their tables are called."""
     planned = [record for record in records if record.status == "planned"]
     return grouped(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
-
-
-def _peaks(records: Sequence[Record]) -> dict[str, int | None]:
-    names = row_names(records)
-    return {names[record.key]: record.peak_memory_bytes for record in records if record.key in names}
 
 
 def _costing(record: Record) -> tuple[object, ...]:

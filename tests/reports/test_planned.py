@@ -6,8 +6,9 @@ import pytest
 
 from reports import units
 from reports.document import compose
-from reports.planned import plan_tables, sweep_figures, sweep_tables
+from reports.planned import plan_tables
 from reports.plots import families
+from reports.sweeps import sweep_figures, sweep_tables
 from reports.totals import totals
 from tests.reports.factory import ledger, plan, record
 from tests.reports.prompted import prompted
