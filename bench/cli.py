@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -161,7 +162,10 @@ app.command()(pretrain)
 
 def main() -> None:
     """The entry point of the command."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # all that is left ends with the process: looking for cycles in libraries takes a second
 
 
 def _run(
