@@ -102,10 +102,10 @@ class EncodedExamples:
         """Of a batch's inputs, padding included: about what its seconds grow with."""
         return sum(value.numel() for value in batch.inputs.values())
 
-    def sizes(self, batch: Batch, training: bool = False) -> tuple[int, ...]:
-        """What the memory of a batch grows with, each by itself: its elements, and all that its FLOPs grow with."""
+    def sizes(self, batch: Batch, shape: Shape, training: bool = False) -> tuple[int, ...]:
+        """What memory grows with, each by itself: a batch's elements, and what the FLOPs of its shape grow with."""
         laws = self.laws(sys.maxsize, training)
-        return (self.elements(batch), *(laws[0].terms(self.shape(batch, training)) if laws else ()))
+        return (self.elements(batch), *(laws[0].terms(shape) if laws else ()))
 
     def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
         """A batch of the given shape made of this set's own tokens, for counting what such a batch costs."""

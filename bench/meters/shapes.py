@@ -29,7 +29,7 @@ class Shapes:
         shape, rows = self.examples.shape(batch, self.training), batch.rows.tolist()
         self.times[shape] += 1
         self._rows.setdefault(shape, rows)
-        sizes = self.examples.sizes(batch, self.training)
+        sizes = self.examples.sizes(batch, shape, self.training)
         self._largest.add(sizes, (sizes, shape, rows))
 
     def largest(self, device: torch.device, **held: Sequence[Tensor]) -> list[Work]:

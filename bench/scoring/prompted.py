@@ -167,10 +167,10 @@ class PromptedExamples(EncodedExamples):
         first = int(batch.rows[0])
         return sum(one.before[first] for one in self.after.values()) + super().elements(batch)
 
-    def sizes(self, batch: Batch, training: bool = False) -> tuple[int, ...]:
+    def sizes(self, batch: Batch, shape: Shape, training: bool = False) -> tuple[int, ...]:
         """The tokens of the demonstrations by themselves too: their keys and values are read beside the batch's."""
         first = int(batch.rows[0])
-        return (*(one.before[first] for one in self.after.values()), *super().sizes(batch, training))
+        return (*(one.before[first] for one in self.after.values()), *super().sizes(batch, shape, training))
 
     def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
         """The layout's laws."""
