@@ -13,6 +13,7 @@ from reports.ledger import Ledger
 from reports.ledgers import ledgers
 from reports.names import shortened, shots
 from reports.overview import overview
+from reports.panels import REFERENCE
 from reports.reading import reading
 from reports.spellings import unified
 from reports.tables import Table, anchor
@@ -87,7 +88,7 @@ class Report:
 
 
 def compose(
-    records: Sequence[Record], where: Where = None, reference: str = "full", plans: Sequence[Record] = ()
+    records: Sequence[Record], where: Where = None, reference: str = REFERENCE, plans: Sequence[Record] = ()
 ) -> Report:
     """The report of these records; Mistake where they are none or do not compare. `reference` is a label, `plans` are
     records of what was predicted, by the keys of the cells that they predict."""

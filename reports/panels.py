@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from reports.tuning import Selection
 
 
+REFERENCE = "full"
+"""The label that scores relate to where nothing else is asked for."""
+
+
 @dataclass(frozen=True)
 class Panel:
     """A backbone with a number of shots. `uneven` says why seconds may not be compared here, None where they may.
@@ -114,7 +118,7 @@ class Panel:
         return f"train_peak_{kind}_bytes", f"eval_peak_{kind}_bytes"
 
 
-def build(selection: Selection, reference: str = "full") -> list[Panel]:
+def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
     """The panels of the selected ok records, by backbone and shots; `reference` is the label that scores relate to."""
     trials: dict[tuple[str, str, int | None], int] = {}
     for choice in selection.choices:

@@ -14,6 +14,7 @@ from reports.checks import check
 from reports.few_shot import over
 from reports.filters import select
 from reports.names import shortened, shots
+from reports.panels import REFERENCE
 from reports.spellings import unified
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Summary:
         return [f"left out for want of width, and in the report: {', '.join(names)}"] if names else []
 
 
-def summary_table(records: Sequence[Record], where: Where = None, reference: str = "full") -> Summary:
+def summary_table(records: Sequence[Record], where: Where = None, reference: str = REFERENCE) -> Summary:
     """Method, points against the reference, score per task, what was trained and what it cost.
 
     Mistake where the records do not compare. Without ok records the table is empty and says so.

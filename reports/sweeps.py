@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from bench.records import Record
 
-REFERENCE = "full"
-"""What a report draws as its reference where nothing else is asked for."""
-
 
 def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
     """The peak of each method at each size, for each backbone and task; a dash where it was skipped."""
@@ -39,6 +36,7 @@ def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str,
     planned."""
     from reports import curves
     from reports.entries import family_of
+    from reports.panels import REFERENCE
     from reports.plots import styled
 
     across = {"batch": "rows a batch", "length": "tokens a row"}
