@@ -160,6 +160,7 @@ class Record(BaseModel):
         description="counted FLOPs of reading the demonstrations once, and of calibrating; null where none are kept",
     )
     prefix_seconds: Seconds = Field(None, description="seconds of the same")
+    calibration_flops: Count = Field(None, description="those of them that calibrated, null where nothing was")
     kv_cache_bytes: Bytes = Field(None, description="keys and values of the demonstrations, null where none are kept")
     demonstration_bytes: Bytes = Field(
         None, description="text of the demonstrations that prompts keep, each once; null without any"

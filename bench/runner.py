@@ -268,6 +268,7 @@ def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     prompts, rows = setup.trainer.prompts, len(setup.rows.test)
     once = prompts.flops_once(setup.backbone)
     read = {"prefix_flops": once, "prefix_seconds": prompts.clock.seconds} if once else {}
+    read |= {"calibration_flops": prompts.flops} if prompts.flops else {}
     if not prompts.ids:
         return read
     followed = cast(PromptedExamples, prompts.following(setup.test))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,10 +16,6 @@ KEPT, ANEW = "prefix kept", "read anew"
 MEASURES = ("flops", "seconds")
 SAME = 0.01
 """By how much FLOPs may differ, as a share, that are taken to be of the same work."""
-ROUNDED = 1e-6
-"""The same, of counts that are equal but for rounding."""
-CALIBRATED = "calibrate=true"
-"""The field in a method's spelling that says that a prompt was calibrated."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +95,12 @@ def _ways(label: str, records: Sequence[Record]) -> list[Way]:
         # Nothing can be kept, so what was timed read everything anew; what was read once was for calibrating.
         slope = query if anew is None else anew
         return [Way(label, False, ANEW, _line(once or 0.0, slope), _line(once_seconds or 0.0, answer), kept)]
-    starts = [_calibrating(record) for record in records]
-    start = None if None in starts else median(measured(records, _calibrating))
+    start = of(lambda record: record.calibration_flops) or 0.0
     with_cache = _sum(kept, of(lambda record: record.kv_cache_bytes))
     return [
         Way(label, False, KEPT, _line(once, query), _line(once_seconds, answer), with_cache),
         Way(label, False, ANEW, _line(start, anew), _line(0.0, of(_seconds_anew)), kept),
     ]
-
-
-def _calibrating(record: Record) -> float | None:
-    """FLOPs of calibrating a prompt: what was read once beyond the demonstrations that every row keeps. None where rows
-    keep fewer of them and the prompt was calibrated: the two cannot be told apart then."""
-    once, answer = record.prefix_flops or 0, record.inference_flops_per_example
-    anew = record.inference_flops_per_example_without_reuse
-    if answer is None or anew is None or record.shortened_test:
-        return None if CALIBRATED in re.split("[:,]", record.method) else 0.0
-    beyond = once - (anew - answer)
-    return beyond if beyond > ROUNDED * once else 0.0
 
 
 def _seconds_per_query(record: Record) -> float | None:
@@ -135,7 +118,7 @@ def _seconds_anew(record: Record) -> float | None:
     if record.prefix_seconds is None or record.prefix_flops is None or kept is None or anew is None or answer is None:
         return None
     same = abs(anew - kept - record.prefix_flops) <= SAME * record.prefix_flops
-    return record.prefix_seconds + answer if same and _calibrating(record) == 0 else None
+    return record.prefix_seconds + answer if same and not record.calibration_flops else None
 
 
 def _line(start: float | None, slope: float | None) -> Line | None:

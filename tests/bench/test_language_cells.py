@@ -180,6 +180,7 @@ def test_zero_shot_has_no_demonstrations_and_needs_no_rows(language_models: dict
 
 def test_calibrating_costs_what_its_prompts_cost(language_models: dict[str, str], folder: Path) -> None:
     record, _ = ran(language_models["gpt2"], folder, "icl:k=0,calibrate=true")
+    assert record.calibration_flops == record.prefix_flops
     assert record.demonstration_ids is None
     assert record.prefix_flops is not None
     assert record.prefix_flops > 0
