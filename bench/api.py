@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.planning import plan as cells_of
-from bench.records import Record
-from bench.selection import Selectors
-from bench.settings import Scalar
-from bench.store import Store
-from methods.base import Method
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.bench.settings import Scalar
+from tunefront.bench.suites.expand import plan as cells_of
+from tunefront.bench.suites.overrides import Selectors
+from tunefront.methods.base import Method
 
 if TYPE_CHECKING:
-    from bench.forecast.plans import Forecast
+    from tunefront.bench.forecast.forecast import Forecast
 
 log = logging.getLogger("tunefront")
 
@@ -45,13 +45,13 @@ def run(
     Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What the tasks
     warn of is logged by the logger `tunefront`.
 
-        from bench import run
-        from methods.houlsby import Houlsby
+        from tunefront import run
+        from tunefront.methods.houlsby import Houlsby
 
         for record in run(methods=["full", Houlsby(bottleneck=8)], tasks=["dir:data/mine"], seeds=[0, 1, 2]):
             print(record.label, record.score, record.trainable_params)
     """
-    from bench.grid import run_grid
+    from tunefront.bench.execution.grid import run_grid
 
     chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
     planned = cells_of(suite, chosen)
@@ -91,8 +91,8 @@ def plan(
     has the records at each size; seconds, whether this machine is tried.
     Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
     """
-    from bench.forecast.amounts import memory_bytes, swept
-    from bench.forecast.command import Asked, forecast
+    from tunefront.bench.forecast.request import Asked, forecast
+    from tunefront.bench.forecast.sizes import memory_bytes, swept
 
     asked = Asked(
         suite=suite,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from bench.settings import RunConfig
-from methods.base import Method, Recipe
-from methods.spelling import label, spell
+from tunefront.bench.settings import RunConfig
+from tunefront.methods.base import Method, Recipe
+from tunefront.methods.spelling import label, spell
 
 
 @dataclass(frozen=True)

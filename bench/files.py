@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from bench.errors import Mistake
+from tunefront.bench.errors import Mistake
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds bench, methods and reports: the top of a checkout, or the installed package."""
 LEFT_SECONDS = 24 * 3600
 """How old a temporary file must be to have been left by a process that is gone."""
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from bench.errors import Mistake, unknown
-from methods.base import Method, Recipe, at_least
+from tunefront.bench.errors import Mistake, unknown
+from tunefront.methods.base import Method, Recipe, at_least
 
 Scalar = bool | int | float | str | None
 
 
 NORMALIZATIONS = ("none", "token", "char", "byte")
-"""What a choice's log-probability is divided by; `bench.scoring.normalization` has the exact definitions."""
+"""What a choice's log-probability is divided by; `models.scoring.normalization` has the exact definitions."""
 
 
 @dataclass(frozen=True)

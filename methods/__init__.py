@@ -1,6 +1,20 @@
 """Ways of adapting a pretrained model, one file each; add one by subclassing `Method`."""
 
-from methods.base import Backbone, Batch, Examples, Harness, Method, Recipe, Scorer, Unsupported, at_least, trained
+if __name__ != "tunefront.methods":  # a second copy under a bare name would register every method twice
+    raise ImportError(f"this package is tunefront.methods, not {__name__}: write `import tunefront.methods`.")
+
+from tunefront.methods.base import (
+    Backbone,
+    Batch,
+    Examples,
+    Harness,
+    Method,
+    Recipe,
+    Scorer,
+    Unsupported,
+    at_least,
+    trained,
+)
 
 __all__ = [
     "Backbone",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from methods.sites import Sites
+    from tunefront.methods.sites import Sites
 
     Keep = nn.Module | str | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.base import Backbone, Examples, Harness, Method, Recipe, Scorer
+from tunefront.methods.base import Backbone, Examples, Harness, Method, Recipe, Scorer
 
 
 @dataclass(frozen=True)

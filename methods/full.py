@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.base import Backbone, Method, Recipe
+from tunefront.methods.base import Backbone, Method, Recipe
 
 
 @dataclass(frozen=True)

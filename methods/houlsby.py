@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from methods.base import Backbone, Method, Recipe, at_least
-from methods.inject import plug
+from tunefront.methods.base import Backbone, Method, Recipe, at_least
+from tunefront.methods.inject import plug
 
 
 class Bottleneck(nn.Module):

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from methods.base import Backbone, Method, Recipe
-from methods.inject import plug
+from tunefront.methods.base import Backbone, Method, Recipe
+from tunefront.methods.inject import plug
 
 
 class Rescale(nn.Module):

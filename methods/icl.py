@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import Backbone, Batch, Examples, Harness, Method, Recipe, Scorer, Unsupported, at_least
+from tunefront.methods.base import Backbone, Batch, Examples, Harness, Method, Recipe, Scorer, Unsupported, at_least
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base import Unsupported
-from methods.sites import SITES
+from tunefront.methods.base import Unsupported
+from tunefront.methods.sites import SITES
 
 Where = Literal["before", "after", "parallel"]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from methods.base import Method
+from tunefront.methods.base import Method
 
 
 class UnknownMethod(KeyError):
@@ -42,6 +42,12 @@ def methods() -> dict[str, type[Method]]:
             )
         if name in found and _identity(found[name]) != _identity(cls):
             raise ValueError(f"two methods are called {name!r}: {_where(found[name])} and {_where(cls)}; rename one")
+        if name in found and found[name].__module__ != cls.__module__:
+            modules = f"{found[name].__module__} and {cls.__module__}"
+            raise ValueError(
+                f"the file {_identity(cls)[0]} is imported under two names, {modules}, so that each of its methods is "
+                f"there twice; import it under one, {_right_name(found[name], cls)}."
+            )
         found[name] = cls
     return dict(sorted(found.items()))
 
@@ -53,9 +59,7 @@ def find(name: str) -> type[Method]:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise UnknownMethod(
-        f"no method {name!r}{hint} Known: {', '.join(known)}. Add one by subclassing methods.base.Method."
-    )
+    raise UnknownMethod(f"no method {name!r}{hint} Known: {', '.join(known)}. Add one by subclassing tunefront.Method.")
 
 
 def source_fingerprint(method: Method) -> str:
@@ -90,6 +94,8 @@ def load_file(path: str | Path) -> types.ModuleType:
     name = f"_tunefront_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
+    if path.parent == Path(__file__).resolve().parent:  # a shipped file by its path is the shipped module
+        return importlib.import_module(f"{__package__}.{path.stem}")
     already = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(path)), None)
     if already is not None:  # a conftest.py or a script that imported it first
         return already
@@ -120,7 +126,7 @@ def _import_shipped() -> None:
     package = Path(__file__).parent
     for path in sorted(package.glob("*.py")):
         if path.stem not in ("__init__", "base", "registry", "spelling", "inject"):
-            importlib.import_module(f"methods.{path.stem}")
+            importlib.import_module(f"{__package__}.{path.stem}")
     for entry in entry_points(group="tunefront.methods"):
         entry.load()
 
@@ -132,6 +138,12 @@ def _is_name(name: str) -> bool:
 def _identity(cls: type) -> tuple[str, str]:
     """Where a class stands: the same class imported twice (a reload) counts as one."""
     return str(getattr(sys.modules.get(cls.__module__), "__file__", cls.__module__)), cls.__qualname__
+
+
+def _right_name(*classes: type) -> str:
+    """Of the modules of classes that share a file, the one to import: that of an installed package before others."""
+    names = [cls.__module__ for cls in classes]
+    return next((name for name in names if name.split(".")[0] == "tunefront"), names[0])
 
 
 def _where(cls: type) -> str:

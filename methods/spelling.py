@@ -15,8 +15,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from methods.base import Method
-from methods.registry import UnknownMethod, find, load_file
+from tunefront.methods.base import Method
+from tunefront.methods.registry import UnknownMethod, find, load_file
 
 Value = bool | int | float | str | None
 
@@ -26,7 +26,7 @@ def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
 
     `instead` has values to write in the place of some fields' own: what a file holds for where it lies.
 
-    >>> from methods.houlsby import Houlsby
+    >>> from tunefront.methods.houlsby import Houlsby
     >>> spell(Houlsby(bottleneck=8))
     'houlsby:bottleneck=8,std=0.001'
     """
@@ -36,8 +36,8 @@ def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
 def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
     """The short form for reports: only the fields that differ from their default, files without their folder.
 
-    >>> from methods.houlsby import Houlsby
-    >>> from methods.ia3 import IA3
+    >>> from tunefront.methods.houlsby import Houlsby
+    >>> from tunefront.methods.ia3 import IA3
     >>> label(Houlsby(bottleneck=8)), label(Houlsby()), label(IA3(start="starts/t0.safetensors"))
     ('houlsby:bottleneck=8', 'houlsby', 'ia3:start=t0.safetensors')
     """

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.base import Backbone, Method, Recipe, Unsupported, at_least
-from methods.inject import matching
+from tunefront.methods.base import Backbone, Method, Recipe, Unsupported, at_least
+from tunefront.methods.inject import matching
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,26 @@
 """Draws what was measured: tables, plots and pages from stored records alone, on a machine without a model.
 
->>> from reports import write                                             # doctest: +SKIP
->>> write(load_records("results"), "results/report", where=["dtype=float32"])  # doctest: +SKIP
+>>> from tunefront import load_records, report                             # doctest: +SKIP
+>>> report(load_records("results"), "results/report", where=["dtype=float32"])  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+if __name__ != "tunefront.reports":  # a second copy under a bare name
+    raise ImportError(f"this package is tunefront.reports, not {__name__}: write `import tunefront.reports`.")
+
+from tunefront.reports.formats import FORMATS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.records import Record
-    from reports.filters import Where
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.filters import Where
 
 __all__ = ["FORMATS", "write"]
-
-FORMATS = ("html", "pdf", "md", "tex", "csv")
 
 
 def write(
@@ -36,6 +39,6 @@ def write(
     plans, records of what was predicted, set against those of the same key.
     Each file appears whole or not at all. Mistake where records do not compare, none are left, or a format is unknown.
     """
-    from reports.writing import write_report
+    from tunefront.reports.formats.writing import write_report
 
     return write_report(records, out, formats, where, reference, plans)

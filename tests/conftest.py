@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import ROOT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -44,6 +47,25 @@ def pytest_xdist_auto_num_workers() -> int:
     """A worker for each core that this process may use: tests compute on one thread."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, cores)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests of this checkout must not run another's code, which an installation of that one would give them."""
+    import tunefront.bench
+
+    if not Path(str(tunefront.bench.__file__)).is_relative_to(ROOT):
+        raise pytest.UsageError(
+            f"these are the tests of {ROOT}, but `import tunefront.bench` gives {tunefront.bench.__file__}: install "
+            "this checkout (pip install -e .), or run `python -m pytest` in its folder."
+        )
+
+
+@pytest.fixture(autouse=True)
+def no_bare_names() -> Iterator[None]:
+    """The packages have one import name each: under a second one every class in them would be there twice."""
+    yield
+    bare = [name for name in sys.modules if name.split(".")[0] in ("bench", "methods", "reports")]
+    assert not bare, f"{', '.join(bare)}: import tunefront.{bare[0]}"
 
 
 @pytest.fixture(autouse=True)

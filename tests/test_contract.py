@@ -12,14 +12,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.backbones import Pretrained
-from bench.batching import EncodedExamples
-from bench.families import Backbone
-from bench.losses import LossWeights
-from bench.meters.storage import save_trained
-from methods.base import Method, Unsupported, trained
-from methods.inject import matching
-from methods.spelling import parse, spell
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import (
     encode,
@@ -34,6 +26,14 @@ from tests.toys import (
     tree,
     widened,
 )
+from tunefront.bench.meters.storage import save_trained
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families import Backbone
+from tunefront.bench.models.losses import LossWeights
+from tunefront.bench.models.pretrained import Pretrained
+from tunefront.methods.base import Method, Unsupported, trained
+from tunefront.methods.inject import matching
+from tunefront.methods.spelling import parse, spell
 
 NEAR_IDENTITY = {"houlsby"}
 """Methods that start close to the backbone's function; every other one starts exactly at it."""

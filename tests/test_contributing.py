@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import load_records
+from tests import ROOT
 from tests.markdown import Block, blocks
+from tunefront.bench.records import load_records
 
-ROOT = Path(__file__).parent.parent
-COPIED = ("bench", "methods", "reports", "tests/methods")
+COPIED = ("tunefront", "bench", "methods", "reports", "tests/methods")
 COPIED_FILES = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/toys.py", "tests/test_contract.py")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "test_*")
 # Where the package is not installed, this checkout's command and pytest plugin stand in for the installed ones.
 PRELUDE = """set -euo pipefail
-tunefront() { python -m bench "$@"; }
+tunefront() { python -m tunefront "$@"; }
 pytest() { python -m pytest -p no:cacheprovider "$@"; }
 """
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from bench import pytest_plugin
-from bench.cli import app
-from bench.suite import known_suites
-from methods.registry import methods
-from methods.spelling import parse
+from tests import ROOT
 from tests.markdown import Block, blocks
+from tunefront.bench.cli.main import app
+from tunefront.bench.pytest_plugin import plugin
+from tunefront.bench.suites.toml import known_suites
+from tunefront.methods.registry import methods
+from tunefront.methods.spelling import parse
 
-ROOT = Path(__file__).parent.parent
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
@@ -35,7 +35,7 @@ def known_flags() -> set[str]:
     group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
     flags = {flag for command in group.commands.values() for option in command.params for flag in option.opts}
     parser = pytest.Parser(_ispytest=True)
-    pytest_plugin.pytest_addoption(parser)
+    plugin.pytest_addoption(parser)
     return flags | {name for group in parser._groups for option in group.options for name in option.names()}
 
 
@@ -77,7 +77,7 @@ def test_a_command_of_the_readme_exists(name: str) -> None:
 
 def test_every_shipped_method_and_suite_is_in_the_readme() -> None:
     table = {spelled.split(":")[0]: spelled for spelled in re.findall(r"^\| `([a-z][^`]*)` \|", README, re.M)}
-    shipped = {name for name, cls in methods().items() if cls.__module__ == f"methods.{name}"}
+    shipped = {name for name, cls in methods().items() if cls.__module__ == f"tunefront.methods.{name}"}
     assert shipped <= set(table)
     assert all(parse(spelled).name == name for name, spelled in table.items())
     assert not [name for name in known_suites() if f"`{name}`" not in README]
@@ -95,7 +95,7 @@ def test_the_readme_s_method_trains_what_it_says(tmp_path: Path, backbones: dict
     file = tmp_path / "shift.py"
     file.write_text(block.text, encoding="utf-8")
     code = (
-        "import sys\nfrom methods.base import trained\nfrom methods.spelling import parse\n"
+        "import sys\nfrom tunefront.methods.base import trained\nfrom tunefront.methods.spelling import parse\n"
         "from tests.toys import pristine\n"
         "backbone = pristine(sys.argv[1])\n"
         "parse(sys.argv[2] + ':OutputShift').attach(backbone)\n"

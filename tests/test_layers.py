@@ -1,4 +1,4 @@
-"""Who may import whom (the layout in CONTRIBUTING.md), read from the sources."""
+"""Who may import whom, read from the sources: one ordered list of rooms, and the few rules beside it."""
 
 from __future__ import annotations
 
@@ -6,46 +6,52 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("bench", "methods", "reports")
+from tests import ROOT
+from tests.structure import PACKAGES, back_imports, cycles, file_imports, imports, measured, room_imports
+
+ORDER = (
+    *("methods.sites", "methods.base", "methods.inject", "methods.registry", "methods.spelling", "methods"),
+    *("bench", "bench.errors", "bench.files", "bench.settings", "bench.cells"),
+    *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
+    *("bench.suites", "bench.execution", "bench.forecast", "bench.api"),
+    *("reports.units", "reports.names", "reports.tables"),
+    *("reports.compare", "reports.costs", "reports.sections", "reports.plots", "reports.formats", "reports"),
+    *("bench.cli", "bench.pytest_plugin", "bench.nano"),
+)
+"""Rooms from the ground up. A file imports its own room and those before it; `methods` also stands for the methods'
+own files, `bench` and `reports` for their `__init__`."""
+APART = frozenset({("bench.execution", "bench.suites")})
+"""(room, earlier room that it does not import all the same): what runs cells does not know where they come from."""
 SHARED = ("base", "inject", "registry", "spelling")
 """The files of methods/ that are no method; nor are those of methods/sites/, which keep to a method's imports."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features"}
 """Methods' names that are words of the contract too: `Backbone.features` is what every head reads."""
+FOR_REPORTS = ("records", "errors", "files")
+"""Rooms of bench that reports may import: none of them needs torch."""
+HEAVY = ("torch", "transformers", "datasets", "matplotlib")
 LIGHT = {
-    "bench": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
-    "bench.records": ("torch", "transformers", "datasets", "matplotlib", "typer"),
-    "bench.files": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
-    "bench.templates": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
-    "bench.errors": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
-    "bench.pytest_plugin": ("torch", "transformers", "datasets", "pandas", "matplotlib", "typer"),
-    "bench.cli": ("torch", "transformers", "datasets", "pandas", "matplotlib"),
-    "reports": ("torch", "transformers"),
+    "tunefront": (*HEAVY, "pandas", "pydantic", "typer"),
+    "tunefront.bench": (*HEAVY, "pandas", "pydantic", "typer"),
+    "tunefront.bench.records": (*HEAVY, "typer"),
+    "tunefront.bench.files": (*HEAVY, "pandas", "typer"),
+    "tunefront.bench.templates": (*HEAVY, "pandas", "typer"),
+    "tunefront.bench.errors": (*HEAVY, "pandas", "typer"),
+    "tunefront.bench.pytest_plugin.plugin": (*HEAVY, "pandas", "pydantic", "typer", "rich", "tunefront.bench.errors"),
+    "tunefront.bench.cli.main": (*HEAVY, "pandas"),
+    "tunefront.reports": ("torch", "transformers"),
 }
 """Modules that must stay quick to import, and what they may therefore not load."""
 
 
-def imports(tree: ast.Module) -> Iterator[tuple[str, int, bool]]:
-    """(module, line, whether inside a function); `from package import name` gives `package.name`."""
-    inside = {
-        child
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for child in ast.walk(function)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno, node in inside) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                yield "<relative>", node.lineno, node in inside
-            else:
-                yield from ((f"{node.module}.{alias.name}", node.lineno, node in inside) for alias in node.names)
+def room_of(module: str) -> str:
+    """The room of a module or of a name in it, both without `tunefront.`: the first entry of `ORDER` that fits."""
+    parts = module.split(".")
+    second = ".".join(parts[:2])
+    return second if second in ORDER else parts[0]
 
 
 def literals(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -59,56 +65,62 @@ def literals(tree: ast.Module) -> Iterator[tuple[str, int]]:
 def violations(path: str, source: str) -> list[str]:
     """What is wrong with a source file at `path`, relative to the root."""
     tree = ast.parse(source)
-    package, *_, stem = path.removesuffix(".py").split("/")
     found = [
-        f"{path}:{line} imports {module}: {why}"
-        for module, line, inside in imports(tree)
-        if (why := _forbidden(package, path, stem, module, inside))
+        f"{path}:{known.line} imports {known.module}: {why}"
+        for known in imports(tree)
+        if (why := _forbidden(path, known.module, known.inside))
     ]
-    if package == "bench":
+    if path.startswith("bench/"):
         known = {name for name in METHOD_FILES if name not in CONTRACT_WORDS}
         named = [(text, line) for text, line in literals(tree) if text.split(":")[0].split("(")[0] in known]
         found += [f"{path}:{line} names a method: {text!r}" for text, line in named]
     return found
 
 
-def _forbidden(package: str, path: str, stem: str, module: str, inside: bool) -> str | None:
+def _forbidden(path: str, module: str, inside: bool) -> str | None:
+    own = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    package = own.split(".")[0]
     top, *rest = module.split(".")
-    second = rest[0] if rest else None
     if top == "<relative>":
         return "relative imports hide the direction"
-    if package == "methods":
-        if top in ("torch", "transformers") or top in sys.stdlib_module_names:
-            return None
-        if top != "methods":
-            return "methods import torch, transformers, the standard library and methods"
-        is_method = stem not in SHARED and stem != "__init__"
-        if is_method and second not in ("base", "inject", "sites"):
-            return "a method imports methods.base, .inject and .sites only"
-        return None
-    if package == "bench":
-        if top == "methods" and second in METHOD_FILES:
-            return "bench knows no method"
-        if top == "reports" and path != "bench/cli.py":
-            return "only bench/cli.py imports reports"
-        if top == "reports" and not inside:
-            return "reports are imported inside a command"
-        return None
-    if top in ("torch", "transformers", "methods"):
+    if top in PACKAGES:
+        return f"it is called tunefront.{top}"
+    if top != "tunefront":
+        return _forbidden_library(package, top)
+    if not rest or rest[0] not in PACKAGES:
+        return "tunefront names what is public: import it from where it stands"
+    room, other, second = room_of(own), room_of(".".join(rest)), rest[1] if rest[1:] else ""
+    if rest[0] == "methods" and package == "bench" and second in METHOD_FILES:
+        return "bench knows no method"
+    if rest[0] == "methods" and package == "reports":
         return "reports are drawn from stored records"
-    if top == "bench" and second not in (
-        "records",
-        "errors",
-        "files",
-    ):  # files: writing whole or not at all, torch-free
+    if rest[0] == "bench" and package == "reports" and second not in FOR_REPORTS:
         return "reports import bench.records, bench.errors and bench.files only"
+    if rest[0] == "reports" and package == "bench" and room != "bench.cli":
+        return "only bench.cli imports reports"
+    if rest[0] == "reports" and package == "bench" and not inside:
+        return "reports are imported inside a command"
+    if room == "methods" and own != "methods" and second not in ("base", "inject", "sites"):
+        return "a method imports methods.base, .inject and .sites only"
+    if (room, other) in APART:
+        return f"{room} does not know {other}"
+    if ORDER.index(other) > ORDER.index(room):
+        return f"{other} stands above {room}"
     return None
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path.relative_to(ROOT).as_posix() for package in PACKAGES for path in sorted(ROOT.glob(f"{package}/**/*.py"))],
-)
+def _forbidden_library(package: str, top: str) -> str | None:
+    if package == "methods" and top not in ("torch", "transformers") and top not in sys.stdlib_module_names:
+        return "methods import torch, transformers, the standard library and methods"
+    if package == "reports" and top in ("torch", "transformers"):
+        return "reports are drawn from stored records"
+    return None
+
+
+SOURCES = [path.relative_to(ROOT).as_posix() for name in PACKAGES for path in sorted(ROOT.glob(f"{name}/**/*.py"))]
+
+
+@pytest.mark.parametrize("path", SOURCES)
 def test_no_import_goes_against_the_layers(path: str) -> None:
     assert not violations(path, ROOT.joinpath(path).read_text(encoding="utf-8"))
 
@@ -116,29 +128,39 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source", "complaint"),
     [
-        ("methods/lora.py", "import bench", "methods import"),
-        ("methods/lora.py", "def f():\n    from bench.trainer import Trainer", "methods import"),
+        ("methods/lora.py", "import tunefront.bench", "only"),
+        ("methods/lora.py", "def f():\n    from tunefront.bench.training.harness import Trainer", "only"),
+        ("methods/base.py", "from tunefront.bench.errors import Mistake", "stands above"),
         ("methods/lora.py", "import numpy", "methods import"),
-        ("methods/sites/decoders.py", "from methods.registry import find", "methods.base, .inject and .sites only"),
-        ("methods/lora.py", "from methods.houlsby import Bottleneck", "a method imports"),
-        ("methods/lora.py", "from methods.spelling import spell", "a method imports"),
-        ("methods/inject.py", "from reports import write_report", "methods import"),
+        ("methods/lora.py", "import methods.base", "called tunefront.methods"),
+        ("methods/sites/decoders.py", "from tunefront.methods.registry import find", "stands above"),
+        ("methods/lora.py", "from tunefront.methods.houlsby import Bottleneck", "a method imports"),
+        ("methods/lora.py", "from tunefront.methods.spelling import spell", "a method imports"),
+        ("methods/inject.py", "from tunefront.reports import write", "stands above"),
         ("methods/lora.py", "from .base import Method", "relative"),
-        ("bench/runner.py", "from methods.houlsby import Houlsby", "knows no method"),
-        ("bench/runner.py", "from methods import houlsby", "knows no method"),
-        ("bench/meters/flops.py", "import methods.ia3 as ia3", "knows no method"),
-        ("bench/runner.py", "def f(method):\n    return method.name == 'ia3'", "names a method"),
-        ("bench/planning.py", "DEFAULT = ['houlsby:bottleneck=8']", "names a method"),
-        ("bench/planning.py", "SPECIAL = {'full(x=1)': 1}", "names a method"),
-        ("bench/runner.py", "def f():\n    from reports import write_report", "only bench/cli.py"),
-        ("bench/cli.py", "from reports import write_report", "inside a command"),
-        ("bench/cli.py", "if True:\n    import reports.plots", "inside a command"),
-        ("reports/plots.py", "import torch.nn", "stored records"),
-        ("reports/plots.py", "def f():\n    import transformers", "stored records"),
-        ("reports/plots.py", "from methods.spelling import label", "stored records"),
-        ("reports/plots.py", "from bench.store import Store", "bench.records"),
-        ("reports/plots.py", "from bench import api", "bench.records"),
-        ("reports/plots.py", "import bench", "bench.records"),
+        ("bench/execution/run_cell.py", "from tunefront.methods.houlsby import Houlsby", "knows no method"),
+        ("bench/execution/run_cell.py", "from tunefront.methods import houlsby", "knows no method"),
+        ("bench/meters/time.py", "import tunefront.methods.ia3 as ia3", "knows no method"),
+        ("bench/meters/time.py", "def f(method):\n    return method.name == 'ia3'", "names a method"),
+        ("bench/suites/expand.py", "DEFAULT = ['houlsby:bottleneck=8']", "names a method"),
+        ("bench/suites/expand.py", "SPECIAL = {'full(x=1)': 1}", "names a method"),
+        ("bench/data/task.py", "from tunefront.bench.models.locate import locate", "stands above"),
+        ("bench/models/examples.py", "from tunefront.bench.meters.flops.counted import Shape", "stands above"),
+        ("bench/execution/grid.py", "from tunefront.bench.suites.expand import plan", "does not know"),
+        ("bench/files.py", "from tunefront.bench.cells import Cell", "stands above"),
+        ("bench/new.py", "from tunefront.bench.cells import Cell", "stands above"),
+        ("bench/api.py", "from tunefront.bench.nano import shape", "stands above"),
+        ("bench/api.py", "from tunefront import run", "names what is public"),
+        ("bench/execution/run_cell.py", "def f():\n    from tunefront.reports import write", "only bench.cli"),
+        ("bench/cli/run.py", "from tunefront.reports import write", "inside a command"),
+        ("bench/cli/run.py", "if True:\n    import tunefront.reports.plots", "inside a command"),
+        ("reports/plots/bars.py", "import torch.nn", "stored records"),
+        ("reports/plots/bars.py", "def f():\n    import transformers", "stored records"),
+        ("reports/plots/bars.py", "from tunefront.methods.spelling import label", "stored records"),
+        ("reports/plots/bars.py", "from tunefront.bench import api", "bench.records"),
+        ("reports/plots/bars.py", "import tunefront.bench", "bench.records"),
+        ("reports/costs/memory.py", "from tunefront.reports.sections import scores", "stands above"),
+        ("reports/units.py", "from tunefront.reports.tables import Table", "stands above"),
     ],
 )
 def test_the_check_finds_what_it_looks_for(path: str, source: str, complaint: str) -> None:
@@ -149,22 +171,61 @@ def test_the_check_finds_what_it_looks_for(path: str, source: str, complaint: st
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        (
-            "methods/lora.py",
-            "import math\nimport torch\nfrom transformers import T5Model\nfrom methods.base import Method",
-        ),
-        ("methods/registry.py", "from methods.base import Method\nfrom methods.inject import plug"),
-        ("methods/sites/decoders.py", "from methods.sites.record import Sites"),
-        ("methods/spelling.py", "from methods.registry import find"),
-        ("bench/runner.py", "from methods import Method\nfrom methods.spelling import spell\nimport bench.store"),
-        ("bench/runner.py", '"""Like `houlsby`."""\ndef f():\n    "ia3"\n    return batch.inputs["features"]'),
-        ("bench/cli.py", "def report():\n    from reports import write_report"),
-        ("reports/plots.py", "import pandas\nfrom bench.records import Record\nfrom bench.errors import Mistake"),
-        ("reports/files.py", "from bench.files import writing"),
+        ("methods/lora.py", "import math\nimport torch\nfrom transformers import T5Model"),
+        ("methods/lora.py", "from tunefront.methods.base import Method\nfrom tunefront.methods.inject import plug"),
+        ("methods/registry.py", "from tunefront.methods.base import Method"),
+        ("methods/sites/decoders.py", "from tunefront.methods.sites.record import Sites"),
+        ("methods/spelling.py", "from tunefront.methods.registry import find"),
+        ("bench/execution/run_cell.py", "from tunefront.methods import Method\nimport tunefront.bench.records.store"),
+        ("bench/execution/run_cell.py", '"""Like `houlsby`."""\ndef f():\n    "ia3"\n    return inputs["features"]'),
+        ("bench/cli/run.py", "def report():\n    from tunefront.reports import write"),
+        ("reports/plots/bars.py", "import pandas\nfrom tunefront.bench.records import Record"),
+        ("reports/formats/writing.py", "from tunefront.bench.files import writing"),
     ],
 )
 def test_the_check_lets_what_is_right_pass(path: str, source: str) -> None:
     assert not violations(path, source)
+
+
+def test_every_room_is_in_the_order() -> None:
+    rooms = {room_of(path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")) for path in SOURCES}
+    assert rooms == set(ORDER)
+
+
+def test_no_import_runs_back_and_nothing_goes_round() -> None:
+    files = file_imports(ROOT)
+    assert back_imports(room_imports(files)) == 0
+    assert not cycles(files)
+
+
+def test_the_house_stays_small() -> None:
+    """Ten rooms and two annexes in bench, beside the few files that a reader must know anyway."""
+    found = measured(ROOT)
+    assert found["loose files in bench"] <= 8
+    assert (found["folders in bench"], found["folders in reports"]) == (12, 5)
+
+
+def test_what_is_measured_of_a_structure_is_right() -> None:
+    ring = {1: {2}, 2: {3}, 3: {1}, 4: {1, 5}, 5: set()}
+    assert cycles(ring) == [{1, 2, 3}]
+    assert back_imports(ring) == 1
+    both = {1: {2, 3}, 2: {1, 3}, 3: {1, 2}}
+    assert back_imports(both) == 3
+    assert back_imports({1: {2}, 2: {3}, 3: set()}) == 0
+
+
+def test_tests_mirror_the_rooms() -> None:
+    """Each room has a folder of tests of its own, and tests stand nowhere else."""
+    folders = {
+        path.parent.relative_to(ROOT).as_posix() for package in PACKAGES for path in ROOT.glob(f"{package}/*/*.py")
+    }
+    mirrored = {
+        path.parent.relative_to(ROOT / "tests").as_posix()
+        for package in PACKAGES
+        for path in ROOT.glob(f"tests/{package}/*/test_*.py")
+    }
+    assert mirrored <= folders
+    assert folders - mirrored <= {"methods/sites"}
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -177,7 +238,8 @@ def test_a_light_module_stays_light(module: str) -> None:
 
 def test_help_imports_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys\nfrom bench.cli import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom tunefront.bench.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
         "print('LOADED', *[name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,12 +20,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bench.locations import NANO
+from tests import ROOT
+from tunefront.bench.models.locate import NANO
 
-ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))
 CONSTRAINTS = ROOT.joinpath("constraints.txt").read_text(encoding="utf-8")
-PACKAGES = ("bench", "methods", "reports")
+FOLDERS = ("tunefront", "bench", "methods", "reports")
 
 # The text as published at https://www.apache.org/licenses/LICENSE-2.0.txt.
 APACHE_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
@@ -68,9 +69,9 @@ def test_every_third_party_import_is_a_dependency() -> None:
     """What the packages import is declared, so that nothing works by the luck of another package's dependencies."""
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     core = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
-    known = set(sys.stdlib_module_names) | set(PACKAGES)
+    known = set(sys.stdlib_module_names) | {"tunefront"}
     missing: dict[str, str] = {}
-    for path in (path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*.py")):
+    for path in (path for package in FOLDERS for path in ROOT.joinpath(package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
@@ -81,17 +82,28 @@ def test_every_third_party_import_is_a_dependency() -> None:
 
 
 def packaged(path: Path) -> bool:
-    """Whether setuptools takes a file that is no module: by its name, or by its place in a package."""
+    """Whether setuptools takes a file that is no module: by a pattern of its package, or of every package."""
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
-    anywhere = [pattern.replace("**/", "") for pattern in patterns["*"]]
-    package, *inside = path.parts
-    here = any(fnmatch.fnmatch("/".join(inside), pattern) for pattern in patterns.get(package, ()))
-    return here or any(fnmatch.fnmatch(path.name, pattern) for pattern in anywhere)
+    package = module_of(path.parent)
+    names = [package, package.rpartition(".")[0]]  # data may lie in a folder without code, below a package
+    folders = [path.parent, path.parent.parent]
+    return any(
+        fnmatch.fnmatch(path.relative_to(folder).as_posix(), pattern)
+        for name, folder in zip(names, folders, strict=True)
+        if name in PROJECT["tool"]["setuptools"]["packages"]
+        for pattern in (*patterns["*"], *patterns.get(name, ()))
+    )
+
+
+def module_of(folder: Path) -> str:
+    """What a folder, relative to the root, is installed as."""
+    parts = folder.parts
+    return ".".join(parts if parts[:1] == ("tunefront",) else ("tunefront", *parts))
 
 
 def test_every_file_of_the_packages_is_packaged() -> None:
     """A file beside the code that no pattern covers would be missing from an installed copy."""
-    files = [path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*") if path.is_file()]
+    files = [path for package in FOLDERS for path in ROOT.joinpath(package).rglob("*") if path.is_file()]
     beside = [path.relative_to(ROOT) for path in files if path.suffix not in (".py", ".pyc")]
     assert not [path.as_posix() for path in beside if not packaged(path)]
 
@@ -101,15 +113,16 @@ def test_a_file_of_the_shipped_model_is_packaged(name: str) -> None:
     assert packaged(NANO.relative_to(ROOT) / name)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_is_typed(package: str) -> None:
-    assert ROOT.joinpath(package, "py.typed").is_file()
-
-
-def test_folders_with_code_are_packages() -> None:
-    """setuptools finds packages by their __init__."""
-    folders = {path.parent for package in PACKAGES for path in ROOT.joinpath(package).rglob("*.py")}
+def test_every_folder_with_code_is_a_package_that_is_installed() -> None:
+    folders = {path.parent for package in FOLDERS for path in ROOT.joinpath(package).rglob("*.py")}
     assert not [folder for folder in sorted(folders) if not folder.joinpath("__init__.py").is_file()]
+    listed = PROJECT["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == listed
+    assert set(listed) == {module_of(folder.relative_to(ROOT)) for folder in folders}
+
+
+def test_the_package_is_typed() -> None:
+    assert ROOT.joinpath("tunefront", "py.typed").is_file()
 
 
 def test_the_license_is_the_whole_apache_license() -> None:
@@ -130,35 +143,54 @@ def test_no_file_names_a_registry_but_pytorch_s_cpu_index() -> None:
         assert registries <= {"https://download.pytorch.org/whl/cpu"}, path.name
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a bash script")
-def test_ci_runs_the_second_command_of_the_quick_start(tmp_path: Path) -> None:
-    """In a copy whose README's commands are harmless, the very command runs, in an environment of its own."""
-    script = tmp_path / ".ci" / "run"
-    script.parent.mkdir()
-    script.write_bytes(ROOT.joinpath(".ci", "run").read_bytes())
-    ours = 'python -c \'import sys; print("prefix", sys.prefix)\' && echo "== 3 passed in 0.1s =="'
-    other, block = "```bash\nfalse\n```\n\n", f"```bash\n# one\nfalse\n\n# two\n{ours}\n```\n\n"
-    tmp_path.joinpath("README.md").write_text(f"# T\n\n{other}## Quick start\n\n{block}{other}", encoding="utf-8")
-    done = subprocess.run(
-        ["bash", str(script)], capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable}
-    )
+bash_script = pytest.mark.skipif(os.name == "nt", reason="a bash script")
+
+
+def ci_in_a_copy(folder: Path, commands: str, checks_fail: bool = False) -> subprocess.CompletedProcess[str]:
+    """`.ci/run` beside a README of these commands, with stand-ins for the linter, the types and `python -m venv`."""
+    bin_ = folder / "bin"
+    for path in (folder / ".ci", bin_):
+        path.mkdir()
+    shutil.copy(ROOT / ".ci" / "run", folder / ".ci" / "run")
+    (folder / ".ci" / "typed").write_text("print('types')\n", encoding="utf-8")
+    stand_ins = {"ruff": f'echo "ruff $*"; exit {int(checks_fail)}\n', "venv": 'mkdir -p "$3/bin"\n'}
+    for name, text in stand_ins.items():
+        (bin_ / name).write_text(f"#!/bin/sh\n{text}", encoding="utf-8")
+        (bin_ / name).chmod(0o755)
+    (bin_ / "python").symlink_to(sys.executable)
+    blocks = f"```bash\n{commands}```\n\n```bash\nfalse\n```\n"
+    (folder / "README.md").write_text(f"# T\n\n## Quick start\n\n{blocks}", encoding="utf-8")
+    environment = {**os.environ, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "PYTHON": str(bin_ / "venv")}
+    return subprocess.run(["bash", ".ci/run"], cwd=folder, capture_output=True, text=True, env=environment)
+
+
+@bash_script
+def test_ci_runs_the_second_command_of_the_quick_start_then_lint_and_types(tmp_path: Path) -> None:
+    """In an environment of its own, for which a folder stands in here."""
+    ours = 'echo "prefix $VIRTUAL_ENV" && echo "== 3 passed in 0.1s =="'
+    done = ci_in_a_copy(tmp_path, f"# one\nfalse\n\n# two\n{ours}\n")
     assert done.returncode == 0, done.stderr
-    *_, command, prefix, closing = done.stdout.splitlines()
+    command, prefix, *rest = done.stdout.splitlines()
     assert command == f"+ {ours}"
+    assert prefix.startswith("prefix /")
     assert not prefix.endswith(sys.prefix)
-    assert closing == "== 3 passed in 0.1s =="
+    assert rest == [
+        "== 3 passed in 0.1s ==",
+        *("+ ruff check", "ruff check", "+ ruff format --check", "ruff format --check"),
+        *("+ python .ci/typed", "types"),
+    ]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a bash script")
+@bash_script
 def test_ci_fails_when_the_tests_fail(tmp_path: Path) -> None:
-    script, python = tmp_path / ".ci" / "run", tmp_path / "python"
-    script.parent.mkdir()
-    script.write_bytes(ROOT.joinpath(".ci", "run").read_bytes())
-    python.write_text('#!/bin/sh\nmkdir -p "$3/bin"\n')  # stands for `python -m venv FOLDER`, which takes seconds
-    python.chmod(0o755)
-    tmp_path.joinpath("README.md").write_text("## Quick start\n\n```bash\ntrue\nexit 3\n```\n", encoding="utf-8")
-    done = subprocess.run(["bash", str(script)], capture_output=True, env={**os.environ, "PYTHON": str(python)})
+    done = ci_in_a_copy(tmp_path, "true\nexit 3\n")
     assert done.returncode == 3
+    assert "ruff" not in done.stdout
+
+
+@bash_script
+def test_ci_fails_when_a_rule_is_broken(tmp_path: Path) -> None:
+    assert ci_in_a_copy(tmp_path, "false\ntrue\n", checks_fail=True).returncode == 1
 
 
 def test_tox_installs_with_the_constraints() -> None:
@@ -166,4 +198,5 @@ def test_tox_installs_with_the_constraints() -> None:
     assert re.search(r"install_command = .* -c \S*constraints\.txt ", text)
     assert text.count("install_command") == 1, "an environment with its own would not be held to the constraints"
     commands = [shlex.split(line)[0] for line in re.findall(r"^commands = (\S.*)$", text, re.M)]
-    assert {"pytest", "tunefront", "mypy"} <= set(commands)
+    assert {"pytest", "tunefront"} <= set(commands)
+    assert ".ci/typed" in text

@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.backbones import pretrained
-from bench.batching import EncodedExamples
-from bench.families import Backbone, Prompting
-from bench.meters.phase_flops import FlopLedger
-from bench.settings import resolve_recipe
-from bench.tasks import Kind, MetricSpec, Row, Task
-from bench.templates import Prompt, Template, find_template
-from bench.trainer import Trainer
-from methods.base import Batch, Method, Recipe, Unsupported
-from methods.registry import methods
-from methods.spelling import spell
 from tests.conftest import FAMILIES, LANGUAGE_MODELS, WORDS
+from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
+from tunefront.bench.meters.flops.by_phase import FlopLedger
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families import Backbone, Prompting
+from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.settings import resolve_recipe
+from tunefront.bench.templates import Prompt, Template, find_template
+from tunefront.bench.training.harness import Trainer
+from tunefront.methods.base import Batch, Method, Recipe, Unsupported
+from tunefront.methods.registry import methods
+from tunefront.methods.spelling import spell
 
 SMALL = {"top_layers": {"n": 1}, "icl": {"k": 4}}
 """Fields that a two-layer backbone of width 32 and 256 positions needs; every other method runs with its defaults."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Mistake
-from methods.sites import Sites, sites_for
+from tunefront.bench.errors import Mistake
+from tunefront.methods.sites import Sites, sites_for
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _STACKS = ("encoder_layers", "decoder_layers", "num_decoder_layers")

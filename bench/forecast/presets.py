@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import Mistake, unknown
-from bench.forecast.config_files import check, described, read, sites_known, unusable
+from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.forecast.config_files import check, described, read, sites_known, unusable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ class Preset:
 @functools.cache
 def presets() -> dict[str, Preset]:
     """The presets by every name that they have."""
-    tables = tomllib.loads(files("bench.forecast").joinpath("presets.toml").read_text("utf-8"))
+    tables = tomllib.loads(files(__package__).joinpath("presets.toml").read_text("utf-8"))
     found = [Preset(name, **{**table, "aliases": tuple(table.get("aliases", ()))}) for name, table in tables.items()]
     return {name: preset for preset in found for name in (preset.name, *preset.aliases)}
 
@@ -79,7 +79,7 @@ def is_file(name: str) -> bool:
 def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     """A model of this configuration whose parameters and buffers are fake tensors: shapes and dtypes, no memory.
 
-    It is what `bench.backbones` would load: of the family's class, in float32, with a pooler only where a head reads
+    It is what `models.pretrained` would load: of the family's class, in float32, with a pooler only where a head reads
     it, and with an output layer of its own where the published checkpoints have one. What is plugged into it, or run
     through it, must be made inside `with faking(model): ...`.
     Errors: Mistake where no model can be made of the configuration.

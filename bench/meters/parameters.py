@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from methods.base import trained
+from tunefront.methods.base import trained
 
 
 @dataclass(frozen=True)

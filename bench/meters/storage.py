@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from methods.base import trained
+from tunefront.methods.base import trained
 
 
 def save_trained(model: nn.Module, path: Path) -> int:

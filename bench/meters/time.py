@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from bench.records import Spread
+from tunefront.bench.records import Spread
 
 MOST_WARM_UP = 5
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.locations import NANO
+from tunefront.bench.models.locate import NANO
 
 FOLDER = NANO
 """The shipped model: configuration, weights, tokenizer and its card."""

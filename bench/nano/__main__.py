@@ -1,4 +1,4 @@
-"""Trains `nano`, and measures it: `python -m bench.nano train`, `export`, `tasks`, `measure`."""
+"""Trains `nano`, and measures it: `python -m tunefront.bench.nano train`, `export`, `tasks`, `measure`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.console import told
+from tunefront.bench.cli.console import told
 
 STOPPED = "Stopped; what is finished is kept, and the same command goes on from there."
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -27,11 +27,12 @@ def train(out: Out = Path("nano"), beside: Beside = None, device: str = "cpu", t
     with told(Console(stderr=True), stopped=STOPPED):
         import torch
 
-        from bench.nano.curriculum import PROBES, probes
-        from bench.nano.preparation import prepare
-        from bench.nano.start import begin
-        from bench.nano.teacher import WIDTH
-        from bench.nano.training import Nano, Training
+        from tunefront.bench.nano.curriculum import PROBES, probes
+        from tunefront.bench.nano.preparation import prepare
+        from tunefront.bench.nano.shape import Nano
+        from tunefront.bench.nano.start import begin
+        from tunefront.bench.nano.teacher import WIDTH
+        from tunefront.bench.nano.training import Training
 
         if threads:
             torch.set_num_threads(threads)
@@ -48,8 +49,8 @@ def train(out: Out = Path("nano"), beside: Beside = None, device: str = "cpu", t
 def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help="Another folder.")] = None) -> None:
     """Writes the checkpoint's model and its tokenizer where the suite loads `nano` from."""
     with told(Console(stderr=True), stopped=STOPPED):
-        from bench.nano import FOLDER
-        from bench.nano.shipping import ship
+        from tunefront.bench.nano import FOLDER
+        from tunefront.bench.nano.shipping import ship
 
         typer.echo(f"{ship(out, to or FOLDER)} bytes")
 
@@ -58,7 +59,7 @@ def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help
 def tasks(out: Out = Path("nano"), beside: Beside = None) -> None:
     """Writes tasks of the libraries that were held out, and suites that measure `nano` on them."""
     with told(Console(stderr=True), stopped=STOPPED):
-        from bench.nano.trials import write_all
+        from tunefront.bench.nano.trials import write_all
 
         for suite in write_all(out / "trials", beside):
             typer.echo(f"tunefront run {suite}")
@@ -68,12 +69,12 @@ def tasks(out: Out = Path("nano"), beside: Beside = None) -> None:
 def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) -> None:
     """Measures the shipped model by the suite's own methods, and writes its card."""
     with told(Console(stderr=True), stopped=STOPPED):
-        from bench import run
-        from bench.nano import FIGURES, FOLDER, holdout, measuring
-        from bench.nano.card import keep_training, write
-        from bench.nano.corpus import read_versions
-        from bench.nano.shipping import facts, fresh
-        from bench.nano.trials import DRAWS, ORDERS, write_all
+        from tunefront.bench.api import run
+        from tunefront.bench.nano import FIGURES, FOLDER, holdout, measuring
+        from tunefront.bench.nano.card import keep_training, write
+        from tunefront.bench.nano.corpus import read_versions
+        from tunefront.bench.nano.shipping import facts, fresh
+        from tunefront.bench.nano.trials import DRAWS, ORDERS, write_all
 
         suites, results = write_all(out / "trials", beside), out / "results"
         found = [record for suite in suites for record in run(str(suite), out=results / "trials", workers=workers)]

@@ -8,13 +8,13 @@ from typing import Any
 
 import jinja2
 
-from bench.files import writing
-from bench.nano import holdout, shape
-from bench.nano.corpus import CORE, FURTHER, INSTALLED, LONGEST_DOCUMENT
-from bench.nano.measuring import MEASURED
-from bench.nano.runs import CURVES, RUN
-from bench.nano.tokens import LABELS
-from bench.sources.candidates import SHARES
+from tunefront.bench.data.sources.candidates import SHARES
+from tunefront.bench.files import writing
+from tunefront.bench.nano import holdout, shape
+from tunefront.bench.nano.corpus import CORE, FURTHER, INSTALLED, LONGEST_DOCUMENT
+from tunefront.bench.nano.measuring import MEASURED
+from tunefront.bench.nano.runs import CURVES, RUN
+from tunefront.bench.nano.tokens import LABELS
 
 CARD, TRAINED = "README.md", "training.json"
 _SHOWN_EVERY = 200

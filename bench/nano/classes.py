@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.nano.holdout import gives_away
+from tunefront.bench.nano.holdout import gives_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.nano.corpus import Snippet
+    from tunefront.bench.nano.corpus import Snippet
 
 _WORD_ROWS = range(40, 3000)
 """In how many snippets a word has to occur, to make a class."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from bench.nano import holdout
-from bench.nano.holdout import SHORTEST, Passages, normal
-from bench.sources.candidates import summarise
-from bench.sources.harvest import SOURCES, Docstring, Source, fraction, harvest, versions
+from tunefront.bench.data.sources.candidates import summarise
+from tunefront.bench.data.sources.harvest import SOURCES, Docstring, Source, fraction, harvest, versions
+from tunefront.bench.nano import holdout
+from tunefront.bench.nano.holdout import SHORTEST, Passages, normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +87,7 @@ class Corpus:
 def gather(beside: Path | None = None, sources: Iterable[Source] = (*CORE, *INSTALLED, *FURTHER)) -> Corpus:
     """The corpus out of the packages installed here and, before those, the ones in the folder `beside`.
 
-    Held out: see `bench.nano.holdout`. Errors: Mistake where a package is missing.
+    Held out: see `tunefront.bench.nano.holdout`. Errors: Mistake where a package is missing.
     """
     found = harvest(sources, beside)
     held = [docstring for docstring in found if holdout.is_held_out(docstring)]

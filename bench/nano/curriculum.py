@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.nano.episodes import Difficulty, Rows
+from tunefront.bench.nano.episodes import Difficulty, Rows
 
 if TYPE_CHECKING:
-    from bench.nano.preparation import Material
+    from tunefront.bench.nano.preparation import Material
 
 LABELS = {"reserved": 0.35, "words": 0.5, "letters": 0.1, "digits": 0.05}
 """Shares of the kinds of label in the later stages."""
@@ -24,7 +24,7 @@ class Stage:
     Objectives: `phrases` and `labelled` (the recall warm-up), `language` (the next token of whole docstrings),
     `reading` (only the lower half: MiniLM's embedding of each text of an episode), `episodes` (labels, and reading).
     `rate` and `final_rate` are shares of the learning rate, which falls from one to the other linearly; with
-    `fits_heads` the stage begins by fitting heads (`bench.nano.heads`).
+    `fits_heads` the stage begins by fitting heads (`tunefront.bench.nano.heads`).
     """
 
     name: str
@@ -55,7 +55,7 @@ _SEMANTIC = Difficulty(
 )  # fmt: skip
 
 FITTED_ON = Difficulty({"file": 0.5, "word": 0.5}, 8, 16, {"reserved": 0.5, "words": 0.4, "letters": 0.1})
-"""What heads are fitted on (`bench.nano.heads`)."""
+"""What heads are fitted on (`tunefront.bench.nano.heads`)."""
 
 STAGES = (
     Stage("recall", 120, {"phrases": 0.7, "reading": 0.3}, 96, _LEXICAL, tokens=6144),

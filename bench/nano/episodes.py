@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.nano.classes import Grouping
+    from tunefront.bench.nano.classes import Grouping
 
 IGNORED = -100
 

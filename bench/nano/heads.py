@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.nano import shape
+from tunefront.bench.nano import shape
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-    from bench.nano.episodes import Rows
-    from bench.nano.training import Nano
+    from tunefront.bench.nano.episodes import Rows
+    from tunefront.bench.nano.shape import Nano
 
 LOOKING, COMPARING = 1, (1, 2)
 """Which heads are set: of layer 3, and of layer 4."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bench.sources import docstrings
-from bench.sources.candidates import KIND_WORD, LIBRARY_NAME, TASKS, TYPE_WORD, split_of, summarise
-from bench.sources.harvest import Source
+from tunefront.bench.data.sources import docstrings
+from tunefront.bench.data.sources.candidates import KIND_WORD, LIBRARY_NAME, TASKS, TYPE_WORD, split_of, summarise
+from tunefront.bench.data.sources.harvest import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bench.sources.harvest import Docstring
+    from tunefront.bench.data.sources.harvest import Docstring
 
 LIBRARIES = ("sympy", "networkx")
 """Whole libraries that no objective reads; how well `nano` learns in context is measured on their files."""
 NEVER_CLASSES = ("library", "kind of object", "type of a parameter", "whether a text belongs to a name")
-"""What the tasks `docstrings/*` ask for: no episode of the training does. See `gives_away` and `bench.nano.classes`."""
+"""What the tasks `docstrings/*` ask for: no episode of the training does. See `gives_away` and `nano.classes`."""
 
 HELD_OUT = tuple(Source(name, name) for name in LIBRARIES)
 SHORTEST = 4

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.files import writing
+from tunefront.bench.files import writing
 
 if TYPE_CHECKING:
-    from bench.records import Record
+    from tunefront.bench.records import Record
 
 MEASURED = "measured.json"
 _FIXED, _FIXED_AT = re.compile(r"way-0[01]-[a-z]+$"), (0, 16)

@@ -16,13 +16,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from bench.errors import Mistake
-from bench.files import writing
-from bench.nano import teacher, tokens
-from bench.nano.classes import Grouping, groupings
-from bench.nano.corpus import Corpus, Snippet, development_snippets, gather, read_versions
-from bench.nano.episodes import Episodes, Layout
-from bench.nano.holdout import benchmark_texts, count_read
+from tunefront.bench.errors import Mistake
+from tunefront.bench.files import writing
+from tunefront.bench.nano import teacher, tokens
+from tunefront.bench.nano.classes import Grouping, groupings
+from tunefront.bench.nano.corpus import Corpus, Snippet, development_snippets, gather, read_versions
+from tunefront.bench.nano.episodes import Episodes, Layout
+from tunefront.bench.nano.holdout import benchmark_texts, count_read
 
 log = logging.getLogger("tunefront")
 

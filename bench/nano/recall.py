@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.nano.episodes import IGNORED, Layout
+from tunefront.bench.nano.episodes import IGNORED, Layout
 
 PHRASES, PHRASE = 4, 4
 """Phrases in a sequence, and tokens in a phrase."""

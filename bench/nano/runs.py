@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from bench.errors import Mistake
-from bench.files import writing
+from tunefront.bench.errors import Mistake
+from tunefront.bench.files import writing
 
 RUN, CURVES, CHECKPOINT = "run.json", "curves.jsonl", "checkpoint.pt"
 MACHINE = ("device", "threads")

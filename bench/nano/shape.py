@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tunefront.bench.nano.preparation import Material
 
 WIDTH, LAYERS, HEADS, FEED_FORWARD, CONTEXT = 256, 6, 4, 688, 2048
 ROTARY_BASE = 500_000.0
@@ -55,3 +58,26 @@ def through(model: LlamaForCausalLM, states: Tensor, layers: slice) -> Tensor:
     for layer in chosen:
         states = layer(states, attention_mask=None, position_embeddings=rotary)
     return states
+
+
+class Nano(nn.Module):
+    """The decoder, and what distillation adds to it in training: a norm and a projection onto the teacher's space."""
+
+    def __init__(self, model: Any, teacher_width: int):
+        super().__init__()
+        self.model = model
+        self.norm = nn.RMSNorm(WIDTH)
+        self.towards_teacher = nn.Linear(WIDTH, teacher_width)
+
+    @classmethod
+    def new(cls, material: Material, teacher_width: int) -> Nano:
+        """With random weights, drawn by torch's generator."""
+        from transformers import LlamaForCausalLM
+
+        size = material.tokenizer.get_vocab_size()
+        return cls(LlamaForCausalLM(config(size, material.layout.end)), teacher_width)
+
+    def distance(self, states: Tensor, taught: Tensor) -> Tensor:
+        """One less the cosine between what the states tell and the teacher's embeddings, the mean over places."""
+        told = functional.normalize(self.towards_teacher(self.norm(states)).float(), dim=-1)
+        return (1 - (told * taught).sum(-1)).mean()

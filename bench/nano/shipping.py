@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from bench.errors import Mistake
-from bench.nano import FOLDER, shape, tokens
-from bench.nano.runs import CHECKPOINT
+from tunefront.bench.errors import Mistake
+from tunefront.bench.nano import FOLDER, shape, tokens
+from tunefront.bench.nano.runs import CHECKPOINT
 
 MOST_BYTES = 25_000_000
 """Of the weights, two bytes each."""

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from bench.nano import shape
+from tunefront.bench.nano import shape
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

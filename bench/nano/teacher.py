@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.locations import locate
+from tunefront.bench.models.locate import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

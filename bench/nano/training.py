@@ -13,40 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.nano import heads, recall, shape
-from bench.nano.curriculum import FITTED_ON, STAGES, Stage
-from bench.nano.episodes import IGNORED, Rows
-from bench.nano.preparation import Material
-from bench.nano.runs import Run
+from tunefront.bench.nano import heads, recall, shape
+from tunefront.bench.nano.curriculum import FITTED_ON, STAGES, Stage
+from tunefront.bench.nano.episodes import IGNORED, Rows
+from tunefront.bench.nano.preparation import Material
+from tunefront.bench.nano.runs import Run
+from tunefront.bench.nano.shape import Nano
 
 RATE, WARMUP, DECAY, CLIP = 2e-3, 100, 0.1, 1.0
 SAVED_EVERY, LOGGED_EVERY, PROBED_EVERY = 200, 10, 200
 _FITTED_ROWS, _FITTED_LENGTH, _FITTED_TEXTS = 48, 512, 20_000
 _DISTILLED = 8.0
 """Weight of the distillation beside the labels' loss, whose gradient is so much larger."""
-
-
-class Nano(nn.Module):
-    """The decoder, and what distillation adds to it in training: a norm and a projection onto the teacher's space."""
-
-    def __init__(self, model: Any, teacher_width: int):
-        super().__init__()
-        self.model = model
-        self.norm = nn.RMSNorm(shape.WIDTH)
-        self.towards_teacher = nn.Linear(shape.WIDTH, teacher_width)
-
-    @classmethod
-    def new(cls, material: Material, teacher_width: int) -> Nano:
-        """With random weights, drawn by torch's generator."""
-        from transformers import LlamaForCausalLM
-
-        size = material.tokenizer.get_vocab_size()
-        return cls(LlamaForCausalLM(shape.config(size, material.layout.end)), teacher_width)
-
-    def distance(self, states: Tensor, taught: Tensor) -> Tensor:
-        """One less the cosine between what the states tell and the teacher's embeddings, the mean over places."""
-        told = functional.normalize(self.towards_teacher(self.norm(states)).float(), dim=-1)
-        return (1 - (told * taught).sum(-1)).mean()
 
 
 class Training:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.files import writing
-from bench.nano.corpus import held_out_snippets
-from bench.nano.tokens import LABELS
+from tunefront.bench.files import writing
+from tunefront.bench.nano.corpus import held_out_snippets
+from tunefront.bench.nano.tokens import LABELS
 
 if TYPE_CHECKING:
-    from bench.nano.corpus import Snippet
+    from tunefront.bench.nano.corpus import Snippet
 
 TRAIN, TEST = 32, 16
 """Rows of each class: enough for 32 demonstrations drawn at random, most of which may be of one class."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.errors import Mistake, unknown
-from bench.templates.plain import NAME as PLAIN
-from bench.templates.plain import Plain
-from bench.templates.prompts import Prompt, Template
-from bench.templates.promptsource import PromptSource
-from bench.templates.reading import read_templates
+from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.templates.plain import NAME as PLAIN
+from tunefront.bench.templates.plain import Plain
+from tunefront.bench.templates.prompts import Prompt, Template
+from tunefront.bench.templates.promptsource import PromptSource
+from tunefront.bench.templates.reading import read_templates
 
 if TYPE_CHECKING:
-    from bench.tasks import Task
+    from tunefront.bench.data.task import Task
 
 __all__ = ["PLAIN", "Prompt", "Template", "find_template", "templates_of"]
 

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.templates.prompts import Prompt, Template
-from methods.base import Unsupported
+from tunefront.bench.templates.prompts import Prompt, Template
+from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
-    from bench.tasks import Row, Task
+    from tunefront.bench.data.task import Row, Task
 
 NAME = "plain"
 _LAYOUT = 1

@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.errors import Mistake
+from tunefront.bench.errors import Mistake
 
 if TYPE_CHECKING:
-    from bench.tasks import Row, Task
+    from tunefront.bench.data.task import Row, Task
 
 
 @dataclass(frozen=True)

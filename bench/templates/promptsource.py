@@ -23,14 +23,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.templates import sandbox
-from bench.templates.guard import SEPARATOR
-from bench.templates.meter import Fault
-from bench.templates.prompts import Prompt, Template
-from methods.base import Unsupported
+from tunefront.bench.templates.prompts import Prompt, Template
+from tunefront.bench.templates.sandbox import environment as sandbox
+from tunefront.bench.templates.sandbox.guard import SEPARATOR
+from tunefront.bench.templates.sandbox.limits import Fault
+from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
-    from bench.tasks import Row, Task
+    from tunefront.bench.data.task import Row, Task
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bench.errors import Gathered, Mistake
+from tunefront.bench.errors import Gathered, Mistake
 
 if TYPE_CHECKING:
     from pathlib import Path

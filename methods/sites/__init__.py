@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from methods.sites.decoders import DECODERS
-from methods.sites.encoders import ENCODERS
-from methods.sites.record import Sites
-from methods.sites.seq2seq import SEQ2SEQ
+from tunefront.methods.sites.decoders import DECODERS
+from tunefront.methods.sites.encoders import ENCODERS
+from tunefront.methods.sites.record import Sites
+from tunefront.methods.sites.seq2seq import SEQ2SEQ
 
 __all__ = ["SITES", "Sites", "sites_for"]
 
@@ -20,7 +20,7 @@ def sites_for(model_type: str) -> Sites:
     raise KeyError(
         f"no sites record for the architecture {model_type!r}; known: {', '.join(sorted(SITES))}. Add one before the "
         "run, in the file you give with --method or in a conftest.py:\n"
-        "    from methods.sites import SITES, Sites\n"
+        "    from tunefront.methods.sites import SITES, Sites\n"
         f'    SITES["{model_type}"] = Sites(block=r"encoder\\.layer\\.(\\d+)", query=..., key=..., value=...,\n'
         "        attention_output=..., ffn_up=..., ffn_down=..., sublayer_output=..., norms=...)\n"
         "each a regex that matches a whole module path of the model (see methods/sites), a language model's with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.sites.record import Sites
+from tunefront.methods.sites.record import Sites
 
 _BERT = Sites(
     block=r"encoder\.layer\.(\d+)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.sites.record import Sites
+from tunefront.methods.sites.record import Sites
 
 _T5 = Sites(
     family="seq2seq",

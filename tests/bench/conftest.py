@@ -1,4 +1,4 @@
-"""Grids on a tiny backbone, and a nursery for processes that run them."""
+"""Grids on a tiny backbone, a nursery for processes that run them, and a harness that trains nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.bench.grids import Grid, Nursery, nursery
+from tests.bench.execution.grids import Grid, Nursery, nursery
+from tests.bench.world import call, reports, world
+
+__all__ = ["call", "reports", "world"]
 
 
 @pytest.fixture(scope="session")

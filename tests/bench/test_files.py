@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from bench import cache
-from bench.feature_store import FeatureStore, Rowwise
-from bench.files import sweep
-from bench.tasks import MetricSpec, Row, Task
+from tunefront.bench.data import cache
+from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.files import sweep
+from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
 
 
 def left(folder: Path) -> set[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import SHARED
+
 HERE = Path(__file__).parent
-SST2 = HERE.parents[2] / "shared" / "data" / "sst2"
+SST2 = SHARED / "data" / "sst2"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

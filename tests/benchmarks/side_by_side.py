@@ -13,10 +13,10 @@ from rich.table import Table
 if TYPE_CHECKING:
     import torch
 
-    from bench.backbones import Pretrained
-    from bench.batching import EncodedExamples
-    from bench.trainer import Trainer
-    from methods.base import Recipe
+    from tunefront.bench.models.examples import EncodedExamples
+    from tunefront.bench.models.pretrained import Pretrained
+    from tunefront.bench.training.harness import Trainer
+    from tunefront.methods.base import Recipe
 
 LOAD_NOTE = "times taken in one run, in turn; a busy machine blurs them"
 
@@ -61,7 +61,7 @@ def minilm() -> Pretrained:
     import torch
     from transformers.utils import logging
 
-    from bench.backbones import Pretrained
+    from tunefront.bench.models.pretrained import Pretrained
 
     logging.disable_progress_bar()
     return Pretrained("minilm", torch.device("cpu"))
@@ -69,7 +69,7 @@ def minilm() -> Pretrained:
 
 def trainer(model: torch.nn.Module, recipe: Recipe, name: str, seed: int = 0) -> Trainer:
     """The harness as a cell has it, without a cache."""
-    from bench.trainer import Trainer
+    from tunefront.bench.training.harness import Trainer
 
     return Trainer(model, recipe, seed, identity=("benchmark", name))
 
@@ -78,7 +78,7 @@ def random_tokens(columns: Mapping[str, object], rows: int, length: int) -> Enco
     """Rows of random tokens, all of the same length, with two classes; `columns` names the model's inputs."""
     import torch
 
-    from bench.batching import EncodedExamples
+    from tunefront.bench.models.examples import EncodedExamples
 
     generator = torch.Generator().manual_seed(0)
     made = {

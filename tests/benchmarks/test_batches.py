@@ -16,12 +16,12 @@ ROWS, BATCH, EVERY = 2000, 32, 7
 
 
 def test_length_buckets_save_an_epoch_s_padding(benchmark: Any, task_name: str) -> None:
-    from bench import draws, sources
-    from bench.batching import training_order
+    from tunefront.bench.data import sampling, sources
+    from tunefront.bench.models.examples import training_order
 
     task = sources.load_task(task_name)
     backbone = minilm().pristine(task, 0)
-    examples = backbone.encode(task, draws.draw(task, ROWS, 0), 128)
+    examples = backbone.encode(task, sampling.draw(task, ROWS, 0), 128)
     generator = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(len(examples), generator=generator).tolist()
     count = -(-len(examples) // BATCH)

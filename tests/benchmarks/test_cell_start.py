@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
+from tests import ROOT
 from tests.benchmarks.side_by_side import SideBySide, minilm, show
 
 TARGET = 100
 STARTS = 10
-NEW_PROCESS = "import torch, bench.runner; from bench.backbones import pretrained; pretrained('minilm')"
+NEW_PROCESS = (
+    "import torch, tunefront.bench.execution.run_cell\n"
+    "from tunefront.bench.models.pretrained import pretrained\n"
+    "pretrained('minilm')"
+)
 
 
 def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) -> None:
-    from bench import sources
-    from methods.spelling import parse
+    from tunefront.bench.data import sources
+    from tunefront.methods.spelling import parse
 
     task, pretrained, method = sources.load_task(task_name), minilm(), parse("houlsby")
 
@@ -25,8 +29,7 @@ def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) 
             method.attach(pretrained.pristine(task, 0))
 
     def new_process() -> None:
-        root = Path(__file__).parents[2]
-        subprocess.run([sys.executable, "-c", NEW_PROCESS], cwd=root, check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", NEW_PROCESS], cwd=ROOT, check=True, capture_output=True)
 
     timed = SideBySide(benchmark, {"warm": warm, "new process": new_process}, rounds=3)
     ratio = timed.ratio("new process", "warm") * STARTS

@@ -26,7 +26,7 @@ class ForTrainer(nn.Module):
         self.backbone, self.model = backbone, backbone.model
 
     def forward(self, labels: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-        from methods.base import Batch
+        from tunefront.methods.base import Batch
 
         logits = self.backbone.score(Batch(inputs, labels, torch.arange(len(labels))))
         return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
@@ -35,13 +35,13 @@ class ForTrainer(nn.Module):
 def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
     benchmark: Any, task_name: str, tmp_path: Path
 ) -> None:
-    from bench import draws, sources
-    from methods.base import Recipe
-    from methods.features import Features
+    from tunefront.bench.data import sampling, sources
+    from tunefront.methods.base import Recipe
+    from tunefront.methods.features import Features
 
     task = sources.load_task(task_name)
     recipe = replace(Recipe(), learning_rate=LEARNING_RATE, epochs=EPOCHS, batch_size=BATCH)
-    rows, tested = draws.draw(task, EXAMPLES, 0), draws.eval_rows(task, None)
+    rows, tested = sampling.draw(task, EXAMPLES, 0), sampling.eval_rows(task, None)
     ours, theirs = minilm(), minilm()
     fresh = ours.pristine(task, 0)
     train, test = fresh.encode(task, rows, 128), fresh.encode(task, tested, 128)

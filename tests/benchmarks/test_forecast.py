@@ -16,7 +16,7 @@ CELLS = (
 )
 LARGEST = """
 import resource, sys, time
-from bench import plan
+from tunefront import plan
 start = time.perf_counter()
 records = plan(methods=["ia3", "full", "houlsby", "icl"], backbones=["t0-11b"], length=103, answer_tokens=3, shots=41,
     settings={"batch_size": 8, "steps": 1000}, seconds=sys.argv[1] == "with seconds")
@@ -27,12 +27,12 @@ assert [record.status for record in records] == ["planned"] * 4, records
 
 
 def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_path: Path) -> None:
-    from bench.forecast.foretelling import foretell
-    from bench.forecast.timing import machine
-    from bench.planning import plan
-    from bench.records import Record
-    from bench.runner import run_cell
-    from bench.selection import Selectors
+    from tunefront.bench.execution.run_cell import run_cell
+    from tunefront.bench.forecast.machine import machine
+    from tunefront.bench.forecast.predict import foretell
+    from tunefront.bench.records import Record
+    from tunefront.bench.suites.expand import plan
+    from tunefront.bench.suites.overrides import Selectors
 
     def cell(backbone: str, spelled: str) -> Any:
         shots = [32] if backbone == "nano" else None

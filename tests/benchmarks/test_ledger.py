@@ -34,9 +34,9 @@ def test_a_followed_step_takes_little_longer(benchmark: Any) -> None:
     from torch import Tensor
     from transformers import BertConfig, BertModel
 
-    from bench.meters.ledger import Ledger
-    from bench.steps import Step
-    from methods.base import Batch, Recipe, trained
+    from tunefront.bench.meters.memory.tracker import Ledger
+    from tunefront.bench.training.step import Step
+    from tunefront.methods.base import Batch, Recipe, trained
 
     size = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     model = BertModel(BertConfig(vocab_size=30522, **size), add_pooling_layer=False).train()
@@ -87,10 +87,10 @@ def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any,
     from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import T5Config, T5ForConditionalGeneration
 
-    from bench.meters.ledger import Ledger
-    from bench.meters.memory_phases import Work, step_phases
-    from bench.steps import Step
-    from methods.base import Batch, Recipe, trained
+    from tunefront.bench.meters.memory.phases import Work, step_phases
+    from tunefront.bench.meters.memory.tracker import Ledger
+    from tunefront.bench.training.step import Step
+    from tunefront.methods.base import Batch, Recipe, trained
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         model: Any = T5ForConditionalGeneration(T5Config(**T0_11B))

@@ -20,11 +20,12 @@ METHODS = ("full", "features", "houlsby:bottleneck=8", "ia3")
 
 def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method's first cell counts, its second seed finds the counts made, as in `tunefront run` with one worker."""
-    from bench.meters.flops import FlopMeter, Shape
-    from bench.planning import plan
-    from bench.runner import run_cell
-    from bench.selection import Selectors
-    from methods.spelling import label
+    from tunefront.bench.execution.run_cell import run_cell
+    from tunefront.bench.meters.flops.counted import FlopMeter
+    from tunefront.bench.models.shapes import Shape
+    from tunefront.bench.suites.expand import plan
+    from tunefront.bench.suites.overrides import Selectors
+    from tunefront.methods.spelling import label
 
     cells = plan("quick", Selectors(METHODS, ["minilm"], [task_name], seeds=[0, 1])).cells
     counting, total = [0.0], FlopMeter.total
@@ -65,11 +66,11 @@ def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, mo
 
 @pytest.mark.parametrize("method_name", ["houlsby:bottleneck=8", "ia3"])
 def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, method_name: str) -> None:
-    from bench import draws, sources
-    from bench.batching import training_order
-    from bench.optimizers import adamw
-    from methods.base import Recipe
-    from methods.spelling import parse
+    from tunefront.bench.data import sampling, sources
+    from tunefront.bench.models.examples import training_order
+    from tunefront.bench.training.optimizers import adamw
+    from tunefront.methods.base import Recipe
+    from tunefront.methods.spelling import parse
 
     task, steps = sources.load_task(task_name), 12
     recipe = replace(Recipe(), steps=steps, batch_size=16)
@@ -77,7 +78,7 @@ def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, 
     backbones = {name: one.pristine(task, 0) for name, one in pretrained.items()}
     for backbone in backbones.values():
         parse(method_name).attach(backbone)
-    examples = backbones["harness"].encode(task, draws.draw(task, 600, 0), 64)
+    examples = backbones["harness"].encode(task, sampling.draw(task, 600, 0), 64)
     order = training_order(examples, recipe.batch_size, torch.Generator().manual_seed(0))
     batches = [examples.batch(rows) for rows in islice(order, steps)]
 

@@ -17,10 +17,10 @@ ROWS, LENGTH = 16, 64
 def test_a_step_costs_less_than_one_of_full_fine_tuning(
     benchmark: Any, task_name: str, dropout: float | None, rounds: int
 ) -> None:
-    from bench import sources
-    from bench.meters.flops import counted_flops, undisturbed
-    from methods.base import Recipe
-    from methods.spelling import parse
+    from tunefront.bench.data import sources
+    from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
+    from tunefront.methods.base import Recipe
+    from tunefront.methods.spelling import parse
 
     task = sources.load_task(task_name)
     recipe = replace(Recipe(), batch_size=ROWS, dropout=dropout)

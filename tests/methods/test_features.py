@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.meters.memory_phases import PhaseMemory
-from methods.features import Features
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine
+from tunefront.bench.meters.memory.phases import PhaseMemory
+from tunefront.methods.features import Features
 
 
 @pytest.mark.parametrize("family", FAMILIES)

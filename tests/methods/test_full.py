@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from methods.full import Full
 from tests.conftest import FAMILIES
 from tests.toys import pristine
+from tunefront.methods.full import Full
 
 
 @pytest.mark.parametrize("family", FAMILIES)

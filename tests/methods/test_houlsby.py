@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
-from bench.families.encoder import Encoder
-from bench.meters.parameters import count_parameters
-from bench.tasks import MetricSpec, Task
-from methods.base import Method
-from methods.houlsby import Bottleneck, Houlsby
-from methods.sites import SITES
 from tests.conftest import FAMILIES
 from tests.toys import encode, pristine, shake, toy_task
+from tunefront.bench.data.task import MetricSpec, Task
+from tunefront.bench.meters.parameters import count_parameters
+from tunefront.bench.models.families.encoder import Encoder
+from tunefront.methods.base import Method
+from tunefront.methods.houlsby import Bottleneck, Houlsby
+from tunefront.methods.sites import SITES
 
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}

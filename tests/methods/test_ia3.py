@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.ia3 import IA3, Rescale
 from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
 from tests.toys import encode, pristine, shake, toy_task
+from tunefront.methods.ia3 import IA3, Rescale
 
 
 @pytest.mark.parametrize("size", [BASE, LARGE], ids=["base", "large"])

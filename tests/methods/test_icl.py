@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.cells import Cell
-from bench.identity import key
-from bench.settings import resolve_recipe
-from bench.tasks import Task
-from bench.templates import Prompt
-from bench.trainer import Trainer
-from methods.base import Scorer, Unsupported
-from methods.icl import ICL
-from methods.spelling import parse, spell
-from tests.bench.scoring.plain import plain_scores
+from tests.bench.models.scoring.plain import plain_scores
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine, toy_task
+from tunefront.bench.cells import Cell
+from tunefront.bench.data.task import Task
+from tunefront.bench.execution.identity import key
+from tunefront.bench.settings import resolve_recipe
+from tunefront.bench.templates import Prompt
+from tunefront.bench.training.harness import Trainer
+from tunefront.methods.base import Scorer, Unsupported
+from tunefront.methods.icl import ICL
+from tunefront.methods.spelling import parse, spell
 
 
 @pytest.fixture(params=["gpt2", "t5"])

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from methods.base import Unsupported
-from methods.inject import matching, plug, width
-from methods.sites import SITES
+from tunefront.methods.base import Unsupported
+from tunefront.methods.inject import matching, plug, width
+from tunefront.methods.sites import SITES
 
 
 class Net(nn.Module):

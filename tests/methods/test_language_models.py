@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from bench.families.encoder import Encoder
-from methods.base import Method, Unsupported
-from methods.full import Full
-from methods.houlsby import Bottleneck, Houlsby
-from methods.ia3 import IA3
-from methods.inject import matching
-from methods.sites import sites_for
-from methods.top_layers import TopLayers
 from tests.conftest import LANGUAGE_MODELS, make_language_model
 from tests.toys import pair_id, shake
+from tunefront.bench.models.families.encoder import Encoder
+from tunefront.methods.base import Method, Unsupported
+from tunefront.methods.full import Full
+from tunefront.methods.houlsby import Bottleneck, Houlsby
+from tunefront.methods.ia3 import IA3
+from tunefront.methods.inject import matching
+from tunefront.methods.sites import sites_for
+from tunefront.methods.top_layers import TopLayers
 
 FUSED = ("gpt2", "gpt_neox")
 SEPARATE = [name for name in LANGUAGE_MODELS if name not in FUSED]

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import pytest
 
-from methods import registry
-from methods.base import Method
-from methods.houlsby import Houlsby
-from methods.registry import UnknownMethod, find, load_file, methods, source_file, source_fingerprint
-from methods.spelling import parse
-from methods.top_layers import TopLayers
 from tests.methods.users_files import WRITTEN, write
+from tunefront.methods import registry
+from tunefront.methods.base import Method
+from tunefront.methods.houlsby import Houlsby
+from tunefront.methods.registry import UnknownMethod, find, load_file, methods, source_file, source_fingerprint
+from tunefront.methods.spelling import parse
+from tunefront.methods.top_layers import TopLayers
 
 pytestmark = pytest.mark.usefixtures("quick_garbage", "forgotten")
 SHIPPED = {"features", "full", "houlsby", "ia3", "top_layers"}
@@ -43,11 +43,34 @@ def test_two_methods_of_one_name_are_rejected_with_both_places() -> None:
 
     with pytest.raises(ValueError, match=r"two methods are called 'full': .*; rename one") as error:
         methods()
-    assert "methods.full.Full" in str(error.value)
+    assert "tunefront.methods.full.Full" in str(error.value)
     assert "Twin" in str(error.value)
     del Twin, error
     gc.collect()
     assert "full" in methods()
+
+
+def test_one_file_under_two_module_names_says_which_to_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shadow of the package on the path, say: every method in it would be there twice, as two classes."""
+    package = tmp_path / "mine"
+    package.mkdir()
+    write(package, file="twice.py")
+    for folder in (tmp_path, package):
+        monkeypatch.syspath_prepend(folder)
+    first, second = importlib.import_module("mine.twice"), importlib.import_module("twice")
+    with pytest.raises(ValueError, match=r"twice\.py is imported under two names") as error:
+        methods()
+    assert "mine.twice" in str(error.value)
+    for name in ("mine.twice", "twice", "mine"):
+        del sys.modules[name]
+    del first, second, error
+    gc.collect()
+    assert "mine" not in methods()
+
+
+def test_a_shipped_method_by_its_path_is_the_shipped_one() -> None:
+    path = sys.modules[Houlsby.__module__].__file__
+    assert type(parse(f"{path}:Houlsby:bottleneck=4")) is Houlsby
 
 
 @pytest.mark.parametrize("name", ["Mine", "my-way", "2x", "_mine", "", "é", None])

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.pytorch_utils import Conv1D
 
-from bench.backbones import check_backbone
-from bench.errors import Mistake
-from methods.houlsby import Houlsby
-from methods.ia3 import IA3
-from methods.inject import matching, width
-from methods.sites import SITES, Sites, sites_for
-from methods.top_layers import TopLayers
 from tests.conftest import make_backbone
 from tests.toys import pristine
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.config import check_backbone
+from tunefront.methods.houlsby import Houlsby
+from tunefront.methods.ia3 import IA3
+from tunefront.methods.inject import matching, width
+from tunefront.methods.sites import SITES, Sites, sites_for
+from tunefront.methods.top_layers import TopLayers
 
 NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused")
 REGEXES = [f.name for f in fields(Sites) if f.name not in NOT_SITES]

@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from methods.base import Backbone, Method
-from methods.full import Full
-from methods.houlsby import Houlsby
-from methods.ia3 import IA3
-from methods.registry import UnknownMethod, find, source_file
-from methods.spelling import label, parse, spell
 from tests.methods.users_files import WRITTEN, write
+from tunefront.methods.base import Backbone, Method
+from tunefront.methods.full import Full
+from tunefront.methods.houlsby import Houlsby
+from tunefront.methods.ia3 import IA3
+from tunefront.methods.registry import UnknownMethod, find, source_file
+from tunefront.methods.spelling import label, parse, spell
 
 pytestmark = pytest.mark.usefixtures("quick_garbage", "forgotten")
 
@@ -230,7 +230,7 @@ def test_a_users_file_gives_its_class(tmp_path: Path) -> None:
         (WRITTEN.format(name="mine"), "own.py:Mien", "has no method class 'Mien'; it has: Mine"),
         ("1 +", "own.py:Mine", "own.py could not be imported: SyntaxError"),
         ("import nowhere_at_all", "own.py:Mine", "could not be imported: ModuleNotFoundError: .*nowhere_at_all"),
-        ("from methods.full import Full", "own.py:Nope", "it has: none"),
+        ("from tunefront.methods.full import Full", "own.py:Nope", "it has: none"),
     ],
 )
 def test_a_users_file_that_cannot_be_used_is_named(content: str | None, ask: str, message: str, tmp_path: Path) -> None:

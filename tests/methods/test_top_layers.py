@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from methods.base import Unsupported
-from methods.inject import matching
-from methods.top_layers import TopLayers
 from tests.conftest import FAMILIES, make_backbone
 from tests.toys import pristine
+from tunefront.methods.base import Unsupported
+from tunefront.methods.inject import matching
+from tunefront.methods.top_layers import TopLayers
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,7 +8,7 @@ WRITTEN = """
 from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
-from methods.base import Backbone, Method
+from tunefront.methods.base import Backbone, Method
 
 @dataclass(frozen=True)
 class Mine(Method):

@@ -27,11 +27,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench.tasks import Task
 from tests.peers.arithmetic import Flops
 from tests.peers.lm_evaluation_harness import Answers, LmEval
 from tests.peers.material import ending_task, kind_task, make_backbone
 from tests.peers.tunefront import Evaluation
+from tunefront.bench.data.task import Task
 
 ROUNDS = 5
 BATCH_SIZES = (1, 8, 32)

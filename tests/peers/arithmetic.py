@@ -28,7 +28,7 @@ class Flops:
         """By the configuration. Errors: AssertionError where the dispatcher counts otherwise."""
         import torch
 
-        from bench.meters.flops import counted_flops
+        from tunefront.bench.meters.flops.counted import counted_flops
 
         width, layers, tokens = model.config.n_embd, model.config.n_layer, 10
         flops = cls(2 * 12 * width**2 * layers, 4 * width * layers, 2 * width * model.config.vocab_size)

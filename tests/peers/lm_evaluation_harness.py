@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.tasks import Task
+from tunefront.bench.data.task import Task
 
 Request = tuple[tuple[str, str], list[int], list[int]]
 """Context and continuation, as texts and as the tokens of each."""

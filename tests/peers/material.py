@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.sources.candidates import summarise
-from bench.sources.harvest import of_code
-from bench.tasks import Kind, MetricSpec, Row, Task
+from tunefront.bench.data.sources.candidates import summarise
+from tunefront.bench.data.sources.harvest import of_code
+from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
 
 SIZE = {"n_embd": 512, "n_layer": 8, "n_head": 8, "n_positions": 4096, "initializer_range": 0.05}
 """A GPT-2 with 25 million parameters in its blocks, its initial weights wide enough for answers to differ."""

@@ -9,12 +9,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bench.backbones import pretrained
-from bench.families import Decoder, Prompting
-from bench.scoring.prompted import PromptedExamples
-from bench.settings import RunConfig
-from bench.tasks import Task
-from bench.templates import PLAIN, find_template
+from tunefront.bench.data.task import Task
+from tunefront.bench.models.families import Decoder, Prompting
+from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.settings import RunConfig
+from tunefront.bench.templates import PLAIN, find_template
 
 
 class Evaluation:

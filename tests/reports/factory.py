@@ -6,7 +6,7 @@ import hashlib
 import random
 from typing import Any
 
-from bench.records import PhaseFlops, Record, Spread
+from tunefront.bench.records import PhaseFlops, Record, Spread
 
 BACKBONE = 22_713_216
 METHODS = {  # label -> (trained share, points against full, noise, FLOPs share)

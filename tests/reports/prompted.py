@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from bench.records import Record
 from tests.reports.factory import record, sha
+from tunefront.bench.records import Record
 
 TEMPLATES = ("GPT-3 style", "can we infer", "should assume")
 TASKS = {"dir:data/rte": 0.72, "dir:data/copa": 0.81, "dir:data/cb": 0.77, "dir:data/wic": 0.55}

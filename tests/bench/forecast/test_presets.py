@@ -12,8 +12,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers import AutoConfig
 
-from bench.errors import Mistake
-from bench.forecast.presets import config_of, fake_model, faking, presets
+from tunefront.bench.errors import Mistake
+from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
 
 NAMES = sorted({preset.name for preset in presets().values()})
 

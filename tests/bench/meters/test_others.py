@@ -11,22 +11,22 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from bench.meters import memory
-from bench.meters.memory import peak_memory, resident_bytes
-from bench.meters.parameters import count_parameters
-from bench.meters.storage import checkpoint_bytes, checkpoint_dtypes, save_trained
-from bench.meters.time import Clock
-from methods.base import trained
-from methods.full import Full
-from methods.houlsby import Houlsby
 from tests.toys import pristine
+from tunefront.bench.meters.memory import peak
+from tunefront.bench.meters.memory.peak import peak_memory, resident_bytes
+from tunefront.bench.meters.parameters import count_parameters
+from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes, save_trained
+from tunefront.bench.meters.time import Clock
+from tunefront.methods.base import trained
+from tunefront.methods.full import Full
+from tunefront.methods.houlsby import Houlsby
 
 CPU = torch.device("cpu")
 MB = 2**20
 
 
 def _resets() -> bool:
-    return sys.platform == "linux" and memory._reset_resident_peak()
+    return sys.platform == "linux" and peak._reset_resident_peak()
 
 
 @pytest.mark.skipif(not _resets(), reason="the resident peak cannot be reset here")
@@ -59,14 +59,14 @@ def test_what_was_freed_before_a_phase_is_not_in_its_start() -> None:
 
 
 def test_where_the_peak_cannot_be_reset_it_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_reset_resident_peak", lambda: False)
+    monkeypatch.setattr(peak, "_reset_resident_peak", lambda: False)
     with peak_memory(CPU) as phase:
         pass
     assert phase.peak_resident_bytes is None
 
 
 def test_without_proc_there_are_no_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / str(path).strip("/"))
+    monkeypatch.setattr(peak, "Path", lambda path: tmp_path / str(path).strip("/"))
     with peak_memory(CPU) as phase:
         pass
     assert (phase.start_resident_bytes, phase.peak_resident_bytes) == (None, None)

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.meters.storage import checkpoint_bytes, safetensors_bytes, save_trained
-from methods.spelling import parse
 from tests.toys import attach, pristine
+from tunefront.bench.meters.storage import checkpoint_bytes, safetensors_bytes, save_trained
+from tunefront.methods.spelling import parse
 
 SETS = {
     "none": {},

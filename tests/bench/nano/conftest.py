@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.nano import tokens
-from bench.nano.classes import groupings
-from bench.nano.corpus import Snippet
-from bench.nano.preparation import Material, Read, layout
+from tunefront.bench.nano import tokens
+from tunefront.bench.nano.classes import groupings
+from tunefront.bench.nano.corpus import Snippet
+from tunefront.bench.nano.preparation import Material, Read, layout
 
 SUBJECTS = ("river", "engine", "market", "garden", "planet", "music", "court", "kitchen")
 VERBS = ("opens", "closes", "carries", "changes", "follows", "returns")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bench.nano.classes import groupings
-from bench.nano.corpus import Snippet
-from bench.nano.holdout import gives_away
-from bench.nano.preparation import Material
 from tests.bench.nano.conftest import snippets
+from tunefront.bench.nano.classes import groupings
+from tunefront.bench.nano.corpus import Snippet
+from tunefront.bench.nano.holdout import gives_away
+from tunefront.bench.nano.preparation import Material
 
 
 @pytest.mark.parametrize("name", ["file", "module", "part", "cluster of 24"])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bench.nano.episodes import IGNORED, Difficulty, Rows
-from bench.nano.preparation import Material
-from bench.scoring.tokens import ANSWER, BETWEEN
-from bench.tasks import MetricSpec, Row, Task
-from bench.templates.plain import Plain
+from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.models.scoring.tokens import ANSWER, BETWEEN
+from tunefront.bench.nano.episodes import IGNORED, Difficulty, Rows
+from tunefront.bench.nano.preparation import Material
+from tunefront.bench.templates.plain import Plain
 
 FILES = Difficulty({"file": 1.0}, 3, 40, {"reserved": 0.5, "words": 0.5})
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.nano import heads, shape, start, training
-from bench.nano.curriculum import Stage
-from bench.nano.episodes import Difficulty, Rows
-from bench.nano.preparation import Material
-from bench.nano.training import Nano, Training
+from tunefront.bench.nano import heads, shape, start, training
+from tunefront.bench.nano.curriculum import Stage
+from tunefront.bench.nano.episodes import Difficulty, Rows
+from tunefront.bench.nano.preparation import Material
+from tunefront.bench.nano.shape import Nano
+from tunefront.bench.nano.training import Training
 
 FILES = Difficulty({"file": 1.0}, 2, 12, {"reserved": 1.0})
 READING = Stage("reading", 40, {"reading": 1.0}, 64, FILES, tokens=512)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.nano import corpus, holdout
-from bench.nano.holdout import Passages, is_held_out, normal
-from bench.sources import docstrings
-from bench.sources.candidates import TASKS, split_of
-from bench.sources.harvest import SOURCES, Docstring, Source, harvest
+from tunefront.bench.data.sources import docstrings
+from tunefront.bench.data.sources.candidates import TASKS, split_of
+from tunefront.bench.data.sources.harvest import SOURCES, Docstring, Source, harvest
+from tunefront.bench.nano import corpus, holdout
+from tunefront.bench.nano.holdout import Passages, is_held_out, normal
 
 SMALL = tuple(Source(name, name) for name in ("jinja2", "rich", "fsspec", "datasets", "pydantic"))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.nano import measuring
-from bench.records import Record
+from tunefront.bench.nano import measuring
+from tunefront.bench.records import Record
 
 
 def record(task: str, score: float, method: str = "icl:k=16,order=0", draw: int = 0, **fields: object) -> Record:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import locations, run
-from bench.nano import FIGURES, FOLDER, card, holdout, trials
-from bench.nano.corpus import held_out_snippets
-from bench.nano.measuring import MEASURED
-from bench.nano.shipping import MOST_BYTES, facts
-from bench.sources.harvest import harvest
+from tunefront import run
+from tunefront.bench.data.sources.harvest import harvest
+from tunefront.bench.models import locate
+from tunefront.bench.nano import FIGURES, FOLDER, card, holdout, trials
+from tunefront.bench.nano.corpus import held_out_snippets
+from tunefront.bench.nano.measuring import MEASURED
+from tunefront.bench.nano.shipping import MOST_BYTES, facts
 
 
 def measured() -> dict[str, object]:
@@ -41,8 +42,8 @@ def test_the_card_shows_that_demonstrations_help_on_what_it_never_saw() -> None:
 
 
 def test_nano_is_found_without_a_network() -> None:
-    assert Path(locations.locate("nano")) == FOLDER
-    assert "nano" in locations.known_backbones()
+    assert Path(locate.locate("nano")) == FOLDER
+    assert "nano" in locate.known_backbones()
 
 
 def test_the_card_tells_what_was_measured() -> None:
@@ -51,7 +52,7 @@ def test_the_card_tells_what_was_measured() -> None:
 
 def test_the_figures_are_of_the_weights_that_ship() -> None:
     told = measured()
-    assert told["backbone_fingerprint"] == locations.fingerprint("nano")
+    assert told["backbone_fingerprint"] == locate.fingerprint("nano")
     assert {name: told[name] for name in ("params", "vocabulary")} == facts()
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bench.nano import recall
-from bench.nano.episodes import IGNORED
-from bench.nano.preparation import Material
+from tunefront.bench.nano import recall
+from tunefront.bench.nano.episodes import IGNORED
+from tunefront.bench.nano.preparation import Material
 
 
 def test_every_counted_token_of_a_phrase_was_seen_after_the_same_tokens() -> None:

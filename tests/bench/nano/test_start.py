@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from bench.nano import shape, start
-from bench.nano.preparation import Material
-from bench.nano.training import Nano
+from tunefront.bench.nano import shape, start
+from tunefront.bench.nano.preparation import Material
+from tunefront.bench.nano.shape import Nano
 
 
 def begun(material: Material) -> Nano:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.nano import tokens
-from bench.nano.preparation import Material
+from tunefront.bench.nano import tokens
+from tunefront.bench.nano.preparation import Material
 
 
 def test_what_stands_around_a_text_is_one_token_each(material: Material) -> None:

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import Mistake
-from bench.nano import runs, shipping, start, training
-from bench.nano.curriculum import Stage
-from bench.nano.episodes import Difficulty
-from bench.nano.preparation import Material
-from bench.nano.training import Nano, Training
+from tunefront.bench.errors import Mistake
+from tunefront.bench.nano import runs, shipping, start, training
+from tunefront.bench.nano.curriculum import Stage
+from tunefront.bench.nano.episodes import Difficulty
+from tunefront.bench.nano.preparation import Material
+from tunefront.bench.nano.shape import Nano
+from tunefront.bench.nano.training import Training
 
 DIFFICULTY = Difficulty({"same text": 0.5, "file": 0.5}, 3, 12, {"reserved": 1.0})
 MIX = {"phrases": 0.2, "labelled": 0.2, "language": 0.2, "reading": 0.2, "episodes": 0.2}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import Gathered
-from bench.nano import trials
-from bench.nano.corpus import Snippet
-from bench.nano.tokens import LABELS
-from bench.sources import load_task
-from bench.suite import read_suite
+from tunefront.bench.data.sources import load_task
+from tunefront.bench.errors import Gathered
+from tunefront.bench.nano import trials
+from tunefront.bench.nano.corpus import Snippet
+from tunefront.bench.nano.tokens import LABELS
+from tunefront.bench.suites.toml import read_suite
 
 
 def told(files: int = 6, sentences: int = 60) -> list[Snippet]:

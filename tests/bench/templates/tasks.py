@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.errors import Mistake
-from bench.tasks import Kind, MetricSpec, Row, Task
-from bench.templates import Template
-from bench.templates.promptsource import PromptSource
+from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.templates import Template
+from tunefront.bench.templates.promptsource import PromptSource
 
 COPA = {"premise": "The cat purred.", "choice1": "It was fed.", "choice2": "It was lost.", "question": "cause"}
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from bench.templates import Prompt
-from bench.templates.plain import Plain
 from tests.bench.templates.tasks import copa, make_task, said
+from tunefront.bench.templates import Prompt
+from tunefront.bench.templates.plain import Plain
 
-ROOT = Path(__file__).parents[3]
 ENTAILMENT = ("entailment", "not_entailment")
 
 

@@ -6,17 +6,16 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bench.errors import Mistake
-from bench.templates import Prompt
-from bench.templates.plain import Plain
-from methods.base import Unsupported
+from tests import ROOT
 from tests.bench.templates.tasks import copa, make_task, said, template
+from tunefront.bench.errors import Mistake
+from tunefront.bench.templates import Prompt
+from tunefront.bench.templates.plain import Plain
+from tunefront.methods.base import Unsupported
 
-ROOT = Path(__file__).parents[3]
 RTE = {"premise": "No weapons were found.", "hypothesis": "Weapons were found."}
 ENTAILMENT = ("entailment", "not_entailment")
 TARGET = "{% if label != -1 %}{{ answer_choices[label] }}{% endif %}"

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import Mistake
-from bench.templates import find_template, templates_of
-from bench.templates.plain import Plain
 from tests.bench.templates.tasks import make_task
-
-ROOT = Path(__file__).parents[3]
+from tunefront.bench.errors import Mistake
+from tunefront.bench.templates import find_template, templates_of
+from tunefront.bench.templates.plain import Plain
 
 
 def wrong(tmp_path: Path, content: str | bytes) -> str:

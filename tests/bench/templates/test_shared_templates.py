@@ -9,14 +9,15 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from bench.errors import Mistake
-from bench.sources import load_task
-from bench.tasks import Row, Task
-from bench.templates import Prompt, find_template, templates_of
-from bench.templates.promptsource import PromptSource
-from bench.templates.reading import Entry, read_templates
+from tests import SHARED
+from tunefront.bench.data.sources import load_task
+from tunefront.bench.data.task import Row, Task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.templates import Prompt, find_template, templates_of
+from tunefront.bench.templates.promptsource import PromptSource
+from tunefront.bench.templates.reading import Entry, read_templates
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
+DATA = SHARED / "data"
 FOLDERS = sorted(meta.parent.name for meta in DATA.glob("*/meta.json"))
 FIRST = 50
 

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import Mistake
-from bench.sources import load_task
-from bench.templates import Prompt, find_template, templates_of
-from bench.templates.plain import Plain
 from tests.bench.templates.tasks import make_task, said, written
-
-ROOT = Path(__file__).parents[3]
+from tunefront.bench.data.sources import load_task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.templates import Prompt, find_template, templates_of
+from tunefront.bench.templates.plain import Plain
 
 
 def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: Path) -> None:

@@ -1,5 +1,0 @@
-"""`python -m bench` is `tunefront`."""
-
-from bench.cli import main
-
-main()

@@ -1,0 +1,98 @@
+"""`tunefront list`: the methods, tasks, backbones and suites that there are, as plain data and as a table."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tunefront.bench.cli import options
+from tunefront.bench.cli.console import quiet_libraries, told
+
+if TYPE_CHECKING:
+    from tunefront.methods.base import Method
+
+Entry = dict[str, object]
+
+HINTS = {
+    "tasks": "Your own data: dir:FOLDER (train, validation, test as JSON Lines, CSV or Parquet) or hub:NAME/CONFIG.",
+    "backbones": "A folder saved with save_pretrained(), or a Hub id, is a backbone too.",
+    "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of tunefront.Method.",
+    "suites": "Your own: a path to a .toml file.",
+}
+
+
+def list_(
+    what: options.What,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """List methods, tasks, backbones or suites."""
+    with told(Console(stderr=True), debug):
+        quiet_libraries()
+        found = entries(what.value)
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            Console().print(as_table(what.value, found))
+
+
+def entries(what: str) -> list[Entry]:
+    """What there is of `methods`, `tasks`, `backbones` or `suites`: each with a name and more."""
+    if what == "methods":
+        from tunefront.methods.registry import methods
+
+        return [_method(cls) for cls in methods().values()]
+    if what == "tasks":
+        from tunefront.bench.data.sources import known_tasks
+
+        return [{"name": name} for name in known_tasks()]
+    if what == "backbones":
+        from tunefront.bench.models.locate import known_backbones
+
+        return _described(known_backbones())
+    from tunefront.bench.suites.toml import known_suites
+
+    return _described(known_suites())
+
+
+def as_table(what: str, found: Sequence[Entry]) -> Table:
+    """The entries for a person, with how to bring one's own below."""
+    columns = list(dict.fromkeys(key for entry in found for key in entry))
+    table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for entry in found:
+        table.add_row(*(Text(_written(entry.get(column))) for column in columns))
+    return table
+
+
+def _described(known: Mapping[str, str]) -> list[Entry]:
+    return [{"name": name, "about": about} for name, about in known.items()]
+
+
+def _method(cls: type[Method]) -> Entry:
+    """A method's fields with their defaults, its own recipe where it differs from the family's, and its first line."""
+    from tunefront.methods.base import Recipe
+
+    plain, own = asdict(Recipe()), asdict(cls.recipe or Recipe())
+    return {
+        "name": cls.name,
+        "fields": {field.name: None if field.default is MISSING else field.default for field in fields(cls)},
+        "recipe": {name: value for name, value in own.items() if value != plain[name]},
+        "about": (inspect.getdoc(cls) or "").splitlines()[0] if cls.__doc__ else "",
+    }
+
+
+def _written(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={inner}" for name, inner in value.items())
+    return "" if value is None else str(value)

@@ -1,0 +1,140 @@
+"""`tunefront plan`: what a run would cost, and what two papers say that it costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from tunefront.bench.cli import options
+from tunefront.bench.cli.console import quiet_libraries, say, told, warnings_on
+from tunefront.bench.errors import Mistake
+from tunefront.bench.files import writing
+
+if TYPE_CHECKING:
+    from tunefront.bench.forecast.forecast import Forecast
+
+
+def plan(
+    context: typer.Context,
+    suite: options.PlannedSuite = None,
+    method: options.Methods = None,
+    backbone: options.PlannedBackbones = None,
+    task: options.Tasks = None,
+    shots: options.PlannedShots = None,
+    template: options.Templates = None,
+    set_: options.Settings = None,
+    length: options.Length = None,
+    choices: options.Choices = None,
+    answer_length: options.AnswerLength = None,
+    queries: options.Queries = None,
+    device_memory: options.DeviceMemory = None,
+    sweep: options.Sweep = None,
+    seconds: options.Seconds = True,
+    workers: options.PlannedWorkers = 1,
+    paper: options.Paper = None,
+    out: options.PlanOut = None,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say what a run would cost, before running it.
+
+    No weights are read: parameters, bytes, FLOPs, memory by owner and seconds follow from configurations, from the
+    shapes of the rows and from how fast this machine is. Plans the cells of SUITE, on its own rows; with --length, or
+    a --backbone that is a preset or a config.json, methods on made-up rows instead: --shots of them are trained on (or
+    shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, or where nothing is left to plan or fits.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug, stopped="Stopped; nothing was written."), warnings_on(errors):
+        quiet_libraries()
+        if paper is not None:
+            _show_paper(paper, context, as_json)
+            return
+        from tunefront.bench.cli.progress import Display
+        from tunefront.bench.forecast.forecast import folder_of
+        from tunefront.bench.forecast.request import Asked, forecast
+        from tunefront.bench.forecast.sizes import memory_bytes, swept
+
+        memory = None if device_memory is None else memory_bytes(device_memory)
+        sizes = None if sweep is None else swept(sweep)
+        made_up = (length, choices, answer_length, queries)
+        asked = Asked(suite, method, backbone, task, shots, template, set_, *made_up)
+        folder = None if out is None else folder_of(out)
+        with Display(errors) as display:
+            found = forecast(asked, memory, sizes, seconds, workers, display.preparing)
+        _show_plan(found, sizes[0] if sizes else "", folder, as_json)
+
+
+def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
+    """Prints a paper's tables, or gives them as JSON; Mistake where more is asked for."""
+    from tunefront.bench.forecast.papers.catalog import as_json as paper_as_json
+    from tunefront.bench.forecast.papers.catalog import print_paper
+
+    given = [
+        option
+        for option in context.command.params
+        if option.name not in ("paper", "as_json", "debug")
+        and getattr(context.get_parameter_source(str(option.name)), "name", "") == "COMMANDLINE"
+    ]
+    beside = [
+        (option.secondary_opts if context.params[str(option.name)] is False else option.opts)[0]
+        if option.param_type_name == "option"
+        else str(option.name).upper()
+        for option in given
+    ]
+    if beside:
+        raise Mistake(
+            f"--paper prints a paper's own tables, of which {', '.join(beside)} would change nothing; give --paper "
+            "alone or with --json."
+        )
+    if as_json:
+        typer.echo(json.dumps(paper_as_json(name), indent=1))
+    else:
+        print_paper(name, Console())
+
+
+def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) -> None:
+    """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
+    from tunefront.bench.forecast.forecast import keep
+    from tunefront.reports.costs.train_or_prompt import break_even_table
+    from tunefront.reports.formats.terminal import Fitted
+    from tunefront.reports.plots.picture import save
+    from tunefront.reports.plots.sweeps import sweep_figures, sweep_tables
+    from tunefront.reports.sections.forecast import plan_tables
+
+    if folder is not None:
+        keep(found.records, folder)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=1))
+        return
+    console = Console()
+    fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in found.fits.items()}
+    tables = [*plan_tables(found.records, fits or None), *sweep_tables(found.sweep, swept)]
+    even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
+    for table in [*tables, *(one for one in even if one is not None)]:
+        console.print(Fitted(table))
+    for text in _left_out(found, swept):
+        say(console, f"left out: {text}", "yellow")
+    if folder is not None:
+        say(console, f"plan: {folder}")
+        for number, figure in enumerate(sweep_figures(found.sweep, swept).values()):
+            for kind in ("svg", "png"):
+                path = folder / f"peak_over_{swept}{f'_{number + 1}' if number else ''}.{kind}"
+                with writing(path) as file:
+                    file.write(save(figure, kind))
+                say(console, f"plot: {path}")
+
+
+def _left_out(found: Forecast, swept: str) -> list[str]:
+    """What was skipped and why; of a sweep only what the plan itself does not tell."""
+    told = {f"{one.label} on {one.backbone}": one.reason for one in found.records if one.status == "skipped"}
+    beside = {
+        f"{one.label} on {one.backbone}, {swept} {size}": one.reason
+        for size, alike in found.sweep.items()
+        for one in alike
+        if one.status == "skipped" and f"{one.label} on {one.backbone}" not in told
+    }
+    return [f"{what}: {reason}" for what, reason in (told | beside).items()]

@@ -1,0 +1,141 @@
+"""`tunefront pretrain`: a method trained on a mixture of tasks, for others to start from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from tunefront.bench.cli import options
+from tunefront.bench.cli.console import FAILED, quiet_libraries, say, told, warnings_on
+from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.files import check_writable
+
+if TYPE_CHECKING:
+    from tunefront.bench.training.mixture import Asked
+    from tunefront.bench.training.pretrain import Pretraining, Start
+    from tunefront.methods.base import Method
+
+
+def pretrain(
+    method: options.Method,
+    backbone: options.Backbone,
+    task: options.MixtureTasks,
+    out: options.Start,
+    template: options.MixtureTemplate = "all",
+    cap: options.Cap = 500_000,
+    seed: options.Seed = 0,
+    set_: options.RecipeSettings = None,
+    device: options.Device = None,
+    debug: options.Debug = False,
+) -> None:
+    """Train a method on a mixture of tasks, for others to start from.
+
+    Writes what was trained to OUT, which a method of the same kind on the same backbone starts from: ia3:start=OUT.
+    Rows are drawn at random from all tasks by all their templates, of each template as many as CAP over the number of
+    the task's templates. The recipe is T-Few's (Liu et al. 2022): 100,000 steps of 16 rows, Adafactor with a learning
+    rate of 3e-4, 6 % warm-up, the likelihood of the right answers alone; --set changes it. The backbone is a language
+    model, tasks are classification or multiple choice. Exit code: as of `run`; nothing is written before the end.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug, f"Stopped; nothing was written to {out}."), warnings_on(errors):
+        quiet_libraries()
+        from tunefront.bench.cli.progress import Steps
+
+        out = out.expanduser()
+        with Steps(errors) as display:
+            options = (method, backbone, task, template, set_, device, cap, seed, out)
+            asked = pretraining_from(*options, tell=display.preparing)
+            from tunefront.bench.training.harness import NotFinite
+            from tunefront.bench.training.pretrain import pretrain as train
+
+            try:
+                start = train(asked, out, display.step, display.preparing)
+            except NotFinite as error:
+                say(errors, f"failed: {error}", "red")
+                raise typer.Exit(FAILED) from None
+        _tell(start, asked.method, out)
+
+
+def pretraining_from(
+    method: str,
+    backbone: str,
+    tasks: Sequence[str],
+    template: str,
+    settings: Sequence[str] | None,
+    device: str | None,
+    cap: int,
+    seed: int,
+    out: Path,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Pretraining:
+    """The pretraining that the options ask for; all that is wrong in them is told together."""
+    wrong = Gathered()
+    tell("importing the libraries")
+    from tunefront.bench.models.config import check_length, family_of
+    from tunefront.bench.settings import RunConfig, valid
+    from tunefront.bench.suites.expand import look_up
+    from tunefront.bench.suites.overrides import given
+    from tunefront.bench.suites.parse import pairs
+    from tunefront.bench.suites.sweeps import method_of
+    from tunefront.bench.suites.validate import check_device, check_files, check_template
+    from tunefront.bench.templates.choose import few, unskipped
+    from tunefront.bench.training.mixture import asked
+    from tunefront.bench.training.pretrain import CONFIG, RECIPE, SETTINGS, Pretraining
+    from tunefront.methods.base import Recipe
+
+    of_recipe, of_run = given(pairs(settings, device, wrong), wrong)
+    for name in (name for name in of_run if name not in SETTINGS):
+        wrong.found.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
+    recipe, config = RECIPE, CONFIG
+    with wrong.any():
+        recipe = valid({**vars(RECIPE), **of_recipe}, Recipe)
+    with wrong.any():
+        config = valid({**vars(CONFIG), **of_run}, RunConfig)
+        check_device(config.device)
+    trained: list[Method] = []
+    with wrong.any():
+        trained.append(method_of(method))
+    loaded = look_up([backbone], tasks, wrong, tell)
+    reading = []  # what would read the prompts: nothing, where the backbone is wrong
+    with suppress(Mistake):  # told where it was looked up
+        reading = [backbone] if family_of(backbone) != "encoder" else []
+        if not reading:
+            wrong.found.append(
+                f"{backbone} is an encoder, whose tasks have a head each, so that nothing of use is learned from a "
+                "mixture of them; give a language model."
+            )
+    mixture: list[Asked] = []
+    tell("trying templates on a few rows")
+    for task in loaded:
+        with wrong.any():
+            mixture.append(asked(task, template))
+            check_length(backbone, task, config.max_length)
+            for one in mixture[-1].templates:
+                check_template(task, one, reading, unskipped(task, one, few(task)), config, wrong)
+    check_files(trained, [backbone], wrong)
+    wrong.told()
+    check_writable(out)
+    return Pretraining(trained[0], backbone, tuple(mixture), recipe, config, cap, seed)
+
+
+def _tell(start: Start, method: Method, out: Path) -> None:
+    from tunefront.bench.cli.progress import plural, span
+    from tunefront.methods.spelling import label
+
+    loss = "" if start.loss is None else f", loss {start.loss:.4g} at the end"
+    cut = f", {start.truncated} of them cut to max_length" if start.truncated else ""
+    console = Console()
+    say(
+        console,
+        f"{plural(start.steps, 'step')} over {plural(start.prompts, 'prompt')}{cut}, {start.flops:.3g} FLOPs, "
+        f"{span(start.seconds)}{loss}.",
+    )
+    spelled = [shlex.quote(label(method, {name: str(out)})) for name in method.files]
+    use = f"; start from it with --method {spelled[0]}" if spelled else ""
+    say(console, f"{out}: {start.params:,} parameters in {plural(start.tensors, 'tensor')}{use}.")

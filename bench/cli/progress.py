@@ -1,0 +1,217 @@
+"""What a person sees while cells run: a live display in a terminal, one line a cell elsewhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.records import Record
+
+MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
+PHASES = {"features": ("features", 0.0, 0.0), "train": ("training", 0.0, 0.8), "evaluate": ("evaluating", 0.8, 0.2)}
+"""Phase -> its word, the share of a cell that is done when it begins, the share that it is."""
+SECONDS_BETWEEN = 0.2
+
+_drawing = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A worker forked while the display's thread writes would inherit the stream's lock, held for ever.
+    os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, after_in_child=_drawing.release)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A running cell: when it began, what it does now, how much of the phase and of the cell is done."""
+
+    began: float
+    now: str = "starting"
+    phase_done: float = 0.0
+    cell_done: float = 0.0
+
+
+class _Shown(ABC):
+    """Something that is drawn again and again in a terminal for as long as it is entered; `clock` gives seconds."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        self.console = console
+        self._preparing = "starting"
+        self._clock = clock
+        self._began = clock()
+        self._live = Live(console=console, get_renderable=self.render, auto_refresh=False, transient=True)
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+            self._ticker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
+        self._live.stop()
+
+    def preparing(self, what: str) -> None:
+        """Something that takes a while before there is anything to count."""
+        self._preparing = what
+
+    @abstractmethod
+    def render(self) -> RenderableType:
+        """What is drawn now."""
+
+    def _waiting(self) -> Text:
+        return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
+
+    def _tick(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN):
+            with _drawing:
+                self._live.refresh()
+
+    def _say(self, line: Text) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+class Display(_Shown):
+    """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
+
+    It implements `engines.Progress` and is a context manager. Where `console` is not a terminal, each finished cell is
+    one line and nothing is redrawn. Workers may be forked while it is shown.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        self.total = self.reused = self.done = 0
+        self._running: dict[Cell, _Running] = {}
+        super().__init__(console, clock)  # last: it draws at once
+
+    def planned(self, total: int, reused: int) -> None:
+        """How many cells there are, and how many of them are recorded already."""
+        self.total, self.reused = total, reused
+        self._began = self._clock()
+        known = f", {reused} recorded before" if reused else ""
+        self._say(Text(f"{plural(total, 'cell')}{known}, {total - reused} to run"))
+
+    def started(self, cell: Cell) -> None:
+        """A cell begins."""
+        self._running[cell] = _Running(self._clock())
+
+    def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
+        """A running cell has done so many steps of a phase."""
+        word, before, share = PHASES.get(phase, (phase, 0.0, 0.0))
+        gone = done / max(total, 1)
+        began = self._running.get(cell, _Running(self._clock())).began
+        self._running[cell] = _Running(began, f"{word} {done}/{total}", gone, before + share * gone)
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        """A cell has its record."""
+        began = self._running.pop(cell, _Running(self._clock())).began
+        self.done += 1
+        mark, colour = MARKS[record.status]
+        outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
+        counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
+        line = Text.assemble(counted, (mark, colour), f" {outcome:<7} {span(self._clock() - began):>7}  {cell.title}")
+        self._say(line)
+        if record.status != "ok":
+            self._say(Text(f"  {record.reason or 'no reason given'}", colour))
+
+    def render(self) -> RenderableType:
+        """The live part: a bar over all cells, and a line for each running one."""
+        if not self.total:
+            return self._waiting()
+        finished = self.reused + self.done
+        counts = f"{finished}/{self.total} cells" + (f" ({self.reused} recorded before)" if self.reused else "")
+        left = self.left()
+        times = span(self._clock() - self._began) + ("" if left is None else f", about {span(left)} left")
+        head = Table.grid(padding=(0, 1), expand=False)
+        head.add_row(
+            ProgressBar(total=max(self.total, 1), completed=finished + self._partly(), width=20), counts, f"· {times}"
+        )
+        running = list(self._running.items())
+        if not running:
+            return head
+        cells = Table.grid(padding=(0, 1), expand=True)
+        cells.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        cells.add_column(width=min(max(len(state.now) for _, state in running), 20), no_wrap=True)
+        cells.add_column(width=10)
+        for cell, state in running:
+            bar = ProgressBar(total=1.0, completed=state.phase_done, width=10)
+            cells.add_row(Text(f"  {cell.title}"), Text(state.now, "cyan"), bar)
+        return Group(head, cells)
+
+    def left(self) -> float | None:
+        """About how many seconds remain, None before anything is known: cells so far went at this pace."""
+        ran = self.done + self._partly()
+        if not self.done or not self.total:
+            return None
+        return (self._clock() - self._began) / ran * max(self.total - self.reused - ran, 0.0)
+
+    def _partly(self) -> float:
+        """What the running cells have done, in cells."""
+        return sum(state.cell_done for state in list(self._running.values()))
+
+
+class Steps(_Shown):
+    """One training: steps done of all, time gone and about how much is left; where `console` is not a terminal, a line
+    at every tenth. A context manager."""
+
+    done = total = 0
+
+    def step(self, phase: str, done: int, total: int) -> None:
+        """So many steps of the phase are done; what came before them is not part of their time."""
+        if not self.total:
+            self._began = self._clock()
+        before, self.done, self.total, self._preparing = self.done, done, total, PHASES.get(phase, (phase,))[0]
+        if not self.console.is_terminal and done * 10 // total > before * 10 // total:
+            self._say(Text(f"[{done}/{total}] {self._preparing} · {self._times()}"))
+
+    def render(self) -> RenderableType:
+        """A bar over all steps."""
+        if not self.total or self.done == self.total:
+            return self._waiting()
+        row = Table.grid(padding=(0, 1), expand=False)
+        bar = ProgressBar(total=self.total, completed=self.done, width=20)
+        row.add_row(bar, f"{self._preparing} {self.done}/{self.total}", f"· {self._times()}")
+        return row
+
+    def _times(self) -> str:
+        gone = self._clock() - self._began
+        left = gone / self.done * (self.total - self.done) if self.done > 1 else None
+        return span(gone) + ("" if not left else f", about {span(left)} left")
+
+
+def span(seconds: float) -> str:
+    """A time as a person says it.
+
+    >>> span(4.2), span(75), span(3700)
+    ('4 s', '1 min 15 s', '1 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "cell"), plural(2, "cell")
+    ('1 cell', '2 cells')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,127 @@
+"""`tunefront run`: cells that are not recorded yet, a summary, a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from tunefront.bench.cli import options
+from tunefront.bench.cli.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.report import report_folder, write_report
+from tunefront.bench.errors import Mistake
+
+if TYPE_CHECKING:
+    from tunefront.bench.execution.grid import Outcome
+    from tunefront.bench.suites.expand import Plan
+
+
+def run(
+    suite: options.Suite = "quick",
+    method: options.Methods = None,
+    backbone: options.Backbones = None,
+    task: options.Tasks = None,
+    shots: options.Shots = None,
+    draws: options.Draws = None,
+    seeds: options.Seeds = None,
+    template: options.Templates = None,
+    set_: options.Settings = None,
+    out: options.Out = "results",
+    workers: options.Workers = None,
+    engine: options.Engine = "local",
+    device: options.Device = None,
+    plan_first: options.PlanFirst = False,
+    debug: options.Debug = False,
+) -> None:
+    """Run what is not recorded yet, then report.
+
+    Runs the cells of SUITE that OUT has no record of, prints a summary of all of them and writes OUT/report.
+    Options that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE; without
+    SUITE, of `quick`. Of a SUITE of several parts they replace it in each, but --backbone chooses: parts that name the
+    backbone run on it alone, one that no part names runs the first. Exit code: 0 when every cell is ok or skipped with
+    a reason, 1 when one failed or the disk is full, 2 for a mistake in the call, 130 after Ctrl-C.
+    """
+    errors = Console(stderr=True)
+    with told(errors, debug):
+        quiet_libraries()
+        if engine != "local":
+            raise Mistake(
+                f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
+            )
+        from tunefront.bench.suites.parse import planned_from
+
+        def planned(tell: Callable[[str], None]) -> Plan:
+            selectors = (method, backbone, task, shots, draws, seeds, template, set_, device)
+            return planned_from(suite, *selectors, tell=tell)
+
+        with warnings_on(errors):
+            outcome = _run(errors, planned, workers, out, plan_first)
+            if outcome.interrupted:
+                goes_on(errors)
+                raise typer.Exit(INTERRUPTED)
+            _summary(outcome, out, errors)
+        if outcome.failed:
+            raise typer.Exit(FAILED)
+
+
+def _run(
+    errors: Console,
+    planned: Callable[[Callable[[str], None]], Plan],
+    workers: int | None,
+    out: str,
+    plan_first: bool,
+) -> Outcome:
+    """Plans and runs with the progress display on, which also tells what the first seconds go into."""
+    from tunefront.bench.cli.progress import Display
+    from tunefront.bench.records.store import Store
+
+    with Display(errors) as display:
+        plan = planned(display.preparing)
+        store = Store(out)
+        store.prepare()
+        for warning in plan.warnings:
+            say(errors, f"warning: {warning}", "yellow")
+        from tunefront.bench.execution.engines import default_workers
+        from tunefront.bench.execution.grid import run_grid
+
+        beside = workers or default_workers(plan.cells)
+        if plan_first:
+            from tunefront.bench.forecast.request import keep_foretold
+
+            keep_foretold(plan.cells, out, beside, display.preparing)
+        display.preparing("looking for records")
+        on_cuda = any(cell.config.device != "cpu" for cell in plan.cells)
+        return run_grid(plan.cells, store, beside, display, fork=not on_cuda)
+
+
+def _summary(outcome: Outcome, out: str, errors: Console) -> None:
+    from tunefront.bench.cli.progress import plural
+    from tunefront.reports.sections.summary import summary_table
+
+    console = Console()
+    # The run itself went well: what cannot be drawn together is a warning, and `report --where` parts it.
+    with _as_warning(errors, "no summary"):
+        console.print(summary_table(outcome.records))
+    ok = len(outcome.records) - outcome.skipped - outcome.failed
+    kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
+    listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    before = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
+    say(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
+    for record in outcome.records:
+        if record.status == "failed":
+            say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
+    with _as_warning(errors, "no report"):
+        from tunefront.bench.records import load_plans
+
+        write_report(outcome.records, report_folder(out), ["html", "pdf", "csv"], None, load_plans(out))
+
+
+@contextmanager
+def _as_warning(errors: Console, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Mistake as error:
+        say(errors, f"warning: {what} was written: {error}", "yellow")

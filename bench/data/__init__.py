@@ -1,0 +1,1 @@
+"""What is learned from and scored: tasks, their sources, draws of rows, metrics."""

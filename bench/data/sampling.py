@@ -1,0 +1,162 @@
+"""Which rows are trained on, which choose between settings and which are scored: by hash, the same on every machine.
+
+Rows are put in the order of sha256 over (purpose, seed, id, fields, label): no generator, no PYTHONHASHSEED. A row's
+place among others depends on nothing but itself and the seed, so rows added to a split leave the rest in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.data.sources.folder import few_shot
+from tunefront.bench.data.task import Row, Task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.settings import RunConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunefront.bench.data.task import Row, Task
+
+HELD_OUT_SHARE = 0.1
+FEWEST_HELD_OUT = 32
+
+
+def draw(task: Task, shots: int | None, draw_seed: int, balanced: bool = False) -> tuple[Row, ...]:
+    """`shots` training rows in drawn order; all of them for None, or where there are no more than that.
+
+    With `balanced` the labels take turns, each giving its rows in drawn order, as long as it has any. A smaller draw is
+    a prefix of a larger one either way. Errors: Mistake for a negative number, and for turns without classes.
+    """
+    if shots is not None and shots < 0:
+        raise Mistake(f"{shots} shots of {task.name} were asked for; ask for 0 or more, or leave shots out for all.")
+    rows = _in_order(task.splits["train"], "draw", draw_seed)
+    if balanced:
+        if task.kind == "regression":
+            raise Mistake(f"{task.name} is regression: there are no labels to balance; leave balanced_draws out.")
+        rows = _in_turn(rows)
+    return tuple(rows[:shots])
+
+
+def _in_turn(rows: Sequence[Row]) -> list[Row]:
+    """The first row of every label, then the second of every label, and so on; in the order given within a turn."""
+    seen: Counter[int | float] = Counter()
+    turns = []
+    for row in rows:
+        turns.append(seen[row.label])
+        seen[row.label] += 1
+    return [row for _, row in sorted(zip(turns, rows, strict=True), key=lambda pair: pair[0])]
+
+
+def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Drawn rows -> (rows to train on, rows to select with), each in the order given.
+
+    Held out are 10 % of the rows, at least 32, in every class as large a share (regression: simply drawn); a class
+    keeps its last training row while another can give one instead.
+    Errors: Mistake where fewer rows would remain than are held out.
+    """
+    size = max(FEWEST_HELD_OUT, round(HELD_OUT_SHARE * len(rows)))
+    if len(rows) < 2 * size:
+        raise Mistake(
+            f"selection holds {size} of the drawn rows of {task.name} out of training, but only {len(rows)} were "
+            f"drawn; draw at least {2 * FEWEST_HELD_OUT}, give the task a validation split, or run without selection."
+        )
+    order = _in_order(rows, "hold out", draw_seed)
+    if task.kind == "regression":
+        held = order[:size]
+    else:
+        quotas = _quotas(Counter(row.label for row in rows), size)
+        held = [row for label, quota in quotas.items() for row in [r for r in order if r.label == label][:quota]]
+    chosen = {id(row) for row in held}
+    return tuple(r for r in rows if id(r) not in chosen), tuple(r for r in rows if id(r) in chosen)
+
+
+def selection(task: Task, rows: Sequence[Row], draw_seed: int) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
+    """Drawn rows -> (rows to train on, rows to select with, the split these come from: `validation` or `train`).
+
+    `validation` where it is not what is scored, and then all drawn rows are trained on; else `hold_out`.
+    """
+    if task.eval_split != "validation" and "validation" in task.splits:
+        return tuple(rows), tuple(task.splits["validation"]), "validation"
+    return *hold_out(rows, draw_seed, task), "train"
+
+
+def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
+    """The scored split in its own order; where it has more than `limit` rows, those drawn by hash, the same for all."""
+    rows = task.splits[task.eval_split]
+    if limit is None or len(rows) <= limit:
+        return tuple(rows)
+    chosen = {id(row) for row in _in_order(rows, "eval", 0)[:limit]}
+    return tuple(row for row in rows if id(row) in chosen)
+
+
+def _quotas(counts: Counter[int | float], size: int) -> dict[int | float, int]:
+    """How many rows each label gives so that `size` are given: largest remainder, a label's last row last."""
+    total = sum(counts.values())
+    quotas = {label: counts[label] * size // total for label in sorted(counts)}
+    for _ in range(size - sum(quotas.values())):
+        quotas[min(quotas, key=lambda label: _surplus(counts[label], quotas[label], size, total))] += 1
+    return quotas
+
+
+def _surplus(count: int, quota: int, size: int, total: int) -> tuple[bool, int]:
+    return count - quota < 2, quota * total - count * size
+
+
+def _in_order(rows: Sequence[Row], purpose: str, seed: int) -> list[Row]:
+    return sorted(rows, key=lambda row: _place(row, purpose, seed))
+
+
+def _place(row: Row, purpose: str, seed: int) -> bytes:
+    content = json.dumps([purpose, seed, row.id, dict(row.fields), row.label], sort_keys=True)
+    return hashlib.sha256(content.encode()).digest()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A cell's rows: what it trains on, chooses on (none: null) and is scored on; `source`, the folder of published
+    draws that the first come from."""
+
+    train: tuple[Row, ...]
+    selection: tuple[Row, ...]
+    selection_split: str | None
+    test: tuple[Row, ...]
+    source: str | None = None
+
+
+def rows_of(cell: Cell, task: Task) -> Rows:
+    """A cell's rows: drawn by hash, or from the task folder's published files. Errors: Mistake where there are none."""
+    train, chosen_on, split, source = training_rows(task, cell.shots, cell.draw_seed, cell.config)
+    return Rows(train, chosen_on, split, tuple(eval_rows(task, cell.config.eval_rows)), source)
+
+
+def training_rows(
+    task: Task, shots: int | None, draw_seed: int, config: RunConfig
+) -> tuple[tuple[Row, ...], tuple[Row, ...], str | None, str | None]:
+    """(rows to train on, rows to select with, the split these come from, the folder of a published draw)."""
+    train, source = _drawn(task, shots, draw_seed, config)
+    if not config.select:
+        return tuple(train), (), None, source
+    kept, chosen_on, split = selection(task, train, draw_seed)
+    return tuple(kept), tuple(chosen_on), split, source
+
+
+def _drawn(task: Task, shots: int | None, draw_seed: int, config: RunConfig) -> tuple[Sequence[Row], str | None]:
+    if config.published_draws:
+        return few_shot(task, shots, draw_seed)
+    return draw(task, shots, draw_seed, config.balanced_draws), None
+
+
+def published_fingerprint(cell: Cell, task: Task) -> str | None:
+    """sha256 over the rows of a published draw, which are no part of the task's splits; None for draws by hash."""
+    if not cell.config.published_draws:
+        return None
+    rows, source = few_shot(task, cell.shots, cell.draw_seed)
+    content = [source, [[row.id, dict(row.fields), row.label] for row in rows]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,130 @@
+"""Tasks `hub:<dataset>[/<config>]`: the Hugging Face Hub through `datasets`; remote code is never allowed.
+
+Of the spelling's parts, one is a dataset (`hub:imdb`) and three are owner, dataset and configuration
+(`hub:nyu-mll/glue/sst2`). Two are owner and dataset (`hub:cornell-movie-review-data/rotten_tomatoes`) where the Hub has
+such a dataset, else dataset and configuration (`hub:glue/sst2`).
+
+Classes are those of a ClassLabel column, else inferred as for a folder (see `schema`). A split whose labels are all
+hidden (-1) is left out. What was loaded is kept in the cache by name and not asked for again: delete it to refresh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.bench.data.cache import folder, prepared, task_path
+from tunefront.bench.data.metrics import default_metrics
+from tunefront.bench.data.sources.meta import Meta
+from tunefront.bench.data.sources.schema import infer_schema, read_rows
+from tunefront.bench.data.sources.tables import Problems, Table
+from tunefront.bench.data.task import Task
+from tunefront.bench.errors import Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
+"""Names of splits on the Hub, and ours."""
+_LABELS = ("label", "labels")
+
+
+def load(spelled: str) -> Task:
+    """The task `hub:<spelled>`, from the cache or the Hub.
+
+    Errors: Mistake where there is no such dataset or configuration, no network, no label column, or no split to score.
+    """
+    name = f"hub:{spelled}"
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return prepared(task_path(name, {"code": code}), lambda: _task(name, spelled))
+
+
+def spellings(spelled: str) -> list[tuple[str, str | None]]:
+    """(dataset, configuration) pairs that the spelling may mean, in the order in which they are tried.
+
+    >>> spellings("glue/sst2")
+    [('glue/sst2', None), ('glue', 'sst2')]
+    """
+    parts = spelled.split("/")
+    if not 1 <= len(parts) <= 3 or not all(parts):
+        raise Mistake(
+            f"hub:{spelled} is no dataset; write hub:<dataset>, hub:<owner>/<dataset> or "
+            "hub:<owner>/<dataset>/<config>."
+        )
+    if len(parts) == 3:
+        return [("/".join(parts[:2]), parts[2])]
+    return [(spelled, None), (parts[0], parts[1])] if len(parts) == 2 else [(spelled, None)]
+
+
+def _task(name: str, spelled: str) -> Task:
+    loaded = _downloaded(name, spelled)
+    problems = Problems()
+    tables, classes = {}, None
+    for given, data in loaded.items():
+        split = SPLITS.get(given)
+        if split and split not in tables:
+            label = next((column for column in _LABELS if column in data.column_names), _LABELS[0])
+            classes = classes or getattr(data.features.get(label), "names", None)
+            records = data.to_list()
+            if records and not all(record.get(label) == -1 for record in records):
+                places = [f"{name}, {given}, row {number}" for number in range(len(records))]
+                tables[split] = Table(Path(f"{name}, {given}"), tuple(data.column_names), records, places)
+    if "train" not in tables or len(tables) < 2:
+        found = ", ".join(loaded) or "none"
+        raise Mistake(
+            f"{name} needs a train split, and a validation or test split whose labels are public; found: {found}. "
+            "Bring such data as a folder of your own: dir:<path>."
+        )
+    train = tables["train"]
+    label = next((column for column in _LABELS if column in train.columns), _LABELS[0])
+    schema = infer_schema(train, Meta(label_field=label, label_names=classes), problems)
+    splits = {split: read_rows(table, schema, problems) for split, table in tables.items()} if schema else {}
+    problems.raise_any()
+    assert schema is not None  # else that was noted
+    return Task(name, schema.kind, splits, schema.input_fields, schema.label_names, default_metrics(schema.kind))
+
+
+def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict; datasets has no types
+    """Split -> data, of the first reading of the spelling that the Hub knows."""
+    import datasets
+
+    for dataset, config in spellings(spelled):
+        try:
+            loaded: Mapping[str, Any] = datasets.load_dataset(
+                dataset, config, cache_dir=str(folder("hub") / "datasets")
+            )
+        except datasets.exceptions.DatasetNotFoundError:
+            continue
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Mistake(_explained(name, error)) from error
+        return loaded
+    raise Mistake(
+        f"the Hub has no public dataset {name}; look it up on huggingface.co/datasets "
+        "(a private one needs HF_TOKEN), or bring the rows as a folder: dir:<path>."
+    )
+
+
+def _explained(name: str, error: Exception) -> str:
+    reasons = [" ".join(str(each).split()) for each in _chain(error)]
+    if any(isinstance(each, ConnectionError) or "offline" in str(each).lower() for each in _chain(error)):
+        return (
+            f"{name} cannot be loaded: the Hub is out of reach ({reasons[0][:200]}). Without a network use the "
+            "embedded tasks (docstrings/<task>) or a folder (dir:<path>); with one, see that HF_HUB_OFFLINE is not set."
+        )
+    if "dataset scripts" in reasons[0].lower() or "trust_remote_code" in reasons[0]:
+        return (
+            f"{name} would need code from the Hub, which is never run; look for a copy in Parquet on "
+            "huggingface.co/datasets, or bring the rows as a folder: dir:<path>."
+        )
+    if "config" in reasons[0].lower():
+        return f"{name}: {reasons[0][:600]} Write the configuration as the last part: hub:<owner>/<dataset>/<config>."
+    return (
+        f"{name} cannot be loaded ({type(error).__name__}: {reasons[0][:300]}); dir:<path> takes the rows as a folder."
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

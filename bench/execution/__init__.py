@@ -1,0 +1,1 @@
+"""From cells to records: identity, running, grids, engines."""

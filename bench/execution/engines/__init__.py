@@ -1,0 +1,61 @@
+"""Ways of running many cells: in this process, or in kept worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.records import Record
+
+
+class Progress(Protocol):
+    """What a display is told; every call happens in the parent process."""
+
+    def planned(self, total: int, reused: int) -> None:
+        """So many cells in all, so many recorded before."""
+
+    def started(self, cell: Cell) -> None:
+        """The cell runs now."""
+
+    def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
+        """The cell got so far in a phase: features, train or evaluate."""
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        """The cell's record is written."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell to run, its key, and the reasons of its earlier failed attempts."""
+
+    cell: Cell
+    key: str
+    attempts: tuple[str, ...] = ()
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def planned(self, total: int, reused: int) -> None:
+        """Shows nothing."""
+
+    def started(self, cell: Cell) -> None:
+        """Shows nothing."""
+
+    def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
+        """Shows nothing."""
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        """Shows nothing."""
+
+
+def default_workers(cells: Iterable[Cell]) -> int:
+    """How many cells run at a time where nobody says: one a core (and thread of a cell), at most 4; 1 on CUDA."""
+    configs = {cell.config for cell in cells}
+    if any(config.device != "cpu" for config in configs):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // max((config.threads for config in configs), default=1)))

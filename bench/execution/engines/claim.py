@@ -1,0 +1,53 @@
+"""Runs a claimed cell and writes its record: what every engine does with each cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tunefront.bench.execution.engines import Work
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.bench.training.harness import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORT_EVERY_SECONDS = 0.2
+
+
+def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int) -> Record | None:
+    """The cell's record, run and written; None where another process holds the cell."""
+    from tunefront.bench.execution.run_cell import run_cell
+
+    return recorded(work, store, lambda: run_cell(work.cell, throttled(report), concurrent_cells))
+
+
+def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:
+    """The record (and predictions) that `make` gives, written; None where another process holds the cell. What another
+    process wrote in the meantime is taken as it is."""
+    with store.claim(work.key) as mine:
+        if not mine:
+            return None
+        existing = store.read(work.key)
+        if existing is not None and existing.status != "failed":
+            return existing
+        record, predictions = make()
+        record = record.model_copy(update={"attempts": work.attempts})
+        store.write(record, predictions)
+        return record
+
+
+def throttled(report: Report) -> Report:
+    """Passes on a few reports a second, and the last of each phase, so that telling costs nothing."""
+    last = 0.0
+
+    def tell(phase: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == total or now - last > REPORT_EVERY_SECONDS:
+            last = now
+            report(phase, done, total)
+
+    return tell

@@ -1,0 +1,34 @@
+"""Runs cells one after another in this process."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+
+from tunefront.bench.execution.engines import Progress, Work
+from tunefront.bench.execution.engines.claim import run_claimed
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+
+BUSY_SECONDS = 1.0
+"""How long to wait before asking again for a cell that another process holds."""
+
+
+def run(works: Sequence[Work], store: Store, progress: Progress) -> Generator[tuple[Work, Record], None, None]:
+    """Yields each cell's record once it is written; cells that another process holds are waited for, last."""
+    waiting = deque(works)
+    while waiting:
+        work = waiting.popleft()
+        progress.started(work.cell)
+        record = run_claimed(
+            work,
+            store,
+            lambda phase, done, total, work=work: progress.step(work.cell, phase, done, total),  # type: ignore[misc]
+            1,
+        )
+        if record is None:
+            waiting.append(work)
+            time.sleep(BUSY_SECONDS)
+            continue
+        yield work, record

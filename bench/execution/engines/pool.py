@@ -1,0 +1,172 @@
+"""Runs cells in kept worker processes, which end themselves when the parent goes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.execution.engines import Progress, Work
+from tunefront.bench.execution.engines.claim import recorded
+from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
+from tunefront.bench.execution.engines.worker import CellMessage, serve
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+
+PRELOAD = ["tunefront.bench.execution.run_cell", "transformers.models.bert.modeling_bert"]
+
+
+@dataclass
+class _Worker:
+    process: Any  # Any: multiprocessing's process classes differ by context
+    connection: Connection
+    work: Work | None = None
+    kinds: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def take(self, work: Work) -> bool:
+        """Whether the worker has the cell now; False where it has died since its last message."""
+        try:
+            self.connection.send((CellMessage.of(work.cell), work.key, work.attempts))
+        except OSError:
+            return False
+        self.work = work
+        self.kinds.add(_kind(work))
+        return True
+
+
+def run(
+    works: Sequence[Work], store: Store, progress: Progress, workers: int, start_method: str
+) -> Generator[tuple[Work, Record], None, None]:
+    """Yields each cell's record once it is written.
+
+    start_method: `fork` is quickest and only for a parent that has imported but never computed (a fork after a
+    multi-threaded matrix product deadlocks); `forkserver` for any other parent; `spawn` for CUDA.
+    A worker that dies costs its cell, which is recorded as failed, and is replaced.
+    """
+    if start_method == "fork":
+        _import_once(works)
+    pool = _Pool(store, min(workers, len(works)), workers, start_method)
+    waiting: deque[Work] = deque(works)
+    later: list[tuple[float, Work]] = []  # held by another process: ask again then
+    try:
+        while waiting or later or any(worker.work for worker in pool.workers):
+            now = time.monotonic()
+            waiting.extend(work for due, work in later if due <= now)
+            later = [(due, work) for due, work in later if due > now]
+            for worker in pool.workers:
+                if worker.work is None and waiting:
+                    place = _next(waiting, worker, pool.workers)
+                    if worker.take(waiting[place]):
+                        progress.started(waiting[place].cell)
+                        del waiting[place]
+            for worker, message in pool.messages(BUSY_SECONDS):
+                work = worker.work
+                if work is None:
+                    continue
+                kind, *content = message
+                if kind == "step":
+                    progress.step(work.cell, *content)
+                    continue
+                worker.work = None
+                if kind == "busy":
+                    later.append((time.monotonic() + BUSY_SECONDS, work))
+                elif kind == "disk full":
+                    raise DiskFull(content[0])
+                elif kind == "mistake":
+                    raise Mistake(content[0])
+                else:
+                    record = content[0] if kind == "finished" else _lost(work, store, content[0], workers)
+                    if record is None:
+                        later.append((time.monotonic() + BUSY_SECONDS, work))
+                    else:
+                        yield work, record
+    finally:
+        pool.stop()
+
+
+def _kind(work: Work) -> tuple[str, str, str]:
+    return work.cell.spelled, work.cell.backbone, work.cell.task
+
+
+def _next(waiting: Sequence[Work], worker: _Worker, workers: Sequence[_Worker]) -> int:
+    """The place of the first cell that no other worker ran a sister of (another seed, say), else of the first: what is
+    counted once per method and task in each process is so counted once in all."""
+    others = {kind for other in workers if other is not worker for kind in other.kinds - worker.kinds}
+    return next((place for place, work in enumerate(waiting) if _kind(work) not in others), 0)
+
+
+def _import_once(works: Sequence[Work]) -> None:
+    """Imports, in the parent, all that the workers need: they are forked with it, and start at once."""
+    import tunefront.bench.data.metric_classes
+    import tunefront.bench.execution.run_cell  # noqa: F401
+    from tunefront.bench.models.config import import_code
+
+    for name in {work.cell.backbone for work in works}:
+        import_code(name)
+
+
+def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record | None:
+    """The failed record, written here, of a cell that a worker process could not write; what it or another process had
+    finished is taken as it is. None where another process holds the cell now."""
+    from tunefront.bench.execution.run_cell import failed
+
+    return recorded(work, store, lambda: (failed(work.cell, reason, concurrent), None))
+
+
+def _death(exit_code: int) -> str:
+    killed = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
+    hint = "; the machine may have run out of memory, use fewer --workers" if exit_code == -signal.SIGKILL else ""
+    return f"the worker process died ({killed}){hint}"
+
+
+class _Pool:
+    """Kept workers, a pipe each, and one lifeline pipe whose closing tells them all that the parent is gone."""
+
+    def __init__(self, store: Store, size: int, concurrent_cells: int, start_method: str):
+        self._context: BaseContext = multiprocessing.get_context(start_method)
+        if start_method == "forkserver":
+            self._context.set_forkserver_preload(PRELOAD)
+        self._store, self._concurrent_cells = store, concurrent_cells
+        self._lifeline, self._held = self._context.Pipe(duplex=False)
+        self.workers = [self._start() for _ in range(size)]
+
+    def messages(self, timeout: float) -> Iterator[tuple[_Worker, tuple[Any, ...]]]:
+        """Messages that have come; a dead worker's is ("died", reason), and another takes its place."""
+        ready = wait([worker.connection for worker in self.workers], timeout)
+        for place, worker in enumerate(self.workers):
+            if worker.connection not in ready:
+                continue
+            try:
+                yield worker, worker.connection.recv()
+            except (EOFError, OSError):
+                worker.process.join()
+                self.workers[place] = self._start()
+                yield worker, ("died", _death(worker.process.exitcode))
+
+    def stop(self) -> None:
+        """Ends all workers at once; what they had not recorded runs again next time."""
+        for worker in self.workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(timeout=5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._held.close()
+        self._lifeline.close()
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, self._lifeline, self._held, self._store.location, self._concurrent_cells)
+        process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)

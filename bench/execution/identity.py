@@ -1,0 +1,115 @@
+"""What can change a cell's numbers, and the key made of it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.data import sources
+from tunefront.bench.data.sampling import published_fingerprint
+from tunefront.bench.files import ROOT
+from tunefront.bench.models import checkpoints, locate
+from tunefront.bench.models.config import sites_fingerprint
+from tunefront.bench.records import SCHEMA_VERSION
+from tunefront.bench.records.environment import versions
+from tunefront.bench.settings import as_scalars
+from tunefront.bench.templates import find_template
+from tunefront.methods.base import Method
+from tunefront.methods.registry import source_fingerprint
+from tunefront.methods.spelling import label, spell
+
+DECIDING = (
+    *("methods/base.py", "methods/inject.py"),
+    *("bench/data/task.py", "bench/data/sampling.py", "bench/data/metrics.py", "bench/data/metric_classes.py"),
+    *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
+    "bench/execution/run_cell.py",
+)
+"""Rooms and files of the harness that decide about numbers."""
+
+
+@functools.cache
+def harness_fingerprint() -> str:
+    """sha256 over the code of the harness that decides about numbers; comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in DECIDING for path in ROOT.glob(pattern)):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+        digest.update(path.relative_to(ROOT).as_posix().encode() + ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
+    """Everything that can change the numbers of a cell; Mistake where its task or backbone cannot be found."""
+    return {
+        **named(cell),
+        "fingerprints": {
+            "method": source_fingerprint(cell.method),
+            "backbone": locate.fingerprint(cell.backbone),
+            "task": sources.load_task(cell.task).fingerprint,
+            "sites": sites_fingerprint(cell.backbone),
+            "harness": harness_fingerprint(),
+            **{f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()},
+            **_template(cell),
+            **_published(cell),
+        },
+    }
+
+
+def named(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+    """What a cell is called and told, and the versions it would run with; no file is looked at."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "method": cell.spelled,
+        "backbone": cell.backbone,
+        "task": cell.task,
+        "shots": cell.shots,
+        "draw_seed": cell.draw_seed,
+        "seed": cell.seed,
+        "template": cell.template,
+        "recipe": as_scalars(cell.recipe),
+        "settings": as_scalars(cell.config),
+        "versions": versions(),
+    }
+
+
+def _template(cell: Cell) -> dict[str, str]:
+    if cell.template is None:
+        return {}
+    return {"template": find_template(sources.load_task(cell.task), cell.template).fingerprint}
+
+
+def _published(cell: Cell) -> dict[str, str]:
+    drawn = published_fingerprint(cell, sources.load_task(cell.task))
+    return {} if drawn is None else {"draw": drawn}
+
+
+FILE = "file:"
+"""What the fingerprint of a file that a method reads is called, before the name of its field."""
+NAMES = ("backbone", "task")
+"""Ingredients that only say where something lies; what it is, is in the fingerprints."""
+
+
+def key(cell: Cell) -> str:
+    """The name of the cell's record: a sha256 over its ingredients. A moved folder or file keeps its records."""
+    parts = {name: value for name, value in ingredients(cell).items() if name not in NAMES}
+    parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def label_of(method: Method) -> str:
+    """The method's short form, its files by name and the start of their sha256: other content is another method."""
+    names = {field: Path(path).stem for field, path in checkpoints.files_of(method).items()}
+    found = checkpoints.digests(method).items()
+    return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in found})

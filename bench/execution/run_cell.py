@@ -1,0 +1,319 @@
+"""One cell: attach, fit, score, measure, record."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.data import cache, metrics, sources
+from tunefront.bench.data.sampling import rows_of
+from tunefront.bench.data.task import Row, Task
+from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.execution.identity import ingredients, key, label_of
+from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
+from tunefront.bench.meters.parameters import count_parameters
+from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families import Backbone, Prompting
+from tunefront.bench.models.losses import LossWeights
+from tunefront.bench.models.pretrained import pretrained as pretrained_weights
+from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.records import FLOP_PHASES, PhaseFlops, Record
+from tunefront.bench.records.environment import cpu_model, git_commit
+from tunefront.bench.templates import Template, find_template
+from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
+from tunefront.bench.training.harness import Report, Trainer
+from tunefront.methods.base import Scorer, Unsupported
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("tunefront")
+
+
+class Source(Protocol):
+    """Where pristine backbones come from: weights (`backbones.Pretrained`) or a configuration alone.
+
+    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
+    what its weights take on disk.
+    """
+
+    params: int
+    file_bytes: int | None
+    pooling: str | None
+    config: Any  # Any: transformers' configurations have no common type with their fields
+
+    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+
+    def making(self) -> AbstractContextManager[object]: ...
+
+
+class Setup:
+    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone.
+
+    Args: task and pretrained, the cell's own where they are None; identity, what counted FLOPs and features may be
+    shared under, that of the cell's method, backbone and outputs where it is None; template, in place of the one that
+    the cell names.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        report: Report | None = None,
+        harness: Callable[..., Trainer] = Trainer,
+        concurrent_cells: int = 1,
+        task: Task | None = None,
+        pretrained: Source | None = None,
+        identity: tuple[str, ...] | None = None,
+        template: Template | None = None,
+    ):
+        torch.set_num_threads(cell.config.threads)
+        self.cell, self.task = cell, task or sources.load_task(cell.task)
+        self.rows = rows_of(cell, self.task)
+        if len(self.rows.train) < cell.method.fewest_rows:
+            needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
+            raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
+        self.pretrained = pretrained or pretrained_weights(cell.backbone, cell.config.device)
+        self.backbone: Backbone = self.pretrained.pristine(
+            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
+        )
+        self.train = self._encode(self.rows.train)
+        self.selection = self._encode(self.rows.selection) if self.rows.selection else None
+        self.test = self._encode(self.rows.test)
+        with self.pretrained.making():
+            cell.method.attach(self.backbone)
+        self.trainer = harness(
+            self.backbone.model,
+            cell.recipe,
+            cell.seed,
+            identity=_identity(cell, self.task) if identity is None else identity,
+            features=FeatureStore(cache.folder() / "features"),
+            report=report,
+            eval_batch_size=cell.config.eval_batch_size,
+            conditions=(cpu_model(), str(concurrent_cells)),
+            flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
+        )
+
+    def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
+        return self.backbone.encode(self.task, rows, self.cell.config.max_length)
+
+
+def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1) -> tuple[Record, pd.DataFrame | None]:
+    """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
+    or a model does wrong: that is a failed record. DiskFull comes through, and Mistake where data or backbone are gone.
+    """
+    base = _base(cell, concurrent_cells)
+    try:
+        setup = Setup(cell, report, concurrent_cells=concurrent_cells)
+        found, predictions = _measured(setup)
+        return Record(**base, status="ok", **found), predictions
+    except Unsupported as reason:
+        return Record(**base, status="skipped", reason=str(reason)), None
+    except DiskFull:
+        raise
+    except Exception as error:
+        log.debug("cell %s failed", cell.title, exc_info=True)
+        return failed(cell, _in_short(error), concurrent_cells), None
+
+
+def _in_short(error: Exception) -> str:
+    """One line of an error, without the stack that some libraries put into their text."""
+    text = str(error).strip().splitlines()
+    told = text[0][:500] if text else ""
+    return told if isinstance(error, Mistake) and told else f"{type(error).__name__}: {told}"
+
+
+def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
+    """The record of a cell that failed."""
+    return Record(**_base(cell, concurrent_cells), status="failed", reason=reason)
+
+
+def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Fits and scores; every field of the record that is measured, and the predictions."""
+    task = setup.task
+    found, scored, selection = costs(setup)
+    predicted = _predictions(task, scored.values)
+    labels = _labels(task, setup.rows.test, setup.test)
+    learned_from = _labels(task, setup.rows.train, setup.train)
+    return {
+        **found,
+        "headline": task.headline,
+        "scores": metrics.score(task, predicted, labels),
+        "selection_scores": None
+        if selection is None
+        else metrics.score(
+            task,
+            _predictions(task, selection.values),
+            _labels(task, setup.rows.selection, setup.selection or setup.test),
+        ),
+        "baseline_scores": metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels)
+        if learned_from
+        else None,
+    }, _frame(setup.rows.test, labels, predicted, scored.values)
+
+
+def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
+    """Fits and scores; every field of the record but the scores, and what was scored: test rows, and the rows that are
+    chosen on, None where there are none."""
+    cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
+    with trainer.peak() as train_memory:
+        scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
+    train_memory.at_least(trainer.cost.grown)
+    counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
+    selection = trainer.score(scorer, setup.selection) if setup.selection else None
+    with trainer.peak() as eval_memory:
+        scored = trainer.score(scorer, setup.test)
+    memory, cost, rows = trainer.memory.measure(), trainer.cost, len(setup.rows.test)
+    found = {
+        "architecture": setup.pretrained.config.model_type,
+        "pooling": setup.pretrained.pooling,
+        "task_kind": task.kind,
+        "eval_split": task.eval_split,
+        "selection_split": setup.rows.selection_split,
+        "draw_source": setup.rows.source,
+        "n_train": len(setup.rows.train),
+        "n_selection": len(setup.rows.selection) if setup.selection else None,
+        "n_test": rows,
+        "truncated_train": setup.train.truncated,
+        "truncated_test": setup.test.truncated,
+        "train_ids": tuple(row.id for row in setup.rows.train),
+        "final_train_loss": cost.final_loss,
+        "trainable_params": counts.trainable,
+        "head_params": counts.head,
+        "inserted_params": counts.inserted,
+        "backbone_params": counts.backbone,
+        "total_params": counts.total,
+        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
+        "checkpoint_dtypes": checkpoint_dtypes(backbone.model),
+        "backbone_bytes": setup.pretrained.file_bytes,
+        "train_steps": cost.steps,
+        "flops": _phases(setup, scored),
+        "train_flops": cost.flops,
+        "inference_flops_per_example": scored.flops / rows,
+        **_prompt_costs(setup, scored),
+        "train_seconds": cost.clock.seconds,
+        "eval_seconds": scored.seconds,
+        "train_examples_per_second": cost.examples / cost.clock.seconds if cost.clock.seconds else None,
+        "eval_examples_per_second": rows / scored.seconds if scored.seconds else None,
+        "start_resident_bytes": train_memory.start_resident_bytes,
+        "train_peak_resident_bytes": train_memory.peak_resident_bytes,
+        "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
+        "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
+        "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
+        "memory": memory.owners,
+        "cuda_memory": memory.allocator or None,
+        "step_seconds": trainer.step_seconds(scored),
+    }
+    return found, scored, selection
+
+
+def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
+    """FLOPs of every phase that took any, from every source."""
+    trainer = setup.trainer
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger)
+    entries = {**trainer.cost.flops_by_phase, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
+    return {
+        phase: PhaseFlops(**vars(entries[phase]))
+        for phase in FLOP_PHASES
+        if phase in entries and entries[phase].counted
+    }
+
+
+def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
+    """The fields that are known before anything runs."""
+    return {"key": key(cell), **circumstances(cell, concurrent_cells), **ingredients(cell)}
+
+
+def circumstances(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
+    """The fields that say where and when a cell runs; none of them changes a score."""
+    device = torch.device(cell.config.device)
+    return {
+        "label": label_of(cell.method),
+        "method_file": cell.method_file,
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cpu_model": cpu_model(),
+        "threads": cell.config.threads,
+        "concurrent_cells": concurrent_cells,
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+    }
+
+
+def _identity(cell: Cell, task: Task) -> tuple[str, ...]:
+    """What decides what a batch costs, beside its shape."""
+    prints = ingredients(cell)["fingerprints"]
+    what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
+    return (*what, str(task.outputs), task.kind)
+
+
+def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
+    """How a language model is asked; None for an encoder, whose cells have no template."""
+    if cell.template is None and template is None:
+        return None
+    config = cell.config
+    losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
+    return Prompting(asked, config.normalization, losses, config.context_length)
+
+
+def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
+    """The fields of demonstrations; empty where a method has none."""
+    prompts, rows = setup.trainer.prompts, len(setup.rows.test)
+    once = prompts.flops_once(setup.backbone)
+    read = {"prefix_flops": once, "prefix_seconds": prompts.clock.seconds} if once else {}
+    read |= {"calibration_flops": prompts.flops} if prompts.flops else {}
+    if not prompts.ids:
+        return read
+    followed = cast(PromptedExamples, prompts.following(setup.test))
+    anew = prompts.flops_without_reuse(setup.backbone, setup.test)
+    return {
+        **read,
+        "shortened_test": followed.shortened,
+        "demonstrations_per_row": followed.demonstrations_per_row,
+        "demonstration_ids": tuple(prompts.ids),
+        "prefix_tokens": prompts.tokens,
+        "kv_cache_bytes": prompts.cache_bytes,
+        "demonstration_bytes": prompts.text_bytes(setup.test),
+        "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
+    }
+
+
+def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
+    """The choice of the highest score (ties to the first), or the predicted value."""
+    if task.kind == "regression":
+        return [float(value) for value in scores[:, 0].tolist()]
+    return [int(choice) for choice in scores.argmax(1).tolist()]
+
+
+def _labels(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> list[int | float]:
+    """What is right, as predictions name it: of multiple choice the place among a prompt's answers, whose order is the
+    template's."""
+    if task.kind == "multiple choice":
+        return [int(label) for label in examples.labels.tolist()]
+    return [row.label for row in rows]
+
+
+def _commonest(task: Task, labels: list[int | float]) -> int | float:
+    if task.kind == "regression":
+        return sum(labels) / len(labels)
+    return max(sorted(set(labels)), key=labels.count)
+
+
+def _frame(
+    rows: tuple[Row, ...], labels: list[int | float], predicted: list[int] | list[float], scores: Tensor
+) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted})
+    for choice in range(scores.shape[1]):
+        # A row may have fewer choices than others: what does not exist is missing.
+        frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]
+    return frame

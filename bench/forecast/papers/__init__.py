@@ -1,0 +1,1 @@
+"""Papers' own cost tables beside ours."""

@@ -1,0 +1,115 @@
+"""Papers' own tables of what adapting costs, beside what this suite computes."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.forecast.papers.table import WHY, PaperTable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def known_papers() -> dict[str, str]:
+    """The papers whose tables can be checked: name -> the first line of the comment in its file."""
+    shipped = sorted(files(__package__).iterdir(), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
+        for file in shipped
+        if file.name.endswith(".toml")
+    }
+
+
+def paper_data(name: str) -> dict[str, Any]:  # Any: each kind of table has a file of its own shape
+    """What the paper prints and counts with; Mistake with the nearest name for a paper that is not there."""
+    if name not in known_papers():
+        raise Mistake(unknown("paper", name, known_papers()))
+    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text("utf-8"))
+
+
+@functools.cache
+def paper_tables(name: str) -> tuple[PaperTable, ...]:
+    """The paper's tables: what it prints, what its rules give, what this suite counts, and why they differ.
+
+    Errors: Mistake for an unknown paper.
+    """
+    data = paper_data(name)
+    return _kinds()[data["kind"]](data)
+
+
+def print_paper(name: str, console: Console) -> None:
+    """Prints the paper's name and the tables of `paper_tables`; errors as there."""
+    from rich.text import Text
+
+    tables = paper_tables(name)  # first: a wrong name prints nothing
+    console.print(Text(known_papers()[name]), soft_wrap=True)
+    for table in tables:
+        console.print()
+        console.print(Text(table.title, style="bold"))
+        console.print(as_table(table))
+        console.print(Text("\n".join((*_numbered(table), *table.notes)), style="dim"))
+
+
+def as_json(name: str) -> dict[str, Any]:  # Any: what json.dumps takes
+    """The paper's name and the tables of `paper_tables`; errors as there."""
+    tables = [asdict(table) for table in paper_tables(name)]
+    return {"paper": known_papers()[name], "tables": tables}
+
+
+def as_table(table: PaperTable) -> Table:
+    """The table for a person, narrow enough for 80 columns: its reasons are numbers, of notes below it."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for place, column in enumerate(table.columns):
+        head = "" if column == WHY else _in_two_lines(column)
+        cells = ["(0)" if column == WHY else _kept_together(row[place]) for row in table.rows]
+        longest = max(len(word) for cell in (head, *cells) for word in cell.split() or [""])  # no word is broken
+        drawn.add_column(Text(head), justify="right" if place else "left", min_width=longest)
+    numbers = {reason: f"({number})" for number, reason in enumerate(_reasons(table), 1)}
+    for row in table.rows:
+        named = zip(table.columns, row, strict=True)
+        shown = (numbers.get(cell, "") if column == WHY else _kept_together(cell) for column, cell in named)
+        drawn.add_row(*map(Text, shown))
+    return drawn
+
+
+def _reasons(table: PaperTable) -> list[str]:
+    """What the last column tells, each once."""
+    place = table.columns.index(WHY) if WHY in table.columns else None
+    return list(dict.fromkeys(row[place] for row in table.rows if row[place])) if place is not None else []
+
+
+def _numbered(table: PaperTable) -> list[str]:
+    return [f"({number}) {reason[:1].upper()}{reason[1:]}." for number, reason in enumerate(_reasons(table), 1)]
+
+
+def _kept_together(cell: str) -> str:
+    """A number with its unit is one word; of spaces that do not break a terminal's table knows none."""
+    return cell.replace(" %", "%")
+
+
+def _in_two_lines(head: str) -> str:
+    """Broken at the space that leaves the narrowest lines."""
+    spaces = [place for place, letter in enumerate(head) if letter == " "]
+    if len(head) < 8 or not spaces:
+        return head
+    place = min(spaces, key=lambda space: max(space, len(head) - space))
+    return f"{head[:place]}\n{head[place + 1 :]}"
+
+
+def _kinds() -> Mapping[str, Callable[[Mapping[str, Any]], tuple[PaperTable, ...]]]:  # Any: as in `paper_data`
+    """What makes the tables of each kind of file; imported late, for they import torch."""
+    from tunefront.bench.forecast.papers.cost_tables import cost_tables
+    from tunefront.bench.forecast.papers.sizes import size_tables
+
+    return {"costs": cost_tables, "sizes": size_tables}

@@ -1,0 +1,181 @@
+"""How many parameters a method needs for a task: by its paper's formula, and attached to the paper's backbones."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tunefront.bench.forecast.fake_models import attached
+from tunefront.bench.forecast.papers.table import PaperTable, prints_as
+from tunefront.bench.forecast.presets import config_of, fake_model
+from tunefront.bench.meters.parameters import count_parameters
+from tunefront.bench.suites.sweeps import expand
+from tunefront.methods.base import Method
+from tunefront.methods.spelling import label
+
+Data = Mapping[str, Any]  # Any: a paper's file, as its comments say
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a task takes beside the backbone, heads apart.
+
+    Args: size, the paper's m, None where the method has none; trained, parameters that are trained of the model with
+    the method attached; formula, the same by the paper's formula, None where it has none; backbone, all parameters of
+    the pretrained model; embeddings, those of its look-up tables.
+    """
+
+    method: str
+    size: int | None
+    trained: int
+    formula: int | None
+    backbone: int
+    embeddings: int
+
+    @property
+    def share(self) -> float:
+        """Of the backbone's parameters, in per cent."""
+        return 100 * self.trained / self.backbone
+
+    @property
+    def share_without_embeddings(self) -> float:
+        """Of the backbone's parameters but its look-up tables, in per cent; 100 where all of it is trained."""
+        whole = self.trained == self.backbone
+        return 100.0 if whole else 100 * self.trained / (self.backbone - self.embeddings)
+
+    def total(self, tasks: int) -> float:
+        """The size for so many tasks as a multiple of the backbone, which is kept once unless all of it is trained."""
+        copies = tasks * self.trained / self.backbone
+        return copies if self.trained == self.backbone else 1 + copies
+
+
+def closed_form(layers: int, width: int, size: int) -> int:
+    """Two bottlenecks a block and every layer norm: 2L(2md + m + d) + 2d(2L + 1) trained parameters without a head.
+
+    Args: L blocks, width d, bottleneck m. Source: Houlsby et al. 2019, section 2.1 (2md + m + d a bottleneck; norms are
+    trained too); BERT has two norms of 2d a block and one over its embeddings.
+    """
+    bottlenecks = 2 * layers * (2 * size * width + size + width)
+    return bottlenecks + 2 * width * (2 * layers + 1)
+
+
+def sizes(data: Data, backbone: str) -> list[Size]:
+    """The size of each swept method on a backbone."""
+    return [_size(method, backbone, data["field"]) for method in expand(data["sizes"], Path())]
+
+
+def size_tables(data: Data) -> tuple[PaperTable, ...]:
+    """The tables of a paper of this kind."""
+    found = {backbone: sizes(data, backbone) for backbone in data["backbones"]}
+    return (*(_swept(data, backbone, lines) for backbone, lines in found.items()), _printed(data))
+
+
+def printed_sizes(data: Data) -> list[tuple[Mapping[str, str], list[Size]]]:
+    """What the paper prints of whole methods, and their sizes: several where it takes the best of them for a task."""
+    printed = data["printed"]
+    return [
+        (
+            row,
+            [
+                _size(method, printed["backbone"], data["field"])
+                for item in row["methods"]
+                for method in expand(item, Path())
+            ],
+        )
+        for row in printed["rows"]
+    ]
+
+
+@functools.cache
+def _size(method: Method, name: str, field: str) -> Size:
+    whole, embeddings = _backbone(name)
+    backbone = attached(method, name)
+    count = count_parameters(backbone.model, backbone.head, whole)
+    config = config_of(name)
+    size = getattr(method, field, None)
+    formula = None if size is None else closed_form(config.num_hidden_layers, config.hidden_size, size)
+    return Size(label(method), size, count.trainable - count.head, formula, whole, embeddings)
+
+
+@functools.cache
+def _backbone(name: str) -> tuple[int, int]:
+    """All parameters of a pretrained model, and those of its look-up tables."""
+    model = fake_model(config_of(name))
+    tables = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Embedding)]
+    return sum(parameter.numel() for parameter in model.parameters()), sum(tables)
+
+
+def _swept(data: Data, backbone: str, lines: Sequence[Size]) -> PaperTable:
+    tasks = data["tasks"]
+    rows = [
+        (
+            str(line.size),
+            f"{line.formula:,}",
+            f"{line.trained:,}",
+            f"{line.trained - (line.formula or 0):,}",
+            f"{line.share:.3f} %",
+            f"{line.share_without_embeddings:.3f} %",
+            f"{line.total(tasks):.2f}x",
+        )
+        for line in lines
+    ]
+    whole, embeddings = lines[0].backbone, lines[0].embeddings
+    return PaperTable(
+        f"{backbone}: parameters that a task needs",
+        ("m", "by the formula", "attached", "difference", "of all", "without embeddings", f"{tasks} tasks"),
+        tuple(rows),
+        (
+            f"{whole:,} parameters in all, {embeddings:,} of them embeddings. By the formula: 2L(2md + m + d) + "
+            "2d(2L + 1), adapters and layer norms. Attached: parameters that require gradients once the method is "
+            "attached to a model of this configuration; its head, C(d + 1) for C classes, is left out of both.",
+        ),
+    )
+
+
+def _printed(data: Data) -> PaperTable:
+    tasks, backbone = data["tasks"], data["printed"]["backbone"]
+    rows = [_row(printed, lines, tasks) for printed, lines in printed_sizes(data)]
+    return PaperTable(
+        f"{backbone}: what the paper prints of it",
+        ("", f"{tasks} tasks, printed", "ours", "trained, printed", "of all", "without embeddings", "why"),
+        tuple(rows),
+    )
+
+
+def _row(printed: Mapping[str, str], lines: Sequence[Size], tasks: int) -> tuple[str, ...]:
+    totals = [line.total(tasks) for line in lines]
+    shares, without = [line.share for line in lines], [line.share_without_embeddings for line in lines]
+    return (
+        printed["name"],
+        f"{printed['total']}x",
+        _span(totals, 2, "x"),
+        f"{printed['trained']} %",
+        _span(shares, 2, " %"),
+        _span(without, 2, " %"),
+        _why(printed, totals, shares, without),
+    )
+
+
+def _why(printed: Mapping[str, str], totals: list[float], shares: list[float], without: list[float]) -> str:
+    """How the printed figures come about, as far as ours tell."""
+    if len(totals) > 1:
+        both = (("total", totals), ("trained", without))
+        inside = all(min(ours) <= float(printed[name]) <= max(ours) for name, ours in both)
+        said = "in between" if inside else "not in between"
+        return f"{said}: which size each task took is not printed"
+    if not prints_as(totals[0], printed["total"]):
+        return "not explained"
+    if prints_as(shares[0], printed["trained"]):
+        return "as printed"
+    fits = prints_as(without[0], printed["trained"])
+    return "as printed, the embeddings left out of the denominator" if fits else "not explained"
+
+
+def _span(values: Sequence[float], digits: int, unit: str) -> str:
+    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"

@@ -1,0 +1,144 @@
+"""A cell's costs as a record of status `planned`: what a run would write, from its configuration alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Any, cast
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Mistake
+from tunefront.bench.execution import run_cell
+from tunefront.bench.execution.identity import ingredients, key, named
+from tunefront.bench.forecast.fake_models import Outline, outline
+from tunefront.bench.forecast.harness import Forecaster
+from tunefront.bench.forecast.machine import Machine
+from tunefront.bench.forecast.presets import is_file
+from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.models.families import LanguageModel
+from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.records import Record
+from tunefront.bench.training.demonstrations import Demonstrated
+from tunefront.methods.base import Unsupported
+
+_TIMED = (
+    *("train_seconds", "eval_seconds", "prefix_seconds", "step_seconds"),
+    *("train_examples_per_second", "eval_examples_per_second"),
+)
+
+
+class TooLong(Mistake):
+    """Made-up rows of so many `tokens` are more than the model takes."""
+
+    def __init__(self, text: str, tokens: int):
+        super().__init__(text, tokens)  # both: processes hand exceptions over by their arguments
+        self.tokens = tokens
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
+    """The planned record of a cell.
+
+    Args: lengths, of made-up rows; None where the cell's task and tokenizer are at hand, whose rows are then read;
+    machine, None for no seconds; concurrent, how many cells are to run side by side.
+    Errors: Mistake where rows are longer than the model takes, or the backbone's configuration cannot be used.
+    """
+    with _told_of_file(cell.backbone):
+        return _foretold(cell, lengths, machine, concurrent)
+
+
+def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, concurrent: int) -> Record:
+    model = outline(cell.backbone, lengths)
+    base = _base(cell, model, lengths, concurrent)
+    task = None if lengths is None else lengths.task(model.sites.family)
+    try:
+        setup = run_cell.Setup(
+            cell,
+            harness=partial(Forecaster, machine=machine),
+            task=task,
+            pretrained=model,
+            identity=(base["key"],),
+            template=Bare() if lengths is not None and model.sites.family != "encoder" else None,
+        )
+        if lengths is not None:
+            _check_room(setup, lengths)
+        found, _, _ = run_cell.costs(setup)
+        if lengths is not None:
+            _check_demonstrations(setup, lengths)
+            found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
+    except Unsupported as reason:
+        return Record(**base, status="skipped", reason=str(reason))
+    missing = dict.fromkeys(_TIMED if machine is None else ())
+    analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
+    return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
+
+
+@contextmanager
+def _told_of_file(backbone: str) -> Iterator[None]:
+    """What a model of somebody's config.json does wrong when it is run is told of that file, for no more is known of
+    it than that transformers took it."""
+    try:
+        yield
+    except (Mistake, Unsupported):
+        raise
+    except Exception as error:  # its kind depends on the architecture
+        if not is_file(backbone):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise Mistake(
+            f"a model of the configuration {backbone} fails when it is run ({type(error).__name__}"
+            f"{f': {lines[0]}' if lines else ''}); correct its fields."
+        ) from error
+
+
+def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
+    """The fields that are known before anything is gone through."""
+    if lengths is None:
+        return {"key": key(cell), **run_cell.circumstances(cell, concurrent), **ingredients(cell)}
+    parts = named(cell)
+    told = [parts, asdict(lengths), model.config.to_dict()]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    return {"key": digest, **run_cell.circumstances(cell, concurrent), **parts}
+
+
+def _check_room(setup: run_cell.Setup, lengths: Lengths) -> None:
+    """Mistake where made-up rows had to be cut."""
+    cut = setup.train.truncated + setup.test.truncated
+    if not cut:
+        return
+    encoder = setup.backbone.sites.family == "encoder"
+    positions = getattr(setup.pretrained.config, "max_position_embeddings", None)
+    most = positions if encoder else cast(LanguageModel, setup.backbone).room
+    beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
+    has = f"has {most:,} positions" if encoder and most else f"takes {most:,} in all" if most else "takes fewer"
+    raise TooLong(
+        f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which {has}; give a "
+        "smaller --length, or a model that takes longer texts.",
+        lengths.tokens,
+    )
+
+
+def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
+    """Unsupported where made-up rows lose demonstrations: a run would drop the last ones and record so, but whoever
+    plans for a number of them is not served by the costs of another."""
+    prompts = setup.trainer.prompts
+    test = cast(PromptedExamples, prompts.following(setup.test))
+    for prefix in prompts.prefixes:
+        told = cast(Demonstrated, prefix).demonstrations
+        followed = test.after[told.name]
+        if told.room is None or min(followed.kept) == followed.given:
+            continue
+        answer = 0 if told.whole else lengths.answer_tokens
+        beside = f" with an answer of {answer}" if answer else ""
+        fit = min(followed.kept)
+        raise Unsupported(
+            f"{followed.given:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
+            f"{told.ends[-1] + lengths.tokens + answer:,} tokens, where {setup.cell.backbone} takes {told.room:,}; "
+            f"{f'only {fit:,}' if fit else 'not even one'} of them would fit"
+        )

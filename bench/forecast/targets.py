@@ -1,0 +1,146 @@
+"""What is to be planned: cells of a suite, or methods on made-up rows of given lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.settings import RunConfig, resolve_recipe, valid
+from tunefront.bench.suites.overrides import given
+from tunefront.bench.suites.parse import pairs
+from tunefront.bench.suites.sweeps import method_of
+from tunefront.bench.suites.validate import check_device
+from tunefront.methods.base import Method
+from tunefront.methods.registry import methods, source_file
+
+BATCH, LENGTH = "batch", "length"
+_OF_THE_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
+"""Run settings that made-up rows have no use for."""
+_OPTIONS = {
+    "tokens": "length",
+    "choices": "choices",
+    "answer_tokens": "answer-length",
+    "train_rows": "shots",
+    "test_rows": "queries",
+}
+"""What the fields of `Lengths` are called on the command line."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell to plan; `lengths` of its made-up rows, None where its rows are real."""
+
+    cell: Cell
+    lengths: Lengths | None = None
+
+
+def of_cells(cells: Iterable[Cell]) -> list[Planned]:
+    """The cells, one for each that differs in more than its seeds.
+
+    Seeds change which rows are drawn and their order, hardly what they cost; the first of each stands for all.
+    """
+    found: dict[Cell, Cell] = {}
+    for cell in cells:
+        found.setdefault(replace(cell, seed=0, draw_seed=0), cell)
+    return [Planned(cell) for cell in found.values()]
+
+
+def of_lengths(
+    spelled: Sequence[str] | None,
+    backbones: Sequence[str] | None,
+    settings: Sequence[str] | None,
+    lengths: Lengths,
+) -> list[Planned]:
+    """Every method on every backbone, on made-up rows; all registered methods where none is named.
+
+    Errors: Mistakes with all that is wrong in the options.
+    """
+    from tunefront.bench.forecast.fake_models import outline
+
+    wrong = Gathered()
+    if not backbones:
+        wrong.found.append("--length plans without data, for a --backbone: a preset, a folder or a config.json.")
+    recipe, of_run = given(pairs(settings, None, wrong), wrong)
+    for name in (name for name in of_run if name in _OF_THE_ROWS):
+        wrong.found.append(f"made-up rows have no {name}: their length is --length, and --queries of them are scored.")
+    config = RunConfig()
+    with wrong.any():
+        config = valid({**of_run, "max_length": lengths.tokens}, RunConfig)
+    with wrong.any():
+        check_device(config.device)
+    chosen: list[Method] = []
+    for name in spelled or ():
+        with wrong.any():
+            chosen.append(method_of(name))
+    for name in backbones or ():
+        with wrong.any():
+            outline(name, lengths)
+    cells = []
+    for method in chosen or (() if spelled else _every_method()):
+        with wrong.any():
+            resolved = resolve_recipe(method, recipe)
+            file = source_file(method)
+            cells += [
+                Cell(
+                    method,
+                    backbone,
+                    lengths.name,
+                    resolved,
+                    shots=lengths.train_rows,
+                    config=config,
+                    method_file=None if file is None else str(file),
+                )
+                for backbone in backbones or ()
+            ]
+    wrong.told()
+    return [Planned(cell, lengths) for cell in cells]
+
+
+def over(one: Planned, name: str, size: int, trains: bool) -> Planned:
+    """The cell at a size of a sweep: rows a `batch` in training and scoring, or the `length` of made-up rows.
+
+    Made-up rows are then as many as fill a batch: fewer would cost the same at any larger one. Rows that are not
+    trained on (`trains`) are shown, all of them, so that they stay as many.
+    """
+    if name == BATCH:
+        recipe, config = replace(one.cell.recipe, batch_size=size), replace(one.cell.config, eval_batch_size=size)
+        cell, lengths = replace(one.cell, recipe=recipe, config=config), one.lengths
+        if lengths is not None:
+            rows = max(lengths.train_rows, size) if trains else lengths.train_rows
+            lengths = replace(lengths, train_rows=rows, test_rows=max(lengths.test_rows, size))
+            cell = replace(cell, shots=rows)
+        return Planned(cell, lengths)
+    if one.lengths is None:
+        raise Mistake("rows that are read have the lengths that they have; made-up ones can be swept over.")
+    lengths = made_up(one.lengths, tokens=size)
+    config = replace(one.cell.config, max_length=size)
+    return Planned(replace(one.cell, task=lengths.name, config=config), lengths)
+
+
+def made_up(like: Lengths | None = None, /, **sizes: int) -> Lengths:
+    """The lengths of made-up rows, those not given as in `like`; Mistake where they are out of bounds."""
+    try:
+        return replace(like or Lengths(), **sizes)
+    except ValueError as error:
+        field, _, told = str(error).partition(" ")
+        raise Mistake(f"made-up rows: --{_OPTIONS[field]} {told}.") from error
+
+
+def needs_lengths(backbones: Sequence[str] | None) -> bool:
+    """Whether a backbone is named that is a configuration alone, so that no text can be read."""
+    from tunefront.bench.forecast.presets import presets
+
+    return any(name in presets() or Path(name).expanduser().suffix == ".json" for name in backbones or ())
+
+
+def _every_method() -> list[Method]:
+    """Each registered method with its defaults; those that have a field without one are left out."""
+    return [
+        method()
+        for method in methods().values()
+        if all(one.default is not MISSING or one.default_factory is not MISSING for one in fields(method))
+    ]

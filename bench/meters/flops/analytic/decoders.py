@@ -1,0 +1,99 @@
+"""Anatomies of decoder-only language models, on the paths of `AutoModelForCausalLM`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tunefront.bench.meters.flops.analytic.anatomy import (
+    Anatomy,
+    Attention,
+    Config,
+    FeedForward,
+    Order,
+    Stack,
+    before,
+    projected,
+)
+
+
+def _opt(config: Config) -> Order:
+    return "before" if config.do_layer_norm_before else "after"  # after in OPT-350m alone
+
+
+def _gpt_neox(config: Config) -> Order:
+    return "parallel" if config.use_parallel_residual else "before"
+
+
+_GPT2 = Anatomy(
+    order=before,
+    activation="activation_function",
+    stack=Stack(
+        embeddings=(("transformer.wte",), ("transformer.wpe",)),
+        start=("transformer.drop",),
+        blocks="transformer.h",
+        attention=Attention(
+            "ln_1", "attn.c_proj", rate="attn.attn_dropout", fused="attn.c_attn", dropout="attn.resid_dropout"
+        ),
+        feed_forward=FeedForward("ln_2", ("mlp.c_fc",), "mlp.c_proj", "mlp.dropout"),
+        end=("transformer.ln_f",),
+    ),
+)
+_GPT_NEOX = Anatomy(
+    order=_gpt_neox,
+    activation="hidden_act",
+    stack=Stack(
+        embeddings=(("gpt_neox.embed_in",),),
+        start=("gpt_neox.emb_dropout",),
+        blocks="gpt_neox.layers",
+        attention=Attention(
+            norm="input_layernorm",
+            output="attention.dense",
+            rate="attention.attention_dropout",
+            fused="attention.query_key_value",
+            dropout="post_attention_dropout",
+            rotary=True,
+        ),
+        feed_forward=FeedForward(
+            "post_attention_layernorm", ("mlp.dense_h_to_4h",), "mlp.dense_4h_to_h", "post_mlp_dropout"
+        ),
+        end=("gpt_neox.final_layer_norm",),
+    ),
+)
+_OPT = Anatomy(
+    order=_opt,
+    activation="activation_function",
+    stack=Stack(
+        embeddings=(("model.decoder.embed_tokens", "model.decoder.project_in"), ("model.decoder.embed_positions",)),
+        blocks="model.decoder.layers",
+        attention=projected("self_attn", "self_attn_layer_norm"),
+        feed_forward=FeedForward("final_layer_norm", ("fc1",), "fc2"),
+        end=("model.decoder.final_layer_norm", "model.decoder.project_out"),
+    ),
+)
+_LLAMA = Anatomy(
+    order=before,
+    activation="hidden_act",
+    stack=Stack(
+        embeddings=(("model.embed_tokens",),),
+        blocks="model.layers",
+        attention=replace(
+            projected("self_attn", "input_layernorm", "o_proj"),
+            rate="self_attn.attention_dropout",
+            query_norm="self_attn.q_norm",  # Qwen3's
+            key_norm="self_attn.k_norm",
+            rotary=True,
+        ),
+        feed_forward=FeedForward("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"),
+        end=("model.norm",),
+    ),
+)
+
+DECODERS = {
+    "gpt2": _GPT2,
+    "gpt_neox": _GPT_NEOX,
+    "opt": _OPT,
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+}

@@ -1,0 +1,165 @@
+"""What the phases of a cell cost in FLOPs, from every source: counted, analytic, and the papers' rule of thumb."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from tunefront.bench.meters.flops.analytic import Analytic, Flops
+from tunefront.bench.meters.flops.analytic.passes import PASSES, Kind
+from tunefront.bench.meters.flops.rule import backward_rule, forward_rule
+from tunefront.bench.models.families.family import Family
+from tunefront.bench.models.shapes import Shape
+from tunefront.methods.base import Unsupported
+
+if TYPE_CHECKING:
+    from tunefront.bench.models.families import Backbone
+
+Times = Mapping[Shape, int]
+"""How often each shape ran."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """FLOPs of a phase, None where a source cannot tell; the fields are those of `records.PhaseFlops`."""
+
+    counted: int | None = None
+    analytic: int | None = None
+    elementwise: int | None = None
+    rule: int | None = None
+    activation_gradients: int | None = None
+    weight_gradients: int | None = None
+
+    def __add__(self, other: Entry) -> Entry:
+        pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return Entry(*(None if one is None or two is None else one + two for one, two in pairs))
+
+
+NOTHING = Entry(0, 0, 0, 0)
+"""Of a forward phase in which nothing ran."""
+
+
+class FlopLedger:
+    """Makes the entries of what ran. Only a backbone's own loss, scores and features can be told from shapes.
+
+    Args: backbone, on which a method's own scorers are watched, None where there is none; params, of the pretrained
+    model, for the rule of thumb.
+    """
+
+    def __init__(self, backbone: Backbone | None = None, params: int | None = None):
+        self._backbone, self._params = backbone, params
+
+    @contextmanager
+    def watching(self) -> Iterator[Counter[str]]:
+        """Counts the calls of the backbone's scores and features that come from outside it."""
+        calls: Counter[str] = Counter()
+        if self._backbone is None:
+            yield calls
+            return
+        inside = False
+
+        def noting(name: str) -> Any:  # Any: a method of the backbone, whatever it takes
+            method = getattr(self._backbone, name)
+
+            def noted(*args: Any, **named: Any) -> Any:
+                nonlocal inside
+                if inside:
+                    return method(*args, **named)
+                calls[name] += 1
+                inside = True
+                try:
+                    return method(*args, **named)
+                finally:
+                    inside = False
+
+            return noted
+
+        own = vars(self._backbone)
+        before = {name: own[name] for name in _WATCHED if name in own}
+        own.update({name: noting(name) for name in _WATCHED})
+        try:
+            yield calls
+        finally:
+            for name in _WATCHED:
+                del own[name]
+            own.update(before)
+
+    def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, Entry]:
+        """The phases of training steps: of `whole` counted FLOPs `forward` are those of the forward pass."""
+        own = _owner(loss, "loss")
+        flops, tokens = _analysed(own, "loss", times), _fed(own, "loss", times)
+        return {
+            "forward": self._entry(forward, flops, own, tokens),
+            "backward": Entry(
+                counted=whole - forward,
+                analytic=None if flops is None else flops.backward,
+                rule=backward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
+                activation_gradients=None if flops is None else flops.activation_gradients,
+                weight_gradients=None if flops is None else flops.weight_gradients,
+            ),
+        }
+
+    def rows(self, call: object, times: Times, counted: int, calls: Mapping[str, int] | None = None) -> Entry:
+        """Of one row of `call` for each row: the backbone's own scores or features, or a scorer that was seen to make
+        as many `calls` of the backbone's scores as its shapes have passes, and none of anything else."""
+        kind: Kind = "features" if _owner(call, "features") else "score"
+        own = _owner(call, kind)
+        if own is None and self._backbone is not None:
+            size = PASSES[self._backbone.sites.family].size
+            passes = sum(max(1, len(shape) // size) * number for shape, number in times.items())
+            own = self._backbone if dict(calls or {}) == {"score": passes} else None
+        return self._entry(counted, _analysed(own, kind, times), own, _fed(own, kind, times))
+
+    def prefix(self, tokens: int, counted: int) -> Entry:
+        """Of demonstrations that were read once; nothing where every query reads them anew."""
+        if not counted:
+            return NOTHING
+        if self._backbone is None:
+            return Entry(counted)
+        try:
+            flops = Analytic(self._backbone).prefix(tokens)
+        except Unsupported:
+            flops = None
+        return self._entry(counted, flops, self._backbone, tokens)
+
+    def _entry(self, counted: int, flops: Flops | None, own: Backbone | None, tokens: int) -> Entry:
+        return Entry(
+            counted=counted,
+            analytic=None if flops is None else flops.forward,
+            elementwise=None if flops is None else flops.elementwise,
+            rule=forward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
+        )
+
+
+_WATCHED = ("score", "features")
+
+
+def _owner(call: object, name: str) -> Backbone | None:
+    """The backbone whose method of that name a call is."""
+    owner = getattr(call, "__self__", None)
+    return cast("Backbone", owner) if isinstance(owner, Family) and getattr(call, "__name__", "") == name else None
+
+
+def _analysed(own: Backbone | None, kind: Kind, times: Times) -> Flops | None:
+    if own is None:
+        return None
+    try:
+        count = getattr(Analytic(own), kind)
+        return sum((count(shape) * number for shape, number in times.items()), Flops())
+    except Unsupported:
+        return None
+
+
+def _fed(own: Backbone | None, kind: Kind, times: Times) -> int:
+    if own is None:
+        return 0
+    read: Kind = kind if own.head is None or kind == "features" else "features"
+    return sum(PASSES[own.sites.family].fed(read, shape) * number for shape, number in times.items())
+
+
+def _sided(own: Backbone) -> bool:
+    """Whether each token passes through one of two sides."""
+    return own.sites.family == "seq2seq"

@@ -1,0 +1,1 @@
+"""Memory: peaks of a process, and who holds the bytes at the peak of each phase."""

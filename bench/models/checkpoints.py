@@ -1,0 +1,100 @@
+"""Safetensors files of trained parameters, which methods start from: what one holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.bench.errors import Mistake
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tunefront.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: the shape of each tensor, and texts by name, which any file may lack."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, str]
+
+    @property
+    def backbone(self) -> str | None:
+        """The fingerprint of the backbone that its tensors were trained on, None where it does not say."""
+        return self.metadata.get("backbone_fingerprint")
+
+    @property
+    def made_for(self) -> str:
+        """What its tensors belong to, in words."""
+        known = [self.metadata[name] for name in ("method", "backbone") if name in self.metadata]
+        return " on ".join(known) or "what they belong to is not said in it"
+
+
+def files_of(method: Method) -> dict[str, str]:
+    """Field -> path, of the files that a method reads."""
+    return {name: path for name in method.files if (path := getattr(method, name)) is not None}
+
+
+def digests(method: Method) -> dict[str, str]:
+    """Field -> sha256, of the files that a method reads; Mistake where one cannot be read."""
+    return {name: digest(path) for name, path in files_of(method).items()}
+
+
+def digest(path: str) -> str:
+    """sha256 of a file; Mistake where it cannot be read."""
+    with _reading(path) as file:
+        state = file.stat()
+        return _digest(file, state.st_mtime_ns, state.st_size)
+
+
+def header(path: str) -> Header:
+    """What a safetensors file says of itself; Mistake where it is none, or cannot be read."""
+    from safetensors import safe_open
+
+    with _reading(path) as file, safe_open(file, framework="pt") as opened:
+        shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no mapping
+        return Header(shapes, opened.metadata() or {})
+
+
+def tensors(path: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU; Mistake where it is none, or cannot be read."""
+    from safetensors.torch import load_file
+
+    with _reading(path) as file:
+        return load_file(file)
+
+
+@functools.cache
+def _digest(file: Path, _changed: int, _size: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[Path]:
+    """The file at a path; turns what goes wrong in reading it into a Mistake."""
+    from safetensors import SafetensorError
+
+    file = Path(path).expanduser().absolute()
+    try:
+        if file.is_dir():
+            raise Mistake(f"{path} is a folder; give the safetensors file in it.")
+        if not file.exists():
+            raise Mistake(f"there is no file {path}, seen from {Path.cwd()}; `tunefront pretrain` makes one.")
+        if not file.is_file():
+            raise Mistake(f"{path} is no ordinary file; give a safetensors file.")
+        yield file
+    except SafetensorError as error:
+        raise Mistake(
+            f"{path} is not a whole safetensors file ({error}); other formats are not read, since loading one may run "
+            "code: convert it with safetensors.torch.save_file()."
+        ) from error
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read ({error.strerror or error}).") from error

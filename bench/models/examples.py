@@ -1,0 +1,203 @@
+"""Encoded rows and the order in which they go through the model."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from tunefront.bench.models.shapes import Law, Shape
+from tunefront.methods.base import Batch
+
+BUCKET_BATCHES = 64
+"""So many batches' worth of shuffled rows are sorted by length together: enough to waste little padding, few enough
+that a batch's company changes from epoch to epoch."""
+
+_LENGTHS = (8, 16, 24)
+_CHECKED_LENGTH = 20
+"""The lengths that are counted and checked; short ones, since counting takes as long as the work itself."""
+
+
+def _of_rows(shape: Shape) -> tuple[int, ...]:
+    rows, length = shape
+    return rows, rows * length, rows * length**2
+
+
+def _of_rows_and_batch(shape: Shape) -> tuple[int, ...]:
+    return *_of_rows(shape), *_of_rows((1, shape[1]))
+
+
+_ONE_ROW = tuple((1, length) for length in _LENGTHS)
+_TWO_ROWS = tuple((2, length) for length in _LENGTHS)
+TOKEN_LAWS = (
+    Law(_of_rows, _ONE_ROW, (2, _CHECKED_LENGTH)),
+    Law(_of_rows_and_batch, (*_ONE_ROW, *_TWO_ROWS), (3, _CHECKED_LENGTH)),
+)
+FEATURE_LAWS = (
+    Law(lambda shape: (shape[0],), ((1, 0),), (2, 0)),
+    Law(lambda shape: (shape[0], 1), ((1, 0), (2, 0)), (3, 0)),
+)
+FEWEST_BATCHES = 8
+"""An epoch of fewer is not sorted: the same rows would meet in every epoch. Few-shot training (32 rows in batches of 8,
+as in T-Few) is then simply shuffled, as in its code."""
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """Tokenised rows. `columns` maps each model input to one (tokens,) tensor a row and `padding` to its pad value;
+    `features`, once precomputed, replace the tokens: (rows, width) under `features_name`. `truncated` counts rows cut
+    to the longest length allowed."""
+
+    columns: Mapping[str, Sequence[Tensor]]
+    padding: Mapping[str, int]
+    labels: Tensor
+    truncated: int = 0
+    features: Tensor | None = None
+    features_name: str = "features"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each row; zeros once features are precomputed."""
+        if self.features is not None:
+            return (0,) * len(self)
+        return tuple(len(row) for row in next(iter(self.columns.values())))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the tokens, in order; labels are not part of it."""
+        digest = hashlib.sha256()
+        for name in sorted(self.columns):
+            digest.update(f"{name}:{self.padding[name]}:{len(self)};".encode())
+            for row in self.columns[name]:
+                digest.update(len(row).to_bytes(4, "little") + row.numpy().tobytes())
+        return digest.hexdigest()
+
+    def batch(self, rows: Sequence[int], device: torch.device | None = None) -> Batch:
+        """The batch of these rows, padded on the right to the longest of them."""
+        index = torch.tensor(rows)
+        if self.features is not None:
+            inputs = {self.features_name: self.features[index]}
+        else:
+            inputs = {
+                name: pad_sequence([column[row] for row in rows], batch_first=True, padding_value=self.padding[name])
+                for name, column in self.columns.items()
+            }
+        return moved(Batch(inputs, self.labels[index], index), device)
+
+    def shape(self, batch: Batch, training: bool = False) -> Shape:
+        """(rows, tokens a row) as computed, padding included, in training and scoring alike; 0 tokens for features."""
+        tokens = batch.inputs.get("input_ids")
+        return (len(batch.labels), 0 if tokens is None else tokens.shape[1])
+
+    def elements(self, batch: Batch) -> int:
+        """Of a batch's inputs, padding included: about what its seconds grow with."""
+        return sum(value.numel() for value in batch.inputs.values())
+
+    def sizes(self, batch: Batch, shape: Shape, training: bool = False) -> tuple[int, ...]:
+        """What memory grows with, each by itself: a batch's elements, and what the FLOPs of its shape grow with."""
+        laws = self.laws(sys.maxsize, training)
+        return (self.elements(batch), *(laws[0].terms(shape) if laws else ()))
+
+    def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
+        """A batch of the given shape made of this set's own tokens, for counting what such a batch costs."""
+        rows, length = shape
+        index = torch.arange(rows) % len(self)
+        if self.features is not None:
+            inputs = {self.features_name: self.features[index]}
+        else:
+            inputs = {
+                name: column[0].repeat(length // len(column[0]) + 1)[:length].repeat(rows, 1)
+                for name, column in self.columns.items()
+            }
+        return moved(Batch(inputs, self.labels[index], index), device)
+
+    def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
+        """How FLOPs follow from shapes, the likeliest first: linear in the rows and quadratic in the tokens a row, and
+        then with work that a batch costs whatever its rows. `longest` is the most tokens that the model takes."""
+        if self.features is not None:
+            return FEATURE_LAWS
+        return TOKEN_LAWS if longest >= max(_LENGTHS) else ()
+
+    def scoring_order(self, batch_size: int) -> list[list[int]]:
+        """Every row once, longest first, so that padding is least and a batch that does not fit fails at once."""
+        order = sorted(range(len(self)), key=lambda row: (-self.lengths[row], row))
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def take(self, rows: Sequence[int]) -> EncodedExamples:
+        """These rows, in this order."""
+        return replace(
+            self,
+            columns={name: [column[row] for row in rows] for name, column in self.columns.items()},
+            labels=self.labels[list(rows)],
+            features=None if self.features is None else self.features[list(rows)],
+        )
+
+    def with_features(self, features: Tensor, name: str = "features") -> EncodedExamples:
+        """The same rows and labels with precomputed (rows, width) features in place of tokens."""
+        return replace(self, features=features, features_name=name)
+
+
+def training_order(
+    examples: EncodedExamples, batch_size: int, generator: torch.Generator, balanced: bool = False
+) -> Iterator[list[int]]:
+    """Batches of row numbers without end: epoch after epoch of shuffled, length-bucketed rows; every row once an epoch.
+
+    With `balanced`, every batch draws its labels in equal shares instead, rare labels' rows more often.
+    """
+    while True:
+        order = _balanced_order(examples, generator) if balanced else _permuted(range(len(examples)), generator)
+        if balanced or examples.features is not None:
+            batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        else:
+            batches = [
+                batch for chunk in _chunks(order, batch_size) for batch in _bucketed(examples, chunk, batch_size)
+            ]
+            batches = [batches[place] for place in _permuted(range(len(batches)), generator)]
+        yield from batches
+
+
+def _chunks(order: list[int], batch_size: int) -> list[list[int]]:
+    size = batch_size * (BUCKET_BATCHES if len(order) > batch_size * (FEWEST_BATCHES - 1) else 1)
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _bucketed(examples: EncodedExamples, rows: list[int], batch_size: int) -> list[list[int]]:
+    ordered = sorted(rows, key=lambda row: examples.lengths[row])  # stable: equal lengths stay shuffled
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+
+
+def _balanced_order(examples: EncodedExamples, generator: torch.Generator) -> list[int]:
+    """Labels in turn, each label's rows shuffled and repeated until the commonest label is through."""
+    by_label: dict[float, list[int]] = {}
+    for row, label in enumerate(examples.labels.tolist()):
+        by_label.setdefault(label, []).append(row)
+    most = max(len(rows) for rows in by_label.values())
+    turns = [_repeated(rows, most, generator) for _, rows in sorted(by_label.items())]
+    return [row for turn in zip(*turns, strict=True) for row in turn]
+
+
+def _repeated(rows: list[int], count: int, generator: torch.Generator) -> list[int]:
+    drawn: list[int] = []
+    while len(drawn) < count:
+        drawn += _permuted(rows, generator)
+    return drawn[:count]
+
+
+def _permuted(rows: Sequence[int], generator: torch.Generator) -> list[int]:
+    return [rows[place] for place in torch.randperm(len(rows), generator=generator).tolist()]
+
+
+def moved(batch: Batch, device: torch.device | None) -> Batch:
+    """The batch on a device; its row numbers stay."""
+    if device is None or device.type == "cpu":
+        return batch
+    return Batch({name: value.to(device) for name, value in batch.inputs.items()}, batch.labels.to(device), batch.rows)

@@ -1,0 +1,214 @@
+"""Decoders (GPT-2, OPT, GPT-NeoX, Llama, Mistral, Qwen2): choices are scored side by side after a shared prefix."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.utils.rnn import pad_sequence
+
+from tunefront.bench.models.families.language import LanguageModel, following
+from tunefront.bench.models.scoring.layouts import DecoderLayout
+from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
+from tunefront.bench.models.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
+from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
+from tunefront.methods.base import Backbone, Batch, Examples, Prefix
+
+if TYPE_CHECKING:
+    from tunefront.bench.templates import Prompt
+
+
+log = logging.getLogger("tunefront")
+
+_SIDE_BY_SIDE: dict[type, bool] = {}
+"""What was found out about model classes, for the life of the process."""
+
+
+class Decoder(LanguageModel):
+    """A decoder-only model with its own output layer."""
+
+    layout = DecoderLayout()
+
+    def features(self, batch: Batch) -> Tensor:
+        """The last prompt token's state after the final norm, (batch, width); as it is where the batch has it."""
+        if "features" in batch.inputs:
+            return batch.inputs["features"]
+        mask = batch.inputs["attention_mask"]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        states = self._base(input_ids=batch.inputs["input_ids"], attention_mask=mask, position_ids=positions)
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+        return states[torch.arange(len(last), device=states.device), last]
+
+    def prefix(self, demonstrations: Examples) -> CachedPrefix:
+        """Demonstrations in tokens, not read yet."""
+        rows = cast(PromptedExamples, demonstrations)
+        return CachedPrefix(Demonstrations.of(rows.prompts, self.tokens, self.room, self._query_room))
+
+    def read(self, prefix: Prefix) -> CachedPrefix:
+        """The prefix with the keys and values of its tokens."""
+        from transformers import DynamicCache
+
+        told = cast(CachedPrefix, prefix).demonstrations
+        if not prefix.tokens:
+            return CachedPrefix(told)
+        cache = DynamicCache()
+        with torch.no_grad():
+            ids = torch.tensor([told.ids[: prefix.tokens]], device=self.model.device)
+            self._base(input_ids=ids, past_key_values=cache, use_cache=True)
+        return CachedPrefix(told, tuple((layer.keys, layer.values) for layer in cache.layers))
+
+    def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """All rows and choices in one row after the prefix; the rows of a batch keep equally many demonstrations."""
+        if prefix is None:
+            return self._scored(batch, None, [], together=True)
+        kept = following(batch, prefix, "kept").tolist()
+        if len(set(kept)) > 1:
+            raise ValueError(f"rows that keep {sorted(set(kept))} demonstrations cannot be scored in one batch")
+        layers = cast(CachedPrefix, prefix).first(kept[0]) if kept[0] else []
+        return self._scored(batch, prefix, layers, together=True)
+
+    def _logprobs(self, batch: Batch) -> Tensor:
+        return self._scored(batch, None, [], together=False)
+
+    def _scored(self, batch: Batch, prefix: Prefix | None, layers: list[KeysValues], together: bool) -> Tensor:
+        queries = _lists(following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask"))
+        ids, mask = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
+        choices = [
+            [choice for choice in _lists(of_one, kept) if choice] for of_one, kept in zip(ids, mask, strict=True)
+        ]
+        before = int(layers[0][0].shape[2]) if layers else 0
+        if not self.side_by_side:
+            told = cast(CachedPrefix, prefix).demonstrations.ids[:before] if before else []
+            return self._one_by_one([[*told, *query] for query in queries], choices, ids)
+        packed = pack(queries, choices, before, together).to(ids.device)
+        return _at(self._predictions(packed, layers), packed.predicts, ids)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether this architecture heeds the mask and the positions that keep queries and choices in one row apart.
+
+        Tried once on a few tokens: where it does not give what plain rows give, plain rows are scored, one for each
+        choice with all demonstrations in it. A model without values cannot be tried: it is taken to heed them.
+        """
+        self.try_side_by_side()
+        return _SIDE_BY_SIDE.get(type(self.model), True)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether it was found out that choices need rows of their own; tries nothing."""
+        return _SIDE_BY_SIDE.get(type(self.model)) is False
+
+    def try_side_by_side(self) -> None:
+        """Finds out, once for a class of models; where no clock runs and nothing is counted."""
+        kind = type(self.model)
+        if kind not in _SIDE_BY_SIDE and not isinstance(next(self.model.parameters()), FakeTensor):
+            _SIDE_BY_SIDE[kind] = self._heeds_masks()
+            if not _SIDE_BY_SIDE[kind]:
+                log.warning("%s cannot score choices side by side; each is scored in a row of its own", kind.__name__)
+
+    def _heeds_masks(self) -> bool:
+        queries, choices = [[5, 6, 7], [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
+        ids = torch.tensor([[[*choice, 0][:3] for choice in of_one] for of_one in choices], device=self.model.device)
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad(), torch.autocast(ids.device.type, enabled=False):
+                packed = pack(queries, choices).to(ids.device)
+                beside = _at(self._predictions(packed, []), packed.predicts, ids)
+                alone = self._one_by_one(queries, choices, ids)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            log.debug("the packed form fails on %s: %s", type(self.model).__name__, error)
+            return False
+        finally:
+            self.model.train(training)
+        there = torch.tensor([[[place < len(c) for place in range(3)] for c in of_one] for of_one in choices])
+        return bool((beside - alone).abs()[there.to(ids.device)].max() < 1e-3)
+
+    def _one_by_one(self, queries: Sequence[Tokens], choices: Sequence[Sequence[Tokens]], ids: Tensor) -> Tensor:
+        """The plain computation: every choice after its query in a row of its own, padded on the right."""
+        rows = [
+            (row, place, queries[row], choice)
+            for row, of_one in enumerate(choices)
+            for place, choice in enumerate(of_one)
+        ]
+        texts = [torch.tensor([*query, *choice[:-1]]) for _, _, query, choice in rows]
+        padded = pad_sequence(texts, batch_first=True).to(ids.device)
+        mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True).to(ids.device)
+        states = self._base(input_ids=padded, attention_mask=mask)
+        read = [
+            (number, len(query) - 1 + token)
+            for number, (_, _, query, choice) in enumerate(rows)
+            for token in range(len(choice))
+        ]
+        predicts = torch.zeros(ids.shape, dtype=torch.long, device=ids.device)
+        done = 0
+        for row, place, _, choice in rows:
+            predicts[row, place, : len(choice)] = torch.arange(done, done + len(choice), device=ids.device)
+            done += len(choice)
+        at_row, at_token = torch.tensor(read, device=ids.device).unbind(1)
+        return _at(self._output(states[at_row, at_token]), predicts, ids)
+
+    def _predictions(self, packed: Packed, layers: list[KeysValues]) -> Tensor:
+        """Next-token logits in float32 at the places that are read, (m, vocabulary)."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(layers) if layers else None
+        states = self._base(
+            input_ids=packed.input_ids,
+            attention_mask=_added(packed.mask, self.model.dtype),
+            position_ids=packed.position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        rows, places = packed.read.unbind(1)
+        return self._output(states[rows, places])
+
+    def _output(self, states: Tensor) -> Tensor:
+        """Logits in float32: only their differences count, for which bf16 is too coarse."""
+        with torch.autocast(states.device.type, enabled=False):
+            return cast(Tensor, cast(nn.Module, self.model.get_output_embeddings())(states.float()))
+
+    def _base(self, **inputs: object) -> Tensor:
+        """The states after the final norm, (rows, seq, width)."""
+        return cast(Tensor, self.model.base_model(**inputs).last_hidden_state)
+
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
+        answered = self.tokens.answered([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])
+        return [replace(one, prompt=[*self.tokens.leading, *one.prompt]) for one in answered]
+
+    def _cut(self, ids: Ids, room: int) -> Ids:
+        return cut_start(ids, room, len(self.tokens.leading))
+
+    def _beside(self, longest: int) -> int:
+        return longest
+
+
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask as what is added to attention's scores: eager attention would add a Boolean one as 0 and 1."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+
+
+def _at(logits: Tensor, predicts: Tensor, ids: Tensor) -> Tensor:
+    """The log-probability of each token of `ids` (batch, choices, tokens) by the logits (m, vocabulary) before it."""
+    places = torch.zeros(ids.shape, dtype=torch.long, device=ids.device)
+    places[:, : predicts.shape[1], : predicts.shape[2]] = predicts
+    return logits[places, ids] - logits.logsumexp(-1)[places]
+
+
+def _lists(ids: Tensor, mask: Tensor) -> list[Tokens]:
+    """Rows of ids without padding, wherever it stands."""
+    return [
+        [token for token, kept in zip(row, keep, strict=True) if kept]
+        for row, keep in zip(ids.tolist(), mask.tolist(), strict=True)
+    ]
+
+
+def _implements_protocol(decoder: Decoder) -> Backbone:
+    """The type checker holds the family to the contract."""
+    return decoder

@@ -1,0 +1,151 @@
+"""Encoders (BERT, RoBERTa, DistilBERT, DeBERTa-v2): a head on the pooled state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from tunefront.bench.data.task import Row, Task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families.family import Family
+from tunefront.bench.models.families.head import make_head
+from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
+from tunefront.methods.sites import Sites
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+MAX_LENGTH = 128
+"""In tokens, of a row for which nothing else is said."""
+
+
+class Encoder(Family):
+    """An encoder with a fresh head for one task; `model` is the base model with the head as its child `head`.
+
+    `pooling` is what the head reads: `pooler` (the checkpoint's own), `first` (the first token's state) or `mean` (of
+    the states of all tokens that are not padding).
+    """
+
+    head: nn.Module
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sites: Sites,
+        pooling: str,
+        task: Task,
+        head_activation: str | None,
+    ):
+        if task.kind == "multiple choice":
+            raise Unsupported(f"{task.name} is multiple choice, which needs a language model; encoders classify")
+        config = model.config
+        self.model, self.tokenizer, self.sites, self.pooling = model, tokenizer, sites, pooling
+        self.width = int(config.hidden_size)
+        self.regression = task.kind == "regression"
+        head = make_head(model, self.width, task.outputs, head_activation)
+        self.model.add_module("head", head)
+        self.head = head
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the classes, or mean squared error of the values; a scalar."""
+        outputs = self._outputs(batch)
+        if self.regression:
+            return nn.functional.mse_loss(outputs.squeeze(-1), batch.labels.to(outputs.dtype))
+        return nn.functional.cross_entropy(outputs, batch.labels)
+
+    def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """Logits (batch, choices), or (batch, 1), the predicted values; an encoder has no prefix."""
+        return self._outputs(batch)
+
+    def features(self, batch: Batch) -> Tensor:
+        """The pooled states that the head reads, (batch, width); as they are where the batch holds them already."""
+        if "features" in batch.inputs:
+            return batch.inputs["features"]
+        output = self.model(**batch.inputs)
+        if self.pooling == "pooler":
+            return output.pooler_output
+        states: Tensor = output.last_hidden_state
+        if self.pooling == "first":
+            return states[:, 0]
+        mask = batch.inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
+        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+    def add_head(self) -> nn.Module:
+        """The head, which an encoder has from the start."""
+        return self.head
+
+    def prefix(self, demonstrations: Examples) -> Prefix:
+        """Unsupported: an encoder reads one text or pair."""
+        raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no demonstrations")
+
+    def read(self, prefix: Prefix) -> Prefix:
+        """Unsupported, as `prefix`."""
+        raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no demonstrations")
+
+    def content_free(self) -> Examples:
+        """Unsupported, as `prefix`."""
+        raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no prompts")
+
+    def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> EncodedExamples:
+        """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second.
+
+        Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
+        """
+        max_length = max_length or MAX_LENGTH
+        check_room(self.tokenizer, task, max_length)
+        rows = list(rows)
+        limit = min(max_length, _longest(self.model, self.tokenizer))
+        texts = [task.texts(row) for row in rows]
+        first = [text[0] for text in texts]
+        second = [" ".join(text[1:]) for text in texts] if len(task.input_fields) > 1 else None
+        encoded = self.tokenizer(first, second, truncation=True, max_length=limit)
+        columns = {
+            name: [torch.tensor(ids) for ids in encoded[name]]
+            for name in self.tokenizer.model_input_names
+            if name in encoded
+        }
+        padding = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
+        # Rows of exactly the limit may be whole: only those are tokenised again to tell.
+        full = [place for place, ids in enumerate(encoded["input_ids"]) if len(ids) >= limit]
+        truncated = sum(self._length(first[place], second[place] if second else None) > limit for place in full)
+        return EncodedExamples(
+            columns=columns,
+            padding={name: padding.get(name, 0) for name in columns},
+            labels=torch.tensor([row.label for row in rows], dtype=torch.float32 if self.regression else torch.long),
+            truncated=truncated,
+        )
+
+    def _length(self, first: str, second: str | None) -> int:
+        return len(self.tokenizer(first, second, truncation=False, verbose=False)["input_ids"])
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        return self.head(self.features(batch)).float()
+
+
+def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> None:
+    """Mistake where max_length leaves no room for a word beside the special tokens of a row."""
+    special = tokenizer.num_special_tokens_to_add(pair=len(task.input_fields) > 1)
+    if max_length <= special:
+        raise Mistake(
+            f"max_length is {max_length}, but a row of {task.name} has {special} special tokens; "
+            f"give at least {special + 1}."
+        )
+
+
+def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The longest input the positions allow; RoBERTa's first position is its padding index plus one."""
+    positions = int(getattr(model.config, "max_position_embeddings", None) or 10**9)
+    if model.config.model_type == "roberta":
+        positions -= int(model.config.pad_token_id or 0) + 1
+    return min(positions, int(tokenizer.model_max_length))
+
+
+def _implements_protocol(encoder: Encoder) -> Backbone:
+    """The type checker holds the family to the contract."""
+    return encoder

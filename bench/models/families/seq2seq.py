@@ -1,0 +1,145 @@
+"""Encoder-decoders (T5, T0, Flan-T5, BART): the encoder reads each prompt once, the decoder every choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.families.language import LanguageModel, following
+from tunefront.bench.models.scoring.layouts import EncoderDecoderLayout
+from tunefront.bench.models.scoring.prefix import Demonstrations, TextPrefix
+from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
+from tunefront.methods.base import Backbone, Batch, Examples, Prefix
+
+if TYPE_CHECKING:
+    from tunefront.bench.templates import Prompt
+
+
+class Seq2Seq(LanguageModel):
+    """An encoder-decoder with its own output layer; choices end with the tokenizer's end-of-sequence token."""
+
+    layout = EncoderDecoderLayout()
+
+    @property
+    def positions(self) -> bool:  # type: ignore[override]
+        """T5's relative positions set no limit."""
+        return not hasattr(self.model.config, "relative_attention_num_buckets")
+
+    def features(self, batch: Batch) -> Tensor:
+        """The decoder's state at its first token, from which the answer starts, (batch, width)."""
+        if "features" in batch.inputs:
+            return batch.inputs["features"]
+        states, mask = self._encoded_prompts(batch, None)
+        start = torch.full((len(states), 1), self._start, device=states.device)
+        decoder = self.model.get_decoder()
+        output = decoder(input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask)
+        return cast(Tensor, output.last_hidden_state)[:, 0]
+
+    def prefix(self, demonstrations: Examples) -> TextPrefix:
+        """Demonstrations that go before every prompt and are read with it."""
+        rows = cast(PromptedExamples, demonstrations)
+        return TextPrefix(Demonstrations.of(rows.prompts, self.tokens, self.room, self._query_room, whole=True))
+
+    def read(self, prefix: Prefix) -> Prefix:
+        """The prefix as it is: an encoder that looks both ways reads it anew with every prompt."""
+        return prefix
+
+    def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """The encoder and the decoder's first step once for each row, the rest of the choices after them: what a choice
+        shares with its row's others, cross attention's keys and values among it, is computed once."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        states, mask = self._encoded_prompts(batch, prefix)
+        ids, kept = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        start = torch.full((len(states), 1), self._start, device=ids.device)
+        first = self._decode(states, mask, start, cache)
+        row, choice = kept.any(-1).nonzero(as_tuple=True)
+        logprobs = ids.new_zeros(ids.shape, dtype=torch.float32)
+        logprobs[row, choice, 0] = _of_tokens(first[row, 0], ids[row, choice, 0])
+        if ids.shape[2] > 1:
+            cache.batch_select_indices(row)
+            rest = self._decode(states[row], mask[row], ids[row, choice, :-1], cache)
+            logprobs[row, choice, 1:] = _of_tokens(rest, ids[row, choice, 1:])
+        return logprobs
+
+    def _logprobs(self, batch: Batch) -> Tensor:
+        """Every choice in a row of its own, without a cache, so that activations can be recomputed."""
+        states, mask = self._encoded_prompts(batch, None)
+        ids = batch.inputs["choice_ids"]
+        row, choice = batch.inputs["choice_mask"].any(-1).nonzero(as_tuple=True)
+        targets = ids[row, choice]
+        start = targets.new_full((len(targets), 1), self._start)
+        logits = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1))
+        scored = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        return scored.index_put((row, choice), _of_tokens(logits, targets))
+
+    def _encoded_prompts(self, batch: Batch, prefix: Prefix | None) -> tuple[Tensor, Tensor]:
+        """The encoder's states (batch, seq, width) and their mask."""
+        ids, mask = following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask")
+        if not mask[:, 0].all():  # BART's positions count from the left, padding or not
+            order = mask.argsort(dim=1, descending=True, stable=True)
+            ids, mask = ids.gather(1, order), mask.gather(1, order)
+        encoder = self.model.get_encoder()
+        return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state), mask
+
+    def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None) -> Tensor:  # Any: a cache or none
+        """Logits in float32 after each token, (rows, tokens, vocabulary)."""
+        output = self.model.get_decoder()(
+            input_ids=ids,
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        with torch.autocast(states.device.type, enabled=False):  # of logits only differences count: bf16 is too coarse
+            read = cast(Tensor, output.last_hidden_state).float()
+            if getattr(self.model.config, "scale_decoder_outputs", False):  # T5 v1.0, whose embeddings are tied
+                read = read * self.width**-0.5
+            logits = cast(nn.Linear, self.model.get_output_embeddings())(read)
+            bias = getattr(self.model, "final_logits_bias", None)  # BART
+            return cast(Tensor, logits if bias is None else logits + bias)
+
+    @property
+    def _start(self) -> int:
+        for config in (self.model.config, self.model.generation_config):
+            start = getattr(config, "decoder_start_token_id", None)
+            if start is not None:
+                return int(start)
+        raise Mistake(
+            f"the configuration of {type(self.model).__name__} names no decoder_start_token_id; set it in its "
+            "config.json (T5: the id of the padding token)."
+        )
+
+    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
+        tokens = self.tokens
+
+        def ended(texts: Sequence[str]) -> list[Ids]:
+            return [[*tokens.leading, *ids, *tokens.trailing] for ids in tokens.of(texts)]
+
+        queries = ended([prompt.text for prompt in prompts])
+        choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
+        pairs = zip(queries, prompts, strict=True)
+        return [Answered(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
+
+    def _cut(self, ids: Ids, room: int) -> Ids:
+        return cut_start(ids, room, len(self.tokens.leading), len(self.tokens.trailing))
+
+    def _beside(self, longest: int) -> int:
+        return 0
+
+
+def _of_tokens(logits: Tensor, tokens: Tensor) -> Tensor:
+    """The log-probability of each token, of the shape of `tokens`."""
+    picked = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    return picked - logits.logsumexp(-1)
+
+
+def _implements_protocol(model: Seq2Seq) -> Backbone:
+    """The type checker holds the family to the contract."""
+    return model

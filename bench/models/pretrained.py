@@ -1,0 +1,152 @@
+"""Pretrained models, and a pristine copy for every cell."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from tunefront.bench.data.task import Task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.config import config_at, folder_pooling, sites_of, tokenizer_of
+from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
+from tunefront.bench.models.families.language import refuse_regression
+from tunefront.bench.models.fast_copy import Blueprint
+from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate
+from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
+from tunefront.methods.sites import Sites
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger("tunefront")
+
+
+@functools.cache
+def pretrained(name: str, device: str = "cpu") -> Pretrained:
+    """The backbone's weights, read from disk once per process."""
+    return Pretrained(name, torch.device(device))
+
+
+class Pretrained:
+    """A pretrained model in memory, never run and never changed, from which pristine backbones are made.
+
+    A pristine backbone is a copy of the module tree (hooks, flags and all are the original's) whose parameters and
+    buffers live in storage that every cell reuses, the weights copied in. So nothing has to be undone after a cell, and
+    the previous cell's backbone is dead as soon as the next one is made.
+    """
+
+    def __init__(self, name: str, device: torch.device):
+        folder = locate(name)
+        self.name, self.config, self.device = name, config_at(name), device
+        self.sites = sites_of(self.config, name)
+        self.pooling: str | None = folder_pooling(folder) or self.sites.pooling
+        self.head_activation = self.sites.head_activation
+        if self.sites.family != "encoder":
+            self.pooling = None  # features are the last token's state
+        self.tokenizer = tokenizer_of(name)
+        if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
+            raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
+        self._master = self._load(folder)
+        self._tensors = [*self._master.parameters(), *self._master.buffers()]
+        self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
+        self._blueprint = Blueprint(self._master, self._tensors)
+        self.params = sum(parameter.numel() for parameter in self._master.parameters())
+        self.file_bytes = backbone_bytes(name)
+
+    def pristine(
+        self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
+    ) -> Backbone:
+        """A backbone as published, an encoder's head for the task initialised by `seed`; the one before it is dead now.
+
+        A language model is asked as `prompting` says, by the task's first template where it is None.
+        """
+        restored = []
+        for tensor, stored in zip(self._tensors, self._storage, strict=True):
+            with torch.no_grad():
+                stored.copy_(tensor)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            restored.append(nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored)
+        model = self._blueprint.build(restored)
+        torch.manual_seed(seed)
+        pooled = Pooled(self.pooling, self.head_activation)
+        backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
+        backbone.fingerprint = fingerprint(self.name)
+        return backbone
+
+    def making(self) -> contextlib.AbstractContextManager[object]:
+        """What modules of a pristine backbone are made under: nothing in particular."""
+        return contextlib.nullcontext()
+
+    def _load(self, folder: Path) -> PreTrainedModel:
+        """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
+        from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+        kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
+        model, report = kinds[self.sites.family].from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+        missing = set(report["missing_keys"])
+        if self.pooling == "pooler" and any(key.startswith("pooler.") for key in missing):
+            # The checkpoint lacks the pooler: a fresh one belongs to the head, and is the same computation.
+            self.pooling, self.head_activation = "first", "tanh"
+        if self.pooling != "pooler" and getattr(model, "pooler", None) is not None:
+            model.pooler = None
+        lost = sorted(key for key in missing if not key.startswith("pooler."))
+        if lost:
+            raise Mistake(
+                f"the weights of {self.name} lack {len(lost)} tensors of {type(model).__name__}, {lost[0]} first; "
+                "is the folder complete, and its config.json the right one?"
+            )
+        model.requires_grad_(True).eval()
+        return model
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What the head of an encoder reads, and the activation of the dense layer before its output layer; see `Sites`."""
+
+    pooling: str | None
+    head_activation: str | None
+
+
+def family_for(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sites: Sites,
+    pooled: Pooled,
+    task: Task,
+    prompting: Prompting | None,
+    dropout: float | None,
+) -> Backbone:
+    """A pretrained model as methods see it; Unsupported where it cannot do the task."""
+    backbone: Backbone
+    if sites.family == "encoder":
+        backbone = Encoder(model, tokenizer, sites, pooled.pooling or "first", task, pooled.head_activation)
+    else:
+        refuse_regression(task)  # before a template is looked for
+        backbone = LANGUAGE_MODELS[sites.family](model, tokenizer, sites, task, prompting)
+    if isinstance(backbone, Decoder):
+        backbone.layout = DecoderLayout(CUDA_BUDGET if model.device.type == "cuda" else CPU_BUDGET)
+        backbone.try_side_by_side()
+    if dropout is not None:
+        _set_dropout(backbone, dropout)
+    return backbone
+
+
+def _set_dropout(backbone: Backbone, rate: float) -> None:
+    """One rate everywhere: in modules, where a layer keeps it as a number of its own (OPT, Llama, BART), and in a head
+    that is made later."""
+    backbone.dropout = rate
+    for module in backbone.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name, value in vars(module).items():
+            if name.endswith(("dropout", "dropout_rate")) and isinstance(value, float):
+                setattr(module, name, rate)

@@ -1,0 +1,115 @@
+"""How decoders and encoder-decoders lay a batch out, and how FLOPs follow from that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tunefront.bench.models.shapes import Law, Shape
+
+CPU_BUDGET, CUDA_BUDGET = 384, 4096
+"""Tokens of queries and choices in a row: enough to keep the device busy, few enough that attention between examples,
+which is computed and masked, stays small."""
+
+
+class DecoderLayout:
+    """Queries with their choices: in training one example a row, in scoring all in one row after the prefix.
+
+    A pass is (examples, longest query, rows, tokens a row, prefix tokens, states read): linear in the tokens and in the
+    states read, and quadratic in what attention looks at.
+    """
+
+    _SIZE = 6
+
+    def __init__(self, budget: int | None = CPU_BUDGET):
+        self.budget = budget
+
+    def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
+        """See the class; a choice's last token is not fed."""
+        fed = (choices - 1).clamp(min=0).sum(1)
+        tokens, read = queries + fed, len(queries) + int(fed.sum())
+        rows, seq = (len(queries), int(tokens.max())) if training else (1, int(tokens.sum()))
+        return (len(queries), int(queries.max()), rows, seq, before, read)
+
+    def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
+        """Choices scored; and prompts alone read row by row, as features are."""
+        none = [0] * max(1, len(before))
+        full = list(before) or none
+        probes = [_decoder(1, 8, 2, full), _decoder(1, 16, 2, full), _decoder(1, 24, 5, full)]
+        with_prefix = [_decoder(1, 8, 2, none)] if any(full) else []
+        check = _decoder(2, 10, 3, full, training)
+        terms = self._with_prefix if any(full) else self._alone
+        return (
+            Law(terms, (*probes, *with_prefix), check),
+            Law(self._prompts, tuple(probes), check),
+        )
+
+    def probe(self, shape: Shape) -> tuple[int, int, int, int]:
+        """One choice a row, of as many tokens as the states read tell."""
+        examples, query, read = shape[0], shape[1], shape[5]
+        return examples, query, 1, read // examples
+
+    def before(self, shape: Shape) -> tuple[int, ...]:
+        """The prefix tokens of each pass."""
+        return shape[4 :: self._SIZE]
+
+    def _alone(self, shape: Shape) -> tuple[int, ...]:
+        return self._with_prefix(shape)[:3]
+
+    def _with_prefix(self, shape: Shape) -> tuple[int, ...]:
+        passes = [shape[start : start + self._SIZE] for start in range(0, len(shape), self._SIZE)]
+        return (
+            sum(rows * seq for _, _, rows, seq, _, _ in passes),
+            sum(rows * seq * seq for _, _, rows, seq, _, _ in passes),
+            sum(read for *_, read in passes),
+            sum(rows * seq * before for _, _, rows, seq, before, _ in passes),
+        )
+
+    def _prompts(self, shape: Shape) -> tuple[int, ...]:
+        examples, query = shape[:2]
+        return examples, examples * query, examples * query * query
+
+
+def _decoder(examples: int, query: int, fed: int, before: Sequence[int], training: bool = False) -> Shape:
+    """A shape with one choice a row, `fed` tokens and one more, the same after every prefix."""
+    rows = examples if training else 1
+    seq = examples * (query + fed) // rows
+    return tuple(n for one in before for n in (examples, query, rows, seq, one, examples * (1 + fed)))
+
+
+class EncoderDecoderLayout:
+    """The encoder over each prompt once, the decoder over every choice in a row of its own.
+
+    A pass is (examples, longest prompt, choices, longest choice): linear in each stack's tokens, quadratic in what its
+    self-attention looks at, and with a product of both for the cross attention.
+    """
+
+    budget: int | None = None
+
+    _SIZE = 4
+    _PROBES = ((4, 1, 2), (8, 1, 2), (12, 1, 2), (4, 1, 3), (4, 1, 4), (8, 1, 3), (4, 2, 2), (8, 2, 2))
+
+    def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
+        """See the class; demonstrations are part of the prompt, so `before` is 0."""
+        return (len(queries), int(queries.max()), int((choices > 0).sum()), int(choices.max()))
+
+    def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
+        """One law for training, scoring and features alike."""
+        passes = max(1, len(before))
+        probes = tuple((1, prompt, count, tokens) * passes for prompt, count, tokens in self._PROBES)
+        return (Law(self._terms, probes, (2, 10, 4, 5) * passes),)
+
+    def probe(self, shape: Shape) -> tuple[int, int, int, int]:
+        """The pass itself, every row with equally many choices."""
+        examples, prompt, choices, tokens = shape[: self._SIZE]
+        return examples, prompt, choices // examples, tokens
+
+    def before(self, shape: Shape) -> tuple[int, ...]:
+        """No tokens before any pass."""
+        return (0,) * (len(shape) // self._SIZE)
+
+    def _terms(self, shape: Shape) -> tuple[int, ...]:
+        passes = [shape[start : start + self._SIZE] for start in range(0, len(shape), self._SIZE)]
+        terms = [(b, b * s, b * s * s, r, r * u, r * u * u, r * u * s, r * s) for b, s, r, u in passes]
+        return tuple(map(sum, zip(*terms, strict=True)))

@@ -1,0 +1,172 @@
+"""Demonstrations before every query: which fit, and the keys and values that they leave behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from tunefront.bench.models.scoring.prompted import Followed, PromptedExamples
+from tunefront.bench.models.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, cut_start, shared
+from tunefront.bench.templates import Prompt
+
+KeysValues = tuple[Tensor, Tensor]
+"""Of one layer, each (1, heads, tokens, head width)."""
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Demonstrations in order, as text, and where each ends in the tokens of them all.
+
+    `ends[j]` is how many tokens the first j demonstrations have (with the text's leading special tokens) when more text
+    follows; `ids` are all tokens. `room` is the most tokens that a whole prompt with its longest choice may have, None
+    for no limit, and `query_room` a query alone. `whole`: rows hold the demonstrations' tokens too, as an encoder reads
+    them; else what follows them only.
+    """
+
+    texts: tuple[str, ...]
+    tokens: Tokens = field(repr=False)
+    ids: Ids
+    ends: tuple[int, ...]
+    room: int | None
+    query_room: int
+    whole: bool = False
+
+    @classmethod
+    def of(
+        cls, prompts: Sequence[Prompt], tokens: Tokens, room: int | None, query_room: int, whole: bool = False
+    ) -> Demonstrations:
+        """The prompts with their right answers, in this order."""
+        texts = tuple(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts)
+        joined = [BETWEEN.join(texts[:count]) for count in range(1, len(texts) + 1)]
+        lengths = [len(ids) for ids in tokens.of(joined)]
+        # A separator may change the last tokens of what it follows, whatever comes after it.
+        lost = [len(tokens.of([text])[0]) - tokens.following(text, ["Text"])[0][0] for text in texts]
+        ends = [len(tokens.leading) + length - gone for length, gone in zip(lengths, lost, strict=True)]
+        ids = [*tokens.leading, *tokens.of([BETWEEN.join(texts)])[0]][: ends[-1]] if texts else []
+        return cls(texts, tokens, ids, (0, *ends), room, query_room, whole)
+
+    @property
+    def text(self) -> str:
+        """All demonstrations, as they go into the prompt."""
+        return BETWEEN.join(self.texts)
+
+    @property
+    def name(self) -> str:
+        """Under which batches keep the rows that follow."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+    def first(self, kept: int) -> Demonstrations:
+        """The first `kept` of them."""
+        return replace(self, texts=self.texts[:kept], ids=self.ids[: self.ends[kept]], ends=self.ends[: kept + 1])
+
+    def ahead_of(self, examples: PromptedExamples) -> PromptedExamples:
+        """The examples with what they are after these demonstrations: each row keeps as many, from the first, as leave
+        room for its query and its longest choice; the last are dropped first, so that what was read stays of use."""
+        longest = [0 if self.whole else max(map(len, of_one)) for of_one in examples.choices]
+        beside = len(self.tokens.trailing) if self.whole else 0
+        rows: dict[int, tuple[int, Ids]] = {}
+        waiting = list(range(len(examples)))
+        for kept in range(len(self.texts), 0, -1):
+            following = self._following(kept, [(examples.prompts[row].text, examples.lent[row]) for row in waiting])
+            held = [
+                (row, ids)
+                for row, ids in zip(waiting, following, strict=True)
+                if self.room is None or self.ends[kept] + len(ids) + longest[row] + beside <= self.room
+            ]
+            read = self.ids[: self.ends[kept]] if self.whole else []
+            end = self.tokens.trailing if self.whole else []
+            rows |= {row: (kept, [*read, *ids, *end]) for row, ids in held}
+            waiting = [row for row in waiting if row not in rows]
+            if not waiting:
+                break
+        alone = examples.columns["input_ids"]
+        tokens = tuple(torch.tensor(rows[row][1]) if row in rows else alone[row] for row in range(len(examples)))
+        kept_by = tuple(rows[row][0] if row in rows else 0 for row in range(len(examples)))
+        before = tuple(0 if self.whole else self.ends[kept] for kept in kept_by)
+        return replace(
+            examples, after={**examples.after, self.name: Followed(len(self.texts), tokens, kept_by, before)}
+        )
+
+    def _following(self, kept: int, prompts: Sequence[tuple[str, int]]) -> list[Ids]:
+        """The tokens of each prompt (text, tokens that belong to its choices) after the first `kept` demonstrations,
+        cut at its start to the room of a query."""
+        last = self.texts[kept - 1]
+        whole, lost = self.tokens.of([last])[0], self.ends[kept]
+        joined = self.tokens.of([BETWEEN.join(self.texts[:kept])])[0]
+        stays = len(whole) - (len(self.tokens.leading) + len(joined) - lost)
+        texts = [text for text, _ in prompts]
+        followed = []
+        pieces = zip(prompts, self.tokens.of(texts), self.tokens.following(last, texts), strict=True)
+        for (text, lent), alone, (place, ids) in pieces:
+            going_on = [*whole[stays:place], *ids]
+            if place < stays:  # it would change tokens that were read already: tokenised on its own instead
+                going_on = self.tokens.of([f"{BETWEEN}{text}"])[0]
+            # What the prompt does not end with on its own: newlines before a text may be other tokens than alone.
+            separator = len(going_on) - shared(going_on[::-1], alone[::-1])
+            going_on = going_on[: len(going_on) - lent]
+            followed.append(cut_start(going_on, separator + self.query_room, separator))
+        return followed
+
+
+@dataclass(frozen=True)
+class CachedPrefix:
+    """Demonstrations for a decoder: `layers` are the keys and values of all their tokens, none before it has read
+    them."""
+
+    demonstrations: Demonstrations
+    layers: tuple[KeysValues, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What would have to be stored to read them again."""
+        return self.demonstrations.text
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens are read: of as many demonstrations, from the first, as any prompt leaves room for."""
+        room = self.demonstrations.room
+        return max((end for end in self.demonstrations.ends if room is None or end <= room), default=0)
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of keys and values."""
+        return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
+
+    def kept(self, kept: int) -> CachedPrefix:
+        """The first `kept` demonstrations, not read."""
+        return CachedPrefix(self.demonstrations.first(kept))
+
+    def first(self, kept: int) -> list[KeysValues]:
+        """The keys and values of the first `kept` demonstrations."""
+        end = self.demonstrations.ends[kept]
+        return [(keys[:, :, :end], values[:, :, :end]) for keys, values in self.layers]
+
+
+@dataclass(frozen=True)
+class TextPrefix:
+    """Demonstrations that an encoder-decoder reads anew with every query: its encoder looks both ways."""
+
+    demonstrations: Demonstrations
+
+    @property
+    def text(self) -> str:
+        """What would have to be stored to read them again."""
+        return self.demonstrations.text
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens stand before every query that keeps them all."""
+        return self.demonstrations.ends[-1]
+
+    @property
+    def nbytes(self) -> int | None:
+        """None: nothing can be kept."""
+        return None
+
+    def kept(self, kept: int) -> TextPrefix:
+        """The first `kept` demonstrations."""
+        return TextPrefix(self.demonstrations.first(kept))

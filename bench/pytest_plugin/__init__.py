@@ -1,0 +1,1 @@
+"""`pytest --benchmark`: the cells of a suite as benchmark items."""

@@ -1,0 +1,156 @@
+"""The items of `pytest --benchmark`: for each cell the time of a training step and of an evaluation batch."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.cli.console import quiet_libraries
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.bench.suites.expand import Plan
+from tunefront.bench.suites.parse import planned_from
+from tunefront.methods.base import Method, Unsupported
+from tunefront.methods.spelling import label
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+ROUNDS, WARMUP_ROUNDS = 10, 2
+"""Timed steps, and steps before them that are not timed (the first allocates)."""
+
+EXTRA = {
+    *("key", "method", "backbone", "task", "shots", "draw_seed", "seed", "headline", "scores", "n_train", "n_test"),
+    *("trainable_params", "head_params", "inserted_params", "backbone_params", "total_params", "checkpoint_bytes"),
+    *("train_flops", "inference_flops_per_example", "train_steps", "device", "threads", "concurrent_cells"),
+    *("train_peak_resident_bytes", "eval_peak_resident_bytes"),
+    *("train_peak_allocated_bytes", "eval_peak_allocated_bytes"),
+}
+"""Fields of the record that go into `extra_info`."""
+
+
+class Cells(pytest.Module):
+    """The cells of the plan, each as two items called `tunefront::<cell>[train_step]` and `...[evaluate]`."""
+
+    plan: Plan
+    store: Store
+    told: list[str]
+    records: dict[Cell, Record]
+
+    def collect(self) -> Iterator[pytest.Function]:
+        """The items, in the plan's order; a cell that is not recorded yet is run by the first of its two."""
+        tests: dict[str, Callable[..., None]] = {"train_step": test_train_step, "evaluate": test_evaluate}
+        for cell in self.plan.cells:
+            for name, test in tests.items():
+                bound = functools.partial(test, cell=cell, record_of=self.record_of)
+                item: pytest.Function = pytest.Function.from_parent(self, name=f"{_id(cell)}[{name}]", callobj=bound)
+                item.add_marker(pytest.mark.filterwarnings("default"))  # a project's `error` is about its own code
+                item.add_marker(pytest.mark.benchmark(group=f"{name} {cell.backbone} {cell.task}"))
+                yield item
+
+    def record_of(self, cell: Cell) -> Record:
+        """The cell's record: read where it is recorded, else run and recorded now, in this process."""
+        if cell not in self.records:
+            from tunefront.bench.execution.grid import run_grid
+
+            outcome = run_grid([cell], self.store)
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            self.records[cell] = outcome.records[0]
+        return self.records[cell]
+
+    def _getobj(self) -> ModuleType:
+        return sys.modules[__name__]
+
+
+def collect(session: pytest.Session) -> Cells:
+    """The collector of the cells that the options ask for; Mistake if they are wrong or nothing can be written."""
+    quiet_libraries()
+    option, config = session.config.option, session.config
+    suite, out = option.tunefront_suite or "quick", option.tunefront_out or "results"
+    own, left_out = _own_methods(config) if not option.tunefront_method else ([], [])
+    asked = (
+        option.tunefront_backbone,
+        option.tunefront_task,
+        [option.tunefront_shots] if option.tunefront_shots else None,
+        option.tunefront_draws,
+        option.tunefront_seeds,
+        option.tunefront_template,
+        option.tunefront_set,
+        option.tunefront_device,
+    )
+    cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")
+    cells.plan = planned_from(suite, option.tunefront_method, *asked, more_methods=own)
+    cells.store, cells.records = Store(out), {}
+    cells.store.prepare()
+    cells.told = [f"tunefront: {len(cells.plan.cells)} cells of suite {suite}, records in {out}", *left_out]
+    cells.told += [f"tunefront: warning: {warning}" for warning in cells.plan.warnings]
+    return cells
+
+
+def test_train_step(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> None:
+    """Times single optimiser steps on a fresh attach of the cell."""
+    rehearsal = _rehearsal(benchmark, cell, record_of)
+    _time(benchmark, rehearsal.train_step)
+
+
+def test_evaluate(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> None:
+    """Times the scoring of single batches on a fresh attach of the cell."""
+    rehearsal = _rehearsal(benchmark, cell, record_of)
+    _time(benchmark, rehearsal.evaluate)
+
+
+def _rehearsal(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> Any:
+    """The cell attached anew, its record in `extra_info`; a skip or a failure where that is what the record says."""
+    from tunefront.bench.execution.step_timer import Rehearsal
+
+    record = record_of(cell)
+    if record.status == "skipped":
+        pytest.skip(record.reason or "no reason recorded")
+    if record.status == "failed":
+        pytest.fail(record.reason or "no reason recorded", pytrace=False)
+    benchmark.extra_info.update(record.model_dump(mode="json", include=EXTRA))
+    return Rehearsal(cell)
+
+
+def _time(benchmark: BenchmarkFixture, step: Callable[[], object]) -> None:
+    try:
+        benchmark.pedantic(step, rounds=ROUNDS, warmup_rounds=WARMUP_ROUNDS)
+    except Unsupported as reason:
+        pytest.skip(str(reason))
+
+
+def _id(cell: Cell) -> str:
+    """What tells a cell apart: method, backbone, task, draw and seeds, and what its recipe changes of the method's."""
+    parts = [label(cell.method), cell.backbone, cell.task]
+    parts += [f"shots={'all' if cell.shots is None else cell.shots}", f"draw={cell.draw_seed}", f"seed={cell.seed}"]
+    parts += [cell.template] if cell.template else []
+    return "-".join(parts + [f"{name}={value}" for name, value in cell.changed_recipe.items()])
+
+
+def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
+    """The methods that the project's conftest files define or import, and a line for each that needs a value."""
+    found: list[Method] = []
+    left_out: list[str] = []
+    for plugin in config.pluginmanager.get_plugins():
+        if not isinstance(plugin, ModuleType) or Path(plugin.__file__ or "").name != "conftest.py":
+            continue
+        for value in vars(plugin).values():
+            shipped = getattr(value, "__module__", "").split(".")[0] == "methods"
+            if not inspect.isclass(value) or not issubclass(value, Method) or inspect.isabstract(value) or shipped:
+                continue
+            needs = [field.name for field in fields(value) if field.default is field.default_factory is MISSING]
+            if needs:
+                left_out.append(f"tunefront: add {value.name} with --tunefront-method {value.name}:{needs[0]}=VALUE")
+            else:
+                found.append(value())
+    return found, left_out

@@ -1,0 +1,43 @@
+"""What is kept of a cell. Torch-free, so that reports can read it anywhere."""
+
+from tunefront.bench.records.io import (
+    CorruptRecord,
+    OtherVersion,
+    load_plans,
+    load_records,
+    parse_record,
+    read_record,
+    set_aside,
+)
+from tunefront.bench.records.record import (
+    DETERMINISTIC,
+    FLOP_PHASES,
+    MEMORY_PHASES,
+    OWNERS,
+    SCHEMA_VERSION,
+    STEP_PHASES,
+    PhaseFlops,
+    Record,
+    Scalar,
+    Spread,
+)
+
+__all__ = [
+    "DETERMINISTIC",
+    "FLOP_PHASES",
+    "MEMORY_PHASES",
+    "OWNERS",
+    "SCHEMA_VERSION",
+    "STEP_PHASES",
+    "CorruptRecord",
+    "OtherVersion",
+    "PhaseFlops",
+    "Record",
+    "Scalar",
+    "Spread",
+    "load_plans",
+    "load_records",
+    "parse_record",
+    "read_record",
+    "set_aside",
+]

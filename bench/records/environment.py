@@ -1,0 +1,56 @@
+"""What ran and on what: versions, processor, commit."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tunefront.bench.files import ROOT
+
+VERSIONED = ("torch", "transformers", "tokenizers", "safetensors", "evaluate", "scikit-learn", "scipy", "tunefront")
+"""Packages whose version can change a number; part of every key."""
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Package name -> installed version; a package that is not installed (a bare checkout) is left out."""
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+@functools.cache
+def git_commit() -> str | None:
+    """The commit of the checkout that this package runs from, `+` where it has changes; None where it is installed."""
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if status.stdout.strip() else "")

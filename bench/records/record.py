@@ -1,0 +1,237 @@
+"""The record of one cell: what ran, how well it did, what it cost. Torch-free, so that reports can read it anywhere."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+log = logging.getLogger("tunefront")
+
+SCHEMA_VERSION = 1
+"""Raised whenever the meaning of a field changes; records of different versions are never drawn together."""
+
+Scalar = bool | int | float | str | None
+Bytes = Annotated[int | None, Field(ge=0)]
+Count = Annotated[int | None, Field(ge=0)]
+Seconds = Annotated[float | None, Field(ge=0)]
+
+OWNERS = (
+    *("frozen_weights", "trained_weights", "gradients", "optimizer_state", "saved_activations"),
+    *("kv_cache", "features_cache", "inputs", "temporary"),
+)
+"""Whose the bytes in memory are; every byte has one owner, so that owners sum to the peak."""
+MEMORY_PHASES = ("load", "features", "forward", "backward", "optimizer", "evaluation", "prefill", "query")
+FLOP_PHASES = ("features", "forward", "backward", "prefill", "evaluation")
+STEP_PHASES = ("data", "forward", "backward", "optimizer", "evaluation")
+
+
+class PhaseFlops(BaseModel):
+    """FLOPs of one phase of a cell from three sources, all its batches together; null where a source cannot tell.
+
+    Args: counted, matrix products and attention as torch's dispatcher saw them; analytic, the same from the
+    configuration and the shapes alone; elementwise, everything else by the same analysis (norms, softmax, activations,
+    residual sums), in neither of the two; rule, the papers' rule of thumb (2 N a token forward, N where an
+    encoder-decoder passes each token through one of its sides, and twice that backward). Of the backward pass,
+    activation_gradients and weight_gradients are the parts of `analytic`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    counted: Count = None
+    analytic: Count = None
+    elementwise: Count = None
+    rule: Count = None
+    activation_gradients: Count = None
+    weight_gradients: Count = None
+
+
+class Spread(BaseModel):
+    """Seconds of one phase of a step: median and quartiles of `count` steps, the warm-up's left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    median: float = Field(ge=0)
+    low: float = Field(ge=0)
+    high: float = Field(ge=0)
+    count: int = Field(ge=1)
+
+
+class Record(BaseModel):
+    """One cell's outcome, immutable. Missing is null, never 0; units end the names; one multiply-add is two FLOPs.
+
+    The field descriptions are the table of meanings: `Record.model_fields[name].description`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    schema_version: int = Field(SCHEMA_VERSION, description="version of the meaning of these fields")
+    key: str = Field(description="sha256 over everything that can change the numbers; the file's name")
+    status: Literal["ok", "skipped", "failed", "planned"] = Field(
+        description="ok, skipped (unsupported here), failed, or planned (costs predicted, nothing run)"
+    )
+    reason: str | None = Field(None, description="why the cell was skipped or failed, null where it is ok")
+    attempts: tuple[str, ...] = Field((), description="reasons of earlier failed attempts, oldest first")
+
+    method: str = Field(description="the method, spelled with every field")
+    label: str = Field(description="the method's short form: fields that differ from their default")
+    method_file: str | None = Field(None, description="the user's own file that defines the method, null where shipped")
+    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
+    architecture: str | None = Field(None, description="the backbone's model_type")
+    pooling: str | None = Field(None, description="what the head reads: pooler, first or mean")
+    task: str = Field(description="the task as asked for")
+    task_kind: Literal["classification", "regression", "multiple choice"] | None = Field(None, description="task type")
+    template: str | None = Field(None, description="the prompt template, null where none is used")
+    shots: Count = Field(None, description="training rows drawn, null for all")
+    draw_seed: int = Field(0, description="seed of the draw of training rows")
+    draw_source: str | None = Field(None, description="folder of published few-shot files, null where drawn by seed")
+    seed: int = Field(0, description="seed of initialisation, order and dropout")
+    recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
+    settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
+
+    eval_split: str | None = Field(None, description="the scored split")
+    selection_split: str | None = Field(None, description="rows that hyper-parameters are chosen on, null: none chosen")
+    n_train: Count = Field(None, description="training rows given to the method")
+    n_selection: Count = Field(None, description="rows of the selection split")
+    n_test: Count = Field(None, description="scored rows")
+    truncated_train: Count = Field(None, description="training rows cut to max_length")
+    truncated_test: Count = Field(None, description="scored rows cut to max_length")
+    shortened_test: Count = Field(None, description="scored rows that kept fewer demonstrations, null without any")
+    train_ids: tuple[str, ...] | None = Field(None, description="ids of the training rows, in draw order")
+    demonstration_ids: tuple[tuple[str, ...], ...] | None = Field(
+        None, description="ids of each prompt's demonstrations, in the prompt's order; null where there are none"
+    )
+
+    headline: str | None = Field(None, description="name of the task's first metric")
+    scores: dict[str, float | None] | None = Field(None, description="metric name -> value on the scored split")
+    selection_scores: dict[str, float | None] | None = Field(None, description="metric name -> value on selection rows")
+    baseline_scores: dict[str, float | None] | None = Field(
+        None,
+        description="scores of always answering the commonest training label (the mean, for regression); null without "
+        "training rows",
+    )
+    final_train_loss: float | None = Field(None, description="mean loss of the last tenth of the training steps")
+
+    trainable_params: Count = Field(None, description="parameters that require gradients after fit, head included")
+    head_params: Count = Field(None, description="parameters of the head, trained in every method")
+    inserted_params: Count = Field(None, description="parameters that the method added to the model")
+    backbone_params: Count = Field(
+        None,
+        description="parameters of the pretrained model as used (a pooler that nothing reads is left out), the "
+        "denominator of percentages",
+    )
+    total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
+    checkpoint_bytes: Bytes = Field(
+        None, description="saved safetensors file of the trained parameters, 0 where nothing is trained"
+    )
+
+    checkpoint_dtypes: dict[str, int] | None = Field(
+        None, description="dtype -> parameters in that file; empty where nothing is trained"
+    )
+    backbone_bytes: Bytes = Field(None, description="the backbone's own weights files, shipped once for all tasks")
+
+    train_steps: Count = Field(None, description="optimiser steps")
+    flops: dict[str, PhaseFlops] | None = Field(
+        None,
+        description="FLOPs of each phase (features, forward, backward, prefill, evaluation), counted, analytic and by "
+        "the papers' rule; all of training, all scored rows, all demonstrations once",
+    )
+    train_flops: Count = Field(None, description="counted FLOPs of all training steps (and of precomputed features)")
+    inference_flops_per_example: float | None = Field(
+        None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
+    )
+    inference_flops_per_example_without_reuse: float | None = Field(
+        None, ge=0, description="the same if every row's demonstrations were read anew, null without demonstrations"
+    )
+    demonstrations_per_row: float | None = Field(
+        None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
+    )
+    prefix_tokens: Count = Field(None, description="tokens of all prompts' demonstrations, null without any")
+    prefix_flops: Count = Field(
+        None,
+        description="counted FLOPs of reading the demonstrations once, and of calibrating; null where none are kept",
+    )
+    prefix_seconds: Seconds = Field(None, description="seconds of the same")
+    calibration_flops: Count = Field(None, description="those of them that calibrated, null where nothing was")
+    kv_cache_bytes: Bytes = Field(None, description="keys and values of the demonstrations, null where none are kept")
+    demonstration_bytes: Bytes = Field(
+        None, description="text of the demonstrations that prompts keep, each once; null without any"
+    )
+    train_seconds: Seconds = Field(None, description="seconds of training steps, without evaluation or tokenisation")
+    eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
+    train_examples_per_second: float | None = Field(
+        None, ge=0, description="training rows through the model per second"
+    )
+    eval_examples_per_second: float | None = Field(None, ge=0, description="scored rows per second")
+    start_resident_bytes: Bytes = Field(None, description="the process's resident memory before the cell trained")
+    train_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while training")
+    eval_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while scoring")
+    train_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while training, null on CPU")
+    eval_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while scoring, null on CPU")
+
+    memory: dict[str, dict[str, int]] | None = Field(
+        None,
+        description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
+        "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
+    )
+    cuda_memory: dict[str, dict[str, int]] | None = Field(
+        None,
+        description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
+        "that it took from the device (reserved); null on CPU",
+    )
+    step_seconds: dict[str, Spread] | None = Field(
+        None,
+        description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
+        "quartiles, warm-up left out",
+    )
+
+    device: str | None = Field(None, description="cpu or cuda")
+    device_name: str | None = Field(None, description="the accelerator's name, null on CPU")
+    cpu_model: str | None = Field(None, description="the processor's name")
+    threads: Count = Field(None, description="torch threads of the cell")
+    concurrent_cells: Count = Field(
+        None, description="cells allowed to run side by side; compare seconds only where equal"
+    )
+    created_at: str | None = Field(None, description="when the record was written, UTC, ISO 8601")
+    git_commit: str | None = Field(None, description="commit of the checkout that ran, null where it is installed")
+    versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")
+    fingerprints: dict[str, str] = Field(
+        default_factory=dict,
+        description="sha256 of the method's source, the backbone, the rows, the sites and the harness",
+    )
+
+    @property
+    def score(self) -> float | None:
+        """The headline metric on the scored split."""
+        return None if self.scores is None or self.headline is None else self.scores.get(self.headline)
+
+    @property
+    def task_bytes(self) -> int | None:
+        """What has to be kept for the task beside the backbone: trained parameters and demonstrations.
+
+        0 where nothing was trained and there are no demonstrations (zero-shot); null where that is not measured.
+        """
+        kept = [size for size in (self.checkpoint_bytes, self.demonstration_bytes) if size is not None]
+        return sum(kept) if kept or self.trainable_params == 0 else None
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most that any phase held, of tensors; null where that is not measured."""
+        return max((sum(owners.values()) for owners in (self.memory or {}).values() if owners), default=None)
+
+    @property
+    def selection_score(self) -> float | None:
+        """The headline metric on the selection rows."""
+        return (
+            None if self.selection_scores is None or self.headline is None else self.selection_scores.get(self.headline)
+        )
+
+
+DETERMINISTIC = frozenset(
+    set(Record.model_fields)
+    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name", "method_file"}
+    - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
+    - {"start_resident_bytes", "cuda_memory"}
+)
+"""Fields that the same key gives bit for bit on the same machine."""

@@ -1,0 +1,153 @@
+"""Where records live: one JSON file a cell, predictions beside it, claims that die with their process."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.files import local_folder, reached, sweep, writing
+from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("tunefront")
+
+
+class Store:
+    """A results folder, or any fsspec URL (`s3://bucket/results`) into which several machines write.
+
+    Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `locks/<key>.lock` (local folders only).
+    """
+
+    def __init__(self, location: str | Path):
+        self.folder = local_folder(location)
+        self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
+
+    def prepare(self) -> None:
+        """Makes the folders and removes what killed processes left in them; Mistake where they cannot be written."""
+        if self.folder is None:
+            with reached(self.location, "written"):
+                self._prepare_remote()
+            return
+        try:
+            for name in ("records", "predictions", "locks"):
+                self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
+                probe = self.folder / name / _probe()
+                probe.touch()
+                probe.unlink()
+                sweep(self.folder / name)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFull(f"no room is left in {self.folder}") from error
+            raise Mistake(
+                f"the output folder {self.folder} cannot be written ({error.strerror}); "
+                "give another with --out, or mend its permissions."
+            ) from error
+
+    def read(self, key: str) -> Record | None:
+        """The record of a key, None where there is none; a corrupted one is set aside and counts as none. Mistake where
+        another version of tunefront wrote it: it would be written over."""
+        if self.folder is None:
+            return self._fetched(key)
+        path = self.folder / "records" / f"{key}.json"
+        if not path.exists():
+            return None
+        try:
+            return read_record(path)
+        except CorruptRecord as error:
+            set_aside(path, error)
+            return None
+
+    def records(self) -> list[Record]:
+        """All records, by key."""
+        return load_records(self.location)
+
+    def write(self, record: Record, predictions: pd.DataFrame | None = None) -> None:
+        """Keeps a record and, before it, its predictions; a file appears whole or not at all. DiskFull if no room."""
+        if predictions is not None:
+            self._put(f"predictions/{record.key}.parquet", predictions.to_parquet(index=False))
+        self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
+
+    def predictions(self, key: str) -> pd.DataFrame:
+        """Per-example predictions of a cell: row id, label, prediction, one score column a choice."""
+        import pandas as pd
+
+        return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """True while this process holds the cell, False where another does. The claim dies with its process."""
+        if self.folder is None:
+            yield True
+            return
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "locks" / f"{key}.lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise _full(error, self.folder / "locks") from error
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _fetched(self, key: str) -> Record | None:
+        """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
+        files, path = _filesystem(self.location), f"{self.location}/records/{key}.json"
+        try:
+            return parse_record(files.cat_file(path), path)
+        except FileNotFoundError:
+            return None
+        except CorruptRecord as error:
+            log.warning("%s; the cell will run again", error)
+            return None
+
+    def _prepare_remote(self) -> None:
+        files = _filesystem(self.location)
+        for name in ("records", "predictions"):
+            files.makedirs(f"{self.location}/{name}", exist_ok=True)
+            probe = f"{self.location}/{name}/{_probe()}"
+            files.pipe_file(probe, b"written")
+            files.rm_file(probe)
+
+    def _put(self, name: str, content: bytes) -> None:
+        if self.folder is None:
+            _filesystem(self.location).pipe_file(f"{self.location}/{name}", content)
+            return
+        path = self.folder / name
+        try:
+            with writing(path) as file:
+                file.write(content)
+        except OSError as error:
+            raise _full(error, path) from error
+
+
+def _probe() -> str:
+    return f".probe-{uuid.uuid4().hex}.tmp"
+
+
+def _full(error: OSError, path: Path) -> OSError:
+    """DiskFull where that is what went wrong, else the error itself."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    return DiskFull(
+        f"no room is left for {path}; every record written before is whole. "
+        "Free some room and give the same command again: it goes on where it stopped."
+    )
+
+
+def _filesystem(location: str) -> Any:  # Any: fsspec is untyped
+    import fsspec
+
+    return fsspec.core.url_to_fs(location)[0]

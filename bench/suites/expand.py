@@ -1,0 +1,117 @@
+"""From a suite and what the call selects to the cells to run; every mistake in either is reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Gathered, unknown
+from tunefront.bench.suites.overrides import Grid, Selectors, grids
+from tunefront.bench.suites.toml import Part, Suite, read_suite
+from tunefront.bench.suites.validate import (
+    Chosen,
+    check_files,
+    check_lengths,
+    check_prompts,
+    check_readers,
+    check_rows,
+    templates_for,
+)
+from tunefront.methods.base import Method
+from tunefront.methods.registry import methods
+
+if TYPE_CHECKING:
+    from tunefront.bench.data.task import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells to run, in order, and what their tasks warn of (rows that are in both train and test)."""
+
+    cells: tuple[Cell, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def plan(
+    suite: str = "quick", selectors: Selectors | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Plan:
+    """The cells of a suite under these selectors: no duplicates, even out of two parts, grouped by backbone, then task;
+    within these one part after another, each in the order of `tunefront.bench.suites.overrides.Grid.cells`.
+
+    `tell` hears what is being looked up. Errors: Mistakes with all that is wrong.
+    """
+    wrong = Gathered()
+    read = Suite(suite, Path.cwd(), (Part(f"suite {suite}"),))
+    with wrong.any():
+        read = read_suite(suite, wrong)
+    tell("importing the libraries")
+    asked = grids(read, selectors or Selectors(), wrong)
+    if not wrong.found:  # else that is why they are missing
+        wrong.found += [text for grid in asked for text in _missing(grid)]
+    for name in dict.fromkeys(name for grid in asked for name in grid.part.recipes):
+        if name not in methods():
+            wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
+    backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
+    tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
+    loaded = look_up(backbones, tasks, wrong, tell)
+    tell("trying templates on a few rows")
+    check_readers([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
+    _check_files(asked, wrong)
+    templates = [_seen(grid, loaded, wrong) for grid in asked]
+    wrong.told()
+    cells = [cell for grid, (chosen, _) in zip(asked, templates, strict=True) for cell in grid.cells(chosen)]
+    cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
+    warnings = [*(text for task in loaded for text in task.warnings), *(text for _, told in templates for text in told)]
+    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)))
+
+
+def look_up(backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered, tell: Callable[[str], None]) -> list[Task]:
+    """Sees that each backbone and task is there; returns the tasks."""
+    from tunefront.bench.data.sources import load_task
+    from tunefront.bench.models.config import check_backbone
+
+    for name in dict.fromkeys(backbones):
+        tell(f"looking up {name}")
+        with wrong.any():
+            check_backbone(name)
+    loaded: list[Task] = []
+    for name in dict.fromkeys(tasks):
+        tell(f"reading {name}")
+        with wrong.any():
+            loaded.append(load_task(name))
+    return loaded
+
+
+def _missing(grid: Grid) -> list[str]:
+    """What neither the part nor the call names."""
+    lists = (("methods", grid.methods), ("backbones", grid.part.backbones), ("tasks", grid.part.tasks))
+    return [
+        f"{grid.part.title} names no {what}, and the call gives none; add --{what.removesuffix('s')}."
+        for what, names in lists
+        if not names
+    ]
+
+
+def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered) -> tuple[Chosen, list[str]]:
+    """Tries what the cells will do, on a few rows; returns the templates, and the warnings about them."""
+    part = grid.part
+    tasks = [task for task in loaded if task.name in part.tasks]
+    templates, warnings = templates_for(part.backbones, tasks, part.templates, wrong)
+    check_lengths(part.backbones, tasks, grid.config.max_length, wrong)
+    check_prompts(templates, tasks, grid.config, wrong)
+    needy = grid.methods if grid.strict else sorted(grid.methods, key=lambda method: method.fewest_rows)[:1]
+    check_rows(tasks, needy, part.shots, part.draws, grid.config, wrong)
+    return templates, warnings
+
+
+def _check_files(asked: Iterable[Grid], wrong: Gathered) -> None:
+    """Sees that what each method starts from goes with a backbone of the parts that have the method."""
+    runs: dict[Method, list[str]] = {}
+    for grid in asked:
+        for method in grid.methods:
+            runs.setdefault(method, []).extend(grid.part.backbones)
+    for method, backbones in runs.items():
+        check_files([method], list(dict.fromkeys(backbones)), wrong)

@@ -1,0 +1,179 @@
+"""What a call asks of a suite: the parts of the suite with the call's lists in the place of theirs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.settings import RunConfig, Scalar, checked, resolve_recipe, valid
+from tunefront.bench.suites.sweeps import expand, method_of, placed
+from tunefront.bench.suites.toml import Part, Suite
+from tunefront.bench.suites.validate import Chosen, check_device
+from tunefront.methods.base import Method, Recipe
+from tunefront.methods.registry import source_file
+
+
+@dataclass(frozen=True)
+class Selectors:
+    """What a call gives besides the suite; each list that is given replaces that of every part of the suite.
+
+    Of several parts, `backbones` chooses: a part keeps those that it names, or takes all if it names none, and is left
+    out if none remain; a backbone that no part names runs the first part, and any other with the same backbones.
+    `methods` are spelled or instances; `settings` are fields of the recipe or of the run settings, which no suite and
+    no search overrides; `more_methods` join the methods of the suite or of the call. Relative paths
+    start at the working directory.
+    """
+
+    methods: Sequence[str | Method] | None = None
+    backbones: Sequence[str] | None = None
+    tasks: Sequence[str] | None = None
+    shots: Sequence[int | None] | None = None
+    draws: Sequence[int] | None = None
+    seeds: Sequence[int] | None = None
+    templates: Sequence[str | None] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    more_methods: Sequence[Method] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A part as it is asked for: its lists are the call's where it gives them, its paths start at the working
+    directory.
+
+    `recipe` are the call's fields of the recipe; `strict`, whether a method that finds too few rows is a mistake: where
+    the call named it, or the suite its rows. Else, as where a suite meets a small task, that is a skipped cell.
+    """
+
+    part: Part
+    methods: tuple[Method, ...]
+    recipe: Mapping[str, Scalar]
+    config: RunConfig
+    strict: bool
+
+    def cells(self, templates: Chosen) -> Iterator[Cell]:
+        """Its cells, grouped by backbone, then task, then draw, every method at the first seed before any at the next.
+
+        A field's value comes from the call, else [search], [recipe.<method>], [recipe], the method's own recipe, the
+        family's default.
+        """
+        part = self.part
+        for backbone, task, shots, draw in itertools.product(part.backbones, part.tasks, part.shots, part.draws):
+            for template, seed in itertools.product(templates[backbone, task], part.seeds):
+                for method, trial in itertools.product(self.methods, self._trials()):
+                    file = source_file(method)
+                    yield Cell(
+                        method,
+                        backbone,
+                        task,
+                        self._recipe(method, trial),
+                        shots=shots,
+                        draw_seed=draw,
+                        seed=seed,
+                        template=template,
+                        config=self.config,
+                        method_file=None if file is None else str(file),
+                    )
+
+    def check_recipes(self, wrong: Gathered) -> None:
+        """Sees that each method's values make a recipe together."""
+        for method, trial in itertools.product(self.methods, self._trials()):
+            with wrong.any():
+                self._recipe(method, trial)
+
+    def _recipe(self, method: Method, trial: Mapping[str, Scalar]) -> Recipe:
+        part = self.part
+        return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
+
+    def _trials(self) -> list[dict[str, Scalar]]:
+        """The values that are searched, in every combination; what the call gives is not."""
+        search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
+        return [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
+
+
+def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
+    """The parts that are asked for; what is wrong with methods, recipes and settings is gathered."""
+    recipe, settings = given(chosen.settings, wrong)
+    strict = bool(chosen.methods) or not (chosen.tasks or chosen.shots)
+    found = []
+    for part in _chosen([_asked(part, chosen, suite.folder) for part in suite.parts], chosen.backbones):
+        select = {"select": True} if part.search.keys() - recipe.keys() else {}
+        config = RunConfig()
+        with wrong.any():
+            config = valid({**part.settings, **select, **settings}, RunConfig)
+            check_device(config.device)
+        found.append(Grid(part, _methods(part, chosen, suite.folder, wrong), recipe, config, strict))
+        found[-1].check_recipes(wrong)
+    return found
+
+
+def given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """The call's settings, each checked: those of the recipe, those of the run."""
+    kinds = {known.name: kind for kind in (Recipe, RunConfig) for known in fields(kind)}
+    sorted_out: dict[type, dict[str, Scalar]] = {Recipe: {}, RunConfig: {}}
+    for name, value in settings.items():
+        with wrong.any():
+            if name not in kinds:
+                raise Mistake(unknown("setting", name, kinds))
+            sorted_out[kinds[name]] |= checked(name, value, kinds[name])
+    return sorted_out[Recipe], sorted_out[RunConfig]
+
+
+def _asked(part: Part, chosen: Selectors, folder: Path) -> Part:
+    """The part with the call's lists. Backbones choose between parts (`_chosen`); methods are spelled in a narrower way
+    in a call (`_methods`)."""
+    return replace(
+        part,
+        backbones=tuple(_backbone_from(name, folder) for name in part.backbones),
+        tasks=tuple(chosen.tasks or (_task_from(name, folder) for name in part.tasks)),
+        shots=tuple(chosen.shots or part.shots),
+        draws=tuple(chosen.draws or part.draws),
+        seeds=tuple(chosen.seeds or part.seeds),
+        templates=tuple(chosen.templates or part.templates),
+    )
+
+
+def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
+    """The parts with those of the backbones that the call asks of them; all as they are where it asks for none."""
+    if not asked:
+        return list(parts)
+    named = [{_place(name) for name in part.backbones} for part in parts]
+    known = set().union(*named)
+
+    def takes(own: set[str], name: str) -> bool:
+        return not own or name in own or (name not in known and own == named[0])
+
+    kept = [tuple(name for name in asked if takes(own, _place(name))) for own in named]
+    return [replace(part, backbones=names) for part, names in zip(parts, kept, strict=True) if names]
+
+
+def _place(backbone: str) -> str:
+    """What names of one backbone have in common: the place of a folder, else the name."""
+    folder = Path(backbone).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else backbone
+
+
+def _methods(part: Part, chosen: Selectors, folder: Path, wrong: Gathered) -> tuple[Method, ...]:
+    """The methods asked for, by the call or else by the part."""
+    found: list[Method] = []
+    items: Iterable[object] = part.methods if chosen.methods is None else ()
+    for item in items:
+        with wrong.any():
+            found += expand(item, folder)
+    for method in chosen.methods or ():
+        with wrong.any():
+            found.append(method_of(method) if isinstance(method, str) else method)
+    return tuple(dict.fromkeys([*found, *chosen.more_methods]))
+
+
+def _backbone_from(backbone: str, folder: Path) -> str:
+    """A suite's backbone: a folder beside the suite file where there is one, else an embedded name or a Hub id."""
+    looks_like_path = backbone.startswith((".", "~")) or (folder / backbone).is_dir()
+    return placed(backbone, folder) if looks_like_path else backbone
+
+
+def _task_from(task: str, folder: Path) -> str:
+    return f"dir:{placed(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task

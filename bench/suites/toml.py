@@ -1,0 +1,222 @@
+"""Suite files: which methods, backbones, tasks, draws and seeds to run, and how (TOML)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.settings import RunConfig, Scalar, checked
+from tunefront.methods.base import Recipe
+
+PARTS = "part"
+"""The key of a suite's parts: an array of tables, each headed [[part]]."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file as read, its names not yet looked up: the file itself is one part, or it holds several.
+
+    Each [[part]] has the lists and tables of the file, but for the entries that it gives itself: a list replaces the
+    file's, a table ([part.recipe], [part.recipe.<method>], [part.settings], [part.search]) replaces single fields. The
+    first part is the main one. `folder` is where relative paths start: the folder of the file, or the working directory
+    for a shipped suite.
+    """
+
+    name: str
+    folder: Path
+    parts: tuple[Part, ...]
+
+
+def known_suites() -> dict[str, str]:
+    """The shipped suites: name -> the first line of its comment."""
+    shipped = sorted(files(__package__).iterdir(), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
+        for file in shipped
+        if file.name.endswith(".toml")
+    }
+
+
+def read_suite(name: str, wrong: Gathered) -> Suite:
+    """A shipped suite by name, or a file by its path; what is wrong inside is gathered, and left out of the suite.
+
+    Errors: Mistake where there is no such suite or it is not TOML, since nothing can be read then.
+    """
+    text, folder = _text(name)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Mistake(f"suite {name} is not valid TOML: {error}.") from error
+    parts = content.pop(PARTS, None)
+    whole = read_part(content, Part(f"suite {name}"), wrong, [PARTS])
+    return Suite(name, folder, (whole,) if parts is None else _parts(parts, whole, wrong))
+
+
+def _parts(tables: object, whole: Part, wrong: Gathered) -> tuple[Part, ...]:
+    """The parts of a file; `whole` has what stands outside them."""
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
+        wrong.found.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
+        return (whole,)
+    titles = (f"part {number} of {whole.title}" for number in range(1, len(tables) + 1))
+    return tuple(
+        read_part(table, replace(whole, title=title), wrong) for table, title in zip(tables, titles, strict=True)
+    )
+
+
+def _text(name: str) -> tuple[str, Path]:
+    if not name.endswith(".toml") and "/" not in name:
+        if name not in known_suites():
+            raise Mistake(unknown("suite", name, known_suites(), "Or give the path of a .toml file of your own."))
+        return files(__package__).joinpath(f"{name}.toml").read_text("utf-8"), Path.cwd()
+    path = Path(name).expanduser()
+    try:
+        return path.read_text("utf-8"), path.parent
+    except FileNotFoundError as error:
+        raise Mistake(f"there is no suite file {name}. Shipped suites: {', '.join(known_suites())}.") from error
+    except OSError as error:
+        raise Mistake(f"the suite file {name} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise Mistake(f"the suite file {name} is not UTF-8 text (byte {error.start}).") from error
+
+
+T = TypeVar("T")
+
+LISTS = ("methods", "backbones", "tasks", "shots", "draws", "seeds", "templates")
+TABLES = ("recipe", "settings", "search")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What runs together: every method on every backbone and task, with every draw and seed; no name is looked up yet.
+
+    `title` is what messages call it. `methods` holds spelled methods and tables (see `suites.sweeps`); None in `shots`
+    is every training row; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values that every
+    method is tried with.
+    """
+
+    title: str
+    methods: tuple[object, ...] = ()
+    backbones: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    shots: tuple[int | None, ...] = (None,)
+    draws: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)
+    templates: tuple[str | None, ...] = (None,)
+    recipe: Mapping[str, Scalar] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
+    search: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+
+
+def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others: Iterable[str] = ()) -> Part:
+    """The part with the entries of a TOML table: lists in the place of its own, tables field by field.
+
+    What is wrong among the entries is gathered, and left out; `others` are keys that stand beside them.
+    """
+    prefix = f"{part.title}: "
+    for key, value in entries.items():
+        with wrong.any(prefix):
+            if key in LISTS:
+                listed: dict[str, Any] = {key: _list(key, value, wrong, prefix)}  # Any: each list has its own type
+                part = replace(part, **listed)
+            elif key == "recipe":
+                part = _recipes(part, value, wrong, prefix)
+            elif key == "settings":
+                part = replace(part, settings={**part.settings, **_settings("settings", value, wrong, prefix)})
+            elif key == "search":
+                part = replace(part, search={**part.search, **_search(value, wrong, prefix)})
+            else:
+                raise Mistake(unknown("key", key, (*LISTS, *TABLES, *others)))
+    return part
+
+
+def shots_of(value: object) -> int | None:
+    """A number of training rows, or None for `all`; Mistake otherwise."""
+    if value == "all":
+        return None
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {value!r}.")
+    return value
+
+
+def seed_of(value: object, what: str = "seeds") -> int:
+    """A seed or draw, a whole number from 0; Mistake otherwise."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise Mistake(f"{what} must be whole numbers from 0, got {value!r}.")
+    return value
+
+
+def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        raise Mistake(f"{key} must be a list, as in {key} = [{_quoted(value)}], got {value!r}.")
+    if not value:
+        raise Mistake(f"{key} is empty; leave it out or name at least one.")
+    kinds: Mapping[str, Callable[[object], object]] = {
+        "methods": lambda item: item,
+        "shots": shots_of,
+        "seeds": seed_of,
+        "draws": lambda item: seed_of(item, "draws"),
+    }
+    return tuple(_each(value, kinds.get(key, lambda item: _name(item, key)), wrong, prefix))
+
+
+def _name(item: object, key: str) -> str:
+    if not isinstance(item, str):
+        raise Mistake(f"{key} must be texts, got {item!r}.")
+    return item
+
+
+def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
+    table = _table("recipe", value)
+    own = {key: inner for key, inner in table.items() if isinstance(inner, dict)}
+    common = _settings("recipe", {key: inner for key, inner in table.items() if key not in own}, wrong, prefix)
+    read = {key: _settings(f"recipe.{key}", inner, wrong, prefix) for key, inner in own.items()}
+    merged = {key: {**part.recipes.get(key, {}), **values} for key, values in read.items()}
+    return replace(part, recipe={**part.recipe, **common}, recipes={**part.recipes, **merged})
+
+
+def _settings(table: str, value: object, wrong: Gathered, prefix: str) -> dict[str, Scalar]:
+    """A table of plain values: each field known, of its type, and valid."""
+    kind: type[Recipe] | type[RunConfig] = RunConfig if table == "settings" else Recipe
+    values: dict[str, Scalar] = {}
+    for name, given in _table(table, value).items():
+        with wrong.any(f"{prefix}[{table}] "):
+            values |= checked(name, given, kind)
+    return values
+
+
+def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scalar, ...]]:
+    searched: dict[str, tuple[Scalar, ...]] = {}
+    for name, values in _table("search", value).items():
+        with wrong.any(f"{prefix}[search] "):
+            if not isinstance(values, list) or not values:
+                raise Mistake(f"{name} must be a list of at least one value, got {values!r}.")
+            searched[name] = tuple(checked(name, given, Recipe)[name] for given in values)
+    return searched
+
+
+def _each(values: list[object], convert: Callable[[object], T], wrong: Gathered, prefix: str) -> list[T]:
+    converted: list[T] = []
+    for value in values:
+        with wrong.any(prefix):
+            converted.append(convert(value))
+    return converted
+
+
+def _table(name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise Mistake(f"{name} must be a table, [{name}], got {value!r}.")
+    return value
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,52 @@
+"""One name for one thing: a folder that was moved, or asked for in another spelling, is the same task or backbone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from tunefront.bench.records import Record
+
+
+def unified(records: Sequence[Record]) -> list[Record]:
+    """The records, those of equal task rows under one task name and those of equal backbone files under one backbone
+    name: the shortest that any of them has. Backbones that are pooled differently stay apart.
+
+    A record without fingerprints goes by its name.
+    """
+    tasks = _names(records, lambda record: record.task, lambda record: record.fingerprints.get("task"))
+    backbones = _names(records, lambda record: record.backbone, _weights)
+    found = []
+    for record, task, backbone in zip(records, tasks, backbones, strict=True):
+        same = (record.task, record.backbone) == (task, backbone)
+        found.append(record if same else record.model_copy(update={"task": task, "backbone": backbone}))
+    return found
+
+
+def _weights(record: Record) -> Hashable:
+    fingerprint = record.fingerprints.get("backbone")
+    return None if fingerprint is None or record.pooling is None else (fingerprint, record.pooling)
+
+
+def _names(
+    records: Sequence[Record], name: Callable[[Record], str], identity: Callable[[Record], Hashable]
+) -> list[str]:
+    """Each record's name: of all that its identity goes by the shortest, its own where it has no identity and its name
+    no single one."""
+    spelled: dict[Hashable, set[str]] = {}
+    for record in records:
+        if identity(record) is not None:
+            spelled.setdefault(identity(record), set()).add(name(record))
+    chosen = {what: min(names, key=lambda text: (len(text), text)) for what, names in spelled.items()}
+    meant: dict[str, set[str]] = {}
+    for what, names in spelled.items():
+        for text in names:
+            meant.setdefault(text, set()).add(chosen[what])
+    found = []
+    for record in records:
+        own = name(record)
+        sole = meant.get(own, set())
+        found.append(chosen.get(identity(record)) or (next(iter(sole)) if len(sole) == 1 else own))
+    return found

@@ -1,0 +1,136 @@
+"""Which records may stand side by side: those that differ in a field that matters are never drawn together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from tunefront.bench.errors import Mistake, Mistakes
+from tunefront.reports.compare.filters import fields_of
+from tunefront.reports.units import number, plural
+
+if TYPE_CHECKING:
+    from tunefront.bench.records import Record
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+EVERYWHERE = ("schema_version", "device", "dtype")
+"""Must be the same in all records that are drawn together."""
+INCIDENTAL = frozenset({"device", "threads"})
+"""Settings that may differ: the device kind is compared by the record's field, threads change seconds, not scores."""
+PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")
+PER_BACKBONE = ("backbone_fingerprint", "pooling")
+SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "template_fingerprint", "key"})
+"""Fields that differ from task to task, backbone to backbone or method to method in any honest set of records."""
+PROMPTED = frozenset({"normalization", "context_length"})
+"""Settings that change numbers only where there is a prompt, so that an encoder's may be any."""
+TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
+"""Seconds are compared only where all of these are the same."""
+
+
+def check(records: Sequence[Record]) -> None:
+    """Mistakes that name every field in which ok records differ and may not, with the filter that would part them.
+
+    Settings may differ between backbones, which are never averaged nor drawn in one plot.
+    """
+    prompted = [record for record in records if record.template is not None]
+    found = [_differs(records, name, "") for name in EVERYWHERE]
+    backbones = grouped(records, lambda record: record.backbone)
+    for backbone, group in backbones.items():
+        of = f" of backbone {backbone}" if len(backbones) > 1 else ""
+        found += [_differs(_concerned(group, name), name, of) for name in settings_of(records)]
+    for task, group in grouped(records, lambda record: record.task).items():
+        found += [_differs(group, field, f" of task {task}") for field in PER_TASK]
+    for backbone, group in backbones.items():
+        found += [_differs(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
+    for (task, template), group in grouped(prompted, lambda record: (record.task, record.template)).items():
+        found.append(_differs(group, "template_fingerprint", f" of template {template!r} of task {task}"))
+    for method, group in grouped(records, lambda record: record.method).items():
+        found.append(_differs(group, "method_fingerprint", f" of method {method}"))
+    mistakes = [text for text in found if text]
+    if not mistakes:
+        mistakes = list(filter(None, [_doubled(records)]))
+    if mistakes:
+        raise Mistakes(mistakes)
+
+
+def settings_of(records: Iterable[Record]) -> list[str]:
+    """The settings that change numbers."""
+    return sorted({name for record in records for name in record.settings} - INCIDENTAL)
+
+
+def uneven_settings(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The settings in which the records differ, each with its values."""
+    values = {
+        name: {number(record.settings.get(name)) for record in _concerned(records, name)}
+        for name in settings_of(records)
+    }
+    return {name: sorted(found) for name, found in values.items() if len(found) > 1}
+
+
+def uneven_timing(records: Iterable[Record]) -> str | None:
+    """The first field in which the measured records differ, so that their seconds do not compare, with its values."""
+    timed = [record for record in records if record.train_seconds is not None or record.eval_seconds is not None]
+    for field in TIMING:
+        values = sorted({number(getattr(record, field)) for record in timed})
+        if len(values) > 1:
+            return f"{field} differs ({', '.join(values)})"
+    return None
+
+
+def cell_of(record: Record) -> tuple[object, ...]:
+    """What makes a record a cell of its own among comparable ones."""
+    recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
+    where = (record.backbone, record.task, record.shots, record.draw_source, record.template)
+    return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
+
+
+def _concerned(records: Sequence[Record], setting: str) -> Sequence[Record]:
+    """The records whose numbers a setting can change."""
+    return [record for record in records if record.template is not None] if setting in PROMPTED else records
+
+
+def _differs(records: Sequence[Record], field: str, of: str) -> str | None:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        fields = fields_of(record)
+        if field in fields or field not in SCOPED:
+            found.setdefault(number(fields.get(field)), []).append(record)
+    return _message(field, found, of) if len(found) > 1 else None
+
+
+def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
+    """What differs and the filter that keeps the value of most records, of the newest where they are as many.
+
+    A field that belongs to one task, backbone or method has other values elsewhere, so there the others are left out.
+    """
+    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in found}
+    kept = max(found, key=lambda value: (len(found[value]), max(r.created_at or "" for r in found[value]), value))
+    pairs = [f"{field}={short[kept]}"]
+    if of or field in SCOPED:
+        pairs = [f"{field}!={short[value]}" for value in sorted(found) if value != kept]
+    asked = " ".join(f"--where {pair}" for pair in pairs)
+    listed = ", ".join(sorted(short.values()))
+    return f"cannot plot these records together: {field}{of} differs ({listed}). Filter with {asked}."
+
+
+def _doubled(records: Sequence[Record]) -> str | None:
+    """The same cell recorded twice (after an upgrade, say) would count as one more seed."""
+    doubled = [group for group in grouped(records, cell_of).values() if len(group) > 1]
+    if not doubled:
+        return None
+    names = [*doubled[0][0].versions, *(f"{name}_fingerprint" for name in doubled[0][0].fingerprints), "threads", "key"]
+    for name in names:
+        found = grouped(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
+        if len(found) > 1:
+            return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, found)}"
+    raise Mistake(f"{doubled[0][0].key} is given more than once; give each record once.")
+
+
+def grouped(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Records by what the key says of them, in the order of first appearance."""
+    groups: dict[K, list[T]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups

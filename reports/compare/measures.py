@@ -1,0 +1,82 @@
+"""The costs that are drawn and tabled: what they are, in which unit, and how they are read from a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.factors import rows_used
+from tunefront.reports.tables import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One cost. `field` names it in records and files; `timed` costs compare only between equal machines; `worked_out`
+    is how it follows from a record that has no such field."""
+
+    field: str
+    title: str = ""
+    unit: str = ""
+    timed: bool = False
+    worked_out: Callable[[Record], float | None] | None = None
+
+    @property
+    def read(self) -> Callable[[Record], float | None]:
+        """The value in a record."""
+        return self.worked_out or (lambda record: getattr(record, self.field))
+
+    def of(self, panel: Panel, entry: Entry) -> float | None:
+        """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
+        return panel.seconds(entry, self.read) if self.timed else entry.median(self.read)
+
+    def cell(self, panel: Panel, entry: Entry, link: str) -> Cell:
+        """The cost of an entry with its unit, exact in the title."""
+        value = self.of(panel, entry)
+        return Cell(self.text(value), title=units.exact(value, self.unit), link="" if value is None else link)
+
+    def text(self, value: float | None) -> str:
+        """A value with its unit."""
+        if value is None:
+            return units.MISSING
+        texts: dict[str, Callable[[float], str]] = {"": units.count, "s": units.seconds, "/s": units.significant}
+        return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
+
+
+def _anew(record: Record) -> float | None:
+    return record.inference_flops_per_example_without_reuse or record.inference_flops_per_example
+
+
+ROWS = Cost("rows_used", "Labelled rows used", worked_out=rows_used)
+ANEW = Cost("inference_flops_anew", "Inference FLOPs, demonstrations read anew", "FLOP", worked_out=_anew)
+"""What every query would cost if its demonstrations were read anew; of a method without any, what it costs."""
+PARAMETERS = Cost("trainable_params", "Trained parameters per task")
+KEPT = Cost("task_bytes", "Bytes kept per task", "B")
+"""The file of trained parameters and the demonstrations, whichever a method has."""
+TRAIN_FLOPS = Cost("train_flops", "Training FLOPs", "FLOP")
+INFERENCE_FLOPS = Cost("inference_flops_per_example", "Inference FLOPs per example", "FLOP")
+WITHOUT_REUSE = Cost("inference_flops_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
+TRAIN_SECONDS = Cost("train_seconds", "Training time", "s", timed=True)
+EVAL_SECONDS = Cost("eval_seconds", "Scoring time", "s", timed=True)
+
+
+def peak(panel: Panel, phase: str = "train") -> Cost:
+    """Peak memory of a phase: the allocator's where the panel ran on CUDA, else the process's resident memory."""
+    field = panel.peak[0 if phase == "train" else 1]
+    kind = "allocated" if "allocated" in field else "resident"
+    title = {"train": "Peak memory while training", "eval": "Peak memory while scoring"}[phase]
+    return Cost(field, f"{title} ({kind})", "B")
+
+
+def drawn(panel: Panel) -> list[Cost]:
+    """The costs of the small multiples, in order; of demonstrations those that only they give."""
+    rows = [ROWS] if len({ROWS.of(panel, entry) for entry in panel.entries} - {None}) > 1 else []
+    anew = [ANEW] if any(WITHOUT_REUSE.of(panel, entry) for entry in panel.entries) else []
+    return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *anew, peak(panel)]

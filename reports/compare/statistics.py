@@ -1,0 +1,106 @@
+"""Means, medians and quartiles of what is there; None of nothing."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.factors import FACTORS, levels
+from tunefront.reports.units import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tunefront.bench.records import Record
+
+
+def measured(records: Iterable[Record], measure: Callable[[Record], float | None]) -> list[float]:
+    """The finite values of a measure."""
+    return [value for value in map(measure, records) if value is not None and finite(value)]
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean, None of nothing."""
+    values = list(values)
+    return statistics.fmean(values) if values else None
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """The sample standard deviation, None of fewer than two."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """A quantile with linear interpolation, None of nothing.
+
+    >>> quantile([1.0, 2.0, 4.0], 0.5), quantile([0.0, 10.0], 0.2), quantile([], 0.5)
+    (2.0, 2.0, None)
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def median(values: Sequence[float]) -> float | None:
+    """The median, None of nothing."""
+    return quantile(values, 0.5)
+
+
+def interquartile_range(values: Sequence[float]) -> float | None:
+    """The 75th minus the 25th percentile, interpolated linearly as by `scipy.stats.iqr`; None of fewer than two.
+
+    >>> interquartile_range([1.0, 2.0, 4.0, 10.0]), interquartile_range([1.0])
+    (3.75, None)
+    """
+    if len(values) < 2:
+        return None
+    low, high = quantile(values, 0.25), quantile(values, 0.75)
+    return None if low is None or high is None else high - low
+
+
+def whole_mean(values: Iterable[float | None]) -> float | None:
+    """The mean, None where any value is missing."""
+    values = list(values)
+    return None if None in values else mean(value for value in values if value is not None)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Scores of one row on one task. `median` and `iqr` are over all runs at once, as scores; `levels` are how many
+    values of each factor occur; `runs` and `combinations` are equal where every combination of levels ran."""
+
+    median: float | None
+    iqr: float | None
+    runs: int
+    levels: Mapping[str, int]
+    deviations: Mapping[str, float | None]
+
+    @property
+    def combinations(self) -> int:
+        """How many runs every combination of the levels would make."""
+        return math.prod(max(1, amount) for amount in self.levels.values())
+
+
+def split(runs: Sequence[Record]) -> Spread:
+    """The spread of records that have finite scores."""
+    scores = measured(runs, lambda record: record.score)
+    return Spread(
+        median(scores),
+        interquartile_range(scores),
+        len(runs),
+        {factor: levels(runs, factor) for factor in FACTORS},
+        {factor: _between(runs, factor) for factor in FACTORS},
+    )
+
+
+def _between(runs: Sequence[Record], factor: str) -> float | None:
+    """Sample standard deviation of the levels' mean scores, each over all else that varies; None with one level."""
+    means = [mean(measured(alike, lambda record: record.score)) for alike in grouped(runs, FACTORS[factor]).values()]
+    return deviation([value for value in means if value is not None])

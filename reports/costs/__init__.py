@@ -1,0 +1,1 @@
+"""What each kind of cost is made of, one breakdown a file."""

@@ -1,0 +1,128 @@
+"""FLOPs from more than one source: counted, worked out, and by the papers' rule of thumb."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tunefront.bench.records import PhaseFlops, Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+APART = 0.02
+"""Counted and analytic FLOPs that differ by more than this share contradict each other."""
+CAPTIONS = {
+    "features": "FLOPs of features, computed once",
+    "forward": "FLOPs of training, forward",
+    "backward": "FLOPs of training, backward",
+    "prefill": "FLOPs of reading all demonstrations once",
+    "evaluation": "FLOPs of evaluation, per example",
+}
+SOURCES = ("counted", "analytic", "rule", "elementwise")
+PARTS = ("activation_gradients", "weight_gradients")
+TEXT = (
+    "Counted: matrix products and attention as torch's dispatcher saw them run. Analytic: the same from the "
+    "configuration and the shapes alone, which knows what is frozen and where the backward pass ends; where the two "
+    "differ, one of them is wrong. Rule: as papers estimate it, 2 N a token forward (N where a token passes only one "
+    "side of an encoder-decoder) and twice that backward, N the parameters; it knows nothing of what is frozen. "
+    "Elementwise: norms, softmax, activations and sums, which are in neither count. The backward pass has two parts: "
+    "gradients of activations, which must be computed down to the lowest trained weight, and gradients of weights, "
+    "which only trained ones need."
+)
+
+
+def ledger(panel: Panel, index: int) -> Ledger | None:
+    """The ledger of a panel; None where FLOPs have no ledger."""
+    phases = [phase for phase in CAPTIONS if any(phase in (record.flops or {}) for record in panel.records)]
+    if not phases:
+        return None
+    tables = tuple(_table(panel, index, phase) for phase in phases)
+    return Ledger("flops", "FLOPs from several sources", _short(panel), (TEXT,), tables)
+
+
+def ratio(record: Record, phase: str) -> float | None:
+    """Counted over analytic FLOPs of a phase."""
+    flops = (record.flops or {}).get(phase)
+    if flops is None or flops.counted is None or not flops.analytic:
+        return None
+    return flops.counted / flops.analytic
+
+
+def contradictions(records: Iterable[Record]) -> dict[str, dict[str, float]]:
+    """Where counted and analytic FLOPs differ too much: label -> phase -> the ratio that is farthest from one."""
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        for phase in record.flops or {}:
+            value = ratio(record, phase)
+            if value is not None and abs(value - 1) > APART:
+                there = found.setdefault(record.label, {})
+                there[phase] = max(there.get(phase, 1.0), value, key=lambda one: abs(one - 1))
+    return found
+
+
+def _table(panel: Panel, index: int, phase: str) -> Table:
+    entries = [(e, en) for e, en in enumerate(panel.entries) if any(phase in (r.flops or {}) for r in en.all)]
+    parts = [
+        part
+        for part in PARTS
+        if any(_read(record, phase, part) is not None for _, entry in entries for record in entry.all)
+    ]
+    columns = (
+        Column("method", numeric=False),
+        Column("counted"),
+        Column("analytic"),
+        Column("counted", "/ analytic"),
+        Column("rule", "of thumb"),
+        Column("elementwise", "beside them"),
+        *(Column(part.split("_")[0] + (" gradients"), "of analytic") for part in parts),
+    )
+    rows = []
+    for e, entry in entries:
+        link = anchor(index, e)
+        cells = {name: _cell(entry, lambda r, n=name: _read(r, phase, n), link) for name in (*SOURCES, *parts)}  # type: ignore[misc]
+        agreed = median(measured(entry.all, lambda record: ratio(record, phase)))
+        text = units.MISSING if agreed is None else f"{agreed:.3f}"
+        between = Cell(text, title=units.exact(agreed), link=linked(agreed, link))
+        first = (Cell(entry.label, strong=entry is panel.reference), cells["counted"], cells["analytic"], between)
+        rows.append((*first, *(cells[name] for name in (*SOURCES[2:], *parts))))
+    of = "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"
+    note = f"Medians over tasks and runs{of}."
+    return Table(CAPTIONS[phase], columns, tuple(rows), note)
+
+
+def _read(record: Record, phase: str, source: str) -> float | None:
+    """FLOPs of a phase from a source, of evaluation per example."""
+    flops: PhaseFlops | None = (record.flops or {}).get(phase)
+    value = None if flops is None else getattr(flops, source)
+    if phase != "evaluation" or value is None:
+        return value
+    return value / record.n_test if record.n_test else None
+
+
+def _cell(entry: Entry, read: Callable[[Record], float | None], link: str) -> Cell:
+    value = entry.median(read)
+    return Cell(units.si(value, "FLOP"), title=units.exact(value, "FLOP"), link=linked(value, link))
+
+
+def _short(panel: Panel) -> str:
+    """How far the two counts are apart at most."""
+    found = [
+        (abs(value - 1), entry.label, phase)
+        for entry in panel.entries
+        for record in entry.all
+        for phase in record.flops or {}
+        if (value := ratio(record, phase)) is not None
+    ]
+    if not found:
+        return ""
+    apart, label, phase = max(found)
+    if apart <= APART:
+        return f"counted and analytic differ by at most {100 * apart:.1f}\u00a0%"
+    return f"counted and analytic differ by up to {100 * apart:.0f}\u00a0% ({label}, {phase})"

@@ -1,0 +1,178 @@
+"""Where memory goes: whose the bytes are at the peak of each phase."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.bench.records import MEMORY_PHASES, OWNERS
+from tunefront.reports import units
+from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.tables import Cell, Column, Table, anchor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+TEXT = (
+    "Bytes of tensors as they were allocated, each byte with one owner, at the moment when a phase held most; they sum "
+    "to that peak. Frozen weights never change; trained weights have gradients and the state of the optimiser beside "
+    "them; saved activations are what the backward pass needs from the forward pass, of which a method that trains "
+    "little may still save much; temporary is what lives within an operation. Load is what the model holds once the "
+    "method is attached. Libraries, code, the allocator's own reserve and the copy of the pretrained weights that this "
+    "suite keeps in main memory for the next run are not in it: the process as the system sees it is among the costs "
+    "above."
+)
+
+OWNERS_TITLE = "Whose the bytes are at the peak"
+MOST = 6
+"""Methods that stand side by side."""
+WIDEST, NARROWEST, GAP = 110, 12, 2
+"""Characters of their labels together, that a column takes at least, and between two."""
+
+
+def peak_phase(record: Record) -> str | None:
+    """The phase that held most, None where memory was not measured."""
+    memory = {phase: owners for phase, owners in (record.memory or {}).items() if owners}
+    return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
+
+
+def typical(entry: Entry) -> Record | None:
+    """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
+    found = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
+    return found[(len(found) - 1) // 2][2] if found else None
+
+
+def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) -> list[str]:
+    """The owners that hold anything at the peak (in `phases`, of each of them), in order."""
+    held = set()
+    for record in records:
+        shown = [peak_phase(record)] if phases is None else phases
+        held |= {o for p in shown if p is not None for o, size in ((record.memory or {}).get(p) or {}).items() if size}
+    return _ordered(held, OWNERS)
+
+
+def ledger(panel: Panel, index: int) -> Ledger | None:
+    """The ledger of a panel; None where memory was not measured."""
+    found = [(e, entry, record) for e, entry in enumerate(panel.entries) if (record := typical(entry)) is not None]
+    if not found:
+        return None
+    tables = (*_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
+    return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
+
+
+def words(name: str) -> str:
+    """An owner or a phase in words.
+
+    >>> words("saved_activations"), words("kv_cache")
+    ('saved activations', 'keys and values')
+    """
+    return {"kv_cache": "keys and values", "optimizer_state": "optimiser state", "optimizer": "optimiser step"}.get(
+        name, name.replace("_", " ")
+    )
+
+
+def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
+    """A row an owner and a column a method, in as many tables as a page has room for."""
+    owners = owners_of(record for _, _, record in found)
+    parts = _beside([entry.label for _, entry, _ in found])
+    note = (
+        "Of the run with the median peak over tasks and runs. A dash: nothing is held, or the method has none. "
+        "1 kB is 1000 bytes."
+    )
+    tables = []
+    for number, part in enumerate(parts, 1):
+        shown = [found[place] for place in part]
+        phases = [peak_phase(record) or "" for _, _, record in shown]
+        held = [(record.memory or {})[phase] for phase, (_, _, record) in zip(phases, shown, strict=True)]
+        links = [anchor(index, e) for e, _, _ in shown]
+        pairs = list(zip(held, links, strict=True))
+        rows = (
+            (Cell("at the peak in"), *(Cell(words(phase)) for phase in phases)),
+            (Cell("in all"), *(_size(sum(of.values()), link) for of, link in pairs)),
+            *((Cell(words(owner)), *(_size(of.get(owner) or None, link) for of, link in pairs)) for owner in owners),
+        )
+        columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in shown))
+        caption = OWNERS_TITLE + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")
+        tables.append(Table(caption, columns, rows, note if number == len(parts) else ""))
+    return tables
+
+
+def _beside(labels: Sequence[str]) -> list[list[int]]:
+    """The places of labels that head columns of one table: as many as a page is wide."""
+    parts: list[list[int]] = [[]]
+    used = 0
+    for place, label in enumerate(labels):
+        wide = max(len(label), NARROWEST) + GAP
+        if parts[-1] and (len(parts[-1]) == MOST or used + wide > WIDEST):
+            parts.append([])
+            used = 0
+        parts[-1].append(place)
+        used += wide
+    return parts
+
+
+def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
+    phases = _ordered({phase for _, _, record in found for phase in record.memory or {}}, MEMORY_PHASES)
+    columns = (Column("method", numeric=False), *(Column(words(phase)) for phase in phases))
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            *(
+                _size(entry.median(lambda r, p=phase: _held(r, p)), anchor(index, e))  # type: ignore[misc]
+                for phase in phases
+            ),
+        )
+        for e, entry, _ in found
+    )
+    note = "What each phase held at most, medians over tasks and runs. A dash: the method has no such phase."
+    return Table("The peak of each phase", columns, rows, note)
+
+
+def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
+    """On CUDA, what the allocator itself says of each phase."""
+    if not any(record.cuda_memory for record in panel.records):
+        return []
+    phases = _ordered({phase for record in panel.records for phase in record.cuda_memory or {}}, MEMORY_PHASES)
+    kinds = ("allocated", "reserved")
+    columns = (Column("method", numeric=False), *(Column(words(phase), kind) for phase in phases for kind in kinds))
+
+    def cell(e: int, entry: Entry, phase: str, kind: str) -> Cell:
+        return _size(entry.median(lambda r: ((r.cuda_memory or {}).get(phase) or {}).get(kind)), anchor(index, e))
+
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            *(cell(e, entry, phase, kind) for phase in phases for kind in kinds),
+        )
+        for e, entry, _ in found
+    )
+    note = "CUDA's allocator on the same phases, its peaks reset before each; reserved is what it keeps of the device."
+    return [Table("What the allocator says", columns, rows, note)]
+
+
+def _held(record: Record, phase: str) -> int | None:
+    owners = (record.memory or {}).get(phase)
+    return None if owners is None else sum(owners.values())
+
+
+def _size(value: float | None, link: str) -> Cell:
+    return Cell(units.si(value, "B"), title=units.exact(value, "B"), link="" if value is None else link)
+
+
+def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
+    """What the reference and the most frugal method hold."""
+    sizes = sorted((record.peak_memory_bytes or 0, entry.label, entry) for _, entry, record in found)
+    base = next((size for size, _, entry in sizes if entry is panel.reference), None)
+    if base is None or sizes[0][2] is panel.reference or panel.reference is None:
+        return f"at most {units.si(sizes[-1][0], 'B')} ({sizes[-1][1]})"
+    return (
+        f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {sizes[0][1]} {units.si(sizes[0][0], 'B')}"
+    )
+
+
+def _ordered(names: set[str], order: tuple[str, ...]) -> list[str]:
+    """Known names in their order, unknown ones behind."""
+    return [*(name for name in order if name in names), *sorted(names - set(order))]

@@ -1,0 +1,27 @@
+"""The ledgers of a panel, in order: those that have something to show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports.costs import flops, memory, predicted, steps, storage, train_or_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.costs.breakdown import Ledger
+
+
+def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[Record]) -> tuple[Ledger, ...]:
+    """The ledgers; `names` are the tasks', `plans` the planned records, of any panel."""
+    found = (
+        storage.ledger(panel, index),
+        train_or_prompt.ledger(panel, names),
+        memory.ledger(panel, index),
+        flops.ledger(panel, index),
+        steps.ledger(panel, index),
+        predicted.ledger(panel, index, plans),
+    )
+    return tuple(ledger for ledger in found if ledger is not None)

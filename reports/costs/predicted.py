@@ -1,0 +1,136 @@
+"""What was predicted before running, and what it turned out to be."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.measures import Cost
+from tunefront.reports.compare.statistics import median
+from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+TRAINING = Cost("train_flops", "training FLOPs", "FLOP")
+PEAK = Cost("peak_memory_bytes", "memory peak", "B")
+TIMES = (
+    Cost("train_seconds", "training time", "s", timed=True),
+    Cost("eval_seconds", "scoring time", "s", timed=True),
+)
+GROUPS = {
+    "Predicted sizes": (Cost("trainable_params", "trained parameters"), Cost("task_bytes", "bytes per task", "B")),
+    "Predicted FLOPs": (TRAINING, Cost("inference_flops_per_example", "FLOPs per example", "FLOP")),
+    "Predicted memory": (PEAK,),
+    "Predicted seconds": TIMES,
+}
+TEXT = (
+    "Predictions were made from the configuration alone, before the run, and are kept beside the records; each is "
+    "set against the run of the same key. The ratio is predicted over measured: 1 is exact, more is too much."
+)
+MEMORY = (
+    "Memory is what tensors hold: the prediction keeps the same ledger as the run, over tensors that have no values. "
+    "What the process or an allocator takes beyond them is in neither."
+)
+SECONDS = "Seconds foretold are those of a cell alone on the machine that the prediction was made on."
+
+
+def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
+    """The ledger of a panel; None where none of its records was planned."""
+    planned = {plan.key: plan for plan in plans}
+    late = [record for record in panel.records if record.key in planned and _late(planned[record.key], record)]
+    for record in late:
+        del planned[record.key]
+    found = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
+    tables = tuple(table for table in found if table is not None)
+    if not tables and not late:
+        return None
+    text = (*(_text(panel, planned, tables) if tables else ()), *_left_out(late))
+    return Ledger("predicted", "Predicted and measured", _short(panel, planned), text, tables)
+
+
+def _late(plan: Record, record: Record) -> bool:
+    """Whether the plan was made when the record was there already."""
+    if plan.created_at is None or record.created_at is None:
+        return False
+    return datetime.fromisoformat(plan.created_at) > datetime.fromisoformat(record.created_at)
+
+
+def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
+    if not late:
+        return ()
+    labels = ", ".join(dict.fromkeys(record.label for record in late))
+    those = "A prediction was" if len(late) == 1 else f"{len(late):,} predictions were"
+    return (f"{those} made after the run and left out here: {labels}.",)
+
+
+def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tuple[str, ...]:
+    """What the tables show; of those that run beside others, that this is not foretold."""
+    captions = {table.caption for table in tables}
+    found = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
+    if "Predicted seconds" in captions:
+        beside = max((record.concurrent_cells or 1 for record in panel.records if record.key in plans), default=1)
+        shared = f" These runs had up to {beside} cells side by side, which slow each other." if beside > 1 else ""
+        found.append(SECONDS + shared)
+    return tuple(found)
+
+
+def compared(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
+    """Predicted and measured values of the records that have both."""
+    both = ((cost.read(plans[record.key]), cost.read(record)) for record in entry.all if record.key in plans)
+    return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+
+
+def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """The median of predicted over measured; of two zeros 1; None where something was predicted that was not there."""
+    if any(ours and not theirs for ours, theirs in pairs):
+        return None
+    return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs])
+
+
+def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, costs: Sequence[Cost]) -> Table | None:
+    costs = [cost for cost in costs if not (cost.timed and panel.uneven)]
+    costs = [cost for cost in costs if any(compared(entry, cost, plans) for entry in panel.entries)]
+    if not costs:
+        return None
+    rows = []
+    for e, entry in enumerate(panel.entries):
+        cells = [Cell(entry.label, strong=entry is panel.reference)]
+        for cost in costs:
+            both = compared(entry, cost, plans)
+            ours, theirs = median([one for one, _ in both]), median([one for _, one in both])
+            cells += [_cell(ours, cost), _cell(theirs, cost, anchor(index, e))]
+            of = ratio(both)
+            cells.append(Cell(units.MISSING if of is None else units.significant(of), title=units.exact(of)))
+        if any(cell.text != units.MISSING for cell in cells[1:]):
+            rows.append(tuple(cells))
+    heads = [Column(head, cost.title) for cost in costs for head in ("predicted", "measured", "ratio")]
+    return Table(caption, (Column("method", numeric=False), *heads), tuple(rows), "Medians over tasks and runs.")
+
+
+def _cell(value: float | None, cost: Cost, link: str = "") -> Cell:
+    return Cell(cost.text(value), title=units.exact(value, cost.unit), link=linked(value, link))
+
+
+def _short(panel: Panel, plans: dict[str, Record]) -> str:
+    """How far the FLOPs of training, the peak of memory and the seconds were off at most."""
+    found = []
+    for cost in (TRAINING, PEAK):
+        off = [abs(of - 1) for of in _ratios(panel, cost, plans)]
+        found += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
+    times = [] if panel.uneven else [of for cost in TIMES for of in _ratios(panel, cost, plans) if of]
+    if times:
+        worst = max(times, key=lambda of: abs(math.log(of)))
+        found.append(f"seconds at worst {units.significant(worst, 2)} times the measured ones")
+    return ", ".join(found)
+
+
+def _ratios(panel: Panel, cost: Cost, plans: dict[str, Record]) -> list[float]:
+    return [of for entry in panel.entries if (of := ratio(compared(entry, cost, plans))) is not None]

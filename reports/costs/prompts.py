@@ -1,0 +1,123 @@
+"""The tables of in-context learning: which demonstrations fit, and what reading them costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare import measures
+from tunefront.reports.compare.factors import rows_used
+from tunefront.reports.compare.measures import Cost
+from tunefront.reports.compare.statistics import measured
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+TOKENS, TEXT = Cost("prefix_tokens"), Cost("demonstration_bytes", unit="B")
+ONCE, ONCE_SECONDS = Cost("prefix_flops", unit="FLOP"), Cost("prefix_seconds", unit="s", timed=True)
+CACHE = Cost("kv_cache_bytes", unit="B")
+
+
+def fitting(panel: Panel, index: int) -> Table:
+    """How many demonstrations the prompts hold, what fell out, what was cut, and how much text is kept."""
+    columns = (
+        Column("method", numeric=False),
+        Column("demonstrations", "kept of asked"),
+        Column("prompts", "that lost some"),
+        Column("queries", "cut"),
+        Column("demonstrations", "tokens"),
+        Column("demonstrations", "bytes of text"),
+    )
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            _kept(entry, anchor(index, e)),
+            _share(entry.all, lambda record: record.shortened_test, anchor(index, e)),
+            _share(entry.all, lambda record: record.truncated_test, anchor(index, e)),
+            TOKENS.cell(panel, entry, anchor(index, e)),
+            TEXT.cell(panel, entry, anchor(index, e)),
+        )
+        for e, entry in _untrained(panel)
+    )
+    note = (
+        "Demonstrations: what a scored row's prompt keeps on average, median over tasks and runs. A prompt that is too "
+        "long for the model loses demonstrations before its query is cut. Prompts that lost some, and queries longer "
+        "than max_length: of the scored rows of all runs together. Tokens and text: of all prompts of a run, medians. "
+        "A dash: without demonstrations, or not measured."
+    )
+    return Table("Which demonstrations fit", columns, rows, note)
+
+
+def reading(panel: Panel, index: int) -> Table:
+    """What is paid once for the demonstrations, what for every query, and what it would be without reuse."""
+    columns = (
+        Column("method", numeric=False),
+        Column("once", "FLOPs"),
+        Column("once", "time"),
+        Column("cache", "keys, values"),
+        Column("per query", "FLOPs"),
+        Column("per query", "FLOPs, no reuse"),
+    )
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            *(cost.cell(panel, entry, anchor(index, e)) for cost in (ONCE, ONCE_SECONDS, CACHE)),
+            measures.INFERENCE_FLOPS.cell(panel, entry, anchor(index, e)),
+            _anew(panel, entry, anchor(index, e)),
+        )
+        for e, entry in _untrained(panel)
+    )
+    note = (
+        "Medians over tasks and runs. Once: the demonstrations run through the model before the first query, and "
+        "calibrating. Per query: a scored row with all its choices, the cache reused; without reuse: the same if every "
+        "query's demonstrations were read anew, and how many times as much. A dash: without demonstrations, not "
+        "measured, or nothing that the model can keep from one query to the next."
+    )
+    if panel.uneven:
+        note += f" Times are left out: {panel.uneven}."
+    return Table("What reading demonstrations costs", columns, rows, note)
+
+
+def _untrained(panel: Panel) -> list[tuple[int, Entry]]:
+    """The entries that hold demonstrations or do without training and demonstrations."""
+    return [
+        (e, entry)
+        for e, entry in enumerate(panel.entries)
+        if any(record.demonstration_ids or rows_used(record) == 0 for record in entry.all)
+    ]
+
+
+def _kept(entry: Entry, link: str) -> Cell:
+    asked = sorted(set(measured((r for r in entry.all if r.demonstration_ids), rows_used)))
+    kept = entry.median(lambda record: record.demonstrations_per_row)
+    if kept is None:
+        return Cell(units.MISSING)
+    amounts = f"{asked[0]:g}" if len(asked) == 1 else f"{asked[0]:g}–{asked[-1]:g}" if asked else units.MISSING
+    return Cell(f"{kept:.3g} of {amounts}", title=units.exact(kept), link=link)
+
+
+def _anew(panel: Panel, entry: Entry, link: str) -> Cell:
+    """The FLOPs without reuse, and how many times those with it."""
+    cell = measures.WITHOUT_REUSE.cell(panel, entry, link)
+    ratio = entry.median(_times)
+    return cell if ratio is None else Cell(cell.text, f"× {units.significant(ratio, 2)}", cell.title, cell.link)
+
+
+def _times(record: Record) -> float | None:
+    anew, reused = record.inference_flops_per_example_without_reuse, record.inference_flops_per_example
+    return anew / reused if anew is not None and reused else None
+
+
+def _share(records: Iterable[Record], part: Callable[[Record], int | None], link: str) -> Cell:
+    """How many scored rows of all records together, of how many; a dash where it is known of none."""
+    known = [record for record in records if part(record) is not None and record.n_test]
+    if not known:
+        return Cell(units.MISSING)
+    some = sum(measured(known, part))
+    whole = sum(measured(known, lambda record: record.n_test))
+    return Cell(f"{units.count(some)} of {units.count(whole)}", "", units.percent(some, whole), linked(some, link))

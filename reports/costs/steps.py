@@ -1,0 +1,142 @@
+"""Where the time of a step goes: data, forward, backward, optimiser; and why a step is not faster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+PARTS = ("data", "forward", "backward", "optimizer")
+"""What a training step consists of, in order."""
+NAMES = {"data": "data", "forward": "forward pass", "backward": "backward pass", "optimizer": "optimiser step"}
+ALIKE = 0.05
+"""A phase whose median is within this share of the reference's counts as unchanged, and so does one that differs more
+where the quartiles' ranges of the two overlap."""
+TEXT = (
+    "A training step loads a batch, runs it forward, runs it backward and updates the trained weights. Freezing most "
+    "of a model spares the gradients of its weights and their updates, but the forward pass stays whole and gradients "
+    "of activations still have to reach the lowest trained weight. Evaluation is per batch of scored rows. What "
+    "is said to be saved or to take longer differs by more than steps scatter: the quartiles' ranges do not overlap."
+)
+
+
+def ledger(panel: Panel, index: int) -> Ledger | None:
+    """The ledger of a panel; None where steps were not timed or seconds do not compare."""
+    if panel.uneven or not any(record.step_seconds for record in panel.records):
+        return None
+    why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
+    return Ledger("time", "Where the time of a step goes", _short(panel), (TEXT, *why), (_table(panel, index),))
+
+
+def quartiles(entry: Entry, phase: str) -> tuple[float, float, float] | None:
+    """Low quartile, median and high quartile of a phase's seconds, each the median over tasks and runs."""
+    found = [spread for record in entry.all if (spread := (record.step_seconds or {}).get(phase)) is not None]
+    low, middle, high = (median([getattr(one, name) for one in found]) for name in ("low", "median", "high"))
+    return None if low is None or middle is None or high is None else (low, middle, high)
+
+
+def step(entry: Entry) -> float | None:
+    """Seconds of a whole step: the medians of its parts, together."""
+    return median(measured(entry.all, _step))
+
+
+def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
+    """What a method saves of each part of the reference's step, and what that makes of the step as a whole."""
+    if reference is None or entry is reference:
+        return None
+    ours, base = step(entry), step(reference)
+    if ours is None or not base:
+        return None
+    saved, same, more = [], [], []
+    for part in PARTS:
+        here, there = quartiles(entry, part), quartiles(reference, part)
+        if here is None or there is None or there[1] < 0.01 * base > here[1]:
+            continue  # a part that takes no time decides nothing
+        change = (here[1] - there[1]) / there[1] if there[1] else float("inf")
+        if abs(change) <= ALIKE:
+            same.append(NAMES[part])
+        elif here[0] <= there[2] and there[0] <= here[2]:
+            same.append(f"{NAMES[part]} (quartiles overlap)")
+        elif change < 0:
+            saved.append(f"{-100 * change:.0f}\u00a0% of the {NAMES[part]}")
+        else:
+            more.append(f"its {NAMES[part]} takes {units.significant(1 + change)} times as long")
+    if not (saved or same or more):
+        return None
+    name = reference.label
+    told = f"saves {_listed(saved)} of {name}" if saved else f"saves nothing of a step of {name}"
+    told += f" and nothing of the {_listed(same, 'or the')}" if same and saved else ""
+    told += "; " + _listed(more) if more else ""
+    times = units.significant(ours / base, 2)
+    return f"{entry.label} {told}: its step takes {times} {'of the time' if ours < base else 'times as long'}."
+
+
+def _step(record: Record) -> float | None:
+    found = [spread.median for part in PARTS if (spread := (record.step_seconds or {}).get(part)) is not None]
+    return sum(found) if found else None
+
+
+def _table(panel: Panel, index: int) -> Table:
+    reference = panel.reference
+    base = step(reference) if reference is not None else None
+    entries = [(e, entry) for e, entry in enumerate(panel.entries) if any(r.step_seconds for r in entry.all)]
+    columns = (
+        Column("method", numeric=False),
+        *(Column(NAMES[part].removesuffix(" pass").removesuffix(" step"), "a step") for part in PARTS),
+        Column("whole", "a step"),
+        *((Column("whole", f"of {reference.label}"),) if reference is not None and base else ()),
+        Column("evaluation", "a batch"),
+    )
+    rows = []
+    for e, entry in entries:
+        link, whole = anchor(index, e), step(entry)
+        cells = [Cell(entry.label, strong=entry is reference), *(_cell(entry, part, link) for part in PARTS)]
+        cells.append(Cell(units.instant(whole), title=units.exact(whole, "s"), link=linked(whole, link)))
+        if base:
+            share = None if whole is None else whole / base
+            cells.append(Cell(units.times(share), title=units.exact(share), link=linked(share, link)))
+        rows.append((*cells, _cell(entry, "evaluation", link)))
+    note = (
+        "Medians over steps, the first ones left out, and over tasks and runs; in brackets the quartiles. The whole is "
+        "the sum of the medians of its parts. A dash: the method has no such part."
+    )
+    return Table("Seconds of a step", columns, tuple(rows), note)
+
+
+def _cell(entry: Entry, phase: str, link: str) -> Cell:
+    found = quartiles(entry, phase)
+    if found is None:
+        return Cell(units.MISSING)
+    low, middle, high = found
+    scale = 1.0 if middle >= 1 else 1000.0
+    between = f"({units.significant(low * scale, 2)}–{units.significant(high * scale, 2)})"
+    return Cell(units.instant(middle), between, f"{middle:.6g} s, quartiles {low:.6g} and {high:.6g} s", link)
+
+
+def _listed(texts: list[str], last: str = "and") -> str:
+    """Texts as a list in words.
+
+    >>> _listed(["a", "b", "c"]), _listed(["forward", "data"], "or the")
+    ('a, b and c', 'forward or the data')
+    """
+    return texts[-1] if len(texts) < 2 else f"{', '.join(texts[:-1])} {last} {texts[-1]}"
+
+
+def _short(panel: Panel) -> str:
+    timed = [(seconds, entry.label) for entry in panel.entries if (seconds := step(entry)) is not None]
+    reference = panel.reference
+    base = step(reference) if reference is not None else None
+    if base is None or reference is None or len(timed) < 2:
+        return ""
+    least, label = min(timed)
+    if label == reference.label:
+        return f"no step is shorter than that of {label} ({units.instant(base)})"
+    return f"a step of {reference.label} takes {units.instant(base)}, of {label} {units.instant(least)}"

@@ -1,0 +1,171 @@
+"""What N tasks take on disk, from the real files: N whole models, one backbone and N small files, or some text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+TASKS = (1, 3, 9, 100)
+TEXT = (
+    "What has to be kept for N tasks alike, from the sizes of the files that were written: where every weight of the "
+    "backbone is trained the method's file replaces the backbone, so that N tasks take N of them; every other method "
+    "keeps the backbone once and a file a task (head, norms and whatever else is trained are in it). Nothing is "
+    "trained where demonstrations stand in the prompt: their text is kept and, where it is to be read once for all "
+    "time, the keys and values of it. In brackets the multiple of the backbone alone; Houlsby et al. (2019) report 1.3 "
+    "times the parameters for nine tasks where fine-tuning takes nine times."
+)
+
+
+def replaces_backbone(record: Record) -> bool | None:
+    """Whether a method's file is a whole model, so that no backbone ships beside it; None where that is not known."""
+    if record.trainable_params is None or record.backbone_params is None:
+        return None
+    beside = (record.head_params or 0) + (record.inserted_params or 0)
+    return record.trainable_params - beside >= record.backbone_params > 0
+
+
+def total_bytes(record: Record, tasks: int, cache: bool = False) -> int | None:
+    """Bytes of everything that so many tasks like this one take; `cache`, with the keys and values of the prefix."""
+    each, whole = task_bytes(record, cache), replaces_backbone(record)
+    once = 0 if whole else record.backbone_bytes
+    return None if each is None or once is None or whole is None else once + tasks * each
+
+
+def total_params(record: Record, tasks: int) -> int | None:
+    """Parameters of the same: each task's trained ones, and the backbone's where they do not replace it."""
+    if record.trainable_params is None or record.backbone_params is None:
+        return None
+    return (0 if replaces_backbone(record) else record.backbone_params) + tasks * record.trainable_params
+
+
+def task_bytes(record: Record, cache: bool = False) -> int | None:
+    """Bytes that one task keeps beside the backbone."""
+    if not cache:
+        return record.task_bytes
+    kept = (record.task_bytes, record.kv_cache_bytes)
+    return None if None in kept else sum(size for size in kept if size is not None)
+
+
+def forms(entry: Entry) -> list[bool]:
+    """The ways in which a method's tasks can be kept: without the cache of its prefix, and with it where it has one."""
+    return [False, True] if any(record.kv_cache_bytes is not None for record in entry.all) else [False]
+
+
+def ledger(panel: Panel, index: int) -> Ledger | None:
+    """The ledger of a panel; None where no backbone's size is recorded."""
+    if not measured(panel.records, lambda record: record.backbone_bytes):
+        return None
+    tables = (_bytes(panel, index), _parameters(panel, index))
+    return Ledger("storage", "What N tasks take", _short(panel), (TEXT,), tables)
+
+
+def _bytes(panel: Panel, index: int) -> Table:
+    columns = (
+        Column("method", numeric=False),
+        Column("one task", "beside the backbone"),
+        Column("stored as", numeric=False),
+        *(Column(units.plural(tasks, "task"), "bytes in all") for tasks in TASKS),
+    )
+    rows = [
+        (
+            Cell(entry.label + (", cache kept" if cache else ""), strong=entry is panel.reference),
+            _cell(entry, lambda record, c=cache: task_bytes(record, c), None, "B", anchor(index, e)),  # type: ignore[misc]
+            Cell(_stored(entry, cache)),
+            *(
+                _cell(
+                    entry,
+                    lambda record, n=tasks, c=cache: total_bytes(record, n, c),  # type: ignore[misc]
+                    lambda record: record.backbone_bytes,
+                    "B",
+                    anchor(index, e),
+                )
+                for tasks in TASKS
+            ),
+        )
+        for e, entry in enumerate(panel.entries)
+        for cache in forms(entry)
+    ]
+    sizes = sorted(set(measured(panel.records, lambda record: record.backbone_bytes)))
+    whole = f"The backbone's files hold {units.si(sizes[0], 'B')}. " if len(sizes) == 1 else ""
+    note = (
+        f"{whole}Medians over tasks and runs. Of a method whose file replaces the backbone, one task is that file. "
+        "Cache: the keys and values of the demonstrations."
+    )
+    return Table("What N tasks take on disk", columns, tuple(rows), f"{note} 1 kB is 1000 bytes.")
+
+
+def _parameters(panel: Panel, index: int) -> Table:
+    columns = (
+        Column("method", numeric=False),
+        Column("trained", "per task"),
+        *(Column(units.plural(tasks, "task"), "parameters in all") for tasks in TASKS),
+    )
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            _cell(entry, lambda record: record.trainable_params, None, "", anchor(index, e)),
+            *(
+                _cell(
+                    entry,
+                    lambda record, n=tasks: total_params(record, n),  # type: ignore[misc]
+                    lambda record: record.backbone_params,
+                    "",
+                    anchor(index, e),
+                )
+                for tasks in TASKS
+            ),
+        )
+        for e, entry in enumerate(panel.entries)
+    )
+    note = "Medians over tasks and runs, heads included. What is in a prompt has no parameters."
+    return Table("How many parameters N tasks take", columns, rows, note)
+
+
+def _cell(
+    entry: Entry,
+    read: Callable[[Record], float | None],
+    base: Callable[[Record], float | None] | None,
+    unit: str,
+    link: str,
+) -> Cell:
+    """A median, with the median of its multiples of `base` in brackets."""
+    value = entry.median(read)
+    multiple = None if base is None else median(_multiples(entry, read, base))
+    minor = "" if multiple is None else f"({units.times(multiple)})"
+    return Cell(units.si(value, unit), minor, units.exact(value, unit), linked(value, link))
+
+
+def _multiples(
+    entry: Entry, read: Callable[[Record], float | None], base: Callable[[Record], float | None]
+) -> list[float]:
+    found = ((read(record), base(record)) for record in entry.all)
+    return [part / whole for part, whole in found if part is not None and whole]
+
+
+def _stored(entry: Entry, cache: bool) -> str:
+    """The dtypes of the file, and the text of demonstrations."""
+    dtypes = [record.checkpoint_dtypes for record in entry.all if record.checkpoint_dtypes is not None]
+    found = sorted({name for each in dtypes for name in each})
+    found += ["text"] if any(record.demonstration_bytes for record in entry.all) else []
+    found += ["cache"] if cache else []
+    return ", ".join(found) if found else "nothing" if dtypes else units.MISSING
+
+
+def _short(panel: Panel) -> str:
+    found = [(entry.median(lambda record: total_bytes(record, 9)), entry.label) for entry in panel.entries]
+    known = [(size, label) for size, label in found if size is not None]
+    if len(known) < 2:
+        return ""
+    (least, small), (most, large) = min(known), max(known)
+    return f"nine tasks: {large} {units.si(most, 'B')}, {small} {units.si(least, 'B')}"

@@ -1,0 +1,90 @@
+"""The cost tables of a panel: what is trained and kept, what training and scoring cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare import measures
+from tunefront.reports.costs import prompts
+from tunefront.reports.tables import Cell, Column, Table, anchor
+from tunefront.reports.units import MISSING
+
+if TYPE_CHECKING:
+    from tunefront.reports.compare.measures import Cost
+    from tunefront.reports.compare.panels import Panel
+
+
+def costs(panel: Panel, index: int) -> tuple[Table, ...]:
+    """The tables, those of prompts only where some hold demonstrations."""
+    found = (sizes(panel, index), compute(panel, index))
+    if not any(record.demonstration_ids for record in panel.records):
+        return found
+    return (*found, prompts.fitting(panel, index), prompts.reading(panel, index))
+
+
+def sizes(panel: Panel, index: int) -> Table:
+    """What is trained and kept."""
+    whole = panel.backbone_params
+    prompted = any(record.demonstration_ids for record in panel.records)
+    columns = (
+        Column("method", numeric=False),
+        Column("trained", "parameters"),
+        Column("share", f"of {units.count(whole)}" if whole else "of the backbone"),
+        Column("head", "of these"),
+        Column("inserted", "parameters"),
+        Column("kept", "per task") if prompted else Column("checkpoint", "per task"),
+    )
+    head, inserted = measures.Cost("head_params"), measures.Cost("inserted_params")
+    rows = []
+    for e, entry in enumerate(panel.entries):
+        link = anchor(index, e)
+        part, of = entry.median(measures.PARAMETERS.read), entry.median(lambda record: record.backbone_params)
+        share = units.percent(part, of)
+        rows.append(
+            (
+                Cell(entry.label, strong=entry is panel.reference),
+                measures.PARAMETERS.cell(panel, entry, link),
+                Cell(share, link="" if share == MISSING else link),
+                head.cell(panel, entry, link),
+                inserted.cell(panel, entry, link),
+                measures.KEPT.cell(panel, entry, link),
+            )
+        )
+    note = "Medians over tasks and runs, per task. Trained parameters include the head."
+    if whole:
+        note += f" Shares are of the pretrained model's {units.count(whole)} parameters, without head and insertions."
+    if prompted:
+        note += " Kept beside the backbone: the file of trained parameters, and the demonstrations' text."
+    return Table("What is trained and stored", columns, tuple(rows), note + " 1 kB is 1000 bytes.")
+
+
+def compute(panel: Panel, index: int) -> Table:
+    """What training and scoring cost."""
+    train_peak, eval_peak = measures.peak(panel), measures.peak(panel, "eval")
+    shown: list[tuple[Column, Cost]] = [
+        (Column("training", "FLOPs"), measures.TRAIN_FLOPS),
+        (Column("inference", "FLOPs / example"), measures.INFERENCE_FLOPS),
+        (Column("training", "time"), measures.TRAIN_SECONDS),
+        (Column("scoring", "time"), measures.EVAL_SECONDS),
+        (Column("training", "examples / s"), measures.Cost("train_examples_per_second", unit="/s", timed=True)),
+        (Column("scoring", "examples / s"), measures.Cost("eval_examples_per_second", unit="/s", timed=True)),
+        (Column("peak memory", "training"), train_peak),
+        (Column("peak memory", "scoring"), eval_peak),
+    ]
+    kind = "CUDA's allocator" if "allocated" in train_peak.field else "the process, libraries included"
+    note = (
+        "Medians over tasks and runs. One multiply-add is two FLOPs. Training time holds no evaluation and no "
+        f"tokenisation. Peak memory is that of {kind}."
+    )
+    if panel.uneven:
+        note += f" Times are left out: {panel.uneven}."
+    columns = (Column("method", numeric=False), *(column for column, _ in shown))
+    rows = tuple(
+        (
+            Cell(entry.label, strong=entry is panel.reference),
+            *(cost.cell(panel, entry, anchor(index, e)) for _, cost in shown),
+        )
+        for e, entry in enumerate(panel.entries)
+    )
+    return Table("What training and scoring cost", columns, rows, note)

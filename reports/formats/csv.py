@@ -1,0 +1,129 @@
+"""The numbers as CSV, exact: a row a record, a row per method, backbone, task and number of shots, and the ledgers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tunefront.reports.compare import measures
+from tunefront.reports.compare.factors import rows_used
+from tunefront.reports.compare.frame import to_frame
+from tunefront.reports.compare.panels import baseline_score
+from tunefront.reports.compare.statistics import deviation, mean, measured, median, split
+
+if TYPE_CHECKING:
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.sections.document import Report
+
+COUNTS = (
+    "trainable_params",
+    "head_params",
+    "inserted_params",
+    "backbone_params",
+    "total_params",
+    "checkpoint_bytes",
+    "backbone_bytes",
+    "demonstration_bytes",
+    "task_bytes",
+    "train_flops",
+    "inference_flops_per_example",
+    "inference_flops_per_example_without_reuse",
+    "demonstrations_per_row",
+    "prefix_tokens",
+    "prefix_flops",
+    "kv_cache_bytes",
+    "train_peak_resident_bytes",
+    "eval_peak_resident_bytes",
+    "train_peak_allocated_bytes",
+    "eval_peak_allocated_bytes",
+)
+TIMES = ("train_seconds", "eval_seconds", "prefix_seconds", "train_examples_per_second", "eval_examples_per_second")
+
+
+def records(report: Report) -> str:
+    """Every record, skipped and failed ones among them, every field but the ids of rows."""
+    return str(to_frame(report.records).to_csv(index=False, lineterminator="\n"))
+
+
+def summary(report: Report) -> str:
+    """Per entry and task: mean and sample standard deviation, median and interquartile range, number of scores and of
+    levels of each factor, medians of the costs."""
+    rows = [
+        _row(page.panel, entry, task)
+        for page in report.pages
+        for entry in page.panel.entries
+        for task in page.panel.tasks
+        if task in entry.records
+    ]
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+
+def ledgers(report: Report) -> str:
+    """Every number of the ledgers: a row a cell of their tables, as shown and, where that is shortened, in full."""
+    rows = [
+        {
+            "backbone": page.panel.backbone,
+            "shots": page.panel.shots,
+            "ledger": ledger.tag,
+            "table": table.caption,
+            "row": ", ".join(cell.text for cell in row[: table.leading]),
+            "column": ", ".join(filter(None, (column.head, column.under))),
+            "shown": f"{cell.text} {cell.minor}".strip().replace("\u00a0", " "),
+            "in_full": cell.title,
+        }
+        for page in report.pages
+        for ledger in page.ledgers
+        for table in ledger.tables
+        for row in table.rows
+        for column, cell in list(zip(table.columns, row, strict=True))[table.leading :]
+    ]
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+
+def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
+    runs = entry.records[task]
+    scores, spread = entry.scores(task), split(entry.runs(task))
+    used = measured(runs, rows_used)
+    row: dict[str, object] = {
+        "label": entry.label,
+        "method": " | ".join(sorted({record.method for record in runs})),
+        "backbone": panel.backbone,
+        "task": task,
+        "shots": panel.shots,
+        "metric": runs[0].headline,
+        "rows_used": used[0] if len(set(used)) == 1 else None,
+        "mean_score": mean(scores),
+        "score_standard_deviation": deviation(scores),
+        "median_score": spread.median,
+        "score_interquartile_range": spread.iqr,
+        "n_scores": len(scores),
+        "n_records": len(runs),
+        **{f"n_{factor}s": amount or None for factor, amount in spread.levels.items()},
+        **{f"standard_deviation_of_{factor}_means": value for factor, value in spread.deviations.items()},
+        "points_against_reference": _against(panel, entry, task),
+        "pairs_with_reference": len(panel.task_differences(entry, task)) if panel.few_shot else None,
+        "reference": panel.reference.label if panel.reference is not None else None,
+        "baseline_score": mean(measured(runs, baseline_score)),
+        "trials": entry.trials,
+    }
+    for field in COUNTS:
+        row[f"median_{field}"] = _whole(median(measured(runs, measures.Cost(field, "").read)))
+    for field in TIMES:
+        values = [] if panel.uneven else measured(runs, measures.Cost(field, "").read)
+        row[f"median_{field}"] = median(values)
+    return row
+
+
+def _against(panel: Panel, entry: Entry, task: str) -> float | None:
+    """Points above the reference: of means, in few-shot panels the median over runs of the same cell."""
+    if panel.few_shot:
+        return median(panel.task_differences(entry, task))
+    score, base = entry.center(task), panel.reference.center(task) if panel.reference is not None else None
+    return None if score is None or base is None else 100 * (score - base)
+
+
+def _whole(value: float | None) -> float | int | None:
+    """A median that is a whole number, without its decimal point."""
+    return int(value) if value is not None and float(value).is_integer() else value

@@ -1,0 +1,73 @@
+"""The report as Markdown, for an issue or a pull request. Names are escaped, so that none becomes markup."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunefront.reports.plots.picture import Picture
+    from tunefront.reports.sections.document import Report
+    from tunefront.reports.tables import Cell, Table
+
+
+def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
+    """The text, plots as links into `plots/`."""
+    parts = [f"# {escape(report.title)}", escape(report.subtitle), *map(escape, report.lead)]
+    parts += ["\n".join(f"- **Note:** {escape(text)}" for text in report.warnings)] if report.warnings else []
+    parts += [table(report.overview)] if report.overview is not None else []
+    for page, pictures in zip(report.pages, drawn, strict=True):
+        parts.append(f"## {escape(page.title)}")
+        parts += map(escape, page.lead)
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.main]
+        parts += [f"{escape(p.note)}" for p in pictures if p.main and p.note]
+        parts.append(table(page.scores))
+        if page.few_shot is not None:
+            parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
+        parts += map(table, page.costs)
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if _cousin(p)]
+        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if _cousin(p) and p.note]
+        parts += [escape(page.undrawn)] if page.undrawn else []
+        for ledger in page.ledgers:
+            own = [picture for picture in pictures if picture.ledger == ledger.tag]
+            parts += [f"### {escape(ledger.title)}", *map(escape, ledger.text)]
+            parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in own]
+            parts += [f"{escape(p.title)}: {escape(p.note)}" for p in own if p.note]
+            parts += [table(shown, "####") for shown in ledger.tables]
+    if report.absent is not None:
+        parts += ["## What did not run", table(report.absent)]
+    if report.pages:
+        parts += ["## How to read this", "\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading)]
+        parts += ["## What ran, and on what", *map(table, report.background)]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(shown: Table, heading: str = "###") -> str:
+    """One table with its caption and note."""
+    heads = [escape(f"{column.head} ({column.under})" if column.under else column.head) for column in shown.columns]
+    rules = ["---:" if column.numeric else ":---" for column in shown.columns]
+    lines = [heads, rules, *([_cell(cell) for cell in row] for row in shown.rows)]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{heading} {escape(shown.caption)}\n\n{text}" + (f"\n\n{escape(shown.note)}" if shown.note else "")
+
+
+def escape(text: str) -> str:
+    r"""Text with every character that Markdown or HTML would read as markup escaped.
+
+    >>> print(escape("a*b_c | <script> #1"))
+    a\*b\_c \| &lt;script&gt; \#1
+    """
+    text = " ".join(text.split()) if "\n" in text else text
+    text = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cousin(picture: Picture) -> bool:
+    return not picture.main and not picture.ledger
+
+
+def _cell(cell: Cell) -> str:
+    text = f"{cell.text} {cell.minor}" if cell.minor else cell.text
+    return f"**{escape(text)}**" if cell.strong and text else escape(text)

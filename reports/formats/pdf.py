@@ -1,0 +1,113 @@
+"""The report as a PDF, typeset by Typst with the fonts it carries. Texts go in as data, so none can become markup."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import typst
+
+from tunefront.reports.tables import Cell, Column, Table, chunked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunefront.reports.plots.picture import Picture
+    from tunefront.reports.sections.document import Page, Report
+
+WIDTH, TALLEST = 172.0, 225.0
+"""Millimetres between the margins of a page, and the most that a plot may take of its height."""
+SHORT = 26
+"""Longest text, in characters, of a column that takes no more room than it needs."""
+
+
+def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
+    """The PDF. `drawn` holds the pictures of every panel, in order."""
+    data = {
+        "title": report.title,
+        "subtitle": report.subtitle,
+        "lead": report.lead,
+        "warnings": report.warnings,
+        "overview": [_table(part) for part in chunked(report.overview)] if report.overview is not None else [],
+        "reading": report.reading,
+        "pages": [_page(page, pictures) for page, pictures in zip(report.pages, drawn, strict=True)],
+        "background": [_table(part) for table in report.background for part in chunked(table)],
+        "absent": [_table(report.absent)] if report.absent is not None else [],
+        "files": [_table(_files(page, len(report.pages) > 1)) for page in report.pages],
+    }
+    template = files(__package__).joinpath("report.typ").read_bytes()
+    pdf: bytes = typst.compile(template, sys_inputs={"report": json.dumps(_printable(data))})
+    return pdf
+
+
+def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JSON
+    return {
+        "title": page.title,
+        "lead": page.lead,
+        "scores": [_table(part) for part in chunked(page.scores)],
+        "undrawn": page.undrawn,
+        "few_shot": page.few_shot.text if page.few_shot is not None else (),
+        "spreads": [
+            _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in chunked(table, 10)
+        ],
+        "costs": [_table(part) for table in page.costs for part in chunked(table, 9)],
+        "plots": [_plot(picture) for picture in pictures if not picture.ledger],
+        "ledgers": [
+            {
+                "title": ledger.title,
+                "text": ledger.text,
+                "plots": [_plot(picture) for picture in pictures if picture.ledger == ledger.tag],
+                "tables": [_table(part) for table in ledger.tables for part in chunked(table, 9)],
+            }
+            for ledger in page.ledgers
+        ],
+    }
+
+
+def _plot(picture: Picture) -> dict[str, Any]:
+    width, height = picture.figure.get_size_inches()
+    room = WIDTH if picture.wide else (WIDTH - 7) / 2
+    return {
+        "main": picture.main,
+        "wide": picture.wide,
+        "title": picture.title,
+        "alt": picture.alt,
+        "caption": picture.note,
+        "svg": picture.svg.decode(),
+        "height": min(TALLEST if picture.wide else TALLEST / 2, room * height / width),
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    found = {**dataclasses.asdict(table), "fillers": table.fillers}
+    longest = [max([0, *(len(row[i].text) for row in table.rows)]) for i in range(len(table.columns))]
+    found["short"] = [size <= SHORT for size in longest]
+    if all(column.numeric or short for column, short in zip(table.columns, found["short"], strict=True)):
+        return found
+    first_only = not any(not c.numeric and not s for c, s in list(zip(table.columns, found["short"], strict=True))[1:])
+    found["short"][0] = found["short"][0] and not first_only
+    return found
+
+
+def _files(page: Page, several: bool) -> Table:
+    """All records of a panel in one table, keys cut to what fits a page; the page on the screen has them whole."""
+    rows = tuple(
+        (Cell(run.label), *row[:-1], Cell(row[-1].text.removeprefix("records/")[:16] + "…"))
+        for run in page.runs
+        for _, table in run.parts
+        for row in table.rows
+    )
+    shown = next(table.columns for run in page.runs for _, table in run.parts)
+    columns = (Column("method", numeric=False), *shown[:-1], Column("file", "records/…", numeric=False))
+    return Table(page.title if several else "Files behind the numbers", columns, rows)
+
+
+def _printable(value: Any) -> Any:
+    """The data without characters that no font can set."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\u00a0" else " " for c in value)
+    if isinstance(value, dict):
+        return {name: content if name == "svg" else _printable(content) for name, content in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value

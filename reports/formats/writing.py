@@ -1,0 +1,81 @@
+"""The files of a report, in order."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.bench.errors import DiskFull, Mistake, unknown
+from tunefront.bench.files import writing
+from tunefront.reports.formats import FORMATS, csv
+from tunefront.reports.sections.document import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.filters import Where
+    from tunefront.reports.sections.document import Report
+
+PLOT_KINDS = ("png", "svg", "pdf")
+
+
+def write_report(
+    records: Sequence[Record],
+    out: str | Path,
+    formats: Sequence[str],
+    where: Where,
+    reference: str,
+    plans: Sequence[Record] = (),
+) -> list[Path]:
+    """See `tunefront.reports.write`."""
+    formats = [formats] if isinstance(formats, str) else list(formats)
+    for name in formats:
+        if name not in FORMATS:
+            raise Mistake(unknown("report format", name, FORMATS))
+    report = compose(records, where, reference, plans)
+    folder = Path(out).expanduser()
+    return [put(folder / name, content) for name, content in _contents(report, formats)]
+
+
+def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes | str]]:
+    """File names with what is in them, one at a time, so that what is done is written even if a later one fails."""
+    if set(formats) - {"csv", "tex"}:
+        from tunefront.reports.formats import html, markdown, pdf
+        from tunefront.reports.plots.of_page import pictures, save
+
+        drawn = [pictures(page) for page in report.pages]
+        if "html" in formats:
+            yield "report.html", html.render(report, drawn)
+        if "pdf" in formats:
+            yield "report.pdf", pdf.render(report, drawn)
+        if "md" in formats:
+            yield "report.md", markdown.render(report, drawn)
+        for picture in (picture for page in drawn for picture in page):
+            for kind in PLOT_KINDS:
+                content = picture.svg if kind == "svg" else save(picture.figure, kind)
+                yield f"plots/{picture.name}.{kind}", content
+    if "tex" in formats:
+        from tunefront.reports.formats import latex
+
+        yield "report.tex", latex.render(report)
+    if "csv" in formats:
+        yield "report.csv", csv.records(report)
+        yield "summary.csv", csv.summary(report)
+        if any(page.ledgers for page in report.pages):
+            yield "ledgers.csv", csv.ledgers(report)
+
+
+def put(path: Path, content: bytes | str) -> Path:
+    """Writes a file, whole or not at all; Mistake or DiskFull naming the place where it cannot be."""
+    try:
+        with writing(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no room is left for {path}; free some and give the same command again.") from error
+        why = f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
+        raise Mistake(why) from error
+    return path

@@ -1,0 +1,266 @@
+"""Axes that a person reads: 1k, 10k, 100k, 1M; 1 MB, 10 MB; zero where nothing is trained."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
+
+from tunefront.reports.compare.measures import PARAMETERS, ROWS, Cost
+from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT
+from tunefront.reports.units import MINUS, plural, si
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.plots.picture import Point
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A horizontal axis: linear from 0 over narrow ranges, else logarithmic, with a strip for zero left of a log axis.
+
+    `edge` is where the strip ends and the log axis begins, None where nothing is 0.
+    """
+
+    log: bool
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    edge: float | None = None
+
+    @property
+    def zero(self) -> float | None:
+        """The middle of the strip that stands for 0, None where there is none."""
+        return None if self.edge is None else (self.low * self.edge) ** 0.5
+
+    def places(self, values: Sequence[float]) -> list[float]:
+        """Where values are drawn, in the axis's own units: as they are, those at 0 side by side in the strip.
+
+        >>> [round(place, 6) for place in Scale(True, 0.01, 1000.0, (1.0,), 1.0).places([0, 10.0, 0, 0])]
+        [0.031623, 10.0, 0.1, 0.316228]
+        """
+        at_zero = [i for i, value in enumerate(values) if value <= 0]
+        found = list(values)
+        if self.edge is not None:
+            for rank, i in enumerate(at_zero, 1):
+                found[i] = self.low * (self.edge / self.low) ** (rank / (len(at_zero) + 1))
+        return found
+
+
+def scale(values: Sequence[float], even: bool = False) -> Scale:
+    """The axis for these values (none negative, at least one); `even`, a linear one over any range.
+
+    >>> scale([770, 82_000, 22_700_000]).ticks
+    (1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0)
+    >>> scale([9.1e8, 9.9e8]).log
+    False
+    """
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return Scale(False, -0.5, 1.0, (0.0,))
+    least, most = min(positive), max(positive)
+    zeros = len(values) - len(positive)
+    if even or most / least < 6:
+        return _linear(most, zeros > 0)
+    decades = math.log10(most / least)
+    low = 10 ** (math.log10(least) - 0.07 * decades - 0.05)
+    high = 10 ** (math.log10(most) + 0.07 * decades + 0.05)
+    ticks = _log_ticks(low, high)
+    if not zeros:
+        return Scale(True, low, high, ticks)
+    strip = min(0.1 + 0.05 * zeros, 0.3) * math.log10(high / low)
+    return Scale(True, low / 10**strip, high, ticks, low)
+
+
+def tick_label(value: float, unit: str) -> str:
+    """A tick as text.
+
+    >>> tick_label(1000.0, ""), tick_label(1e6, ""), tick_label(2e8, "B"), tick_label(0.5, "s"), tick_label(0, "B")
+    ('1k', '1M', '200\\xa0MB', '0.5\\xa0s', '0')
+    """
+    if value == 0:
+        return "0"
+    if unit == "s":  # seconds take no prefix
+        return f"{value:g}\u00a0s"
+    text = si(value, unit, gap="\u00a0" if unit else "")
+    head = text.split("\u00a0")[0].rstrip("kMGTPE")
+    return text.replace(head, f"{float(head):g}", 1)
+
+
+def _log_ticks(low: float, high: float) -> tuple[float, ...]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) >= 3:
+            break
+    while len(ticks) > 6:
+        ticks = ticks[::2]
+    return tuple(ticks)
+
+
+def _linear(most: float, zeros: bool) -> Scale:
+    """From zero, so that a small difference looks small; from a little before it where something is drawn there."""
+    high = 1.12 * most
+    step = 10 ** math.floor(math.log10(high / 2))
+    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 4.5)
+    ticks = tuple(float(step * i) for i in range(math.floor(high / step) + 1))
+    return Scale(False, -0.06 * high if zeros else 0.0, high, ticks)
+
+
+LONGEST = 44
+FEW_ROWS = 64
+"""Up to so many the curve over demonstrations has a linear axis."""
+BREAK = Path(((-1.0, -1.0), (-0.2, 1.0), (0.2, -1.0), (1.0, 1.0)), (1, 2, 1, 2))
+"""Two slanted strokes: where an axis leaves out what lies between."""
+
+
+def height_title(panel: Panel) -> str:
+    """What the vertical axis shows, exactly."""
+    if panel.reference is None or not panel.relative_tasks:
+        return "100 × score"
+    of = "score" if panel.few_shot else "mean score"
+    return f"100 × (score − {of} of {short(panel.reference.label, 24)})"
+
+
+def compared(panel: Panel, reference: str) -> str:
+    """What the height is compared with, in a sentence or two."""
+    if panel.reference is None or not panel.relative_tasks:
+        return f"Height: the score itself, since no record of {reference} has one here to compare with."
+    name = panel.reference.label
+    if not panel.few_shot:
+        text = f"Height: points above the mean score of {name} on the same task."
+    else:
+        text = f"Height: points above {name} on the same task with the same template, draw and seed."
+    without = len(panel.tasks) - len(panel.relative_tasks)
+    if without:
+        text += f" {plural(without, 'task')} without a score of {name} {'is' if without == 1 else 'are'} not drawn."
+    return text
+
+
+def short(text: str, longest: int = LONGEST) -> str:
+    """A label fit for a plot: one line, its middle left out where it is very long."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+
+
+def span_of(points: list[Point], cost: Cost) -> Scale:
+    """The horizontal scale for these points; a few rows are counted on a linear one, so that zero is on the curve."""
+    values = [point.x for point in points] or [1.0]
+    return scale(values, even=cost is ROWS and max(values) <= FEW_ROWS)
+
+
+def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: float) -> Axes:
+    """Axes for a panel's points: ticks that read well, a title that says exactly what is shown, shares above."""
+    width, height = figure.get_size_inches()
+    em = font / 72
+    top = 2.6 * em if cost is PARAMETERS and panel.backbone_params else 0.9 * em
+    left, bottom = 5.2 * em, 4.1 * em
+    axes = figure.add_axes(
+        (left / width, bottom / height, (width - left - 1.9 * em) / width, (height - bottom - top) / height),
+        facecolor="none",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=SOFT, linewidth=0.7)
+    axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    span = span_of(points, cost)
+    if span.log:
+        axes.set_xscale("log")
+    axes.set_xlim(span.low, span.high)
+    _ticks(axes, span, cost.unit, font)
+    _limits(axes, points)
+    log = " (log scale)" if span.log else ""
+    axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
+    axes.set_ylabel(height_title(panel), color=INK, fontsize=font, parse_math=False)
+    axes.yaxis.set_label_coords(-(left - 1.5 * em) / (width - left - 1.9 * em), 0.5)
+    axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+    if top > 2 * em:
+        _shares(axes, span, panel.backbone_params or 1.0, font)
+    return axes
+
+
+def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
+    ticks = spaced(axes, span.ticks, unit, font)
+    places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
+    if span.zero is not None and span.edge is not None:
+        places, names = [span.zero, *places], ["0", *names]
+        _broken(axes, span.edge)
+    axes.set_xticks(places, names)
+    axes.set_xticks([], minor=True)
+
+
+def spaced(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
+    """So many of the ticks, evenly, that no label touches the next or leaves the page; those that keep most powers of
+    ten."""
+
+    def room(tick: float) -> tuple[float, float]:
+        """Where a label is, and how wide: a little more than its digits."""
+        return float(axes.transData.transform((tick, 0.0))[0]), 0.62 * font * len(tick_label(tick, unit))
+
+    page = axes.figure.bbox.width
+    ticks = [tick for tick in ticks if room(tick)[0] + room(tick)[1] / 2 <= page] or ticks[:1]
+    places, widths = zip(*map(room, ticks), strict=True)
+    for step in range(1, len(ticks) + 1):
+        for start in sorted(range(step), key=lambda start: -sum(map(_round, ticks[start::step]))):
+            kept = range(start, len(ticks), step)
+            gaps = (places[b] - places[a] - (widths[a] + widths[b]) / 2 for a, b in itertools.pairwise(kept))
+            if all(gap > 0.6 * font for gap in gaps):
+                return [ticks[i] for i in kept]
+    return ticks[:1]
+
+
+def _round(tick: float) -> bool:
+    return tick > 0 and math.log10(tick).is_integer()
+
+
+def _broken(axes: Axes, where: float) -> None:
+    """Marks the axis as broken between zero, which has no place on a log axis, and where it begins."""
+    axes.axvline(where, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
+    below = axes.get_xaxis_transform()
+    axes.plot([where], [0], "s", markersize=4, color=PAPER, zorder=5, transform=below, clip_on=False)
+    (strokes,) = axes.plot([where], [0], color=SOFT, linestyle="none", zorder=6, transform=below, clip_on=False)
+    strokes.set(marker=BREAK, markersize=8, markeredgewidth=0.8)
+
+
+def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
+    """The same axis above, in percent of the backbone's parameters."""
+    above = axes.twiny()
+    above.set_facecolor("none")
+    if span.log:
+        above.set_xscale("log")
+    above.set_xlim(span.low, span.high)
+    # From zero, powers of ten would crowd together.
+    shares = [10.0**power for power in range(-7, 1)] if span.log else [0, 0.25, 0.5, 0.75, 1]
+    ticks = [whole * share for share in shares]
+    ticks = [tick for tick in ticks if (span.edge or span.low) <= tick <= span.high]
+    if len(ticks) < 2:
+        ticks = list(span.ticks)
+    places, names = list(ticks), [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks]
+    if span.zero is not None:
+        places, names = [span.zero, *places], ["0\u00a0%", *names]
+    above.set_xticks(places, names)
+    above.set_xticks([], minor=True)
+    above.tick_params(colors=SOFT, labelsize=font * 0.9, width=0.7, length=3)
+    above.spines[["left", "right", "bottom"]].set_visible(False)
+    above.spines["top"].set(color=RULE, linewidth=0.7)
+    above.set_zorder(axes.get_zorder() - 1)
+
+
+def _limits(axes: Axes, points: list[Point]) -> None:
+    ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
+    low, high = min(ends), max(ends)
+    if high - low < 1:  # a difference of less than a point looks small
+        low, high = (low + high - 1) / 2, (low + high + 1) / 2
+    axes.set_ylim(low - 0.14 * (high - low), high + 0.2 * (high - low))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")

@@ -1,0 +1,148 @@
+"""Curves that grow with a number, each named at its end, on logarithmic axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tunefront.reports.plots.axes import Scale, scale, short, spaced, tick_label
+from tunefront.reports.plots.bars import widest
+from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+LONGEST = 30
+"""Characters of a name at the end of a curve, in a small plot."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve: places from left to right, each with a height above 0; with a `marker`, each is drawn too."""
+
+    label: str
+    colour: str
+    points: tuple[tuple[float, float], ...]
+    dashed: bool = False
+    marker: str = ""
+
+
+@dataclass(frozen=True)
+class Titles:
+    """What the axes show. `unit` follows the numbers of the vertical one."""
+
+    across: str
+    up: str
+    unit: str = ""
+
+
+def draw(
+    curves: Sequence[Curve],
+    titles: Titles,
+    size: tuple[float, float],
+    font: float,
+    marks: Sequence[tuple[float, float, str]] = (),
+) -> Figure:
+    """The plot; it grows until every curve has room for its name. `marks` are circles: place, height and colour."""
+    gap = 1.25 * font
+    height = max(size[1], (gap * len(curves) + 6 * font) / 72)
+    figure = Figure((size[0], height), dpi=72)
+    canvas = FigureCanvasAgg(figure)
+    heights = scale([y for curve in curves for _, y in curve.points])
+    places = scale([x for curve in curves for x, _ in curve.points])
+    names = [short(curve.label, LONGEST) for curve in curves]
+    with settled():
+        axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
+        ticks = [tick_label(tick, titles.unit) for tick in heights.ticks]
+        left = widest(axes, canvas, ticks, font) + 3.0 * font
+        right = widest(axes, canvas, names, font) + 1.8 * font
+        box = (left, 4.1 * font, 72 * size[0] - left - right, 72 * height - 5.0 * font)
+        axes.set_position((box[0] / 72 / size[0], box[1] / 72 / height, box[2] / 72 / size[0], box[3] / 72 / height))
+        _scales(axes, places, heights, titles, font, left)
+        for curve in curves:
+            style = (0, (4, 2.2)) if curve.dashed else "-"
+            axes.plot(
+                *zip(*curve.points, strict=True),
+                color=curve.colour,
+                linewidth=1.4,
+                linestyle=style,
+                marker=curve.marker,
+                markersize=4.6,
+                zorder=3,
+            )
+        for x, y, colour in marks:
+            axes.plot([x], [y], "o", color=colour, markerfacecolor=PAPER, markersize=4.2, markeredgewidth=1.1, zorder=4)
+        _names(axes, curves, names, gap, font)
+    return figure
+
+
+def apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The nearest heights that keep their order, a gap between them and within the bounds, as far as these have room.
+
+    >>> apart([10.0, 11.0, 50.0], 10.0, 0.0, 100.0), apart([3.0, 1.0], 10.0, 0.0, 100.0)
+    ([5.5, 15.5, 50.0], [10.0, 0.0])
+    """
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    blocks: list[tuple[float, int]] = []  # means of the heights, gaps taken out, and how many
+    for rank, i in enumerate(order):
+        blocks.append((heights[i] - rank * gap, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, few), (other, more) = blocks[-2:]
+            blocks[-2:] = [((one * few + other * more) / (few + more), few + more)]
+    flat = [level for level, amount in blocks for _ in range(amount)]
+    most = high - (len(heights) - 1) * gap
+    found = [0.0] * len(heights)
+    for rank, i in enumerate(order):
+        found[i] = max(low, min(most, flat[rank])) + rank * gap
+    return found
+
+
+def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: float, left: float) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=SOFT, linewidth=0.7)
+    axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for span, set_scale, set_limits in (
+        (places, axes.set_xscale, axes.set_xlim),
+        (heights, axes.set_yscale, axes.set_ylim),
+    ):
+        if span.log:
+            set_scale("log")
+        set_limits(span.low, span.high)
+    across = spaced(axes, places.ticks, "", font)
+    axes.set_xticks(list(across), [tick_label(tick, "") for tick in across])
+    axes.set_yticks(list(heights.ticks), [tick_label(tick, titles.unit) for tick in heights.ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks([], minor=True)
+    axes.set_xlabel(titles.across + (" (log scale)" if places.log else ""), color=INK, fontsize=font, labelpad=4)
+    axes.set_ylabel(titles.up + (" (log scale)" if heights.log else ""), color=INK, fontsize=font)
+    axes.yaxis.set_label_coords(-(left - 1.1 * font) / axes.get_window_extent().width, 0.5)
+
+
+def _names(axes: Axes, curves: Sequence[Curve], names: Sequence[str], gap: float, font: float) -> None:
+    """The names right of the curves' ends, moved apart where they are near, with a line to the end then."""
+    frame = axes.get_window_extent()
+    ends = [axes.transData.transform(curve.points[-1]) for curve in curves]
+    heights = apart([float(end[1]) for end in ends], gap, frame.y0, frame.y1)
+    for curve, name, end, height in zip(curves, names, ends, heights, strict=True):
+        place = (frame.x1 + 1.1 * font - end[0], height - end[1])
+        line = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 1.5, "shrinkB": 1.5}
+        axes.annotate(
+            name,
+            curve.points[-1],
+            xytext=place,
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            fontsize=font,
+            color=INK,
+            parse_math=False,
+            annotation_clip=False,
+            arrowprops={**line, "relpos": (0.0, 0.5)},
+        )

@@ -1,0 +1,95 @@
+"""The plots of a panel, what is said about them, and drawings made part of a page."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tunefront.reports.compare import measures
+from tunefront.reports.compare.checks import grouped
+from tunefront.reports.plots import breakdowns, style, tradeoff
+from tunefront.reports.plots.axes import compared, height_title, tick_label
+from tunefront.reports.plots.picture import Picture, save
+from tunefront.reports.sections.document import shown_costs
+from tunefront.reports.sections.few_shot import over
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunefront.reports.sections.document import Page
+
+__all__ = ["Picture", "inline", "pictures", "save"]
+
+WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
+"""Sizes in inches: the trade-off on a desk, on a phone, and a small multiple."""
+CROWDED = 14
+"""With more entries than this the cousins are as wide as the trade-off itself."""
+
+
+def pictures(page: Page, narrow: bool = True) -> list[Picture]:
+    """The trade-off plot of a panel, its cousins and the plots of its ledgers, those left out that have nothing to
+    draw."""
+    found = []
+    for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
+        main = cost is measures.PARAMETERS
+        wide = main or len(page.panel.entries) > CROWDED
+        drawing = tradeoff.draw(page.panel, cost, *((WIDE, 9.0) if wide else (SMALL, 8.5)))
+        if not drawing.points:
+            continue
+        small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
+        note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
+        name = f"{page.tag}-{'tradeoff' if main else cost.field}"
+        found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
+    return found + breakdowns.pictures(page, narrow)
+
+
+def inline(svg: bytes, prefix: str) -> str:
+    """An SVG as part of a page: its own ids, no fixed size, colours that follow the page's light or dark scheme."""
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text).replace("url(#", f"url(#{prefix}-")
+    for colour, name in COLOURS.items():
+        text = re.sub(rf": {colour}\b", f": var(--{name})", text, flags=re.IGNORECASE)
+    text = re.sub(r">\s+<", "><", text)
+    return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+COLOURS = {
+    style.INK: "ink",
+    style.SOFT: "soft",
+    style.RULE: "rule",
+    style.PAPER: "paper",
+    **{colour: f"c{i}" for i, colour in enumerate(style.FAMILIES)},
+}
+"""Colours of the drawings and the page's names for them."""
+
+
+def _how(page: Page) -> str:
+    """How to read the trade-off."""
+    text = (
+        f"Score against trained parameters per task on {page.title}. {compared(page.panel, page.reference)} Point: "
+        f"median over {over(page.panel)}; bar: 20th to 80th percentile."
+    )
+    return text + (" The upper scale is in percent of the backbone's parameters." if page.panel.backbone_params else "")
+
+
+def _left_out(absent: Sequence[tuple[str, str]]) -> str:
+    """Who is not in a plot, by reason.
+
+    >>> _left_out([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
+    'Not drawn: ia3, bitfit (not measured); full (no score).'
+    """
+    groups = grouped(absent, lambda pair: pair[1])
+    listed = [f"{', '.join(label for label, _ in pairs)} ({why})" for why, pairs in groups.items()]
+    return f"Not drawn: {'; '.join(listed)}." if listed else ""
+
+
+def _alt(page: Page, cost: measures.Cost, drawing: tradeoff.Drawing) -> str:
+    """What a plot shows, in words, point by point."""
+    against = height_title(page.panel)
+    named = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
+    return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(named)}."

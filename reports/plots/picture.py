@@ -1,0 +1,63 @@
+"""One plot with what is said about it, and figures as files: the same records give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tunefront.reports.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tunefront.reports.compare.entries import Entry
+
+
+@dataclass(frozen=True)
+class Point:
+    """One entry in a plot: the median height with its 20th and 80th percentiles. `whole` when no task is missing."""
+
+    entry: Entry
+    x: float
+    y: float
+    low: float
+    high: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One plot. `alt` says in words what it shows, `note` how to read it and who is not in it; `narrow` is drawn for
+    small screens, None where the plot is small already; a `wide` one takes the width of the page; `ledger` is the tag
+    of the ledger that it belongs to, empty for the trade-off and its cousins."""
+
+    name: str
+    title: str
+    alt: str
+    note: str
+    figure: Figure
+    narrow: Figure | None = None
+    wide: bool = True
+    ledger: str = ""
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the trade-off plot, which stands on top of its panel."""
+        return self.narrow is not None and not self.ledger
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The plot as SVG, drawn once for every format that shows it."""
+        return save(self.figure, "svg")
+
+
+def save(figure: Figure, kind: str) -> bytes:
+    """A figure as `svg`, `png` (200 dpi, on white) or `pdf`, without dates."""
+    stream = io.BytesIO()
+    metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
+    face = "none" if kind == "svg" else style.PAPER
+    with style.settled():
+        figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
+    return stream.getvalue()

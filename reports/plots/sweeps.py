@@ -1,0 +1,71 @@
+"""How peaks of memory grow over the sizes of a sweep: tables and curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.sections.forecast import alike_by_title, row_names
+from tunefront.reports.tables import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from tunefront.bench.records import Record
+
+
+def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
+    """The peak of each method at each size, for each backbone and task; a dash where it was skipped."""
+    found = []
+    for title, peaks in _swept(sweep, name).items():
+        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
+        rows = tuple(
+            (Cell(units.count(size)), *(Cell(units.si(of_size.get(method), "B")) for method in methods))
+            for size, of_size in peaks.items()
+        )
+        columns = (Column(name, numeric=False), *(Column(method) for method in methods))
+        note = "The most that tensors hold at once, in any phase."
+        found.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
+    return found
+
+
+def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
+    """The same as curves in a report's colours, one plot for each backbone and task; none where a single size was
+    planned."""
+    from tunefront.reports.compare.entries import family_of
+    from tunefront.reports.compare.panels import REFERENCE
+    from tunefront.reports.plots import curves
+    from tunefront.reports.plots.tradeoff import styled
+
+    across = {"batch": "rows a batch", "length": "tokens a row"}
+    found = {}
+    for title, peaks in _swept(sweep, name).items():
+        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
+        styles = styled(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
+        drawn = []
+        for method in methods:
+            points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
+            colour, marker = styles[family_of(method)]
+            drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
+        if any(len(curve.points) > 1 for curve in drawn):
+            found[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
+    return found
+
+
+def _swept(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, dict[int, dict[str, int | None]]]:
+    """What tables are called -> size -> method -> its peak; sizes in order.
+
+    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
+    """
+    titles = {size: alike_by_title(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
+    return {
+        title: {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
+        for title in dict.fromkeys(title for of_size in titles.values() for title in of_size)
+    }
+
+
+def _peaks(records: Sequence[Record]) -> dict[str, int | None]:
+    names = row_names(records)
+    return {names[record.key]: record.peak_memory_bytes for record in records if record.key in names}

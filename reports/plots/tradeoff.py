@@ -1,0 +1,168 @@
+"""The trade-off plot (Houlsby et al. 2019, figure 1) and its cousins, one panel each, as matplotlib figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tunefront.reports.compare.entries import Entry
+from tunefront.reports.compare.measures import PARAMETERS, Cost
+from tunefront.reports.compare.panels import Panel
+from tunefront.reports.compare.statistics import quantile
+from tunefront.reports.plots.axes import coordinates, short, span_of
+from tunefront.reports.plots.labels import Box, place
+from tunefront.reports.plots.picture import Point
+from tunefront.reports.plots.style import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+
+    from tunefront.reports.plots.axes import Scale
+
+GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
+"""Heights that are tried, relative to the one asked for."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with the entries that it shows, the boxes of their labels, and those that have no place in it, each with
+    the reason."""
+
+    figure: Figure
+    points: tuple[Point, ...]
+    boxes: tuple[Box, ...]
+    clashes: int
+    absent: tuple[tuple[str, str], ...]
+
+
+def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, str]]]:
+    """The points of a plot, and the labels of entries that have no place in it, each with the reason."""
+    found, absent = [], []
+    for entry in panel.entries:
+        heights, x = panel.heights(entry), cost.of(panel, entry)
+        low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
+        if y is None or low is None or high is None:
+            absent.append((entry.label, _unscored(panel, entry)))
+        elif x is None:
+            absent.append((entry.label, "not measured"))
+        else:
+            found.append(Point(entry, x, y, low, high, panel.covers(entry)))
+    return found, absent
+
+
+def _unscored(panel: Panel, entry: Entry) -> str:
+    if panel.reference is None or not any(entry.scores(task) for task in panel.tasks):
+        return "no score"
+    return f"no score beside one of {panel.reference.label}"
+
+
+def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
+    """One plot; its height grows until every label has a place. Size in inches, font in points."""
+    points, absent = points_of(panel, cost)
+    styles, span = families(panel), span_of(points, cost)
+    for growth in GROWTH[_start(points, size, font) :]:
+        figure = Figure((size[0], size[1] * growth), dpi=72)
+        canvas = FigureCanvasAgg(figure)
+        with settled():
+            axes = coordinates(figure, panel, cost, points, font)
+            _marks(axes, points, styles, span, panel.reference)
+            boxes, clashes = _labels(axes, canvas, panel, points, span, font)
+        if not clashes:
+            break
+    return Drawing(figure, tuple(points), tuple(boxes), clashes, tuple(absent))
+
+
+def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
+    """The first growth at which the labels cover at most a fifth of the page, so that hopeless layouts are skipped."""
+    area = sum(0.6 * font * (len(short(point.entry.label)) + 2) * 1.6 * font for point in points)
+    page = size[0] * size[1] * 72 * 72
+    return next((i for i, growth in enumerate(GROWTH[:-1]) if area <= 0.2 * page * growth), len(GROWTH) - 1)
+
+
+def families(panel: Panel) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every family; the reference is a square in the colour of the text."""
+    base = panel.reference.family if panel.reference is not None else None
+    return styled({entry.family for entry in panel.entries}, base)
+
+
+def styled(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
+    """The same of families that stand together, `base` that of the reference."""
+    styles = {
+        name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])
+        for i, name in enumerate(sorted(set(names) - {base}))
+    }
+    return styles if base is None else {base: (INK, "s"), **styles}
+
+
+def _marks(
+    axes: Axes, points: list[Point], styles: dict[str, tuple[str, str]], span: Scale, base: Entry | None
+) -> None:
+    if base is not None and any(point.entry is base for point in points):
+        axes.axhline(0, color=SOFT, linewidth=0.9, zorder=1)
+    for name, (colour, _) in styles.items():
+        alike = (p for p in points if p.entry.family == name and p.entry is not base)
+        line = sorted((p.x, p.y) for p in alike if p.x > 0 or span.edge is None)
+        if len(line) > 1:
+            axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.1, alpha=0.55, zorder=2)
+    for point, x in zip(points, span.places([point.x for point in points]), strict=True):
+        colour, marker = styles[point.entry.family]
+        axes.plot([x, x], [point.low, point.high], color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
+        fill = colour if point.whole else PAPER
+        axes.plot([x], [point.y], marker, color=colour, markerfacecolor=fill, markersize=6.2, zorder=4)
+
+
+def _labels(
+    axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], span: Scale, font: float
+) -> tuple[list[Box], int]:
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    names = [short(point.entry.label) for point in points]
+    sizes = []
+    for name in names:
+        text = axes.text(0.5, 0.5, name, fontsize=font, transform=axes.transAxes, parse_math=False)
+        extent = text.get_window_extent(renderer)
+        sizes.append((extent.width + 1, extent.height + 1))
+        text.remove()
+    frame = axes.get_window_extent()
+    places = span.places([point.x for point in points])
+    ends = [
+        [tuple(axes.transData.transform((place, y))) for y in (point.y, point.low, point.high)]
+        for point, place in zip(points, places, strict=True)
+    ]
+    middles = [(float(middle[0]), float(middle[1])) for middle, _, _ in ends]
+    bars = [Box(low[0] - 1, low[1], high[0] + 1, high[1]) for _, low, high in ends]
+    if panel.reference is not None:
+        level = float(axes.transData.transform((span.low, 0.0))[1])
+        bars.append(Box(frame.x0, level - 1, frame.x1, level + 1))
+    bounds = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 1.5 * font, frame.y1 - 1)
+    boxes, clashes = place(middles, sizes, bounds, bars)
+    for point, across, name, (x, y), box in zip(points, places, names, middles, boxes, strict=True):
+        near = box.nearest(x, y)
+        if abs(near[0] - x) + abs(near[1] - y) > 13:
+            _leader(axes, (x, y), near)
+        axes.annotate(
+            name,
+            (across, point.y),
+            xytext=(box.left - x + 0.5, (box.bottom + box.top) / 2 - y),
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            fontsize=font,
+            color=INK,
+            zorder=6,
+            parse_math=False,
+            annotation_clip=False,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+        )
+    return boxes, clashes
+
+
+def _leader(axes: Axes, start: tuple[float, float], stop: tuple[float, float]) -> None:
+    """A thin line from a point to its label when they stand apart."""
+    invert = axes.transData.inverted().transform
+    (x0, y0), (x1, y1) = invert(start), invert(stop)
+    axes.plot([x0, x1], [y0, y1], color=SOFT, linewidth=0.6, zorder=2.5, scalex=False, scaley=False)

@@ -1,0 +1,1 @@
+"""What a report says: its sections, in words and tables."""

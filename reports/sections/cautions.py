@@ -1,0 +1,134 @@
+"""What a reader must know before trusting the numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.factors import cell_of
+from tunefront.reports.costs.flops import APART, contradictions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.recipe_choice import Selection
+
+
+def cautions(
+    panels: Sequence[Panel],
+    titles: Sequence[str],
+    selection: Selection,
+    ok: Sequence[Record],
+    rest: Sequence[Record],
+    names: Mapping[str, str],
+) -> list[str]:
+    """The warnings, the panels' own first, then of all `ok` records, chosen or not, and the `rest`, skipped or failed.
+    `titles` are the panels', `names` the tasks'."""
+    texts = []
+    for panel, title in zip(panels, titles, strict=True):
+        where = f" on {title}" if len(panels) > 1 else ""
+        texts += _coverage(panel, where, names)
+    texts += _prompts(panels, titles, names)
+    edges = sorted({choice.label for choice in selection.choices if choice.edges})
+    if edges:
+        texts.append(f"The chosen recipe lies on the edge of its range for {', '.join(edges)}; widen the range.")
+    fewer = sorted({choice.label for choice in selection.choices if choice.incomplete})
+    if fewer:
+        texts.append(f"Trials that lack some runs were not eligible when recipes were chosen for {', '.join(fewer)}.")
+    blank = sum(not units.finite(record.score) for record in ok)
+    if blank:
+        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and count nowhere.")
+    cut = sum((record.truncated_test or 0) > 0.05 * (record.n_test or 1) for record in ok)
+    if cut:
+        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
+    texts += _flops(ok)
+    if rest:
+        texts.append(f"{amounts(rest)}; the reasons are below.".capitalize())
+    return texts
+
+
+def _flops(ok: Sequence[Record]) -> list[str]:
+    """Where counted and analytic FLOPs contradict each other."""
+    found = contradictions(ok)
+    if not found:
+        return []
+    listed = [
+        f"{label} ({', '.join(f'{phase} {units.times(ratio)}' for phase, ratio in phases.items())})"
+        for label, phases in found.items()
+    ]
+    return [
+        f"Counted FLOPs differ from analytic ones by more than {100 * APART:g} % for {'; '.join(listed)}: one of "
+        "the two is wrong there."
+    ]
+
+
+def amounts(rest: Sequence[Record]) -> str:
+    """How many cells were skipped and how many failed, in words."""
+    skipped = sum(record.status == "skipped" for record in rest)
+    failed = len(rest) - skipped
+    parts = [units.plural(skipped, "cell was skipped", "cells were skipped")] if skipped else []
+    parts += [units.plural(failed, "cell failed", "cells failed")] if failed else []
+    return " and ".join(parts)
+
+
+def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
+    """Where methods do not cover the same recipes, tasks, runs or clocks."""
+    texts = []
+    trials = sorted({entry.trials for entry in panel.entries})
+    if len(trials) > 1:
+        listed = ", ".join(f"{entry.label} {entry.trials}" for entry in panel.entries)
+        texts.append(f"Unequal tuning budget{where}: the number of recipes tried differs ({listed}).")
+    partial = [entry.label for entry in panel.entries if entry.average(panel.tasks) is None]
+    if partial:
+        texts.append(f"Not every task has a score{where} for {', '.join(partial)}; they have no average.")
+    runs = {len(entry.scores(task)) for entry in panel.entries for task in panel.tasks} - {0}
+    if panel.few_shot:
+        uneven = [names[task] for task in panel.tasks if _uneven(panel, task)]
+        if uneven:
+            texts.append(
+                f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds, so that "
+                "their medians are over different prompts or rows; differences are taken where both have a run."
+            )
+    elif len(runs) > 1:
+        texts.append(f"Methods or tasks differ in the number of runs{where} ({min(runs)} to {max(runs)}).")
+    if panel.uneven:
+        texts.append(f"Seconds{where} were measured under different conditions and are left out: {panel.uneven}.")
+    return texts
+
+
+def _uneven(panel: Panel, task: str) -> bool:
+    """Whether the rows that have scores on a task have them in different cells."""
+    runs = (entry.runs(task) for entry in panel.entries)
+    return len({frozenset(map(cell_of, found)) for found in runs if found}) > 1
+
+
+def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """Where demonstrations did not fit, so that fewer were shown than the method's name says."""
+    texts = []
+    for label in dict.fromkeys(entry.label for panel in panels for entry in panel.entries):
+        asked: list[tuple[str, Record]] = []
+        for panel, title in zip(panels, titles, strict=True):
+            records = (record for entry in panel.entries if entry.label == label for record in entry.all)
+            asked += [(title, record) for record in records if record.demonstration_ids]
+        none = [(title, record) for title, record in asked if record.demonstrations_per_row == 0]
+        some = [(title, record) for title, record in asked if record.shortened_test and record.demonstrations_per_row]
+        if none:
+            texts.append(
+                f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(asked), 'run')}: no demonstration "
+                f"fits into any prompt ({_where(none, len(panels) > 1, names)})."
+            )
+        if some:
+            texts.append(
+                f"Prompts of {label} lost demonstrations that did not fit in {len(some)} of "
+                f"{units.plural(len(asked), 'run')} ({_where(some, len(panels) > 1, names)})."
+            )
+    return texts
+
+
+def _where(found: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
+    """The panels, where there are several, else the tasks, each with how many of the runs."""
+    groups = grouped(found, lambda pair: pair[0] if several else names[pair[1].task])
+    return "; ".join(f"{where} {'in ' if several else ''}{len(alike)}" for where, alike in groups.items())

@@ -1,0 +1,222 @@
+"""The whole report as data: what every format shows, in order, computed once from the records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.bench.errors import Mistake
+from tunefront.reports import units
+from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
+from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.panels import REFERENCE
+from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.costs.of_panel import ledgers
+from tunefront.reports.costs.table import costs as cost_tables
+from tunefront.reports.names import shortened, shots
+from tunefront.reports.sections import few_shot, findings, provenance, scores
+from tunefront.reports.sections.cautions import amounts, cautions
+from tunefront.reports.sections.how_to_read import reading
+from tunefront.reports.sections.overview import overview
+from tunefront.reports.sections.provenance import absent
+from tunefront.reports.tables import Table, anchor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.filters import Where
+    from tunefront.reports.compare.panels import Panel
+
+
+LEADING = 4
+"""So many panels have their main finding on top of the report."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The records behind an entry: one list a task, each with the id that numbers link to."""
+
+    id: str
+    label: str
+    parts: tuple[tuple[str, Table], ...]
+
+    @property
+    def amount(self) -> str:
+        """How many records, in words."""
+        return units.plural(sum(len(table.rows) for _, table in self.parts), "record")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One panel in the report. `tag` is fit for file names and ids; `reference` the label that was asked for;
+    `found` the findings, `lead` those of them that do not stand on top; `undrawn` names the costs without a plot;
+    `ledgers` say what costs are made of; `names` are the tasks' short ones."""
+
+    panel: Panel
+    tag: str
+    title: str
+    reference: str
+    found: tuple[str, ...]
+    lead: tuple[str, ...]
+    scores: Table
+    few_shot: few_shot.FewShot | None
+    undrawn: str
+    costs: tuple[Table, ...]
+    ledgers: tuple[Ledger, ...]
+    runs: tuple[Runs, ...]
+    names: Mapping[str, str]
+
+    @property
+    def ledger_tables(self) -> list[Table]:
+        """The tables of all ledgers."""
+        return [table for ledger in self.ledgers for table in ledger.tables]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is shown. `records` are those left by the filter, `warnings` what a reader must know, `overview`
+    all panels at a glance."""
+
+    title: str
+    subtitle: str
+    lead: tuple[str, ...]
+    warnings: tuple[str, ...]
+    overview: Table | None
+    reading: tuple[tuple[str, str], ...]
+    pages: tuple[Page, ...]
+    background: tuple[Table, ...]
+    absent: Table | None
+    records: tuple[Record, ...]
+
+
+def compose(
+    records: Sequence[Record], where: Where = None, reference: str = REFERENCE, plans: Sequence[Record] = ()
+) -> Report:
+    """The report of these records; Mistake where they are none or do not compare. `reference` is a label, `plans` are
+    records of what was predicted, by the keys of the cells that they predict."""
+    if not records:
+        raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
+    plans = [*plans, *(record for record in records if record.status == "planned")]
+    records = [record for record in records if record.status != "planned"]
+    if not records:
+        raise Mistake("there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first.")
+    records = sorted(filters.select(unified(records), where), key=lambda record: record.key)
+    ok = [record for record in records if record.status == "ok"]
+    rest = [record for record in records if record.status != "ok"]
+    checks.check(ok)
+    selection = recipe_choice.choose(ok)
+    found = panels.build(selection, reference)
+    names = shortened(record.task for record in records)
+    backbones = shortened(record.backbone for record in records)
+    pages = _pages(found, names, backbones, reference, plans)
+    background = _background(selection, names, backbones) if ok else []
+    lead = _lead(pages)
+    if not ok:
+        lead = [f"Nothing could be scored: {amounts(rest)}. The reasons are below."]
+    return Report(
+        "What does each way of adapting cost, and what does it give?",
+        _subtitle(found, names, backbones, rest),
+        tuple(lead),
+        tuple(cautions(found, [page.title for page in pages], selection, ok, rest, names)),
+        overview(found, [page.title for page in pages], reference),
+        tuple(reading(found)),
+        tuple(pages),
+        tuple(background),
+        absent(rest, names, backbones) if rest else None,
+        tuple(records),
+    )
+
+
+def _lead(pages: Sequence[Page]) -> list[str]:
+    """What stands on top: all that is found where there is one panel, else the main finding of the first few."""
+    if len(pages) == 1:
+        return list(pages[0].found)
+    rest = len(pages) - LEADING
+    more = [f"The findings on the other {rest} stand with their scores."] if rest > 0 else []
+    return [page.found[0] for page in pages[:LEADING]] + more
+
+
+def _pages(
+    found: list[Panel],
+    names: Mapping[str, str],
+    backbones: Mapping[str, str],
+    reference: str,
+    plans: Sequence[Record],
+) -> list[Page]:
+    pages: list[Page] = []
+    for index, panel in enumerate(found):
+        explained = next((page.title for page in pages if page.few_shot is not None), None)
+        lists = []
+        told = tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference))
+        on_top = len(told) if len(found) == 1 else 1 if index < LEADING else 0
+        for e, entry in enumerate(panel.entries):
+            parts = tuple(
+                (anchor(index, e, t), provenance.runs(entry.records[task], names, panel.records))
+                for t, task in enumerate(panel.tasks)
+                if task in entry.records
+            )
+            lists.append(Runs(anchor(index, e), entry.label, parts))
+        pages.append(
+            Page(
+                panel,
+                _tag(backbones[panel.backbone], panel.shots, index),
+                _title(panel, found, backbones),
+                reference,
+                told,
+                told[on_top:],
+                scores.scores(panel, index, names),
+                few_shot.section(panel, index, names, explained),
+                _undrawn(panel),
+                cost_tables(panel, index),
+                ledgers(panel, index, names, plans),
+                tuple(lists),
+                names,
+            )
+        )
+    return pages
+
+
+def _background(
+    selection: recipe_choice.Selection, names: Mapping[str, str], backbones: Mapping[str, str]
+) -> list[Table]:
+    made = [provenance.choices(selection.choices, names, backbones)] if selection.choices else []
+    kept = selection.records
+    return [*made, provenance.facts(kept), provenance.tasks(kept, names), *provenance.recipes(kept, backbones)]
+
+
+def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
+    if not found:
+        return f"{units.plural(len(rest), 'cell')}, none with a score"
+    methods = len({entry.label for panel in found for entry in panel.entries})
+    tasks = len({task for panel in found for task in panel.tasks})
+    models = list(dict.fromkeys(backbones[panel.backbone] for panel in found))
+    on = ", ".join(models) if len(models) < 4 else units.plural(len(models), "backbone")
+    amount = sum(len(panel.records) for panel in found)
+    return f"{units.plural(methods, 'method')} on {on}, {units.plural(tasks, 'task')}, {units.plural(amount, 'run')}"
+
+
+def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
+    alone = sum(other.backbone == panel.backbone for other in found) == 1
+    return backbones[panel.backbone] + ("" if alone and panel.shots is None else f", {shots(panel.shots)}")
+
+
+def _tag(backbone: str, amount: int | None, index: int) -> str:
+    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in backbone).strip("-").lower()[:40] or "backbone"
+    return f"{index + 1}-{plain}" + ("" if amount is None else f"-{amount}-rows")
+
+
+def _undrawn(panel: Panel) -> str:
+    """The costs that have no point to draw, and why."""
+    left = [cost for cost in measures.drawn(panel) if cost not in shown_costs(panel)]
+    uneven = [cost.title.lower() for cost in left if cost.timed and panel.uneven]
+    unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.uneven)]
+    texts = [f"Not drawn, since seconds do not compare here: {', '.join(uneven)}."] if uneven else []
+    texts += [f"Not drawn, since measured of no scored method: {', '.join(unknown)}."] if unknown else []
+    return " ".join(texts)
+
+
+def shown_costs(panel: Panel) -> list[measures.Cost]:
+    """The costs that have at least one point to draw in this panel."""
+    scored = [entry for entry in panel.entries if panel.heights(entry)]
+    return [cost for cost in measures.drawn(panel) if any(cost.of(panel, entry) is not None for entry in scored)]

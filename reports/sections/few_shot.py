@@ -1,0 +1,150 @@
+"""The few-shot section of a panel: medians and interquartile ranges as in T-Few, and where the spread comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.factors import FACTORS, levels, rows_used
+from tunefront.reports.compare.statistics import Spread, mean, measured, median, split
+from tunefront.reports.tables import Cell, Column, Table, anchor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+
+COLUMNS = (
+    "k counts the labelled rows that a method used: the demonstrations asked for in its prompt (and how many a prompt "
+    "kept on average where some did not fit), else the rows it was trained on. SD of means says where the spread comes "
+    "from: the sample standard deviation, in points, of the mean scores of a factor's levels, each a mean over all the "
+    "others; in brackets how many levels there are, and a dash where there is one. What only a combination of factors "
+    "does shows in each of them."
+)
+MISSING_RUNS = "Where runs are missing (“of”), the means of a factor's levels are over different cells."
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """What is shown: what the numbers are, then a table a task."""
+
+    text: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+
+def section(panel: Panel, index: int, names: Mapping[str, str], above: str | None = None) -> FewShot | None:
+    """The section; None where nothing but the seed varies. `above`: a panel's title whose section explains the rest."""
+    if not panel.few_shot:
+        return None
+    tables = tuple(_table(panel, index, t, task, names) for t, task in enumerate(panel.tasks))
+    if above is not None:
+        same = f"Medians, interquartile ranges, k and SD of means are what they are on {above}."
+        return FewShot((f"{same} {_nested(panel)}",), tables)
+    against = ""
+    if panel.relative_tasks and panel.reference is not None:
+        name = panel.reference.label
+        against = f" Against {name}: the median over runs of the difference to {name} with the same template, draw and "
+        against += "seed."
+    return FewShot((_what(panel), _nested(panel), COLUMNS + against), tables)
+
+
+def cells_of(tasks: Iterable[Iterable[Record]]) -> str:
+    """How many values of each factor the tasks' runs have, in words; what never varies is left out but for the seed."""
+    groups = [list(records) for records in tasks]
+    found = []
+    for factor in FACTORS:
+        counts = sorted({levels(records, factor) for records in groups if records})
+        if counts and (counts[-1] > 1 or factor == "seed"):
+            low, high = counts[0], counts[-1]
+            found.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
+    return " × ".join(found)
+
+
+def over(panel: Panel) -> str:
+    """What the medians of a panel's plots are over."""
+    varied = [f"{factor}s" for factor in FACTORS if any(levels(entry.all, factor) > 1 for entry in panel.entries)]
+    return " × ".join(("tasks", *varied)) if panel.few_shot else "tasks × runs"
+
+
+def _what(panel: Panel) -> str:
+    text = (
+        "The median and the interquartile range (75th minus 25th percentile, linear interpolation) are over all cells "
+        "of a method on a task at once, every combination of template, draw and seed counting once, as in T-Few's "
+        "tables (Liu et al. 2022). They are not nested: no median over draws of medians over templates."
+    )
+    if any(levels(entry.all, "order") > 1 for entry in panel.entries):
+        text += " Prompts that differ in nothing but the order of their demonstrations are one row; each is listed "
+        text += "singly among the records."
+    return text
+
+
+def _nested(panel: Panel) -> str:
+    """How draws of different sizes relate."""
+    published = sorted({record.draw_source for record in panel.records if record.draw_source})
+    drawn = any(not record.draw_source for record in panel.records)
+    texts = []
+    if published:
+        texts.append(
+            f"The draws are published files ({', '.join(published)}), which are not nested: a file of another size "
+            "is another draw."
+        )
+    if drawn:
+        texts.append("Draws by hash are nested: of one seed, the smaller draw is the first rows of the larger.")
+    return " ".join(texts)
+
+
+def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]) -> Table:
+    relative = task in panel.relative_tasks and panel.reference is not None
+    entries = [(e, entry) for e, entry in enumerate(panel.entries) if task in entry.records]
+    spreads = {e: split(entry.runs(task)) for e, entry in entries}
+    factors = [factor for factor in FACTORS if any(spread.levels[factor] for spread in spreads.values())]
+    columns = (
+        Column("method", numeric=False),
+        Column("k", "rows used"),
+        Column("median", "× 100"),
+        Column("IQR", "points"),
+        *((Column("against", panel.reference.label),) if relative and panel.reference else ()),
+        *(Column(f"{factor}s", "SD of means") for factor in factors),
+        Column("runs"),
+    )
+    rows = []
+    for e, entry in entries:
+        link, spread = anchor(index, e, t), spreads[e]
+        gap = median(panel.task_differences(entry, task))
+        cells = [Cell(entry.label, strong=entry is panel.reference), _used(entry, task)]
+        cells += [_points(spread.median, link), _points(spread.iqr, link)]
+        cells += [Cell(units.signed(gap), title=_exact(gap), link=link if gap is not None else "")] if relative else []
+        cells += [_factor(spread, factor, link) for factor in factors]
+        whole = spread.runs == spread.combinations
+        cells.append(Cell(str(spread.runs) if whole else f"{spread.runs} of {spread.combinations}"))
+        rows.append(tuple(cells))
+    missing = any(spread.runs < spread.combinations for spread in spreads.values())
+    metric = next(r.headline or "" for _, entry in entries for r in entry.records[task])
+    return Table(f"Few-shot: {names[task]}, {metric}", columns, tuple(rows), MISSING_RUNS if missing else "")
+
+
+def _used(entry: Entry, task: str) -> Cell:
+    """The rows used, and of demonstrations how many were kept where that is fewer."""
+    found = sorted(set(measured(entry.records[task], rows_used)))
+    if not found:
+        return Cell(units.MISSING)
+    text = units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
+    kept = mean(measured(entry.records[task], lambda record: record.demonstrations_per_row))
+    return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < found[0] else "")
+
+
+def _factor(spread: Spread, factor: str, link: str) -> Cell:
+    value, amount = spread.deviations[factor], spread.levels[factor]
+    return Cell(units.points(value), f"({amount})" if amount else "", _exact(value), link if value is not None else "")
+
+
+def _points(value: float | None, link: str) -> Cell:
+    return Cell(units.points(value), title=_exact(value), link=link if value is not None else "")
+
+
+def _exact(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

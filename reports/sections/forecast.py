@@ -1,0 +1,276 @@
+"""What a plan foretells, as tables: what each method would cost, and what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.checks import grouped
+from tunefront.reports.costs.memory import owners_of, peak_phase, words
+from tunefront.reports.costs.storage import replaces_backbone, total_bytes
+from tunefront.reports.tables import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tunefront.bench.records import Record
+
+Largest = dict[str, tuple[bool, int | None, int | None]]
+"""Of a plan by its key: whether it fits, and the largest batches of training and of scoring that do."""
+
+COSTS = (
+    "Trained parameters and bytes are exact. FLOPs are analytic: matrix products and attention of all steps (training) "
+    "and of one scored row (query), demonstrations read once and kept where a model can keep them. Memory is the most "
+    "that tensors hold at once, without the process, libraries and what an allocator reserves."
+)
+TASKS = (1, 9, 100)
+LARGEST = (
+    " The largest batches of training and of scoring are looked for each by itself, up to the rows that there are, or "
+    "4,096 made-up ones, with a CPU's kernels: "
+    "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
+    "spares; a decoder scores fewer tokens at once than it does on a GPU. Leave room for what a device takes before "
+    "any tensor."
+)
+TEXTLESS = (
+    "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
+    "these are kept, have the bytes that stand behind >, to which the text would come."
+)
+SECONDS = " Seconds are of this machine, on which each operator was tried alone, a large one on a part of its rows."
+COPIES = (
+    "Training in bfloat16 casts what products read: copies of frozen weights too, which the backward pass needs and "
+    "which are among the saved activations."
+)
+
+
+def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> list[Table]:
+    """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
+    found: list[Table] = []
+    by_title = alike_by_title(records)
+    for place, (title, planned) in enumerate(by_title.items(), 1):
+        names = row_names(planned)
+        costs = _costs(title, planned, names, largest)
+        # What the columns mean is said once, below the last of these tables.
+        found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
+        found += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
+    if found:
+        found[-1] = replace(found[-1], note=f"{found[-1].note} {totals(records)}".strip())
+    return found
+
+
+def row_names(records: Sequence[Record]) -> dict[str, str]:
+    """What each row of a table is called, by the key of the record that it shows.
+
+    It is the method's label and, where several have the same, what they differ in. Records that cost the same (of
+    several learning rates, say) are one row, that of the first.
+    """
+    found: dict[str, str] = {}
+    for label, alike in grouped(records, lambda record: record.label).items():
+        shown = list({_costing(record): record for record in reversed(alike)}.values())[::-1]
+        settings = {record.key: _settings(record) for record in shown}
+        fields = list(dict.fromkeys(field for of_one in settings.values() for field in of_one))
+        differ = [field for field in fields if len({of_one.get(field) for of_one in settings.values()}) > 1]
+        for record in shown:
+            told = [f"{field} {settings[record.key][field]}" for field in differ if field in settings[record.key]]
+            found[record.key] = ", ".join([label, *told])
+    return {record.key: found[record.key] for record in records if record.key in found}
+
+
+def alike_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
+    """The planned records of each backbone and task, by what their tables are called."""
+    planned = [record for record in records if record.status == "planned"]
+    return grouped(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
+
+
+def _costing(record: Record) -> tuple[object, ...]:
+    """All that the tables show of a record but its name."""
+    memory = tuple((phase, *owners.items()) for phase, owners in (record.memory or {}).items())
+    sizes = (record.trainable_params, record.task_bytes, record.prefix_flops, record.train_steps)
+    costs = (record.train_flops, record.inference_flops_per_example, record.train_seconds, record.eval_seconds)
+    return (*sizes, *costs, *memory)
+
+
+def _settings(record: Record) -> dict[str, object]:
+    template = {} if record.template is None else {"template": record.template}
+    shots = {"shots": "all" if record.shots is None else record.shots}
+    return {**shots, **template, **(record.recipe or {}), **(record.settings or {})}
+
+
+def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], largest: Largest | None) -> Table:
+    timed = any(record.train_seconds is not None or record.eval_seconds is not None for record in records)
+    prompted = any(record.prefix_tokens for record in records)
+    shown: list[tuple[Column, Callable[[Record], Cell]]] = [
+        (Column("method", numeric=False), lambda r: Cell(names[r.key])),
+        (Column("trained", "parameters"), lambda r: Cell(units.count(r.trainable_params))),
+        (Column("share", "of backbone"), lambda r: Cell(units.percent(r.trainable_params, r.backbone_params))),
+        (Column("file", "per task"), lambda r: Cell(units.si(_file_bytes(r), "B"))),
+        (Column("steps", "× rows"), lambda r: Cell(_steps(r))),
+        (Column("training", "FLOPs"), lambda r: Cell(units.si(r.train_flops, "FLOP"))),
+        (Column("query", "FLOPs"), lambda r: Cell(units.si(r.inference_flops_per_example, "FLOP"))),
+    ]
+    if prompted:
+        shown.append((Column("prompt", "FLOPs, once"), lambda r: Cell(units.si(r.prefix_flops, "FLOP"))))
+    shown += [
+        (Column("training", "peak"), lambda r: Cell(units.si(_peak(r, *TRAINING), "B"))),
+        (Column("scoring", "peak"), lambda r: Cell(units.si(_peak(r, *SCORING), "B"))),
+    ]
+    if timed:
+        shown += [
+            (Column("training", "time"), lambda r: Cell(units.seconds(r.train_seconds if r.train_steps else None))),
+            (Column("scoring", "rows / s"), lambda r: Cell(_rate(r.eval_examples_per_second))),
+        ]
+    if largest is not None:
+        shown += [
+            (Column("fits", numeric=False), lambda r: Cell("yes" if largest[r.key][0] else "no")),
+            (Column("largest batch", "training"), lambda r: Cell(units.count(largest[r.key][1]))),
+            (Column("largest batch", "scoring"), lambda r: Cell(units.count(largest[r.key][2]))),
+        ]
+    rows = tuple(tuple(make(record) for _, make in shown) for record in records if record.key in names)
+    note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}{'' if largest is None else LARGEST}".strip()
+    return Table(title, tuple(column for column, _ in shown), rows, note)
+
+
+def _steps(record: Record) -> str:
+    """Optimiser steps and the rows of a batch, at most so many where the last one of an epoch has fewer."""
+    if not record.train_steps:
+        return units.MISSING
+    rows = (record.recipe or {}).get("batch_size")
+    partial = isinstance(rows, int) and rows > 0 and record.n_train is not None and record.n_train % rows
+    return f"{units.count(record.train_steps)} × {'≤ ' if partial else ''}{rows}"
+
+
+def _of_backbone(records: Sequence[Record]) -> str:
+    """What is said of one backbone's costs alone."""
+    whole = {record.backbone_params for record in records}
+    sizes = [f"The backbone has {units.count(whole.pop())} parameters."] if len(whole) == 1 else []
+    replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
+    kept = [f"The file of {', '.join(replaced)} is a whole model."] if replaced else []
+    trained = [record for record in records if record.train_steps]
+    used = {f"{(r.recipe or {}).get('dtype')}, {(r.recipe or {}).get('optimizer')}" for r in trained}
+    scored = {(record.settings or {}).get("eval_batch_size") for record in records}
+    ways = [f"Weights are in float32; training in {' or '.join(sorted(used))}."] if used else []
+    copies = [COPIES] if any((record.recipe or {}).get("dtype") == "bfloat16" for record in trained) else []
+    batches = [f"Up to {scored.pop()} rows are scored at a time."] if len(scored) == 1 else []
+    return " ".join([*sizes, *kept, *ways, *copies, *batches])
+
+
+TRAINING = ("features", "forward", "backward", "optimizer")
+SCORING = ("evaluation", "prefill", "query")
+
+
+def _peak(record: Record, *phases: str) -> int | None:
+    """The most that any of the phases holds, None where the method has none of them."""
+    held = [sum(owners.values()) for phase, owners in (record.memory or {}).items() if phase in phases]
+    return max(held, default=None)
+
+
+def _file_bytes(record: Record) -> int | None:
+    """What ships for the task; of demonstrations that are made up nothing is known but their tokens."""
+    return None if record.prefix_tokens and record.demonstration_bytes is None else record.task_bytes
+
+
+def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    owners = owners_of(records)
+    rows = []
+    for record in (record for record in records if record.key in names):
+        phase = peak_phase(record)
+        held = (record.memory or {}).get(phase or "", {})
+        cells = (Cell(units.si(held.get(owner), "B") if held.get(owner) else units.MISSING) for owner in owners)
+        rows.append(
+            (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(record.peak_memory_bytes, "B")))
+        )
+    columns = (
+        Column("method", numeric=False),
+        Column("at its peak in", numeric=False),
+        *(Column(words(owner)) for owner in owners),
+        Column("sum"),
+    )
+    return Table(f"Who holds memory: {title}", columns, tuple(rows))
+
+
+def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    """What FLOPs are made of, and what the papers' rule of thumb would say."""
+
+    def of(record: Record, phase: str, source: str) -> Cell:
+        found = (record.flops or {}).get(phase)
+        return Cell(units.si(None if found is None else getattr(found, source), "FLOP"))
+
+    shown = (
+        ("training", "forward", "forward", "analytic"),
+        ("gradients", "of activations", "backward", "activation_gradients"),
+        ("gradients", "of weights", "backward", "weight_gradients"),
+        ("elementwise", "forward", "forward", "elementwise"),
+        ("by rule", "forward", "forward", "rule"),
+        ("by rule", "backward", "backward", "rule"),
+        ("scoring", "all rows", "evaluation", "analytic"),
+        ("by rule", "all rows", "evaluation", "rule"),
+    )
+    rows = tuple(
+        (Cell(names[record.key]), *(of(record, phase, source) for _, _, phase, source in shown))
+        for record in records
+        if record.key in names
+    )
+    columns = (Column("method", numeric=False), *(Column(head, under) for head, under, _, _ in shown))
+    return Table(f"What FLOPs are made of: {title}", columns, rows)
+
+
+def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    """What several tasks like this one take together, their prompts' keys and values kept or not."""
+    shown = [record for record in records if record.key in names]
+    rows = []
+    for record in shown:
+        for cache in (False, True) if record.kv_cache_bytes is not None else (False,):
+            name = names[record.key] + (", cache kept" if cache else "")
+            rows.append((Cell(name), *(Cell(_bytes_of(record, n, cache)) for n in TASKS)))
+    columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
+    untold = any(_file_bytes(record) is None and record.prefix_tokens for record in shown)
+    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), TEXTLESS * untold)
+
+
+def _bytes_of(record: Record, tasks: int, cache: bool) -> str:
+    """Where demonstrations' text is not known, more than their keys and values, or a dash."""
+    told = units.si(total_bytes(record, tasks, cache), "B")
+    if _file_bytes(record) is not None or told == units.MISSING:
+        return told
+    return f"> {told}" if cache else units.MISSING
+
+
+def _rate(value: float | None) -> str:
+    return units.MISSING if value is None else units.significant(value)
+
+
+def totals(records: Sequence[Record]) -> str:
+    """A line for the end of a plan; empty where nothing was planned."""
+    planned = [record for record in records if record.status == "planned"]
+    if not planned:
+        return ""
+    training, _ = _sum(planned, lambda record: record.train_flops)
+    scoring, _ = _sum(planned, _scoring_flops)
+    parts = [f"{units.si(training, 'FLOP')} of training and {units.si(scoring, 'FLOP')} of scoring"]
+    (trains, timed), (scores, _) = _sum(planned, lambda record: record.train_seconds), _sum(planned, _scoring_seconds)
+    if scores is not None:
+        of = "" if timed == len(planned) else f" in the {timed:,} whose seconds were foretold"
+        parts.append(f"{units.seconds(trains)} of training and {units.seconds(scores)} of scoring, one by one{of}")
+    peaks = [(record.peak_memory_bytes, record) for record in planned if record.peak_memory_bytes is not None]
+    if peaks:
+        peak, largest = max(peaks, key=lambda pair: pair[0])
+        parts.append(f"at most {units.si(peak, 'B')} at once ({largest.label} on {largest.backbone}, {largest.task})")
+    together = f"{len(planned):,} planned cells together" if len(planned) > 1 else "The planned cell"
+    return f"{together}: {'; '.join(parts)}. Each cell stands for one seed."
+
+
+def _sum(records: Sequence[Record], read: Callable[[Record], float | None]) -> tuple[float | None, int]:
+    """The sum of what is there and how many have it; None where none has."""
+    found = [value for record in records if (value := read(record)) is not None]
+    return (sum(found) if found else None), len(found)
+
+
+def _scoring_flops(record: Record) -> float | None:
+    """Of all scored rows, and of reading demonstrations once."""
+    query, rows = record.inference_flops_per_example, record.n_test
+    return None if query is None or rows is None else query * rows + (record.prefix_flops or 0)
+
+
+def _scoring_seconds(record: Record) -> float | None:
+    return None if record.eval_seconds is None else record.eval_seconds + (record.prefix_seconds or 0.0)

@@ -1,0 +1,71 @@
+"""Several backbones or numbers of shots at a glance: a row a method, a column a panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.checks import uneven_settings
+from tunefront.reports.names import natural, shots
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+MOST = 12
+"""Panels up to which a table of all of them helps."""
+
+
+def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
+    """Every method's average over tasks, and what it is against the reference; None where one panel or too many."""
+    if not 1 < len(panels) <= MOST:
+        return None
+    alike = len({panel.shots for panel in panels}) == 1
+    heads = [title.partition(", ") for title in titles]
+    columns = (Column("method", numeric=False), *(Column(name, "" if alike else under) for name, _, under in heads))
+    labels = dict.fromkeys(entry.label for panel in panels for entry in panel.entries)
+    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural(label)))
+    rows = tuple(
+        (
+            Cell(label, strong=label == reference),
+            *(_cell(panel, index, label) for index, panel in enumerate(panels)),
+        )
+        for label in first
+    )
+    given = f", with {shots(panels[0].shots)}" if alike else ""
+    note = (
+        f"Average over the tasks of the column, × 100{given}, and in brackets the points against {reference} there, as "
+        "in the score tables below. A dash: not run, or without a score on every task."
+    )
+    if len({panel.tasks for panel in panels}) > 1:
+        note += " The columns differ in their tasks, so compare within a column."
+    uneven = uneven_settings([record for panel in panels for record in panel.records])
+    if uneven:
+        listed = ", ".join(f"{name} ({', '.join(values)})" for name, values in uneven.items())
+        note += f" The columns differ in settings that change scores, so compare within a column: {listed}."
+    return Table("At a glance", columns, rows, note)
+
+
+def _cell(panel: Panel, index: int, label: str) -> Cell:
+    found = _entry(panel, label)
+    if found is None:
+        return Cell(units.MISSING)
+    e, entry = found
+    average, gap = entry.average(panel.tasks), panel.difference(entry)
+    minor = f"({units.signed(gap)})" if gap is not None and entry is not panel.reference else ""
+    title = "" if average is None else f"{average:.6g}"
+    return Cell(units.points(average), minor, title, linked(average, anchor(index, e)))
+
+
+def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
+    return next(((e, entry) for e, entry in enumerate(panel.entries) if entry.label == label), None)
+
+
+def _most(panels: Sequence[Panel], label: str) -> float:
+    """The largest share of a backbone's parameters that the method trains on any."""
+    found = [entry for panel in panels for entry in panel.entries if entry.label == label]
+    sizes = [(entry.median(lambda r: r.trainable_params), entry.median(lambda r: r.backbone_params)) for entry in found]
+    return max((part / whole for part, whole in sizes if part is not None and whole), default=0.0)

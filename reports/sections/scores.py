@@ -1,0 +1,90 @@
+"""The score table of a panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+from tunefront.reports.compare.panels import baseline
+from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.panels import Panel
+
+
+def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
+    """Centre and spread of the scores per task and on average; the reference first, the baseline last."""
+    metrics = {
+        task: next(r.headline or "" for e in panel.entries for r in e.records.get(task, ())) for task in panel.tasks
+    }
+    relative = bool(panel.relative_tasks)
+    against = (Column("against", panel.reference.label),) if relative and panel.reference else ()
+    columns = (
+        Column("method", numeric=False),
+        *(Column(names[task], metrics[task]) for task in panel.tasks),
+        Column("average", "over tasks"),
+        *against,
+        Column("runs", "per task"),
+    )
+    rows = []
+    for e, entry in enumerate(panel.entries):
+        cells = [Cell(entry.label, strong=entry is panel.reference)]
+        cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
+        average = entry.average(panel.tasks)
+        cells.append(Cell(units.points(average), title=_exact(average), link=linked(average, anchor(index, e))))
+        if against:
+            gap = panel.difference(entry)
+            cells.append(Cell(units.signed(gap), title=_exact(gap), link=linked(gap, anchor(index, e))))
+        cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
+        rows.append(tuple(cells))
+    base = [baseline(panel, task) for task in panel.tasks]
+    lines: tuple[int, ...] = ()
+    if any(value is not None for value in base):
+        regression = any(record.task_kind == "regression" for record in panel.records)
+        mean = None if None in base else sum(v for v in base if v is not None) / len(base)
+        cells = [
+            Cell("commonest label or mean" if regression else "commonest label"),
+            *(Cell(units.points(v), title=_exact(v)) for v in [*base, mean]),
+        ]
+        rows.append((*cells, *(Cell("") for _ in (*against, None))))
+        lines = (len(rows) - 1,)
+    return Table("Scores", columns, tuple(rows), _note(panel, len(set(metrics.values()))), lines)
+
+
+def _note(panel: Panel, metrics: int) -> str:
+    note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."
+    if panel.few_shot:
+        note = (
+            "Scores × 100, median over all runs of a task (templates, draws, orders, seeds) with the interquartile "
+            "range in brackets; the average is the mean of the tasks' medians."
+        )
+        if panel.relative_tasks and panel.reference is not None:
+            note += (
+                f" Against {panel.reference.label}: mean over tasks of the median difference between runs of the same "
+                "template, draw and seed, which need not be the difference of the medians."
+            )
+    if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
+        note += f" Only the tasks on which {panel.reference.label} has a score are set against it."
+    if metrics > 1:
+        note += " The average mixes different metrics."
+    if any(entry.average(panel.tasks) is None for entry in panel.entries):
+        note += " A method without a score on every task has no average, since it would not compare."
+    return note
+
+
+def _score(entry: Entry, task: str, link: str) -> Cell:
+    center, spread = entry.center(task), entry.spread(task)
+    title = _exact(center) + ("" if spread is None else f" {'IQR' if entry.few_shot else '±'} {spread:.3g}")
+    return Cell(units.points(center), units.spread(spread, entry.few_shot), title, linked(center, link))
+
+
+def _exact(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.6g}"
+
+
+def _runs(amounts: list[int]) -> str:
+    least, most = min(amounts), max(amounts)
+    return str(most) if least == most else f"{least}–{most}"

@@ -1,0 +1,149 @@
+"""The comparison as a table for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from tunefront.reports import units
+from tunefront.reports.compare import measures, panels, recipe_choice
+from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.checks import check
+from tunefront.reports.compare.filters import select
+from tunefront.reports.compare.panels import REFERENCE
+from tunefront.reports.names import shortened, shots
+from tunefront.reports.sections.few_shot import over
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.filters import Where
+
+COSTS = ("trained", "share", "training", "time")
+PER_QUERY = "per query"
+"""Where rows stand in the prompt, which costs nothing before the first query."""
+SPARE = ("training", "trained", "time", PER_QUERY)
+"""Costs that are left out first, in this order, where the terminal is too narrow; then how far scores scatter, then the
+tasks, from the last."""
+
+UNBOUNDED = 10_000
+"""Wider than any table: what is asked is how wide it would like to be."""
+
+Row = tuple[tuple[str, str], ...]
+"""Cells, each with what may be left out behind it."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The table with as many of its columns as the terminal is wide; the others are named under it."""
+
+    heads: tuple[str, ...]
+    sections: tuple[tuple[str | None, tuple[Row, ...]], ...]
+    costs: tuple[int, ...]
+    tasks: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Leaves out what is spare until the rest fits; the methods' names are folded only where that does not help."""
+        for without, scatter in self._tries():
+            table = self._table(without, scatter)
+            if Measurement.get(console, options.update(max_width=UNBOUNDED), table).maximum <= options.max_width:
+                break
+        else:
+            table.columns[0].no_wrap = False
+        yield table
+        for note in (*self.notes, *self._missing(without, scatter)):
+            yield Text(note, style="dim italic")
+
+    def _tries(self) -> Iterator[tuple[tuple[int, ...], bool]]:
+        """The columns left out and whether scores have their spread, from all to the least."""
+        for count in range(len(self.costs) + 1):
+            yield self.costs[:count], True
+        for count in range(len(self.tasks) + 1):
+            yield (*self.costs, *self.tasks[:count]), False
+
+    def _table(self, without: Collection[int], scatter: bool) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        kept = [place for place in range(len(self.heads)) if place not in without]
+        for place in kept:
+            side: Literal["left", "right"] = "right" if place else "left"
+            table.add_column(Text(self.heads[place]), justify=side, no_wrap=True, overflow="fold")
+        for number, (title, rows) in enumerate(self.sections):
+            if title is not None:
+                if number:
+                    table.add_row()
+                table.add_row(Text(title, style="dim"))
+            for row in rows:
+                cells = [f"{text} {spread}" if spread and scatter else text for text, spread in row]
+                table.add_row(*(Text(cells[place]) for place in kept))
+        return table
+
+    def _missing(self, without: Sequence[int], scatter: bool) -> list[str]:
+        names = [self.heads[place] for place in sorted(without)]
+        if not scatter and any(spread for _, rows in self.sections for row in rows for _, spread in row):
+            names.append("how far the scores scatter")
+        return [f"left out for want of width, and in the report: {', '.join(names)}"] if names else []
+
+
+def summary_table(records: Sequence[Record], where: Where = None, reference: str = REFERENCE) -> Summary:
+    """Method, points against the reference, score per task, what was trained and what it cost.
+
+    Mistake where the records do not compare. Without ok records the table is empty and says so.
+    """
+    ok = [record for record in select(unified(records), where) if record.status == "ok"]
+    check(ok)
+    found = panels.build(recipe_choice.choose(ok), reference)
+    tasks = sorted({task for panel in found for task in panel.tasks})
+    names, backbones = shortened(tasks), shortened(panel.backbone for panel in found)
+    prompted = any(record.demonstration_ids for record in ok)
+    costs = (*COSTS, PER_QUERY) if prompted else COSTS
+    heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
+    first = len(heads) - len(costs)
+    sections = []
+    for panel in found:
+        title = f"{backbones[panel.backbone]}, {shots(panel.shots)}" if len(found) > 1 else None
+        sections.append((title, tuple(_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries)))
+    return Summary(
+        heads,
+        tuple(sections),
+        tuple(first + costs.index(cost) for cost in SPARE if cost in costs),
+        tuple(reversed(range(2, first))),
+        tuple(_notes(found)) if ok else ("no cell has a score yet",),
+    )
+
+
+def _notes(found: Sequence[panels.Panel]) -> list[str]:
+    medians = [panel for panel in found if panel.few_shot]
+    notes = []
+    if medians:
+        what = over(medians[0]).removeprefix("tasks × ")
+        rest = "" if len(medians) == len(found) else "; elsewhere mean ± standard deviation"
+        notes.append(f"score × 100: median over {what} (interquartile range){rest}")
+    sizes = {panel.backbone_params for panel in found}
+    size = sizes.pop() if len(sizes) == 1 else None
+    whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
+    notes.append(f"share: trained parameters, the head's included, in percent of {whole}")
+    uneven = next((panel.uneven for panel in found if panel.uneven), None)
+    return notes if uneven is None else [*notes, f"times that do not compare are left out: {uneven}"]
+
+
+def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
+    trained = measures.PARAMETERS.of(panel, entry)
+    return (
+        (entry.label, ""),
+        (units.signed(panel.difference(entry)), ""),
+        *((units.points(entry.center(task)), units.spread(entry.spread(task), entry.few_shot)) for task in tasks),
+        (units.count(trained), ""),
+        (units.percent(trained, entry.median(lambda record: record.backbone_params)), ""),
+        (units.si(measures.TRAIN_FLOPS.of(panel, entry), "FLOP"), ""),
+        (units.seconds(measures.TRAIN_SECONDS.of(panel, entry)), ""),
+        (units.si(measures.INFERENCE_FLOPS.of(panel, entry), "FLOP"), ""),
+    )

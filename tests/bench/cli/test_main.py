@@ -1,0 +1,276 @@
+"""The command: exit codes, what it says and where, and what it does not import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ROOT
+from tests.bench.world import World
+from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.records import load_records
+
+pytestmark = pytest.mark.usefixtures("reports")
+
+SMALL = ("run", "--method", "ia3", "--backbone", "tiny", "--task", "docstrings/kind", "--seeds", "0")
+
+
+def test_a_run_writes_records_a_summary_and_a_report_and_exits_0(call: Any, world: World, tmp_path: Path) -> None:
+    result = call(*SMALL)
+    assert result.exit_code == 0, result.output
+    assert "SUMMARY of 1" in result.stdout
+    assert "report: results/report/report.html" in result.stdout
+    assert len(load_records(tmp_path / "results")) == 1
+
+
+def test_a_second_run_takes_the_records_and_says_so(call: Any, world: World) -> None:
+    call(*SMALL)
+    result = call(*SMALL)
+    assert result.exit_code == 0
+    assert "1 ok; 1 of them recorded before" in result.stdout
+    assert "0 to run" in result.stderr
+
+
+def test_without_a_suite_selectors_replace_lists_of_quick(call: Any, world: World) -> None:
+    call("run", "--method", "ia3", "--method", "full", "--seeds", "5", "--set", "epochs=1", "--workers", "3")
+    (asked,) = world.calls
+    assert {cell.method.name for cell in asked["cells"]} == {"ia3", "full"}
+    assert {cell.seed for cell in asked["cells"]} == {5}
+    assert {cell.recipe.epochs for cell in asked["cells"]} == {1.0}
+    assert {cell.backbone for cell in asked["cells"]} == {"minilm", "nano"}
+    assert (asked["workers"], asked["fork"]) == (3, True)
+
+
+def test_several_shots_draws_and_seeds_are_given_with_commas(call: Any, world: World) -> None:
+    call(*SMALL, "--shots", "16,all", "--shots", "64", "--draws", "0,1", "--seeds", "0, 2")
+    cells = world.calls[0]["cells"]
+    assert {cell.shots for cell in cells} == {16, 64, None}
+    assert {cell.draw_seed for cell in cells} == {0, 1}
+    assert {cell.seed for cell in cells} == {0, 2}
+
+
+def test_a_failed_cell_exits_1_with_its_reason(call: Any, world: World) -> None:
+    world.answers = {"ia3": "failed"}
+    result = call(*SMALL)
+    assert result.exit_code == 1
+    assert "ia3:start=none is failed [here]" in result.stdout
+
+
+def test_a_skipped_cell_exits_0(call: Any, world: World) -> None:
+    world.answers = {"ia3": "skipped"}
+    result = call(*SMALL)
+    assert result.exit_code == 0
+    assert "1 skipped" in result.stdout
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_ctrl_c_exits_130_and_prints_the_command_that_goes_on(call: Any, world: World, raised: bool) -> None:
+    world.raises = KeyboardInterrupt() if raised else None
+    world.interrupt_after = 0
+    result = call(*SMALL, "--set", "learning_rate=1e-3")
+    assert result.exit_code == 130
+    assert "tunefront run --method ia3 --backbone tiny --task docstrings/kind --seeds 0" in result.stderr
+    assert "SUMMARY" not in result.stdout
+
+
+def test_a_full_disk_exits_1_with_one_paragraph(call: Any, world: World) -> None:
+    world.raises = DiskFull("no room is left for results/records/x.json [full]")
+    result = call(*SMALL)
+    assert result.exit_code == 1
+    assert "[full]" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unexpected_error_is_called_a_bug_and_shows_its_traceback_only_with_debug(call: Any, world: World) -> None:
+    world.raises = RuntimeError("boom [/red]")
+    result = call(*SMALL)
+    assert result.exit_code == 1
+    assert "bug in tunefront" in result.stderr
+    assert "boom [/red]" in result.stderr
+    assert "--debug" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in call(*SMALL, "--debug").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--method", "houlsbi"), "did you mean 'houlsby'?"),
+        (("--method", "houlsby:bottleneck=0"), "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0"),
+        (("--method", "houlsby:bottlneck=8"), "did you mean 'bottleneck'?"),
+        (("--method", "nowhere.py:Mine"), "there is no file"),
+        (("--task", "docstrings/libary"), "did you mean 'docstrings/library'?"),
+        (("--backbone", "minilmm"), "did you mean 'minilm'?"),
+        (("qick",), "did you mean 'quick'?"),
+        (("--set", "learning_rat=1"), "did you mean 'learning_rate'?"),
+        (("--set", "learning_rate"), "--set takes key=value"),
+        (("--set", "learning_rate=fast"), "learning_rate must be float, got 'fast'"),
+        (("--set", "epochs=0"), "epochs must be above 0"),
+        (("--shots", "some"), "shots must be whole numbers from 1, or 'all'"),
+        (("--seeds", "0,x"), "seeds must be whole numbers from 0, got 'x'"),
+        (("--engine", "ray"), "--engine local"),
+        (("--device", "tpu"), "no device 'tpu'"),
+        (("--workers", "0"), "--workers"),
+        (("--bakbone", "minilm"), "--backbone"),
+    ],
+)
+def test_a_mistake_exits_2_with_a_paragraph_and_runs_nothing(
+    call: Any, world: World, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    result = call("run", *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not world.calls
+    assert not (tmp_path / "results").exists()
+
+
+def test_cuda_that_is_not_there_exits_2(call: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = call(*SMALL, "--device", "cuda")
+    assert result.exit_code == 2
+    assert "sees no CUDA device" in result.stderr
+
+
+def test_three_mistakes_of_a_suite_are_all_told(call: Any, world: World, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'methods = ["houlsby:bottleneck=0"]\nbackbones = ["tiny"]\ntasks = ["docstrings/knd"]\nsedes = [0]\n'
+    )
+    result = call("run", "mine.toml")
+    assert result.exit_code == 2
+    for told in ("3 mistakes", "bottleneck must be at least 1", "'docstrings/kind'?", "did you mean 'seeds'?"):
+        assert told in result.stderr
+
+
+def test_an_output_folder_that_cannot_be_written_exits_2_before_anything_runs(
+    call: Any, world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    result = call(*SMALL, "--out", "taken/results")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert not world.calls
+
+
+def test_a_corrupted_record_is_named_set_aside_and_run_again(call: Any, world: World, tmp_path: Path) -> None:
+    call(*SMALL)
+    (path,) = (tmp_path / "results" / "records").glob("*.json")
+    path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    result = call(*SMALL)
+    assert result.exit_code == 0
+    assert f"{path.name}" in result.stderr.replace("\n", "")
+    assert path.with_name(path.name + ".corrupt").exists()
+    assert len(load_records(tmp_path / "results")) == 1
+
+
+def test_an_overlap_of_train_and_test_is_warned_of_once(call: Any, world: World) -> None:
+    world.overlap = ("task x: 2 rows are in both train and test [0, 1]",)
+    result = call("run", "--seeds", "0,1")
+    assert result.stderr.count("2 rows are in both train and test [0, 1]") == 1
+
+
+def test_a_report_that_cannot_be_drawn_does_not_spoil_a_run(
+    call: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> list[Path]:
+        raise Mistake("cannot plot these records together")
+
+    monkeypatch.setattr(sys.modules["tunefront.reports"], "write", refuses)
+    result = call(*SMALL)
+    assert result.exit_code == 0
+    assert "no report was written: cannot plot these records together" in result.stderr
+
+
+def test_report_draws_from_stored_records_alone(call: Any, world: World, tmp_path: Path) -> None:
+    call(*SMALL)
+    result = call("report", "results", "--out", "drawn", "--format", "md", "--where", "dtype=float32")
+    assert result.exit_code == 0
+    assert "drawn/report.md" in result.stdout
+    assert (tmp_path / "drawn" / "report.md").read_text(encoding="utf-8") == "1 ['dtype=float32']"
+    assert call("report", "results", "--where", "dtype=odd").exit_code == 2
+
+
+def test_what_was_planned_beside_the_records_goes_into_the_report(call: Any, world: World, tmp_path: Path) -> None:
+    call(*SMALL)
+    (record,) = load_records(tmp_path / "results")
+    (tmp_path / "results" / "plans").mkdir()
+    planned = record.model_copy(update={"status": "planned", "scores": None})
+    (tmp_path / "results" / "plans" / f"{record.key}.json").write_text(planned.model_dump_json(), encoding="utf-8")
+    assert call("report", "results", "--format", "md").exit_code == 0
+    assert (tmp_path / "results" / "report" / "report.md").read_text(encoding="utf-8") == "1 None, 1 planned"
+    assert call(*SMALL).exit_code == 0
+    assert (tmp_path / "results" / "report" / "report.html").read_text(encoding="utf-8") == "1 None, 1 planned"
+
+
+def test_a_file_url_is_a_folder_and_another_url_is_reported_on_here(call: Any, world: World, tmp_path: Path) -> None:
+    ran = call(*SMALL, "--out", f"file://{tmp_path}/elsewhere")
+    assert ran.exit_code == 0
+    assert (tmp_path / "elsewhere" / "report" / "report.html").is_file()
+    assert len(list((tmp_path / "elsewhere" / "records").iterdir())) == 1
+    assert call("report", f"file://{tmp_path}/elsewhere/", "--format", "md").exit_code == 0
+    assert (tmp_path / "elsewhere" / "report" / "report.md").is_file()
+    assert call(*SMALL, "--out", "memory://cli").exit_code == 0
+    assert call("report", "memory://cli", "--format", "md").exit_code == 0
+    assert (tmp_path / "tunefront-report" / "report.md").is_file()
+    assert {path.name for path in tmp_path.iterdir()} >= {"elsewhere", "tunefront-report"}
+    assert not [path for path in tmp_path.iterdir() if ":" in path.name]
+
+
+def test_a_url_that_cannot_be_reached_exits_2(call: Any, world: World) -> None:
+    for result in (call(*SMALL, "--out", "nowhere://a"), call("report", "nowhere://a")):
+        assert result.exit_code == 2
+        assert "nowhere://a cannot be" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["report", "stale"])
+def test_a_folder_without_records_exits_2(call: Any, world: World, tmp_path: Path, verb: str) -> None:
+    assert "is not there" in call(verb, "nowhere").stderr
+    result = call(verb, str(tmp_path))
+    assert result.exit_code == 2
+    assert "has no records" in result.stderr
+
+
+def test_list_names_methods_with_fields_and_recipes(call: Any, world: World) -> None:
+    found = {entry["name"]: entry for entry in json.loads(call("list", "methods", "--json").stdout)}
+    assert found["houlsby"]["fields"] == {"bottleneck": 64, "std": 0.001}
+    assert found["houlsby"]["recipe"] == {"learning_rate": 3e-4}
+    assert "houlsby" in call("list", "methods").stdout
+
+
+@pytest.mark.parametrize(("what", "name"), [("tasks", "docstrings/kind"), ("backbones", "minilm"), ("suites", "quick")])
+def test_list_names_what_there_is(call: Any, world: World, what: str, name: str) -> None:
+    assert name in [entry["name"] for entry in json.loads(call("list", what, "--json").stdout)]
+    assert name in call("list", what).stdout
+
+
+@pytest.mark.parametrize(("what", "about"), [("backbones", "minilm, a model"), ("suites", "houlsby2019")])
+def test_list_says_what_each_is(call: Any, world: World, what: str, about: str) -> None:
+    assert about in call("list", what).stdout
+    assert all(entry["about"] for entry in json.loads(call("list", what, "--json").stdout))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["pretrain", "--help"]])
+def test_help_imports_neither_torch_nor_transformers(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom tunefront.bench.cli.main import app\n"
+        f"assert CliRunner().invoke(app, {arguments}).exit_code == 0\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_python_m_tunefront_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tunefront", "list", "suites"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "quick" in done.stdout

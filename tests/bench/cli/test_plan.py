@@ -1,0 +1,335 @@
+"""`tunefront plan`: what it prints and keeps, and what is said about a mistake in the call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefront.bench.records import Record, load_plans, load_records
+
+SMALL = ("--set", "batch_size=4", "--set", "steps=2", "--set", "eval_batch_size=4", "--no-seconds")
+SUITE = """
+methods = ["ia3", "full", "icl"]
+backbones = [{backbone}]
+tasks = [{task}]
+shots = [8]
+seeds = [0, 1]
+[recipe]
+steps = 2
+batch_size = 4
+"""
+
+
+@pytest.fixture
+def config(backbones: dict[str, str]) -> str:
+    """A tiny BERT's configuration, which takes 80 tokens."""
+    return str(Path(backbones["bert"]) / "config.json")
+
+
+@pytest.fixture
+def made_up(call: Any, config: str) -> Any:
+    """Plans a few short made-up rows on it; options that come later replace those that come before."""
+
+    def run(*arguments: str, backbone: str = config, method: str = "ia3") -> Any:
+        sizes = ("--length", "16", "--shots", "6", "--queries", "5")
+        kept = [
+            one
+            for name, size in zip(sizes[::2], sizes[1::2], strict=True)
+            for one in (name, size)
+            if name not in arguments
+        ]
+        return call("plan", "--backbone", backbone, "--method", method, *kept, *SMALL, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def suite(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> str:
+    path = tmp_path / "mine.toml"
+    text = SUITE.format(backbone=json.dumps(backbones["bert"]), task=json.dumps(toy_folder))
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def assert_told(result: Any, told: str) -> None:
+    """Exit 2, one paragraph, and nothing on standard output."""
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+    assert "Traceback" not in result.output
+    assert "a bug in tunefront" not in result.output
+    assert "\n" not in result.stderr[result.stderr.index("error: ") :].strip()
+    assert result.stdout == ""
+
+
+def test_a_suite_is_planned_once_a_method_and_what_is_left_out_is_named(call: Any, suite: str) -> None:
+    result = call("plan", suite, "--no-seconds", "--method", "full", "--method", "icl")
+    assert result.exit_code == 0, result.output
+    rows = [line.split()[0] for line in result.stdout.splitlines() if line.strip()]
+    assert rows.count("full") >= 2  # of costs and of memory, in parts or not, for both seeds
+    assert "left out: icl on " in result.stdout
+    assert "in-context learning needs a language model" in result.stdout
+    assert "Who holds memory" in result.stdout
+
+
+def test_made_up_rows_are_planned_as_json(made_up: Any) -> None:
+    result = made_up("--json", "--method", "full", "--choices", "3", "--answer-length", "2")
+    assert result.exit_code == 0, result.output
+    found = [Record(**fields) for fields in json.loads(result.stdout)["records"]]
+    assert [(one.label, one.status) for one in found] == [("ia3", "planned"), ("full", "planned")]
+    assert {one.task for one in found} == {"made-up rows of 16 tokens, 3 choices of 2"}
+    assert {(one.n_train, one.n_test, one.train_steps) for one in found} == {(6, 5, 2)}
+    assert all(one.train_seconds is None and one.scores is None for one in found)
+
+
+def test_seconds_are_foretold_unless_they_are_not_wanted(call: Any, config: str) -> None:
+    sizes = ("--length", "16", "--shots", "6", "--queries", "5", "--set", "steps=2", "--set", "batch_size=4")
+    result = call("plan", "--backbone", config, "--method", "ia3", *sizes)
+    assert result.exit_code == 0, result.output
+    assert "rows / s" in result.stdout
+    assert "Seconds are of this machine" in result.stdout
+
+
+def test_a_sweep_has_a_row_for_each_size_and_tells_what_it_leaves_out(
+    call: Any, language_models: dict[str, str], config: str
+) -> None:
+    gpt2 = str(Path(language_models["gpt2"]) / "config.json")
+    names = ("--backbone", config, "--backbone", gpt2, "--method", "full", "--method", "icl")
+    sizes = ("--length", "16", "--shots", "4", "--queries", "4", "--sweep", "length=16,70")
+    result = call("plan", *names, *sizes, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("Peak memory over length: ") == 2
+    assert f"left out: icl on {gpt2}, length 70: 4 demonstrations and a query of 70 tokens" in result.stdout
+    assert f"left out: icl on {config}: in-context learning" in result.stdout
+    _, of_encoder, of_decoder = result.stdout.split("Peak memory over length: ")
+    rows = [line.split() for line in of_decoder.splitlines() if line.startswith(("16 ", "70 ", " 16 ", " 70 "))]
+    assert [row[0] for row in rows] == ["16", "70"]
+    assert rows[1][-1] == "—"
+    assert "icl" not in of_encoder
+
+
+def test_json_has_the_plans_of_a_sweep_too(made_up: Any) -> None:
+    found = json.loads(made_up("--json", "--sweep", "batch=4,8").stdout)
+    sweep = {size: [Record(**fields) for fields in alike] for size, alike in found["sweep"].items()}
+    assert {size: [one.recipe["batch_size"] for one in alike if one.recipe] for size, alike in sweep.items()} == {
+        "4": [4],
+        "8": [8],
+    }
+
+
+def test_json_says_what_fits(made_up: Any) -> None:
+    found = json.loads(made_up("--json", "--device-memory", "200kB").stdout)
+    (record,) = found["records"]
+    fits = found["fits"][record["key"]]
+    assert not fits["fits"]
+    assert 1 <= fits["largest_batch"] < record["recipe"]["batch_size"]
+
+
+def test_what_fits_into_a_device_is_said(made_up: Any) -> None:
+    result = made_up("--device-memory", "200kB")
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    assert "largest" in words
+    assert " no " in words
+
+
+def test_a_plan_is_kept_and_the_report_sets_it_beside_the_run(call: Any, suite: str, tmp_path: Path) -> None:
+    result = call("plan", suite, "--no-seconds", "--method", "ia3", "--out", "results")
+    assert result.exit_code == 0, result.output
+    assert "plan: results/plans" in result.stdout
+    assert [one.label for one in load_plans(tmp_path / "results")] == ["ia3"]
+    assert call("run", suite, "--method", "ia3", "--workers", "1", "--seeds", "0").exit_code == 0
+    assert call("report", "results", "--format", "md").exit_code == 0
+    text = "".join(path.read_text("utf-8") for path in (tmp_path / "results").rglob("*.md"))
+    assert "Predicted and measured" in text
+
+
+def test_a_run_may_plan_itself_first(call: Any, suite: str, tmp_path: Path) -> None:
+    result = call("run", suite, "--method", "ia3", "--workers", "1", "--seeds", "0", "--plan")
+    assert result.exit_code == 0, result.output
+    (planned,), (measured,) = load_plans(tmp_path / "results"), load_records(tmp_path / "results")
+    assert planned.key == measured.key
+    assert planned.train_flops == measured.train_flops
+    assert planned.train_seconds is not None
+    assert "Predicted and measured" in (tmp_path / "results/report/report.html").read_text("utf-8")
+
+
+def test_a_papers_tables_fit_a_narrow_terminal(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = call("plan", "--paper", "houlsby2019")
+    assert result.exit_code == 0, result.output
+    assert "…" not in result.stdout
+    assert "(1) As printed." in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()[2:])
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        (("--paper", "tfew2020"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (("--paper", "tfew2020", "--json"), "no paper 'tfew2020'; did you mean 'tfew2022'?"),
+        (("quick", "--paper", "tfew2022"), "of which SUITE would change nothing; give --paper alone or with --json."),
+        (("--paper", "tfew2022", "--workers", "1"), "of which --workers would change nothing"),
+    ],
+)
+def test_a_mistake_beside_a_paper_is_told(beside: tuple[str, ...], told: str, call: Any) -> None:
+    assert_told(call("plan", *beside), told)
+
+
+def test_a_papers_tables_are_given_as_json(call: Any) -> None:
+    result = call("plan", "--paper", "houlsby2019", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert "Houlsby" in found["paper"]
+    assert found["tables"]
+    for table in found["tables"]:
+        assert table.keys() == {"title", "columns", "rows", "notes"}
+        assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "told"),
+    [
+        ("bert-bas", "no preset 'bert-bas'; did you mean 'bert-base'?"),
+        ("long" * 100 + ".json", "long ...' cannot be looked for (File name too long); give another."),
+        ("~nobody-of-this-name/config.json", "cannot be looked for (Could not determine home directory"),
+        ("there/is/no/config.json", "there is no file there/is/no/config.json; give the path of a config.json"),
+    ],
+)
+def test_an_unknown_preset_or_file_is_told(backbone: str, told: str, made_up: Any) -> None:
+    assert_told(made_up(backbone=backbone), told)
+
+
+def test_an_unknown_preset_without_a_length_is_told_too(call: Any) -> None:
+    told = "Of presets, which are planned on made-up rows, 'bert-base' is the nearest."
+    assert_told(call("plan", "--backbone", "bert-bas", "--no-seconds"), told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"hidden_size": 32}', "names no model_type"),
+        ('{"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4}', "no model can be made of"),
+        ('{"model_type": "bert", "num_hidden_layers": -2}', "num_hidden_layers is -2, and must be a whole number"),
+    ],
+)
+def test_a_configuration_that_makes_no_model_is_told(content: str, told: str, made_up: Any, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content, encoding="utf-8")
+    assert_told(made_up(backbone=str(path)), told)
+
+
+def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "mamba"}', encoding="utf-8")
+    result = made_up(backbone=str(path))
+    assert result.exit_code == 2
+    assert "no sites record for the architecture 'mamba'" in result.stderr
+    assert 'SITES["mamba"] = Sites(' in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--length", "500"), "rows of 500 tokens do not fit into"),
+        (("--length", "3"), "made-up rows: --length must be at least 8, got 3."),
+        (("--length", "2000000"), "--length must be at most 1,000,000, got 2000000."),
+        (("--choices", "1"), "--choices must be at least 2, got 1."),
+        (("--answer-length", "0"), "--answer-length must be at least 1, got 0."),
+        (("--queries", "0"), "--queries must be at least 1, got 0."),
+        (("--shots", "0"), "--shots must be at least 1, got 0."),
+        (("--shots", "all"), "made-up rows need one whole number of --shots, got all."),
+        (("--shots", "8,16"), "made-up rows need one whole number of --shots, got 8, 16."),
+        (("--shots", "²"), "made-up rows need one whole number of --shots, got ²."),
+        (("--set", "batch_size=-1"), "batch_size must be at least 1, got -1."),
+        (("--set", "batch_size=0"), "batch_size must be at least 1, got 0."),
+        (("--set", "stps=3"), "no setting 'stps'; did you mean 'steps'?"),
+        (("--set", "max_length=8"), "made-up rows have no max_length"),
+        (("--set", "device=tpu"), "there is no device 'tpu'"),
+        (("--sweep", "batch=-1"), "'-1' is none"),
+        (("--sweep", "foo=1"), "--sweep takes batch=... or length=..., got 'foo=1'"),
+        (("--sweep", "length=3,16"), "made-up rows: --sweep length must be at least 8, got 3."),
+        (("--sweep", "length=16,500"), "which has 80 positions; give smaller sizes to --sweep length, or a model"),
+        (("--sweep", "length=16,500", "--method", "full"), "; give smaller sizes to --sweep length, or a model"),
+        (("--length", "500", "--sweep", "length=16,500"), "; give a smaller --length, or a model"),
+        (("--device-memory", "24"), "24 without a unit would be bytes; give it one, for example 24GB."),
+        (("--device-memory", "0"), "'0' is no amount of memory"),
+        (("--device-memory", "banana"), "'banana' is no amount of memory"),
+        (("--device-memory", "1kB"), "nothing fits into 1,000 bytes"),
+        (("--method", "ia4"), "no method 'ia4'; did you mean 'ia3'?"),
+        (("--task", "dir:toy"), "made-up rows have no task"),
+        (("--template", "plain"), "made-up rows have no template"),
+        (("quick",), "made-up rows have no suite"),
+        (
+            ("--paper", "tfew2022"),
+            "of which --method, --backbone, --shots, --set, --length, --queries, --no-seconds, --out would",
+        ),
+    ],
+)
+def test_a_mistake_is_told_and_nothing_is_kept(
+    arguments: tuple[str, ...], told: str, made_up: Any, tmp_path: Path
+) -> None:
+    assert_told(made_up(*arguments, "--out", "results"), told)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--sweep", "length=16"), "--sweep length=... needs made-up rows: give --length too, and --backbone."),
+        (("--choices", "3"), "--choices is of made-up rows"),
+        (("--answer-length", "3"), "--answer-length is of made-up rows"),
+        (("--queries", "3"), "--queries is of made-up rows"),
+        (("--backbone", "bert-base"), "made-up rows have no suite"),
+        (("--method", "ia4"), "no method 'ia4'; did you mean 'ia3'?"),
+    ],
+)
+def test_a_mistake_beside_a_suite_is_told(arguments: tuple[str, ...], told: str, call: Any, suite: str) -> None:
+    assert_told(call("plan", suite, "--no-seconds", *arguments), told)
+
+
+def test_made_up_rows_need_a_backbone(call: Any) -> None:
+    assert_told(call("plan", "--length", "16"), "--length plans without data, for a --backbone")
+
+
+@pytest.mark.parametrize(
+    ("out", "told"), [("mine/x", "cannot be kept"), ("s3://bucket/x", "plans are kept in local folders only")]
+)
+def test_a_folder_that_cannot_be_written_is_told_before_planning(
+    out: str, told: str, made_up: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("a file", encoding="utf-8")
+    told = told.replace("cannot be kept", "no plan can be kept in mine/x (Not a directory); give another --out.")
+    assert_told(made_up("--out", out), told)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--sweep", "batch=4,8")])
+def test_nothing_to_plan_is_told_with_the_reasons(more: tuple[str, ...], made_up: Any) -> None:
+    result = made_up("--method", "icl:k=2", *more, method="icl:k=4")
+    assert_told(result, "nothing is planned, for all is left out: icl:k=4 on ")
+    assert "in-context learning needs a language model" in result.stderr
+
+
+def test_a_method_that_is_named_twice_is_planned_once(made_up: Any) -> None:
+    result = made_up("--json", "--method", "ia3", "--method", "full")
+    assert [one["label"] for one in json.loads(result.stdout)["records"]] == ["ia3", "full"]
+
+
+def test_two_mistakes_are_told_at_once(made_up: Any) -> None:
+    result = made_up("--method", "ia4", "--set", "stps=3")
+    assert result.exit_code == 2
+    assert "2 mistakes:" in result.stderr
+
+
+def test_bytes_of_made_up_demonstrations_are_missing(call: Any, language_models: dict[str, str]) -> None:
+    gpt2 = str(Path(language_models["gpt2"]) / "config.json")
+    sizes = ("--length", "16", "--shots", "4", "--queries", "4")
+    result = call("plan", "--backbone", gpt2, "--method", "icl", *sizes, *SMALL)
+    assert result.exit_code == 0, result.output
+    row = next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["icl"])
+    assert row[:5] == ["icl", "0", "0", "%", "—"]

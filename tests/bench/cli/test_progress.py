@@ -1,0 +1,132 @@
+"""What a person sees while cells run, in a terminal and in a log."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from tests import ROOT
+from tests.bench.world import World
+from tunefront.bench.cells import Cell
+from tunefront.bench.cli.progress import Display
+from tunefront.methods.base import Recipe
+from tunefront.methods.spelling import parse
+
+LONG = "houlsby:bottleneck=256,std=0.01"
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def cell(method: str = "ia3", seed: int = 0) -> Cell:
+    return Cell(parse(method), "minilm", "docstrings/param_type", Recipe(), seed=seed)
+
+
+def shown(display: Display, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.print(display.render())
+    out = console.file
+    assert isinstance(out, io.StringIO)
+    return out.getvalue().rstrip("\n").split("\n")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def display(log: io.StringIO, clock: Clock) -> Display:
+    return Display(Console(file=log, width=80), clock)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_each_running_cell_has_one_line_with_its_phase_and_step(display: Display, width: int) -> None:
+    display.planned(20, 8)
+    display.started(cell(LONG))
+    display.started(cell("full"))
+    display.step(cell(LONG), "train", 34, 57)
+    head, *running = shown(display, width)
+    assert "8/20 cells (8 recorded before)" in head
+    assert len(running) == 2
+    assert "training 34/57" in running[0]
+    assert running[0].startswith(f"  {LONG}")
+    assert "starting" in running[1]
+    assert all(len(line) <= width for line in running)
+
+
+def test_time_left_follows_the_pace_of_the_cells_that_ran_not_of_those_found(display: Display, clock: Clock) -> None:
+    display.planned(10, 5)
+    assert display.left() is None
+    display.started(cell())
+    clock.now += 12
+    display.finished(cell(), World().record(cell()))
+    assert display.left() == pytest.approx(4 * 12)
+    assert "12 s, about 48 s left" in shown(display, 100)[0]
+
+
+def test_the_time_left_counts_what_a_running_cell_has_done(display: Display, clock: Clock) -> None:
+    display.planned(3, 0)
+    display.started(cell())
+    clock.now += 10
+    display.finished(cell(), World().record(cell()))
+    display.started(cell(seed=1))
+    display.step(cell(seed=1), "train", 50, 100)
+    clock.now += 5
+    assert display.left() == pytest.approx(15 / 1.4 * 1.6)
+
+
+def test_a_log_gets_one_line_a_cell_and_no_control_characters(display: Display, log: io.StringIO) -> None:
+    with display:
+        display.planned(3, 1)
+        for seed, status in enumerate(["ok", "failed"]):
+            display.started(cell(LONG, seed))
+            display.step(cell(LONG, seed), "train", 1, 2)
+            display.finished(cell(LONG, seed), World(answers={"houlsby": status}).record(cell(LONG, seed)))
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "3 cells, 1 recorded before, 2 to run"
+    assert lines[1].startswith("[2/3] ✓ 0.750")
+    assert lines[1].endswith("seed 0")
+    assert lines[2].startswith("[3/3] ✗ failed")
+    assert lines[3] == "  houlsby:bottleneck=256,std=0.01 is failed [here]"
+    assert len(lines) == 4
+    assert "\x1b" not in log.getvalue()
+
+
+def test_a_process_forked_while_the_display_is_drawn_can_write() -> None:
+    code = """
+import os, sys, time
+from rich.console import Console
+from tunefront.bench.cells import Cell
+from tunefront.bench.cli.progress import Display
+from tunefront.methods.base import Recipe
+from tunefront.methods.spelling import parse
+with Display(Console(file=sys.stderr, force_terminal=True, width=80)) as display:
+    display.planned(50, 0)
+    display.started(Cell(parse("ia3"), "minilm", "x", Recipe()))
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            print("child", file=sys.stderr, flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        time.sleep(0.01)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("child") == 50

@@ -1,0 +1,101 @@
+"""Tasks from the Hub, `datasets.load_dataset` replaced at its edge."""
+
+import datasets
+import pytest
+
+from tunefront.bench.data.sources.hub import load
+from tunefront.bench.errors import Mistake
+
+FILM = {"text": ["a fine film", "a dull film"], "label": [1, 0]}
+CLASSES = datasets.ClassLabel(names=["neg", "pos"])
+
+
+def data(columns: dict[str, list[object]], **features: object) -> datasets.Dataset:
+    made = datasets.Dataset.from_dict(columns)
+    return made.cast(datasets.Features({**made.features, **features}))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """Dataset and configuration -> splits, or an error to raise; `asked` holds what was asked for."""
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path))
+    holds: dict[tuple[str, str | None], object] = {}
+    asked = []
+
+    def load_dataset(path: str, name: str | None = None, **options: object) -> object:
+        assert set(options) == {"cache_dir"}, "neither remote code nor anything else is asked for"
+        assert str(tmp_path) in str(options["cache_dir"])
+        asked.append((path, name))
+        found = holds.get((path, name), datasets.exceptions.DatasetNotFoundError(f"Dataset '{path}' doesn't exist"))
+        if isinstance(found, Exception):
+            raise found
+        return datasets.DatasetDict(found)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    holds["asked", None] = asked
+    return holds
+
+
+def test_class_labels_name_the_classes_and_text_columns_are_read(hub):
+    splits = {"train": data({**FILM, "idx": [4, 8]}, label=CLASSES), "test": data(FILM, label=CLASSES)}
+    hub["imdb", None] = {**splits, "unsupervised": data({"text": ["x"], "label": [-1]})}
+    task = load("imdb")
+    assert (task.name, task.label_names, task.input_fields) == ("hub:imdb", ("neg", "pos"), ("text",))
+    assert [(row.id, row.label) for row in task.splits["train"]] == [("4", 1), ("8", 0)]
+    assert set(task.splits) == {"train", "test"}
+
+
+def test_a_split_with_hidden_labels_is_left_out_and_dev_is_validation(hub):
+    hidden = data({"text": ["x", "y"], "label": [-1, -1]}, label=CLASSES)
+    hub["owner/glue", "sst2"] = {"train": data(FILM, label=CLASSES), "dev": data(FILM, label=CLASSES), "test": hidden}
+    task = load("owner/glue/sst2")
+    assert task.eval_split == "validation"
+    assert hub["asked", None] == [("owner/glue", "sst2")]
+
+
+def test_float_labels_make_a_regression_task(hub):
+    rows = data({"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [0.5, 3.0]})
+    hub["owner/pairs", None] = {"train": rows, "validation": rows}
+    task = load("owner/pairs")
+    assert (task.kind, task.input_fields, task.headline) == ("regression", ("sentence1", "sentence2"), "pearson")
+
+
+def test_two_parts_are_owner_and_dataset_first_then_dataset_and_configuration(hub):
+    hub["glue", "sst2"] = {"train": data(FILM, label=CLASSES), "test": data(FILM, label=CLASSES)}
+    assert load("glue/sst2").name == "hub:glue/sst2"
+    assert hub["asked", None] == [("glue/sst2", None), ("glue", "sst2")]
+
+
+def test_what_was_loaded_is_kept_and_not_asked_for_again(hub):
+    hub["imdb", None] = {"train": data(FILM, label=CLASSES), "test": data(FILM, label=CLASSES)}
+    assert load("imdb") == load("imdb")
+    assert len(hub["asked", None]) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (ConnectionError("Couldn't reach 'imdb' on the Hub (OfflineModeIsEnabled)"), r"out of reach .*dir:<path>"),
+        (RuntimeError("Dataset scripts are no longer supported, but found imdb.py"), "never run"),
+        (ValueError("Config name is missing. Please pick one among ['a', 'b']"), r"'a', 'b'.*last part"),
+        (OSError("disk on fire"), r"OSError: disk on fire"),
+        ({"train": data(FILM)}, "found: train"),
+        ({"train": data({"text": ["x", "y"], "star": [1, 2]}), "test": data(FILM)}, "no label column 'label'"),
+        ({"train": data({"text": ["x", ""], "label": [1, 0]}), "test": data(FILM)}, "train, row 1: 'text' is empty"),
+    ],
+)
+def test_what_goes_wrong_is_explained(hub, found, says):
+    hub["imdb", None] = found
+    with pytest.raises(Mistake, match=says):
+        load("imdb")
+
+
+def test_a_dataset_that_the_hub_does_not_know_is_explained(hub):
+    with pytest.raises(Mistake, match=r"no public dataset hub:no/such"):
+        load("no/such")
+
+
+@pytest.mark.parametrize("spelled", ["a/b/c/d", "a//b", "/a"])
+def test_a_spelling_that_can_mean_no_dataset_is_explained(hub, spelled):
+    with pytest.raises(Mistake, match="write hub:<dataset>"):
+        load(spelled)

@@ -1,0 +1,231 @@
+"""Worker processes: the same numbers as in one process, and nothing lost when a process goes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bench.execution.grids import (
+    Grid,
+    Nursery,
+    alive,
+    by_status,
+    children,
+    deterministic,
+    litter,
+    mend,
+    odd,
+    outcome,
+    until,
+)
+from tunefront.bench.cells import Cell
+from tunefront.bench.execution.engines import Work
+from tunefront.bench.execution.engines.pool import _lost, _next, _Worker
+from tunefront.bench.execution.grid import run_grid
+from tunefront.bench.execution.identity import key
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.methods.base import Recipe
+from tunefront.methods.spelling import parse
+
+MakeGrid = Callable[..., Grid]
+
+
+def test_two_workers_give_what_one_process_gives_bit_for_bit(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    some = grid()
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    run_grid(some.cells(), here)
+    found = nest.run(some, tmp_path / "there")
+    assert found == {"ran": 5, "reused": 0, "failed": 0, "skipped": 0, "interrupted": False}
+    assert set(deterministic(here)) == set(some.names())
+    assert deterministic(here) == deterministic(there)
+    assert {record.concurrent_cells for record in there.records()} == {2}
+    assert {record.concurrent_cells for record in here.records()} == {1}
+    assert litter(there) == []
+
+
+def test_every_deterministic_field_is_a_field_and_no_clock_is_one() -> None:
+    from tunefront.bench.records import DETERMINISTIC
+
+    assert set(Record.model_fields) >= DETERMINISTIC
+    assert not {name for name in DETERMINISTIC if "second" in name or "resident" in name}
+    assert {"scores", "train_flops", "trainable_params", "checkpoint_bytes", "final_train_loss"} <= DETERMINISTIC
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [("die", "the worker process died (signal SIGKILL)"), ("exit", "the worker process died (exit 3")],
+)
+def test_a_worker_that_dies_costs_its_cell_alone(
+    way: str, reason: str, grid: MakeGrid, nest: Nursery, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "out")
+    some = grid(methods=["features", *odd(tmp_path, way), "ia3", "full"])
+    found = nest.run(some, tmp_path / "out")
+    assert (found["ran"], found["failed"]) == (4, 1)
+    (failed,) = by_status(store.records(), "failed")
+    assert failed.reason is not None
+    assert failed.reason.startswith(reason)
+    assert ("memory" in failed.reason) == (way == "die"), "a kill from outside is how a machine short of memory ends it"
+    assert failed.method_file == str(tmp_path / "odd.py")
+    mend(tmp_path)
+    again = nest.run(some, tmp_path / "out")
+    assert (again["ran"], again["reused"], again["failed"]) == (1, 3, 0)
+    repaired = store.read(failed.key)
+    assert repaired is not None
+    assert (repaired.status, repaired.attempts) == ("ok", (failed.reason,))
+    assert litter(store) == []
+
+
+def test_more_deaths_than_workers_are_survived(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    found = nest.run(grid(methods=[*odd(tmp_path, "die", "exit", "fail", "unsupported"), "ia3"]), tmp_path / "out")
+    assert found == {"ran": 5, "reused": 0, "failed": 3, "skipped": 1, "interrupted": False}
+
+
+def sleeping(folder: Path, nest: Nursery, some: Grid, out: Path) -> tuple[int, int]:
+    """Starts a grid with a cell that sleeps; the pids of the parent and of the worker that has the cell."""
+    parent = nest.start(some, out)
+    started = folder / "sleep.started"
+    worker = int(until(lambda: started.exists() and started.read_text()))
+    return parent, worker
+
+
+def test_an_idle_worker_that_is_killed_is_not_missed(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    some = grid(methods=[*odd(tmp_path, "sleep"), "features"])
+    parent, busy = sleeping(tmp_path, nest, some, tmp_path / "out")
+    store = Store(tmp_path / "out")
+    until(lambda: len(store.records()) == 1)
+    time.sleep(0.1)
+    (idle,) = set(children(parent)) - {busy}
+    os.kill(idle, signal.SIGKILL)
+    until(lambda: not alive(idle) and len(children(parent)) == 2)
+    mend(tmp_path)
+    assert nest.wait() == 0
+    assert outcome(tmp_path / "out") == {"ran": 2, "reused": 0, "failed": 0, "skipped": 0, "interrupted": False}
+
+
+def test_workers_end_when_their_parent_is_killed(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    some = grid(methods=[*odd(tmp_path, "sleep"), "features"])
+    parent, _ = sleeping(tmp_path, nest, some, tmp_path / "out")
+    workers = children(parent)
+    assert len(workers) == 2
+    os.kill(parent, signal.SIGKILL)
+    assert nest.wait() == -signal.SIGKILL
+    until(lambda: not any(alive(worker) for worker in workers), 5)
+    mend(tmp_path)
+    assert nest.run(some, tmp_path / "out")["failed"] == 0
+    assert len(Store(tmp_path / "out").records()) == 2
+
+
+def test_ctrl_c_stops_the_workers_and_says_so(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    some = grid(methods=[*odd(tmp_path, "sleep"), "features"])
+    parent, _ = sleeping(tmp_path, nest, some, tmp_path / "out")
+    workers = children(parent)
+    until(lambda: len(Store(tmp_path / "out").records()) == 1)
+    time.sleep(0.1)
+    os.killpg(parent, signal.SIGINT)
+    assert nest.wait() == 0
+    assert outcome(tmp_path / "out") == {"ran": 1, "reused": 0, "failed": 0, "skipped": 0, "interrupted": True}
+    assert not any(alive(worker) for worker in workers)
+    mend(tmp_path)
+    assert nest.run(some, tmp_path / "out") == {"ran": 1, "reused": 1, "failed": 0, "skipped": 0, "interrupted": False}
+
+
+def test_a_full_disk_in_a_worker_stops_the_grid(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    some = grid(methods=[*odd(tmp_path, "full"), "features", "ia3"])
+    found = nest.run(some, tmp_path / "out")
+    assert found["error"].startswith("DiskFull: no room is left for")
+    store = Store(tmp_path / "out")
+    assert litter(store) == []
+    assert not by_status(store.records(), "failed")
+    mend(tmp_path)
+    assert nest.run(some, tmp_path / "out")["failed"] == 0
+    assert len(by_status(store.records(), "ok")) == 3
+
+
+def test_two_grids_at_once_share_the_work(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    """Another process holds a cell: it is waited for, and taken as it is."""
+    store = Store(tmp_path / "out")
+    some = grid(methods=[*odd(tmp_path, "sleep"), "features"])
+    _, _ = sleeping(tmp_path, nest, some, tmp_path / "out")
+    thread = threading.Timer(0.5, mend, [tmp_path])
+    thread.start()
+    found = run_grid(some.cells(), store)
+    thread.join()
+    assert nest.wait() == 0
+    assert found.failed == 0
+    assert {record.status for record in found.records} == {"ok"}
+    taken = store.read(some.names()[0])
+    assert taken is not None
+    assert taken.concurrent_cells == 2, "the other process's record was taken"
+
+
+def test_what_breaks_outside_a_method_costs_its_cell_with_the_reason(
+    grid: MakeGrid, nest: Nursery, tmp_path: Path
+) -> None:
+    """The harness itself, in a worker: the reason is recorded, and the worker goes on."""
+    found = nest.run(grid(methods=[*odd(tmp_path, "refused"), "features", "ia3"]), tmp_path / "out")
+    assert (found["ran"], found["failed"]) == (3, 1)
+    (failed,) = by_status(Store(tmp_path / "out").records(), "failed")
+    assert failed.reason == "PermissionError: [Errno 13] Permission denied"
+
+
+def test_what_a_dead_worker_had_finished_is_taken(grid: MakeGrid, tmp_path: Path) -> None:
+    """It may die after its record is written and before it says so."""
+    store = Store(tmp_path / "out")
+    store.prepare()
+    (cell,) = grid(methods=("features",)).cells()
+    work = Work(cell, key(cell), attempts=("before",))
+    with Store(tmp_path / "out").claim(work.key) as mine:
+        assert mine
+        assert _lost(work, store, "it died", 2) is None, "another process holds the cell now"
+    assert store.read(work.key) is None
+    lost = _lost(work, store, "it died", 2)
+    assert lost is not None
+    assert (lost.status, lost.reason, lost.attempts) == ("failed", "it died", ("before",))
+    assert store.read(work.key) == lost
+    for status in ("ok", "skipped"):
+        finished = lost.model_copy(update={"status": status, "reason": None})
+        store.write(finished)
+        assert _lost(work, store, "it died", 2) == finished
+        assert store.read(work.key) == finished
+
+
+def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    (cell,) = grid(methods=("features",)).cells()
+    worker = _Worker(process=None, connection=ours)
+    assert worker.take(Work(cell, "key"))
+    theirs.recv()
+    theirs.close()
+    other = _Worker(process=None, connection=ours)
+    assert not other.take(Work(cell, "key"))
+    assert other.work is None
+    ours.close()
+
+
+def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> None:
+    def work(method: str, seed: int) -> Work:
+        parsed = parse(method)
+        return Work(Cell(parsed, "b", "t", parsed.recipe or Recipe(), seed=seed), f"{method} {seed}")
+
+    ours, theirs = multiprocessing.Pipe()
+    workers = [_Worker(process=None, connection=ours) for _ in range(2)]
+    waiting = [work(method, seed) for seed in (0, 1) for method in ("full", "ia3", "features")]
+    taken: list[list[str]] = [[], []]
+    while waiting:
+        for number, worker in enumerate(workers):
+            if waiting:
+                next_one = waiting.pop(_next(waiting, worker, workers))
+                assert worker.take(next_one)
+                taken[number].append(next_one.key)
+    assert taken == [["full 0", "features 0", "full 1"], ["ia3 0", "ia3 1", "features 1"]]
+    ours.close()
+    theirs.close()

@@ -1,0 +1,33 @@
+"""What a worker is sent, and what it does when nobody listens any more."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bench.execution.grids import Grid, odd
+from tunefront.bench.execution.engines.worker import CellMessage, _tell
+
+
+def test_a_cell_survives_its_way_to_a_worker(grid: Callable[..., Grid], tmp_path: Path) -> None:
+    for cell in grid(methods=["houlsby:bottleneck=4,std=0.25", *odd(tmp_path, '"a, b=c"')]).cells():
+        assert pickle.loads(pickle.dumps(CellMessage.of(cell))).cell() == cell
+
+
+def test_a_parent_that_goes_is_no_failure_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that cannot be sent would be taken for the method's error, and recorded as such."""
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    ours, theirs = multiprocessing.Pipe()
+    _tell(theirs, "train", 1, 2)
+    assert ours.recv() == ("step", "train", 1, 2)
+    ours.close()
+    with pytest.raises(SystemExit) as ended:
+        _tell(theirs, "train", 2, 2)
+    assert ended.value.code == 1
+    theirs.close()

@@ -1,0 +1,347 @@
+"""A grid: nothing is run twice, lost, doubled or half written."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.bench.execution.grids import Grid, by_status, deterministic, litter, mend, odd, until
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import DiskFull
+from tunefront.bench.execution.engines import Silent
+from tunefront.bench.execution.grid import run_grid
+from tunefront.bench.execution.identity import key
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.methods.sites import SITES
+
+MakeGrid = Callable[..., Grid]
+
+
+class Told(Silent):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def planned(self, total: int, reused: int) -> None:
+        self.events.append(("planned", total, reused))
+
+    def started(self, cell: Cell) -> None:
+        self.events.append(("started", cell.method.name))
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        self.events.append(("finished", cell.method.name, record.status))
+
+
+def contents(store: Store) -> dict[str, tuple[int, bytes]]:
+    assert store.folder is not None
+    files = [path for path in store.folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_a_record_that_was_written_under_another_name_is_told_under_the_one_asked_for(
+    grid: MakeGrid, tmp_path: Path
+) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=("features",))
+    (first,) = run_grid(some.cells(), store).records
+    before = contents(store)
+    name, place = some.task.removeprefix("dir:"), f"{some.backbone}/../{Path(some.backbone).name}"
+    again = run_grid(Grid(place, f"dir:{name}/../{Path(name).name}", ("features",)).cells(), store)
+    assert (again.ran, again.reused) == (0, 1)
+    (record,) = again.records
+    assert (record.task, record.backbone) == (f"dir:{name}/../{Path(name).name}", place)
+    assert record.model_copy(update={"task": first.task, "backbone": first.backbone}) == first
+    assert contents(store) == before
+
+
+def test_what_is_recorded_is_taken_and_not_run_again(grid: MakeGrid, tmp_path: Path) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
+    first = run_grid(some.cells(), store)
+    assert (first.ran, first.reused, first.failed, first.skipped, first.interrupted) == (2, 0, 0, 0, False)
+    before = contents(store)
+    told = Told()
+    second = run_grid(some.cells(), store, progress=told)
+    assert (second.ran, second.reused) == (0, 2)
+    assert told.events == [("planned", 2, 2)]
+    assert contents(store) == before
+    assert second.records == first.records
+    assert [record.key for record in first.records] == some.names()
+    assert litter(store) == []
+    more = run_grid(grid(methods=("ia3", "full", "features")).cells(), store)
+    assert (more.ran, more.reused) == (1, 2)
+    assert [record.label for record in more.records] == ["ia3", "full", "features"]
+
+
+def test_a_cell_given_twice_runs_once(grid: MakeGrid, tmp_path: Path) -> None:
+    cells = grid(methods=("features",)).cells()
+    found = run_grid(cells * 3, Store(tmp_path / "out"))
+    assert found.ran == len(found.records) == 1
+
+
+def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    (record,) = run_grid(grid(methods=("houlsby:bottleneck=4",)).cells(), store).records
+    may_be_null = {"reason", "method_file", "template", "shots", "draw_source", "selection_split", "n_selection"}
+    may_be_null |= {
+        "shortened_test",
+        "demonstration_ids",
+        "kv_cache_bytes",
+        "demonstration_bytes",
+        "demonstrations_per_row",
+    }  # nothing is shown
+    may_be_null |= {"inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "prefix_seconds"}
+    may_be_null |= {"calibration_flops"}
+    may_be_null |= {"selection_scores", "device_name", "git_commit", "cuda_memory"} | {
+        name for name in Record.model_fields if "allocated" in name or "resident" in name
+    }
+    assert {name for name, value in record.model_dump().items() if value is None} <= may_be_null
+    assert (record.n_train, record.n_test, record.train_steps) == (96, 40, 3)
+    assert record.trainable_params == 4 * (2 * 4 * 32 + 32 + 4) + 2 * 32 * 5 + 66
+    assert record.total_params == record.backbone_params + record.inserted_params + record.head_params
+    predictions = store.predictions(record.key)
+    assert list(predictions.columns) == ["id", "label", "prediction", "score_0", "score_1"]
+    right = (predictions["prediction"] == predictions["label"]).mean()
+    assert record.scores["accuracy"] == right
+    assert ((predictions["score_1"] > predictions["score_0"]) == predictions["prediction"].astype(bool)).all()
+    assert record.train_flops > record.inference_flops_per_example > 0
+
+
+def test_a_failed_cell_is_tried_again_and_keeps_its_earlier_reasons(grid: MakeGrid, tmp_path: Path) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=[*odd(tmp_path, "fail"), "features"])
+    first = run_grid(some.cells(), store)
+    assert (first.failed, first.ran) == (1, 2)
+    failed = first.records[0]
+    assert (failed.status, failed.reason, failed.attempts) == ("failed", "RuntimeError: it went wrong", ())
+    assert failed.scores is None
+    second = run_grid(some.cells(), store)
+    assert (second.failed, second.ran, second.reused) == (1, 1, 1)
+    assert second.records[0].attempts == ("RuntimeError: it went wrong",)
+    mend(tmp_path)
+    third = run_grid(some.cells(), store)
+    assert (third.failed, third.ran, third.reused) == (0, 1, 1)
+    assert third.records[0].status == "ok"
+    assert third.records[0].attempts == ("RuntimeError: it went wrong",) * 2
+    assert third.records[0].method_file == str(tmp_path / "odd.py")
+    assert run_grid(some.cells(), store).ran == 0
+
+
+def test_a_skipped_cell_is_recorded_with_its_reason_and_not_run_again(grid: MakeGrid, tmp_path: Path) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=[*odd(tmp_path, "unsupported"), "top_layers:n=9"])
+    first = run_grid(some.cells(), store)
+    assert [record.status for record in first.records] == ["skipped", "skipped"]
+    assert first.records[0].reason == "odd needs an even backbone"
+    assert first.records[1].reason == "top_layers:n=9 needs 9 blocks; the backbone has 2"
+    assert first.skipped == 2
+    second = run_grid(some.cells(), store)
+    assert (second.ran, second.skipped) == (0, 2)
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "other"])
+def test_a_corrupted_record_is_named_set_aside_and_run_again(
+    damage: str, grid: MakeGrid, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
+    run_grid(some.cells(), store)
+    before = deterministic(store)
+    path, other = (tmp_path / "out" / "records" / f"{name}.json" for name in some.names())
+    whole = path.read_bytes()
+    broken = {"half": whole[: len(whole) // 2], "empty": b"", "other": other.read_bytes()}[damage]
+    path.write_bytes(broken)
+    with caplog.at_level(logging.WARNING, "tunefront"):
+        found = run_grid(some.cells(), store)
+    assert str(path) in caplog.text
+    assert (found.ran, found.reused) == (1, 1)
+    assert path.with_name(path.name + ".corrupt").read_bytes() == broken
+    assert deterministic(store) == before
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, step: str, after: int) -> None:
+    """No room is left from the given file on: when it is opened for writing, or renamed."""
+    left = [after]
+
+    def room() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    replace, fsync = os.replace, os.fsync
+    if step == "replace":
+        monkeypatch.setattr(os, "replace", lambda *paths: (room(), replace(*paths)))
+    else:
+        monkeypatch.setattr(os, "fsync", lambda file: (room(), fsync(file)))
+
+
+@pytest.mark.parametrize("step", ["replace", "write"])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_full_disk_leaves_whole_records_and_nothing_half_written(
+    step: str, after: int, grid: MakeGrid, tmp_path: Path
+) -> None:
+    """Two files a cell: predictions, then the record."""
+    store, some = Store(tmp_path / "out"), grid(methods=("ia3", "full"))
+    with pytest.MonkeyPatch.context() as patch:
+        fill_disk(patch, step, after)
+        with pytest.raises(DiskFull, match="give the same command again"):
+            run_grid(some.cells(), store)
+    assert litter(store) == []
+    assert len(store.records()) == after // 2
+    found = run_grid(some.cells(), store)
+    assert (found.reused, found.ran, found.failed) == (after // 2, 2 - after // 2, 0)
+
+
+def test_no_room_for_a_lock_is_a_full_disk(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "out")
+    opened = os.open
+
+    def full(path: object, flags: int, *rest: object, **named: object) -> int:
+        if str(path).endswith(".lock"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(DiskFull):
+        run_grid(grid(methods=("features",)).cells(), store)
+
+
+def test_interrupting_keeps_what_is_done_and_goes_on_later(grid: MakeGrid, tmp_path: Path) -> None:
+    class Impatient(Silent):
+        def finished(self, cell: Cell, record: Record) -> None:
+            raise KeyboardInterrupt
+
+    class Sooner(Silent):
+        def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+    store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3", "full"))
+    first = run_grid(some.cells(), store, progress=Impatient())
+    assert first.interrupted
+    assert [record.label for record in first.records] == ["features"]
+    middle = run_grid(some.cells(), store, progress=Sooner())
+    assert middle.interrupted
+    assert (middle.ran, middle.reused) == (0, 1)
+    last = run_grid(some.cells(), store)
+    assert (last.ran, last.reused, last.interrupted) == (2, 1, False)
+    assert litter(store) == []
+
+
+HOLD = """
+import sys, filelock
+lock = filelock.FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["release", "kill"])
+def test_a_claimed_cell_is_waited_for_and_the_claim_dies_with_its_process(
+    end: str, grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunefront.bench.execution.engines.inprocess.BUSY_SECONDS", 0.05)
+    store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
+    store.prepare()
+    lock = tmp_path / "out" / "locks" / f"{some.names()[0]}.lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"  # type: ignore[union-attr]
+    told = Told()
+
+    def let_go() -> None:
+        until(lambda: ("finished", "ia3", "ok") in told.events)
+        time.sleep(0.2)
+        told.events.append("let go")
+        holder.kill() if end == "kill" else holder.stdin.close()  # type: ignore[union-attr]
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    found = run_grid(some.cells(), store, progress=told)
+    thread.join()
+    holder.communicate() if end == "kill" else holder.wait()
+    holder.stdout.close()  # type: ignore[union-attr]
+    holder.stdin.close()  # type: ignore[union-attr]
+    assert [record.status for record in found.records] == ["ok", "ok"]
+    finished = [event for event in told.events if event == "let go" or event[0] == "finished"]
+    assert finished == [("finished", "ia3", "ok"), "let go", ("finished", "features", "ok")]
+
+
+def test_a_record_that_another_process_wrote_meanwhile_is_taken(grid: MakeGrid, tmp_path: Path) -> None:
+    """Between the look at the store and the claim another machine may finish the cell."""
+    mine, other, some = Store(tmp_path / "mine"), Store(tmp_path / "other"), grid(methods=("features",))
+    (theirs,) = run_grid(some.cells(), other).records
+
+    class Meanwhile(Silent):
+        def started(self, cell: Cell) -> None:
+            mine.write(theirs, other.predictions(theirs.key))
+
+    (record,) = run_grid(some.cells(), mine, progress=Meanwhile()).records
+    assert record == theirs, "seconds and all: it was not run again"
+
+
+def test_the_seed_and_every_setting_that_changes_numbers_change_the_key(grid: MakeGrid) -> None:
+    from dataclasses import replace
+
+    from tunefront.bench.execution.identity import key
+    from tunefront.bench.settings import RunConfig
+
+    (cell,) = grid(methods=("houlsby:bottleneck=4",)).cells()
+    others = [
+        replace(cell, seed=1),
+        replace(cell, shots=8),
+        replace(cell, draw_seed=1),
+        replace(cell, recipe=replace(cell.recipe, steps=4)),
+        replace(cell, config=RunConfig(eval_batch_size=16, threads=2)),
+        replace(cell, config=RunConfig(eval_batch_size=16, max_length=9)),
+        replace(cell, method=replace(cell.method, bottleneck=5)),
+    ]
+    keys = [key(each) for each in (cell, *others)]
+    assert len(set(keys)) == len(keys)
+    assert key(replace(cell)) == keys[0]
+
+
+def test_a_failure_outside_a_method_is_that_cells_alone(
+    grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunefront.bench.execution import run_cell
+
+    measured = run_cell.checkpoint_bytes
+
+    def broken(model: object) -> int:
+        monkeypatch.setattr(run_cell, "checkpoint_bytes", measured)
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(run_cell, "checkpoint_bytes", broken)
+    found = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"))
+    assert [record.status for record in found.records] == ["failed", "ok"]
+    assert found.records[0].reason == "MemoryError: no memory"
+    assert by_status(found.records, "ok")[0].label == "ia3"
+
+
+def test_an_open_that_is_refused_is_told_as_it_is(grid: MakeGrid, tmp_path: Path) -> None:
+    """A store that cannot be written is a mistake of the call, before anything runs."""
+    from tunefront.bench.errors import Mistake
+
+    tmp_path.joinpath("out").write_text("a file", encoding="utf-8")
+    with pytest.raises(Mistake, match="cannot be written"):
+        run_grid(grid(methods=("features",)).cells(), Store(tmp_path / "out"))
+
+
+def test_other_sites_and_other_harness_code_make_another_key(grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = grid().cells()[0]
+    before = key(cell)
+    with monkeypatch.context() as changed:
+        changed.setitem(SITES, "bert", replace(SITES["bert"], sublayer_output=SITES["bert"].attention_output))
+        assert key(cell) != before
+    assert key(cell) == before
+    monkeypatch.setattr("tunefront.bench.execution.identity.harness_fingerprint", lambda: "other code")
+    assert key(cell) != before

@@ -1,0 +1,83 @@
+"""Which files of the harness a key is made of: every one that a cell runs through is known to decide or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.structure import file_imports
+from tunefront.bench.execution import identity
+
+NOT_DECIDING = (
+    # What only holds, names or keeps a cell and its record.
+    *("bench/__init__.py", "bench/cells.py", "bench/settings.py", "bench/errors.py", "bench/files.py"),
+    *("bench/execution/__init__.py", "bench/execution/identity.py", "bench/data/__init__.py", "bench/data/cache.py"),
+    "bench/records/*.py",
+    # What has a fingerprint of its own: the rows of a task, methods, sites.
+    *("bench/data/sources/*.py", "bench/data/overlap.py"),
+    *("methods/__init__.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
+)
+"""Files that a cell runs through and whose code is no part of its key."""
+
+
+def files_of(patterns: tuple[str, ...]) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)}
+
+
+def run_through() -> set[str]:
+    """The files that `run_cell` imports, itself or through others, and the packages that they stand in."""
+    graph = file_imports(ROOT)
+    found, waiting = set(), ["bench/execution/run_cell.py"]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += graph[file]
+            waiting += [f"{parent}/__init__.py" for parent in Path(file).parents if f"{parent}/__init__.py" in graph]
+    return found
+
+
+@pytest.mark.parametrize("pattern", [*identity.DECIDING, *NOT_DECIDING])
+def test_each_entry_stands_for_a_file(pattern: str) -> None:
+    assert list(ROOT.glob(pattern))
+
+
+def test_every_file_that_a_cell_runs_through_is_known_to_decide_or_not() -> None:
+    deciding, others = files_of(identity.DECIDING), files_of(NOT_DECIDING)
+    assert not deciding & others
+    assert run_through() <= deciding | others, sorted(run_through() - deciding - others)
+
+
+def test_no_file_is_excused_that_no_cell_runs_through() -> None:
+    unused = files_of(NOT_DECIDING) - run_through()
+    assert not unused - files_of(("bench/records/*.py", "bench/data/sources/*.py"))
+
+
+def test_what_a_cell_runs_through_is_followed_into_rooms() -> None:
+    """The rows' order, a step, closed forms of attention and the sandbox: a change of any makes another key."""
+    assert {
+        "bench/data/task.py",
+        "bench/training/step.py",
+        "bench/meters/flops/analytic/attention.py",
+        "bench/templates/sandbox/filters.py",
+    } <= run_through() & files_of(identity.DECIDING)
+
+
+def test_the_code_of_a_deciding_file_counts_and_its_comments_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "ROOT", tmp_path)
+    folder = tmp_path / "bench" / "training"
+    folder.mkdir(parents=True)
+
+    def fingerprint(code: str) -> str:
+        (folder / "step.py").write_text(code, encoding="utf-8")
+        identity.harness_fingerprint.cache_clear()
+        return identity.harness_fingerprint()
+
+    one = fingerprint('"""A."""\n\ndef f(x):\n    """Doubles."""\n    return 2 * x  # twice\n')
+    assert fingerprint('def f(x):\n    """Two times x."""\n    return (2 * x)\n') == one
+    assert fingerprint("def f(x):\n    return 3 * x\n") != one
+    identity.harness_fingerprint.cache_clear()

@@ -1,0 +1,66 @@
+"""A cell's record: memory by owner in every phase that ran, and seconds of each phase of a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.execution.run_cell import run_cell
+from tunefront.bench.execution.step_timer import Rehearsal
+from tunefront.bench.meters.memory.phases import MemoryMeter
+from tunefront.bench.records import Record
+from tunefront.bench.settings import resolve_recipe
+from tunefront.bench.training.harness import Trainer
+from tunefront.methods.spelling import parse
+
+
+def cell(method: str, backbone: str, task: str) -> Cell:
+    chosen = parse(method)
+    return Cell(chosen, backbone, task, resolve_recipe(chosen, {"steps": 4}), shots=16, template=None)
+
+
+def test_a_record_says_who_held_memory_and_how_long_steps_took(backbones: dict[str, str], toy_folder: str) -> None:
+    record, _ = run_cell(cell("houlsby:bottleneck=4", backbones["bert"], toy_folder))
+    assert record.status == "ok", record.reason
+    assert list(record.memory) == ["load", "forward", "backward", "optimizer", "evaluation"]
+    assert sum(record.memory["load"].values()) >= 4 * record.total_params
+    assert record.memory["optimizer"]["gradients"] == 4 * record.trainable_params
+    assert record.cuda_memory is None
+    assert {name: found.count for name, found in record.step_seconds.items()} == {
+        **dict.fromkeys(("data", "forward", "backward", "optimizer"), 3),
+        "evaluation": 1,
+    }
+    assert Record.model_validate_json(record.model_dump_json()) == record
+
+
+def test_the_same_cell_has_the_same_memory_again(backbones: dict[str, str], toy_folder: str) -> None:
+    """Whatever the cells before it left to be collected; and features that are found as those that are computed."""
+    for method in ("features", "full"):
+        first, second = (run_cell(cell(method, backbones["bert"], toy_folder))[0] for _ in range(2))
+        assert first.memory == second.memory
+        assert first.scores == second.scores
+
+
+def test_memory_is_measured_after_every_peak_was_taken(
+    backbones: dict[str, str], toy_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never where single steps are timed."""
+    happened, peak, measure = [], Trainer.peak, MemoryMeter.measure
+
+    def noting_peak(trainer: Trainer) -> object:
+        happened.append("peak")
+        return peak(trainer)
+
+    def noting_measure(meter: MemoryMeter) -> object:
+        happened.append("measure")
+        return measure(meter)
+
+    monkeypatch.setattr(Trainer, "peak", noting_peak)
+    monkeypatch.setattr(MemoryMeter, "measure", noting_measure)
+    asked = cell("full", backbones["bert"], toy_folder)
+    assert run_cell(asked)[0].status == "ok"
+    assert happened == ["peak", "peak", "measure"]
+    rehearsal = Rehearsal(asked)
+    rehearsal.train_step()
+    rehearsal.evaluate()
+    assert len(happened) == 3

@@ -1,0 +1,117 @@
+"""Outlines against the backbones that they stand for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch._subclasses.fake_tensor import FakeTensor
+
+from tests.conftest import FAMILIES, LANGUAGE_MODELS
+from tests.toys import toy_task
+from tunefront.bench.forecast.fake_models import Outline, outline
+from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.models.families import Prompting
+from tunefront.bench.models.pretrained import pretrained
+
+NAMES = (*FAMILIES, *LANGUAGE_MODELS)
+
+
+def shared(model: torch.nn.Module) -> set[frozenset[str]]:
+    """The paths of parameters that are one."""
+    paths: dict[int, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        paths.setdefault(id(parameter), set()).add(name)
+    return {frozenset(names) for names in paths.values() if len(names) > 1}
+
+
+def pristine(source: Any, prompting: Prompting | None) -> Any:
+    return source.pristine(toy_task(), 0, prompting=prompting)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_outline_is_the_model_without_its_numbers(name: str, folders: dict[str, str]) -> None:
+    drawn, loaded = Outline(folders[name]), pretrained(folders[name])
+    assert drawn.params == loaded.params
+    assert drawn.pooling == loaded.pooling
+    assert drawn.file_bytes == loaded.file_bytes
+    prompting = Prompting(Bare()) if name in LANGUAGE_MODELS else None
+    ours, theirs = pristine(drawn, prompting), pristine(loaded, prompting)
+    sizes = {path: (tuple(one.shape), one.dtype) for path, one in ours.model.named_parameters()}
+    assert sizes == {path: (tuple(one.shape), one.dtype) for path, one in theirs.model.named_parameters()}
+    assert shared(ours.model) == shared(theirs.model)
+    assert all(isinstance(one, FakeTensor) for one in ours.model.parameters())
+    assert {type(module).__name__ for module in ours.model.modules()} == {
+        type(module).__name__ for module in theirs.model.modules()
+    }
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+def test_pristine_twice_gives_parameters_of_their_own(name: str, folders: dict[str, str]) -> None:
+    drawn = Outline(folders[name])
+    prompting = Prompting(Bare()) if name in LANGUAGE_MODELS else None
+    first = pristine(drawn, prompting)
+    first.freeze()
+    first.model.extra = torch.nn.Identity()
+    second = pristine(drawn, prompting)
+    assert not any(one.requires_grad for one in first.model.parameters())
+    assert all(one.requires_grad for one in second.model.parameters())
+    assert not hasattr(second.model, "extra")
+
+
+def test_what_is_made_under_an_outline_has_no_values(backbones: dict[str, str]) -> None:
+    drawn = Outline(backbones["bert"])
+    with drawn.making():
+        inside = torch.nn.Linear(2, 3)
+    assert isinstance(inside.weight, FakeTensor)
+    assert not isinstance(torch.nn.Linear(2, 3).weight, FakeTensor)
+
+
+def test_loading_a_checkpoint_into_an_outline_reads_nothing(backbones: dict[str, str]) -> None:
+    pristine(Outline(backbones["bert"]), None).load("/there/is/no/such/file.safetensors")
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_checkpoint_without_a_pooler_is_read_at_its_first_token(
+    sharded: bool, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(backbones["bert"], tmp_path / "bert"))
+    weights = folder / "model.safetensors"
+    kept = {name: one for name, one in load_file(weights).items() if "pooler" not in name}
+    save_file(kept, weights, {"format": "pt"})
+    if sharded:
+        weights.rename(folder / "model-00001-of-00001.safetensors")
+        index = {"metadata": {}, "weight_map": dict.fromkeys(kept, "model-00001-of-00001.safetensors")}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    drawn, loaded = Outline(str(folder)), pretrained(str(folder))
+    assert drawn.pooling == loaded.pooling == "first"
+    assert drawn.params == loaded.params < Outline(backbones["bert"]).params
+    paths = [path for path, _ in pristine(drawn, None).model.named_parameters()]
+    assert paths == [path for path, _ in pristine(loaded, None).model.named_parameters()]
+
+
+def test_a_lone_configuration_is_taken_to_have_all_weights(backbones: dict[str, str]) -> None:
+    alone = Outline(str(Path(backbones["bert"]) / "config.json"), Lengths(tokens=16))
+    assert alone.params == Outline(backbones["bert"]).params
+    assert alone.pooling == "pooler"
+    assert alone.file_bytes is not None
+    assert alone.file_bytes > 4 * alone.params
+
+
+def test_an_outline_is_made_once(backbones: dict[str, str]) -> None:
+    assert outline(backbones["bert"]) is outline(backbones["bert"])
+    assert outline(backbones["bert"]) is not outline(backbones["bert"], Lengths())
+
+
+@pytest.mark.parametrize("name", [name for name in (*FAMILIES, *LANGUAGE_MODELS) if name != "roberta"])
+def test_a_lone_configuration_gives_the_bytes_of_the_file_that_is_saved(name: str, folders: dict[str, str]) -> None:
+    """Of which the header alone may differ: in its metadata, and in the name that a tied tensor has there. RoBERTa's
+    random file has a pooler, which its published ones lack and its outline too."""
+    saved = Path(folders[name]) / "model.safetensors"
+    planned = Outline(str(Path(folders[name]) / "config.json"), Lengths()).file_bytes
+    assert abs(planned - saved.stat().st_size) <= 128

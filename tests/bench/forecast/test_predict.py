@@ -1,0 +1,164 @@
+"""Plans against runs of the same cells: what is exact is equal, memory too, though nothing of a plan has values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Mistake
+from tunefront.bench.execution.run_cell import run_cell
+from tunefront.bench.forecast.machine import machine
+from tunefront.bench.forecast.predict import foretell
+from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.settings import RunConfig, resolve_recipe
+from tunefront.methods.spelling import parse
+
+METHODS = ("full", "top_layers:n=1", "features", "houlsby:bottleneck=4", "ia3", "icl:k=3", "icl:k=0")
+BACKBONES = ("bert", "deberta-v2", "gpt2", "llama", "t5-gated", "bart")
+EXACT = (
+    *("trainable_params", "head_params", "inserted_params", "backbone_params", "total_params", "checkpoint_bytes"),
+    *("checkpoint_dtypes", "backbone_bytes", "train_steps", "train_flops", "inference_flops_per_example"),
+    *("inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "kv_cache_bytes"),
+    *("demonstration_bytes", "n_train", "n_test", "truncated_train", "shortened_test", "train_ids", "key"),
+)
+
+
+def cell(spelled: str, backbone: str, task: str, **recipe: Any) -> Cell:
+    method = parse(spelled)
+    changes = {"batch_size": 4, "steps": 3, **recipe}
+    template = None if "bert" in Path(backbone).name else "plain"
+    config = RunConfig(eval_batch_size=4, eval_rows=10)
+    return Cell(method, backbone, task, resolve_recipe(method, changes), 8, template=template, config=config)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("spelled", METHODS)
+def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dict[str, str], toy_folder: str) -> None:
+    one = cell(spelled, folders[backbone], toy_folder)
+    planned, (measured, _) = foretell(one), run_cell(one)
+    if measured.status == "skipped":
+        assert (planned.status, planned.reason) == ("skipped", measured.reason)
+        return
+    assert (planned.status, measured.status) == ("planned", "ok"), (planned.reason, measured.reason)
+    for field in EXACT:
+        assert getattr(planned, field) == getattr(measured, field), field
+    assert planned.scores is None
+    assert planned.train_seconds is None
+    assert planned.flops is not None
+    assert measured.flops is not None
+    for phase, flops in measured.flops.items():
+        assert planned.flops[phase].analytic == flops.analytic == flops.counted
+        assert planned.flops[phase].counted is None
+    assert planned.memory is not None
+    assert measured.memory is not None
+    assert planned.memory.keys() == measured.memory.keys()
+    for phase, owners in measured.memory.items():
+        assert sum(planned.memory[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
+
+
+def test_seconds_are_foretold_of_every_phase(backbones: dict[str, str], toy_folder: str) -> None:
+    """That they are right is for the benchmark; here they are there, and add up."""
+    planned = foretell(cell("ia3", backbones["bert"], toy_folder), machine=machine(1))
+    assert planned.step_seconds is not None
+    assert set(planned.step_seconds) == {"data", "forward", "backward", "optimizer", "evaluation"}
+    assert planned.train_seconds is not None
+    medians = sum(planned.step_seconds[phase].median for phase in ("forward", "backward", "optimizer"))
+    assert planned.train_seconds == pytest.approx(3 * medians, rel=0.5)
+    assert planned.eval_examples_per_second is not None
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_optimizers_and_dtypes_are_gone_through_without_values(
+    optimizer: str, dtype: str, backbones: dict[str, str], toy_folder: str
+) -> None:
+    one = cell("houlsby:bottleneck=4", backbones["bert"], toy_folder, optimizer=optimizer, dtype=dtype)
+    planned, (measured, _) = foretell(one), run_cell(one)
+    assert planned.memory is not None
+    assert measured.memory is not None
+    assert planned.train_flops == measured.train_flops
+    for phase, owners in measured.memory.items():
+        assert sum(planned.memory[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
+
+
+def made_up(spelled: str, backbone: str, lengths: Lengths) -> Cell:
+    method = parse(spelled)
+    config = RunConfig(max_length=lengths.tokens, eval_batch_size=4)
+    recipe = resolve_recipe(method, {"batch_size": 4, "steps": 2})
+    return Cell(method, backbone, lengths.name, recipe, lengths.train_rows, config=config)
+
+
+@pytest.mark.parametrize("backbone", ["bert", "gpt2", "t5-gated"])
+@pytest.mark.parametrize("spelled", ["full", "houlsby", "ia3", "features", "icl"])
+def test_made_up_rows_have_the_lengths_that_were_asked_for(
+    spelled: str, backbone: str, folders: dict[str, str]
+) -> None:
+    lengths = Lengths(tokens=20, choices=3, answer_tokens=2, train_rows=6, test_rows=5)
+    config = str(Path(folders[backbone]) / "config.json")
+    planned = foretell(made_up(spelled, config, lengths), lengths)
+    if planned.status == "skipped":
+        assert spelled in ("icl", "ia3")
+        return
+    assert planned.n_train == 6
+    assert planned.n_test == 5
+    assert planned.truncated_train == planned.truncated_test == 0
+    if spelled == "icl":
+        assert planned.prefix_tokens == 6 * (20 + 2 - (backbone == "t5-gated") * 2)
+        assert planned.demonstrations_per_row == 6
+        assert planned.demonstration_bytes is None, "the bytes of a made-up text are none of anyone's"
+    if backbone == "bert":
+        assert planned.head_params == 3 * (32 + 1)
+
+
+def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str]) -> None:
+    lengths = Lengths(tokens=500)
+    config = str(Path(backbones["bert"]) / "config.json")
+    with pytest.raises(Mistake, match=r"rows of 500 tokens do not fit into .*config.json, which has 80 positions"):
+        foretell(made_up("full", config, lengths), lengths)
+
+
+def test_a_model_that_fails_when_it_is_run_is_told_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    sizes = {
+        "d_model": 32,
+        "num_layers": 1,
+        "num_heads": 2,
+        "d_kv": 16,
+        "d_ff": 64,
+        "relative_attention_num_buckets": 1,
+    }
+    path.write_text(json.dumps({"model_type": "t5", **sizes}), encoding="utf-8")
+    lengths = Lengths(tokens=16, train_rows=4, test_rows=4)
+    with pytest.raises(Mistake, match=r"config\.json fails when it is run \(ZeroDivisionError: .*\); correct"):
+        foretell(made_up("full", str(path), lengths), lengths)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("\n no such shape\nmore")])
+def test_an_error_of_a_presets_model_is_no_mistake_of_the_call(
+    error: Exception, backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tunefront.bench.forecast.predict.run_cell.costs", fails)
+    lengths = Lengths(tokens=16, train_rows=4, test_rows=4)
+    with pytest.raises(Mistake, match=rf"\({type(error).__name__}(: no such shape)?\); correct its fields"):
+        foretell(made_up("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)
+    with pytest.raises(type(error)) as caught:
+        foretell(made_up("full", "bert-base", lengths), lengths)
+    assert caught.value is error
+
+
+def test_a_plans_key_changes_with_what_changes_its_costs(backbones: dict[str, str], language_models: Any) -> None:
+    config, other = (str(Path(folder) / "config.json") for folder in (backbones["bert"], backbones["roberta"]))
+    keys = {
+        foretell(made_up(spelled, folder, lengths), lengths).key
+        for spelled in ("full", "houlsby:bottleneck=4")
+        for folder in (config, other)
+        for lengths in (Lengths(tokens=16), Lengths(tokens=18))
+    }
+    assert len(keys) == 8

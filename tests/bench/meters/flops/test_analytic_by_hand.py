@@ -1,0 +1,204 @@
+"""The analytic FLOPs against closed formulas written out by hand, at any size, and what it refuses to count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+
+from tests.conftest import make_backbone, make_language_model
+from tests.toys import attach, encode, pristine
+from tunefront.bench.meters.flops.analytic import Analytic, Flops
+from tunefront.bench.meters.flops.counted import counted_step
+from tunefront.methods.base import Unsupported
+from tunefront.methods.inject import plug
+from tunefront.methods.sites import SITES
+from tunefront.methods.spelling import parse
+
+D, INNER, HEADS = 32, 64, 2
+
+
+def test_one_block_of_bert_by_hand(tmp_path: Path) -> None:
+    """Everything trained, no dropout: each projection costs as much again for its input and for its weights."""
+    backbone = pristine(str(make_backbone(tmp_path / "bert", "bert", num_hidden_layers=1)), dropout=0.0)
+    rows, n = 3, 11
+    tokens, scores = rows * n, rows * HEADS * n * n
+    projections, feed_forward = 2 * tokens * 4 * D * D, 2 * tokens * 2 * D * INNER
+    attention = 2 * (2 * rows * n * n * D)
+    pooler, head = 2 * rows * D * D, 2 * rows * D * 2
+    found = Analytic(backbone).loss((rows, n))
+    assert found.parts == {
+        "projections": projections,
+        "attention": attention,
+        "feed_forward": feed_forward,
+        "pooler": pooler,
+        "head": head,
+    }
+    products = projections + feed_forward + pooler + head
+    assert found.forward == products + attention
+    assert found.activation_gradients == products + 5 * attention // 2  # the kernel computes the scores again
+    assert found.weight_gradients == products
+    assert found.backward == found.activation_gradients + found.weight_gradients
+    norm = 7
+    embedded = tokens * D * (2 + norm)  # words, segments and positions are two sums
+    attended = 4 * tokens * D + 7 * scores + tokens * D * (1 + norm)  # four biases; then the residual sum
+    fed = tokens * INNER * (1 + 5) + tokens * D * (1 + 1 + norm)  # bias and GELU; bias, residual sum
+    answered = rows * D * (1 + 1) + rows * 2 * (1 + 1 + 5)  # bias and tanh; bias, what a head does, softmax
+    assert found.elementwise == embedded + attended + fed + answered
+
+
+def test_rescaling_one_block_of_a_gated_t5_by_hand(tmp_path: Path) -> None:
+    """No weight of the backbone has a gradient; it is passed through what lies above the first vectors alone."""
+    config: dict[str, Any] = {"num_layers": 1, "num_decoder_layers": 1}
+    backbone = pristine(str(make_language_model(tmp_path / "t5", "t5-gated", **config)), dropout=0.0)
+    attach(parse("ia3"), backbone)
+    b, s, r, u = 2, 9, 5, 4  # prompts and choices, their rows and tokens
+    inner, vocabulary = 2 * 12, backbone.model.config.vocab_size
+    prompt, choice = 2 * b * s, 2 * r * u
+    projection, gated = D * inner, 3 * D * INNER
+    looks = 2 * (2 * b * s * s * inner + 2 * r * u * u * inner + 2 * r * u * s * inner)
+    found = Analytic(backbone).loss((b, s, r, u))
+    below = prompt * (4 * projection + gated)
+    above = choice * (4 * projection + 2 * projection + gated) + 2 * r * s * 2 * projection
+    assert found.forward == below + above + looks + choice * D * vocabulary
+    assert found.parts["output"] == choice * D * vocabulary
+    assert found.weight_gradients == 0
+    # The first attention of each stack passes a gradient on to keys and values, not to what they were projected from.
+    of_encoder = prompt * (projection + gated)
+    of_decoder = choice * (projection + 2 * projection + gated) + 2 * r * s * 2 * projection
+    assert found.activation_gradients == of_encoder + of_decoder + looks * 5 // 2 + choice * D * vocabulary
+
+
+def gpt3(**config: Any) -> Any:
+    """GPT-3 175B in GPT-2's code (Brown et al. 2020, table 2.1), without weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    size = {"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048, "vocab_size": 50257, **config}
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **size))
+    return SimpleNamespace(model=model, head=None, sites=SITES["gpt2"])
+
+
+def test_a_model_of_gpt_3s_size_is_counted_without_its_weights() -> None:
+    layers, d, tokens = 96, 12288, 2048
+    backbone = gpt3()
+    params = sum(parameter.numel() for parameter in backbone.model.parameters())
+    assert params == pytest.approx(175e9, rel=0.01)
+    found = Analytic(backbone).prefix(tokens)
+    assert found.forward == layers * (24 * tokens * d * d + 4 * tokens * tokens * d)
+    assert found.backward == 0
+    # The rule of thumb leaves out attention, and counts embeddings that are looked up, not multiplied.
+    assert found.forward == pytest.approx(2 * params * tokens, rel=0.03)
+
+
+def test_fake_tensors_are_enough(language_models: dict[str, str]) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    real = pristine(language_models["llama"])
+    with FakeTensorMode():
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(language_models["llama"]))
+        fake: Any = SimpleNamespace(model=model, head=None, sites=SITES["llama"])
+        assert Analytic(fake).loss((2, 9, 2, 12, 0, 5)) == Analytic(real).loss((2, 9, 2, 12, 0, 5))
+
+
+def test_amounts_add_up_and_multiply() -> None:
+    one, other = Flops(3, 2, 1, 7, {"attention": 3}), Flops(4, 0, 0, 1, {"attention": 1, "head": 3})
+    assert one + other == Flops(7, 2, 1, 8, {"attention": 4, "head": 3})
+    assert one * 3 == 3 * one == one + one + one
+    assert (one + other).backward == 3
+    assert sum([one, other], Flops()) == one + other
+
+
+class LowRank(nn.Module):
+    """A user's plug: two layers beside a projection."""
+
+    def __init__(self, inner: int, out: int):
+        super().__init__()
+        self.down, self.up = nn.Linear(inner, 4, bias=False), nn.Linear(4, out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x))
+
+
+@pytest.mark.parametrize("where", ["before", "after", "parallel"])
+def test_what_a_users_method_plugs_in_is_counted_by_the_same_rule(where: Any, backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone.freeze(keep=backbone.head)
+    for site in (backbone.sites.query, backbone.sites.value, backbone.sites.ffn_up, r"embeddings\.word_embeddings"):
+        if where == "after" or "word" not in site:
+            sides = {"before": ("in", "in"), "after": ("out", "out"), "parallel": ("in", "out")}[where]
+            plug(backbone.model, site, "low", lambda host, width, s=sides: LowRank(*_widths(host, s)), where=where)
+    shape = (3, 7)
+    forward, whole = counted_step(lambda: backbone.loss(encode(backbone).shaped(*shape)))
+    found = Analytic(backbone).loss(shape)
+    assert (found.forward, found.backward) == (forward, whole - forward)
+    assert found.parts["inserted"] > 0
+
+
+def _widths(host: nn.Module, sides: tuple[str, str]) -> list[int]:
+    if isinstance(host, nn.Embedding):
+        return [host.embedding_dim] * 2
+    assert isinstance(host, nn.Linear)
+    return [host.in_features if side == "in" else host.out_features for side in sides]
+
+
+class Matrix(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.matrix
+
+
+def _matrix(backbone: Any) -> None:
+    plug(backbone.model, backbone.sites.query, "matrix", lambda host, width: Matrix(width), where="after")
+
+
+def _prompt(backbone: Any) -> None:
+    backbone.model.register_parameter("prompt", nn.Parameter(torch.zeros(5, 32)))
+
+
+def _parametrized(backbone: Any) -> None:
+    query = backbone.model.get_submodule("encoder.layer.0.attention.self.query")
+    nn.utils.parametrize.register_parametrization(query, "weight", nn.Identity())
+
+
+def _recomputed(backbone: Any) -> None:
+    backbone.model.encoder.layer[0].gradient_checkpointing = True  # as transformers' own switch does
+
+
+def _unknown(backbone: Any) -> None:
+    backbone.model.config.model_type = "mamba"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_matrix, "what Matrix does with its matrix cannot be told"),
+        (_prompt, r"nothing in the anatomy of bert reads prompt \(1 such"),
+        (_parametrized, "is made by other code"),
+        (_recomputed, "computed again in the backward pass"),
+        (_unknown, r"no anatomy for the architecture 'mamba'; known: bart, .*ANATOMIES\[\"mamba\"\] = Anatomy"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_the_reason(change: Any, reason: str, backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    change(backbone)
+    with pytest.raises(Unsupported, match=reason):
+        Analytic(backbone).loss((2, 5))
+
+
+def test_choices_in_rows_of_their_own_are_refused(
+    language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = pristine(language_models["gpt2"])
+    analytic = Analytic(backbone)
+    monkeypatch.setattr(type(backbone), "one_by_one", True)
+    with pytest.raises(Unsupported, match="rows of their own"):
+        analytic.score((1, 5, 1, 7, 0, 3))

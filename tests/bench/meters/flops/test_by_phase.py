@@ -1,0 +1,206 @@
+"""FLOPs of every phase, from every source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import LANGUAGE_MODELS
+from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, toy_task
+from tunefront.bench.execution.run_cell import run_cell
+from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
+from tunefront.bench.meters.flops.counted import counted_flops, counted_step
+from tunefront.bench.records import parse_record
+from tunefront.bench.suites.expand import plan
+from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.training.feature_cache import FeatureStore
+from tunefront.bench.training.harness import Trainer
+from tunefront.methods.base import Batch, Method
+from tunefront.methods.icl import ICL
+from tunefront.methods.spelling import parse
+
+
+def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, Trainer, Any, Any]:
+    """A backbone that a method was fitted to in two steps, its harness, its scorer, and rows to score."""
+    headed = method.name == "features" or "calibrate=true" in str(pair_id(method))
+    language = Path(folder).name in LANGUAGE_MODELS
+    task = toy_task(rows=(8, 9), words=(1, 20)) if headed or not language else mixed_task(8, 9)
+    backbone = pristine(folder, task, **({"template": Listed()} if task.kind == "multiple choice" else {}))
+    train, test = encode(backbone, task), encode(backbone, task, "test")
+    attach(method, backbone)
+    trainer = harness(backbone, method, features=features, rows=4, batch_size=4, steps=2, **recipe)
+    return backbone, trainer, method.fit(backbone, train, trainer), test
+
+
+@pytest.mark.parametrize("method", shipped(), ids=pair_id)
+@pytest.mark.parametrize("name", ["bert", "qwen2", "t5-gated"])
+def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: dict[str, str]) -> None:
+    backbone, trainer, scorer, test = fitted(folders[name], method)
+    scored = trainer.score(scorer, test)
+    phases = {**trainer.cost.flops_by_phase, "evaluation": scored.entry}
+    phases["prefill"] = trainer.prompts.entry_once(backbone, trainer.flop_ledger)
+    assert scored.entry is not None
+    assert phases["prefill"].counted == trainer.prompts.flops_once(backbone)
+    learns = {"forward", "backward"} if backbone.trainable() else set()
+    precomputes = {"features"} if method.name == "features" else set()
+    assert set(phases) == learns | precomputes | {"evaluation", "prefill"}
+    for phase, entry in phases.items():
+        assert entry.analytic == entry.counted, phase
+        no_tokens = bool(precomputes) and phase in ("forward", "backward")  # a head on cached states reads none
+        assert (entry.rule is None) == no_tokens
+        assert (entry.elementwise is None) == (phase == "backward")
+        assert (entry.weight_gradients is not None) == (phase == "backward")
+    assert scored.entry.counted == scored.flops
+    assert sum(phases[phase].counted for phase in learns | precomputes) == trainer.cost.flops
+    if learns:
+        backward = phases["backward"]
+        assert backward.analytic == backward.activation_gradients + backward.weight_gradients
+
+
+def test_calibrating_belongs_to_the_prefill(language_models: dict[str, str]) -> None:
+    method = ICL(k=2, ensemble=2, calibrate=True)
+    backbone, trainer, scorer, test = fitted(language_models["gpt2"], method)
+    once = trainer.prompts.entry_once(backbone, trainer.flop_ledger)
+    assert once.counted == once.analytic == trainer.prompts.flops_once(backbone)
+    assert trainer.prompts.calibrating.counted == trainer.prompts.flops > 0
+    entry = trainer.score(scorer, test).entry
+    assert entry is not None
+    assert entry.counted == entry.analytic
+    assert once.rule is not None
+
+
+def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+    add = Shapes.add
+    monkeypatch.setattr(Shapes, "add", lambda self, batch: (ran.append((self.training, batch)), add(self, batch))[1])
+    backbone, trainer, *_ = fitted(backbones["bert"], parse("houlsby:bottleneck=3"))
+    backbone.model.train()
+    steps = [counted_step(lambda b=b: backbone.loss(b)) for training, b in ran if training]
+    assert trainer.cost.flops_by_phase["forward"].counted == sum(forward for forward, _ in steps)
+    assert trainer.cost.flops_by_phase["backward"].counted == sum(whole - forward for forward, whole in steps)
+
+
+def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, trainer, *_ = fitted(backbones["bert"], parse("full"), learning_rate=1e-4)
+    monkeypatch.setattr(trainer.counting, "_step", lambda *_: lambda shape: pytest.fail(f"{shape} is counted again"))
+    shapes = Shapes(encode(backbone), training=True)
+    shapes.times.update({(4, 8): 2, (1, 60): 1})
+    assert trainer.counting.forward_half(backbone.loss, shapes) > 0
+
+
+@pytest.mark.parametrize("name", ["bert", "opt"])
+def test_features_from_the_cache_give_the_same_entries(name: str, folders: dict[str, str], tmp_path: Path) -> None:
+    found = [fitted(folders[name], parse("features"), FeatureStore(tmp_path))[1].cost for _ in range(2)]
+    assert found[0].flops_by_phase == found[1].flops_by_phase
+    assert found[0].flops_by_phase["features"].analytic == found[0].flops_by_phase["features"].counted
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    attach(parse("full"), backbone)
+    trainer = harness(backbone, parse("full"), batch_size=4, steps=1)
+
+    def twice(batch: Batch) -> Tensor:
+        return backbone.loss(batch) + backbone.loss(batch)
+
+    trainer.train(backbone.trainable(), twice, encode(backbone))
+    for entry in trainer.cost.flops_by_phase.values():
+        assert entry.counted
+        assert entry == Entry(entry.counted)
+
+
+def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    rows, trainer = encode(backbone), harness(backbone, parse("full"))
+
+    def once(batch: Batch) -> Tensor:
+        return backbone.score(batch).log_softmax(1)
+
+    def twice(batch: Batch) -> Tensor:
+        return backbone.score(batch) + backbone.score(batch)
+
+    def from_features(batch: Batch) -> Tensor:
+        return backbone.head(backbone.features(batch))
+
+    own, wrapped = trainer.score(backbone.score, rows).entry, trainer.score(once, rows).entry
+    assert own == wrapped
+    assert own is not None
+    assert own.analytic == own.counted
+    for other in (twice, from_features):
+        entry = trainer.score(other, rows).entry
+        assert entry is not None
+        assert entry == Entry(entry.counted)
+    assert not {"score", "features"} & set(vars(backbone))
+
+
+def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str], backbones: dict[str, str]) -> None:
+    encoder, seq2seq = pristine(backbones["bert"]), pristine(language_models["t5"])
+    ledger = FlopLedger(encoder, 1000)
+    phases = ledger.training(encoder.loss, {(3, 7): 2, (5, 0): 4}, 10, 30)
+    assert phases["forward"].rule == 2 * 1000 * (3 * 7) * 2
+    assert phases["backward"].rule == 2 * phases["forward"].rule
+    assert (phases["forward"].counted, phases["backward"].counted) == (10, 20)
+    ledger = FlopLedger(seq2seq, 1000)
+    shape = (2, 9, 5, 4)  # prompts, their tokens, choices, theirs
+    assert ledger.training(seq2seq.loss, {shape: 1}, 1, 2)["forward"].rule == 1000 * (2 * 9 + 5 * 4)
+    # Scoring starts every choice of a prompt with one step.
+    assert ledger.rows(seq2seq.score, {shape: 3}, 1).rule == 3 * 1000 * (2 * 9 + 2 + 5 * 3)
+    assert ledger.rows(seq2seq.features, {shape: 1}, 1).rule == 1000 * (2 * 9 + 2)
+    assert FlopLedger(seq2seq).rows(seq2seq.score, {shape: 3}, 1).rule is None
+
+
+def test_an_architecture_without_anatomy_keeps_the_other_sources(
+    backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = pristine(backbones["bert"])
+    monkeypatch.setattr(backbone.model.config, "model_type", "mamba")
+    found = FlopLedger(backbone, 10).rows(backbone.score, {(2, 3): 1}, 77)
+    assert found == Entry(77, None, None, 2 * 10 * 6)
+
+
+def test_entries_add_what_both_know() -> None:
+    assert Entry(1, 2, 3, 4) + Entry(10, None, 30, 40) == Entry(11, None, 33, 44)
+    assert NOTHING + Entry(5, 6, 7, 8) == Entry(5, 6, 7, 8)
+
+
+def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[str, str]) -> None:
+    backbone = pristine(language_models["llama"])
+    with torch.no_grad():
+        counted = counted_flops(lambda: backbone._base(input_ids=torch.ones(1, 11, dtype=torch.long)))
+    found = FlopLedger(backbone, 100).prefix(11, counted)
+    assert (found.analytic, found.rule) == (counted, 2 * 100 * 11)
+    assert FlopLedger().prefix(11, counted) == Entry(counted)
+    assert FlopLedger(backbone, 100).prefix(11, 0) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "phases"),
+    [
+        ("features", "bert", ("features", "forward", "backward", "evaluation")),
+        ("icl:k=2", "gpt2", ("prefill", "evaluation")),
+        ("icl:k=2", "t5", ("evaluation",)),
+    ],
+)
+def test_a_record_has_the_flops_of_every_phase(
+    method: str, name: str, phases: tuple[str, ...], folders: dict[str, str], toy_folder: str
+) -> None:
+    settings = {"epochs": 1.0, "eval_rows": 6}
+    asked = Selectors([method], [folders[name]], [toy_folder], [8], [0], [0], settings=settings)
+    record, _ = run_cell(plan("quick", asked).cells[0])
+    assert record.reason is None
+    assert record.flops is not None
+    assert tuple(record.flops) == phases
+    for name, phase in record.flops.items():
+        assert phase.analytic == phase.counted
+        assert (phase.rule is None) == ("features" in record.flops and name in ("forward", "backward"))
+    trained = [phase.counted or 0 for name, phase in record.flops.items() if name not in ("prefill", "evaluation")]
+    assert sum(trained) == record.train_flops
+    assert record.flops["evaluation"].counted == record.inference_flops_per_example * record.n_test
+    assert ("prefill" in record.flops) == (record.prefix_flops is not None)
+    assert parse_record(record.model_dump_json().encode(), f"{record.key}.json") == record

@@ -1,0 +1,141 @@
+"""FLOPs of language models: the laws' totals against a count of every batch that ran, and against numbers by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import LANGUAGE_MODELS
+from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, toy_task
+from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.flops.counted import counted_flops
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.training.harness import Trainer
+from tunefront.methods.base import Method, Scorer
+from tunefront.methods.icl import ICL
+
+WAYS = (
+    *(method for method in shipped() if method.name != "icl"),
+    ICL(k=0),
+    ICL(k=4),
+    ICL(k=4, ensemble=2, calibrate=True),
+)
+NEEDS_LABELS = ("features", "calibrate=true")
+"""Ways to adapt that multiple choice does not allow."""
+
+
+def subject(folder: str, method: Method, **prompting: Any) -> tuple[Any, EncodedExamples, EncodedExamples]:
+    """A backbone with a method, training rows and test rows of mixed lengths."""
+    if any(word in pair_id(method) for word in NEEDS_LABELS):
+        task = toy_task(rows=(8, 9), words=(1, 20))
+        backbone = pristine(folder, task, **prompting)
+    else:
+        task = mixed_task(8, 9)
+        backbone = pristine(folder, task, template=Listed(), **prompting)
+    rows = encode(backbone, task), encode(backbone, task, "test")
+    attach(method, backbone)
+    return backbone, *rows
+
+
+def counted(scorer: Scorer, examples: EncodedExamples, size: int) -> int:
+    """Every batch of scoring, counted itself."""
+    with torch.no_grad():
+        return sum(counted_flops(lambda b=b: scorer(examples.batch(b))) for b in examples.scoring_order(size))
+
+
+@pytest.mark.parametrize("method", WAYS, ids=pair_id)
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_totals_are_those_of_every_batch_counted_itself(
+    name: str, method: Method, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, train, test = subject(language_models[name], method)
+    trainer = harness(backbone, method, rows=4, batch_size=4, steps=2)
+    ran: list[tuple[EncodedExamples, list[int]]] = []
+    add = Shapes.add
+
+    def noting(shapes: Shapes, batch: Any) -> None:
+        if shapes.training:
+            ran.append((shapes.examples, batch.rows.tolist()))
+        add(shapes, batch)
+
+    monkeypatch.setattr(Shapes, "add", noting)
+    scorer = method.fit(backbone, train, trainer)
+    scored = trainer.score(scorer, test)
+    assert len(ran) == (2 if backbone.trainable() else 0)
+    assert scored.flops == counted(scorer, trainer.prompts.following(test), 4)
+
+    backbone.model.train()
+    steps = sum(counted_flops(lambda e=e, r=r: backbone.loss(e.batch(r)).backward()) for e, r in ran)
+    backbone.model.eval()
+    states = counted(backbone.features, train, 4) if backbone.head is not None else 0
+    assert trainer.cost.flops == steps + states
+
+    reading = 0
+    with torch.no_grad():
+        for prefix in trainer.prompts._prefixes:
+            reading += counted_flops(lambda p=prefix: backbone.read(p.kept(4)))
+    if getattr(method, "calibrate", False):
+        plain = ICL(**{**vars(method), "calibrate": False}).fit(backbone, train, harness(backbone, method, rows=4))
+        reading += counted(plain, trainer.prompts.following(backbone.content_free()), 4)
+    assert trainer.prompts.flops_once(backbone) == reading
+
+
+D, INNER, LAYERS = 32, 64, 2
+
+
+def gpt2_states(tokens: int, before: int = 0) -> int:
+    """Reading tokens after others: four projections, up and down, scores and weighted values, in every block."""
+    block = tokens * (4 * D * D + 2 * D * INNER) + 2 * tokens * (before + tokens) * D
+    return 2 * LAYERS * block
+
+
+def demonstrated(folder: str, context_length: int | None = None) -> tuple[Any, Trainer, Scorer, EncodedExamples]:
+    backbone, train, test = subject(folder, ICL(k=4), context_length=context_length)
+    trainer = harness(backbone, ICL(k=4))
+    return backbone, trainer, ICL(k=4).fit(backbone, train, trainer), test
+
+
+def test_a_gpt2s_prefix_and_queries_are_the_closed_formulas(language_models: dict[str, str]) -> None:
+    """Demonstrations once; then of each batch one row, and output embeddings where a choice's token is predicted."""
+    backbone, trainer, scorer, test = demonstrated(language_models["gpt2"])
+    vocabulary = backbone.model.config.vocab_size
+    (prefix,) = trainer.prompts._prefixes
+    before = len(prefix.demonstrations.ids)
+    assert trainer.prompts.tokens == before
+    assert trainer.prompts.flops_once(backbone) == gpt2_states(before)
+    rows, expected = trainer.prompts.following(test), 0
+    for batch in rows.scoring_order(16):
+        fed = sum(len(choice) - 1 for row in batch for choice in rows.choices[row])
+        tokens = sum(len(rows.after[prefix.demonstrations.name].tokens[row]) for row in batch) + fed
+        expected += gpt2_states(tokens, before) + 2 * (len(batch) + fed) * D * vocabulary
+    assert trainer.score(scorer, test).flops == expected
+
+
+@pytest.mark.parametrize("context_length", [None, 80])
+def test_without_reuse_every_row_reads_the_demonstrations_that_it_keeps(
+    context_length: int | None, language_models: dict[str, str]
+) -> None:
+    backbone, trainer, _, test = demonstrated(language_models["gpt2"], context_length)
+    rows = trainer.prompts.following(test)
+    (one,) = rows.after.values()
+    assert (len(set(one.before)) > 1) is (context_length is not None)
+    expected = sum(gpt2_states(before) for before in one.before if before)
+    assert trainer.prompts.flops_without_reuse(backbone, test) == expected
+    if context_length is None:
+        assert expected == len(test) * trainer.prompts.flops_once(backbone)
+
+
+def test_an_encoder_decoder_keeps_no_prefix_and_reads_it_with_every_query(language_models: dict[str, str]) -> None:
+    """By hand: T5's encoder over the whole prompt of a row alone."""
+    backbone, trainer, _, test = demonstrated(language_models["t5"])
+    assert trainer.prompts.flops_once(backbone) == trainer.prompts.flops_without_reuse(backbone, test) == 0
+    assert trainer.prompts.cache_bytes is None
+    (one,) = trainer.prompts.following(test).after.values()
+    tokens = len(one.tokens[0])
+    with torch.no_grad():
+        states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=one.tokens[0][None]))
+    assert states == gpt2_states(tokens)
+    (prefix,) = trainer.prompts._prefixes
+    assert trainer.prompts.tokens == len(prefix.demonstrations.ids) < tokens

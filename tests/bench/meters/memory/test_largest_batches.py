@@ -1,0 +1,94 @@
+"""The peak that is recorded is that of the batch which needs most, among all that ran."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
+from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.memory.phases import MOST, Largest, PhaseMemory, Work
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.step import Step
+from tunefront.methods.base import Backbone, Batch, Scorer
+from tunefront.methods.spelling import parse
+
+LANGUAGE = ("gpt2", "llama", "t5", "t5-gated", "bart")
+
+
+def ready(name: str, spelled: str, folders: dict[str, str]) -> tuple[Trainer, Backbone, Scorer, EncodedExamples]:
+    """A method that was fitted, the rows that it learned from being of many lengths, and rows to score."""
+    if name in LANGUAGE:
+        task = mixed_task(train=40, test=60)
+        backbone = pristine(folders[name], task, template=Listed())
+    else:
+        task = toy_task(rows=(40, 60), words=(2, 40))
+        backbone = pristine(folders[name], task)
+    method = parse(spelled)
+    method.attach(backbone)
+    trainer = harness(backbone, method, rows=8, batch_size=4, steps=10)
+    scorer = method.fit(backbone, encode(backbone, task), trainer)
+    return trainer, backbone, scorer, encode(backbone, task, "test")
+
+
+def peak(found: PhaseMemory, phase: str) -> int:
+    return sum(found.owners[phase].values())
+
+
+@pytest.mark.parametrize("spelled", ["full", "ia3", "icl:k=0"])
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_no_batch_that_was_scored_needs_more(name: str, spelled: str, folders: dict[str, str]) -> None:
+    if (name, spelled) == ("gpt2", "ia3"):
+        pytest.skip("gpt2 fuses keys and values")
+    trainer, _, scorer, test = ready(name, spelled, folders)
+    trainer.score(scorer, test)
+    recorded = peak(trainer.memory.measure(), "evaluation")
+    works = [Work((), partial(test.batch, rows)) for rows in test.scoring_order(8)]
+    peaks = [peak(trainer.memory.batch("evaluation", scorer, work), "evaluation") for work in works]
+    assert len(set(peaks)) > 1
+    assert recorded == max(peaks)
+
+
+@pytest.mark.parametrize("name", ["bert", *LANGUAGE])
+def test_no_batch_that_was_trained_on_needs_more(
+    name: str, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[EncodedExamples, list[int]]] = []
+    add = Shapes.add
+
+    def noting(shapes: Shapes, batch: Batch) -> None:
+        if shapes.training:
+            ran.append((shapes.examples, batch.rows.tolist()))
+        add(shapes, batch)
+
+    monkeypatch.setattr(Shapes, "add", noting)
+    trainer, backbone, *_ = ready(name, "full", folders)
+    recorded = trainer.memory.measure()
+    step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.autocast)
+    found = [trainer.memory.step(step, Work((), partial(examples.batch, rows))) for examples, rows in ran]
+    assert len(found) == 10
+    for phase in ("forward", "backward"):
+        peaks = [peak(one, phase) for one in found]
+        assert len(set(peaks)) > 1
+        assert peak(recorded, phase) == max(peaks), phase
+
+
+def test_of_items_that_are_larger_in_nothing_none_is_kept() -> None:
+    largest: Largest[str] = Largest()
+    for sizes, item in (((1, 5), "long"), ((3, 3), "both"), ((2, 3), "less"), ((3, 3), "again"), ((5, 1), "wide")):
+        largest.add(sizes, item)
+    assert sorted(largest.items()) == ["both", "long", "wide"]
+    largest.add((5, 5), "all")
+    assert largest.items() == ["all"]
+    largest.add((9,), "of another kind")
+    assert set(largest.items()) == {"all", "of another kind"}
+
+
+def test_the_largest_in_all_come_first_and_no_more_than_a_few() -> None:
+    largest: Largest[int] = Largest()
+    for place in range(10):
+        largest.add((place, 9 - place, 1 if place == 4 else 0), place)
+    assert len(largest.items()) == MOST
+    assert largest.items()[0] == 4

@@ -1,0 +1,179 @@
+"""Rank classification against the plain computation, one full forward pass for every choice."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.bench.models.scoring.plain import logprob, plain_scores, text_of
+from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
+from tests.toys import Listed, encode, harness, listed_task, mixed_task, pristine, widened
+from tunefront.bench.data.task import Task
+from tunefront.bench.execution.run_cell import _predictions
+from tunefront.bench.models.families import decoder
+from tunefront.bench.models.scoring.normalization import NORMALIZATIONS
+from tunefront.bench.training.harness import Trainer
+from tunefront.methods.icl import ICL
+from tunefront.methods.sites import SITES, Sites
+
+DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decoder"]
+
+
+def close(found: Tensor, expected: Tensor) -> bool:
+    """Equal to 1e-5, and absent where the other is."""
+    there = expected.isfinite()
+    return torch.equal(there, found.isfinite()) and bool((found - expected)[there].abs().max() < 1e-5)
+
+
+def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, Trainer]:
+    """A backbone with k demonstrations before every query: (backbone, scorer, harness)."""
+    backbone = pristine(folder, task, template=Listed(), **prompting)
+    method = ICL(k=k)
+    method.attach(backbone)
+    trainer = harness(backbone, method, rows=rows)
+    return backbone, method.fit(backbone, encode(backbone, task), trainer), trainer
+
+
+@pytest.mark.parametrize("k", [0, 6])
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_scores_are_those_of_a_forward_pass_for_every_choice(
+    name: str, k: int, language_models: dict[str, str]
+) -> None:
+    """Rows of mixed lengths with choices of mixed number and length, 1 and 16 at a time, padded on either side."""
+    task = mixed_task()
+    backbone, _, _ = asked(language_models[name], task, k)
+    rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts[:k]
+    assert len({len(choices) for choices in rows.choices}) > 1
+    assert len({len(choice) for choices in rows.choices for choice in choices}) > 2
+    expected = plain_scores(backbone.model, backbone.tokenizer, rows.prompts, demonstrations)
+    for size in (1, 16):
+        backbone, scorer, trainer = asked(language_models[name], task, k, size)
+        rows = encode(backbone, task, "test")
+        assert max(map(len, trainer.prompts.following(rows).scoring_order(size))) == size
+        assert close(trainer.score(scorer, rows).values, expected)
+    batch = trainer.prompts.following(rows).batch(range(16))
+    with torch.no_grad():
+        for left in (False, True):
+            assert close(scorer(widened(batch, rows, 5, left)), expected[:16])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_scores_are_divided_by_the_length_that_the_normalization_names(
+    normalization: str, name: str, language_models: dict[str, str]
+) -> None:
+    task = listed_task([("Text: the film", "good|very bad|naïve", 0), ("Text: a book", "fine film|poor", 1)])
+    backbone, scorer, trainer = asked(language_models[name], task, 0, normalization=normalization)
+    rows = encode(backbone, task, "test")
+    found = trainer.score(scorer, rows).values
+    for row, prompt in enumerate(rows.prompts):
+        for place, choice in enumerate(prompt.choices):
+            with torch.no_grad():
+                total, count = logprob(backbone.model, backbone.tokenizer, prompt.text, choice)
+            length = {"none": 1, "token": count, "char": len(choice), "byte": len(choice.encode())}[normalization]
+            assert found[row, place].item() == pytest.approx(total / length, abs=1e-5)
+    assert found[1, 2] == -math.inf
+
+
+def test_ties_go_to_the_first_choice(language_models: dict[str, str]) -> None:
+    """A model that finds all tokens equally likely, and choices of one token each."""
+    task = listed_task([("Text: the film", "good|bad|fine", 2), ("Text: a book", "poor|awful", 1)])
+    backbone, scorer, trainer = asked(language_models["gpt2"], task, 0)
+    torch.nn.init.zeros_(backbone.model.lm_head.weight)
+    scores = trainer.score(scorer, encode(backbone, task, "test")).values
+    assert len(set(scores[scores.isfinite()].tolist())) == 1
+    assert _predictions(task, scores) == [0, 0]
+    assert _predictions(task, torch.tensor([[1.0, 2, 2], [2, 1, 2], [0, 0, 0], [-math.inf, -9, -9]])) == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("k", [0, 6])
+@pytest.mark.parametrize("name", DECODERS)
+def test_plain_rows_give_what_side_by_side_gives(
+    name: str, k: int, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, found = mixed_task(), {}
+    for side_by_side in (True, False):
+        backbone, scorer, trainer = asked(language_models[name], task, k)
+        assert backbone.side_by_side, "found out by itself"
+        monkeypatch.setitem(decoder._SIDE_BY_SIDE, type(backbone.model), side_by_side)
+        found[side_by_side] = trainer.score(scorer, encode(backbone, task, "test")).values
+        monkeypatch.undo()
+    assert close(found[True], found[False])
+
+
+def test_training_scores_are_those_of_plain_rows(
+    language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where masks are not heeded, gradients go through plain rows too, and are the same."""
+    task, gradients = mixed_task(), {}
+    for side_by_side in (True, False):
+        backbone = pristine(language_models["llama"], task, dropout=0.0, template=Listed())
+        monkeypatch.setitem(decoder._SIDE_BY_SIDE, type(backbone.model), side_by_side)
+        backbone.model.train()
+        backbone.loss(encode(backbone, task).batch(range(6))).backward()
+        gradients[side_by_side] = {name: p.grad.clone() for name, p in backbone.trainable().items()}
+    for name, gradient in gradients[True].items():
+        assert torch.allclose(gradient, gradients[False][name], rtol=1e-3, atol=1e-6), name
+
+
+BLOOM = Sites(
+    family="decoder",
+    block=r"transformer\.h\.(\d+)",
+    query=None,
+    key=None,
+    value=None,
+    attention_output=r"transformer\.h\.\d+\.self_attention\.dense",
+    ffn_up=r"transformer\.h\.\d+\.mlp\.dense_h_to_4h",
+    ffn_down=r"transformer\.h\.\d+\.mlp\.dense_4h_to_h",
+    sublayer_output=r"transformer\.h\.\d+\.(self_attention\.dense|mlp\.dense_4h_to_h)",
+    norms=r"transformer\.(ln_f|h\.\d+\.(input|post_attention)_layernorm)",
+    fused="self_attention.query_key_value",
+)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_an_architecture_that_heeds_no_positions_is_found_out_and_scored_in_plain_rows(
+    k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bloom's attention is biased by the places of a two-dimensional mask."""
+    from transformers import BloomConfig, BloomForCausalLM
+
+    monkeypatch.setitem(SITES, "bloom", BLOOM)
+    monkeypatch.delitem(decoder._SIDE_BY_SIDE, BloomForCausalLM, raising=False)
+    tokenizer = _byte_level_tokenizer("bloom")
+    torch.manual_seed(0)
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2, initializer_range=0.2)
+    BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
+    tokenizer.save_pretrained(tmp_path / "bloom")
+    task = mixed_task()
+    backbone, scorer, trainer = asked(str(tmp_path / "bloom"), task, k)
+    rows = encode(backbone, task, "test")
+    found = trainer.score(scorer, rows).values
+    assert decoder._SIDE_BY_SIDE.pop(BloomForCausalLM) is False
+    assert "BloomForCausalLM cannot score choices side by side" in caplog.text
+    expected = plain_scores(backbone.model, tokenizer, rows.prompts, encode(backbone, task).prompts[:k])
+    assert close(found, expected)
+
+
+def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: dict[str, str]) -> None:
+    """What the plain computation reads is what the tokens say."""
+    task = listed_task([("Text: good", "yes|no", 0), ("Text: bad", "yes|no", 1), ("Text: fine", "yes|no", 0)], train=2)
+    backbone, _, trainer = asked(language_models["gpt2"], task, 2)
+    (prefix,) = trainer.prompts._prefixes
+    (tokens,) = trainer.prompts.following(encode(backbone, task, "test")).after[prefix.demonstrations.name].tokens
+    read = backbone.tokenizer.decode([*prefix.demonstrations.ids, *tokens])
+    assert read == "Text: good yes\n\nText: bad no\n\nText: fine"
+    assert read == text_of(encode(backbone, task).prompts, "Text: fine")
+
+
+def test_a_row_needs_no_batch_mate_with_as_many_choices(language_models: dict[str, str]) -> None:
+    """Rows scored one by one come back as one table, -inf where a row has fewer choices."""
+    task = listed_task([("Text: good", "yes|no|one", 0), ("Text: bad", "yes|no", 1)])
+    backbone, scorer, trainer = asked(language_models["opt"], task, 0, rows=1)
+    scores = trainer.score(scorer, encode(backbone, task, "test")).values
+    assert scores.isfinite().tolist() == [[True] * 3, [True, True, False]]

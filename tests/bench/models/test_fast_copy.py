@@ -1,0 +1,112 @@
+"""A copy made from a blueprint is the deep copy that it stands for."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.conftest import FAMILIES
+from tests.toys import tree
+from tunefront.bench.models.fast_copy import Blueprint
+from tunefront.bench.models.pretrained import Pretrained
+
+
+def tensors_of(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def built(model: nn.Module) -> nn.Module:
+    """A copy whose tensors are copies too, as a deep copy's are."""
+    return Blueprint(model, tensors_of(model)).build([copy.deepcopy(tensor) for tensor in tensors_of(model)])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_copy_is_the_model_as_loaded_in_modules_hooks_flags_and_bits(family: str, backbones: dict[str, str]) -> None:
+    loaded = Pretrained(backbones[family], torch.device("cpu"))._master
+    copied = built(loaded)
+    assert tree(copied) == tree(loaded) == tree(copy.deepcopy(loaded))
+    for ours, theirs in zip(tensors_of(copied), tensors_of(loaded), strict=True):
+        assert torch.equal(ours, theirs)
+        assert type(ours) is type(theirs)
+    tokens = torch.tensor([[2, 5, 6, 3]])
+    with torch.no_grad():
+        assert torch.equal(copied(tokens).last_hidden_state, loaded(tokens).last_hidden_state)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_copies_share_nothing_that_can_change(family: str, backbones: dict[str, str]) -> None:
+    loaded = Pretrained(backbones[family], torch.device("cpu"))._master
+    blueprint = Blueprint(loaded, tensors_of(loaded))
+
+    def parts() -> list[object]:
+        model = blueprint.build([copy.deepcopy(tensor) for tensor in tensors_of(loaded)])
+        inside = [part for module in model.modules() for part in (module, vars(module), *vars(module).values())]
+        kinds = (nn.Module, Tensor, dict, list, set)
+        return [model.config, *(part for part in inside if isinstance(part, kinds))]
+
+    one, other = parts(), parts()
+    assert len(one) == len(other) > 100
+    assert not {id(part) for part in one} & {id(part) for part in other}
+
+
+def test_the_given_tensors_take_the_originals_places() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    given = [copy.deepcopy(tensor) for tensor in tensors_of(model)]
+    copied = Blueprint(model, tensors_of(model)).build(given)
+    assert [id(tensor) for tensor in tensors_of(copied)] == [id(tensor) for tensor in given]
+
+
+class Odd(nn.Module):
+    """What else a module may hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.outer.weight = self.inner.weight
+        self.first = self.inner
+        self.plain = torch.arange(3.0)
+        self.closure = lambda x: x + self.plain.sum()
+        self.bound = self.scaled
+        self.kind = type("Local", (), {})
+        self.inner.register_forward_hook(lambda module, args, output: output + 1)
+        self.outer.register_forward_pre_hook(partial(Odd.doubled, 2))
+
+    def scaled(self, x: Tensor) -> Tensor:
+        return x * self.plain.sum()
+
+    @staticmethod
+    def doubled(by: int, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        return (args[0] * by,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bound(self.outer(self.inner(x)))
+
+
+@pytest.mark.parametrize("copied_by", [built, copy.deepcopy])
+def test_ties_closures_hooks_and_plain_tensors_are_as_in_a_deep_copy(copied_by) -> None:
+    model = Odd()
+    copied = copied_by(model)
+    x = torch.randn(4, 2)
+    expected = model(x)
+    assert torch.equal(copied(x), expected)
+    assert copied.outer.weight is copied.inner.weight
+    assert copied.first is copied.inner
+    assert copied.bound.__self__ is copied
+    assert copied.closure is model.closure
+    assert copied.kind is model.kind
+    with torch.no_grad():
+        copied.plain += 1
+        copied.inner.weight += 1
+    assert torch.equal(model(x), expected)
+    assert not torch.equal(copied(x), expected)
+
+
+def test_attributes_keep_the_original_strings_as_names() -> None:
+    """A string that is equal and not the same makes every look-up of an attribute compare letters."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    for ours, theirs in zip(built(model).modules(), model.modules(), strict=True):
+        assert all(a is b for a, b in zip(vars(ours), vars(theirs), strict=True))

@@ -1,0 +1,127 @@
+"""The record: what it may hold, and what its fields say of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tunefront.bench.errors import Mistake
+from tunefront.bench.records import CorruptRecord, OtherVersion, Record, load_plans, load_records, read_record
+from tunefront.bench.records.store import Store
+
+MINIMAL = {"key": "a" * 8, "status": "ok", "method": "full", "label": "full", "backbone": "b", "task": "t"}
+
+
+def test_every_field_says_what_it_means() -> None:
+    assert [name for name, field in Record.model_fields.items() if not (field.description or "").strip()] == []
+
+
+def test_the_denominator_of_percentages_says_what_is_left_out() -> None:
+    assert "a pooler that nothing reads is left out" in str(Record.model_fields["backbone_params"].description)
+
+
+def test_what_was_not_measured_is_null_and_never_zero() -> None:
+    kept = json.loads(Record(**MINIMAL).model_dump_json())
+    measured = {
+        name: value
+        for name, value in kept.items()
+        if name.endswith(("_params", "_bytes", "_flops", "_seconds", "_per_second", "_per_example", "scores"))
+    }
+    assert len(measured) > 15
+    assert set(measured.values()) == {None}
+
+
+def test_what_is_kept_for_a_task_is_the_checkpoint_and_the_demonstrations() -> None:
+    kept = [
+        Record(**MINIMAL, trainable_params=trained, checkpoint_bytes=checkpoint, demonstration_bytes=text).task_bytes
+        for trained, checkpoint, text in ((5, 20, None), (0, None, 300), (5, 20, 300), (0, None, None))
+    ]
+    assert kept == [20, 300, 320, 0]
+    assert Record(**MINIMAL).task_bytes is None
+    assert Record(**MINIMAL, trainable_params=5).task_bytes is None
+
+
+def test_a_record_survives_its_file_unchanged(tmp_path: Path) -> None:
+    record = Record(**MINIMAL, scores={"accuracy": 1 / 3, "pearson": None}, train_ids=("1", "2"), train_seconds=0.1)
+    path = tmp_path / "records" / f"{record.key}.json"
+    path.parent.mkdir()
+    path.write_text(record.model_dump_json(), encoding="utf-8")
+    assert read_record(path) == record
+
+
+def test_a_record_is_immutable_and_knows_no_other_fields() -> None:
+    with pytest.raises(ValidationError):
+        Record(**MINIMAL).status = "failed"
+    with pytest.raises(ValidationError):
+        Record(**MINIMAL, accuracy=1.0)
+
+
+@pytest.mark.parametrize("change", [{"train_seconds": -1}, {"trainable_params": 1.5}, {"status": "done"}])
+def test_a_value_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Record(**{**MINIMAL, **change})
+
+
+@pytest.mark.parametrize("content", [b"", b'{"key": "aaaa', b"\xff\xfe", b"[]", b'{"key": "aaaaaaaa"}'])
+def test_a_torn_file_is_named_and_set_aside(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "records" / "aaaaaaaa.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(CorruptRecord, match=r"aaaaaaaa\.json"):
+        read_record(path)
+    assert load_records(tmp_path) == []
+    assert "aaaaaaaa.json" in caplog.text
+    assert [found.name for found in path.parent.iterdir()] == ["aaaaaaaa.json.corrupt"]
+
+
+def test_a_file_under_another_cells_name_is_corrupted(tmp_path: Path) -> None:
+    path = tmp_path / "bbbbbbbb.json"
+    path.write_text(Record(**MINIMAL).model_dump_json(), encoding="utf-8")
+    with pytest.raises(CorruptRecord, match="another cell"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema_version": 99}, {"schema_version": 99, "carbon_grams": 1.5}, {"schema_version": 0}]
+)
+def test_a_record_of_another_version_is_named_and_left_as_it_is(
+    change: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    store.write(Record(**{**MINIMAL, "key": "bbbbbbbb"}))
+    path = tmp_path / "records" / "aaaaaaaa.json"
+    content = json.dumps({**MINIMAL, **change})
+    path.write_text(content, encoding="utf-8")
+    assert [record.key for record in load_records(tmp_path)] == ["bbbbbbbb"]
+    assert "aaaaaaaa.json was written by another version of tunefront" in caplog.text
+    assert "read it with that version" in caplog.text
+    with pytest.raises(OtherVersion, match="move it"):
+        store.read("aaaaaaaa")
+    assert issubclass(OtherVersion, Mistake)
+    assert path.read_text(encoding="utf-8") == content
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_plans_lie_beside_the_records_and_are_read_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    planned = Record(**{**MINIMAL, "status": "planned"})
+    assert load_plans(tmp_path) == []
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / f"{planned.key}.json").write_text(planned.model_dump_json(), encoding="utf-8")
+    (tmp_path / "plans" / "bbbbbbbb.json").write_text("{", encoding="utf-8")
+    assert load_plans(tmp_path) == load_plans(f"file://{tmp_path}") == [planned]
+    assert "bbbbbbbb.json" in caplog.text
+    assert load_records(tmp_path) == []
+
+
+def test_plans_behind_a_url_are_read() -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    assert load_plans("memory://plans-of-one") == []
+    planned = Record(**{**MINIMAL, "status": "planned"})
+    files.pipe_file(f"/plans-of-one/plans/{planned.key}.json", planned.model_dump_json().encode())
+    assert load_plans("memory://plans-of-one/") == [planned]

@@ -1,0 +1,403 @@
+"""Suites: what they expand to, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.world import World
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Gathered, Mistake, Mistakes
+from tunefront.bench.suites.expand import plan
+from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.toml import known_suites, read_suite
+from tunefront.methods.base import Recipe
+from tunefront.methods.houlsby import Houlsby
+from tunefront.methods.ia3 import IA3
+from tunefront.methods.icl import ICL
+from tunefront.methods.spelling import spell
+
+pytestmark = pytest.mark.usefixtures("world")
+
+SMALL = 'methods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n'
+
+
+def write(folder: Path, text: str, name: str = "mine.toml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
+    with pytest.raises(Mistakes) as caught:
+        plan(suite, selectors)
+    return caught.value.mistakes
+
+
+def planned(name: str, **selectors: Any) -> tuple[Cell, ...]:
+    """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
+    main, *_ = read_suite(name, Gathered()).parts
+    given = {
+        **({} if main.backbones else {"backbones": ["tiny"]}),
+        **({} if main.tasks else {"tasks": ["docstrings/kind"]}),
+    }
+    return plan(name, Selectors(**(given | selectors))).cells
+
+
+@pytest.mark.parametrize("name", sorted(known_suites()))
+def test_shipped_suites_expand_without_duplicates_and_say_what_they_are(name: str) -> None:
+    cells = planned(name)
+    assert len(set(cells)) == len(cells) > 10
+    assert len(known_suites()[name]) > 20
+
+
+def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seeds() -> None:
+    cells = plan("quick", Selectors(backbones=["minilm"])).cells
+    assert {cell.method.name for cell in cells} == {"full", "top_layers", "features", "houlsby", "ia3"}
+    assert {(cell.backbone, cell.shots, cell.config.eval_rows) for cell in cells} == {("minilm", 300, 400)}
+    assert len({cell.task for cell in cells}) == 2
+    assert {cell.seed for cell in cells} == {0, 1}
+
+
+def test_quick_sets_rows_in_the_prompt_beside_rows_trained_on_by_t_few_s_recipe_in_fewer_steps() -> None:
+    cells = [cell for cell in plan("quick").cells if cell.backbone != "minilm"]
+    assert [cell.spelled for cell in cells[4:8]] == [spell(ICL(k=k)) for k in (0, 4, 16, 32)]
+    assert len(cells) == 2 * 8
+    found = {(cell.backbone, cell.shots, cell.draw_seed, cell.seed, cell.config.eval_rows) for cell in cells}
+    assert found == {("nano", 32, 0, 0, 200)}
+    whole = {cell.method.name: cell.recipe for cell in planned("tfew2022")}
+    quick = {cell.method.name: cell.recipe for cell in cells}
+    for method in ("full", "houlsby", "ia3"):
+        assert quick[method] == replace(whole[method], steps=60)
+
+
+def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> None:
+    cells = plan("houlsby2019").cells
+    tried: dict[str, set[tuple[float, float]]] = {}
+    for cell in cells:
+        tried.setdefault(cell.spelled, set()).add((cell.recipe.learning_rate, cell.recipe.epochs))
+    assert set(map(frozenset, tried.values())) == {
+        frozenset((rate, epochs) for rate in (3e-5, 3e-4, 3e-3) for epochs in (3.0, 20.0))
+    }
+    assert all(cell.config.select for cell in cells)
+    assert {cell.method.bottleneck for cell in cells if isinstance(cell.method, Houlsby)} == {8, 64, 256}
+    assert len({cell.seed for cell in cells}) == 5
+
+
+def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
+    cells = planned("tfew2022", tasks=["docstrings/kind", "docstrings/match"])
+    assert {(cell.method.name, cell.recipe.learning_rate, cell.recipe.steps) for cell in cells} == {
+        ("ia3", 3e-3, 1000),
+        ("full", 3e-4, 300),
+        ("houlsby", 3e-3, 500),
+        ("icl", 5e-5, 1000),
+    }
+    common = Recipe(
+        optimizer="adafactor",
+        weight_decay=0.0,
+        warmup=0.06,
+        schedule="linear",
+        clip_norm=1.0,
+        batch_size=8,
+        dropout=None,
+        dtype="float32",
+        likelihood_weight=1.0,
+        unlikelihood_weight=1.0,
+        length_normalised_weight=1.0,
+    )
+    for cell in cells:
+        assert cell.recipe == replace(common, learning_rate=cell.recipe.learning_rate, steps=cell.recipe.steps)
+        assert (cell.shots, cell.seed, cell.config.max_length) == (32, 0, 256)
+        assert (cell.config.normalization, cell.config.published_draws, cell.template) == ("token", False, None)
+    assert {cell.draw_seed for cell in cells} == {0, 1, 32, 42, 1024}
+    assert len(cells) == 2 * 5 * 4
+    (part,) = read_suite("tfew2022", Gathered()).parts
+    assert part.templates == ("all",), "none of which an encoder has"
+
+
+def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
+    assert mistakes("tfew2022") == [
+        f"suite tfew2022 names no {what}s, and the call gives none; add --{what}." for what in ("backbone", "task")
+    ]
+    assert len(mistakes("tfew2022", Selectors(backbones=["tiny"]))) == 1
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        '"houlsby:bottleneck=[8,64],std=[0.01, 0.1]"',
+        '"houlsby(bottleneck=[8,64],std=[0.01, 0.1])"',
+        '{name = "houlsby", bottleneck = [8, 64], std = [0.01, 0.1]}',
+    ],
+)
+def test_lists_in_a_method_are_swept_in_every_combination(tmp_path: Path, item: str) -> None:
+    suite = write(tmp_path, SMALL.replace('"ia3"', item))
+    assert [cell.method for cell in plan(suite).cells] == [
+        Houlsby(bottleneck, std) for bottleneck in (8, 64) for std in (0.01, 0.1)
+    ]
+
+
+def test_cells_share_a_backbone_and_task_and_every_method_runs_before_the_next_seed(tmp_path: Path) -> None:
+    suite = write(
+        tmp_path,
+        'methods = ["full", "ia3"]\nbackbones = ["tiny", "minilm"]\nseeds = [0, 1]\nshots = [8, "all"]\n'
+        'tasks = ["docstrings/kind", "docstrings/match"]\n',
+    )
+    order = [(c.backbone, c.task, c.shots, c.seed, c.method.name) for c in plan(suite).cells]
+    assert order[:4] == [
+        ("tiny", "docstrings/kind", 8, 0, "full"),
+        ("tiny", "docstrings/kind", 8, 0, "ia3"),
+        ("tiny", "docstrings/kind", 8, 1, "full"),
+        ("tiny", "docstrings/kind", 8, 1, "ia3"),
+    ]
+    assert [key for key, _ in zip([o[:2] for o in order], order, strict=True)] == sorted(
+        [o[:2] for o in order], key=lambda o: (o[0] != "tiny", o[1] != "docstrings/kind")
+    )
+    assert order[4][2] is None
+
+
+def test_cells_that_are_asked_for_twice_run_once(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL.replace('"ia3"', '"ia3", "ia3", "houlsby", "houlsby:bottleneck=[8,64]"'))
+    assert [cell.method for cell in plan(suite).cells] == [IA3(), Houlsby(64), Houlsby(8)]
+
+
+def test_the_call_overrides_the_methods_table_which_overrides_the_suite_which_overrides_the_method(
+    tmp_path: Path,
+) -> None:
+    suite = write(
+        tmp_path,
+        SMALL.replace('"ia3"', '"ia3", "full"')
+        + "[recipe]\nbatch_size = 4\nepochs = 2\nwarmup = 0.2\n[recipe.ia3]\nepochs = 5\nwarmup = 0.3\n",
+    )
+    ia3, full = (cell.recipe for cell in plan(suite, Selectors(settings={"warmup": "0.4"})).cells)
+    assert (ia3.batch_size, ia3.epochs, ia3.warmup, ia3.learning_rate) == (4, 5, 0.4, 3e-3)
+    assert (full.batch_size, full.epochs, full.warmup, full.learning_rate) == (4, 2, 0.4, 5e-5)
+
+
+def test_a_search_tries_each_combination_for_every_method_and_holds_rows_out(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\nepochs = [1, 2]\n")
+    cells = plan(suite).cells
+    assert [(c.recipe.learning_rate, c.recipe.epochs) for c in cells] == [(1e-3, 1), (1e-3, 2), (1e-4, 1), (1e-4, 2)]
+    assert all(cell.config.select for cell in cells)
+
+
+def test_a_draw_that_is_too_small_to_select_on_is_found_before_anything_runs(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + 'shots = [8, 80, 16, "all"]\ndraws = [0, 1]\n[search]\nepochs = [1, 2]\n')
+    told = mistakes(suite, Selectors(tasks=["docstrings/kind", "docstrings/match"]))
+    assert len(told) == 4
+    for task in ("docstrings/kind", "docstrings/match"):
+        for drawn in (8, 16):
+            assert any(f"{task} out of training, but only {drawn} were drawn" in text for text in told)
+    assert plan(suite, Selectors(shots=[80, 2000])).cells
+
+
+def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\n")
+    (cell,) = plan(suite, Selectors(settings={"learning_rate": "0.5"})).cells
+    assert cell.recipe.learning_rate == 0.5
+    assert not cell.config.select
+
+
+def test_fields_that_are_valid_together_only_are_checked_when_all_are_known(tmp_path: Path) -> None:
+    """Losses that a suite and its table for a method turn off, one of them on again in the call."""
+    suite = write(
+        tmp_path,
+        SMALL + "[recipe]\nlikelihood_weight = 0\nunlikelihood_weight = 0\n"
+        "[recipe.ia3]\nlength_normalised_weight = 0\n",
+    )
+    assert "recipe of ia3: one of likelihood_weight, " in mistakes_text(suite)
+    (cell,) = plan(suite, Selectors(settings={"likelihood_weight": "2"})).cells
+    assert cell.recipe.likelihood_weight == 2
+    assert cell.recipe.unlikelihood_weight == cell.recipe.length_normalised_weight == 0
+
+
+def test_selectors_replace_the_lists_of_the_suite() -> None:
+    (cell,) = plan(
+        "quick",
+        Selectors(
+            methods=["ia3"],
+            backbones=["tiny"],
+            tasks=["docstrings/kind"],
+            shots=[None],
+            draws=[3],
+            seeds=[7],
+            templates=[None],
+            settings={"threads": "2"},
+        ),
+    ).cells
+    assert (cell.method, cell.backbone, cell.task, cell.shots) == (IA3(), "tiny", "docstrings/kind", None)
+    assert (cell.draw_seed, cell.seed, cell.template, cell.config.threads) == (3, 7, None, 2)
+
+
+def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
+    expected = "template 'plain' was asked for, but {} is an encoder, which takes no template"
+    assert expected.format("minilm") in mistakes_text("quick_search", Selectors(templates=[None, "plain"]))
+    assert expected.format("tiny") in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
+
+
+def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write(inner, SMALL.replace("docstrings/kind", "dir:data/x"))
+    monkeypatch.chdir(tmp_path)
+    assert plan("inner/mine.toml").cells[0].task == "dir:inner/data/x"
+    assert plan("inner/mine.toml", Selectors(tasks=["dir:data/x"])).cells[0].task == "dir:data/x"
+    monkeypatch.chdir(inner)
+    assert plan("./mine.toml").cells[0].task == "dir:data/x"
+
+
+@pytest.mark.usefixtures("fresh_registry")
+def test_a_method_in_a_users_file_is_found_beside_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+from dataclasses import dataclass
+from tunefront import Method
+@dataclass(frozen=True)
+class Suited(Method):
+    name = "suited"
+    size: int = 1
+    def attach(self, backbone): backbone.freeze(keep=backbone.head)
+"""
+    (tmp_path / "own").mkdir()
+    write(tmp_path / "own", source, "mine.py")
+    suite = write(tmp_path, SMALL.replace('"ia3"', '"own/mine.py:Suited:size=[2,3]"') + "[recipe.suited]\nepochs = 9\n")
+    cells = plan(suite).cells
+    assert [cell.spelled for cell in cells] == ["suited:size=2", "suited:size=3"]
+    assert {Path(str(cell.method_file)).name for cell in cells} == {"mine.py"}
+    assert {cell.recipe.epochs for cell in cells} == {9}
+
+
+def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path) -> None:
+    suite = write(
+        tmp_path,
+        """
+        methds = ["ia3"]
+        methods = ["houlsbi", "houlsby:bottleneck=0", "houlsby:bottlneck=8", {bottleneck = 8}, 5]
+        backbones = "tiny"
+        tasks = ["docstrings/kinds"]
+        seeds = [0, -1, "x"]
+        shots = [0, true]
+        [recipe]
+        learning_rate = -1
+        max_length = 64
+        epoch = 3
+        [recipe.ia]
+        epochs = "many"
+        [settings]
+        threads = 0
+        [search]
+        learning_rate = 1e-3
+        """,
+    )
+    told = mistakes(suite, Selectors(settings={"warmp": 0.1}))
+    for expected in (
+        "unknown key",
+        "no method 'houlsbi'; did you mean 'houlsby'?",
+        "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0",
+        "has no field 'bottlneck'; did you mean 'bottleneck'?",
+        "needs a name",
+        "methods holds 5",
+        'backbones must be a list, as in backbones = ["tiny"]',
+        "no task 'docstrings/kinds'; did you mean 'docstrings/kind'?",
+        "seeds must be whole numbers from 0, got -1",
+        "got 'x'",
+        "got 0",
+        "got True",
+        "learning_rate must be above 0",
+        "max_length belongs in [settings]",
+        "no field 'epoch'; did you mean 'epochs'?",
+        "[recipe.ia] no method 'ia'; did you mean 'ia3'?",
+        "epochs must be float, got 'many'",
+        "threads must be at least 1, got 0",
+        "[search] learning_rate must be a list",
+        "no setting 'warmp'; did you mean 'warmup'?",
+    ):
+        if expected == "unknown key":
+            assert any("no key 'methds'; did you mean 'methods'?" in text for text in told)
+        else:
+            assert any(expected in text for text in told), expected
+    assert len(told) == 20
+
+
+def test_a_suite_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
+    suite = write(tmp_path, "seeds = [0]\ntasks = [,]\n")
+    assert "line 2" in mistakes_text(suite)
+
+
+def mistakes_text(suite: str, selectors: Selectors | None = None) -> str:
+    with pytest.raises(Mistake) as caught:
+        plan(suite, selectors)
+    return str(caught.value)
+
+
+def test_an_unknown_suite_offers_the_nearest_and_the_call_is_checked_all_the_same() -> None:
+    told = mistakes("qick", Selectors(methods=["houlsbi"]))
+    assert any("no suite 'qick'; did you mean 'quick'?" in text for text in told)
+    assert any("did you mean 'houlsby'?" in text for text in told)
+
+
+def test_a_suite_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+    assert "there is no suite file" in mistakes_text("nowhere/mine.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    assert "is not UTF-8" in mistakes_text(str(tmp_path / "latin.toml"))
+
+
+def test_a_suite_without_methods_says_so(tmp_path: Path) -> None:
+    assert "names no methods" in mistakes_text(write(tmp_path, 'backbones = ["tiny"]\ntasks = ["docstrings/kind"]'))
+
+
+def test_a_sweep_on_the_command_line_is_refused_with_what_to_write_instead() -> None:
+    assert "give --method once per value" in mistakes_text("quick", Selectors(methods=["houlsby:bottleneck=[8,64]"]))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1"])
+def test_an_unknown_device_is_a_mistake(device: str) -> None:
+    assert "no device" in mistakes_text("quick", Selectors(settings={"device": device}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("threads", "99999999999", "threads must be at most 1,024, got 99999999999"),
+        ("max_length", "9" * 30, "max_length must be at most 1,000,000,000"),
+        ("eval_rows", 0, "eval_rows must be at least 1, got 0"),
+        ("epochs", "1e308", "epochs must be at most 1,000,000, got 1e+308"),
+        ("epochs", "inf", "epochs must be a finite number, got inf"),
+        ("epochs", 10**400, "epochs must be float, got 1000"),
+        ("weight_decay", "nan", "weight_decay must be a finite number, got nan"),
+        ("steps", 10**10, "steps must be at most 1,000,000,000, got 10000000000"),
+        ("batch_size", 10**10, "batch_size must be at most 1,000,000,000"),
+        ("batch_size", 0, "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: str) -> None:
+    assert says in mistakes_text("quick", Selectors(settings={name: value}))
+
+
+def test_a_length_without_room_for_a_word_is_told_with_the_other_mistakes_and_by_backbone() -> None:
+    told = mistakes("quick", Selectors(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
+    assert "no setting 'epoch'" in told[0]
+    assert told[1:] == ["tiny: max_length is 2; give at least 3.", "minilm: max_length is 2; give at least 3."]
+
+
+def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "sees no CUDA device" in mistakes_text("quick", Selectors(settings={"device": "cuda"}))
+
+
+def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
+    world.overlap = ("2 rows are in both train and test",)
+    assert plan("quick").warnings == ("2 rows are in both train and test",)
+
+
+def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
+    wrong = Gathered()
+    (part,) = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong).parts
+    assert part.seeds == (0, 4)
+    assert len(wrong.found) == 1

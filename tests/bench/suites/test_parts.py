@@ -1,0 +1,269 @@
+"""Suites of several parts: what each takes of the file, which a call asks for, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tunefront.bench.errors import Gathered, Mistakes
+from tunefront.bench.suites import expand
+from tunefront.bench.suites.expand import plan
+from tunefront.bench.suites.overrides import Selectors, grids
+from tunefront.bench.suites.toml import read_suite
+from tunefront.methods.base import Method
+from tunefront.methods.full import Full
+from tunefront.methods.ia3 import IA3
+from tunefront.methods.icl import ICL
+
+pytestmark = pytest.mark.usefixtures("world")
+
+TWO = """
+methods = ["full", "ia3"]
+tasks = ["docstrings/kind"]
+[recipe]
+batch_size = 4
+epochs = 2
+[recipe.ia3]
+epochs = 5
+warmup = 0.3
+[settings]
+max_length = 64
+eval_rows = 100
+
+[[part]]
+backbones = ["minilm"]
+
+[[part]]
+methods = ["ia3", "icl:k=4"]
+backbones = ["nano"]
+shots = [32]
+[part.recipe]
+steps = 60
+[part.recipe.ia3]
+warmup = 0.0
+[part.settings]
+eval_rows = 200
+"""
+"""An encoder's part, and a language model's that has its own methods, shots and some values of its own."""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> str:
+    """The path of a suite of two parts."""
+    return write(tmp_path, TWO)
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "two.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def asked(suite: str, *backbones: str) -> list[tuple[str, str]]:
+    """(backbone, method) of the cells, one a pair, for these backbones."""
+    cells = plan(suite, Selectors(backbones=backbones or None)).cells
+    return list(dict.fromkeys((cell.backbone, cell.method.name) for cell in cells))
+
+
+def test_a_part_has_the_file_s_entries_but_for_its_own(two: str) -> None:
+    minilm, nano = read_suite(two, Gathered()).parts
+    assert (minilm.methods, minilm.shots, nano.methods, nano.shots) == (
+        ("full", "ia3"),
+        (None,),
+        ("ia3", "icl:k=4"),
+        (32,),
+    )
+    assert minilm.tasks == nano.tasks == ("docstrings/kind",)
+    assert minilm.settings == {"max_length": 64, "eval_rows": 100}
+    assert nano.settings == {"max_length": 64, "eval_rows": 200}
+
+
+def test_a_table_of_a_part_replaces_single_fields_and_methods_keep_their_own(two: str) -> None:
+    recipes = {(cell.backbone, cell.method.name): cell.recipe for cell in plan(two).cells}
+    minilm, nano = recipes["minilm", "ia3"], recipes["nano", "ia3"]
+    assert (minilm.batch_size, minilm.epochs, minilm.steps, minilm.warmup) == (4, 5, None, 0.3)
+    assert (nano.batch_size, nano.epochs, nano.steps, nano.warmup) == (4, 5, 60, 0.0)
+    assert recipes["minilm", "full"].steps is None
+
+
+def test_a_part_searches_by_itself_and_holds_rows_out_by_itself(tmp_path: Path) -> None:
+    text = TWO.replace("shots = [32]", "shots = [64]") + "[part.search]\nlearning_rate = [1e-3, 1e-2]\n"
+    cells = plan(write(tmp_path, text)).cells
+    tried = {(cell.backbone, cell.method.name, cell.recipe.learning_rate, cell.config.select) for cell in cells}
+    assert {found for found in tried if found[:2] == ("nano", "ia3")} == {
+        ("nano", "ia3", 1e-3, True),
+        ("nano", "ia3", 1e-2, True),
+    }
+    assert {select for backbone, *_, select in tried if backbone == "minilm"} == {False}
+
+
+@pytest.mark.parametrize(
+    ("backbones", "expected"),
+    [
+        ([], [("minilm", "full"), ("minilm", "ia3"), ("nano", "ia3"), ("nano", "icl")]),
+        (["nano"], [("nano", "ia3"), ("nano", "icl")]),
+        (["minilm"], [("minilm", "full"), ("minilm", "ia3")]),
+        (["tiny"], [("tiny", "full"), ("tiny", "ia3")]),
+        (["tiny", "nano"], [("tiny", "full"), ("tiny", "ia3"), ("nano", "ia3"), ("nano", "icl")]),
+    ],
+)
+def test_a_backbone_keeps_the_parts_that_name_it_and_a_new_one_runs_the_first(
+    two: str, backbones: list[str], expected: list[tuple[str, str]]
+) -> None:
+    assert asked(two, *backbones) == expected
+
+
+def test_parts_with_the_same_backbones_or_none_take_a_new_one_together(tmp_path: Path) -> None:
+    parts = '[[part]]\nmethods = ["full"]\n[[part]]\nmethods = ["ia3"]\n'
+    text = 'tasks = ["docstrings/kind"]\n' + parts
+    assert asked(write(tmp_path, 'backbones = ["minilm"]\n' + text), "tiny") == [("tiny", "full"), ("tiny", "ia3")]
+    assert asked(write(tmp_path, text), "tiny") == [("tiny", "full"), ("tiny", "ia3")]
+    named = text + '[[part]]\nmethods = ["icl"]\nbackbones = ["nano"]\n'
+    assert asked(write(tmp_path, named), "nano") == [("nano", "full"), ("nano", "ia3"), ("nano", "icl")]
+
+
+def test_a_folder_is_the_part_s_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), Gathered())
+    monkeypatch.chdir(tmp_path / "models")
+    (grid,) = grids(suite, Selectors(backbones=["./mine/"]), Gathered())
+    assert grid.methods == (IA3(), ICL(k=4))
+    assert grid.part.backbones == ("./mine/",)
+
+
+def test_the_other_lists_and_settings_of_a_call_hold_for_every_part(two: str) -> None:
+    cells = plan(
+        two, Selectors(methods=["full"], tasks=["docstrings/match"], shots=[8], seeds=[3], settings={"eval_rows": 9})
+    ).cells
+    assert [(cell.backbone, cell.method, cell.task) for cell in cells] == [
+        ("minilm", Full(), "docstrings/match"),
+        ("nano", Full(), "docstrings/match"),
+    ]
+    assert {(cell.shots, cell.seed, cell.config.eval_rows) for cell in cells} == {(8, 3, 9)}
+
+
+def test_equal_cells_of_two_parts_are_one_and_a_backbone_s_cells_run_together(tmp_path: Path) -> None:
+    text = 'methods = ["ia3"]\ntasks = ["docstrings/kind", "docstrings/match"]\n'
+    text += '[[part]]\nbackbones = ["tiny", "minilm"]\n[[part]]\nmethods = ["full", "ia3"]\nbackbones = ["tiny"]\n'
+    order = [(cell.backbone, cell.task[11:], cell.method.name) for cell in plan(write(tmp_path, text)).cells]
+    assert order == [
+        ("tiny", "kind", "ia3"),
+        ("tiny", "kind", "full"),
+        ("tiny", "match", "ia3"),
+        ("tiny", "match", "full"),
+        ("minilm", "kind", "ia3"),
+        ("minilm", "match", "ia3"),
+    ]
+
+
+def test_a_template_is_refused_only_where_no_part_has_a_model_that_reads_it(two: str) -> None:
+    cells = plan(two, Selectors(templates=["plain"])).cells
+    assert {(cell.backbone, cell.template) for cell in cells} == {("minilm", None), ("nano", "plain")}
+    told = mistakes(two, Selectors(templates=["plain"], backbones=["minilm", "tiny"]))
+    assert told == [
+        "template 'plain' was asked for, but minilm and tiny are encoders, which take no template; leave it out, or "
+        "give a language model."
+    ]
+
+
+def test_what_a_method_starts_from_may_go_with_the_backbone_of_any_part_that_has_it(
+    two: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[Method, Sequence[str]] = {}
+
+    def check_files(asked: Sequence[Method], backbones: Sequence[str], wrong: Gathered) -> None:
+        seen.update(dict.fromkeys(asked, backbones))
+
+    monkeypatch.setattr(expand, "check_files", check_files)
+    plan(two)
+    assert seen == {Full(): ["minilm"], IA3(): ["minilm", "nano"], ICL(k=4): ["nano"]}
+
+
+def test_a_suite_s_method_may_find_too_few_rows_in_the_call_s_and_one_that_the_call_names_may_not(two: str) -> None:
+    for fewer in (Selectors(shots=[3]), Selectors(shots=[3], tasks=["docstrings/match"])):
+        assert "icl" in {cell.method.name for cell in plan(two, fewer).cells}
+    (told,) = mistakes(two, Selectors(shots=[3], methods=["icl:k=4"], backbones=["nano"]))
+    assert told.startswith("icl:k=4 needs 4 training rows, but 3 of docstrings/kind are drawn")
+
+
+def test_rows_that_the_suite_itself_gives_are_enough_for_its_methods(tmp_path: Path) -> None:
+    (told,) = mistakes(write(tmp_path, TWO.replace("shots = [32]", "shots = [3]")))
+    assert told.startswith("icl:k=4 needs 4 training rows")
+
+
+def test_rows_that_are_too_few_for_every_method_are_a_mistake(tmp_path: Path) -> None:
+    suite = write(tmp_path, TWO.replace('["ia3", "icl:k=4"]', '["icl:k=4", "icl:k=5"]'))
+    assert mistakes(suite, Selectors(shots=[3]))[0].startswith("icl:k=4 needs 4 training rows")
+
+
+def test_the_mistakes_of_all_parts_are_told_at_once_with_the_part(tmp_path: Path) -> None:
+    suite = write(
+        tmp_path,
+        """
+        tasks = ["docstrings/kind"]
+        sedes = [0]
+        [recipe]
+        epochs = -1
+        [[part]]
+        methods = ["houlsbi"]
+        backbones = ["minilm"]
+        seeds = [-1]
+        [[part]]
+        methods = ["ia3", "houlsby:bottleneck=0"]
+        backbones = ["nanno"]
+        part = []
+        [part.recipe]
+        max_length = 3
+        [part.recipe.ia4]
+        epochs = 1
+        [part.settings]
+        threads = 0
+        """,
+    )
+    told = mistakes(suite)
+    for expected in (
+        f"suite {suite}: no key 'sedes'; did you mean 'seeds'?",
+        f"suite {suite}: [recipe] epochs must be above 0",
+        f"part 1 of suite {suite}: seeds must be whole numbers from 0, got -1",
+        f"part 2 of suite {suite}: no key 'part'",
+        f"part 2 of suite {suite}: [recipe] max_length belongs in [settings]",
+        f"part 2 of suite {suite}: [settings] threads must be at least 1, got 0",
+        f"suite {suite}: [recipe.ia4] no method 'ia4'; did you mean 'ia3'?",
+        "no method 'houlsbi'; did you mean 'houlsby'?",
+        "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0",
+        "no backbone 'nanno'; did you mean 'nano'?",
+    ):
+        assert [text for text in told if text.startswith(expected)], expected
+    assert len(told) == 10
+
+
+def test_what_a_part_lacks_is_told_with_its_number(tmp_path: Path) -> None:
+    suite = write(
+        tmp_path, 'methods = ["ia3"]\nbackbones = ["tiny"]\n[[part]]\ntasks = ["docstrings/kind"]\n[[part]]\n'
+    )
+    assert mistakes(suite) == [f"part 2 of suite {suite} names no tasks, and the call gives none; add --task."]
+
+
+def test_recipes_that_do_not_fit_together_are_told_of_every_part(tmp_path: Path) -> None:
+    off = "likelihood_weight = 0\nunlikelihood_weight = 0\n"
+    text = TWO.replace("[recipe.ia3]\n", off + "[recipe.ia3]\nlength_normalised_weight = 0\n")
+    text = text.replace('"icl:k=4"', '"full"').replace(
+        "[part.settings]", "[part.recipe.full]\nlength_normalised_weight = 0\n[part.settings]"
+    )
+    told = mistakes(write(tmp_path, text))
+    assert [text.split(":")[0] for text in told] == ["recipe of ia3", "recipe of full"]
+
+
+@pytest.mark.parametrize("parts", ["part = 3", "part = []", "part = [1]", "[part]\nseeds = [1]"])
+def test_parts_that_are_no_array_of_tables_are_told_how_to_be_written(tmp_path: Path, parts: str) -> None:
+    text = f'{parts}\nmethods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n'
+    (told,) = mistakes(write(tmp_path, text))
+    assert "part must be an array of tables, each [[part]], got " in told
+
+
+def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
+    with pytest.raises(Mistakes) as caught:
+        plan(suite, selectors)
+    return caught.value.mistakes

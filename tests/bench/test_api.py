@@ -1,0 +1,50 @@
+"""`tunefront.run` does what the command does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench.world import World
+from tunefront import load_records, run
+from tunefront.bench.errors import Mistake, Mistakes
+from tunefront.methods.houlsby import Houlsby
+
+
+def test_run_takes_instances_and_spelled_methods_and_returns_records_in_order(world: World, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    asked = {"methods": ["ia3", Houlsby(8)], "backbones": ["tiny"], "tasks": ["docstrings/kind"], "seeds": [0, 1]}
+    records = run(**asked, out=out, settings={"epochs": 1})
+    assert [(record.label, record.seed) for record in records] == [
+        ("ia3", 0),
+        ("houlsby:bottleneck=8", 0),
+        ("ia3", 1),
+        ("houlsby:bottleneck=8", 1),
+    ]
+    assert {record.recipe["epochs"] for record in records} == {1.0}
+    assert sorted(record.key for record in load_records(out)) == sorted(record.key for record in records)
+
+
+def test_run_never_forks_a_process_that_may_have_computed(world: World, tmp_path: Path) -> None:
+    run(methods=["ia3"], out=tmp_path, workers=2)
+    assert world.calls[0]["fork"] is False
+
+
+def test_warnings_of_the_tasks_are_logged(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world.overlap = ("100 % of the rows are in both train and test",)
+    run(methods=["ia3"], out=tmp_path)
+    assert [(entry.name, entry.levelname, entry.getMessage()) for entry in caplog.records] == [
+        ("tunefront", "WARNING", world.overlap[0])
+    ]
+
+
+def test_mistakes_and_interruptions_come_through(world: World, tmp_path: Path) -> None:
+    with pytest.raises(Mistakes, match="2 mistakes"):
+        run(methods=["houlsbi"], tasks=["docstrings/knd"], out=tmp_path)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(Mistake, match="cannot be written"):
+        run(methods=["ia3"], out=tmp_path / "taken")
+    world.interrupt_after = 0
+    with pytest.raises(KeyboardInterrupt):
+        run(methods=["ia3"], out=tmp_path)

@@ -1,0 +1,133 @@
+"""Seconds of each phase of a step, on a clock that only the work itself moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tunefront.bench.meters.flops.extrapolate import Counting
+from tunefront.bench.meters.time import spread
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.training import harness as trainers
+from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.step import Step
+from tunefront.methods.base import Batch, Recipe
+
+SECONDS = {"data": 1.0, "forward": 10.0, "backward": 100.0, "optimizer": 1000.0, "evaluation": 10_000.0}
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands still unless a phase's work moves it."""
+    moment = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: moment[0])
+    return moment
+
+
+class Slow(nn.Module):
+    """One weight, whose forward and backward passes take their seconds, the first three times as long."""
+
+    def __init__(self, now: list[float]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.now, self.passes = now, 0
+
+    def loss(self, batch: Batch) -> Tensor:
+        self.passes += 1
+        first = 3 if self.passes == 1 else 1
+        self.now[0] += SECONDS["forward"] * first
+
+        def backward(gradient: Tensor) -> None:
+            self.now[0] += SECONDS["backward"] * first
+
+        value = self.weight.sum()
+        value.register_hook(backward)
+        return value
+
+    def score(self, batch: Batch) -> Tensor:
+        self.now[0] += SECONDS["evaluation"]
+        return torch.zeros(len(batch.labels), 2)
+
+
+def slow_trainer(now: list[float], monkeypatch: pytest.MonkeyPatch, **recipe: Any) -> tuple[Trainer, Slow]:
+    model = Slow(now)
+    update, order = Step.update, trainers.training_order
+
+    def slow_update(step: Step) -> None:
+        now[0] += SECONDS["optimizer"]
+        update(step)
+
+    def slow_order(*args: Any) -> Iterator[list[int]]:
+        for rows in order(*args):
+            now[0] += SECONDS["data"]
+            yield rows
+
+    monkeypatch.setattr(Step, "update", slow_update)
+    monkeypatch.setattr(trainers, "training_order", slow_order)
+    monkeypatch.setattr(Counting, "steps", lambda *_: 0)
+    monkeypatch.setattr(Counting, "rows", lambda *_: 0)
+    return Trainer(model, Recipe(batch_size=4, **recipe), 0, ("slow",), eval_batch_size=4), model
+
+
+def rows(count: int) -> EncodedExamples:
+    tokens = {"input_ids": [torch.tensor([1, 2, 3])] * count}
+    return EncodedExamples(tokens, {"input_ids": 0}, torch.zeros(count, dtype=torch.long))
+
+
+def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(
+    now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, model = slow_trainer(now, monkeypatch, steps=4)
+    trainer.train({"weight": model.weight}, model.loss, rows(8))
+    scored = trainer.score(model.score, rows(16))
+    found = trainer.step_seconds(scored)
+    assert {name: (one.low, one.median, one.high, one.count) for name, one in found.items()} == {
+        name: (seconds, seconds, seconds, 3) for name, seconds in SECONDS.items()
+    }, "the first step and batch are warm-up"
+    training = sum(seconds for name, seconds in SECONDS.items() if name != "evaluation")
+    slow_first = 2 * (SECONDS["forward"] + SECONDS["backward"])
+    assert trainer.cost.clock.seconds == 4 * training + slow_first
+    assert scored.seconds == 4 * SECONDS["evaluation"]
+
+
+def test_scoring_while_fitting_is_in_no_phase_of_a_step(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, model = slow_trainer(now, monkeypatch, steps=3)
+    trainer.train({"weight": model.weight}, model.loss, rows(8))
+    before = {name: list(clock.laps) for name, clock in trainer.cost.clocks.items()}
+    trainer.score(model.score, rows(40))
+    scored = trainer.score(model.score, rows(12))
+    assert {name: clock.laps for name, clock in trainer.cost.clocks.items()} == before
+    assert trainer.step_seconds(scored)["evaluation"].count == 2, "of the rows scored last alone"
+
+
+def test_a_cell_that_trains_nothing_has_seconds_of_its_batches_alone(
+    now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, model = slow_trainer(now, monkeypatch)
+    assert set(trainer.step_seconds(trainer.score(model.score, rows(4)))) == {"evaluation"}
+
+
+@pytest.mark.parametrize(
+    ("laps", "median", "low", "high", "count"),
+    [
+        ([9.0], 9.0, 9.0, 9.0, 1),
+        ([9.0, 1.0], 5.0, 3.0, 7.0, 2),  # too few to leave any out
+        ([9.0, 1.0, 2.0], 1.5, 1.25, 1.75, 2),
+        ([9.0, 1.0, 2.0, 3.0, 4.0, 5.0], 3.0, 2.0, 4.0, 5),
+        ([9.0] * 2 + [1.0] * 18, 1.0, 1.0, 1.0, 18),
+        ([9.0] * 5 + [1.0] * 195, 1.0, 1.0, 1.0, 195),  # never more than five
+    ],
+)
+def test_spread_leaves_the_warm_up_out(laps: list[float], median: float, low: float, high: float, count: int) -> None:
+    found = spread(laps)
+    assert found is not None
+    assert (found.median, found.low, found.high, found.count) == (median, low, high, count)
+
+
+def test_without_laps_there_is_no_spread() -> None:
+    assert spread([]) is None

@@ -1,0 +1,197 @@
+"""A harness that trains nothing: known names, instant cells, and records made up from the cell."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import types
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
+from tunefront.bench.cells import Cell
+from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.methods.registry import methods, source_fingerprint
+from tunefront.methods.spelling import label
+
+methods()  # all imported now: a pytester takes away what is imported while it runs
+
+BACKBONES = ["minilm", "tiny", "nano"]
+DECODERS = ["nano"]
+TASKS = ["docstrings/library", "docstrings/match", "docstrings/kind", "docstrings/param_type"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    records: tuple[Record, ...]
+    ran: int = 0
+    reused: int = 0
+    failed: int = 0
+    skipped: int = 0
+    interrupted: bool = False
+
+
+@dataclass
+class World:
+    """What the fake harness was asked, and how it shall answer: `answers` maps a word of the method to a status."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    raises: BaseException | None = None
+    interrupt_after: int | None = None
+    overlap: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=lambda: {"torch": "2.6.0"})
+    task_rows: str = "t0"
+
+    def ingredients(self, cell: Cell) -> dict[str, object]:
+        return {
+            "schema_version": 1,
+            "method": cell.spelled,
+            "backbone": cell.backbone,
+            "task": cell.task,
+            "shots": cell.shots,
+            "draw_seed": cell.draw_seed,
+            "seed": cell.seed,
+            "template": cell.template,
+            "recipe": asdict(cell.recipe),
+            "settings": asdict(cell.config),
+            "versions": dict(self.versions),
+            "fingerprints": {"method": source_fingerprint(cell.method), "backbone": "b0", "task": self.task_rows},
+        }
+
+    def key(self, cell: Cell) -> str:
+        return hashlib.sha256(repr(self.ingredients(cell)).encode()).hexdigest()
+
+    def record(self, cell: Cell) -> Record:
+        status = next((answer for word, answer in self.answers.items() if word in cell.spelled), "ok")
+        ingredients = self.ingredients(cell)
+        return Record(
+            **ingredients,  # type: ignore[arg-type]
+            key=self.key(cell),
+            status=status,  # type: ignore[arg-type]
+            reason=None if status == "ok" else f"{cell.spelled} is {status} [here]",
+            label=label(cell.method),
+            method_file=cell.method_file,
+            headline="accuracy",
+            scores={"accuracy": 0.75} if status == "ok" else None,
+            trainable_params=1234 if status == "ok" else None,
+            backbone_params=100_000,
+            train_seconds=1.5,
+        )
+
+    def run_grid(
+        self, cells: Sequence[Cell], store: Store, workers: int = 1, progress: Any = None, fork: bool = False
+    ) -> Outcome:
+        self.calls.append({"cells": tuple(cells), "workers": workers, "fork": fork})
+        if self.raises is not None:
+            raise self.raises
+        known = {cell: store.read(self.key(cell)) for cell in cells}
+        reused = sum(record is not None and record.status != "failed" for record in known.values())
+        records: list[Record] = []
+        if progress is not None:
+            progress.planned(len(cells), reused)
+        for place, cell in enumerate(cells):
+            if place == self.interrupt_after:
+                return Outcome(tuple(records), place, interrupted=True)
+            record = known[cell]
+            if record is None or record.status == "failed":
+                record = self.record(cell)
+                if progress is not None:
+                    progress.started(cell)
+                    progress.step(cell, "train", 3, 10)
+                    progress.finished(cell, record)
+                store.write(record)
+            records.append(record)
+        statuses = [record.status for record in records]
+        return Outcome(tuple(records), len(cells) - reused, reused, statuses.count("failed"), statuses.count("skipped"))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Stands in for backbones, sources and the grid."""
+    made = World()
+
+    def check_backbone(name: str) -> None:
+        if name not in BACKBONES:
+            raise Mistake(unknown("backbone", name, BACKBONES))
+
+    def check_length(name: str, task: Task, max_length: int | None) -> None:
+        if max_length is not None and max_length < 3:
+            raise Mistake(f"max_length is {max_length}; give at least 3.")
+
+    def load_task(name: str) -> Task:
+        if name not in TASKS and not name.startswith("dir:"):
+            raise Mistake(unknown("task", name, TASKS))
+        train = [Row(str(place), {"text": f"a {place}"}, place % 2) for place in range(100)]
+        rows = {"train": train, "test": [Row("0", {"text": "b"}, 1)]}
+        metrics = (MetricSpec("accuracy"),)
+        return Task(name, "classification", rows, ("text",), ("x", "y"), metrics, warnings=made.overlap)
+
+    fakes: dict[str, dict[str, object]] = {
+        "tunefront.bench.models.config": {
+            "check_backbone": check_backbone,
+            "check_length": check_length,
+            "check_encoding": lambda *_: None,
+            "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
+        },
+        "tunefront.bench.models.locate": {"known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES}},
+        "tunefront.bench.data.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
+        "tunefront.bench.execution.grid": {
+            "run_grid": made.run_grid,
+            "key": made.key,
+            "ingredients": made.ingredients,
+            "Outcome": Outcome,
+        },
+    }
+    for name, content in fakes.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return made
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the reports: writes one file, prints the number of records."""
+
+    def write(
+        records: Sequence[Record],
+        out: str,
+        formats: Sequence[str] = (),
+        where: Sequence[str] | None = None,
+        plans: Sequence[Record] = (),
+    ) -> list[Path]:
+        if where == ["dtype=odd"]:
+            raise Mistake("no record has dtype=odd")
+        Path(out).mkdir(parents=True, exist_ok=True)
+        path = Path(out) / f"report.{formats[0]}"
+        path.write_text(f"{len(records)} {where}" + (f", {len(plans)} planned" if plans else ""), encoding="utf-8")
+        return [path]
+
+    package, summary = types.ModuleType("tunefront.reports"), types.ModuleType("tunefront.reports.sections.summary")
+    package.write = write  # type: ignore[attr-defined]
+    summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tunefront.reports", package)
+    monkeypatch.setitem(sys.modules, "tunefront.reports.sections.summary", summary)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Calls the command in an empty folder; returns click's result."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments: str) -> Any:
+        from tunefront.bench.cli.main import app
+
+        monkeypatch.setattr(sys, "argv", ["tunefront", *arguments])
+        return CliRunner().invoke(app, list(arguments))
+
+    return called

@@ -1,0 +1,171 @@
+"""Records that differ in a field that matters are not drawn together; `where` parts them."""
+
+import pytest
+
+from tests.reports.factory import failed, grid, record
+from tests.reports.prompted import prompted
+from tunefront.bench.errors import Mistake
+from tunefront.reports.compare.checks import check, uneven_settings, uneven_timing
+from tunefront.reports.compare.filters import select
+
+
+def _recipe(**changes):
+    return {**record().recipe, **changes}
+
+
+def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
+    records = [*grid(["full"]), record(label="ia3", recipe=_recipe(dtype="bfloat16"))]
+    with pytest.raises(Mistake) as error:
+        check(records)
+    expected = (
+        "cannot plot these records together: dtype differs (bfloat16, float32). Filter with --where dtype=float32."
+    )
+    assert str(error.value) == expected
+    check(select(records, ["dtype=float32"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"device": "cuda"}, "device"),
+        ({"settings": {**record().settings, "max_length": 64}}, "max_length"),
+        ({"settings": {**record().settings, "eval_rows": 100}}, "eval_rows"),
+        ({"eval_split": "validation"}, "eval_split of task sst2"),
+        ({"headline": "f1"}, "headline of task sst2"),
+        ({"fingerprints": {"task": "f" * 64}}, "task_fingerprint of task sst2"),
+        ({"fingerprints": {"backbone": "f" * 64}}, "backbone_fingerprint of backbone minilm"),
+        ({"fingerprints": {"method": "f" * 64}}, "method_fingerprint of method full"),
+    ],
+)
+def test_fields_that_matter_are_named(changes, field):
+    with pytest.raises(Mistake, match=f"{field} differs"):
+        check([record(), record(seed=1, **changes)])
+
+
+def test_all_differences_are_reported_at_once():
+    other = record(seed=1, device="cuda", recipe=_recipe(dtype="bfloat16"))
+    with pytest.raises(Mistake, match="2 mistakes"):
+        check([record(), other])
+
+
+def test_fingerprints_may_differ_between_tasks_and_backbones():
+    check([record(), record(task="trec"), record(backbone="nano", fingerprints={"backbone": "f" * 64})])
+
+
+def _settings(**changes):
+    return {**record().settings, **changes}
+
+
+def test_settings_may_differ_between_backbones_and_not_on_one():
+    nano = [record(backbone="nano", seed=seed, settings=_settings(max_length=64, eval_rows=200)) for seed in (0, 1)]
+    check([*grid(["full"]), *nano])
+    odd = record(backbone="nano", seed=2, settings=_settings(max_length=32, eval_rows=200))
+    with pytest.raises(Mistake) as error:
+        check([*grid(["full"]), *nano, odd])
+    assert str(error.value) == (
+        "cannot plot these records together: max_length of backbone nano differs (32, 64). Filter with --where "
+        "max_length!=32."
+    )
+    check(select([*grid(["full"]), *nano, odd], ["max_length!=32"]))
+
+
+def test_settings_that_differ_are_named_with_their_values_and_those_of_prompts_only_where_there_are_some():
+    changed = {**prompted().settings, "eval_rows": 200, "threads": 2, "normalization": "char"}
+    assert uneven_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
+    found = uneven_settings([prompted(settings=changed), prompted()])
+    assert found == {"eval_rows": ["200", "none"], "normalization": ["char", "token"]}
+
+
+def test_a_fingerprint_can_be_filtered_by_its_first_characters():
+    records = [record(), record(seed=1, fingerprints={"task": "f" * 64})]
+    assert select(records, {"task_fingerprint": "f" * 12}) == records[1:]
+
+
+def test_the_same_cell_twice_is_not_one_more_seed():
+    records = [record(), record(versions={"torch": "2.10.0", "transformers": "5.0.0"})]
+    with pytest.raises(Mistake, match=r"1 cell is recorded more than once; .* torch differs \(2.10.0, 2.9.0\)"):
+        check(records)
+    check(select(records, ["torch=2.9.0"]))
+
+
+def test_the_very_same_record_twice_is_named():
+    with pytest.raises(Mistake, match="given more than once"):
+        check([record(), record()])
+
+
+@pytest.mark.parametrize(("field", "value"), [("threads", 2), ("concurrent_cells", 1), ("cpu_model", "another")])
+def test_uneven_timing_names_the_field(field, value):
+    assert uneven_timing(grid(["full"])) is None
+    assert f"{field} differs" in (uneven_timing([record(), record(seed=1, **{field: value})]) or "")
+
+
+@pytest.mark.parametrize(
+    ("where", "amount"),
+    [
+        (None, 8),
+        ({"task": "sst2"}, 2),
+        (["task=sst2", "task=trec", "seed=0"], 2),
+        ({"seed": 1}, 4),
+        (["learning_rate=0.0003"], 8),
+        (["learning_rate=3e-4"], 8),
+        (["dropout=none"], 8),
+        (["max_length=128"], 8),
+        ({"eval_rows": None}, 8),
+        ("label=full", 8),
+    ],
+)
+def test_where_keeps_matching_records(where, amount):
+    assert len(select(grid(["full"]), where)) == amount
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (["tsk=sst2"], "no field 'tsk'; did you mean 'task'"),
+        (["task"], "takes field=value or field!=value"),
+        (["task=mnli"], r"no record has task=mnli: in these 8 records task is mrpc, sst2, subj, trec\."),
+    ],
+)
+def test_where_mistakes_say_what_is_there(where, message):
+    with pytest.raises(Mistake, match=message):
+        select(grid(["full"]), where)
+
+
+def test_skipped_cells_without_the_field_stay_with_their_reasons():
+    records = [record(), failed(), failed(label="full", recipe={"dtype": "bfloat16"})]
+    assert select(records, ["dtype=float32"]) == records[:2]
+
+
+def test_the_filter_for_changed_task_rows_keeps_the_other_tasks():
+    old = record(fingerprints={"task": "f" * 64}, created_at="2024-01-01T00:00:00Z")
+    records = [old, record(seed=1), *grid(["full"], tasks=["trec"])]
+    with pytest.raises(Mistake, match=r"Filter with --where task_fingerprint!=f{12}\.$"):
+        check(records)
+    assert select(records, [f"task_fingerprint!={'f' * 12}"]) == records[1:]
+    assert select(records, {"task_fingerprint!": "f" * 12, "seed": 1}) == [records[1], records[3]]
+
+
+@pytest.mark.parametrize(("name", "value"), [("normalization", "char"), ("context_length", 512)])
+def test_prompts_set_differently_are_refused_and_encoders_may_differ(name, value):
+    other = {**prompted().settings, name: value}
+    with pytest.raises(Mistake, match=f"{name} differs"):
+        check([prompted(), prompted(template="other", settings=other)])
+    check([prompted(), record(settings=other)])
+
+
+def test_a_template_that_was_changed_is_another_one():
+    prints = {**prompted().fingerprints, "template": "f" * 64}
+    records = [prompted(), prompted(seed=1, fingerprints=prints)]
+    with pytest.raises(Mistake, match="template_fingerprint of template 'GPT-3 style' of task dir:data/rte differs"):
+        check(records)
+    check(select(records, ["template_fingerprint!=ffffffffffff"]))
+    check([prompted(), prompted(template="other"), prompted(task="dir:data/cb")])
+
+
+def test_templates_and_draws_can_be_filtered():
+    records = [prompted(template=t, draw_seed=d) for t in ("can we infer", "a=b") for d in (0, 1)]
+    encoder = record(settings=prompted().settings)
+    assert select([*records, encoder], ["template=can we infer", "draw_seed=1"]) == [records[1]]
+    assert select(records, ["template=a=b"]) == records[2:]
+    assert select([*records, encoder], ["template=none"]) == [encoder]

@@ -1,0 +1,199 @@
+"""What is averaged with what, and which recipe stands for a method."""
+
+import pytest
+
+from tests.reports.factory import failed, grid, record
+from tunefront.reports.compare.panels import build
+from tunefront.reports.compare.recipe_choice import choose
+from tunefront.reports.formats.csv import summary
+from tunefront.reports.sections import document
+
+
+def _panels(records, **options):
+    return build(choose(records), **options)
+
+
+def _scored(value, **changes):
+    return record(scores=None if value is None else {"accuracy": value}, **changes)
+
+
+def _tuned(rate, selection, test, seed=0, label="ia3", **changes):
+    recipe = {**record().recipe, "learning_rate": rate}
+    picked = None if selection is None else {"accuracy": selection}
+    return _scored(test, label=label, recipe=recipe, selection_scores=picked, seed=seed, **changes)
+
+
+def test_scores_relate_to_the_mean_of_the_reference_on_the_same_task():
+    panel = _panels(
+        [
+            _scored(0.80, seed=0),
+            _scored(0.90, seed=1),
+            _scored(0.70, task="trec"),
+            _scored(0.83, label="ia3"),
+            _scored(0.72, label="ia3", task="trec"),
+        ]
+    )[0]
+    full, ia3 = panel.entries
+    assert panel.differences(full) == pytest.approx([-5, 5, 0])
+    assert panel.differences(ia3) == pytest.approx([-2, 2])
+    assert panel.difference(ia3) == pytest.approx(0)
+    assert full.spread("sst2") == pytest.approx(0.0707, abs=1e-4)
+    assert ia3.spread("sst2") is None
+
+
+def test_the_reference_is_whatever_label_is_asked_for():
+    panel = _panels([_scored(0.8), _scored(0.7, label="ia3")], reference="ia3")[0]
+    assert panel.reference.label == "ia3"
+    assert panel.difference(panel.entries[1]) == pytest.approx(10)
+
+
+def test_sizes_of_what_trains_nothing_stand_in_the_order_of_their_numbers():
+    labels = [f"icl:k={k}" for k in (16, 4, 0, 32)]
+    panel = _panels([record(), *(record(label=label, trainable_params=0) for label in labels)])[0]
+    assert [entry.label for entry in panel.entries] == ["full", "icl:k=0", "icl:k=4", "icl:k=16", "icl:k=32"]
+
+
+def test_an_average_lacking_a_task_is_missing():
+    panel = _panels([*grid(["full"]), record(label="ia3")])[0]
+    assert panel.entries[1].average(panel.tasks) is None
+    assert panel.difference(panel.entries[1]) is None
+    assert not panel.covers(panel.entries[1])
+
+
+def test_backbones_and_shots_are_never_averaged():
+    records = [record(), record(shots=16, seed=1), record(shots=64), record(backbone="nano")]
+    assert [(p.backbone, p.shots) for p in _panels(records)] == [
+        ("minilm", 16),
+        ("minilm", 64),
+        ("minilm", None),
+        ("nano", None),
+    ]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_missing_scores_count_nowhere(missing):
+    panel = _panels([_scored(0.8), _scored(0.6, label="ia3"), _scored(missing, label="ia3", seed=1)])[0]
+    assert panel.entries[1].scores("sst2") == [0.6]
+    composed = document.compose([_scored(0.8), _scored(missing, label="ia3")])
+    assert any("1 record has no finite score" in text for text in composed.warnings)
+    assert document.compose([_scored(missing)]).pages[0].scores.rows[0][1].text == "—"
+
+
+def test_the_best_recipe_on_selection_rows_is_chosen_whatever_its_test_score():
+    records = [
+        _tuned(1e-4, 0.70, 0.99),
+        _tuned(1e-3, 0.80, 0.60),
+        _tuned(1e-2, 0.75, 0.98),
+        _tuned(1e-4, 0.72, 0.99, seed=1),
+        _tuned(1e-3, 0.78, 0.62, seed=1),
+        _tuned(1e-2, 0.90, 0.98, seed=1, status="ok"),
+    ]
+    selection = choose(records)
+    (choice,) = selection.choices
+    assert choice.chosen == (("learning_rate", "0.01"),)
+    assert choice.trials == 3
+    assert choice.edges == ("learning_rate",)
+    assert choice.tried == {"learning_rate": ("0.0001", "0.001", "0.01")}
+    panel = build(selection)[0]
+    assert panel.entries[0].scores("sst2") == [0.98, 0.98]
+    assert panel.entries[0].trials == 3
+
+
+def test_a_value_inside_its_range_is_not_on_the_edge():
+    (choice,) = choose([_tuned(1e-4, 0.7, 0.5), _tuned(1e-3, 0.8, 0.5), _tuned(1e-2, 0.7, 0.5)]).choices
+    assert choice.edges == ()
+
+
+def test_a_trial_that_lost_a_seed_cannot_win_by_the_others():
+    records = [_tuned(1e-4, 0.7, 0.5), _tuned(1e-4, 0.7, 0.5, seed=1), _tuned(1e-3, 0.9, 0.5)]
+    (choice,) = choose(records).choices
+    assert choice.chosen == (("learning_rate", "0.0001"),)
+    assert choice.incomplete == 1
+
+
+def test_recipes_without_selection_scores_are_rows_of_their_own():
+    panel = _panels([_tuned(1e-4, None, 0.7), _tuned(1e-3, None, 0.8), record()])[0]
+    assert [entry.label for entry in panel.entries] == [
+        "full",
+        "ia3 (learning_rate=0.0001)",
+        "ia3 (learning_rate=0.001)",
+    ]
+    assert {entry.family for entry in panel.entries} == {"full", "ia3"}
+
+
+def test_unequal_tuning_budgets_and_edges_are_announced():
+    report = document.compose([_tuned(1e-4, 0.7, 0.7), _tuned(1e-3, 0.8, 0.8), record()])
+    assert any("Unequal tuning budget" in text and "ia3 2" in text for text in report.warnings)
+    assert any("edge of its range for ia3" in text for text in report.warnings)
+    assert any(table.caption == "Chosen on the selection rows" for table in report.background)
+
+
+def test_seconds_measured_differently_are_left_out_and_the_scores_stay():
+    report = document.compose([*grid(["full"]), *grid(["ia3"], threads=2)])
+    panel = report.pages[0].panel
+    assert panel.uneven == "threads differs (1, 2)"
+    times = report.pages[0].costs[1]
+    assert {row[3].text for row in times.rows} == {"—"}
+    assert {row[1].text for row in times.rows} != {"—"}
+    assert panel.difference(panel.entries[1]) is not None
+    assert any("threads differs" in text for text in report.warnings)
+    assert "median_train_seconds" in summary(report)
+
+
+def test_without_a_reference_scores_stand_as_they_are():
+    report = document.compose(grid(["ia3", "bitfit"]))
+    panel = report.pages[0].panel
+    assert panel.heights(panel.entries[0])[0] > 50
+    assert "no scored record of full" in " ".join(report.lead)
+
+
+def test_the_lead_states_the_finding_with_its_denominator_and_doubt():
+    def runs(label, gap):
+        return [_scored(0.8 + gap + s / 200, label=label, task=t, seed=s) for t in ("sst2", "trec") for s in (0, 1)]
+
+    lead = " ".join(document.compose([*runs("full", 0), *runs("ia3", -0.004), *runs("features", -0.2)]).lead)
+    assert "ia3 came within 0.4 points of full" in lead
+    assert "of the backbone's 22,713,216" in lead
+    assert "2 tasks × 2 runs" in lead
+    assert "−0.4 points is not told apart by these runs" in lead
+
+
+def test_one_seed_gives_no_estimate_of_chance():
+    lead = " ".join(document.compose(grid(["full", "ia3"], seeds=(0,))).lead)
+    assert "chance cannot be estimated" in lead
+
+
+def test_only_skipped_and_failed_cells_make_a_clear_report():
+    report = document.compose([failed(), failed("skipped", "not here")])
+    assert report.pages == ()
+    assert report.lead == ("Nothing could be scored: 1 cell was skipped and 1 cell failed. The reasons are below.",)
+    assert [row[-1].text for row in report.absent.rows] == ["loss is not finite at step 12", "not here"]
+
+
+def test_regression_and_classification_name_their_metrics():
+    similar = [
+        record(label=m, task="stsb", headline="pearson", scores={"pearson": 0.8}, task_kind="regression")
+        for m in ("full", "ia3")
+    ]
+    table = document.compose([*grid(["full", "ia3"], tasks=["sst2"], seeds=(0,)), *similar]).pages[0].scores
+    assert [column.under for column in table.columns[1:3]] == ["accuracy", "pearson"]
+    assert "mixes different metrics" in table.note
+
+
+def test_a_reference_with_several_recipes_is_explained():
+    tried = [_tuned(rate, None, 0.7, label="full") for rate in (1e-4, 1e-3)]
+    report = document.compose([*tried, record(label="ia3")])
+    assert "full was run with several recipes" in report.lead[1]
+    assert report.pages[0].panel.reference is None
+
+
+def test_a_method_that_trains_nothing_is_the_cheapest():
+    lead = document.compose(
+        [_scored(0.8), _scored(0.8, label="icl", trainable_params=0), _scored(0.8, label="ia3")]
+    ).lead
+    assert lead[0].startswith("icl scored on average the same as full, training no parameters")
+
+
+def test_the_baseline_row_is_the_mean_over_records():
+    table = document.compose(grid(["full", "ia3"], tasks=["sst2", "trec"])).pages[0].scores
+    assert [cell.text for cell in table.rows[-1][:4]] == ["commonest label", "53.0", "19.7", "36.3"]

@@ -1,0 +1,356 @@
+"""The ledgers: what their numbers are, exactly, and that what is missing is a dash."""
+
+from __future__ import annotations
+
+import itertools
+import xml.etree.ElementTree as ET
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from tests.reports.factory import BACKBONE, grid, ledger, plan, record
+from tests.reports.prompted import prompted
+from tunefront import reports
+from tunefront.bench.errors import Mistake
+from tunefront.bench.records import PhaseFlops, Record, Spread
+from tunefront.reports.costs import flops, memory, steps, storage
+from tunefront.reports.formats import html, latex, markdown, pdf
+from tunefront.reports.plots import curves, of_page
+from tunefront.reports.sections import document
+from tunefront.reports.units import MISSING
+
+NASTY = "evil:name=<script>alert(1)</script>#$x^2$\\input{x}&%*_`|{{7*7}}"
+TRAINED = {"trainable_params": 1000, "head_params": 200, "inserted_params": 0, "backbone_params": 800}
+
+
+def compose(records, **changes):
+    return document.compose(records, **changes)
+
+
+def page_of(records, **changes):
+    return compose(records, **changes).pages[0]
+
+
+def ledger_of(tag, records, **changes):
+    (found,) = [one for one in page_of(records, **changes).ledgers if one.tag == tag]
+    return found
+
+
+def row(table, label):
+    (found,) = [row for row in table.rows if row[0].text == label]
+    return [f"{cell.text} {cell.minor}".strip().replace("\u00a0", " ") for cell in found[1:]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "whole"),
+    [
+        ({}, True),
+        ({"trainable_params": 999}, False),  # one weight of the backbone is frozen
+        ({"inserted_params": 100}, False),  # the same, behind trained insertions
+        ({"inserted_params": 100, "trainable_params": 1100}, True),
+        ({"trainable_params": 2000, "inserted_params": 1800, "head_params": 200}, False),  # insertions alone
+        ({"trainable_params": 0}, False),
+        ({"backbone_params": None}, None),
+        ({"trainable_params": None}, None),
+    ],
+)
+def test_a_file_replaces_the_backbone_where_every_weight_of_it_is_trained(changes, whole):
+    assert storage.replaces_backbone(record(**{**TRAINED, **changes})) is whole
+
+
+def test_bytes_of_n_tasks_are_those_of_the_files():
+    full = record(**TRAINED, checkpoint_bytes=4100, backbone_bytes=4000)
+    small = record(**{**TRAINED, "trainable_params": 300}, checkpoint_bytes=1300, backbone_bytes=4000)
+    prompt = prompted(label="icl:k=4", backbone_bytes=4000, demonstration_bytes=70, kv_cache_bytes=900)
+    assert [storage.total_bytes(full, n) for n in (1, 9)] == [4100, 9 * 4100]
+    assert [storage.total_bytes(small, n) for n in (1, 9)] == [5300, 4000 + 9 * 1300]
+    assert [storage.total_bytes(prompt, n) for n in (1, 9)] == [4070, 4000 + 9 * 70]
+    assert storage.total_bytes(prompt, 9, cache=True) == 4000 + 9 * 970
+    assert storage.total_bytes(small.model_copy(update={"backbone_bytes": None}), 1) is None
+    assert storage.total_bytes(full.model_copy(update={"backbone_bytes": None}), 2) == 8200
+    assert storage.total_bytes(full.model_copy(update={"checkpoint_bytes": None}), 1) is None
+    assert [storage.total_params(one, 9) for one in (full, small)] == [9000, 800 + 2700]
+
+
+def test_the_storage_ledger_names_dtypes_and_multiples():
+    records = [ledger(record()), ledger(record(label="ia3"), checkpoint_dtypes={"bfloat16": 9, "float32": 5})]
+    on_disk, parameters = ledger_of("storage", records).tables
+    assert [column.head for column in on_disk.columns[3:]] == ["1 task", "3 tasks", "9 tasks", "100 tasks"]
+    assert row(on_disk, "full")[1:4:2] == ["float32", "273 MB (× 3.00)"]
+    assert row(on_disk, "ia3")[1] == "bfloat16, float32"
+    assert row(on_disk, "ia3")[4] == "91.4 MB (× 1.01)"
+    trained = records[1].trainable_params
+    assert row(parameters, "ia3")[3] == f"{(BACKBONE + 9 * trained) / 1e6:.1f} M (× 1.01)"
+
+
+def test_a_prompt_keeps_text_and_may_keep_its_cache():
+    table = ledger_of("storage", [ledger(prompted(label="ia3")), ledger(prompted(label="icl:k=4"))]).tables[0]
+    assert row(table, "icl:k=4")[:2] == ["1.64 kB", "text"]
+    assert row(table, "icl:k=4, cache kept")[:2] == ["35.4 MB", "text, cache"]
+
+
+HELD = {
+    "load": {"frozen_weights": 100},
+    "forward": {"frozen_weights": 90, "trained_weights": 10, "saved_activations": 50},
+    "backward": {"frozen_weights": 90, "trained_weights": 10, "gradients": 10, "saved_activations": 60},
+}
+
+
+def test_owners_stand_at_the_peak_and_sum_to_it():
+    one = record(memory=HELD)
+    assert (memory.peak_phase(one), one.peak_memory_bytes) == ("backward", 170)
+    owners, phases = ledger_of("memory", [one, record(label="ia3")]).tables
+    assert [column.head for column in owners.columns] == ["bytes of", "full"], "what was not measured has no column"
+    assert {cells[0].text: cells[1].text.replace("\u00a0", " ") for cells in owners.rows} == {
+        "at the peak in": "backward",
+        "in all": "170 B",
+        "frozen weights": "90 B",
+        "trained weights": "10 B",
+        "gradients": "10 B",
+        "saved activations": "60 B",
+    }
+    assert row(phases, "full") == ["100 B", "150 B", "170 B"]
+    assert len(phases.rows) == 1
+
+
+def test_an_owner_that_holds_nothing_is_a_dash():
+    scored = record(label="icl", memory={"query": {"frozen_weights": 90, "kv_cache": 5, "gradients": 0}})
+    owners = ledger_of("memory", [record(memory=HELD), scored]).tables[0]
+    assert row(owners, "gradients") == ["10 B", MISSING]
+    assert row(owners, "keys and values") == [MISSING, "5 B"]
+
+
+def test_many_methods_have_several_tables_of_owners_none_too_wide():
+    labels = [*(f"m{number}" for number in range(8)), *(f"a_long_method:with={n}{'9' * 40}" for n in (1, 2, 3))]
+    tables = ledger_of("memory", [record(label=label, memory=HELD) for label in labels]).tables[:-1]
+    assert [len(table.columns) - 1 for table in tables] == [1, 1, 4, 5]
+    assert {column.head for table in tables for column in table.columns[1:]} == set(labels)
+    assert [table.caption[-8:] for table in tables] == ["(1 of 4)", "(2 of 4)", "(3 of 4)", "(4 of 4)"]
+
+
+def test_the_run_with_the_median_peak_is_shown_whole():
+    runs = [record(seed=s, memory={"forward": {"inputs": size, "temporary": 5}}) for s, size in enumerate((1, 9, 30))]
+    table = ledger_of("memory", runs).tables[0]
+    assert [cells[1].text for cells in table.rows] == ["forward", "14\u00a0B", "9\u00a0B", "5\u00a0B"]
+
+
+def phase(counted, analytic, **more):
+    return PhaseFlops(counted=counted, analytic=analytic, **more)
+
+
+def test_flops_of_evaluation_are_per_example_and_of_training_in_all():
+    there = {"backward": phase(1000, 990, weight_gradients=400), "evaluation": phase(8720, 8720, rule=9000)}
+    backward, evaluation = ledger_of("flops", [record(flops=there, n_test=872)]).tables
+    assert [column.head for column in backward.columns][-1] == "weight gradients"
+    assert row(backward, "full") == ["1.00 kFLOP", "990 FLOP", "1.010", MISSING, MISSING, "400 FLOP"]
+    assert row(evaluation, "full") == ["10 FLOP", "10 FLOP", "1.000", "10.3 FLOP", MISSING]
+
+
+def test_counts_that_contradict_each_other_are_a_caution():
+    near, far = {"forward": phase(1019, 1000)}, {"forward": phase(1000, 1000), "backward": phase(900, 1000)}
+    assert flops.contradictions([record(flops=near), record(flops={"forward": phase(7, None)})]) == {}
+    report = compose([record(flops=near), record(label="ia3", flops=far)])
+    (text,) = [text for text in report.warnings if "analytic" in text]
+    assert text.startswith("Counted FLOPs differ from analytic ones by more than 2 % for ia3 (backward × 0.900)")
+    assert (
+        "up to 10\u00a0% (ia3, backward)"
+        in ledger_of("flops", [record(flops=near), record(flops=far, seed=1, label="ia3")]).short
+    )
+
+
+def spread(seconds):
+    return Spread(median=seconds, low=0.9 * seconds, high=1.2 * seconds, count=10)
+
+
+def timed(data, forward, backward, optimizer, **changes):
+    parts = {"data": data, "forward": forward, "backward": backward, "optimizer": optimizer, "evaluation": 0.5}
+    return record(step_seconds={name: spread(value) for name, value in parts.items()}, **changes)
+
+
+def test_why_a_step_is_not_faster_is_computed_from_its_parts():
+    records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.101, 0.138, 0.001, label="ia3")]
+    ledger = ledger_of("time", records)
+    assert ledger.text[1] == (
+        "ia3 saves 31\u00a0% of the backward pass and 98\u00a0% of the optimiser step of full and nothing of the "
+        "forward pass: its step takes 0.69 of the time."
+    )
+    assert row(ledger.tables[0], "ia3")[4:] == ["241 ms", "× 0.687", "500 ms (450–600)"]
+
+
+def test_parts_whose_quartiles_overlap_count_as_alike():
+    def slow(low, median, high, **changes):
+        one = timed(0.001, 0.1, 0.2, 0.05, **changes)
+        return one.model_copy(
+            update={"step_seconds": {**one.step_seconds, "forward": Spread(low=low, median=median, high=high, count=9)}}
+        )
+
+    base = slow(0.067, 0.078, 0.1)
+    for high, told in (
+        (0.072, "saves nothing of a step of full: its"),
+        (0.101, "forward pass takes 1.41 times as long"),
+    ):
+        other = slow(high, 0.11, 0.141, label="ia3")
+        assert told in (text := ledger_of("time", [base, other]).text[1]), text
+    assert "do not overlap" in ledger_of("time", [base, other]).text[0]
+    quick = timed(0.001, 0.07, 0.1, 0.05, label="ia3")
+    assert "and nothing of the forward pass (quartiles overlap) or the" in ledger_of("time", [base, quick]).text[1]
+
+
+def test_a_part_that_takes_longer_is_said_too():
+    records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.15, 0.2, 0.1, label="houlsby:bottleneck=8")]
+    assert ledger_of("time", records).text[1] == (
+        "houlsby:bottleneck=8 saves nothing of a step of full; its forward pass takes 1.50 times as long and its "
+        "optimiser step takes 2.00 times as long: its step takes 1.3 times as long."
+    )
+
+
+def test_seconds_of_steps_are_left_out_where_clocks_differ():
+    records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.1, 0.1, 0.01, label="ia3", threads=2)]
+    assert [one.tag for one in page_of(records).ledgers] == []
+
+
+def test_a_method_without_steps_has_dashes():
+    records = [timed(0.001, 0.1, 0.2, 0.05), record(label="icl", step_seconds={"evaluation": spread(0.4)})]
+    ledger = ledger_of("time", records)
+    assert row(ledger.tables[0], "icl")[:6] == [MISSING] * 6
+    assert len(ledger.text) == 1
+    assert steps.why_not_faster(page_of(records).panel.entries[1], None) is None
+
+
+def test_predictions_are_set_against_the_records_of_the_same_key():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"])]
+    plans = [plan(one) for one in records[:3]] + [plan(record(seed=77))]
+    found = {table.caption: table for table in ledger_of("predicted", records, plans=plans).tables}
+    assert list(found) == ["Predicted sizes", "Predicted FLOPs", "Predicted memory", "Predicted seconds"]
+    assert row(found["Predicted sizes"], "ia3")[2] == "1.00"
+    assert row(found["Predicted FLOPs"], "full")[2] == "0.998"
+    assert row(found["Predicted memory"], "full")[2] == "1.04"
+    assert row(found["Predicted seconds"], "full")[2::3] == ["1.30", "0.800"]
+
+
+def test_the_heading_of_predictions_names_the_worst_seconds():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=1)]
+    slow = {"train_seconds": 0.41 * records[0].train_seconds}
+    found = ledger_of("predicted", records, plans=[plan(one, **slow) for one in records[:1]])
+    assert found.short.replace("\u00a0", " ") == (
+        "training FLOPs within 0.2 %, memory peak within 4.0 %, seconds at worst 0.41 times the measured ones"
+    )
+    assert "what tensors hold" in found.text[1]
+    assert "side by side" not in found.text[2]
+
+
+def test_seconds_foretold_are_of_a_cell_alone():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=2)]
+    text = ledger_of("predicted", records, plans=[plan(one) for one in records]).text[2]
+    assert "of a cell alone" in text
+    assert "up to 2 cells side by side" in text
+
+
+def test_predictions_made_after_their_run_are_left_out():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))]
+    plans = [plan(records[0]), plan(records[1], created_at="2025-01-02T03:04:06+00:00")]
+    found = ledger_of("predicted", records, plans=plans)
+    assert [[cell[0].text for cell in table.rows] for table in found.tables] == [["full"]] * 4
+    assert found.text[-1] == "A prediction was made after the run and left out here: ia3."
+    report = compose(records, plans=plans[1:])
+    (page,) = report.pages
+    assert page.ledgers[-1].tables == ()
+    drawn = [of_page.pictures(page)]
+    for text in (html.render(report, drawn), markdown.render(report, drawn)):
+        assert "made after the run and left out" in text
+    assert pdf.render(report, drawn)
+
+
+def test_planned_records_are_no_results():
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))]
+    plans = [plan(one) for one in records]
+    assert compose(records, plans=plans) == compose([*records, *plans])
+    assert "planned" not in {one.status for one in compose(records, plans=plans).records}
+    with pytest.raises(Mistake, match="nothing to report"):
+        compose(plans)
+
+
+def test_old_records_have_no_ledgers():
+    assert page_of(grid(["full", "ia3"])).ledgers == ()
+
+
+def test_a_new_record_beside_an_old_one_leaves_dashes():
+    page = page_of([ledger(record()), record(label="ia3")])
+    assert [one.tag for one in page.ledgers] == ["storage", "memory", "flops", "time"]
+    assert row(page.ledgers[0].tables[0], "ia3")[1:] == [MISSING] * 5
+    assert of_page.pictures(page)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    trained = [ledger(prompted(label=label)) for label in ("full", "ia3")]
+    prompts = [ledger(prompted(label=label)) for label in ("icl:k=0", "icl:k=4")]
+    names = {"label": NASTY, "method": NASTY}
+    records = [*trained, *prompts, ledger(prompted(**names))]
+    composed = document.compose(records, plans=[plan(one) for one in records])
+    return composed, [of_page.pictures(page) for page in composed.pages]
+
+
+def test_every_format_has_the_ledgers(whole):
+    composed, drawn = whole
+    assert [one.tag for one in composed.pages[0].ledgers] == [
+        *("storage", "break-even", "memory", "flops", "time", "predicted")
+    ]
+    page, text, tex = html.render(composed, drawn), markdown.render(composed, drawn), latex.render(composed)
+    for table in composed.pages[0].ledger_tables:
+        assert all(table.caption in found for found in (page, text, tex)), table.caption
+    assert page.count('<details class="ledger">') == 6
+    assert pdf.render(composed, drawn).startswith(b"%PDF")
+
+
+def test_names_stay_text_in_the_ledgers(whole):
+    composed, drawn = whole
+    page = html.render(composed, drawn)
+    assert page.count("<script") == 1
+    assert "<script>alert" not in page
+    assert "<script" not in markdown.render(composed, drawn)
+    for picture in drawn[0]:
+        assert picture.svg == of_page.save(picture.figure, "svg")
+        ET.fromstring(picture.svg)
+        assert b"$x^2$" not in picture.svg
+        texts = [text for axes in picture.figure.axes for text in (*axes.texts, *axes.get_yticklabels())]
+        assert all(not text.get_parse_math() for text in texts if "$" in text.get_text())
+
+
+def test_every_plot_of_a_ledger_says_in_words_what_it_shows(whole):
+    composed, drawn = whole
+    shown = {picture.name.split("-", 3)[-1]: picture for picture in drawn[0] if picture.ledger}
+    assert len(shown) == 6
+    for picture in shown.values():
+        assert composed.pages[0].title in picture.alt
+        assert "ia3" in picture.alt
+    assert "optimiser state" in next(p.alt for p in shown.values() if p.ledger == "memory")
+
+
+def test_names_of_curves_do_not_touch():
+    many = [curves.Curve(f"method{i}", "#000000", ((1, 1.0), (100, 5.0 + i % 3))) for i in range(20)]
+    figure = curves.draw(many, curves.Titles("Tasks", "Bytes"), (4.1, 3.3), 8.5)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # annotations find their places now
+    renderer = canvas.get_renderer()
+    boxes = sorted((Text.get_window_extent(text, renderer) for text in figure.axes[0].texts), key=lambda box: box.y0)
+    assert len(boxes) == 20
+    assert all(one.y1 <= other.y0 + 0.5 for one, other in itertools.pairwise(boxes))
+    page = figure.bbox
+    assert all(page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
+
+
+def test_csv_has_the_nested_numbers(tmp_path):
+    import pandas as pd
+
+    one: Record = ledger(record())
+    reports.write([one], tmp_path, ["csv"])
+    table = pd.read_csv(tmp_path / "report.csv", dtype=str).iloc[0]
+    assert table["memory.backward.gradients"] == str(one.memory["backward"]["gradients"])
+    assert table["flops.backward.weight_gradients"] == str(one.flops["backward"].weight_gradients)
+    assert float(table["step_seconds.forward.median"]) == one.step_seconds["forward"].median
+    assert table["checkpoint_dtypes.float32"] == str(one.trainable_params)
+    cells = pd.read_csv(tmp_path / "ledgers.csv", dtype=str)
+    found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["row"] == "gradients")]
+    assert found["in_full"].tolist() == [f"{one.memory['backward']['gradients']:,} B"]

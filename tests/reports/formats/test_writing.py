@@ -1,0 +1,321 @@
+"""The files: whole, self-contained, escaped, exact."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from io import StringIO
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tests import ROOT
+from tests.reports.factory import failed, grid, record
+from tunefront import reports
+from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.reports.formats import html, latex, markdown, pdf
+from tunefront.reports.formats.writing import put
+from tunefront.reports.plots import of_page, style, tradeoff
+from tunefront.reports.sections import document
+from tunefront.reports.sections.summary import summary_table
+
+NASTY = "evil:name=<script>alert(1)</script>#$x^2$\\input{x}&%*_`|{{7*7}}#let x=1"
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    records = [
+        *grid(["full", "ia3", "houlsby:bottleneck=8"], tasks=["sst2", "trec"]),
+        failed(),
+        failed("skipped", "no"),
+    ]
+    out = tmp_path_factory.mktemp("report")
+    return records, out, reports.write(records, out)
+
+
+@pytest.fixture(scope="module")
+def nasty():
+    changes = {"label": NASTY, "method": NASTY, "backbone": f"hub/{NASTY}", "task": f"dir:{NASTY}"}
+    composed = document.compose([record(**changes), failed(reason=NASTY, **changes)])
+    return composed, [of_page.pictures(page) for page in composed.pages]
+
+
+class _Strict(HTMLParser):
+    """Collects tags, ids and links; void tags aside, every tag must be closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.ids, self.links, self.urls = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        if tag == "a" and "href" in found:
+            self.links.append(found["href"])
+        self.urls += [v for n, v in attrs if n in ("src", "href", "xlink:href", "srcset", "data", "poster") and v]
+        if tag not in ("meta", "link", "br", "wbr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def _parsed(text):
+    parser = _Strict()
+    parser.feed(text)
+    assert parser.open == []
+    return parser
+
+
+def test_all_files_are_written_and_nothing_else(everything):
+    _, out, written = everything
+    names = {str(path.relative_to(out)) for path in written}
+    assert {"report.html", "report.pdf", "report.md", "report.tex", "report.csv", "summary.csv"} < names
+    assert {f"plots/1-minilm-tradeoff.{kind}" for kind in ("png", "svg", "pdf")} < names
+    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == names
+    assert all(path.stat().st_size > 200 for path in written)
+
+
+def test_the_page_asks_for_nothing_from_outside(everything):
+    text = (everything[1] / "report.html").read_text()
+    parser = _parsed(text)
+    assert all(url.startswith(("#", "data:")) for url in parser.urls)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#|['\"]?data:)", text)
+    assert "default-src 'none'" in text
+
+
+def test_every_number_leads_to_a_list_that_names_its_records(everything):
+    records, out, _ = everything
+    text = (out / "report.html").read_text()
+    parser = _parsed(text)
+    assert len(parser.links) > 50
+    assert {link[1:] for link in parser.links} <= set(parser.ids)
+    assert len(parser.ids) == len(set(parser.ids))
+    for one in records:
+        assert (f"records/{one.key}.json" in text.replace("<wbr>", "")) == (one.status == "ok")
+
+
+def test_the_page_follows_dark_mode_and_is_labelled(everything):
+    text = (everything[1] / "report.html").read_text()
+    assert "prefers-color-scheme: dark" in text
+    assert style.INK not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+    assert text.count('role="img" aria-label="100 × (score') == text.count('role="img"') == 6
+    assert '<th scope="col"' in text
+    assert '<th scope="row"' in text
+
+
+def test_the_scripts_hash_is_the_one_allowed(everything):
+    import base64
+    import hashlib
+
+    text = (everything[1] / "report.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text)
+    assert f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}" in text
+
+
+def test_csv_is_exact(everything):
+    records, out, _ = everything
+    table = pd.read_csv(out / "report.csv", dtype=str)
+    assert len(table) == len(records)
+    by_key = table.set_index("key")
+    one = records[0]
+    row = by_key.loc[one.key]
+    assert row["train_flops"] == str(one.train_flops)
+    assert float(row["scores.accuracy"]) == one.score
+    assert row["trainable_params"] == str(one.trainable_params)
+    assert pd.isna(by_key.loc[records[-1].key]["trainable_params"])
+    summary = pd.read_csv(out / "summary.csv")
+    assert len(summary) == 6
+    assert summary["n_scores"].tolist() == [2] * 6
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(everything, tmp_path):
+    records, out, _ = everything
+    for path in reports.write(records[::-1], tmp_path, ("html", "md", "tex", "csv")):
+        assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_svg_files_are_well_formed_and_undated(everything):
+    for path in (everything[1] / "plots").glob("*.svg"):
+        ET.fromstring(path.read_bytes())
+        assert b"dc:date" not in path.read_bytes()
+
+
+def test_untrusted_names_stay_text_in_html(nasty):
+    text = html.render(*nasty)
+    parser = _parsed(text)
+    assert parser.tags.count("script") == 1
+    assert "alert(1)&lt;/script&gt;" in text
+    assert "{{7*7}}" in text
+    assert "<script>alert" not in text
+
+
+def test_untrusted_names_stay_text_in_markdown_and_latex(nasty):
+    text = markdown.render(*nasty)
+    assert "<script" not in text
+    assert re.search(r"(?<!\\)\*_", text) is None
+    tex = latex.render(nasty[0])
+    assert "\\input{x}" not in tex
+    assert r"\textless{}script\textgreater{}alert(1)" in tex
+    assert r"\#\$x\textasciicircum{}2\$\textbackslash{}input\{x\}\&\%*\_" in tex
+
+
+def test_untrusted_names_stay_text_in_the_pdf(nasty):
+    assert pdf.render(*nasty).startswith(b"%PDF")
+
+
+def test_untrusted_names_stay_text_in_the_terminal():
+    console = Console(width=300, file=StringIO())
+    console.print(summary_table([record(label="[red]x[/nope]:a=[bold]")]))
+    assert "[red]x[/nope]:a=[bold]" in console.file.getvalue()
+
+
+def test_a_dollar_in_a_name_is_not_mathematics(nasty):
+    assert all(b"$x^2$" not in of_page.save(p.figure, "svg") for p in nasty[1][0])  # text is drawn as paths
+    assert all(not text.get_parse_math() for p in nasty[1][0] for text in p.figure.axes[0].texts)
+
+
+def test_thirty_methods_keep_legible_labels():
+    records = [
+        record(
+            label=f"method{i % 9}:size={i}",
+            scores={"accuracy": 0.9 - 0.01 * (i % 7)},
+            trainable_params=int(900 * 1.3**i),
+        )
+        for i in range(29)
+    ]
+    panel = document.compose([record(), *records]).pages[0].panel
+    for size in (of_page.WIDE, of_page.SMALL):
+        drawing = tradeoff.draw(panel, size=size)
+        assert drawing.clashes == 0
+        assert len(drawing.boxes) == 30
+        assert not any(a.overlaps(b) for i, a in enumerate(drawing.boxes) for b in drawing.boxes[:i])
+
+
+def test_a_method_that_trains_nothing_has_a_place():
+    panel = document.compose([record(), record(label="icl:k=4", trainable_params=0)]).pages[0].panel
+    assert {point.x for point in tradeoff.draw(panel).points} == {0, record().trainable_params}
+
+
+def test_a_cost_that_nobody_measured_is_not_drawn():
+    composed = document.compose(grid(["full", "ia3"], train_flops=None, train_peak_resident_bytes=None))
+    names = [picture.title for picture in of_page.pictures(composed.pages[0])]
+    assert "Training FLOPs" not in names
+    assert len(names) == 4
+
+
+def test_names_of_what_is_missing_stand_under_the_plot():
+    composed = document.compose([record(), record(label="ia3", train_flops=None)])
+    notes = {picture.title: picture.note for picture in of_page.pictures(composed.pages[0])}
+    assert notes["Training FLOPs"] == "Not drawn: ia3 (not measured)."
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record()],
+        [failed()],
+        grid(["ia3", "bitfit"], seeds=(0,)),
+        [record(), record(backbone="a/nano", shots=16), record(backbone="b/nano", shots=16)],
+        [record(scores={"accuracy": None})],
+        [record(**dict.fromkeys(("trainable_params", "backbone_params", "train_flops", "n_test", "n_train")))],
+    ],
+    ids=["one", "failed", "no-reference", "backbones-and-shots", "no-score", "little-measured"],
+)
+def test_edge_cases_write_html_pdf_and_tables(records, tmp_path):
+    composed = document.compose(records)
+    drawn = [of_page.pictures(page, narrow=True) for page in composed.pages]
+    _parsed(html.render(composed, drawn))
+    assert pdf.render(composed, drawn).startswith(b"%PDF")
+    assert markdown.render(composed, drawn)
+    assert reports.write(records, tmp_path, ["csv", "tex"])
+    Console(width=200, file=StringIO()).print(summary_table(records))
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    records = grid(["full"], tasks=["sst2"], seeds=(0,))
+    reports.write(records, tmp_path, ["csv"])
+    before = (tmp_path / "report.csv").read_bytes()
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(KeyboardInterrupt):
+        reports.write([*records, record(seed=7)], tmp_path, ["csv"])
+    assert (tmp_path / "report.csv").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "summary.csv"]
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EACCES, Mistake)])
+def test_what_stops_a_write_is_named(number, kind, tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(kind, match=re.escape(str(tmp_path))):
+        put(tmp_path / "a" / "report.csv", "x")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def _printed(records, width):
+    console = Console(width=width, file=StringIO())
+    console.print(summary_table(records))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 140])
+def test_the_summary_keeps_labels_whole_and_names_what_it_leaves_out(width):
+    text = _printed(grid(), width)
+    for label in ("houlsby:bottleneck=64", "top_layers:n=2", "full"):
+        assert any(line.startswith(label) for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= width
+    assert "share" in text.splitlines()[0]
+    assert ("left out for want of width, and in the report: " in text) == (width < 140)
+    assert "against full" in text.splitlines()[0]
+
+
+def test_the_summary_names_the_denominator_of_the_share():
+    assert "of the backbone's 22,713,216 parameters" in _printed(grid(["full"]), 120)
+    assert "of its backbone's parameters" in _printed([record(), record(shots=16, backbone_params=10)], 120)
+
+
+def test_a_very_long_label_is_folded_not_lost():
+    assert "end" in _printed([record(label="user:" + "x" * 200 + "end")], 60)
+
+
+def test_mistakes_are_clear(tmp_path):
+    with pytest.raises(Mistake, match="there are no records"):
+        reports.write([], tmp_path)
+    with pytest.raises(Mistake, match="no report format 'htm'; did you mean 'html'"):
+        reports.write([record()], tmp_path, ["htm"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Mistake, match="cannot be written"):
+        reports.write([record()], tmp_path / "file", ["csv"])
+
+
+def test_reports_never_import_torch(tmp_path):
+    rooms = ("formats.html", "formats.pdf", "formats.writing", "formats.markdown", "sections.summary")
+    code = (
+        f"import sys, {', '.join(f'tunefront.reports.{room}' for room in rooms)}\n"
+        "from tests.reports.factory import record\n"
+        f"tunefront.reports.write([record()], {str(tmp_path)!r}, ['html', 'csv', 'tex'])\n"
+        "assert not {'torch', 'transformers', 'tunefront.methods', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_importing_reports_is_light():
+    code = "import sys, tunefront.reports; assert not {'pandas', 'matplotlib', 'jinja2', 'typst'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

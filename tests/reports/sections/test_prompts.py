@@ -1,0 +1,296 @@
+"""Language models beside encoders: what demonstrations cost, zero on a log axis, several backbones at a glance."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from tests.reports.factory import failed, grid, record
+from tests.reports.prompted import everything, prompted
+from tunefront import reports
+from tunefront.reports.compare.measures import ANEW, KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, drawn
+from tunefront.reports.formats import markdown
+from tunefront.reports.plots import of_page, tradeoff
+from tunefront.reports.sections import document
+from tunefront.reports.sections.summary import summary_table
+
+
+def _rows(report, caption):
+    """A cost table of the first panel as rows by label: a text per column, by its two heads."""
+    table = next(table for table in report.pages[0].costs if table.caption == caption)
+    heads = [f"{column.head} {column.under}".strip() for column in table.columns]
+    return {
+        row[0].text: dict(zip(heads, (f"{c.text} {c.minor}".strip() for c in row), strict=True)) for row in table.rows
+    }
+
+
+def _four():
+    return [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4")]
+
+
+def test_what_demonstrations_cost_once_and_per_query():
+    rows = _rows(document.compose(_four()), "What reading demonstrations costs")
+    assert set(rows) == {"icl:k=0", "icl:k=4"}
+    params, per_query = 1_100_000_000, 220_000_000_000
+    once = 2 * params * 360
+    assert rows["icl:k=4"] == {
+        "method": "icl:k=4",
+        "once FLOPs": f"{once / 1e9:.0f}\u00a0GFLOP",
+        "once time": "1.60\u00a0s",
+        "cache keys, values": f"{98_304 * 360 / 1e6:.1f}\u00a0MB",
+        "per query FLOPs": "220\u00a0GFLOP",
+        "per query FLOPs, no reuse": f"{(per_query + once) / 1e12:.2f}\u00a0TFLOP × {1 + once / per_query:.1f}",
+    }
+    assert rows["icl:k=0"]["once FLOPs"] == rows["icl:k=0"]["cache keys, values"] == "—"
+
+
+def test_a_model_that_keeps_no_prefix_shows_dashes():
+    rows = _rows(document.compose([prompted(label="icl:k=4", backbone="t5")]), "What reading demonstrations costs")
+    assert [rows["icl:k=4"][head] for head in ("once FLOPs", "once time", "cache keys, values")] == ["—", "—", "—"]
+
+
+def test_which_demonstrations_fit_is_counted_over_all_scored_rows():
+    records = [
+        prompted(label="icl:k=4", shortened_test=250, demonstrations_per_row=1.0, truncated_test=20, seed=0),
+        prompted(label="icl:k=4", shortened_test=30, demonstrations_per_row=3.5, truncated_test=0, seed=1),
+        prompted(label="icl:k=0"),
+    ]
+    rows = _rows(document.compose(records), "Which demonstrations fit")
+    assert rows["icl:k=4"] == {
+        "method": "icl:k=4",
+        "demonstrations kept of asked": "2.25 of 4",
+        "prompts that lost some": "280 of 500",
+        "queries cut": "20 of 500",
+        "demonstrations tokens": "360",
+        "demonstrations bytes of text": "1.64\u00a0kB",
+    }
+    assert rows["icl:k=0"]["prompts that lost some"] == "—"
+    assert rows["icl:k=0"]["queries cut"] == "4 of 250"
+
+
+def test_what_is_kept_per_task_is_the_checkpoint_and_the_demonstrations():
+    report = document.compose(_four())
+    rows = _rows(report, "What is trained and stored")
+    kept = {label: row["kept per task"] for label, row in rows.items()}
+    assert kept == {
+        "full": "4.40\u00a0GB",
+        "ia3": "881\u00a0kB",
+        "icl:k=0": "0\u00a0B",
+        "icl:k=4": "1.64\u00a0kB",
+    }
+    found = {point.entry.label: point.x for point in tradeoff.draw(report.pages[0].panel, KEPT).points}
+    assert found["icl:k=0"] == 0
+    assert found["icl:k=4"] == 1640
+
+
+def test_encoders_have_no_tables_of_prompts():
+    assert len(document.compose(grid(["full", "ia3"])).pages[0].costs) == 2
+
+
+@pytest.mark.parametrize("cost", [PARAMETERS, KEPT, TRAIN_FLOPS], ids=lambda cost: cost.field)
+def test_what_costs_nothing_is_drawn_at_zero_and_labelled(cost):
+    records = [*_four(), prompted(label="houlsby", train_flops=10**12)]
+    panel = document.compose(records).pages[0].panel
+    drawing = tradeoff.draw(panel, cost)
+    axes = drawing.figure.axes[0]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xticklabels()[0].get_text() == "0"
+    labels = {text.get_text(): text.xy[0] for text in axes.texts}
+    assert set(labels) == {entry.label for entry in panel.entries}
+    smallest = min(point.x for point in drawing.points if point.x > 0)
+    free = [labels[point.entry.label] for point in drawing.points if point.x == 0]
+    assert free
+    assert len(set(free)) == len(free)
+    assert all(axes.get_xlim()[0] < place < smallest for place in free)
+
+
+def test_no_line_crosses_from_zero_to_a_log_axis():
+    records = [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4", "icl")]
+    axes = tradeoff.draw(document.compose(records).pages[0].panel, KEPT).figure.axes[0]
+    sizes = sorted([410 * 4, 410 * 32])
+    lines = [sorted(line.get_xdata()) for line in axes.lines if len(set(line.get_xdata())) > 1]
+    assert sizes in lines
+    assert all(min(line) >= sizes[0] for line in lines if line != [0, 1])
+
+
+def test_the_curve_over_demonstrations_starts_at_zero_and_trained_methods_stand_where_their_rows_are():
+    records = [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4", "icl:k=16", "icl")]
+    panel = document.compose(records).pages[0].panel
+    assert ROWS in drawn(panel)
+    drawing = tradeoff.draw(panel, ROWS)
+    places = {point.entry.label: point.x for point in drawing.points}
+    assert places == {"full": 32, "ia3": 32, "icl:k=0": 0, "icl:k=4": 4, "icl:k=16": 16, "icl": 32}
+    axes = drawing.figure.axes[0]
+    assert axes.get_xscale() == "linear"
+    assert [0, 4, 16, 32] in [sorted(line.get_xdata()) for line in axes.lines]
+
+
+def test_many_rows_beside_few_have_a_logarithmic_axis():
+    records = [prompted(), *(prompted(label=label) for label in ("icl:k=4", "icl:k=1000"))]
+    assert tradeoff.draw(document.compose(records).pages[0].panel, ROWS).figure.axes[0].get_xscale() == "log"
+
+
+def test_reading_demonstrations_anew_is_drawn_beside_what_trained_methods_cost():
+    panel = document.compose(_four()).pages[0].panel
+    costs = {point.entry.label: point.x for point in tradeoff.draw(panel, ANEW).points}
+    assert costs["full"] == costs["ia3"] == costs["icl:k=0"] == 1_100_000_000 * 200
+    assert costs["icl:k=4"] == costs["full"] + 2 * 1_100_000_000 * 360
+    assert ANEW in drawn(panel)
+
+
+def test_how_rows_in_a_prompt_count_is_said_where_there_are_some():
+    assert "Demonstrations" in dict(document.compose(_four()).reading)
+    assert "Demonstrations" not in dict(document.compose(grid(["full"])).reading)
+
+
+def test_encoders_are_not_drawn_against_what_only_demonstrations_cost():
+    panel = document.compose(grid(["full", "ia3"])).pages[0].panel
+    assert not {ROWS, ANEW} & set(drawn(panel))
+
+
+def test_whoever_is_not_in_a_plot_is_named_with_the_reason():
+    records = [
+        *_four(),
+        prompted(label="a", checkpoint_bytes=None, trainable_params=None),
+        prompted(label="b", scores={"accuracy": None}),
+        prompted(label="c", task="dir:data/cb"),
+    ]
+    notes = {picture.title: picture.note for picture in of_page.pictures(document.compose(records).pages[0])}
+    assert notes["Bytes kept per task"] == (
+        "Not drawn: b (no score); c (no score beside one of full); a (not measured)."
+    )
+    assert "1 task without a score of full is not drawn." in notes["Trained parameters per task"]
+
+
+def test_costs_that_have_no_plot_are_named():
+    page = document.compose(grid(["full", "ia3"], train_flops=None)).pages[0]
+    assert page.undrawn == "Not drawn, since measured of no scored method: training flops."
+    uneven = document.compose([*grid(["full"]), *grid(["ia3"], threads=2)]).pages[0]
+    assert uneven.undrawn == "Not drawn, since seconds do not compare here: training time."
+    assert document.compose(grid(["full", "ia3"])).pages[0].undrawn == ""
+
+
+def test_a_backbone_without_the_reference_has_dashes_and_says_so():
+    records = [*_four(), prompted(label="ia3", backbone="t5"), prompted(label="icl:k=4", backbone="t5")]
+    report = document.compose(records)
+    gpt, t5 = report.pages
+    assert "Height: points above the mean score of full on the same task." in of_page.pictures(gpt)[0].note
+    assert "no record of full has one here to compare with" in of_page.pictures(t5)[0].note
+    assert "against" not in [column.head for column in t5.scores.columns]
+    glance = {row[0].text: [cell.minor for cell in row[1:]] for row in report.overview.rows}
+    assert glance["ia3"][0] != ""
+    assert glance["ia3"][1] == glance["full"][1] == ""
+    text = _printed(records, 120)
+    assert re.search(r"t5, 32 training rows\s*\nia3 +— ", text)
+
+
+def test_at_a_glance_has_a_column_per_backbone():
+    report = document.compose([*_four(), prompted(label="full", backbone="t5", scores={"accuracy": 0.5})])
+    assert [column.head for column in report.overview.columns] == ["method", "gpt", "t5"]
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in report.overview.rows}
+    assert rows["full"][1] == "50.0"
+    assert rows["ia3"][1] == "—"
+    assert len(report.lead) == 2
+    assert document.compose(_four()).overview is None
+
+
+def test_at_a_glance_says_which_settings_part_the_columns():
+    settings = {**record().settings, "eval_rows": 200, "max_length": 64}
+    alike = document.compose([record(), record(backbone="nano")]).overview.note
+    note = document.compose([record(), record(backbone="nano", settings=settings)]).overview.note
+    assert "settings" not in alike
+    assert note.endswith("so compare within a column: eval_rows (200, none), max_length (128, 64).")
+
+
+def test_a_recipe_that_differs_between_backbones_has_a_table_for_each():
+    other = {**record().recipe, "learning_rate": 1e-4, "steps": 60}
+    shared, apart = ([record(), record(label="ia3", backbone="nano", recipe=r)] for r in (record().recipe, other))
+    assert _recipes(document.compose(shared)) == {"Recipes": ["full", "ia3"]}
+    assert _recipes(document.compose(apart)) == {"Recipes": ["full", "ia3"]}, "no method is trained on both"
+    untrained = record(label="icl:k=4", backbone="nano", recipe=other, train_steps=0)
+    assert _recipes(document.compose([*apart, record(backbone="nano", recipe=other), untrained])) == {
+        "Recipes on minilm": ["full"],
+        "Recipes on nano": ["full", "ia3", "icl:k=4"],
+    }
+
+
+def _recipes(report):
+    tables = [table for table in report.background if table.caption.startswith("Recipes")]
+    return {table.caption: [row[0].text for row in table.rows] for table in tables}
+
+
+def test_demonstrations_that_did_not_fit_are_announced():
+    gone = {"demonstrations_per_row": 0.0, "shortened_test": 250}
+    some = {"demonstrations_per_row": 2.0, "shortened_test": 250}
+    records = [prompted(label="icl:k=4", **gone), prompted(label="icl:k=4", seed=1, **some), prompted(label="full")]
+    texts = document.compose(records).warnings
+    assert "icl:k=4 is in truth zero-shot in 1 of 2 runs: no demonstration fits into any prompt (rte 1)." in texts
+    assert "Prompts of icl:k=4 lost demonstrations that did not fit in 1 of 2 runs (rte 1)." in texts
+
+
+def test_a_recipe_that_trained_nothing_is_not_shown_as_one():
+    recipes = document.compose([prompted(label="icl:k=4"), record(shots=32, settings=prompted().settings)])
+    table = next(table for table in recipes.background if table.caption == "Recipes")
+    assert "Of what takes no step (icl:k=4) only dtype tells." in table.note
+
+
+def test_the_same_reason_stands_once_with_all_that_it_concerns():
+    reason = "template 'x' of dir:a, row '{}': it writes no prompt."
+    records = [failed(reason=reason.format(row), label=label) for row in (4, 12) for label in ("ia3", "full")]
+    (row,) = document.compose([record(), *records, failed(reason="other", task="x")]).absent.rows[:1]
+    assert [cell.text for cell in row] == [
+        *("failed", "full; ia3", "minilm", "sst2", "4"),
+        "template 'x' of dir:a, rows '12', '4': it writes no prompt.",
+    ]
+
+
+def _printed(records, width):
+    console = Console(width=width, file=StringIO())
+    console.print(summary_table(records))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_summary_of_three_backbones_shows_every_method_and_task(width):
+    text = _printed(everything(), width)
+    head, *lines = text.splitlines()
+    assert head.split()[:7] == ["method", "against", "full", "cb", "copa", "rte", "wic"]
+    assert max(map(len, text.splitlines())) <= width
+    for title, methods in (("gpt", 6), ("minilm", 3), ("t5", 6)):
+        start = next(i for i, line in enumerate(lines) if line.startswith(f"{title}, 32 training rows"))
+        assert [bool(line.strip()) for line in lines[start + 1 : start + 1 + methods]] == [True] * methods
+    assert "median over templates × draws × orders (interquartile range)" in text
+    assert ("how far the scores scatter" in " ".join(text.split())) == (width == 80)
+    assert bool(re.search(r"\d\.\d \(\d\.\d\)", text)) == (width == 120)
+
+
+def test_the_summary_has_the_cost_of_a_query_where_rows_stand_in_the_prompt():
+    assert "per query" not in _printed(grid(["full"], tasks=["sst2"]), 120)
+    head, *lines = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 100).splitlines()
+    assert head.endswith("per query")
+    assert all(line.rstrip().endswith("220\u00a0GFLOP") for line in lines[:2])
+    narrow = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 60)
+    assert "0\u00a0%" in narrow
+    assert "per query" in narrow.splitlines()[0]
+
+
+def test_every_format_has_the_few_shot_tables(tmp_path):
+    records = [
+        prompted(label=label, template=template, draw_seed=draw)
+        for label in ("full", "icl:k=0", "icl:k=4", "icl:k=4,order=1")
+        for template in ("a", "b")
+        for draw in (0, 1)
+    ]
+    reports.write(records, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<caption>Few-shot: rte, accuracy</caption>" in page
+    assert "<caption>Which demonstrations fit</caption>" in page
+    assert "Few-shot: rte, accuracy" in (tmp_path / "report.tex").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert markdown.table(document.compose(records).pages[0].few_shot.tables[0]) in text
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert "demonstration_ids" not in (tmp_path / "report.csv").read_text().splitlines()[0]
+    assert "task_bytes" in (tmp_path / "report.csv").read_text().splitlines()[0]
