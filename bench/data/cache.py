@@ -47,14 +47,22 @@ def prepared(path: Path, make: Callable[[], Task]) -> Task:
     An entry that cannot be read or does not match its fingerprint is named in a warning and made again. Where nothing
     can be written, the task is made each time, with a warning.
     """
-    if path.exists():
-        try:
-            return read_task(path)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            log.warning("cache entry %s is corrupted (%s); it is made again", path, error)
+    if (kept := peek(path)) is not None:
+        return kept
     task = make()
     keep(path, task)
     return task
+
+
+def peek(path: Path) -> Task | None:
+    """The task kept at `path`; None, with a warning, where it is not whole any more."""
+    if not path.exists():
+        return None
+    try:
+        return read_task(path)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        log.warning("cache entry %s is corrupted (%s); it has to be made again", path, error)
+        return None
 
 
 def keep(path: Path, task: Task) -> None:

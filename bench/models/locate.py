@@ -28,6 +28,7 @@ WEIGHTS = (
 )
 """Where a backbone's weights may be; of several that a folder has, transformers loads the first."""
 
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*"]
 
 
@@ -51,9 +52,27 @@ def locate(name: str) -> Path:
         if not (folder / "config.json").is_file():
             raise Mistake(f"the folder {name} has no config.json; give a folder saved with save_pretrained().")
         return folder
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is None or folder.exists():
+    if _HUB_ID.fullmatch(name) is None or folder.exists():
         raise Mistake(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
     return _from_hub(name)
+
+
+def check_here(name: str) -> None:
+    """Mistake where a backbone's files would have to be downloaded."""
+    if name in known_backbones() or _HUB_ID.fullmatch(name) is None or Path(name).expanduser().exists():
+        return  # what is wrong with these, `locate` finds without a network
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=True)
+    except HFValidationError:
+        return
+    except LocalEntryNotFoundError as error:
+        hint = unknown("backbone", name, known_backbones(), "A local folder or a Hub id is a backbone too")
+        raise Mistake(
+            f"{hint}. If it is on the Hub: its files are not on this machine yet, and only a run downloads them."
+        ) from error
 
 
 @functools.cache

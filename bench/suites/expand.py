@@ -36,12 +36,16 @@ class Plan:
 
 
 def plan(
-    suite: str = "quick", selectors: Selectors | None = None, tell: Callable[[str], None] = lambda _: None
+    suite: str = "quick",
+    selectors: Selectors | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    listing: bool = False,
 ) -> Plan:
     """The cells of a suite under these selectors: no duplicates, even out of two parts, grouped by backbone, then task;
     within these one part after another, each in the order of `tunefront.bench.suites.overrides.Grid.cells`.
 
-    `tell` hears what is being looked up. Errors: Mistakes with all that is wrong.
+    `tell` hears what is being looked up. `listing`: the same cells for someone who will not run them; nothing is made,
+    downloaded or written for it, and what only rows can tell goes unchecked. Errors: Mistakes with all that is wrong.
     """
     wrong = Gathered()
     read = Suite(suite, Path.cwd(), (Part(f"suite {suite}"),))
@@ -56,11 +60,11 @@ def plan(
             wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
     backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
-    loaded = look_up(backbones, tasks, wrong, tell)
+    loaded = look_up(backbones, tasks, wrong, tell, listing)
     tell("trying templates on a few rows")
     check_readers([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
     _check_files(asked, wrong)
-    templates = [_seen(grid, loaded, wrong) for grid in asked]
+    templates = [_seen(grid, loaded, wrong, listing) for grid in asked]
     wrong.told()
     cells = [cell for grid, (chosen, _) in zip(asked, templates, strict=True) for cell in grid.cells(chosen)]
     cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
@@ -68,20 +72,29 @@ def plan(
     return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)))
 
 
-def look_up(backbones: Iterable[str], tasks: Iterable[str], wrong: Gathered, tell: Callable[[str], None]) -> list[Task]:
-    """Sees that each backbone and task is there; returns the tasks."""
-    from tunefront.bench.data.sources import load_task
+def look_up(
+    backbones: Iterable[str],
+    tasks: Iterable[str],
+    wrong: Gathered,
+    tell: Callable[[str], None],
+    listing: bool = False,
+) -> list[Task]:
+    """Sees that each backbone and task is there; returns the tasks, with `listing` their outlines."""
+    from tunefront.bench.data.sources import load_task, outline_task
     from tunefront.bench.models.config import check_backbone
+    from tunefront.bench.models.locate import check_here
 
     for name in dict.fromkeys(backbones):
         tell(f"looking up {name}")
         with wrong.any():
+            if listing:
+                check_here(name)
             check_backbone(name)
     loaded: list[Task] = []
     for name in dict.fromkeys(tasks):
         tell(f"reading {name}")
         with wrong.any():
-            loaded.append(load_task(name))
+            loaded.append(outline_task(name) if listing else load_task(name))
     return loaded
 
 
@@ -95,11 +108,13 @@ def _missing(grid: Grid) -> list[str]:
     ]
 
 
-def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered) -> tuple[Chosen, list[str]]:
+def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered, listing: bool) -> tuple[Chosen, list[str]]:
     """Tries what the cells will do, on a few rows; returns the templates, and the warnings about them."""
     part = grid.part
     tasks = [task for task in loaded if task.name in part.tasks]
     templates, warnings = templates_for(part.backbones, tasks, part.templates, wrong)
+    if listing:
+        return templates, warnings
     check_lengths(part.backbones, tasks, grid.config.max_length, wrong)
     check_prompts(templates, tasks, grid.config, wrong)
     needy = grid.methods if grid.strict else sorted(grid.methods, key=lambda method: method.fewest_rows)[:1]

@@ -30,10 +30,12 @@ def planned_from(
     device: str | None = None,
     more_methods: Sequence[Method] = (),
     tell: Callable[[str], None] = lambda _: None,
+    listing: bool = False,
 ) -> Plan:
     """The cells that the options ask for; what is wrong in the options and in the suite is told together.
 
-    `shots`, `draws` and `seeds` are lists with commas; `settings` are `key=value`; `tell` hears what is looked up.
+    `shots`, `draws` and `seeds` are lists with commas; `settings` are `key=value`; `tell` hears what is looked up;
+    `listing` as in `plan`.
     """
     wrong = Gathered()
     chosen = Selectors(
@@ -48,7 +50,7 @@ def planned_from(
         more_methods,
     )
     with wrong.any():
-        planned = plan(suite, chosen, tell)
+        planned = plan(suite, chosen, tell, listing)
     wrong.told()
     return planned
 

@@ -142,8 +142,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "check_encoding": lambda *_: None,
             "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
         },
-        "tunefront.bench.models.locate": {"known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES}},
-        "tunefront.bench.data.sources": {"load_task": load_task, "known_tasks": lambda: TASKS},
+        "tunefront.bench.models.locate": {
+            "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
+            "check_here": lambda _: None,
+        },
+        "tunefront.bench.data.sources": {
+            "load_task": load_task,
+            "outline_task": load_task,
+            "known_tasks": lambda: TASKS,
+        },
         "tunefront.bench.execution.grid": {
             "run_grid": made.run_grid,
             "key": made.key,

@@ -13,7 +13,7 @@ from tunefront.bench.errors import Mistake, unknown
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
 
-__all__ = ["known_tasks", "load_task"]
+__all__ = ["known_tasks", "load_task", "outline_task"]
 
 _EMBEDDED = ("kind", "library", "match", "param_type")
 
@@ -30,6 +30,23 @@ def load_task(name: str) -> Task:
     Errors: Mistake for a name, a folder or data that are wrong.
     """
     return _loaded(name, os.getcwd() if name.startswith("dir:") else "")
+
+
+def outline_task(name: str) -> Task:
+    """The task as far as it is known where nothing is made, downloaded or kept: that of a folder is whole, any other
+    has what decides about its cells (name, kind, templates) and perhaps no rows.
+
+    Errors: Mistake for a name or a folder that is wrong.
+    """
+    if name in known_tasks():
+        from tunefront.bench.data.task import Task
+
+        return Task(name, "classification", {}, (), (), ())
+    if name.startswith("hub:") and name != "hub:":
+        from tunefront.bench.data.sources import hub
+
+        return hub.outline(name.removeprefix("hub:"))
+    return load_task(name)
 
 
 @cache

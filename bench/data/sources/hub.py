@@ -14,7 +14,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.data.cache import folder, prepared, task_path
+from tunefront.bench.data.cache import folder, peek, prepared, task_path
 from tunefront.bench.data.metrics import default_metrics
 from tunefront.bench.data.sources.meta import Meta
 from tunefront.bench.data.sources.schema import infer_schema, read_rows
@@ -36,8 +36,24 @@ def load(spelled: str) -> Task:
     Errors: Mistake where there is no such dataset or configuration, no network, no label column, or no split to score.
     """
     name = f"hub:{spelled}"
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    return prepared(task_path(name, {"code": code}), lambda: _task(name, spelled))
+    return prepared(_path(name), lambda: _task(name, spelled))
+
+
+def outline(spelled: str) -> Task:
+    """The task from the cache; where it is not there, one of the usual kind without rows, with a warning that says so.
+
+    Errors: Mistake where the spelling means no dataset.
+    """
+    name = f"hub:{spelled}"
+    spellings(spelled)
+    if (kept := peek(_path(name))) is not None:
+        return kept
+    guess = f"{name} is not here yet, and nothing is downloaded now: its cells are those of a classification task"
+    return Task(name, "classification", {}, (), (), default_metrics("classification"), warnings=(guess,))
+
+
+def _path(name: str) -> Path:
+    return task_path(name, {"code": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()})
 
 
 def spellings(spelled: str) -> list[tuple[str, str | None]]:
