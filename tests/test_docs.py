@@ -36,7 +36,8 @@ def known_flags() -> set[str]:
     flags = {flag for command in group.commands.values() for option in command.params for flag in option.opts}
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser)
-    return flags | {name for group in parser._groups for option in group.options for name in option.names()}
+    flags |= {name for group in parser._groups for option in group.options for name in option.names()}
+    return flags | {plugin.SHARED, "--help", "--collect-only"}
 
 
 def all_blocks() -> list[tuple[str, Block]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
@@ -73,9 +74,14 @@ class Cells(pytest.Module):
 
 
 def collect(session: pytest.Session) -> Cells:
-    """The collector of the cells that the options ask for; Mistake if they are wrong or nothing can be written."""
+    """The collector of the cells that the options ask for; Mistake if they are wrong or nothing can be written.
+
+    With `--collect-only` they are only listed: nothing is written, made or downloaded.
+    """
     quiet_libraries()
     option, config = session.config.option, session.config
+    if option.collectonly:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read once, when the libraries are imported
     suite, out = option.tunefront_suite or "quick", option.tunefront_out or "results"
     own, left_out = _own_methods(config) if not option.tunefront_method else ([], [])
     asked = (
@@ -89,9 +95,10 @@ def collect(session: pytest.Session) -> Cells:
         option.tunefront_device,
     )
     cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")
-    cells.plan = planned_from(suite, option.tunefront_method, *asked, more_methods=own)
+    cells.plan = planned_from(suite, option.tunefront_method, *asked, more_methods=own, listing=option.collectonly)
     cells.store, cells.records = Store(out), {}
-    cells.store.prepare()
+    if not option.collectonly:
+        cells.store.prepare()
     cells.told = [f"tunefront: {len(cells.plan.cells)} cells of suite {suite}, records in {out}", *left_out]
     cells.told += [f"tunefront: warning: {warning}" for warning in cells.plan.warnings]
     return cells
@@ -145,7 +152,7 @@ def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
         if not isinstance(plugin, ModuleType) or Path(plugin.__file__ or "").name != "conftest.py":
             continue
         for value in vars(plugin).values():
-            shipped = getattr(value, "__module__", "").split(".")[0] == "methods"
+            shipped = getattr(value, "__module__", "").startswith("tunefront.")
             if not inspect.isclass(value) or not issubclass(value, Method) or inspect.isabstract(value) or shipped:
                 continue
             needs = [field.name for field in fields(value) if field.default is field.default_factory is MISSING]

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from tests.bench.pytest_plugin.projects import PLUGIN, TIMER, ids, run, suite
 from tunefront.bench.records import load_records
 
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).parent.parent.parent
 MINE = """
 from dataclasses import dataclass
-from methods import Method
+from tunefront import Method
 
 @dataclass(frozen=True)
 class HeadOnly(Method):
@@ -29,7 +29,7 @@ class HeadOnly(Method):
 """
 BROKEN = """
 from dataclasses import dataclass
-from methods import Method, Unsupported
+from tunefront import Method, Unsupported
 
 @dataclass(frozen=True)
 class Nowhere(Method):
@@ -48,45 +48,16 @@ class Breaks(Method):
 """
 
 
-@pytest.fixture(autouse=True)
-def only_these_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plugins are named in each call, so that it is the same where the package is installed and where it is not."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-
-
-@pytest.fixture
-def project(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backbones: dict[str, str], toy_folder: str
-) -> pytest.Pytester:
-    """A project with a test, a benchmark of its own, and a suite on a tiny backbone."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # else pytest-benchmark takes itself for a worker's
-    pytester.makefile(
-        ".toml",
-        tiny=f'methods = ["ia3"]\nbackbones = ["{backbones["bert"]}"]\ntasks = ["{toy_folder}"]\n'
-        "[recipe]\nsteps = 3\nbatch_size = 8\n",
+def test_a_plain_pytest_imports_nothing_of_ours_but_the_plugin(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_own="import sys\n\ndef test_own():\n"
+        "    ours = {name for name in sys.modules if name.partition('.')[0] == 'tunefront'}\n"
+        "    plugin = 'tunefront.bench.pytest_plugin.plugin'.split('.')\n"
+        "    assert ours == {'.'.join(plugin[:end]) for end in range(1, 5)}\n"
+        "    heavy = {'torch', 'transformers', 'datasets', 'pandas', 'numpy', 'pydantic', 'typer', 'rich.live'}\n"
+        "    assert not heavy & set(sys.modules)\n"
     )
-    pytester.makepyfile(test_own="def test_own(): pass\n\ndef test_own_benchmark(benchmark): benchmark(int)\n")
-    pytester.makeini("[pytest]\naddopts = --benchmark-skip --strict-markers\nfilterwarnings = error\n")
-    return pytester
-
-
-def run(project: pytest.Pytester, *arguments: str, benchmark: bool = True) -> pytest.RunResult:
-    plugins = ["-p", "tunefront.bench.pytest_plugin.plugin", *(["-p", "pytest_benchmark.plugin"] if benchmark else [])]
-    return project.runpytest_subprocess(*plugins, *arguments)
-
-
-def suite(*arguments: str) -> tuple[str, ...]:
-    return ("--benchmark", "--tunefront-suite", "tiny.toml", *arguments)
-
-
-def test_the_plugin_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, tunefront.bench.pytest_plugin.plugin\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'numpy', 'pydantic', 'typer', 'rich.live'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    run(project).assert_outcomes(passed=1)
 
 
 def test_a_plain_pytest_collects_none_of_it(project: pytest.Pytester) -> None:
@@ -117,7 +88,7 @@ def test_benchmark_alone_times_the_cells_and_collects_no_test_files(project: pyt
 def test_what_the_command_recorded_is_not_run_again_and_the_projects_methods_and_paths_take_part(
     project: pytest.Pytester,
 ) -> None:
-    command = [sys.executable, "-m", "bench", "run", "tiny.toml"]
+    command = [sys.executable, "-m", "tunefront", "run", "tiny.toml"]
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     before = {path: path.read_bytes() for path in (project.path / "results" / "records").iterdir()}
@@ -161,9 +132,8 @@ def test_selectors_replace_the_lists_of_the_suite(pytester: pytest.Pytester) -> 
 
 def collected(pytester: pytest.Pytester, *arguments: str) -> list[str]:
     """Ids of the cells, with the fake harness in this process."""
-    plugins = ["-p", "tunefront.bench.pytest_plugin.plugin", "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider"]
-    result = pytester.runpytest_inprocess(*plugins, "--benchmark", "--collect-only", "-q", *arguments)
-    return [line for line in result.stdout.lines if line.startswith("tunefront::")]
+    options = ["-p", "no:cacheprovider", "--benchmark", "--collect-only", "-q", *arguments]
+    return ids(pytester.runpytest_inprocess(*PLUGIN, *TIMER, *options))
 
 
 @pytest.mark.parametrize(
@@ -180,8 +150,7 @@ def test_a_mistake_is_one_paragraph_and_a_usage_error(
     pytester: pytest.Pytester, arguments: tuple[str, ...], told: str
 ) -> None:
     (pytester.path / "taken").write_text("a file", encoding="utf-8")
-    plugins = ["-p", "tunefront.bench.pytest_plugin.plugin", "-p", "pytest_benchmark.plugin"]
-    result = pytester.runpytest_inprocess(*plugins, "--benchmark", *arguments)
+    result = pytester.runpytest_inprocess(*PLUGIN, *TIMER, "--benchmark", *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert told in result.stderr.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
