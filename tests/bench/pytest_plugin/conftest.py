@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.pytest_plugin.projects import ROOT
+from tests import ROOT
 
 
 @pytest.fixture(autouse=True)

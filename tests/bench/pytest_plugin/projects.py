@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[3]
 PLUGIN = ("-p", "tunefront.bench.pytest_plugin.plugin")
 TIMER = ("-p", "pytest_benchmark.plugin")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.bench.pytest_plugin.projects import PLUGIN, TIMER, ids, run, suite
 
 pytest_plugins = ["pytester"]
@@ -71,7 +72,7 @@ def test_scripts_beside_our_names_import_theirs_and_ours(
     ours = "from tunefront import Method, load_records\nfrom tunefront.reports import names\nimport tunefront.methods\n"
     (tmp_path / "app.py").write_text(APP + ours, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for command in (["app.py"], ["-c", APP + ours], ["-m", "app"]):
         done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout == "mine head_only mine\n", done.stderr
