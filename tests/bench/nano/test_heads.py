@@ -4,32 +4,64 @@ import numpy as np
 import pytest
 import torch
 
-from tunefront.bench.nano import heads, shape, start, training
-from tunefront.bench.nano.curriculum import Stage
+from tests.bench.nano.conftest import SUBJECTS
+from tunefront.bench.nano import heads, shape
 from tunefront.bench.nano.episodes import Difficulty, Rows
 from tunefront.bench.nano.preparation import Material
 from tunefront.bench.nano.shape import Nano
-from tunefront.bench.nano.training import Training
 
+SLOW = 8
+"""A rotary phase of 0.04 radians a token, by which the nearest of the subjects so far is told from earlier ones."""
 FILES = Difficulty({"file": 1.0}, 2, 12, {"reserved": 1.0})
-READING = Stage("reading", 40, {"reading": 1.0}, 64, FILES, tokens=512)
+
+
+def untrained(material: Material) -> tuple[Nano, Nano]:
+    """A model twice."""
+    torch.manual_seed(0)
+    first, second = (Nano.new(material, 384) for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    return first, second
+
+
+def taught(material: Material) -> torch.Tensor:
+    """The teacher's embeddings as training reads them."""
+    embeddings = material.train.embeddings.float()
+    return torch.nn.functional.normalize(embeddings - embeddings.mean(0), dim=-1)
 
 
 @pytest.fixture(scope="module")
-def fitted(material: Material, tmp_path_factory: pytest.TempPathFactory) -> tuple[Nano, Nano]:
-    """A model whose lower half has learned to read, before and after."""
-    torch.manual_seed(0)
-    before, after = (Nano.new(material, 384) for _ in range(2))
-    start.begin(before.model, material.train.ids, material.train.embeddings)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "WARMUP", 5)
-        out = tmp_path_factory.mktemp("reading")
-        Training(before, material, {}, out, torch.device("cpu"), (READING,), compiled=False).run()
-    after.load_state_dict(before.state_dict())
-    embeddings = material.train.embeddings.float()
-    drawn = material.episodes(material.train).batch(96, 128, FILES, np.random.default_rng(0))
-    heads.fit(after, torch.nn.functional.normalize(embeddings - embeddings.mean(0), dim=-1), drawn)
-    return before, after
+def fitted(material: Material) -> Nano:
+    """Heads fitted to a lower half that reads by construction: at `Label:` it tells which subject its text is about.
+
+    Nothing is trained or decomposed on the way, so processors differ in the last bits of it, and in no more. A token is
+    a random vector, but for the eight subjects: each is an axis, and all of them share another. One head looks from
+    every place, by what all tokens share, at the nearest subject, and copies its axis; the rest of the model is silent.
+    """
+    nano, _ = untrained(material)
+    model, subjects = nano.model, len(SUBJECTS)
+    (named,) = zip(*material.labels["words"], strict=True)  # one token each
+    subject, shared, reach = subjects, subjects + 1, shape.WIDTH // shape.HEADS
+    vectors = torch.randn(model.config.vocab_size, shape.WIDTH, generator=torch.Generator().manual_seed(0))
+    vectors[:, : subjects + 2] = vectors[list(named)] = 0.0
+    vectors[named, range(subjects)] = vectors[list(named), subject] = 1.0
+    vectors = 0.64 * torch.nn.functional.normalize(vectors, dim=-1)
+    with torch.no_grad():
+        model.lm_head.weight.copy_(1.5 * vectors)
+        vectors[:, shared] = 0.5
+        model.model.embed_tokens.weight.copy_(vectors)
+        for block in model.model.layers:
+            block.self_attn.o_proj.weight.zero_()
+            block.mlp.down_proj.weight.zero_()
+        attention = model.model.layers[shape.READING_LAYERS - 1].self_attn
+        for projection, of in ((attention.q_proj, shared), (attention.k_proj, subject)):
+            projection.weight[:reach] = 0.0
+            projection.weight[SLOW, of] = 4.0
+        attention.v_proj.weight[:reach] = torch.eye(reach, shape.WIDTH)
+        attention.o_proj.weight[:, :reach] = 0.05 * torch.eye(shape.WIDTH, reach)
+        nano.towards_teacher.weight.zero_()
+        nano.towards_teacher.weight[range(subjects), range(subjects)] = 1.0  # the teacher's axes, by the material
+    heads.fit(nano, taught(material), material.episodes(material.train).batch(96, 128, FILES, np.random.default_rng(0)))
+    return nano
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +86,26 @@ def shares(nano: Nano, drawn: Rows, layer: int, head: int) -> torch.Tensor:
         return scores.masked_fill(torch.ones(places, places).triu(1).bool(), -torch.inf).softmax(-1)
 
 
-def test_labels_look_back_at_what_asks_for_them(fitted: tuple[Nano, Nano], probe: Rows) -> None:
+def test_labels_look_back_at_what_asks_for_them(fitted: Nano, probe: Rows) -> None:
     rows, asked = torch.from_numpy(probe.places).T
-    found = shares(fitted[1], probe, shape.READING_LAYERS, heads.LOOKING)
-    assert found[rows, asked + 1, asked].mean() > 0.5  # one of up to 128 places
+    found = shares(fitted, probe, shape.READING_LAYERS, heads.LOOKING)
+    assert found[rows, asked + 1, asked].mean() > 0.9  # one of up to 128 places; fitted, 0.99
 
 
-def test_texts_look_at_the_labels_of_texts_like_them(fitted: tuple[Nano, Nano], probe: Rows) -> None:
-    """More than half as much again at a label of the own class as at one of the other, of as many places."""
-    found = shares(fitted[1], probe, shape.READING_LAYERS + 1, heads.COMPARING[0])
+def test_texts_look_at_the_labels_of_texts_like_them(fitted: Nano, probe: Rows) -> None:
+    """Hardly at all at labels of the other class."""
+    found = shares(fitted, probe, shape.READING_LAYERS + 1, heads.COMPARING[0])
     own, other = [], []
     for pair, (row, place) in enumerate(probe.places):
         for earlier in range(pair):
             if probe.places[earlier, 0] == row:
                 same = probe.right[earlier] == probe.right[pair]
                 (own if same else other).append(float(found[row, place, probe.places[earlier, 1] + 1]))
-    assert np.mean(own) > 1.5 * np.mean(other)
+    assert np.mean(own) > 100 * np.mean(other)  # fitted, 324 times
 
 
-def test_a_label_that_is_looked_at_gains(fitted: tuple[Nano, Nano], probe: Rows, material: Material) -> None:
-    model, size = fitted[1].model, shape.WIDTH // shape.HEADS
+def test_a_label_that_is_looked_at_gains(fitted: Nano, probe: Rows, material: Material) -> None:
+    model, size = fitted.model, shape.WIDTH // shape.HEADS
     own = slice(heads.COMPARING[0] * size, (heads.COMPARING[0] + 1) * size)
     ids, (rows, asked) = torch.from_numpy(probe.ids), torch.from_numpy(probe.places).T
     block = model.model.layers[shape.READING_LAYERS + 1]
@@ -82,15 +114,18 @@ def test_a_label_that_is_looked_at_gains(fitted: tuple[Nano, Nano], probe: Rows,
         values = block.self_attn.v_proj(block.input_layernorm(states[rows, asked + 1]))[:, own]
         gained = values @ block.self_attn.o_proj.weight[:, own].T @ model.lm_head.weight[material.reserved].T
     right = torch.from_numpy(material.reserved)[gained.argmax(-1)] == ids[rows, asked + 1]
-    assert right.float().mean() > 4 / len(material.reserved)  # four times chance, before anything is trained
+    assert right.float().mean() > 0.8  # one of 64 by chance; fitted, 0.95, before anything is trained
 
 
-def test_only_the_named_heads_change(fitted: tuple[Nano, Nano]) -> None:
-    before, after = (nano.model.state_dict() for nano in fitted)
+def test_only_the_named_heads_change(material: Material) -> None:
+    before, after = untrained(material)
+    heads.fit(
+        after, taught(material), material.episodes(material.train).batch(16, 128, FILES, np.random.default_rng(0))
+    )
     size = shape.WIDTH // shape.HEADS
-    for name, weight in before.items():
-        changed = (weight != after[name]).nonzero()
-        layer = name.split(".")[2] if "layers" in name else ""
+    for name, weight in before.state_dict().items():
+        changed = (weight != after.state_dict()[name]).nonzero()
+        layer = name.split(".")[3] if "layers" in name else ""
         allowed = {"3": {heads.LOOKING}, "4": set(heads.COMPARING)}.get(layer, set()) if "self_attn" in name else set()
         axis = 1 if "o_proj" in name else 0
         assert {int(place[axis]) // size for place in changed} <= allowed, name
