@@ -38,8 +38,8 @@ from tunefront.methods.spelling import parse, spell
 NEAR_IDENTITY = {"houlsby"}
 """Methods that start close to the backbone's function; every other one starts exactly at it."""
 
-LARGE_RATES = {"ia3": 0.1, "features": 0.05}
-"""Learning rates for language models where a random one takes more than 0.01 to learn from 60 steps."""
+LARGE_RATES = {"ia3": 0.1, "features": 0.3}
+"""Learning rates where 0.01 takes a random backbone more than 60 steps to learn six words by heart."""
 
 every_method = pytest.mark.parametrize(("method", "family"), pairs() + language_pairs(), ids=pair_id)
 
@@ -153,22 +153,24 @@ def test_published_names_and_bits_survive_attaching(
 
 @every_method
 def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: dict[str, str]) -> None:
-    """Language models read a word alone, and learn to tell the answers apart, not to write them."""
-    is_encoder = family in FAMILIES
-    task = toy_task(rows=(128, 64), words=(0, 1) if is_encoder else (0, 0))
+    """Rows are one of six words, all of them seen in training, so that every row can be told, and by far: no rounding
+    turns one over. Language models learn to tell the answers apart, not to write them."""
+    is_encoder, only_head = family in FAMILIES, method.name == "features"
+    task = toy_task(rows=(128, 64), words=(0, 0))
     asked = {} if is_encoder else {"losses": LossWeights(likelihood=0, unlikelihood=0)}
-    backbone = pristine(folders[family], task, dropout=None if is_encoder else 0.0, **asked)
+    backbone = pristine(folders[family], task, dropout=0.0, **asked)
     try:
         method.attach(backbone)
     except Unsupported as reason:
         pytest.skip(str(reason))
     Subject(method, backbone, encode(backbone, task), encode(backbone, task, "test")).trains()
-    rate = 0.01 if is_encoder else LARGE_RATES.get(method.name, 0.01)
-    trainer = harness(backbone, method, steps=100 if is_encoder else 60, learning_rate=rate)
+    rate = 0.03 if is_encoder and only_head else LARGE_RATES.get(method.name, 0.01)  # an encoder's head has two layers
+    trainer = harness(backbone, method, steps=200 if only_head else 60, learning_rate=rate)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     rows = encode(backbone, task, "test")
-    right = trainer.score(scorer, rows).values.argmax(1) == rows.labels
-    assert right.double().mean() >= 0.7  # chance is 0.5; a random width-32 backbone's features reach 0.8
+    scores = trainer.score(scorer, rows).values
+    ahead = scores.gather(1, rows.labels[:, None]) - scores.gather(1, 1 - rows.labels[:, None])
+    assert ahead.min() > 0.1  # of every row; it is 1.4 where it is least, and chance has half the rows below zero
 
 
 @every_method
