@@ -249,7 +249,7 @@ def test_the_same_seed_gives_the_same_tensors_and_another_other_ones(
 
 
 def test_it_learns_the_mixture(language_models: dict[str, str], tmp_path: Path) -> None:
-    asked_for = replace(plan(language_models["t5"], IA3()), recipe=replace(RECIPE, steps=60, learning_rate=0.1))
+    asked_for = replace(plan(language_models["t5"], Full()), recipe=replace(RECIPE, steps=100, learning_rate=0.02))
     losses: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
         steps = Trainer.steps
@@ -261,7 +261,7 @@ def test_it_learns_the_mixture(language_models: dict[str, str], tmp_path: Path) 
 
         patch.setattr(Trainer, "steps", noted)
         pretrain(asked_for, tmp_path / "start")
-    assert sum(losses[-6:]) < 0.8 * sum(losses[:6])
+    assert sum(losses[-6:]) < 0.2 * sum(losses[:6])  # a thirtieth, and a sixtieth with other weights
 
 
 def test_a_start_goes_on_from_another(language_models: dict[str, str], tmp_path: Path) -> None:
