@@ -155,7 +155,7 @@ def test_unlikelihood_is_exact_from_the_likeliest_to_the_impossible_token(logpro
     logprobs.requires_grad_()
     loss = unlikelihood_loss(logprobs, mask, torch.tensor([0]))
     left = 0.01 - math.expm1(logprob)
-    assert loss.item() == pytest.approx(-math.log(left), rel=1e-6)
+    assert loss.item() == pytest.approx(-math.log(left), rel=1e-6, abs=1e-7)  # 1.01 itself is no float32
     (slope,) = torch.autograd.grad(loss, logprobs)
     assert slope[0, 1].item() == pytest.approx(math.exp(logprob) / left, rel=1e-5)
     assert slope[0, 0].item() == 0

@@ -25,9 +25,9 @@ DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decod
 
 
 def close(found: Tensor, expected: Tensor) -> bool:
-    """Equal to 1e-5, and absent where the other is."""
+    """Equal to 1e-4, of which rounding takes a twentieth, and absent where the other is."""
     there = expected.isfinite()
-    return torch.equal(there, found.isfinite()) and bool((found - expected)[there].abs().max() < 1e-5)
+    return torch.equal(there, found.isfinite()) and bool((found - expected)[there].abs().max() < 1e-4)
 
 
 def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, Trainer]:
@@ -76,7 +76,7 @@ def test_scores_are_divided_by_the_length_that_the_normalization_names(
             with torch.no_grad():
                 total, count = logprob(backbone.model, backbone.tokenizer, prompt.text, choice)
             length = {"none": 1, "token": count, "char": len(choice), "byte": len(choice.encode())}[normalization]
-            assert found[row, place].item() == pytest.approx(total / length, abs=1e-5)
+            assert found[row, place].item() == pytest.approx(total / length, abs=1e-4)
     assert found[1, 2] == -math.inf
 
 
@@ -118,7 +118,8 @@ def test_training_scores_are_those_of_plain_rows(
         backbone.loss(encode(backbone, task).batch(range(6))).backward()
         gradients[side_by_side] = {name: p.grad.clone() for name, p in backbone.trainable().items()}
     for name, gradient in gradients[True].items():
-        assert torch.allclose(gradient, gradients[False][name], rtol=1e-3, atol=1e-6), name
+        difference = (gradient - gradients[False][name]).abs().max()
+        assert difference < 1e-4 * gradient.abs().max(), name  # of sums that cancel out rounding is no share
 
 
 BLOOM = Sites(
