@@ -69,8 +69,8 @@ def test_features_are_the_state_from_which_the_answer_would_start(name: str, lan
             start = {"decoder_input_ids": torch.tensor([[token]])} if LANGUAGE_MODELS[name] == "seq2seq" else {}
             states = backbone.model(input_ids=ids, output_hidden_states=True, **start)
             last = states.decoder_hidden_states if start else states.hidden_states
-            assert torch.allclose(found[place], last[-1][0, -1], rtol=1e-4, atol=1e-5)
-    assert torch.allclose(found, left, rtol=1e-4, atol=1e-5)
+            assert torch.allclose(found[place], last[-1][0, -1], rtol=1e-4, atol=1e-4)
+    assert torch.allclose(found, left, rtol=1e-4, atol=1e-4)
     given = Batch({"features": found}, batch.labels, batch.rows)
     assert backbone.features(given) is found
 
