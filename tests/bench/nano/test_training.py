@@ -10,7 +10,7 @@ import torch
 from tunefront.bench.errors import Mistake
 from tunefront.bench.nano import recall, runs, shipping, start, training
 from tunefront.bench.nano.curriculum import Stage
-from tunefront.bench.nano.episodes import Difficulty
+from tunefront.bench.nano.episodes import IGNORED, Difficulty
 from tunefront.bench.nano.preparation import Material
 from tunefront.bench.nano.shape import Nano
 from tunefront.bench.nano.training import Training
@@ -96,16 +96,21 @@ def test_the_rate_warms_up_and_falls_in_the_stage_that_says_so(material: Materia
 def test_a_batch_that_comes_again_is_learned_by_heart(
     material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To next to nothing from as good as chance, so that no processor's rounding matters."""
+    """To next to nothing from as good as chance, so that no processor's rounding matters; and what is learned is which
+    token comes next."""
     rng = np.random.default_rng(0)
     drawn = recall.labelled(8, 64, material.recalled, material.reserved, material.layout, rng)
     monkeypatch.setattr(recall, "labelled", lambda *_: drawn)
     monkeypatch.setattr(training, "WARMUP", 5)
     stage = Stage("recall", 15, {"labelled": 1.0}, 64, DIFFICULTY, tokens=512)
-    _, run = begun(material, tmp_path, (stage,))
+    nano, run = begun(material, tmp_path, (stage,))
     before = run._loss("labelled", stage)[0].item()
     run.run()
     assert run._loss("labelled", stage)[0].item() < before / 50  # 0.01 after 6.4
+    ids, targets = map(torch.from_numpy, drawn)
+    with torch.no_grad():
+        foretold = nano.model(input_ids=ids).logits.argmax(-1)[:, :-1]
+    assert (foretold == ids[:, 1:])[targets[:, :-1] != IGNORED].all()
 
 
 def test_what_ships_scores_as_what_was_trained(material: Material, tmp_path: Path) -> None:
