@@ -41,7 +41,7 @@ LIGHT = {
     "tunefront.bench.templates": (*HEAVY, "pandas", "typer"),
     "tunefront.bench.errors": (*HEAVY, "pandas", "typer"),
     "tunefront.bench.pytest_plugin.plugin": (*HEAVY, "pandas", "pydantic", "typer", "rich", "tunefront.bench.errors"),
-    "tunefront.bench.cli.main": (*HEAVY, "pandas"),
+    "tunefront.bench.cli.main": (*HEAVY, "pandas", "rich.table"),
     "tunefront.reports": ("torch", "transformers"),
 }
 """Modules that must stay quick to import, and what they may therefore not load."""

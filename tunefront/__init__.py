@@ -10,7 +10,7 @@ The three packages of the suite are `tunefront.bench` (runs and measures), `tune
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ _FROM = {
 }
 """Public name -> (module, name there)."""
 
-_ROOT = Path(__file__).resolve().parent.parent
-if (_ROOT / "pyproject.toml").is_file() and (_ROOT / "bench" / "__init__.py").is_file():
+_root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+if all(os.path.isfile(os.path.join(_root, *place)) for place in (("pyproject.toml",), ("bench", "__init__.py"))):
     # A checkout: its own folders come before those of another one that is installed, so that two never mix.
-    __path__.append(str(_ROOT))
+    __path__.append(_root)
 
 
 def __getattr__(name: str) -> object:

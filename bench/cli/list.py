@@ -9,15 +9,14 @@ from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import quiet_libraries, told
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tunefront.methods.base import Method
 
 Entry = dict[str, object]
@@ -66,6 +65,10 @@ def entries(what: str) -> list[Entry]:
 
 def as_table(what: str, found: Sequence[Entry]) -> Table:
     """The entries for a person, with how to bring one's own below."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     columns = list(dict.fromkeys(key for entry in found for key in entry))
     table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
     for column in columns:
