@@ -40,7 +40,7 @@ log = logging.getLogger("tunefront")
 
 
 class Source(Protocol):
-    """Where pristine backbones come from: weights (`backbones.Pretrained`) or a configuration alone.
+    """Where pristine backbones come from: weights (`Pretrained`) or a configuration alone.
 
     `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
     what its weights take on disk.

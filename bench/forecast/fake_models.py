@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Outline:
-    """A pretrained model without its weights, from which pristine backbones are made (see `backbones.Pretrained`).
+    """A pretrained model without its weights, from which pristine backbones are made (see `Pretrained`).
 
     Args: name, a backbone as anywhere else, a preset, or the path of a config.json; lengths, of made-up rows, whose
     tokenizer takes the place of the backbone's; None where rows are real and the backbone has one.

@@ -1,4 +1,4 @@
-"""`nano`'s architecture, and the forward pass of its two halves that training needs."""
+"""`nano`'s architecture, the forward pass of its two halves, and the model as it is trained."""
 
 from __future__ import annotations
 

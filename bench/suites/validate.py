@@ -1,5 +1,5 @@
-"""What is seen before anything runs, so that no grid fails after an hour: templates, on a few rows, and the files that
-methods start from."""
+"""What is checked before anything runs, so that no grid fails after an hour: templates, on a few rows, and the files
+that methods start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means, medians and quartiles of what is there; None of nothing."""
+"""Means, medians and quartiles of what is there, None of nothing; and where the spread of scores comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a report, in order."""
+"""The files of a report, in order, each whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Axes that a person reads: 1k, 10k, 100k, 1M; 1 MB, 10 MB; zero where nothing is trained."""
+"""Axes that a person reads (1k, 10k, 1M; 1 MB, 10 MB; zero where nothing is trained), and a plot's coordinates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One plot with what is said about it, and figures as files: the same records give the same bytes."""
+"""One plot with its points and what is said about it; figures as files: the same records give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan foretells, as tables: what each method would cost, and what fits."""
+"""What a plan foretells: tables of what each method would cost and what fits, and what all cells take together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen."""
+"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen; what did not run, and why."""
 
 from __future__ import annotations
 
