@@ -17,6 +17,9 @@ from pathlib import Path
 
 from tunefront.methods.base import Method
 
+_LOADED = "_tunefront_"
+"""What the module of a file that is given by its path is called, at first."""
+
 
 class UnknownMethod(KeyError):
     """No method of that name; the message offers the nearest."""
@@ -42,11 +45,12 @@ def methods() -> dict[str, type[Method]]:
             )
         if name in found and _identity(found[name]) != _identity(cls):
             raise ValueError(f"two methods are called {name!r}: {_where(found[name])} and {_where(cls)}; rename one")
-        if name in found and found[name].__module__ != cls.__module__:
-            modules = f"{found[name].__module__} and {cls.__module__}"
+        names = {module for one in (found.get(name, cls), cls) if _is_importable(module := one.__module__)}
+        if len(names) > 1:
+            ours = next((module for module in names if module.split(".")[0] == "tunefront"), None)
             raise ValueError(
-                f"the file {_identity(cls)[0]} is imported under two names, {modules}, so that each of its methods is "
-                f"there twice; import it under one, {_right_name(found[name], cls)}."
+                f"the file {_identity(cls)[0]} is imported under two names, {' and '.join(sorted(names))}, and each of "
+                f"its methods is there twice; import it {f'as {ours}' if ours else 'under one of them'} everywhere."
             )
         found[name] = cls
     return dict(sorted(found.items()))
@@ -91,11 +95,11 @@ def load_file(path: str | Path) -> types.ModuleType:
     path = Path(path).resolve()
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give a method of your own as path/to/file.py:ClassName")
-    name = f"_tunefront_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{_LOADED}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     if path.parent == Path(__file__).resolve().parent:  # a shipped file by its path is the shipped module
-        return importlib.import_module(f"{__package__}.{path.stem}")
+        return importlib.import_module(__package__ if path.stem == "__init__" else f"{__package__}.{path.stem}")
     already = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(path)), None)
     if already is not None:  # a conftest.py or a script that imported it first
         return already
@@ -140,10 +144,10 @@ def _identity(cls: type) -> tuple[str, str]:
     return str(getattr(sys.modules.get(cls.__module__), "__file__", cls.__module__)), cls.__qualname__
 
 
-def _right_name(*classes: type) -> str:
-    """Of the modules of classes that share a file, the one to import: that of an installed package before others."""
-    names = [cls.__module__ for cls in classes]
-    return next((name for name in names if name.split(".")[0] == "tunefront"), names[0])
+def _is_importable(module: str) -> bool:
+    """Whether a module has a name that a person imports it by: a script has none, nor a file given by its path, and a
+    second copy of one of these (a helper imports the script, say) is no mistake."""
+    return not module.startswith(_LOADED) and module not in ("__main__", "__mp_main__")
 
 
 def _where(cls: type) -> str:

@@ -47,9 +47,9 @@ def list_(
 def entries(what: str) -> list[Entry]:
     """What there is of `methods`, `tasks`, `backbones` or `suites`: each with a name and more."""
     if what == "methods":
-        from tunefront.methods.registry import methods
+        from tunefront.bench.suites.sweeps import known_methods
 
-        return [_method(cls) for cls in methods().values()]
+        return [_method(cls) for cls in known_methods().values()]
     if what == "tasks":
         from tunefront.bench.data.sources import known_tasks
 

@@ -12,10 +12,10 @@ from tunefront.bench.forecast.synthetic import Lengths
 from tunefront.bench.settings import RunConfig, resolve_recipe, valid
 from tunefront.bench.suites.overrides import given
 from tunefront.bench.suites.parse import pairs
-from tunefront.bench.suites.sweeps import method_of
+from tunefront.bench.suites.sweeps import known_methods, method_of
 from tunefront.bench.suites.validate import check_device
 from tunefront.methods.base import Method
-from tunefront.methods.registry import methods, source_file
+from tunefront.methods.registry import source_file
 
 BATCH, LENGTH = "batch", "length"
 _OF_THE_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
@@ -141,6 +141,6 @@ def _every_method() -> list[Method]:
     """Each registered method with its defaults; those that have a field without one are left out."""
     return [
         method()
-        for method in methods().values()
+        for method in known_methods().values()
         if all(one.default is not MISSING or one.default_factory is not MISSING for one in fields(method))
     ]

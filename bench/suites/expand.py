@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, unknown
 from tunefront.bench.suites.overrides import Grid, Selectors, grids
+from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.toml import Part, Suite, read_suite
 from tunefront.bench.suites.validate import (
     Chosen,
@@ -21,7 +22,6 @@ from tunefront.bench.suites.validate import (
     templates_for,
 )
 from tunefront.methods.base import Method
-from tunefront.methods.registry import methods
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
@@ -55,9 +55,11 @@ def plan(
     asked = grids(read, selectors or Selectors(), wrong)
     if not wrong.found:  # else that is why they are missing
         wrong.found += [text for grid in asked for text in _missing(grid)]
-    for name in dict.fromkeys(name for grid in asked for name in grid.part.recipes):
-        if name not in methods():
-            wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, methods())}")
+    with wrong.any():
+        known = known_methods()
+        for name in dict.fromkeys(name for grid in asked for name in grid.part.recipes):
+            if name not in known:
+                wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, known)}")
     backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, tell, listing)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.checkpoints import files_of
 from tunefront.methods.base import Method
-from tunefront.methods.registry import UnknownMethod
+from tunefront.methods.registry import UnknownMethod, methods
 from tunefront.methods.spelling import parse
 
 _SWEPT = re.compile(r"(?<==)\s*\[([^\[\]]*)\]")
@@ -34,6 +34,14 @@ def method_of(text: str) -> Method:
     try:
         return parse(text)
     except (UnknownMethod, ValueError) as error:
+        raise Mistake(str(error)) from error
+
+
+def known_methods() -> dict[str, type[Method]]:
+    """Every registered method by name; Mistake where two share one, or a file is imported under two."""
+    try:
+        return methods()
+    except ValueError as error:
         raise Mistake(str(error)) from error
 
 

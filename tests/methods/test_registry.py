@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from tests import ROOT
 from tests.methods.users_files import WRITTEN, write
 from tunefront.methods import registry
 from tunefront.methods.base import Method
@@ -66,6 +69,33 @@ def test_one_file_under_two_module_names_says_which_to_import(tmp_path: Path, mo
     del first, second, error
     gc.collect()
     assert "mine" not in methods()
+
+
+def test_a_file_given_by_its_path_may_be_imported_by_others_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its helper imports it, say, or a notebook does after it was named on the command line: the newest class is it."""
+    path = write(tmp_path, name="by_path", file="by_path.py")
+    (tmp_path / "helper.py").write_text("from by_path import Mine\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    parse(f"{path}:Mine")
+    helper = importlib.import_module("helper")
+    assert methods()["by_path"] is helper.Mine
+    assert type(parse("full")).__name__ == "Full"
+    for name in ("by_path", "helper"):
+        del sys.modules[name]
+
+
+def test_a_script_whose_helper_imports_it_is_no_mistake(tmp_path: Path) -> None:
+    write(tmp_path, name="scripted", file="script.py")
+    (tmp_path / "helper.py").write_text("import script\n", encoding="utf-8")
+    main = "if __name__ == '__main__':\n    import helper\n    print(methods()['scripted'].__module__)\n"
+    with (tmp_path / "script.py").open("a", encoding="utf-8") as file:
+        file.write(f"from tunefront.methods.registry import methods\n{main}")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["script"], done.stderr
 
 
 def test_a_shipped_method_by_its_path_is_the_shipped_one() -> None:
