@@ -11,13 +11,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from packaging.version import Version
 
 from tests import ROOT
 from tests.structure import PACKAGES
 
-setuptools = pytest.importorskip("setuptools", reason="builds a wheel, without a network")
-pytestmark = pytest.mark.skipif(Version(setuptools.__version__) < Version("77"), reason="setuptools 77 or newer")
+if "CI" not in os.environ:  # there it is installed, with torch
+    setuptools = pytest.importorskip("setuptools", minversion="77", reason="builds a wheel, without a network")
 
 KEYS = """
 import json
@@ -33,33 +32,53 @@ print(json.dumps([str(locate("nano")), git_commit(), [harness_fingerprint(), sou
 """
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of its own with the wheel of this checkout, and the libraries that run these tests."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+def build(folder: Path, source: Path, hook: str) -> Path:
+    """Runs a hook of the checkout's build backend, without a network; installs what it makes into an environment of
+    its own, which also sees the libraries that run these tests."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
-    for name in ("tunefront", *PACKAGES):
+    for name in (".ci", "tunefront", *PACKAGES):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    code = f"import sys; sys.path.insert(0, '.ci'); import build_backend; build_backend.{hook}({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "env"], cwd=folder, check=True)
     python = folder / "env" / "bin" / "python"
     (wheel,) = folder.glob("*.whl")
     install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([sys.executable, *install], check=True)
     # The libraries without their .pth files, so that no editable installation comes with them.
-    (site,) = folder.joinpath("env", "lib").glob("python*/site-packages")
-    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    site(folder).joinpath("libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return folder
+
+
+def site(folder: Path) -> Path:
+    """Where the environment in a folder keeps its packages."""
+    (found,) = folder.joinpath("env", "lib").glob("python*/site-packages")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, installed; its source is gone."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    build(folder, source, "build_wheel")
     shutil.rmtree(source)
     return folder
 
 
-def run(installed: Path, *command: str) -> str:
-    """What a command of the environment prints, run in an empty folder."""
-    empty = installed / "empty"
+@pytest.fixture(scope="module")
+def editable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds a clone called `tunefront`, which is installed as `pip install -e` does."""
+    folder = tmp_path_factory.mktemp("editable")
+    (folder / "tunefront").mkdir()
+    return build(folder, folder / "tunefront", "build_editable")
+
+
+def run(installed: Path, *command: str, within: Path | None = None) -> str:
+    """What a command of the environment prints, run in an empty folder or in another."""
+    empty = within or installed / "empty"
     empty.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TUNEFRONT"))}
     environment |= {"HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(installed / "cache")}
@@ -91,10 +110,50 @@ def test_a_wheel_and_a_checkout_give_equal_keys(installed: Path) -> None:
 
 
 def test_nothing_is_importable_but_tunefront(installed: Path) -> None:
-    (site,) = installed.joinpath("env", "lib").glob("python*/site-packages")
-    names = {path.name for path in site.iterdir() if not path.name.endswith((".dist-info", ".pth"))}
+    names = {path.name for path in site(installed).iterdir() if not path.name.endswith((".dist-info", ".pth"))}
     assert names - {"__pycache__"} == {"tunefront"}
 
 
 def test_pytest_has_the_plugin(installed: Path) -> None:
     assert "--tunefront-suite" in run(installed, "python", "-m", "pytest", "--help")
+
+
+SCRIPT = "import tunefront.bench; from tunefront import load_records, plug; print(tunefront.bench.__file__)"
+
+
+@pytest.mark.parametrize("place", ["the folder of the clone", "a folder beside a folder of the name", "an empty one"])
+def test_an_editable_installation_is_found_beside_any_folder_of_its_name(editable: Path, place: str) -> None:
+    """Python takes a folder without an __init__.py for a package, unless a real one is found first."""
+    within = editable / place.replace(" ", "-")
+    within.mkdir(exist_ok=True)
+    if place == "the folder of the clone":
+        within = editable
+    elif "beside" in place:
+        (within / "tunefront").mkdir(exist_ok=True)
+    bench = editable / "tunefront" / "bench" / "__init__.py"
+    assert run(editable, "python", "-c", SCRIPT, within=within).strip() == str(bench)
+    assert "quick" in run(editable, "python", "-m", "tunefront", "list", "suites", within=within)
+
+
+def test_another_checkout_at_hand_comes_before_the_one_that_is_installed(editable: Path) -> None:
+    assert run(editable, "python", "-c", SCRIPT, within=ROOT).strip() == str(ROOT / "bench" / "__init__.py")
+
+
+def test_an_editable_installation_whose_checkout_is_gone_is_not_found(editable: Path, tmp_path: Path) -> None:
+    moved = shutil.move(editable / "tunefront", tmp_path / "moved")
+    try:
+        code = "try:\n    import tunefront\nexcept ModuleNotFoundError as error:\n    print(error.name)"
+        assert run(editable, "python", "-c", code).strip() == "tunefront"
+    finally:
+        shutil.move(moved, editable / "tunefront")
+
+
+def test_an_editable_installation_leaves_two_files_and_takes_them_along(editable: Path) -> None:
+    names = {path.name for path in site(editable).iterdir()} - {"libraries.pth", "__pycache__"}
+    (info,) = (name for name in names if name.endswith(".dist-info"))
+    assert names - {info} == {"_tunefront_checkout.py", "_tunefront_checkout.pth"}
+    recorded = site(editable).joinpath(info, "RECORD").read_text(encoding="utf-8")
+    assert all(f"{name}," in recorded for name in names - {info})
+    assert "tunefront.bench.pytest_plugin.plugin" in site(editable).joinpath(info, "entry_points.txt").read_text(
+        "utf-8"
+    )
