@@ -147,19 +147,24 @@ def test_what_a_fork_server_is_to_import_is_there(module: str) -> None:
 
 
 ROOMS = "|".join(sorted({path.stem for name in PACKAGES for path in ROOT.joinpath(name).iterdir()} - {"__init__"}))
+NAMES = "(?:bench|methods|reports)"
 BARE = re.compile(
-    rf"(?<![\w./-])(?:bench|methods|reports)\.(?:{ROOMS})\b(?!\()"
-    r"|(?:^\s*|[\"'`;]\s*|\\n\s*)(?:import|from) (?:bench|methods|reports)\b",
+    rf"(?<![\w./-]){NAMES}\.(?:{ROOMS})\b(?!\()"  # a module
+    rf"|(?:^\s*|[\"'`;]\s*|\\n\s*|>>> )(?:import|from) {NAMES}\b"  # an import, in a text too
+    rf"|\b(?:files|import_module|find_spec|__import__)\(f?[\"']{NAMES}[\"'.]"  # a name that is looked up
+    rf"|-m {NAMES}\b|[\"']-m[\"'], [\"']{NAMES}\b"
+    rf"|`{NAMES}\.\w+(?:\.\w+)*`",
     re.MULTILINE,
 )
-"""A module under its bare name, or an import of one."""
+"""A package under its bare name, wherever a name in a text is found wrong only when it is used."""
 
 
 @pytest.mark.parametrize(
     "path",
     [
         *(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in sorted(ROOT.glob(f"{name}/**/*.py"))),
-        *("pyproject.toml", "tox.ini", "README.md", "CONTRIBUTING.md", ".pre-commit-config.yaml", ".ci/run"),
+        *("pyproject.toml", "tox.ini", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+        *(".pre-commit-config.yaml", ".ci/run", "data_cache/README.md"),
         *("bench/nano/card.md.jinja", "bench/nano/requirements.txt"),
     ],
 )
@@ -175,6 +180,15 @@ def test_no_string_names_a_bare_package(path: str) -> None:
         ('PRELOAD = ["bench.execution.run_cell"]', True),
         ("`methods.base.Method`", True),
         ("import reports", True),
+        ('files("bench").joinpath("suites")', True),
+        ('importlib.import_module(f"methods.{path.stem}")', True),
+        ('find_spec("reports")', True),
+        ("run `python -m bench run`", True),
+        ('[sys.executable, "-m", "bench"]', True),
+        (">>> from bench import run", True),
+        ("what `bench.plan` gives", True),
+        ('("methods", grid.methods)', False),
+        ("files(__package__), python -m tunefront", False),
         ('code = "import sys\\nfrom bench import run"', True),
         ("from tunefront.methods.registry import methods", False),
         ("see `tunefront.bench.records`; bench/records/io.py", False),

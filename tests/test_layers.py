@@ -30,6 +30,8 @@ SHARED = ("base", "inject", "registry", "spelling")
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features"}
 """Methods' names that are words of the contract too: `Backbone.features` is what every head reads."""
+IMPORT_BY_STRING = ("methods/registry.py", "bench/models/config.py")
+"""Files that import what they find a name of: methods, and an architecture's code in transformers."""
 FOR_REPORTS = ("records", "errors", "files")
 """Rooms of bench that reports may import: none of them needs torch."""
 HEAVY = ("torch", "transformers", "datasets", "matplotlib")
@@ -70,6 +72,12 @@ def violations(path: str, source: str) -> list[str]:
         for known in imports(tree)
         if (why := _forbidden(path, known.module, known.inside))
     ]
+    if path not in IMPORT_BY_STRING:
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        names = [(ast.unparse(call.func).split(".")[-1], call.lineno) for call in calls]
+        found += [
+            f"{path}:{line} imports by a string" for name, line in names if name in ("import_module", "__import__")
+        ]
     if path.startswith("bench/"):
         known = {name for name in METHOD_FILES if name not in CONTRACT_WORDS}
         named = [(text, line) for text, line in literals(tree) if text.split(":")[0].split("(")[0] in known]
@@ -89,6 +97,8 @@ def _forbidden(path: str, module: str, inside: bool) -> str | None:
         return _forbidden_library(package, top)
     if not rest or rest[0] not in PACKAGES:
         return "tunefront names what is public: import it from where it stands"
+    if len(rest) == 1:
+        return f"all of {rest[0]} could be reached through it: import a module"
     room, other, second = room_of(own), room_of(".".join(rest)), rest[1] if rest[1:] else ""
     if rest[0] == "methods" and package == "bench" and second in METHOD_FILES:
         return "bench knows no method"
@@ -128,7 +138,7 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source", "complaint"),
     [
-        ("methods/lora.py", "import tunefront.bench", "only"),
+        ("methods/lora.py", "import tunefront.bench", "import a module"),
         ("methods/lora.py", "def f():\n    from tunefront.bench.training.harness import Trainer", "only"),
         ("methods/base.py", "from tunefront.bench.errors import Mistake", "stands above"),
         ("methods/lora.py", "import numpy", "methods import"),
@@ -158,7 +168,12 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
         ("reports/plots/bars.py", "def f():\n    import transformers", "stored records"),
         ("reports/plots/bars.py", "from tunefront.methods.spelling import label", "stored records"),
         ("reports/plots/bars.py", "from tunefront.bench import api", "bench.records"),
-        ("reports/plots/bars.py", "import tunefront.bench", "bench.records"),
+        ("reports/plots/bars.py", "import tunefront.bench", "import a module"),
+        ("bench/data/task.py", "from tunefront import bench", "import a module"),
+        ("bench/data/task.py", "import tunefront.bench as b", "import a module"),
+        ("bench/execution/run_cell.py", "from tunefront import methods", "import a module"),
+        ("bench/data/task.py", "import importlib\nimportlib.import_module('tunefront.reports')", "by a string"),
+        ("reports/plots/bars.py", "def f():\n    __import__('torch')", "by a string"),
         ("reports/costs/memory.py", "from tunefront.reports.sections import scores", "stands above"),
         ("reports/units.py", "from tunefront.reports.tables import Table", "stands above"),
     ],
@@ -215,17 +230,18 @@ def test_what_is_measured_of_a_structure_is_right() -> None:
 
 
 def test_tests_mirror_the_rooms() -> None:
-    """Each room has a folder of tests of its own, and tests stand nowhere else."""
+    """Each room has a folder of tests of its own, and tests stand nowhere else but beside what goes through all."""
     folders = {
-        path.parent.relative_to(ROOT).as_posix() for package in PACKAGES for path in ROOT.glob(f"{package}/*/*.py")
+        path.parent.relative_to(ROOT).as_posix() for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.py")
     }
-    mirrored = {
-        path.parent.relative_to(ROOT / "tests").as_posix()
-        for package in PACKAGES
-        for path in ROOT.glob(f"tests/{package}/*/test_*.py")
-    }
-    assert mirrored <= folders
-    assert folders - mirrored <= {"methods/sites"}
+    tests = {path.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
+    mirrored = {path.parent.as_posix() for path in tests}
+    assert mirrored - {"."} <= folders | {"benchmarks", "peers"}
+    rooms = {"/".join(folder.split("/")[:2]) for folder in folders if "/" in folder}
+    assert rooms - {"/".join(folder.split("/")[:2]) for folder in mirrored} <= {"methods/sites"}
+    loose = {path.stem for path in ROOT.glob("bench/*.py")} | {path.stem for path in ROOT.glob("reports/*.py")}
+    beside = {path.stem.removeprefix("test_") for path in tests if path.parent.as_posix() in ("bench", "reports")}
+    assert beside <= loose
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -51,6 +51,7 @@ _FROM = {
     "run": ("tunefront.bench.api", "run"),
 }
 """Public name -> (module, name there)."""
+_PACKAGES = ("bench", "methods", "reports")
 
 _root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 if all(os.path.isfile(os.path.join(_root, *place)) for place in (("pyproject.toml",), ("bench", "__init__.py"))):
@@ -60,6 +61,8 @@ if all(os.path.isfile(os.path.join(_root, *place)) for place in (("pyproject.tom
 
 def __getattr__(name: str) -> object:
     """Imports on first use, so that `import tunefront` stays light."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _FROM:
         raise AttributeError(f"module 'tunefront' has no attribute {name!r}; it has {', '.join(__all__)}")
     module, inside = _FROM[name]
