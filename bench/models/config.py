@@ -98,7 +98,7 @@ def sites_fingerprint(name: str) -> str:
 class _Outline:
     """What encoding rows needs of a model."""
 
-    config: Any  # Any: as `_config`
+    config: Any  # Any: as `config_at`
 
 
 @functools.cache

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-log = logging.getLogger("tunefront")
 
 SCHEMA_VERSION = 1
 """Raised whenever the meaning of a field changes; records of different versions are never drawn together."""

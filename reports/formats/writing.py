@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import DiskFull, Mistake, unknown
 from tunefront.bench.files import writing
-from tunefront.reports.formats import FORMATS, csv
+from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
 
         yield "report.tex", latex.render(report)
     if "csv" in formats:
-        yield "report.csv", csv.records(report)
-        yield "summary.csv", csv.summary(report)
+        yield "report.csv", csvs.records(report)
+        yield "summary.csv", csvs.summary(report)
         if any(page.ledgers for page in report.pages):
-            yield "ledgers.csv", csv.ledgers(report)
+            yield "ledgers.csv", csvs.ledgers(report)
 
 
 def put(path: Path, content: bytes | str) -> Path:

@@ -5,7 +5,7 @@ import pytest
 from tests.reports.factory import failed, grid, record
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
-from tunefront.reports.formats.csv import summary
+from tunefront.reports.formats.csvs import summary
 from tunefront.reports.sections import document
 
 

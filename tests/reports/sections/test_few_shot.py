@@ -12,7 +12,7 @@ from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
 from tunefront.reports.compare.statistics import interquartile_range
-from tunefront.reports.formats.csv import summary
+from tunefront.reports.formats.csvs import summary
 from tunefront.reports.sections import document, few_shot
 
 A, B = "can we infer", "should assume"
