@@ -42,6 +42,8 @@ class CheckoutFinder:
 
 sys.meta_path.insert(0, CheckoutFinder)
 '''
+MODULE = "__editable___tunefront_finder"
+"""pytest, of whose plugins this distribution has one, passes over modules whose name begins so."""
 WHEEL = "Wheel-Version: 1.0\nGenerator: tunefront\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
@@ -59,8 +61,8 @@ def build_editable(
             if path.is_file() and path.name != "RECORD"
         }
     content[f"{info.name}/WHEEL"] = WHEEL.encode()
-    content["_tunefront_checkout.py"] = FINDER.format(place=str(ROOT / "tunefront" / "__init__.py")).encode()
-    content["_tunefront_checkout.pth"] = b"import _tunefront_checkout\n"
+    content[f"{MODULE}.py"] = FINDER.format(place=str(ROOT / "tunefront" / "__init__.py")).encode()
+    content[f"{MODULE}.pth"] = f"import {MODULE}\n".encode()
     rows = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in content.items()]
     record = f"{info.name}/RECORD"
     content[record] = "\n".join([*rows, f"{record},,", ""]).encode()

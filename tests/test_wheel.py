@@ -114,8 +114,14 @@ def test_nothing_is_importable_but_tunefront(installed: Path) -> None:
     assert names - {"__pycache__"} == {"tunefront"}
 
 
-def test_pytest_has_the_plugin(installed: Path) -> None:
-    assert "--tunefront-suite" in run(installed, "python", "-m", "pytest", "--help")
+@pytest.mark.parametrize("how", ["installed", "editable"])
+def test_pytest_has_the_plugin_and_warns_of_nothing(how: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(how)
+    own = folder / "own"
+    own.mkdir(exist_ok=True)
+    (own / "test_own.py").write_text("def test_own(): pass\n", encoding="utf-8")
+    assert "1 passed" in run(folder, "python", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", within=own)
+    assert "--tunefront-suite" in run(folder, "python", "-m", "pytest", "--help", within=own)
 
 
 SCRIPT = "import tunefront.bench; from tunefront import load_records, plug; print(tunefront.bench.__file__)"
@@ -151,7 +157,7 @@ def test_an_editable_installation_whose_checkout_is_gone_is_not_found(editable: 
 def test_an_editable_installation_leaves_two_files_and_takes_them_along(editable: Path) -> None:
     names = {path.name for path in site(editable).iterdir()} - {"libraries.pth", "__pycache__"}
     (info,) = (name for name in names if name.endswith(".dist-info"))
-    assert names - {info} == {"_tunefront_checkout.py", "_tunefront_checkout.pth"}
+    assert names - {info} == {"__editable___tunefront_finder.py", "__editable___tunefront_finder.pth"}
     recorded = site(editable).joinpath(info, "RECORD").read_text(encoding="utf-8")
     assert all(f"{name}," in recorded for name in names - {info})
     assert "tunefront.bench.pytest_plugin.plugin" in site(editable).joinpath(info, "entry_points.txt").read_text(
