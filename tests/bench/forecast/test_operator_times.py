@@ -129,7 +129,7 @@ def test_an_operator_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_operator_that_is_too_large_or_cannot_run_follows_from_rates() -> None:
     pace = Pace(CPU)
-    on = "on cpu, 1 threads"
+    on = f"on cpu, {torch.get_num_threads()} threads"
     pace.share({f"('product', torch.float32) {on}": 1e9, f"('copy', torch.float32) {on}": 1e8}, nullcontext())
     blank = Blank((2,), (1,), torch.float32)
 
