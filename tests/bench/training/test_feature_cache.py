@@ -150,9 +150,10 @@ def test_other_states_are_kept_apart(
     assert len(list(tmp_path.iterdir())) == 1
     fit(backbones["bert"], store, dtype="bfloat16")
     assert len(list(tmp_path.iterdir())) == 2
-    torch.set_num_threads(2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
     fit(backbones["bert"], store)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     assert len(list(tmp_path.iterdir())) == 3
     monkeypatch.setattr("tunefront.bench.training.harness.versions", lambda: {"torch": "0.1"})
     fit(backbones["bert"], store)
