@@ -1,5 +1,7 @@
 """The loop: learns, logs, and a run that was interrupted ends as one that was not."""
 
+import contextlib
+import functools
 import json
 from pathlib import Path
 
@@ -15,12 +17,27 @@ from tunefront.bench.nano.preparation import Material
 from tunefront.bench.nano.shape import Nano
 from tunefront.bench.nano.training import Training
 
+AUTOCAST = Training._autocast
 DIFFICULTY = Difficulty({"same text": 0.5, "file": 0.5}, 3, 12, {"reserved": 1.0})
 MIX = {"phrases": 0.2, "labelled": 0.2, "language": 0.2, "reading": 0.2, "episodes": 0.2}
 STAGES = (
     Stage("first", 3, MIX, 64, DIFFICULTY, tokens=128),
     Stage("second", 3, MIX, 64, DIFFICULTY, tokens=128, final_rate=0.1, fits_heads=True),
 )
+
+
+@pytest.fixture(autouse=True)
+def little_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its products take ten times as long on a processor that has none: one of Muon's five iterations is enough to show
+    what is shown here, and autocast is left to `in_bfloat16`."""
+    monkeypatch.setattr(torch.optim, "Muon", functools.partial(torch.optim.Muon, ns_steps=1))
+    monkeypatch.setattr(Training, "_autocast", lambda self: contextlib.nullcontext())
+
+
+@pytest.fixture
+def in_bfloat16(little_bfloat16: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast as it is in training."""
+    monkeypatch.setattr(Training, "_autocast", AUTOCAST)
 
 
 def begun(material: Material, out: Path, stages: tuple[Stage, ...] = STAGES) -> tuple[Nano, Training]:
@@ -72,6 +89,7 @@ def test_a_folder_of_another_run_is_refused(material: Material, tmp_path: Path) 
         other.run()
 
 
+@pytest.mark.usefixtures("in_bfloat16")
 def test_curves_are_logged(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOGGED_EVERY", 2)
     _, run = begun(material, tmp_path)
