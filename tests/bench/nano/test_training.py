@@ -143,11 +143,12 @@ def test_what_ships_scores_as_what_was_trained(material: Material, tmp_path: Pat
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     prompt = tokenizer("Text: The river opens.\nLabel: <label3>\n\n", return_tensors="pt").input_ids
-    trained = nano.eval().model.half().float()  # each weight as near as float16 has it, and nothing else changed
-    for name, weight in trained.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], weight), name
+    trained = nano.eval().model
+    for name, weight in trained.named_parameters():
+        weight.data = weight.data.half().float()  # as near as float16 has it; buffers stay as they are
+        assert torch.equal(loaded.get_parameter(name), weight), name
     with torch.no_grad():
-        assert torch.allclose(loaded(prompt).logits, trained(prompt).logits, atol=1e-3)
+        assert torch.allclose(loaded(prompt).logits, trained(prompt).logits, atol=1e-5)
 
 
 def test_weights_that_are_too_large_do_not_ship(
