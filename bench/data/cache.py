@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the entries in `tasks/`; a change of layout changes their names."""
 
 
@@ -84,6 +84,9 @@ def write_task(path: Path, task: Task) -> None:
         "label_names": task.label_names,
         "metrics": [[metric.name, metric.labels] for metric in task.metrics],
         "origin": task.origin,
+        "left_out": dict(task.left_out),
+        "notes": task.notes,
+        "warnings": task.warnings,
         "fingerprint": task.fingerprint,
     }
     with writing(path) as file:
@@ -108,6 +111,9 @@ def read_task(path: Path) -> Task:
         label_names=tuple(head["label_names"]),
         metrics=tuple(MetricSpec(name, labels and tuple(labels)) for name, labels in head["metrics"]),
         origin=tuple(head["origin"]),
+        left_out=dict(head["left_out"]),
+        notes=tuple(head["notes"]),
+        warnings=tuple(head["warnings"]),
     )
     if task.fingerprint != head["fingerprint"] or start != len(rows):
         raise ValueError("its rows do not match its fingerprint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal["classification", "regression", "multiple choice"]
-Fields = Mapping[str, str | int | float | bool | None]
+Value = str | int | float | bool | None | Sequence["Value"] | Mapping[str, "Value"]
+Fields = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One example: its id within the split, its fields under their original names, its label (class index or value)."""
+    """One example: its id within the split, its fields under their original names, its label (class index or value).
+
+    Lists and mappings among the fields are there for templates; inputs are texts and numbers.
+    """
 
     id: str
     fields: Fields
@@ -43,7 +48,8 @@ class Task:
     `splits` has `train` and at least one of `validation` and `test`; `input_fields` are the fields that a model reads,
     in order; `label_names` the choices in label order, empty for regression; the first metric is the headline;
     `origin` what the rows were harvested from, with versions, empty where they were read as they are; `templates` the
-    folder's templates.yaml, None where it has none; `folder` is where a `dir:` task lies.
+    folder's templates.yaml, None where it has none; `folder` is where a `dir:` task lies. How it was read: `left_out`
+    has the columns that are no input, with the reason; `notes` what else is worth saying; `warnings` what may be wrong.
     """
 
     name: str
@@ -55,6 +61,8 @@ class Task:
     origin: tuple[str, ...] = ()
     templates: Path | None = field(default=None, compare=False)
     folder: Path | None = field(default=None, compare=False)
+    left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -85,8 +93,14 @@ class Task:
         return digest.hexdigest()
 
     def texts(self, row: Row) -> tuple[str, ...]:
-        """The row's inputs, in order."""
-        return tuple(str(row.fields[name]) for name in self.input_fields)
+        """The row's inputs, in order; "" for one that the row lacks."""
+        values = (row.fields.get(name) for name in self.input_fields)
+        return tuple("" if value is None else str(value) for value in values)
+
+    def label_counts(self, split: str) -> dict[str, int]:
+        """Label -> rows of a split, in the order of the labels; empty for regression."""
+        counts = Counter(int(row.label) for row in self.splits[split]) if self.label_names else Counter[int]()
+        return {name: counts[place] for place, name in enumerate(self.label_names)}
 
 
 def _json(value: object) -> bytes:

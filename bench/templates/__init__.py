@@ -14,7 +14,10 @@ from tunefront.bench.templates.reading import read_templates
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
 
-__all__ = ["PLAIN", "Prompt", "Template", "find_template", "templates_of"]
+__all__ = ["PLAIN", "Prompt", "Template", "find_template", "left_out_of", "templates_of"]
+
+_TRIED_ROWS = 8
+_NO_ANSWERS = "it has no answer_choices"
 
 
 def templates_of(task: Task) -> dict[str, Template]:
@@ -28,9 +31,11 @@ def templates_of(task: Task) -> dict[str, Template]:
 
 
 def find_template(task: Task, name: str | None) -> Template:
-    """The template of this name; None: the first of the file that asks the original task, else `plain`.
+    """The template of this name; None: the first of the file that asks the original task, else the first that fits
+    the task's first rows, else `plain`.
 
-    Errors: Mistake, with the nearest name, for one that there is not or that cannot be ranked; as in `templates_of`.
+    Errors: Mistake, with the nearest name, for one that there is not or that cannot be ranked, and where none of the
+    file can be; as in `templates_of`.
     """
     if task.kind == "regression":
         raise Mistake(f"{task.name} is a regression task, which has no answers to rank; no template asks for numbers.")
@@ -38,13 +43,40 @@ def find_template(task: Task, name: str | None) -> Template:
         return Plain()
     usable, left_out = _usable(task)
     if name is None:
-        return next((template for template in usable.values() if template.original_task), Plain())
+        if left_out and not usable:
+            told = "; ".join(f"{each!r}: {why}" for each, why in left_out.items())
+            raise Mistake(
+                f"no template of {task.templates} can be ranked ({told:.500}): one answer a label goes into "
+                f"answer_choices, in the order {', '.join(task.label_names):.200}. Correct one of them, or take the "
+                f"built-in one with --template {PLAIN}."
+            )
+        original = (template for template in usable.values() if template.original_task)
+        others = (template for template in usable.values() if _fits(task, template))
+        return next(original, None) or next(others, Plain())
     if name in left_out:
         listed = ", ".join([*usable, PLAIN])
         raise Mistake(f"template {name!r} of {task.name} cannot be ranked: {left_out[name]}; take one of {listed}.")
     if name not in usable:
         raise Mistake(f"{task.name}: {unknown('template', name, [*usable, PLAIN])}")
     return usable[name]
+
+
+def left_out_of(task: Task) -> dict[str, str]:
+    """The templates of the task's file that cannot be ranked, and why; those that say that they have no answers apart.
+
+    Errors: as `templates_of`.
+    """
+    told = {} if task.kind == "regression" else _usable(task)[1]
+    return {name: why for name, why in told.items() if why != _NO_ANSWERS}
+
+
+def _fits(task: Task, template: Template) -> bool:
+    try:
+        for row in task.splits.get("train", ())[:_TRIED_ROWS]:
+            template.render(task, row)
+    except Mistake:
+        return False
+    return True
 
 
 def _usable(task: Task) -> tuple[dict[str, Template], dict[str, str]]:
@@ -55,7 +87,7 @@ def _usable(task: Task) -> tuple[dict[str, Template], dict[str, str]]:
         if entry.name == PLAIN:
             raise Mistake(f"{task.templates}: {PLAIN!r} is the name of the built-in template; rename yours.")
         if entry.answer_choices is None:
-            left_out[entry.name] = "it has no answer_choices"
+            left_out[entry.name] = _NO_ANSWERS
             continue
         template = PromptSource(entry.name, entry.original_task, entry.jinja, entry.answer_choices)
         answers = template.answers()

@@ -19,7 +19,7 @@ _LAYOUT = 1
 
 @dataclass(frozen=True)
 class Plain(Template):
-    """One line a field, then `Label:`; for multiple choice the fields that are answers are left out, then `Answer:`.
+    """One line a field that is not empty, then `Label:`; for multiple choice the fields that are answers are left out, then `Answer:`.
 
     A line is `Premise: ...`, the field's name with spaces for underscores, and `Text: ...` where there is only one.
     Answers are the names of the labels, with spaces for underscores, or the values of the fields that they name.
@@ -42,7 +42,8 @@ class Plain(Template):
             raise self.mistake(task, row, found)
         shown = [name for name in task.input_fields if not (named and name in task.label_names)]
         titles = [_title(name if len(shown) > 1 else "text") for name in shown]
-        lines = [f"{title}: {_text(row, name)}" for title, name in zip(titles, shown, strict=True)]
+        texts = [(title, _text(row, name)) for title, name in zip(titles, shown, strict=True)]
+        lines = [f"{title}: {text}" for title, text in texts if text]
         given = [name for name in task.label_names if not named or row.fields[name] is not None]
         answers = tuple(_text(row, name) if named else _words(name) for name in given)
         right = task.label_names[int(row.label)]
@@ -75,4 +76,5 @@ def _title(name: str) -> str:
 
 
 def _text(row: Row, name: str) -> str:
-    return str(row.fields[name]).strip()
+    value = row.fields.get(name)
+    return "" if value is None else str(value).strip()

@@ -19,7 +19,8 @@ _EXAMPLE = "templates: {first: !Template {name: ..., jinja: '... ||| ...', answe
 
 @dataclass(frozen=True)
 class Entry:
-    """A template as it stands in the file; answer_choices is None for one that generates text."""
+    """A template as it stands in the file; answer_choices is None for one that generates text. original_task is True
+    where the file does not say."""
 
     name: str
     original_task: bool
@@ -92,5 +93,8 @@ def _entry(template: object) -> Entry:
         if not (isinstance(value, str) and value.strip()) and (needed or value is not None):
             raise Mistake(f"{key} must be text, a value of type {type(value).__name__} was found; put it in quotes.")
     metadata = template.get("metadata")
-    original = isinstance(metadata, dict) and metadata.get("original_task") is True
+    said = metadata.get("original_task") if isinstance(metadata, dict) else None
+    if said is not None and not isinstance(said, bool):
+        raise Mistake(f"metadata.original_task must be true or false, {said!r:.100} was found.")
+    original = said is not False  # where nothing is said, a template asks what its task was made for
     return Entry(template["name"], original, template["jinja"], template.get("answer_choices"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
 from tunefront.bench.data.sources.meta import FILE as META
 from tunefront.bench.data.sources.meta import read_meta
-from tunefront.bench.data.sources.schema import Schema, infer_schema, read_rows
+from tunefront.bench.data.sources.schema import empty_notes, infer_schema, read_rows, schema_of
 from tunefront.bench.data.sources.tables import FORMATS, Problems, read_table
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake, unknown
@@ -31,7 +31,7 @@ def load(path: str, name: str | None = None) -> Task:
     meta = read_meta(folder, problems)
     files = _files(folder, problems)
     tables = {split: table for split, file in files.items() if (table := read_table(file, problems)) is not None}
-    schema = infer_schema(tables["train"], meta, problems) if "train" in tables else None
+    schema = infer_schema(tables["train"], meta, problems, tables) if "train" in tables else None
     if schema is None:
         problems.raise_any()
         raise Mistake(f"{folder} holds no task")  # not reached: a missing schema is always noted
@@ -42,8 +42,9 @@ def load(path: str, name: str | None = None) -> Task:
     problems.raise_any()
     whole = folder.absolute()
     templates = whole / TEMPLATES
+    named = name or f"dir:{path}"
     return Task(
-        name=name or f"dir:{path}",
+        name=named,
         kind=schema.kind,
         splits=splits,
         input_fields=schema.input_fields,
@@ -51,6 +52,9 @@ def load(path: str, name: str | None = None) -> Task:
         metrics=metrics,
         templates=templates if templates.is_file() else None,
         folder=whole,
+        left_out=schema.left_out,
+        notes=(*schema.notes, *empty_notes(splits, schema)),
+        warnings=tuple(f"{named}: {warning}" for warning in schema.warnings),
     )
 
 
@@ -76,7 +80,7 @@ def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...],
     assert task.folder is not None  # the draws lie in it
     meta = read_meta(task.folder, problems)
     table = read_table(file, problems)
-    schema = Schema(task.kind, meta.label_field, task.label_names, task.input_fields, bool(meta.label_names))
+    schema = schema_of(task, meta)
     rows = read_rows(table, schema, problems) if table else []
     problems.raise_any()
     return tuple(rows), file.parent.relative_to(task.folder).as_posix()

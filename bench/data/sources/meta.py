@@ -26,7 +26,7 @@ class Metric(BaseModel):
 
 
 class Meta(BaseModel):
-    """The keys that are read. `metrics`: names, or names with labels, the headline first; the prose `metric` is not."""
+    """The keys that are read. `choices_field`: the column with the list of answers of multiple choice. `metrics`: names, or names with labels, the headline first; the prose `metric` is not."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -34,6 +34,7 @@ class Meta(BaseModel):
     label_names: list[str] | None = None
     label_field: str = "label"
     input_fields: _Names | None = None
+    choices_field: str | None = None
     metrics: Annotated[list[str | Metric], Field(min_length=1)] | None = None
 
     @property

@@ -1,180 +1,332 @@
-"""From records to rows: which column is the label, which columns are read, and what each label means.
+"""From the records of a folder or dataset to a task's rows: what a task is, where meta.json does not say.
 
-Where nobody says (no meta.json), it is inferred from the training records:
+- the label column is `label`; `labels` says what labels mean;
+- a column with a list of answers in every row, which the labels name, makes a task multiple choice (`choices`);
+- the inputs are the columns of text, in order (`columns`).
 
-- the label is the column `label`;
-- inputs are the columns that hold text, in order; `idx`, `id` and the label are not, nor is a CSV column of numbers;
-- numbers that are not all whole make a regression task;
-- any other labels are names: the distinct ones of train, sorted (whole numbers by size), are the classes.
-
-Where label_names are given, a whole number is an index into them and text is a name (or, if no name, an index).
+A row needs text in one of its inputs; others may be empty.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import reprlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tunefront.bench.data.task import Kind, Row
+from tunefront.bench.data.sources import choices
+from tunefront.bench.data.sources.columns import Columns, telling, text_columns
+from tunefront.bench.data.sources.labels import (
+    class_of,
+    doubts,
+    kind_of,
+    missing,
+    name_of,
+    names_of,
+    number,
+    refused,
+    value_of,
+)
+from tunefront.bench.data.task import Kind, Row, Task, Value
 from tunefront.bench.errors import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tunefront.bench.data.sources.meta import Meta
     from tunefront.bench.data.sources.tables import Problems, Record, Table
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
-_WHOLE = re.compile(r"\s*[+-]?\d{1,1000}\s*")  # int() refuses texts of more than 4300 digits
-_NOT_TEXT = frozenset({"idx", "id"})
+_DEEPEST = 20
+"""Levels of lists and mappings that a row's fields keep."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """How a task's records are read; `declared` where label_names were given, so that whole numbers index them."""
+    """How a task's records are read.
+
+    `declared`, whether label_names were given, so that whole numbers index them; `answers`, the column of lists that
+    holds the answers of multiple choice, None where label_names are the columns that hold them. What was found on the
+    way: `left_out`, the columns that are no input and why; `notes`, and `warnings` of what may be wrong.
+    """
 
     kind: Kind
     label_field: str
     label_names: tuple[str, ...]
     input_fields: tuple[str, ...]
     declared: bool
+    answers: str | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def read_fields(self) -> tuple[str, ...]:
+        """The columns that inputs come from: the column of lists in the place of its answers."""
+        unfolded = self.label_names if self.answers else ()
+        own = [name for name in self.input_fields if name not in unfolded]
+        return (*own, *([self.answers] if self.answers else []))
 
 
-def infer_schema(train: Table, meta: Meta, problems: Problems) -> Schema | None:
-    """What `meta` says, the rest from the training records; None, with the reason noted, where that cannot be."""
+def infer_schema(
+    train: Table, meta: Meta, problems: Problems, others: Mapping[str, Table] | None = None
+) -> Schema | None:
+    """What `meta` says, the rest from the records: inputs from those of train, what labels are from all splits, since
+    scores may be whole numbers in one of them. None, with the reason noted, where that cannot be."""
     if meta.label_field not in train.columns:
         problems.add(_no_column(train, meta.label_field, "label column"))
         return None
-    inputs = tuple(meta.input_fields or _text_columns(train, meta.label_field))
-    for name in inputs:
-        if name not in train.columns:
-            problems.add(_no_column(train, name, "column", "input_fields of meta.json names it"))
-        elif name == meta.label_field:
-            problems.add(f"{train.file.parent}: the label would be an input; take {name!r} out of input_fields.")
-    if not inputs:
-        problems.add(f"{train.file}: no column but {meta.label_field!r} holds text; give each row at least one text.")
-    values = [value for record in train.records if not _missing(value := record.get(meta.label_field))]
-    kind = meta.task_type or ("classification" if meta.label_names else _kind(values))
-    names = () if kind == "regression" else tuple(meta.label_names or _names(values))
+    known = len(problems.found)
+    labels = [record.get(meta.label_field) for record in train.records]
+    everywhere = [each for table in (others or {}).values() for each in _labels(table, meta.label_field)]
+    everywhere += [value for value in labels if not missing(value)]
+    answers = _answers(train, meta, labels, problems)
+    why = refused(everywhere) if answers is None else None
+    if why:
+        problems.add(f"{train.file}: {why}")
+    if len(problems.found) > known:
+        return None
+    if answers is not None:
+        most = max(len(each.texts) for table in (train, *(others or {}).values()) for each in _lists(table, answers))
+        kind: Kind = "multiple choice"
+        names = tuple(choices.field(answers, place) for place in range(most))
+    else:
+        kind = meta.task_type or ("classification" if meta.label_names else kind_of(everywhere))
+        filled = [value for value in labels if not missing(value)]
+        names = () if kind == "regression" else tuple(meta.label_names or names_of(filled))
+    columns = _columns(train, meta, labels, answers, names)
     if kind == "regression" and meta.label_names:
         problems.add(f"{train.file.parent}: a regression task has no label_names; leave them out of meta.json.")
     if kind != "regression" and len(names) < 2:
         named = f"only {names[0]!r}" if names else "none"
         problems.add(f"{train.file}: at least two different labels are needed, {named} was found.")
-    return Schema(kind, meta.label_field, names, inputs, bool(meta.label_names))
-
-
-def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
-    """The table's rows; every label that means nothing and every empty text is noted.
-
-    The id is `idx` where every row has another, else the row's number from 0. Fields are all scalars of the record but
-    the label; lists and other nested values are left out.
-    """
-    missing = [name for name in (schema.label_field, *schema.input_fields) if name not in table.columns]
-    for name in missing:
-        problems.add(_no_column(table, name, "label column" if name == schema.label_field else "column"))
-    if missing:
-        return []
-    rows = []
-    for identity, record, place in zip(_ids(table.records), table.records, table.places, strict=True):
-        for name in schema.input_fields:
-            value = record.get(name)
-            if _missing(value) or not str(value).strip():
-                problems.add(
-                    f"{place}: {name!r} is empty; fill it in or remove the row.", str(table.file), "empty text"
-                )
-            elif not isinstance(value, (str, int, float)):
-                kind = type(value).__name__
-                problems.add(f"{place}: {name!r} is a {kind}, but an input is text.", str(table.file), "nested")
-        label = _label(record.get(schema.label_field), schema)
-        if isinstance(label, str):
-            problems.add(f"{place}: {label}", str(table.file), "label")
-            continue
-        fields = {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in record.items()
-            if name != schema.label_field and isinstance(value, (str, int, float, bool, type(None)))
-        }
-        rows.append(Row(identity, fields, label))
-    return rows
-
-
-def _label(value: object, schema: Schema) -> int | float | str:
-    """The label as a task has it, or a sentence that says why the value is none."""
-    if _missing(value):
-        return f"{schema.label_field!r} is empty; every row needs a label."
-    if schema.kind == "regression":
-        return _value(value)
-    names = schema.label_names
-    if not schema.declared or (isinstance(value, str) and value in names):
-        name = _name(value)
-        return names.index(name) if name in names else unknown("label", name, names, _hint(value, schema))
-    index = _whole(value)
-    if index is not None and 0 <= index < len(names):
-        return index
-    if index is None:
-        return unknown("label", str(value), names, _hint(value, schema))
-    return f"label {index} is outside label_names: 0 to {len(names) - 1} are {', '.join(names)}.{_hint(value, schema)}"
-
-
-def _hint(value: object, schema: Schema) -> str:
-    if _whole(value) == -1:
-        return " -1 often stands for a hidden label: leave that split out."
-    return "" if schema.declared else "Classes are the labels that occur in train; meta.json can name others."
-
-
-def _value(value: object) -> float | str:
-    try:
-        number = float(value) if not isinstance(value, bool) and _NUMBER.fullmatch(str(value)) else math.nan  # type: ignore[arg-type]
-    except OverflowError:  # a whole number of more than 308 digits
-        number = math.inf
-    return (
-        number
-        if math.isfinite(number)
-        else f"label {reprlib.repr(value)} is not a finite number, which regression needs."
+    for name in columns.inputs:
+        if name not in train.columns and name not in names:
+            problems.add(_no_column(train, name, "column", "input_fields of meta.json names it"))
+        elif name == meta.label_field:
+            problems.add(f"{train.file.parent}: the label would be an input; take {name!r} out of input_fields.")
+    if not columns.inputs:
+        told = "; ".join(f"{name}: {why}" for name, why in columns.left_out.items())
+        problems.add(
+            f"{train.file}: no column but {meta.label_field!r} holds text{f' ({told:.300})' if told else ''}; give "
+            "each row at least one text, or name the inputs as input_fields in meta.json."
+        )
+    return Schema(
+        kind,
+        meta.label_field,
+        names,
+        columns.inputs,
+        declared=bool(meta.label_names),
+        answers=answers,
+        left_out=columns.left_out,
+        notes=(*columns.notes, *_notes(kind, everywhere, answers, meta)),
+        warnings=tuple(_warnings(train, kind, names, columns, labels, bool(meta.label_names))),
     )
 
 
-def _missing(value: object) -> bool:
-    """Nothing, an empty text, or the NaN that stands for nothing in Parquet and in what pandas writes."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
+    """The table's rows; every label that means nothing and every row without text is noted.
+
+    The id is `idx` where every row has another, else the row's number from 0. Fields are all values of the record but
+    the label; what is neither text, number, list nor mapping is left out.
+    """
+    needed = [name for name in schema.read_fields if name not in (schema.label_names if _named(schema) else ())]
+    absent = [name for name in (schema.label_field, *needed) if name not in table.columns]
+    for name in absent:
+        problems.add(_no_column(table, name, "label column" if name == schema.label_field else "column"))
+    if absent:
+        return []
+    rows = []
+    for identity, given, place in zip(_ids(table.records), table.records, table.places, strict=True):
+        record: Record = given
+        if schema.answers is not None:
+            record = choices.unfolded(given, schema.answers, len(schema.label_names))
+        told = _wrong_inputs(record, schema)
+        if told:
+            problems.add(f"{place}: {told}", str(table.file), "input")
+        label = _label(record, schema)
+        if isinstance(label, str):
+            problems.add(f"{place}: {label}", str(table.file), "label")
+            continue
+        rows.append(Row(identity, _fields(record, schema), label))
+    return rows
 
 
-def _whole(value: object) -> int | None:
-    if isinstance(value, (bool, int)) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else None
+def schema_of(task: Task, meta: Meta) -> Schema:
+    """How records of a task that is read already are read: its published draws."""
+    answers = choices.column_of(task.label_names) if task.kind == "multiple choice" and not meta.label_names else None
+    return Schema(
+        task.kind, meta.label_field, task.label_names, task.input_fields, bool(meta.label_names), answers=answers
+    )
 
 
-def _name(value: object) -> str:
-    """A label as a class's name: whole numbers without a point, all else as written."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def empty_notes(splits: Mapping[str, Sequence[Row]], schema: Schema) -> list[str]:
+    """A note for each input that is empty in some rows; answers apart, of which a row may have fewer."""
+    answers = schema.label_names if schema.kind == "multiple choice" else ()
+    notes = []
+    for name in schema.input_fields if len(schema.input_fields) > 1 else ():
+        empty = {
+            split: sum(not str(row.fields.get(name) or "").strip() for row in rows) for split, rows in splits.items()
+        }
+        if name not in answers and any(empty.values()):
+            listed = ", ".join(f"{count} of {len(splits[split])} {split}" for split, count in empty.items() if count)
+            notes.append(f"{name!r} is empty in {listed} rows")
+    return notes
 
 
-def _kind(values: list[object]) -> Kind:
-    numbers = all(not isinstance(value, bool) and _NUMBER.fullmatch(str(value)) for value in values)
-    return "regression" if numbers and any(_whole(value) is None for value in values) else "classification"
+def _answers(train: Table, meta: Meta, labels: list[object], problems: Problems) -> str | None:
+    """The column of lists with the answers; None where the task is not multiple choice, or its label_names say where
+    they are. What is wrong is noted."""
+    if meta.label_names or meta.task_type not in (None, "multiple choice"):
+        return None
+    found = choices.choice_columns({name: [r.get(name) for r in train.records] for name in _others(train, meta)})
+    if meta.task_type is None:
+        fitting = [name for name, answers in found.items() if choices.looks_like_answers(answers, labels)]
+        return fitting[0] if len(fitting) == 1 else None
+    if meta.choices_field is not None:
+        found = {name: answers for name, answers in found.items() if name == meta.choices_field}
+    if len(found) == 1:
+        return next(iter(found))
+    lists = f"{' and '.join(found)} do" if found else "no column does"
+    problems.add(
+        f"{train.file}: a multiple-choice task needs the answers of each row: in one column with a list of them (here "
+        f"{lists}), which choices_field in meta.json names, or in columns of their own, which label_names names."
+    )
+    return None
 
 
-def _names(values: list[object]) -> list[str]:
-    names = {_name(value) for value in values}
-    return sorted(names, key=int) if all(_WHOLE.fullmatch(name) for name in names) else sorted(names)
+def _lists(table: Table, column: str) -> list[choices.Answers]:
+    found = (choices.answers_in(record.get(column)) for record in table.records)
+    return [answers for answers in found if answers is not None]
 
 
-def _text_columns(table: Table, label_field: str) -> list[str]:
-    columns = (name for name in table.columns if name != label_field and name not in _NOT_TEXT)
-    return [name for name in columns if _is_text([r.get(name) for r in table.records], table.typed)]
+def _columns(
+    train: Table, meta: Meta, labels: list[object], answers: str | None, names: tuple[str, ...]
+) -> Columns:
+    """The inputs: those that meta.json names, else the columns of text; the answers of a list last."""
+    others = {name: [record.get(name) for record in train.records] for name in _others(train, meta)}
+    if meta.input_fields:
+        inputs = tuple(meta.input_fields)
+        if answers is not None:
+            inputs = (*(name for name in inputs if name != answers and name not in names), *names)
+        left_out = {name: "not in input_fields" for name in others if name not in inputs and name != answers}
+        return Columns(inputs, left_out)
+    found = text_columns({name: values for name, values in others.items() if name != answers}, labels)
+    return Columns((*found.inputs, *(names if answers is not None else ())), found.left_out, found.notes)
 
 
-def _is_text(values: Iterable[object], typed: bool) -> bool:
-    filled = [value for value in values if not _missing(value)]
-    if not all(isinstance(value, str) for value in filled):
-        return False
-    return bool(filled) and (typed or not all(_NUMBER.fullmatch(str(value)) for value in filled))
+def _others(table: Table, meta: Meta) -> list[str]:
+    return [name for name in table.columns if name != meta.label_field]
+
+
+def _labels(table: Table, label_field: str) -> list[object]:
+    return [value for record in table.records if not missing(value := record.get(label_field))]
+
+
+def _notes(kind: Kind, labels: list[object], answers: str | None, meta: Meta) -> list[str]:
+    if answers is not None and meta.task_type is None:
+        return [f"multiple choice, since {answers!r} holds the answers that the labels name"]
+    if kind == "regression" and any(isinstance(value, str) and "," in value for value in labels):
+        return ["decimal commas in the labels are read as points"]
+    if kind == "regression" and meta.task_type is None:
+        return ["regression, since labels are numbers that are not all whole"]
+    return []
+
+
+def _warnings(
+    train: Table, kind: Kind, names: tuple[str, ...], columns: Columns, labels: list[object], declared: bool
+) -> list[str]:
+    """What may be wrong: labels that are nearly the same, and inputs that give the label away."""
+    found = []
+    for name, why in columns.left_out.items():
+        if why.startswith("says the label"):
+            found.append(
+                f"the column {name!r} is left out, since each of its values stands for one label; if it is an input, "
+                "name it in input_fields of meta.json"
+            )
+    if kind == "multiple choice":
+        return found
+    values = {name: [record.get(name) for record in train.records] for name in columns.inputs}
+    for name, count in telling(values, labels).items():
+        found.append(
+            f"the input {name!r} alone says the label: each of its {count} values goes with one label in all "
+            f"{len(labels)} rows of train; if it was made from the label, leave it out by input_fields in meta.json"
+        )
+    if kind == "classification":
+        numeric = not declared and all(number(value) is not None for value in labels if not missing(value))
+        counts = Counter(name_of(value, numeric) for value in labels if not missing(value))
+        found += doubts(names, counts, declared)
+    return found
+
+
+def _wrong_inputs(record: Record, schema: Schema) -> str | None:
+    """Why a row has nothing to read, or nothing that can be read; None where all is well."""
+    answers = schema.label_names if schema.kind == "multiple choice" else ()
+    filled = 0
+    for name in schema.input_fields:
+        value = record.get(name)
+        if missing(value) or not str(value).strip():
+            continue
+        if not isinstance(value, (str, int, float)):
+            return f"{name!r} is a {type(value).__name__}, but an input is text."
+        filled += name not in answers
+    asked = [name for name in schema.input_fields if name not in answers]
+    if asked and not filled:
+        listed = " and ".join(map(repr, asked))
+        return f"{listed} {'is' if len(asked) == 1 else 'are'} empty; fill in one of them or remove the row."
+    return None
+
+
+def _fields(record: Record, schema: Schema) -> dict[str, Value]:
+    """What a template may read. A choice that is empty is none."""
+    answers = schema.label_names if schema.kind == "multiple choice" else ()
+    fields: dict[str, Value] = {}
+    for name, value in record.items():
+        if name == schema.label_field:
+            continue
+        plain, kept = _plain(value)
+        if kept:
+            fields[name] = None if name in answers and isinstance(plain, str) and not plain.strip() else plain
+    if any(name in fields for name in answers):  # else label_names names none of its columns, which the template tells
+        fields = {**dict.fromkeys(answers), **fields}
+    return fields
+
+
+def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
+    """A value as JSON has it, and whether it can be kept."""
+    if isinstance(value, float) and math.isnan(value):
+        return None, True
+    if isinstance(value, Decimal):
+        return float(value), True
+    if value is None or isinstance(value, (str, int, float)):
+        return value, True
+    if level == _DEEPEST or not isinstance(value, (list, tuple, Mapping)):
+        return None, False
+    within = value.values() if isinstance(value, Mapping) else value
+    found = [_plain(each, level + 1) for each in within]
+    plain = [each for each, _ in found]
+    kept = all(one for _, one in found)
+    return (dict(zip(map(str, value), plain, strict=True)) if isinstance(value, Mapping) else plain), kept
+
+
+def _label(record: Record, schema: Schema) -> int | float | str:
+    """The label as a task has it, or a sentence that says why the value is none."""
+    value = record.get(schema.label_field)
+    if missing(value):
+        return f"{schema.label_field!r} is empty; every row needs a label."
+    if schema.kind == "regression":
+        return value_of(value)
+    if schema.answers is not None:
+        answers = choices.answers_in(record.get(schema.answers))
+        if answers is None:
+            return f"{schema.answers!r} holds no list of answers."
+        place = choices.place_of(value, answers)
+        return f"{choices.misfit(value, answers)}." if place is None else place
+    return class_of(value, schema.label_names, schema.declared)
+
+
+def _named(schema: Schema) -> bool:
+    """Whether the labels of multiple choice name columns, of which a split may lack some."""
+    return schema.kind == "multiple choice" and schema.answers is None
 
 
 def _ids(records: list[Record]) -> list[str]:

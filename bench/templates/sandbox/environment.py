@@ -80,8 +80,10 @@ def read(source: str) -> Source:
 
 
 def _unmarked(value: object) -> object:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_unmarked(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _unmarked(one) for name, one in value.items()}
     return value.replace(MARK, SEPARATOR) if isinstance(value, str) else value
 
 

@@ -9,8 +9,9 @@ import pytest
 from tests.bench.templates.tasks import make_task, said, written
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import Mistake
-from tunefront.bench.templates import Prompt, find_template, templates_of
+from tunefront.bench.templates import Prompt, find_template, left_out_of, templates_of
 from tunefront.bench.templates.plain import Plain
+from tunefront.bench.templates.reading import _EXAMPLE
 
 
 def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: 
     found = templates_of(task)
     assert list(found) == ["zebra", "ant", "unmarked", "broken", "plain"]
     assert [one.name for one in found.values()] == list(found)
-    assert {name for name, one in found.items() if one.original_task} == {"ant", "broken", "plain"}
+    assert {name for name, one in found.items() if one.original_task} == {"ant", "unmarked", "broken", "plain"}
     assert find_template(task, None) == found["ant"] == find_template(task, "ant")
     assert find_template(task, "plain") == found["plain"] == Plain()
     assert found["ant"].render(task, row) == Prompt("a", ("No", "Yes"), 1)
@@ -42,9 +43,32 @@ def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: 
         find_template(task, "fine")
 
 
-def test_plain_is_taken_where_no_template_asks_the_original_task(tmp_path: Path) -> None:
-    file = written(tmp_path, other={"jinja": "a ||| no", "answer_choices": "no ||| yes", "original_task": False})
-    assert find_template(make_task({"text": "a"}, templates=file)[0], None) == Plain()
+def test_where_no_template_asks_the_original_task_the_first_that_fits_is_taken(tmp_path: Path) -> None:
+    other = {"jinja": "a ||| no", "answer_choices": "no ||| yes", "original_task": False}
+    asks = {**other, "jinja": "{{ text }} ||| {{ answer_choices[label] }}"}
+    task, row = make_task({"text": "a"}, label=1, templates=written(tmp_path, other={**other}, asks=asks))
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    assert find_template(task, None).name == "asks"
+    assert find_template(task, None).render(task, row).choices == ("no", "yes")
+    alone = make_task({"text": "a"}, label=1, templates=written(folder, other=other))[0]
+    assert find_template(alone, None) == Plain()
+
+
+def test_a_template_as_our_own_message_shows_it_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "templates.yaml"
+    file.write_text(_EXAMPLE.replace("'... ||| ...'", "'{{ text }} ||| {{ answer_choices[label] }}'"))
+    task, row = make_task({"text": "a"}, templates=file)
+    assert find_template(task, None).render(task, row).choices == ("yes", "no")
+
+
+def test_a_file_of_which_nothing_can_be_ranked_is_a_mistake_that_says_why(tmp_path: Path) -> None:
+    three = {"jinja": "{{ text }} ||| a", "answer_choices": "a ||| b ||| c"}
+    task = make_task({"text": "a"}, templates=written(tmp_path, three=three, writes={"jinja": "{{ text }} ||| x"}))[0]
+    with pytest.raises(Mistake, match=r"'three': it has 3 answers for 2 labels.*--template plain"):
+        find_template(task, None)
+    assert left_out_of(task) == {"three": "it has 3 answers for 2 labels"}
+    assert find_template(task, "plain") == Plain()
 
 
 def test_a_folder_brings_its_templates(tmp_path: Path) -> None:
