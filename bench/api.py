@@ -42,8 +42,8 @@ def run(
     the recipe or of the run settings; out, a folder or fsspec URL; workers, how many cells run at a time. Workers
     import the script that started them, so with more than one a script keeps its call under
     `if __name__ == "__main__":`.
-    Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What the tasks
-    warn of is logged by the logger `tunefront`.
+    Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
+    of the tasks, and what they warn of, is logged by the logger `tunefront`.
 
         from tunefront import run
         from tunefront.methods.houlsby import Houlsby
@@ -55,6 +55,8 @@ def run(
 
     chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
     planned = cells_of(suite, chosen)
+    for line in planned.announcements:
+        log.info("%s", line)
     for warning in planned.warnings:
         log.warning("%s", warning)
     store = Store(out)

@@ -24,7 +24,7 @@ class RunConfig:
     """Settings of a run that change its numbers, whatever the method; they are part of every key.
 
     Args: device, `cpu`, `cuda` or `cuda:N`; threads per cell; max_length in tokens, longer rows are cut and counted,
-    None for 128 on an encoder and for what a language model takes; eval_batch_size in rows, of which a decoder scores
+    None for what the model takes; eval_batch_size in rows, of which a decoder scores
     as many at once as some hundreds of tokens hold; eval_rows, at most so many rows of the scored split, drawn once by
     hash, None for all; select, whether rows are held out to choose hyper-parameters on (set by a suite's [search]). Of
     language models: normalization, what a choice's log-probability is divided by (see `NORMALIZATIONS`);

@@ -82,6 +82,8 @@ def _run(
         plan = planned(display.preparing)
         store = Store(out)
         store.prepare()
+        for line in plan.announcements:
+            say(errors, line, "dim")
         for warning in plan.warnings:
             say(errors, f"warning: {warning}", "yellow")
         from tunefront.bench.execution.engines import default_workers

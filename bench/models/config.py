@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.families import LANGUAGE_MODELS, Prompting
-from tunefront.bench.models.families.encoder import check_room
+from tunefront.bench.models.families.encoder import check_room, limit_of, row_lengths
 from tunefront.bench.models.locate import WEIGHTS, locate
 from tunefront.bench.settings import RunConfig
-from tunefront.bench.templates import Template
+from tunefront.bench.templates import Template, find_template
 from tunefront.methods.sites import Sites, sites_for
 
 if TYPE_CHECKING:
@@ -73,6 +73,35 @@ def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row
         raise
     except Exception:  # of a broken tokenizer, say, or Unsupported: the cell tells of it
         log.debug("%s cannot be encoded for %s before a cell runs", task.name, name, exc_info=True)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Of rows as a model reads them: how many are cut, of how many that were looked at, tokens of the longest before
+    that, the most that are kept."""
+
+    rows: int
+    looked_at: int
+    longest: int
+    limit: int
+
+
+def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig) -> Cut | None:
+    """How many of the rows a cell would cut, without its weights; None for a task that the model cannot do."""
+    model = config_at(name)
+    sites, tokenizer = sites_of(model, name), tokenizer_of(name)
+    if sites.family not in LANGUAGE_MODELS:
+        limit = limit_of(model, tokenizer, config.max_length)
+        lengths = [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
+    elif template is None:
+        return None
+    else:
+        prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
+        outline = LANGUAGE_MODELS[sites.family](_Outline(model), tokenizer, sites, task, prompting)
+        lengths = outline.query_lengths(rows, config.max_length)
+        limit = config.max_length or max((kept for whole, kept in lengths if kept < whole), default=0)
+    cut = sum(kept < whole for whole, kept in lengths)
+    return Cut(cut, len(lengths), max((whole for whole, _ in lengths), default=0), limit)
 
 
 def import_code(name: str) -> None:

@@ -87,6 +87,17 @@ class Record(BaseModel):
     recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
     settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
 
+    split_rows: dict[str, Count] | None = Field(None, description="split -> rows that the task has")
+    input_fields: tuple[str, ...] | None = Field(None, description="columns that are read, in order")
+    left_out_fields: dict[str, str] | None = Field(None, description="columns that are not read, and why")
+    label_counts: dict[str, Count] | None = Field(
+        None,
+        description="label -> rows of the train split; of multiple choice the right answer's place; null for "
+        "regression",
+    )
+    data_notes: tuple[str, ...] | None = Field(
+        None, description="what else was found in reading the data, and what may be wrong with it"
+    )
     eval_split: str | None = Field(None, description="the scored split")
     selection_split: str | None = Field(None, description="rows that hyper-parameters are chosen on, null: none chosen")
     n_train: Count = Field(None, description="training rows given to the method")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, unknown
+from tunefront.bench.suites.announce import announced
 from tunefront.bench.suites.overrides import Grid, Selectors, grids
 from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.toml import Part, Suite, read_suite
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells to run, in order, and what their tasks warn of (rows that are in both train and test)."""
+    """The cells to run, in order; what was read for them, a line for each task; and what may be wrong with that, such
+    as rows that are in both train and test."""
 
     cells: tuple[Cell, ...]
     warnings: tuple[str, ...] = ()
+    announcements: tuple[str, ...] = ()
 
 
 def plan(
@@ -63,6 +66,8 @@ def plan(
     backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, tell, listing)
+    sizes = {task.name: len(task.splits["train"]) for task in loaded if task.splits}
+    asked = [replace(grid, sizes=sizes) for grid in asked]
     tell("trying templates on a few rows")
     check_readers([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
     _check_files(asked, wrong)
@@ -70,8 +75,12 @@ def plan(
     wrong.told()
     cells = [cell for grid, (chosen, _) in zip(asked, templates, strict=True) for cell in grid.cells(chosen)]
     cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
-    warnings = [*(text for task in loaded for text in task.warnings), *(text for _, told in templates for text in told)]
-    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)))
+    tell("looking for rows that are cut")
+    chosen = [(grid, names) for grid, (names, _) in zip(asked, templates, strict=True)]
+    announcements, cut = ([], []) if listing else announced(chosen, loaded)
+    warnings = [text for task in loaded for text in task.warnings]
+    warnings += [*(text for _, told in templates for text in told), *_too_many(asked), *cut]
+    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))
 
 
 def look_up(
@@ -100,6 +109,21 @@ def look_up(
     return loaded
 
 
+def _too_many(asked: Iterable[Grid]) -> list[str]:
+    """A sentence for each task of which more rows are asked for than it has."""
+    return [
+        f"{task} has {grid.sizes[task]:,} training rows: all of them are drawn where {count:,} are asked for."
+        for grid in asked
+        for task in grid.part.tasks
+        for count in grid.part.shots
+        if "shots" in grid.given
+        and task in grid.sizes
+        and count is not None
+        and count > grid.sizes[task]
+        and not grid.config.published_draws
+    ]
+
+
 def _missing(grid: Grid) -> list[str]:
     """What neither the part nor the call names."""
     lists = (("methods", grid.methods), ("backbones", grid.part.backbones), ("tasks", grid.part.tasks))
@@ -117,8 +141,10 @@ def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered, listing: bool) ->
     templates, warnings = templates_for(part.backbones, tasks, part.templates, wrong)
     if listing:
         return templates, warnings
-    check_lengths(part.backbones, tasks, grid.config.max_length, wrong)
-    check_prompts(templates, tasks, grid.config, wrong)
+    for task in tasks:
+        config = grid.config_of(task.name)
+        check_lengths(part.backbones, [task], config.max_length, wrong)
+        check_prompts({pair: names for pair, names in templates.items() if pair[1] == task.name}, [task], config, wrong)
     needy = grid.methods if grid.strict else sorted(grid.methods, key=lambda method: method.fewest_rows)[:1]
     check_rows(tasks, needy, part.shots, part.draws, grid.config, wrong)
     return templates, warnings

@@ -44,8 +44,10 @@ class Grid:
     """A part as it is asked for: its lists are the call's where it gives them, its paths start at the working
     directory.
 
-    `recipe` are the call's fields of the recipe; `strict`, whether a method that finds too few rows is a mistake: where
-    the call named it, or the suite its rows. Else, as where a suite meets a small task, that is a skipped cell.
+    `recipe` are the call's fields of the recipe; `given`, what the call itself says: settings, and whether shots;
+    `own_tasks`, the tasks that the part itself names; `sizes`, rows of train by task, as far as they are known;
+    `strict`, whether a method that finds too few rows is a mistake: where the call named it, or the suite its rows.
+    Else, as where a suite meets a small task, that is a skipped cell.
     """
 
     part: Part
@@ -53,6 +55,27 @@ class Grid:
     recipe: Mapping[str, Scalar]
     config: RunConfig
     strict: bool
+    given: Mapping[str, Scalar] = field(default_factory=dict)
+    own_tasks: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def made_for(self, task: str) -> bool:
+        """Whether the part itself names a task, or none at all, so that its settings are meant for any."""
+        return not self.own_tasks or _task_place(task) in {_task_place(own) for own in self.own_tasks}
+
+    def config_of(self, task: str) -> RunConfig:
+        """The run settings of a task: the part's max_length is for the texts of its own tasks, so that another task's
+        rows are as long as they are, unless the call says otherwise."""
+        if self.made_for(task) or "max_length" in self.given:
+            return self.config
+        return replace(self.config, max_length=None)
+
+    def shots_of(self, task: str) -> tuple[int | None, ...]:
+        """The shots of a task, no more than it has rows; those of published draws, which have sizes, as they are."""
+        size = self.sizes.get(task)
+        if size is None or self.config.published_draws:
+            return self.part.shots
+        return tuple(dict.fromkeys(None if count is None else min(count, size) for count in self.part.shots))
 
     def cells(self, templates: Chosen) -> Iterator[Cell]:
         """Its cells, grouped by backbone, then task, then draw, every method at the first seed before any at the next.
@@ -61,7 +84,8 @@ class Grid:
         family's default.
         """
         part = self.part
-        for backbone, task, shots, draw in itertools.product(part.backbones, part.tasks, part.shots, part.draws):
+        rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
+        for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 for method, trial in itertools.product(self.methods, self._trials()):
                     file = source_file(method)
@@ -74,7 +98,7 @@ class Grid:
                         draw_seed=draw,
                         seed=seed,
                         template=template,
-                        config=self.config,
+                        config=self.config_of(task),
                         method_file=None if file is None else str(file),
                     )
 
@@ -99,13 +123,16 @@ def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
     recipe, settings = given(chosen.settings, wrong)
     strict = bool(chosen.methods) or not (chosen.tasks or chosen.shots)
     found = []
+    own = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
     for part in _chosen([_asked(part, chosen, suite.folder) for part in suite.parts], chosen.backbones):
         select = {"select": True} if part.search.keys() - recipe.keys() else {}
         config = RunConfig()
         with wrong.any():
             config = valid({**part.settings, **select, **settings}, RunConfig)
             check_device(config.device)
-        found.append(Grid(part, _methods(part, chosen, suite.folder, wrong), recipe, config, strict))
+        methods = _methods(part, chosen, suite.folder, wrong)
+        named = {**recipe, **settings, **({"shots": True} if chosen.shots else {})}
+        found.append(Grid(part, methods, recipe, config, strict, named, own.get(part.title, ())))
         found[-1].check_recipes(wrong)
     return found
 
@@ -167,6 +194,15 @@ def _methods(part: Part, chosen: Selectors, folder: Path, wrong: Gathered) -> tu
         with wrong.any():
             found.append(method_of(method) if isinstance(method, str) else method)
     return tuple(dict.fromkeys([*found, *chosen.more_methods]))
+
+
+def _task_place(task: str) -> str:
+    """What names of one task have in common: the place of a folder, else the name."""
+    path = Path(task.removeprefix("dir:"))
+    try:
+        return f"dir:{path.expanduser().resolve()}" if task.startswith("dir:") else task
+    except (OSError, RuntimeError):  # no such user, a link that leads to itself: told where the task is read
+        return task
 
 
 def _backbone_from(backbone: str, folder: Path) -> str:

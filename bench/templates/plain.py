@@ -19,7 +19,8 @@ _LAYOUT = 1
 
 @dataclass(frozen=True)
 class Plain(Template):
-    """One line a field that is not empty, then `Label:`; for multiple choice the fields that are answers are left out, then `Answer:`.
+    """One line a field that is not empty, then `Label:`; for multiple choice the fields that are answers are left out,
+    then `Answer:`.
 
     A line is `Premise: ...`, the field's name with spaces for underscores, and `Text: ...` where there is only one.
     Answers are the names of the labels, with spaces for underscores, or the values of the fields that they name.

@@ -10,9 +10,10 @@ from tunefront.bench.data.sources.labels import missing, number
 
 ROW_NUMBERS = frozenset({"idx", "id"})
 _ID_NAME = re.compile(r"(?i:(.*[_\-. ])?(id|idx|uid|uuid|guid|key|hash|index))|.*[a-z](ID|Id)")
-_CODE = re.compile(r"(?i:\{?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\}?|[0-9a-f]{24}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})")
+_CODE = re.compile(r"\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?|[0-9a-f]{24}|[0-9a-f]{40}", re.IGNORECASE)
+"""A UUID, or as many digits as a usual hash has."""
 _ROWS_A_VALUE = 3
-"""A column whose values are each on fewer rows of train does not tell by itself: texts differ from row to row anyway."""
+"""Rows of train that each value of a column must have for it to tell: texts differ from row to row anyway."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def text_columns(columns: Mapping[str, Sequence[object]], labels: Sequence[objec
         filled = [value for value in columns[name] if not missing(value)]
         numbers = sum(not isinstance(value, str) for value in filled)
         if numbers:
-            notes.append(f"{numbers} of {len(filled)} values of {name!r} are numbers, read as texts")
+            what = "is a number, read as text" if numbers == 1 else "are numbers, read as texts"
+            notes.append(f"{numbers} of {len(filled)} values of {name!r} {what}")
     return Columns(tuple(inputs), left_out, tuple(notes))
 
 

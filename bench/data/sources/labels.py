@@ -114,7 +114,9 @@ def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
     if 0 <= index < len(names):
         return index
     numbered = f"0 to {len(names) - 1} are {', '.join(names)}"
-    return f"label {_short(index)} is outside label_names: {numbered}.{' ' + hint if (hint := _hint(value, True)) else ''}"
+    return (
+        f"label {_short(index)} is outside label_names: {numbered}.{' ' + hint if (hint := _hint(value, True)) else ''}"
+    )
 
 
 def value_of(value: object) -> float | str:
@@ -195,7 +197,9 @@ def _is_list(text: str) -> bool:
         return isinstance(ast.literal_eval(inside), (list, tuple, set, dict))
     except (ValueError, SyntaxError, MemoryError, RecursionError):  # numpy writes [0 1 0], others [a, b]
         parts = re.split(r"[\s,]+", inside[1:-1].strip())
-        return inside[0] != "(" and (("," in inside and len(parts) > 1) or all(number(part) is not None for part in parts))
+        return inside[0] != "(" and (
+            ("," in inside and len(parts) > 1) or all(number(part) is not None for part in parts)
+        )
 
 
 def _joined(texts: Iterable[str]) -> tuple[str, list[str]] | None:

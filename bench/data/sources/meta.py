@@ -26,7 +26,11 @@ class Metric(BaseModel):
 
 
 class Meta(BaseModel):
-    """The keys that are read. `choices_field`: the column with the list of answers of multiple choice. `metrics`: names, or names with labels, the headline first; the prose `metric` is not."""
+    """The keys that are read.
+
+    `choices_field`: the column with the list of answers of multiple choice. `metrics`: names, or names with labels, the
+    headline first; the prose `metric` is not read.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 

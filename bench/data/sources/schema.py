@@ -199,9 +199,7 @@ def _lists(table: Table, column: str) -> list[choices.Answers]:
     return [answers for answers in found if answers is not None]
 
 
-def _columns(
-    train: Table, meta: Meta, labels: list[object], answers: str | None, names: tuple[str, ...]
-) -> Columns:
+def _columns(train: Table, meta: Meta, labels: list[object], answers: str | None, names: tuple[str, ...]) -> Columns:
     """The inputs: those that meta.json names, else the columns of text; the answers of a list last."""
     others = {name: [record.get(name) for record in train.records] for name in _others(train, meta)}
     if meta.input_fields:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,6 @@ from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-MAX_LENGTH = 128
-"""In tokens, of a row for which nothing else is said."""
 
 
 class Encoder(Family):
@@ -93,17 +89,16 @@ class Encoder(Family):
         raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no prompts")
 
     def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> EncodedExamples:
-        """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second.
+        """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second. A row
+        longer than max_length, or than the model takes, is cut at its end, which is counted.
 
         Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
         """
-        max_length = max_length or MAX_LENGTH
-        check_room(self.tokenizer, task, max_length)
+        if max_length is not None:
+            check_room(self.tokenizer, task, max_length)
         rows = list(rows)
-        limit = min(max_length, _longest(self.model, self.tokenizer))
-        texts = [task.texts(row) for row in rows]
-        first = [text[0] for text in texts]
-        second = [" ".join(text[1:]) for text in texts] if len(task.input_fields) > 1 else None
+        limit = limit_of(self.model.config, self.tokenizer, max_length)
+        first, second = segments(task, rows)
         encoded = self.tokenizer(first, second, truncation=True, max_length=limit)
         columns = {
             name: [torch.tensor(ids) for ids in encoded[name]]
@@ -128,6 +123,25 @@ class Encoder(Family):
         return self.head(self.features(batch)).float()
 
 
+def segments(task: Task, rows: Iterable[Row]) -> tuple[list[str], list[str] | None]:
+    """The first segment of each row, the first input, and the second, the others joined; None where there is one."""
+    texts = [task.texts(row) for row in rows]
+    second = [" ".join(filter(None, text[1:])) for text in texts] if len(task.input_fields) > 1 else None
+    return [text[0] for text in texts], second
+
+
+def row_lengths(tokenizer: PreTrainedTokenizerBase, task: Task, rows: Iterable[Row]) -> list[int]:
+    """Tokens of each row as it is, special ones included."""
+    first, second = segments(task, rows)
+    return [len(ids) for ids in tokenizer(first, second, truncation=False, verbose=False)["input_ids"]] if first else []
+
+
+def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> int:
+    """The most tokens of a row: what the model takes, and max_length where it is given. `config` is transformers'."""
+    longest = _longest(config, tokenizer)
+    return longest if max_length is None else min(max_length, longest)
+
+
 def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> None:
     """Mistake where max_length leaves no room for a word beside the special tokens of a row."""
     special = tokenizer.num_special_tokens_to_add(pair=len(task.input_fields) > 1)
@@ -138,11 +152,11 @@ def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) 
         )
 
 
-def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def _longest(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """The longest input the positions allow; RoBERTa's first position is its padding index plus one."""
-    positions = int(getattr(model.config, "max_position_embeddings", None) or 10**9)
-    if model.config.model_type == "roberta":
-        positions -= int(model.config.pad_token_id or 0) + 1
+    positions = int(getattr(config, "max_position_embeddings", None) or 10**9)
+    if config.model_type == "roberta":
+        positions -= int(config.pad_token_id or 0) + 1
     return min(positions, int(tokenizer.model_max_length))
 
 

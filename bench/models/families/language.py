@@ -121,6 +121,18 @@ class LanguageModel(Family):
         """Mistake as in `encode`; of the model, only its configuration is read."""
         self._tokenised(rows, max_length)
 
+    def query_lengths(self, rows: Iterable[Row], max_length: int | None) -> list[tuple[int, int]]:
+        """(tokens of the prompt, tokens of it that are kept) of each row; errors as in `encode`."""
+        rows = list(rows)
+        self._query_room = max_length or NO_LIMIT
+        found = []
+        for row, pair in zip(
+            rows, self._split([self.prompting.template.render(self.task, row) for row in rows]), strict=True
+        ):
+            room = min(self._query_room, self._context(max(map(len, pair.answers)), row.id))
+            found.append((len(pair.prompt), len(self._cut(pair.prompt, room))))
+        return found
+
     def asking(self, task: Task, template: Template) -> Self:
         """The same model, asked about another task: what rows of a mixture are encoded by."""
         other = copy.copy(self)
