@@ -95,9 +95,8 @@ class Record(BaseModel):
         description="label -> rows of the train split; of multiple choice the right answer's place; null for "
         "regression",
     )
-    data_notes: tuple[str, ...] | None = Field(
-        None, description="what else was found in reading the data, and what may be wrong with it"
-    )
+    data_notes: tuple[str, ...] | None = Field(None, description="what else was found in reading the data")
+    data_warnings: tuple[str, ...] | None = Field(None, description="what may be wrong with the data")
     eval_split: str | None = Field(None, description="the scored split")
     selection_split: str | None = Field(None, description="rows that hyper-parameters are chosen on, null: none chosen")
     n_train: Count = Field(None, description="training rows given to the method")

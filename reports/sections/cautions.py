@@ -44,6 +44,7 @@ def cautions(
     cut = sum((record.truncated_test or 0) > 0.05 * (record.n_test or 1) for record in ok)
     if cut:
         texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
+    texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data_warnings or ())]
     texts += _flops(ok)
     if rest:
         texts.append(f"{amounts(rest)}; the reasons are below.".capitalize())

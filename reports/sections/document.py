@@ -182,7 +182,8 @@ def _background(
 ) -> list[Table]:
     made = [provenance.choices(selection.choices, names, backbones)] if selection.choices else []
     kept = selection.records
-    return [*made, provenance.facts(kept), provenance.tasks(kept, names), *provenance.recipes(kept, backbones)]
+    data = [provenance.tasks(kept, names), *filter(None, [provenance.read(kept, names)])]
+    return [*made, provenance.facts(kept), *data, *provenance.recipes(kept, backbones)]
 
 
 def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:

@@ -76,6 +76,43 @@ def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
     return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
 
 
+def read(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
+    """What was read of each task: inputs, what was left out and why, labels and their shares; None where no record
+    says."""
+    columns = (
+        Column("task", numeric=False),
+        Column("rows", numeric=False),
+        Column("inputs", numeric=False),
+        Column("left out", numeric=False),
+        Column("labels", "of the train rows", numeric=False),
+        Column("notes", numeric=False),
+    )
+    rows = []
+    for task, found in sorted(grouped(records, lambda r: r.task).items()):
+        first = next((record for record in found if record.input_fields is not None), None)
+        if first is None:
+            continue
+        left_out = [f"{name} ({why})" for name, why in (first.left_out_fields or {}).items()]
+        counts = {name: count or 0 for name, count in (first.label_counts or {}).items()}
+        total = sum(counts.values()) or 1
+        labels = [f"{name} {units.percent(count, total)}" for name, count in counts.items()]
+        sizes = [f"{units.count(count)} {split}" for split, count in (first.split_rows or {}).items()]
+        cells = (
+            _few(sizes),
+            _few(first.input_fields or ()),
+            _few(left_out),
+            _few(labels),
+            _few(first.data_notes or ()),
+        )
+        rows.append((names[task], *cells))
+    return Table("What was read of the tasks", columns, _cells(rows)) if rows else None
+
+
+def _few(parts: Sequence[str]) -> str:
+    more = len(parts) - MANY
+    return (", ".join(parts[:MANY]) + (f" and {more} more" if more > 0 else "")) or units.MISSING
+
+
 def recipes(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
     """How each method was trained: a table, or one a backbone where that differs between them."""
     by_backbone = grouped(records, lambda record: record.backbone)

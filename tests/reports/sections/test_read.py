@@ -1,0 +1,41 @@
+"""What was read of the tasks, as records tell it."""
+
+from __future__ import annotations
+
+from tests.reports.factory import record
+from tunefront.reports.sections import document, provenance
+
+READ = {
+    "split_rows": {"train": 300, "test": 872},
+    "input_fields": ("title", "body"),
+    "left_out_fields": {"year": "numbers"},
+    "label_counts": {"neg": 100, "pos": 200},
+    "data_notes": ("'title' is empty in 3 of 300 train rows",),
+}
+
+
+def test_inputs_labels_and_what_was_left_out_are_a_table():
+    table = provenance.read([record(**READ)], {"sst2": "sst2"})
+    (row,) = [[cell.text for cell in row] for row in table.rows]
+    assert row == [
+        "sst2",
+        "300 train, 872 test",
+        "title, body",
+        "year (numbers)",
+        "neg 33\u00a0%, pos 67\u00a0%",
+        "'title' is empty in 3 of 300 train rows",
+    ]
+
+
+def test_records_that_do_not_say_have_no_such_table():
+    assert provenance.read([record()], {"sst2": "sst2"}) is None
+
+
+def test_what_may_be_wrong_with_the_data_is_a_caution_once():
+    told = "sst2: the input 'source' alone says the label"
+    records = [
+        record(seed=seed, label=label, data_warnings=(told,), **READ) for seed in (0, 1) for label in ("full", "ia3")
+    ]
+    report = document.compose(records)
+    assert [text for text in report.warnings if told in text] == [f"{told}."]
+    assert any(table.caption == "What was read of the tasks" for table in report.background)
