@@ -84,6 +84,7 @@ def write_task(path: Path, task: Task) -> None:
         "label_names": task.label_names,
         "metrics": [[metric.name, metric.labels] for metric in task.metrics],
         "origin": task.origin,
+        "notes": task.notes,
         "fingerprint": task.fingerprint,
     }
     with writing(path) as file:
@@ -108,6 +109,7 @@ def read_task(path: Path) -> Task:
         label_names=tuple(head["label_names"]),
         metrics=tuple(MetricSpec(name, labels and tuple(labels)) for name, labels in head["metrics"]),
         origin=tuple(head["origin"]),
+        notes=tuple(head.get("notes", ())),
     )
     if task.fingerprint != head["fingerprint"] or start != len(rows):
         raise ValueError("its rows do not match its fingerprint")

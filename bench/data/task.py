@@ -56,6 +56,7 @@ class Task:
     templates: Path | None = field(default=None, compare=False)
     folder: Path | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def eval_split(self) -> str:

@@ -1,22 +1,28 @@
-"""One file of rows: JSON Lines, CSV or Parquet; what cannot be read is noted with its place and what to do."""
+"""Files of rows as tables: JSON, CSV, TSV, Parquet, Arrow; what cannot be read is noted with its place and a cure."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.sources.contents import decode, read_bytes
+from tunefront.bench.data.sources.csv_file import nameless, read_csv
+from tunefront.bench.data.sources.json_file import read_json
+from tunefront.bench.data.sources.limits import VALUE_BYTES, Budget, Unreadable
 from tunefront.bench.errors import Mistakes
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Collection, Sequence
 
 Record = dict[str, object]
-FORMATS = (".jsonl", ".csv", ".parquet")
+JSON_FORMATS = (".jsonl", ".json", ".ndjson")
+CSV_FORMATS = (".csv", ".tsv")
+FORMATS = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".ndjson", ".arrow", ".feather")
 _NAMED_AT_ONCE = 3
+_UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?")
 
 
 @dataclass
@@ -42,120 +48,121 @@ class Problems:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one file: its columns in order, a record for each row, and the place of each to name in messages."""
+    """The rows of a split: its columns in order, a record for each row, and the place of each to name in messages.
+
+    `typed`: whether values have types; in CSV all are text. `class_names`: column -> names of its classes in label
+    order, where the file's metadata gives them. `notes`: a sentence for each unusual thing about how it was read.
+    """
 
     file: Path
     columns: tuple[str, ...]
     records: list[Record]
     places: list[str]
-
-    @property
-    def typed(self) -> bool:
-        """Whether values have types; in CSV all are text."""
-        return self.file.suffix != ".csv"
+    typed: bool = True
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def read_table(file: Path, problems: Problems) -> Table | None:
-    """The file's rows; None, with the reason noted, where there are none to go on with."""
+def read_table(
+    file: Path, problems: Problems, budget: Budget | None = None, keep: Collection[str] = ("label",)
+) -> Table | None:
+    """The file's rows; None, with the reason noted, where there are none to go on with.
+
+    `budget`: the memory that may be taken; `keep`: columns that are read even where they look like a mere index.
+    """
     known = len(problems.found)
-    table = _parquet(file, problems) if file.suffix == ".parquet" else _text(file, problems)
-    if table is not None and not table.records and len(problems.found) == known:
+    try:
+        table = without_index(_read(file, problems, budget or Budget.from_environment(), keep), keep)
+    except Unreadable as error:
+        problems.add(str(error))
+        return None
+    if not table.records and len(problems.found) == known:
         problems.add(f"{file} has no rows; put at least one in, or delete the file.")
-    return table if table is not None and table.records else None
+    return table if table.records else None
 
 
-def _text(file: Path, problems: Problems) -> Table | None:
-    try:
-        data = file.read_bytes()
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        problems.add(f"{file} cannot be read: {error.strerror or error}.")
+def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str]) -> Table | None:
+    """The rows of a split's files, joined in order; None, with the reason noted, where one of them cannot be read."""
+    if len(files) == 1:
+        return read_table(files[0], problems, budget, keep)
+    tables = [table for file in files if (table := read_table(file, problems, budget, keep)) is not None]
+    if len(tables) < len(files):
         return None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        problems.add(
-            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8, "
-            f"for example: iconv -f latin1 -t utf-8 {file.name} > new && mv new {file.name}"
-        )
-        return None
-    return (_csv if file.suffix == ".csv" else _jsonl)(file, text, problems)
+    first = tables[0]
+    for table in tables[1:]:
+        other = set(table.columns) ^ set(first.columns)
+        if other and format_of(first.file) not in JSON_FORMATS:
+            listed = ", ".join(sorted(map(repr, other))[:5])
+            problems.add(f"{table.file} has other columns than {first.file.name} ({listed}); make them alike.")
+        if dict(table.class_names) != dict(first.class_names):
+            problems.add(f"{table.file} names its classes otherwise than {first.file.name}; make them alike.")
+    return replace(
+        first,
+        columns=tuple(dict.fromkeys(column for table in tables for column in table.columns)),
+        records=[record for table in tables for record in table.records],
+        places=[place for table in tables for place in table.places],
+        notes=(*dict.fromkeys(note for table in tables for note in table.notes), f"{len(files)} files joined"),
+    )
 
 
-def _jsonl(file: Path, text: str, problems: Problems) -> Table:
-    records: list[Record] = []
-    places = []
-    for number, line in enumerate(text.split("\n"), 1):
-        place = f"{file}, line {number}"
-        if not line.strip():
+def format_of(file: Path) -> str:
+    """The suffix that says how a file is written, in lower case and without .gz."""
+    suffix = file.suffix.lower()
+    return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
+
+
+def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str]) -> Table:
+    notes: list[str] = []
+    kind = format_of(file)
+    if kind not in (*CSV_FORMATS, *JSON_FORMATS):
+        from tunefront.bench.data.sources import arrow_file  # pyarrow, which a task in JSON or CSV does not need
+
+        reader = arrow_file.read_parquet if kind == ".parquet" else arrow_file.read_arrow
+        columns, records, classes = reader(file, budget, keep, notes)
+        places = [f"{file}, row {number}" for number in range(1, len(records) + 1)]
+        return Table(file, tuple(columns), records, places, class_names=classes, notes=tuple(notes))
+    data = read_bytes(file, budget)
+    text, encoding = decode(file, data, notes)
+    if kind in CSV_FORMATS:
+        marks = b"\t" if kind == ".tsv" else b","
+        _book(file, data, (marks, b"\n"), budget)
+        columns, records, places = read_csv(file, data, encoding, marks.decode(), problems, notes)
+    else:
+        _book(file, data, (b",", b"["), budget)
+        records, places = read_json(file, text, problems, notes)
+        columns = list(dict.fromkeys(name for record in records for name in record))
+    return Table(file, tuple(columns), records, places, typed=kind not in CSV_FORMATS, notes=tuple(notes))
+
+
+def _book(file: Path, data: bytes, marks: Sequence[bytes], budget: Budget) -> None:
+    """Book a text and its values, of which there are about as many as marks; counted where it could matter only."""
+    count = len(data) > budget.left_bytes // (2 + VALUE_BYTES)
+    budget.spend(file, 2 * len(data), sum(data.count(mark) for mark in marks) if count else 0)
+
+
+def without_index(table: Table, keep: Collection[str]) -> Table:
+    """Without the columns that nobody named: Excel's empty ones, and the index that pandas writes first."""
+    notes, left_out = [], set[str]()
+    for place, column in enumerate(table.columns):
+        if column in keep or not (nameless(column) or _UNNAMED.fullmatch(column)):
             continue
-        try:
-            record = json.loads(line)
-            if "\\ud" in line.lower():
-                json.dumps(record, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = ascii(error.object[error.start])
-            problems.add(f"{place}: {half} is half of a character; write both halves or none.", str(file), "json")
-            continue
-        except RecursionError:
-            problems.add(f"{place}: nested too deeply; each line holds one flat JSON object.", str(file), "json")
-            continue
-        except ValueError as error:
-            problems.add(f"{place}: not valid JSON ({error}); each line holds one JSON object.", str(file), "json")
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-            places.append(place)
-        else:
-            kind = type(record).__name__
-            problems.add(f"{place}: a JSON object was expected, a {kind} was found.", str(file), "json")
-    columns = dict.fromkeys(name for record in records for name in record)
-    return Table(file, tuple(columns), records, places)
-
-
-def _csv(file: Path, text: str, problems: Problems) -> Table | None:
-    records: list[Record] = []
-    places = []
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    limit = csv.field_size_limit()
-    csv.field_size_limit(max(limit, len(text)))  # the module's own limit, of 131,072 characters, is the process's
-    try:
-        columns = next(reader, [])
-        twice = [name for name, count in Counter(columns).items() if count > 1]
-        if twice:
-            problems.add(f"{file}: column {twice[0]!r} occurs twice in the header; rename one of them.")
-            return None
-        other = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
-        if other:
-            problems.add(f"{file}: columns seem to be separated by {other!r}; separate them by commas.")
-            return None
-        for number, values in enumerate(reader, 1):
-            place = f"{file}, row {number}"
-            if len(values) == len(columns):
-                records.append(dict(zip(columns, values, strict=True)))
-                places.append(place)
-            elif values:
-                counts = f"{len(values)} values for {len(columns)} columns"
-                problems.add(f"{place}: {counts}; put text with commas in double quotes.", str(file), "csv")
-    except csv.Error as error:
-        problems.add(f"{file}, line {reader.line_num}: not valid CSV ({error}); double the quotes inside quoted text.")
-        return None
-    finally:
-        csv.field_size_limit(limit)
-    return Table(file, tuple(columns), records, places)
-
-
-def _parquet(file: Path, problems: Problems) -> Table | None:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).split("\n")[0]
-        problems.add(f"{file} cannot be read as Parquet ({reason}); write it again, for example by pandas.")
-        return None
-    places = [f"{file}, row {number}" for number in range(1, table.num_rows + 1)]
-    return Table(file, tuple(table.column_names), table.to_pylist(), places)
+        filled = sum(1 for record in table.records if record.get(column) not in (None, ""))
+        left_out.add(column)
+        name = f"column {place + 1}, which has no name," if nameless(column) else f"column {column!r}"
+        if filled == len(table.records) and place == 0:
+            notes.append(f"{name} left out: pandas' index")
+        elif filled:
+            notes.append(f"{name} left out, though {filled} rows have something in it: name it to have it read")
+    empty = len(left_out) - len(notes)
+    if empty:
+        notes.append(f"{empty} nameless empty column{'s' * (empty > 1)} left out")
+    if not left_out:
+        return table
+    for record in table.records:
+        for column in left_out:
+            record.pop(column, None)
+    columns = tuple(column for column in table.columns if column not in left_out)
+    return replace(table, columns=columns, notes=(*table.notes, *notes))
 
 
 def _rest(where: str, count: int) -> list[str]:
