@@ -11,9 +11,10 @@ from tunefront.bench.data.sources.labels import declared_names, without_unlabell
 from tunefront.bench.data.sources.limits import Budget
 from tunefront.bench.data.sources.meta import FILE as META
 from tunefront.bench.data.sources.meta import read_meta
+from tunefront.bench.data.sources.reading import read_table, read_tables
 from tunefront.bench.data.sources.schema import Schema, infer_schema, read_rows
 from tunefront.bench.data.sources.splits import SPLITS, find_splits
-from tunefront.bench.data.sources.tables import Problems, read_table, read_tables
+from tunefront.bench.data.sources.tables import Problems
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake, unknown
 

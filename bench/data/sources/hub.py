@@ -22,8 +22,9 @@ from tunefront.bench.data.metrics import default_metrics
 from tunefront.bench.data.sources.labels import without_unlabelled
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import Meta
+from tunefront.bench.data.sources.reading import without_index
 from tunefront.bench.data.sources.schema import infer_schema, read_rows
-from tunefront.bench.data.sources.tables import Problems, Table, without_index
+from tunefront.bench.data.sources.tables import Problems, Table
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
 
@@ -34,7 +35,7 @@ SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "
 """Names of splits on the Hub, and ours."""
 _LABELS = ("label", "labels")
 _PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
-_MADE_BY = ("hub", "arrow_file", "tables", "labels", "schema")
+_MADE_BY = ("hub", "arrow_file", "reading", "labels", "schema")
 _BATCH_ROWS = 1000
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data.sources.contents import read_bytes, reason
 from tunefront.bench.data.sources.limits import Budget, Unreadable
-from tunefront.bench.data.sources.tables import FORMATS, format_of
+from tunefront.bench.data.sources.reading import FORMATS, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,8 @@ import pytest
 
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.limits import DEFAULT_BYTES, VARIABLE, Budget
-from tunefront.bench.data.sources.tables import Problems, Table, read_table
+from tunefront.bench.data.sources.reading import read_table
+from tunefront.bench.data.sources.tables import Problems, Table
 from tunefront.bench.errors import Mistake
 
 ROWS = [{"text": "a fine film", "label": "good"}, {"text": "a dull film", "label": "bad"}]
