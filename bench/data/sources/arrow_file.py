@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.tables import Record
 
 _BATCH_ROWS = 65_536
+_GROWING_BYTES = 2**25
+_FEWEST_ROWS = 64
 _ROW_VALUES = 4  # a record and its place cost about as much as four values
 _BOUNDED = frozenset({"PLAIN", "RLE", "BIT_PACKED", "BYTE_STREAM_SPLIT"})
 """Encodings that give no more bytes of text than they are stored in."""
+_DICTIONARY = _BOUNDED | {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+"""Encodings of text that can be read as a dictionary and the places in it."""
 _FLAT_BYTES = {"BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE"}
 _HEADS = {"Parquet": b"PAR1", "Arrow": b"ARROW1"}
 
@@ -45,13 +50,20 @@ def read_parquet(file: Path, budget: Budget, keep: Collection[str], notes: list[
     """
     with open_file(file) as source, _explained(file, "Parquet"):
         _check_head(file, source, "Parquet")
-        schema = pyarrow.parquet.ParquetFile(source).schema_arrow
+        plain = pyarrow.parquet.ParquetFile(source)
+        schema = plain.schema_arrow
         left_out = _left_out(schema, keep, [])
-        texts = [field.name for field in schema if _is_string(field.type)]
+        texts = _with_dictionary(schema, plain.metadata)
         parquet = pyarrow.parquet.ParquetFile(source, read_dictionary=texts)
-        rows = _check_footer(file, parquet.metadata, left_out, set(texts), budget)
+        rows = _check_footer(file, parquet.metadata, left_out, texts, budget)
         wanted = [name for name in schema.names if name not in left_out]
-        batches = parquet.iter_batches(rows, columns=wanted if left_out else None, use_threads=False)
+        columns = wanted if left_out else None
+        if rows < _BATCH_ROWS:  # what could grow is weighed before any of it is kept
+            scales = replace(budget)
+            for batch in parquet.iter_batches(rows, columns=columns, use_threads=False):
+                for name in wanted:
+                    scales.spend(file, *_weight(_plain(batch[name])))
+        batches = parquet.iter_batches(rows, columns=columns, use_threads=False)
         return read_batches(file, schema, batches, budget, keep, notes)
 
 
@@ -171,6 +183,14 @@ def _check_head(file: Path, source: Any, what: str) -> bool:
     return known
 
 
+def _with_dictionary(schema: Any, footer: Any) -> list[str]:
+    """The text columns of which every part can be read as a dictionary."""
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    others = {column.path_in_schema for column in columns if not {*column.encodings} <= _DICTIONARY}
+    return [field.name for field in schema if _is_string(field.type) and field.name not in others]
+
+
 def _check_footer(file: Path, footer: Any, left_out: Collection[str], texts: Collection[str], budget: Budget) -> int:
     """How many rows a batch may have; Unreadable where the footer alone says that the rows are too many or large."""
     size, values, growing = 0, _ROW_VALUES * footer.num_rows, 0
@@ -182,12 +202,14 @@ def _check_footer(file: Path, footer: Any, left_out: Collection[str], texts: Col
                 continue
             size += column.total_uncompressed_size
             values += column.num_values
-            bounded = {*_BOUNDED, "RLE_DICTIONARY", "PLAIN_DICTIONARY"} if name in texts else _BOUNDED
-            if column.physical_type not in _FLAT_BYTES and not set(column.encodings) <= bounded:
+            if column.physical_type not in _FLAT_BYTES and name not in texts and not {*column.encodings} <= _BOUNDED:
                 grows += column.total_uncompressed_size
         growing = max(growing, grows)
     budget.check(file, size, values)
-    return max(1, min(_BATCH_ROWS, budget.left_bytes // growing)) if growing else _BATCH_ROWS
+    if not growing:
+        return _BATCH_ROWS
+    fewest = max(1, min(_FEWEST_ROWS, budget.left_bytes // growing))  # no value is longer than all that is stored
+    return max(fewest, min(_BATCH_ROWS, _GROWING_BYTES // growing))
 
 
 def _values(file: Path, name: str, array: Any, before: int, budget: Budget) -> list[object]:

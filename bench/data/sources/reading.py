@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JSON_FORMATS = (".jsonl", ".json", ".ndjson")
 CSV_FORMATS = (".csv", ".tsv")
 FORMATS = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".ndjson", ".arrow", ".feather")
-_UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?")
+_UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__")
 
 
 def read_table(
@@ -107,10 +107,11 @@ def without_index(table: Table, keep: Collection[str]) -> Table:
     for place, column in enumerate(table.columns):
         if column in keep or not (nameless(column) or _UNNAMED.fullmatch(column)):
             continue
+        index = place == 0 or column.startswith("__index")
         filled = sum(1 for record in table.records if record.get(column) not in (None, ""))
         left_out.add(column)
         name = f"column {place + 1}, which has no name," if nameless(column) else f"column {column!r}"
-        if filled == len(table.records) and place == 0:
+        if filled == len(table.records) and index:
             notes.append(f"{name} left out: pandas' index")
         elif filled:
             notes.append(f"{name} left out, though {filled} rows have something in it: name it to have it read")
