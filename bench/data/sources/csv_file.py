@@ -27,6 +27,7 @@ class _Parse:
     columns: list[str]
     rows: list[tuple[int, list[str]]]
     wrong: list[tuple[int, int]]  # (row, number of values)
+    empty: int = 0
     error: str = ""
     literal: bool = False
 
@@ -73,7 +74,7 @@ def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Pars
     csv.field_size_limit(max(limit, len(data)))  # the module's own limit, of 131,072 characters, is the process's
     try:
         with _text(data, encoding) as text:
-            header = text.readline()
+            header = next((line for line in text if line.strip()), "")
         declared = re.fullmatch(r"sep=(.)\r?\n?", header)
         if declared:  # what Excel writes and reads above the header
             notes.append(f"columns separated by {declared[1]!r}, as its first line says")
@@ -90,6 +91,8 @@ def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Pars
         csv.field_size_limit(limit)
     if chosen.separator != separator:
         notes.append(f"columns separated by {_NAMES[chosen.separator]}")
+    if chosen.empty and len(chosen.columns) > 1:
+        notes.append(f"{chosen.empty} empty row{'s' * (chosen.empty > 1)} left out")
     if chosen.literal:
         notes.append("quotes are part of the text")
     return chosen
@@ -117,12 +120,14 @@ def _parse(data: bytes, encoding: str, separator: str, quoting: int = csv.QUOTE_
             text.readline()
         reader = csv.reader(text, strict=True, delimiter=separator, quoting=quoting)  # type: ignore[arg-type]
         try:
-            found.columns = next(reader, [])
+            found.columns = next((values for values in reader if values), [])
             width = len(found.columns)
             for number, values in enumerate(reader, 1):
-                if len(values) == width:
-                    found.rows.append((number, values))
-                elif values:
+                if not any(values):
+                    found.empty += bool(values)  # a blank line is none
+                elif len(values) == width or (len(values) > width and not any(values[width:])):
+                    found.rows.append((number, values[:width]))
+                else:
                     found.wrong.append((number, len(values)))
         except csv.Error as error:
             found.error = f"line {reader.line_num + skip}: not valid CSV ({error})"

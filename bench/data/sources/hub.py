@@ -35,7 +35,7 @@ SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "
 """Names of splits on the Hub, and ours."""
 _LABELS = ("label", "labels")
 _PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
-_MADE_BY = ("hub", "arrow_file", "reading", "labels", "schema")
+_MADE_BY = ("hub", "arrow_file", "arrow_columns", "reading", "labels", "schema")
 _BATCH_ROWS = 1000
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.tables import Problems, Record
 
 _CONVERT = "write one JSON object for each row, as pandas does by to_json(..., orient='records', lines=True)"
+_ROWS = ("data", "rows", "records", "examples")
+"""Keys whose list of objects is the rows, even beside a version or a title."""
 _LINES = re.compile(r"\s*\{[^\n]*\}\s*\n\s*\{")
 """Two lines that hold an object each."""
 _HALF = "\\ud"
@@ -110,7 +112,8 @@ def _keyed(file: Path, text: str, notes: list[str]) -> list[object] | None:
     except (ValueError, RecursionError):
         return None  # told line by line
     lists = [key for key, held in value.items() if isinstance(held, list) and any(isinstance(r, dict) for r in held)]
-    if len(lists) == 1 and not any(isinstance(held, (str, int, float)) for held in value.values()):
+    scalars = any(isinstance(held, (str, int, float)) for held in value.values())
+    if len(lists) == 1 and (not scalars or lists[0] in _ROWS):
         notes.append(f"rows are those under the key {lists[0]!r}")
         rows: list[object] = value[lists[0]]
         return rows

@@ -12,6 +12,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
+from tunefront.bench.data.sources.arrow_sizes import decompressed_bytes
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.limits import VARIABLE
 from tunefront.bench.data.sources.reading import read_table
@@ -158,8 +159,13 @@ def test_a_file_that_is_cut_off_is_explained(tmp_path: Path, cut: int) -> None:
     file.write_bytes(file.read_bytes()[:cut])
     assert "train.parquet cannot be read as Parquet" in mistake(file)
     arrow = tmp_path / "a.arrow"
-    pyarrow.feather.write_feather(pyarrow.table({"text": TEXTS}), arrow)
-    arrow.write_bytes(arrow.read_bytes()[: cut or 0])
+    made = pyarrow.table({"text": TEXTS})
+    pyarrow.feather.write_feather(made, arrow)
+    arrow.write_bytes(arrow.read_bytes()[:cut])
+    assert "a.arrow cannot be read as Arrow" in mistake(arrow)
+    with pyarrow.ipc.new_stream(arrow, made.schema) as stream:
+        stream.write_table(made)
+    arrow.write_bytes(arrow.read_bytes()[:cut])
     assert "a.arrow cannot be read as Arrow" in mistake(arrow)
 
 
@@ -210,6 +216,19 @@ def test_a_small_file_that_stands_for_much_is_refused_before_it_is_held(
     assert VARIABLE in said
     assert peak < 60_000_000
     assert pyarrow.total_allocated_bytes() <= before + 1_000_000
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4", None])
+@pytest.mark.parametrize("kind", ["text", "dictionary"])
+def test_the_size_of_a_message_is_known_before_it_is_decompressed(compression: str | None, kind: str) -> None:
+    made = bombs()[kind].combine_chunks()
+    buffer = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(
+        buffer, made.schema, options=pyarrow.ipc.IpcWriteOptions(compression=compression)
+    ) as stream:
+        stream.write_table(made)
+    sizes = [decompressed_bytes(each) for each in pyarrow.ipc.MessageReader.open_stream(buffer.getvalue())]
+    assert sum(sizes) == pytest.approx(made.nbytes, rel=0.001, abs=4096)
 
 
 def test_repeated_texts_are_held_once(tmp_path: Path) -> None:
