@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pkgutil
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +56,10 @@ def outline(spelled: str) -> Task:
     Errors: Mistake where the spelling means no dataset.
     """
     name = f"hub:{spelled}"
-    spellings(spelled)
+    dataset, _ = spellings(spelled)[0]
     if (kept := peek(_path(name))) is not None:
         return kept
+    _refuse_local(name, dataset)
     guess = f"{name} is not here yet, and nothing is downloaded now: its cells are those of a classification task"
     return Task(name, "classification", {}, (), (), default_metrics("classification"), warnings=(guess,))
 
@@ -157,14 +160,14 @@ def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict;
 
 def _refuse_local(name: str, dataset: str) -> None:
     """Mistake where `datasets` would read files of this machine by that name, or by one of its own file readers."""
-    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
-
     if os.path.lexists(dataset):
         raise Mistake(
             f"{name} means a dataset of the Hub, but {os.path.abspath(dataset)} is there too, which would be read "
             f"instead. For what lies there write dir:{dataset}; for the Hub's, run from another folder."
         )
-    if dataset in _PACKAGED_DATASETS_MODULES:
+    library = find_spec("datasets")  # found, not imported: that takes seconds
+    places = [f"{place}/packaged_modules" for place in (library and library.submodule_search_locations) or ()]
+    if dataset in {module.name for module in pkgutil.iter_modules(places)}:
         raise Mistake(f"{name}: {dataset!r} is a reader of local files, no dataset; dir:<path> takes a folder's files.")
 
 

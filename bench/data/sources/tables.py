@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, object]
 _NAMED_AT_ONCE = 3
+_LONGEST = 1600
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Problems:
 
     def add(self, text: str, *sort: str) -> None:
         """Note a problem; those of one sort, such as a file and a kind of mistake, are reported at most three times."""
+        if len(text) > _LONGEST:  # a name out of a damaged file can be as long as the file
+            text = f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
         self.found.setdefault(sort or (text,), []).append(text)
 
     def raise_any(self) -> None:

@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from tunefront.bench.data.sources.hub import load
+from tunefront.bench.data.sources.hub import load, outline
 from tunefront.bench.errors import Mistake
 
 FILM = {"text": ["a fine film", "a dull film"], "label": [1, 0]}
@@ -119,6 +119,8 @@ def test_what_lies_here_under_a_datasets_name_is_never_read(hub, working_folder,
     with pytest.raises(Mistake) as caught:
         load(spelled)
     assert f"dir:{dataset}" in str(caught.value)
+    with pytest.raises(Mistake, match="dir:"):
+        outline(spelled)
     assert hub["asked", None] == []
     assert not list(working_folder.parent.glob("tasks/*"))
     local.rename(working_folder / "another name")
