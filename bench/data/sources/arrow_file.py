@@ -139,6 +139,8 @@ def _values(file: Path, name: str, array: Any, before: int, budget: Budget) -> l
         parts = (array.slice(start, step).cast(pyarrow.large_string()) for start in range(0, len(array), step))
         return list(chain.from_iterable(_values(file, name, part, before, budget) for part in parts))
     budget.spend(file, *weight(array))
+    if pyarrow.types.is_decimal(array.type):
+        array = array.cast(pyarrow.float64())  # as the other formats give numbers
     try:
         if isinstance(array, pyarrow.DictionaryArray):
             shared = array.dictionary.to_pylist()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
-from tunefront.bench.data.sources.contents import reason
+from tunefront.bench.data.sources.contents import open_file, reason
 from tunefront.bench.data.sources.labels import declared_names, without_unlabelled
-from tunefront.bench.data.sources.limits import Budget
+from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import FILE as META
 from tunefront.bench.data.sources.meta import read_meta
 from tunefront.bench.data.sources.reading import read_table, read_tables
@@ -112,8 +112,11 @@ def _draws(folder: Path) -> dict[tuple[int, int], Path]:
 
 
 def _count(file: Path) -> int:
-    with file.open("rb") as lines:
-        return sum(1 for line in lines if line.strip())
+    try:
+        with open_file(file) as lines:
+            return sum(1 for line in lines if line.strip())
+    except Unreadable as error:
+        raise Mistake(str(error)) from None
 
 
 def _folder(path: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from decimal import Decimal
 from pathlib import Path
 
 import pandas
@@ -139,6 +140,12 @@ def test_values_are_those_that_were_written_whatever_holds_them(tmp_path: Path, 
     with pyarrow.ipc.new_stream(tmp_path / "a.arrow", pyarrow.table(columns).schema) as stream:
         stream.write_table(pyarrow.table(columns), max_chunksize=20)
     assert table(tmp_path / "a.arrow").records == expected
+
+
+def test_decimals_are_numbers_as_in_other_formats(tmp_path: Path) -> None:
+    values = pyarrow.array([Decimal("0.50"), None, Decimal("12.25")])
+    read = table(parquet(tmp_path, {"text": TEXTS, "label": values}))
+    assert [record["label"] for record in read.records] == [0.5, None, 12.25]
 
 
 def test_a_column_name_that_occurs_twice_is_a_mistake(tmp_path: Path) -> None:
