@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import pyarrow
@@ -118,6 +119,10 @@ def _check_head(file: Path, source: Any, what: str) -> bool:
     head = source.read(4096)
     source.seek(0)
     known = head.startswith(_HEADS[what])
+    if head.startswith(b"\x1f\x8b"):
+        raise Unreadable(
+            f"{file} is compressed by gzip, which {what} needs not; unpack a copy: gzip -dk {quote(str(file))}"
+        )
     if not known and not (what == "Arrow" and head.startswith(b"\xff\xff\xff\xff")):
         check_kind(file, head, what)
     return known
@@ -174,11 +179,27 @@ def _validated(batches: Iterable[Any]) -> Iterator[Any]:
         yield batch
 
 
+_FAILURES = (
+    *(OSError, ValueError, KeyError, OverflowError, MemoryError, RecursionError),
+    *(pyarrow.ArrowException, struct.error),
+)
+"""What reading a damaged file ends in."""
+
+
 @contextmanager
 def _explained(file: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pyarrow.ArrowException, ValueError, KeyError, OverflowError, MemoryError, struct.error) as error:
+    except (
+        OSError,
+        pyarrow.ArrowException,
+        ValueError,
+        KeyError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        struct.error,
+    ) as error:
         raise Unreadable(
             f"{file} cannot be read as {what} ({reason(error)[:300]}); fetch it again, or write it again, for example "
             "by pandas."

@@ -34,6 +34,13 @@ def load(path: str, name: str | None = None) -> Task:
     Errors: Mistakes with everything that is wrong with the folder, each in one paragraph with file and row.
     """
     folder = _folder(path)
+    try:
+        return _load(folder, name or f"dir:{path}")
+    except RecursionError:  # what JSON could hold just so is too deep for what is done with it
+        raise Mistake(f"{folder}: a value is nested too deeply; rows hold texts, numbers and lists of them.") from None
+
+
+def _load(folder: Path, name: str) -> Task:
     problems = Problems()
     meta = read_meta(folder, problems)
     tables, notes = _tables(folder, meta, problems)
@@ -51,7 +58,7 @@ def load(path: str, name: str | None = None) -> Task:
     whole = folder.absolute()
     templates = whole / TEMPLATES
     return Task(
-        name=name or f"dir:{path}",
+        name=name,
         kind=schema.kind,
         splits=splits,
         input_fields=schema.input_fields,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _CONVERT = "write one JSON object for each row, as pandas does by to_json(..., orient='records', lines=True)"
 _ROWS = ("data", "rows", "records", "examples")
 """Keys whose list of objects is the rows, even beside a version or a title."""
-_LINES = re.compile(r"\s*\{[^\n]*\}\s*\n\s*\{")
+_LINES = re.compile(r"\s*\{[^\n]*\}[ \t\r]*\n\{")
 """Two lines that hold an object each."""
 _HALF = "\\ud"
 """How an escape of half a character begins, in lower case."""

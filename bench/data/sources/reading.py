@@ -24,31 +24,33 @@ FORMATS = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".ndjson", ".arrow", "
 _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__")
 
 
-def read_table(
-    file: Path, problems: Problems, budget: Budget | None = None, keep: Collection[str] = ("label",)
-) -> Table | None:
-    """The file's rows; None, with the reason noted, where there are none to go on with.
+def read_table(file: Path, problems: Problems, keep: Collection[str] = ("label",)) -> Table | None:
+    """The rows of one file; as `read_tables`."""
+    return read_tables((file,), problems, Budget.from_environment(), keep)
+
+
+def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str]) -> Table | None:
+    """The rows of a split's files, joined in order; None, with the reason noted, where there are none to go on with.
 
     `budget`: the memory that may be taken; `keep`: columns that are read even where they look like a mere index.
     """
     known = len(problems.found)
-    try:
-        table = without_index(_read(file, problems, budget or Budget.from_environment(), keep), keep)
-    except Unreadable as error:
-        problems.add(str(error))
+    tables = []
+    for file in files:
+        try:
+            tables.append(without_index(_read(file, problems, budget, keep), keep))
+        except Unreadable as error:
+            problems.add(str(error))
+    filled = [table for table in tables if table.records]
+    if not filled and len(problems.found) == known:
+        problems.add(f"{files[0]} has no rows; put at least one in, or delete the file.")
+    if not filled or len(tables) < len(files):
         return None
-    if not table.records and len(problems.found) == known:
-        problems.add(f"{file} has no rows; put at least one in, or delete the file.")
-    return table if table.records else None
+    return _joined(filled, problems) if len(files) > 1 else filled[0]
 
 
-def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str]) -> Table | None:
-    """The rows of a split's files, joined in order; None, with the reason noted, where one of them cannot be read."""
-    if len(files) == 1:
-        return read_table(files[0], problems, budget, keep)
-    tables = [table for file in files if (table := read_table(file, problems, budget, keep)) is not None]
-    if len(tables) < len(files):
-        return None
+def _joined(tables: Sequence[Table], problems: Problems) -> Table:
+    """One table of all rows; other columns (but in JSON, where each row has its own) and classes are noted."""
     first = tables[0]
     for table in tables[1:]:
         other = set(table.columns) ^ set(first.columns)
@@ -62,7 +64,7 @@ def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep:
         columns=tuple(dict.fromkeys(column for table in tables for column in table.columns)),
         records=[record for table in tables for record in table.records],
         places=[place for table in tables for place in table.places],
-        notes=(*dict.fromkeys(note for table in tables for note in table.notes), f"{len(files)} files joined"),
+        notes=(*dict.fromkeys(note for table in tables for note in table.notes), f"{len(tables)} files joined"),
     )
 
 

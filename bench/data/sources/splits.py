@@ -33,6 +33,7 @@ _LISTED = 20
 _CONVERT = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "pip install openpyxl && python -c {read_excel}"),
     **dict.fromkeys((".bz2", ".xz", ".zst"), "unpack a copy: {tool} -dk {file}"),
+    **dict.fromkeys((".tar", ".tgz"), "unpack it: tar -xf {file} -C {folder}"),
     ".zip": "unpack it: python -m zipfile -e {file} {folder}",
     **dict.fromkeys((".pkl", ".pickle"), "a pickle can run code and is never read; save the rows as Parquet"),
     **dict.fromkeys((".txt", ".dat", ".data"), "name it .csv, .tsv or .jsonl, by what is in it"),

@@ -216,6 +216,15 @@ def test_broken_json_is_explained(tmp_path: Path, content: str, says: str) -> No
         assert says in mistake(tmp_path, name, content)
 
 
+def test_many_blank_lines_take_no_longer_than_other_lines(tmp_path: Path) -> None:
+    assert records(tmp_path, "a.jsonl", json.dumps(ROWS[0]) + "\n" * 300_000 + json.dumps(ROWS[1])) == ROWS
+
+
+def test_gzip_around_parquet_is_told_with_the_way_to_unpack_a_copy(tmp_path: Path) -> None:
+    for name in ("train.parquet.gz", "train.parquet"):
+        assert "gzip -dk" in mistake(tmp_path, name, gzip.compress(b"PAR1" * 20))
+
+
 def test_one_object_is_one_row(tmp_path: Path) -> None:
     assert records(tmp_path, "a.jsonl", json.dumps(ROWS[0])) == ROWS[:1]
     assert records(tmp_path, "a.json", json.dumps(ROWS[0], indent=2)) == ROWS[:1]

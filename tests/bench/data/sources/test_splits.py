@@ -107,6 +107,26 @@ def test_a_missing_shard_and_two_candidates_are_told(
     assert [fact for fact in facts if fact not in said] == []
 
 
+def test_a_shard_without_rows_is_passed_over_and_all_of_them_are_a_mistake(tmp_path: Path) -> None:
+    put(tmp_path, "train-00000-of-00002.csv", "test.csv")
+    put(tmp_path, "train-00001-of-00002.csv", text="text,label\n")
+    assert len(load(str(tmp_path)).splits["train"]) == 2
+    put(tmp_path, "train-00000-of-00002.csv", text="text,label\n")
+    assert "has no rows" in mistake(tmp_path)
+
+
+def test_a_value_that_is_nested_too_deeply_for_later_is_a_mistake(tmp_path: Path) -> None:
+    put(tmp_path, "test.csv")
+    for depth in range(800, 1001, 4):
+        deep = "[" * depth + "]" * depth
+        (tmp_path / "train.jsonl").write_text(f'{{"text": "a", "label": {deep}}}\n{{"text": "b", "label": "good"}}\n')
+        try:
+            load(str(tmp_path))
+        except Mistake as error:
+            message = str(error)
+    assert "nested too deeply" in message
+
+
 def test_shards_of_other_columns_are_a_mistake(tmp_path: Path) -> None:
     put(tmp_path, "train-00000-of-00002.csv", "test.csv")
     put(tmp_path, "train-00001-of-00002.csv", text="body,label\nx,good\n")
@@ -120,6 +140,7 @@ def test_shards_of_other_columns_are_a_mistake(tmp_path: Path) -> None:
         ("train.xlsx", ("read_excel", "train.csv", "openpyxl")),
         ("train.csv.xz", ("xz -dk",)),
         ("train.jsonl.zst", ("zstd -dk",)),
+        ("train.tgz", ("tar -xf",)),
         ("train.zip", ("python -m zipfile -e",)),
         ("train.pkl", ("pickle", "never read")),
         ("train.txt", ("name it",)),
