@@ -120,9 +120,7 @@ def _check_head(file: Path, source: Any, what: str) -> bool:
     source.seek(0)
     known = head.startswith(_HEADS[what])
     if head.startswith(b"\x1f\x8b"):
-        raise Unreadable(
-            f"{file} is compressed by gzip, which {what} needs not; unpack a copy: gzip -dk {quote(str(file))}"
-        )
+        raise Unreadable(f"{file} is {what} within gzip; unpack a copy: gzip -dk {quote(str(file))}")
     if not known and not (what == "Arrow" and head.startswith(b"\xff\xff\xff\xff")):
         check_kind(file, head, what)
     return known
@@ -190,16 +188,7 @@ _FAILURES = (
 def _explained(file: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (
-        OSError,
-        pyarrow.ArrowException,
-        ValueError,
-        KeyError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        struct.error,
-    ) as error:
+    except _FAILURES as error:
         raise Unreadable(
             f"{file} cannot be read as {what} ({reason(error)[:300]}); fetch it again, or write it again, for example "
             "by pandas."

@@ -67,11 +67,10 @@ def open_file(file: Path) -> IO[bytes]:
     """
     try:
         number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        opened = os.fdopen(number, "rb")
         if not stat.S_ISREG(os.fstat(number).st_mode):
-            opened.close()
+            os.close(number)
             raise Unreadable(f"{file} is no ordinary file; put the rows themselves there.")
-        return opened
+        return os.fdopen(number, "rb")
     except (OSError, ValueError) as error:
         raise Unreadable(f"{file} cannot be read: {reason(error)}.") from None
 
