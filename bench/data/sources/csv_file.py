@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tunefront.bench.data.sources.tables import Problems, Record
 
+_NAMELESS = "\0"
+"""How a column without a name is called until it is left out: no file can hold it."""
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -58,10 +60,6 @@ def read_csv(
     columns = [name if name.strip() else f"{_NAMELESS}{place}" for place, name in enumerate(parse.columns)]
     records: list[Record] = [dict(zip(columns, values, strict=True)) for _, values in parse.rows]
     return columns, records, [f"{file}, row {number}" for number, _ in parse.rows]
-
-
-_NAMELESS = "\0"
-"""How a column without a name is called until it is left out: no file can hold it."""
 
 
 def nameless(column: str) -> bool:

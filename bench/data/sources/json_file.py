@@ -117,6 +117,25 @@ def _keyed(file: Path, text: str, notes: list[str]) -> list[object] | None:
         notes.append(f"rows are those under the key {lists[0]!r}")
         rows: list[object] = value[lists[0]]
         return rows
+    if (turned := _turned(value)) is not None:
+        notes.append("rows put together from columns")
+        return turned
     if len(value) > 1 and all(isinstance(held, (dict, list)) for held in value.values()):
         raise Unreadable(f"{file} holds columns, not rows ({', '.join(list(map(repr, value))[:5])}); {_CONVERT}.")
     return [value] if "\n" in text.strip() else None
+
+
+def _turned(value: dict[str, object]) -> list[object] | None:
+    """The rows of an object of columns, each a list or, as pandas writes it, an object by row number; else None."""
+    columns = list(value.values())
+    if len(columns) < 2:
+        return None
+    lists = [column for column in columns if isinstance(column, list)]
+    if len(lists) == len(columns) and len({len(column) for column in lists}) == 1:
+        return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
+    objects = [column for column in columns if isinstance(column, dict)]
+    if len(objects) < len(columns) or any(column.keys() != objects[0].keys() for column in objects):
+        return None
+    if all(number.isdecimal() for number in objects[0]):
+        return [{name: column[number] for name, column in zip(value, objects, strict=True)} for number in objects[0]]
+    return list(objects) if all(number.isdecimal() for number in value) else None  # rows by number, as they are

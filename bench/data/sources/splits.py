@@ -87,7 +87,8 @@ def _candidates(folder: Path) -> dict[str, dict[str, list[Path]]]:
             files.setdefault(split, {}).setdefault(name, []).append(path)
         elif split and path.is_dir() and any(format_of(inner) in FORMATS for inner in _entries(path)):
             folders.setdefault(split, {})[path.name] = [path]
-    return {split: files[split] for split in SPLITS if split in files} or folders
+    found = files or folders
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def _chosen(split: str, named: Mapping[str, Sequence[Path]], problems: Problems) -> Split | None:
