@@ -73,7 +73,7 @@ def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Pars
     try:
         with _text(data, encoding) as text:
             header = next((line for line in text if line.strip()), "")
-        declared = re.fullmatch(r"sep=(.)\r?\n?", header)
+        declared = re.fullmatch(r"sep=([,;|:\t])\r?\n?", header)
         if declared:  # what Excel writes and reads above the header
             notes.append(f"columns separated by {declared[1]!r}, as its first line says")
             return _parse(data, encoding, declared[1], skip=1)
