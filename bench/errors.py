@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -68,3 +69,46 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The name that is most like this one; None where none is."""
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)), None)
+
+
+_SHOWN_AS_IT_IS = "\n\t"
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of what a terminal may act on: controls, lone surrogates, separators of lines and paragraphs."""
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+"""Characters that turn the direction of what follows, or that no one sees."""
+
+
+def printable(text: str) -> str:
+    """The text with all that a terminal would act on written out: controls but line feed and tab, characters that turn
+    the direction of writing, lone surrogates.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    if letter in _SHOWN_AS_IT_IS or (unicodedata.category(letter) not in _UNSEEN and letter not in _TURNING):
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+LONGEST = 500
+"""Characters of an exception's text that are kept."""
+
+
+def in_short(error: BaseException) -> str:
+    """One printable line of an error, whatever it is: without the stack that some libraries put into their text, and
+    where it cannot even say what it is, its type alone."""
+    try:
+        text = str(error)
+    except BaseException as worse:  # a method's own exception may do anything when it is asked
+        text = f"(its text cannot be had: {type(worse).__name__})"
+    line = next((line for line in text[: 20 * LONGEST].splitlines() if line.strip()), "").strip()
+    told = printable(line)[:LONGEST]
+    if isinstance(error, Mistake) and told:
+        return told
+    return f"{printable(type(error).__name__)[:LONGEST]}: {told}".removesuffix(": ")

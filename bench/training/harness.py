@@ -239,7 +239,7 @@ class Trainer:
             for done, rows in enumerate(order, 1):
                 with clock.running(), torch.inference_mode(), self.autocast():
                     batch = examples.batch(rows, self.device)
-                    values = call(batch).float().cpu()
+                    values = _row_values(call(batch), len(rows), phase).float().cpu()
                 shapes.add(batch)
                 found.update(zip(rows, values, strict=True))
                 self._report(phase, done, len(order))
@@ -259,6 +259,18 @@ class Trainer:
         for rows in examples.scoring_order(self._eval_batch_size):
             shapes.add(examples.batch(rows))
         return shapes
+
+
+def _row_values(values: object, rows: int, phase: str) -> Tensor:
+    """What a scorer or a computation of features gave, (rows, n); TypeError or ValueError saying what it is instead."""
+    what = "the scorer that fit() returned" if phase == "evaluate" else "what computes features"
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{what} gave {type(values).__name__}, not a tensor of one row an example")
+    if values.ndim != 2 or len(values) != rows or not values.shape[1]:
+        raise ValueError(f"{what} gave a tensor of shape {tuple(values.shape)} for {rows} rows, not ({rows}, n)")
+    if values.is_complex():
+        raise TypeError(f"{what} gave complex numbers ({values.dtype}), not real ones")
+    return values
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:
