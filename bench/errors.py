@@ -54,6 +54,10 @@ class DiskFull(OSError):
     """No room is left to write a record; everything written before is whole (exit code 1)."""
 
 
+LONGEST_NAME = 200
+"""Characters of a name that are shown and compared."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
     """The message for a name that is not there, with the nearest one that is.
 
@@ -63,12 +67,13 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
     known = sorted(known)
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else "."
-    return f"no {kind} {name!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    return f"no {kind} {shown!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The name that is most like this one; None where none is."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(name[:LONGEST_NAME], sorted(known), n=1, cutoff=0.5)), None)
 
 
 _SHOWN_AS_IT_IS = "\n\t"

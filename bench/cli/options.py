@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tunefront.bench.errors import Mistake
+from tunefront.bench.files import known_protocols, local_folder
+
 
 class Listed(StrEnum):
     """What `tunefront list` lists."""
@@ -127,5 +130,25 @@ RecipeSettings = Annotated[
 Start = Annotated[Path, typer.Option(help="The safetensors file to write.", metavar="FILE")]
 Cap = Annotated[int, typer.Option(help="The most rows of a task, all its templates together.", metavar="N", min=1)]
 Seed = Annotated[
-    int, typer.Option(help="Seed of the rows drawn, their order, initialisation and dropout.", metavar="N", min=0)
+    int,
+    typer.Option(
+        help="Seed of the rows drawn, their order, initialisation and dropout.", metavar="N", min=0, max=2**32 - 1
+    ),
 ]
+
+
+def location(option: str, text: str) -> str:
+    """A folder or fsspec URL as it was typed; Mistake where it is blank, or no path."""
+    try:
+        folder = local_folder(text)
+    except Mistake as error:
+        raise Mistake(f"{option}: {error}") from error
+    scheme, colon, rest = text.partition(":/")
+    if folder is not None and colon and not rest.startswith("/") and scheme in known_protocols():
+        raise Mistake(f"{option}: {text} has one slash only; write {scheme}://{rest}, or ./{text} for a folder.")
+    return text
+
+
+def is_memory(location: str) -> bool:
+    """Whether what is written there is lost when the command ends."""
+    return location.partition("://")[0].split("::")[-1] == "memory"

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.console import Console, plain, quiet_libraries, say, told, warnings_on
 from tunefront.bench.errors import Mistake
 from tunefront.bench.files import writing
 
@@ -48,7 +47,7 @@ def plan(
     shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, or where nothing is left to plan or fits.
     """
     errors = Console(stderr=True)
-    with told(errors, debug, stopped="Stopped; nothing was written."), warnings_on(errors):
+    with told(errors, debug, stopped="Stopped; nothing was written.", prints=True), warnings_on(errors):
         quiet_libraries()
         if paper is not None:
             _show_paper(paper, context, as_json)
@@ -91,7 +90,7 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
             "alone or with --json."
         )
     if as_json:
-        typer.echo(json.dumps(paper_as_json(name), indent=1))
+        plain(json.dumps(paper_as_json(name), indent=1))
     else:
         print_paper(name, Console())
 
@@ -108,7 +107,7 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) 
     if folder is not None:
         keep(found.records, folder)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=1))
+        plain(json.dumps(found.as_json(), indent=1))
         return
     console = Console()
     fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in found.fits.items()}

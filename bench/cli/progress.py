@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.errors import printable
 from tunefront.bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
@@ -76,7 +77,7 @@ class _Shown(ABC):
         """What is drawn now."""
 
     def _waiting(self) -> Text:
-        return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
+        return Text.assemble((printable(self._preparing), "cyan"), f" · {span(self._clock() - self._began)}")
 
     def _tick(self) -> None:
         while not self._over.wait(SECONDS_BETWEEN):
@@ -124,10 +125,11 @@ class Display(_Shown):
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        line = Text.assemble(counted, (mark, colour), f" {outcome:<7} {span(self._clock() - began):>7}  {cell.title}")
+        told = f" {outcome:<7} {span(self._clock() - began):>7}  {printable(cell.title)}"
+        line = Text.assemble(counted, (mark, colour), told)
         self._say(line)
         if record.status != "ok":
-            self._say(Text(f"  {record.reason or 'no reason given'}", colour))
+            self._say(Text(f"  {printable(record.reason or 'no reason given')}", colour))
 
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line for each running one."""
@@ -150,7 +152,7 @@ class Display(_Shown):
         cells.add_column(width=10)
         for cell, state in running:
             bar = ProgressBar(total=1.0, completed=state.phase_done, width=10)
-            cells.add_row(Text(f"  {cell.title}"), Text(state.now, "cyan"), bar)
+            cells.add_row(Text(f"  {printable(cell.title)}"), Text(state.now, "cyan"), bar)
         return Group(head, cells)
 
     def left(self) -> float | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import say, told, warnings_on
-from tunefront.bench.errors import Mistake
-from tunefront.bench.files import local_folder
+from tunefront.bench.cli.console import Console, say, told, warnings_on
+from tunefront.bench.cli.options import is_memory, location
+from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.files import delivered, local_folder
+from tunefront.bench.suites.lists import listed
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -29,11 +29,24 @@ def report(
     Nothing is run and no model is needed.
     """
     errors = Console(stderr=True)
-    with told(errors, debug), warnings_on(errors):
+    with told(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
+        wrong = Gathered()
+        with wrong.any():
+            results = location("RESULTS", results)
+        with wrong.any():
+            out = None if out is None else location("--out", out)
+            if out is not None and is_memory(out):
+                raise Mistake(f"--out: what {out} keeps is lost when the command ends; give a folder, or another URL.")
+        formats: list[str] = []
+        with wrong.any():
+            formats = listed("--format", [format], commas=True) or []
+        with wrong.any():
+            where = listed("--where", where)
+        wrong.told()
         from tunefront.bench.records import load_plans
 
         folder = out or report_folder(results)
-        write_report(records_of(results), folder, format.split(","), where, load_plans(results))
+        show_written(written_report(records_of(results), folder, formats, where, load_plans(results)))
 
 
 def records_of(results: str) -> list[Record]:
@@ -54,22 +67,30 @@ def report_folder(results: str) -> str:
     return "tunefront-report" if folder is None else str(folder / "report")
 
 
-def write_report(
+def written_report(
     records: Sequence[Record], out: str, formats: list[str], where: list[str] | None, plans: Sequence[Record]
-) -> None:
-    """Writes a report into a folder and says where its files are; Mistake where it cannot be written."""
-    from tunefront.bench.cli.progress import plural
+) -> list[str]:
+    """Writes a report into a folder or behind a URL; returns where its files are. Mistake if that cannot be written."""
     from tunefront.reports import write
 
     try:
-        with Console(stderr=True).status("writing the report"):
-            written = [Path(path) for path in write(records, out, formats=formats, where=where, plans=plans)]
+        with Console(stderr=True).status("writing the report"), delivered(out) as folder:
+            written = [Path(path) for path in write(records, str(folder), formats=formats, where=where, plans=plans)]
+            if local_folder(out) is not None:
+                return [str(path) for path in written]
+            return [f"{out.rstrip('/')}/{path.relative_to(folder).as_posix()}" for path in written]
     except PermissionError as error:
         raise Mistake(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."
         ) from error
-    plots = [path for path in written if path.parent.name == "plots"]
+
+
+def show_written(written: Sequence[str]) -> None:
+    """Says where the files of a report are."""
+    from tunefront.bench.cli.progress import plural
+
+    plots = [path for path in written if Path(path).parent.name == "plots"]
     for path in (path for path in written if path not in plots):
         say(Console(), f"report: {path}")
     if plots:
-        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].parent}")
+        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].rpartition('/')[0]}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.console import Console, quiet_libraries, say, told, warnings_on
 from tunefront.bench.cli.report import records_of
 
 
@@ -18,7 +16,7 @@ def stale(
     Compares method source, backbone files, task rows, settings and package versions. Nothing is deleted.
     """
     errors = Console(stderr=True)
-    with told(errors, debug), warnings_on(errors):
+    with told(errors, debug, prints=True), warnings_on(errors):
         quiet_libraries()
         records = records_of(results)
         from tunefront.bench.execution.stale import staleness, table

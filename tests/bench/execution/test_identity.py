@@ -17,7 +17,7 @@ NOT_DECIDING = (
     *("bench/execution/interruption.py", "bench/execution/unchanged.py", "bench/records/*.py"),
     # What has a fingerprint of its own: the rows of a task, methods, sites.
     *("bench/data/sources/*.py", "bench/data/overlap.py"),
-    *("methods/__init__.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
+    *("methods/__init__.py", "methods/checking.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
 )
 """Files that a cell runs through and whose code is no part of its key."""
 

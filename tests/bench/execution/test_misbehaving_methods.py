@@ -108,7 +108,11 @@ def test_so_it_is_in_a_worker(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> 
     ways = ("sys.exit(0)", "raise Panic('rust')", "raise KeyboardInterrupt", "os.kill(os.getpid(), signal.SIGSEGV)")
     methods = [*(written(tmp_path, attach=way) for way in ways), "ia3"]
     assert nest.run(grid(methods=methods, steps=1), tmp_path / "out") == {
-        **{"ran": 5, "reused": 0, "failed": 4, "skipped": 0, "interrupted": False}
+        "ran": 5,
+        "reused": 0,
+        "failed": 4,
+        "skipped": 0,
+        "interrupted": False,
     }
     reasons = {record.reason for record in Store(tmp_path / "out").records()}
     assert reasons == {
