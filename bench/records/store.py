@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("tunefront")
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system answers that has no locks, as of some networks."""
+
+
+@functools.cache
+def _warn_of_no_locks(folder: Path) -> None:
+    log.warning("%s has no file locks: where several commands write into it at once, a cell may run twice", folder)
 
 
 class Store:
@@ -95,8 +105,12 @@ class Store:
         except Timeout:
             yield False
             return
-        except OSError as error:
-            raise _full(error, self.folder / "locks") from error
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise _full(error, self.folder / "locks") from error
+            _warn_of_no_locks(self.folder)
+            yield True
+            return
         try:
             yield True
         finally:

@@ -38,7 +38,7 @@ BODIES = {
     "swallows": "try: time.sleep(20)\n    except BaseException: pass\n    time.sleep(20)",
     "turns into another": "try: time.sleep(20)\n    except KeyboardInterrupt: raise ImportError('numpy') from None",
     "exits": "try: time.sleep(20)\n    except KeyboardInterrupt: sys.exit(0)",
-    "in a thread's join": "import threading\n    t = threading.Thread(target=time.sleep, args=(20,)); t.start(); t.join()",
+    "in a thread's join": "import threading as t\n    t = t.Thread(target=time.sleep, args=(20,)); t.start(); t.join()",
     "in a callback": "import functools; sorted(range(2), key=lambda _: time.sleep(10))",
     "held": "exec('with interruption.held():\\n time.sleep(1)'); time.sleep(20)",
 }
