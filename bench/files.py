@@ -21,6 +21,17 @@ LEFT_SECONDS = 24 * 3600
 
 
 @contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Names the file in what goes wrong with writing it: a full disk, a limit and a broken disk do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at `path`, whole and on the disk, when the block ends, or not at all; its folders are made.
 
@@ -29,15 +40,11 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("xb") as file, _naming(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if error.filename is None and error.errno is not None:  # of writing: a full disk, a limit, a broken one
-            error.filename = str(path)
-        raise
     finally:
         with suppress(OSError):  # what went wrong before is what is told
             temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import typer
 from rich.console import Console as RichConsole
@@ -139,8 +140,15 @@ def warnings_on(console: RichConsole) -> Iterator[None]:
     before, log.propagate = log.propagate, False
     shown = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-        handler.say(warnings.formatwarning(message, category, filename, lineno).rstrip())
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        handler.say(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
 
     warnings.showwarning = show
     try:

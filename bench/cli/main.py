@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -20,10 +21,18 @@ from tunefront.bench.cli.stale import stale
 class _Commands(TyperGroup):
     """The commands; what is wrong with options is printed as anything else is."""
 
-    def main(self, *arguments: Any, standalone_mode: bool = True, **settings: Any) -> Any:  # Any: as typer has it
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,  # Any: as typer has it, the result too
+    ) -> Any:
         """Runs a command, and ends with its exit code."""
         try:
-            code = super().main(*arguments, standalone_mode=False, **settings)
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.Abort:
             code = FAILED
         except Exception as error:

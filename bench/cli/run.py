@@ -56,7 +56,10 @@ def run(
         out = location("--out", out)
         if is_memory(out):
             say(errors, f"warning: the records in {out} are lost when the command ends; its report is not", "yellow")
+        from tunefront.bench.data import cache
         from tunefront.bench.suites.parse import planned_from
+
+        cache.folder()  # a place that is none is told before anything runs
 
         def planned(tell: Callable[[str], None]) -> Plan:
             selectors = (method, backbone, task, shots, draws, seeds, template, set_, device)

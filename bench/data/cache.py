@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.errors import Mistake
 from tunefront.bench.files import ROOT, expanded, sweep, writing
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def folder(room: str = "") -> Path:
     """$TUNEFRONT_CACHE, else data_cache/ of a checkout that can be written, else the user's cache; or a room of it."""
     chosen = os.environ.get("TUNEFRONT_CACHE")
     if chosen:
-        return expanded(chosen) / room
+        try:
+            return expanded(chosen) / room
+        except Mistake as error:
+            raise Mistake(f"TUNEFRONT_CACHE: {error}") from error
     checkout = ROOT / "data_cache"
     if (ROOT / "pyproject.toml").is_file() and checkout.is_dir() and os.access(checkout, os.W_OK):
         return checkout / room

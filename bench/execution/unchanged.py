@@ -170,7 +170,7 @@ def _talk() -> Restore:
 def _random() -> Restore:
     """The global generators; a cell has seeds of its own, but what follows it may draw from these."""
     python, numpy = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     here, there = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
 
     def restore() -> None:

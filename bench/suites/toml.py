@@ -173,7 +173,7 @@ def seed_of(value: object, what: str = "seeds") -> int:
     """A seed or draw, a whole number from 0; Mistake otherwise."""
     number = _whole(value)
     if number is None or not 0 <= number < 2**32:
-        high = "" if number is None else f" to {2**32 - 1:,}"
+        high = f" to {2**32 - 1:,}" if number is not None and number > 0 else ""
         raise Mistake(f"{what} must be whole numbers from 0{high}, got {_cut(value)}.")
     return number
 

@@ -194,7 +194,7 @@ class _Pool:
                     f"no worker process could be started ({reason}); give --workers 1, or raise the limit (see "
                     "`ulimit -a`). What is recorded stays: the same command goes on."
                 ) from error
-            log.warning("no more than %d workers could be started (%s)", len(self.workers), reason)
+            log.warning("no more than %d worker(s) could be started (%s)", len(self.workers), reason)
             return False
         return True
 
