@@ -56,10 +56,9 @@ def check_writable(path: Path) -> None:
     if colon and scheme in known_protocols():
         raise Mistake(f"{path} is a URL; give the path of a local file, and copy that there.")
     try:
-        if path.is_dir():
-            raise Mistake(f"{path} is a folder; give the file to write in it.")
         if path.exists():
-            raise Mistake(f"{path} is there already; remove it, or give another path.")
+            kind = " It is a folder: give the file to write in it." if path.is_dir() else ""
+            raise Mistake(f"{path} is there already; remove it, or give another path.{kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:

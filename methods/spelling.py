@@ -170,13 +170,13 @@ def _convert(value: object, hint: object, what: str) -> Value:
         if not kinds:
             raise ValueError(f"{what} must be one of {', '.join(map(str, choices))}, got {value!r}")
     literal = _literal(value) if isinstance(value, str) and not isinstance(value, _Quoted) else value
-    if isinstance(literal, int) and not -(2**63) <= literal < 2**63:
-        raise ValueError(f"{what} is a number of {literal.bit_length()} bits; give one of at most 63")
     if literal is None and type(None) in kinds:
         return None
     if isinstance(literal, bool) and bool in kinds:
         return literal
     if isinstance(literal, int) and not isinstance(literal, bool) and int in kinds:
+        if literal.bit_length() > LONGEST:  # Python writes no number of so many digits
+            raise ValueError(f"{what} is a number of {literal.bit_length()} bits; give a smaller one")
         return literal
     if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
         try:
