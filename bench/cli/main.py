@@ -16,6 +16,7 @@ from tunefront.bench.cli.pretrain import pretrain
 from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
+from tunefront.bench.execution import interruption
 
 
 class _Commands(TyperGroup):
@@ -43,6 +44,8 @@ class _Commands(TyperGroup):
                 say(told, f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
             say(told, f"Error: {error.format_message()}")
             code = getattr(error, "exit_code", FAILED)
+        if interruption.pending():  # typer makes 130 of any
+            code = interruption.exit_code()
         if standalone_mode:
             sys.exit(code)
         return code

@@ -40,6 +40,7 @@ BODIES = {
     "exits": "try: time.sleep(20)\n    except KeyboardInterrupt: sys.exit(0)",
     "in a thread's join": "import threading as t\n    t = t.Thread(target=time.sleep, args=(20,)); t.start(); t.join()",
     "in a callback": "import functools; sorted(range(2), key=lambda _: time.sleep(10))",
+    "in an exec": "exec('time.sleep(20)')",
     "held": "exec('with interruption.held():\\n time.sleep(1)'); time.sleep(20)",
 }
 
