@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ from tunefront.bench.suites.lists import listed
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
+
+log = logging.getLogger("tunefront")
 
 
 def report(
@@ -50,15 +54,20 @@ def report(
 
 
 def records_of(results: str) -> list[Record]:
-    """The records of a folder or URL; Mistake where there are none."""
-    from tunefront.bench.records import load_records
+    """The records of a folder or URL, what is left out named in the log; Mistake where there are none to read."""
+    from tunefront.bench.records import load
 
-    records = load_records(results)
-    if not records:
+    loaded = load(results)
+    if not loaded.records:
         folder = local_folder(results)
-        there = "has no records" if folder is None or folder.is_dir() else "is not there"
+        there = "has no records" if folder is None or os.path.isdir(folder) else "is not there"
+        if loaded.left_out:
+            there = f"has no records that can be read: {' '.join(loaded.left_out)}"
+            raise Mistake(f"{results} {there}")
         raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
-    return records
+    for line in loaded.left_out:
+        log.warning("%s", line)
+    return list(loaded.records)
 
 
 def report_folder(results: str) -> str:

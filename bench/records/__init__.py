@@ -2,13 +2,16 @@
 
 from tunefront.bench.records.io import (
     CorruptRecord,
+    Loaded,
     OtherVersion,
+    load,
     load_plans,
     load_records,
     parse_record,
     read_record,
     set_aside,
 )
+from tunefront.bench.records.ordinary import Unreadable
 from tunefront.bench.records.record import (
     DETERMINISTIC,
     FLOP_PHASES,
@@ -30,11 +33,14 @@ __all__ = [
     "SCHEMA_VERSION",
     "STEP_PHASES",
     "CorruptRecord",
+    "Loaded",
     "OtherVersion",
     "PhaseFlops",
     "Record",
     "Scalar",
     "Spread",
+    "Unreadable",
+    "load",
     "load_plans",
     "load_records",
     "parse_record",

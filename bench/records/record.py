@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Raised whenever the meaning of a field changes; records of different versions are never drawn together."""
+SCHEMA_VERSION = 2
+"""Raised whenever a field comes, goes or changes its type or meaning (a test compares the fields with those that are
+listed for the version); a record of another version is left alone, and never drawn together with ours."""
 
 Scalar = bool | int | float | str | None
+Amount = Annotated[int, Field(ge=0)]
 Bytes = Annotated[int | None, Field(ge=0)]
 Count = Annotated[int | None, Field(ge=0)]
 Seconds = Annotated[float | None, Field(ge=0)]
@@ -123,7 +125,7 @@ class Record(BaseModel):
         None, description="saved safetensors file of the trained parameters, 0 where nothing is trained"
     )
 
-    checkpoint_dtypes: dict[str, int] | None = Field(
+    checkpoint_dtypes: dict[str, Amount] | None = Field(
         None, description="dtype -> parameters in that file; empty where nothing is trained"
     )
     backbone_bytes: Bytes = Field(None, description="the backbone's own weights files, shipped once for all tasks")
@@ -167,12 +169,12 @@ class Record(BaseModel):
     train_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while training, null on CPU")
     eval_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while scoring, null on CPU")
 
-    memory: dict[str, dict[str, int]] | None = Field(
+    memory: dict[str, dict[str, Amount]] | None = Field(
         None,
         description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
         "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
     )
-    cuda_memory: dict[str, dict[str, int]] | None = Field(
+    cuda_memory: dict[str, dict[str, Amount]] | None = Field(
         None,
         description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
         "that it took from the device (reserved); null on CPU",

@@ -62,15 +62,16 @@ class Store:
             ) from error
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, None where there is none; a corrupted one is set aside and counts as none. Mistake where
-        another version of tunefront wrote it: it would be written over."""
+        """The record of a key, None where there is none; a corrupted one is set aside and counts as none, as its cell
+        will run. Mistake where another version of tunefront wrote it, or where it cannot be read: it would be written
+        over."""
         if self.folder is None:
             return self._fetched(key)
         path = self.folder / "records" / f"{key}.json"
-        if not path.exists():
-            return None
         try:
             return read_record(path)
+        except FileNotFoundError:
+            return None
         except CorruptRecord as error:
             set_aside(path, error)
             return None

@@ -17,7 +17,7 @@ import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.records import Record
+from tunefront.bench.records import SCHEMA_VERSION, Record
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods, source_fingerprint
 from tunefront.methods.spelling import label
@@ -53,7 +53,7 @@ class World:
 
     def ingredients(self, cell: Cell) -> dict[str, object]:
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "method": cell.spelled,
             "backbone": cell.backbone,
             "task": cell.task,
