@@ -47,8 +47,10 @@ def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
     return _spelled(type(method), {**changed, **files, **(instead or {})})
 
 
-def parse(text: str) -> Method:
+def parse(text: str, files: bool = True) -> Method:
     """The method that a text spells: `houlsby:bottleneck=8`, `houlsby(bottleneck=8)` or `file.py:Class:field=value`.
+
+    A file that is named so is run; with `files` false, for texts of others than the caller, it is no method.
 
     >>> parse("houlsby(bottleneck=8)") == parse("houlsby:bottleneck=8")
     True
@@ -57,7 +59,7 @@ def parse(text: str) -> Method:
     """
     if len(text) > LONGEST:
         raise ValueError(f"a method is spelled in at most {LONGEST:,} characters, got {len(text):,}: {text[:50]!r}...")
-    cls, arguments = _split(text.strip())
+    cls, arguments = _split(text.strip(), files)
     check_class(cls)
     known = {field.name: hint for field in fields(cls) for hint in [typing.get_type_hints(cls)[field.name]]}
     values: dict[str, Value] = {}
@@ -99,7 +101,7 @@ class _Quoted(str):
     """A text that was given in quotes: no number, no truth value, not none."""
 
 
-def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
+def _split(text: str, files: bool) -> tuple[type[Method], list[tuple[str, object]]]:
     """A spelled method -> its class and its (field, value) pairs, values still texts or literals."""
     if text.endswith(")") and "(" in text:
         head, _, inside = text[:-1].partition("(")
@@ -112,9 +114,11 @@ def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
             values = [(str(keyword.arg), ast.literal_eval(keyword.value)) for keyword in call.keywords]
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise ValueError(f"cannot read {text!r}; write name(field=value, ...) with plain values") from error
-        return _class(head), [(name, _Quoted(value) if isinstance(value, str) else value) for name, value in values]
+        return _class(head, files), [
+            (name, _Quoted(value) if isinstance(value, str) else value) for name, value in values
+        ]
     head, rest = _head(text)
-    return _class(head), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
+    return _class(head, files), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
 
 
 def _head(text: str) -> tuple[str, str]:
@@ -139,9 +143,11 @@ def _pair(part: str, text: str) -> tuple[str, object]:
         raise ValueError(f"cannot read {value} in {text!r}; a quoted text ends with a quote") from error
 
 
-def _class(head: str) -> type[Method]:
+def _class(head: str, files: bool) -> type[Method]:
     if ".py:" not in head:
         return find(head)
+    if not files:
+        raise UnknownMethod(f"{head[:80]!r} names a file, and no method by its name.")
     file, _, name = head.rpartition(":")
     module = load_file(file)
     found = vars(module).get(name)

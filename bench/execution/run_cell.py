@@ -18,7 +18,7 @@ from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.identity import ingredients, key, label_of
+from tunefront.bench.execution.identity import ingredients, key, label_of, method_origin
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
 from tunefront.bench.meters.parameters import count_parameters
@@ -239,7 +239,7 @@ def circumstances(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     device = torch.device(cell.config.device)
     return {
         "label": label_of(cell.method),
-        "method_file": cell.method_file,
+        **method_origin(cell),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_model": cpu_model(),

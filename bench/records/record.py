@@ -75,7 +75,16 @@ class Record(BaseModel):
 
     method: str = Field(description="the method, spelled with every field")
     label: str = Field(description="the method's short form: fields that differ from their default")
-    method_file: str | None = Field(None, description="the user's own file that defines the method, null where shipped")
+    method_file: str | None = Field(
+        None,
+        description="the user's own file that defines the method: its path from the working folder, or its name alone "
+        "where it lies elsewhere; null where shipped",
+    )
+    method_sources: dict[str, str] | None = Field(
+        None,
+        description="sha256 of each file that defines the user's own method or a base of it, named as method_file is, "
+        "those of installed modules by the module; null where shipped",
+    )
     backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
     architecture: str | None = Field(None, description="the backbone's model_type")
     pooling: str | None = Field(None, description="what the head reads: pooler, first or mean")
@@ -229,7 +238,8 @@ class Record(BaseModel):
 
 DETERMINISTIC = frozenset(
     set(Record.model_fields)
-    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name", "method_file"}
+    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name"}
+    - {"method_file", "method_sources"}
     - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
     - {"start_resident_bytes", "cuda_memory"}
 )

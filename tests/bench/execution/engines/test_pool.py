@@ -76,7 +76,7 @@ def test_a_worker_that_dies_costs_its_cell_alone(
     assert failed.reason is not None
     assert failed.reason.startswith(reason)
     assert ("memory" in failed.reason) == (way == "die"), "a kill from outside is how a machine short of memory ends it"
-    assert failed.method_file == str(tmp_path / "odd.py")
+    assert failed.method_file == "odd.py"
     mend(tmp_path)
     again = nest.run(some, tmp_path / "out")
     assert (again["ran"], again["reused"], again["failed"]) == (1, 3, 0)
