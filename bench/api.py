@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.records import Record
+from tunefront.bench.records.kept import lost
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
 from tunefront.bench.suites.expand import plan as cells_of
@@ -43,7 +44,7 @@ def run(
     import the script that started them, so with more than one a script keeps its call under
     `if __name__ == "__main__":`.
     Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What the tasks
-    warn of is logged by the logger `tunefront`.
+    warn of is logged by the logger `tunefront`, as is what was recorded and is not on the disk any more.
 
         from tunefront import run
         from tunefront.methods.houlsby import Houlsby
@@ -62,6 +63,8 @@ def run(
     outcome = run_grid(planned.cells, store, workers)
     if outcome.interrupted:
         raise KeyboardInterrupt
+    for line in lost(store.location, outcome.records).lines:
+        log.warning("%s", line)
     return list(outcome.records)
 
 

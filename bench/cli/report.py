@@ -48,9 +48,13 @@ def report(
             where = listed("--where", where)
         wrong.told()
         from tunefront.bench.records import load_plans
+        from tunefront.bench.records.kept import lost
 
-        folder = out or report_folder(results)
-        show_written(written_report(records_of(results), folder, formats, where, load_plans(results)))
+        folder, records = out or report_folder(results), records_of(results)
+        notes = lost(results, records).without_predictions
+        for line in notes:
+            log.warning("%s", line)
+        show_written(written_report(records, folder, formats, where, load_plans(results), notes))
 
 
 def records_of(results: str) -> list[Record]:
@@ -77,14 +81,21 @@ def report_folder(results: str) -> str:
 
 
 def written_report(
-    records: Sequence[Record], out: str, formats: list[str], where: list[str] | None, plans: Sequence[Record]
+    records: Sequence[Record],
+    out: str,
+    formats: list[str],
+    where: list[str] | None,
+    plans: Sequence[Record],
+    notes: Sequence[str] = (),
 ) -> list[str]:
-    """Writes a report into a folder or behind a URL; returns where its files are. Mistake if that cannot be written."""
+    """Writes a report into a folder or behind a URL; returns where its files are. `notes` are warnings for it to show.
+    Mistake if that cannot be written."""
     from tunefront.reports import write
 
     try:
         with Console(stderr=True).status("writing the report"), delivered(out) as folder:
-            written = [Path(path) for path in write(records, str(folder), formats=formats, where=where, plans=plans)]
+            files = write(records, str(folder), formats=formats, where=where, plans=plans, notes=notes)
+            written = [Path(path) for path in files]
             if local_folder(out) is not None:
                 return [str(path) for path in written]
             return [f"{out.rstrip('/')}/{path.relative_to(folder).as_posix()}" for path in written]

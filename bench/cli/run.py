@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from tunefront.bench.files import why
 if TYPE_CHECKING:
     from tunefront.bench.execution.grid import Outcome
     from tunefront.bench.suites.expand import Plan
+
+log = logging.getLogger("tunefront")
 
 
 def run(
@@ -72,7 +75,8 @@ def run(
                 goes_on(errors)
                 raise typer.Exit(interruption.exit_code())
             whole = _tell(outcome, out, errors)
-        if outcome.failed or not whole:
+            gone = _lost(outcome, out)
+        if outcome.failed or gone or not whole:
             raise typer.Exit(FAILED)
 
 
@@ -137,6 +141,16 @@ def _summary(outcome: Outcome) -> None:
         for record in outcome.records:
             if record.status == "failed":
                 say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
+
+
+def _lost(outcome: Outcome, out: str) -> bool:
+    """Says which records or predictions are not on the disk; whether records are among them."""
+    from tunefront.bench.records.kept import lost
+
+    found = lost(out, outcome.records)
+    for line in found.lines:
+        log.warning("%s", line)
+    return bool(found.records)
 
 
 @contextmanager

@@ -29,16 +29,15 @@ def write_report(
     where: Where,
     reference: str,
     plans: Sequence[Record] = (),
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """See `tunefront.reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
     for name in formats:
         if name not in FORMATS:
             raise Mistake(unknown("report format", name, FORMATS))
-    folder = local_folder(out)
-    if folder is None:
-        raise Mistake(f"{out} is no local folder; give one, or let `tunefront report --out {out}` send it there.")
-    report = compose(records, where, reference, plans)
+    report = compose(records, where, reference, plans, notes)
+    folder = Path(out).expanduser()
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
 

@@ -91,10 +91,14 @@ class Report:
 
 
 def compose(
-    records: Sequence[Record], where: Where = None, reference: str = REFERENCE, plans: Sequence[Record] = ()
+    records: Sequence[Record],
+    where: Where = None,
+    reference: str = REFERENCE,
+    plans: Sequence[Record] = (),
+    notes: Sequence[str] = (),
 ) -> Report:
     """The report of these records; Mistake where they are none or do not compare. `reference` is a label, `plans` are
-    records of what was predicted, by the keys of the cells that they predict."""
+    records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
     if not records:
         raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
     plans = [*plans, *(record for record in records if record.status == "planned")]
@@ -118,7 +122,7 @@ def compose(
         "What does each way of adapting cost, and what does it give?",
         _subtitle(found, names, backbones, rest),
         tuple(lead),
-        tuple(cautions(found, [page.title for page in pages], selection, ok, rest, names)),
+        (*cautions(found, [page.title for page in pages], selection, ok, rest, names), *notes),
         overview(found, [page.title for page in pages], reference),
         tuple(reading(found)),
         tuple(pages),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -108,7 +109,7 @@ class World:
                     progress.started(cell)
                     progress.step(cell, "train", 3, 10)
                     progress.finished(cell, record)
-                store.write(record)
+                store.write(record, pd.DataFrame({"id": ["0"]}) if record.status == "ok" else None)
             records.append(record)
         statuses = [record.status for record in records]
         return Outcome(tuple(records), len(cells) - reused, reused, statuses.count("failed"), statuses.count("skipped"))
@@ -175,6 +176,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
         formats: Sequence[str] = (),
         where: Sequence[str] | None = None,
         plans: Sequence[Record] = (),
+        notes: Sequence[str] = (),
     ) -> list[Path]:
         if where == ["dtype=odd"]:
             raise Mistake("no record has dtype=odd")

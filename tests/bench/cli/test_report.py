@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.reports.factory import record
@@ -18,7 +20,7 @@ def results(tmp_path: Path) -> Path:
     store = Store(tmp_path / "results")
     store.prepare()
     for label in ("full", "ia3"):
-        store.write(record(label=label))
+        store.write(record(label=label), pd.DataFrame({"id": ["0"]}))
     return tmp_path / "results"
 
 
@@ -68,3 +70,14 @@ def test_results_that_are_no_folder_are_a_mistake(command: str, call: Any, tmp_p
         result = call(command, results)
         assert result.exit_code == 2, result.output
         assert told in result.stderr
+
+
+def test_a_report_says_which_cells_lack_predictions(call: Any, results: Path) -> None:
+    shutil.rmtree(results / "predictions")
+    result = call("report", str(results), "--format", "md")
+    assert result.exit_code == 0
+    assert "predictions for full on sst2, seed 0; ia3 on sst2, seed 0" in result.stderr.replace("\n", "")
+    assert "full on sst2, seed 0; ia3 on sst2, seed 0" in (results / "report" / "report.md").read_text("utf-8")
+    Store(results).write(record(label="full"), pd.DataFrame({"id": ["0"]}))
+    result = call("report", str(results), "--format", "csv")
+    assert "predictions for ia3 on sst2" in result.stderr.replace("\n", "")
