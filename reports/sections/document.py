@@ -10,10 +10,11 @@ from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
 from tunefront.reports.compare.aliases import unified
 from tunefront.reports.compare.panels import REFERENCE
+from tunefront.reports.compare.printable import printable
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.of_panel import ledgers
 from tunefront.reports.costs.table import costs as cost_tables
-from tunefront.reports.names import shortened, shots
+from tunefront.reports.names import shortened, shots, visible
 from tunefront.reports.sections import few_shot, findings, provenance, scores
 from tunefront.reports.sections.cautions import amounts, cautions
 from tunefront.reports.sections.how_to_read import reading
@@ -101,11 +102,11 @@ def compose(
     records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
     if not records:
         raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
-    plans = [*plans, *(record for record in records if record.status == "planned")]
+    plans = printable([*plans, *(record for record in records if record.status == "planned")])
     records = [record for record in records if record.status != "planned"]
     if not records:
         raise Mistake("there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first.")
-    records = sorted(filters.select(unified(records), where), key=lambda record: record.key)
+    records = sorted(filters.select(unified(printable(records)), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)
@@ -122,7 +123,7 @@ def compose(
         "What does each way of adapting cost, and what does it give?",
         _subtitle(found, names, backbones, rest),
         tuple(lead),
-        (*cautions(found, [page.title for page in pages], selection, ok, rest, names), *notes),
+        (*cautions(found, [page.title for page in pages], selection, ok, rest, names), *map(visible, notes)),
         overview(found, [page.title for page in pages], reference),
         tuple(reading(found)),
         tuple(pages),

@@ -15,6 +15,7 @@ from tunefront.reports.compare.aliases import unified
 from tunefront.reports.compare.checks import check
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
+from tunefront.reports.compare.printable import printable
 from tunefront.reports.names import shortened, shots
 from tunefront.reports.sections.few_shot import over
 
@@ -98,7 +99,7 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
 
     Mistake where the records do not compare. Without ok records the table is empty and says so.
     """
-    ok = [record for record in select(unified(records), where) if record.status == "ok"]
+    ok = [record for record in select(unified(printable(records)), where) if record.status == "ok"]
     check(ok)
     found = panels.build(recipe_choice.choose(ok), reference)
     tasks = sorted({task for panel in found for task in panel.tasks})
