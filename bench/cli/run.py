@@ -47,8 +47,7 @@ def run(
     Options that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE; without
     SUITE, of `quick`. Of a SUITE of several parts they replace it in each, but --backbone chooses: parts that name the
     backbone run on it alone, one that no part names runs the first. Exit code: 0 when every cell is ok or skipped with
-    a reason, 1 when one failed or the disk is full, 2 for a mistake in the call, 130 after Ctrl-C,
-    143 after SIGTERM.
+    a reason, 1 when one failed, the disk is full or records are gone, 2 for a mistake in the call, 130 after Ctrl-C.
     """
     errors = Console(stderr=True)
     with told(errors, debug):

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from tunefront.bench.files import reached
 from tunefront.bench.records.ordinary import ends_as, listed
 from tunefront.bench.records.record import Record
-from tunefront.bench.records.store import Store
+from tunefront.bench.records.store import PARQUET, Store
 
-PARQUET = b"PAR1"
-"""What a Parquet file starts and ends with: one that was cut, emptied or zeroed does not."""
 NAMED = 3
 """Cells that a line names; the rest is counted."""
 

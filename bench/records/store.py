@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.files import local_folder, reached, sweep, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
+from tunefront.bench.records.ordinary import ends_as
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PARQUET = b"PAR1"
+"""What a Parquet file starts and ends with: one that was cut, emptied or zeroed does not."""
 
 log = logging.getLogger("tunefront")
 
@@ -87,9 +91,13 @@ class Store:
         self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
 
     def predictions(self, key: str) -> pd.DataFrame:
-        """Per-example predictions of a cell: row id, label, prediction, one score column a choice."""
+        """Per-example predictions of a cell: row id, label, prediction, one score column a choice. Mistake where a
+        local file is there and is not whole; FileNotFoundError."""
         import pandas as pd
 
+        path = None if self.folder is None else self.folder / "predictions" / f"{key}.parquet"
+        if path is not None and path.exists() and not ends_as(path, PARQUET):
+            raise Mistake(f"{path} is not a whole Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
     @contextmanager
@@ -119,11 +127,14 @@ class Store:
 
     def _fetched(self, key: str) -> Record | None:
         """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
-        files, path = _filesystem(self.location), f"{self.location}/records/{key}.json"
+        path = f"{self.location}/records/{key}.json"
+        with reached(path, "read"):
+            try:
+                content = _filesystem(self.location).cat_file(path)
+            except FileNotFoundError:
+                return None
         try:
-            return parse_record(files.cat_file(path), path)
-        except FileNotFoundError:
-            return None
+            return parse_record(content, path)
         except CorruptRecord as error:
             log.warning("%s; the cell will run again", error)
             return None

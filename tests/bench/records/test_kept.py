@@ -11,6 +11,7 @@ import fsspec
 import pandas as pd
 import pytest
 
+from tunefront.bench.errors import Mistake
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import lost
 from tunefront.bench.records.store import Store
@@ -62,6 +63,8 @@ def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path
     found = lost(store.location, RECORDS)
     assert [record.key for record in found.predictions] == ["00000000", "00000002"]
     assert found.records == ()
+    with pytest.raises(Mistake if kind not in ("gone", "loop") else OSError):
+        store.predictions("00000002")
     (line,) = found.lines
     assert "full on sst2, seed 0; full on sst2, seed 2" in line
     assert "records/00000000.json" in line
