@@ -64,6 +64,12 @@ PlanFirst = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Results = Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")]
+OwnMethods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", help="A file of your own methods, to be run and compared by. Repeatable.", metavar="FILE.py"
+    ),
+]
 ReportOut = Annotated[
     str | None,
     typer.Option(help="Where to write it; default RESULTS/report, or tunefront-report for a URL.", metavar="DIR"),

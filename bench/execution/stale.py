@@ -80,7 +80,10 @@ def _ours(record: Record) -> bool:
     name = _METHOD.match(record.method)
     if name is None:
         raise Mistake(f"{record.method[:80]!r} spells no method")
-    return name[1] in methods() or not record.method_sources
+    try:
+        return name[1] in methods() or not record.method_sources
+    except ValueError as error:  # of classes that this process has imported
+        raise Mistake(str(error)) from error
 
 
 def _known(record: Record) -> Method:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests import ROOT
 from tests.bench.execution.grids import Grid
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.main import app
@@ -43,12 +45,12 @@ def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def kept(folder: Path, *records: Record) -> Path:
+def kept(folder: Path | str, *records: Record) -> Path:
     store = Store(folder)
     store.prepare()
     for record in records:
         store.write(record)
-    return folder
+    return Path(folder)
 
 
 @pytest.mark.parametrize("command", ["stale", "report"])
@@ -151,6 +153,34 @@ def test_a_record_names_sources_without_the_folders_above(
     assert str(tmp_path) not in record.model_dump_json(exclude={"backbone", "task"})
     assert [entry.changes for entry in staleness([record.model_copy(update={"method": "not_imported"})])] == [()]
     assert method_origin(grid(methods=["full"]).cells()[0]) == {"method_file": None, "method_sources": None}
+
+
+def test_a_file_that_the_call_names_is_run_and_its_methods_compared_by_their_class(
+    grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"named_{tmp_path.name[-1]}_by_the_call"
+    file = tmp_path / "own" / "named.py"
+    file.parent.mkdir()
+    file.write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from tunefront.methods.houlsby import Houlsby\n"
+        f"@dataclass(frozen=True)\nclass Named(Houlsby):\n    name: ClassVar[str] = {name!r}\n",
+        encoding="utf-8",
+    )
+    code = (
+        "from tests.bench.execution.test_stale import kept, made; from tests.bench.execution.grids import Grid\n"
+        f"some = Grid({grid().backbone!r}, {grid().task!r}, ['{file}:Named'])\n"
+        f"kept({str(tmp_path / 'elsewhere' / 'results')!r}, made(some.cells()[0]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    monkeypatch.chdir(tmp_path)
+    results = str(tmp_path / "elsewhere" / "results")
+    without = CliRunner().invoke(app, ["stale", results])
+    assert "file named.py (1 record)" in without.stdout.replace("\n", " ")
+    named = CliRunner().invoke(app, ["stale", results, "--method", "own/named.py:Named"])
+    assert (named.exit_code, "nothing is stale" in named.stdout) == (0, True), named.output
+    wrong = CliRunner().invoke(app, ["stale", results, "--method", "nowhere.py"])
+    assert (wrong.exit_code, "nowhere.py" in wrong.stderr) == (2, True)
 
 
 @pytest.fixture
