@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.files import reached
-from tunefront.bench.records.ordinary import ends_as, listed
+from tunefront.bench.records.ordinary import ends, listed
 from tunefront.bench.records.record import Record
-from tunefront.bench.records.store import PARQUET, Store
+from tunefront.bench.records.store import PARQUET, Store, whole_parquet
 
 NAMED = 3
 """Cells that a line names; the rest is counted."""
@@ -50,21 +50,30 @@ class Lost:
 def lost(location: str, records: Sequence[Record]) -> Lost:
     """Which of these records, and of their predictions, are not in a results folder or behind a URL any more.
 
-    Of predictions the ends of a file are read, behind a URL its size alone. Mistake where the place cannot be read.
+    Only the ends of a file are read, of predictions behind a URL the size alone. Mistake where the place cannot be read.
     """
     store = Store(location)
     known = _sizes(store, "records", ".json")
     sizes = _sizes(store, "predictions", ".parquet")
-    gone = tuple(record for record in records if record.key not in known)
-    kept = [record for record in records if record.status == "ok" and record.key in known]
+    there = {record.key for record in records if record.key in known and _is_json(store, record.key)}
+    gone = tuple(record for record in records if record.key not in there)
+    kept = [record for record in records if record.status == "ok" and record.key in there]
     return Lost(
         store.location, len(records), gone, tuple(record for record in kept if not _whole(store, record.key, sizes))
     )
 
 
+def _is_json(store: Store, key: str) -> bool:
+    """Whether a record starts and ends as one; behind a URL it does if it is there."""
+    if store.folder is None:
+        return True
+    start, end = ends(store.folder / "records" / f"{key}.json", 8)
+    return start.startswith(b"{") and end.rstrip().endswith(b"}")
+
+
 def _whole(store: Store, key: str, sizes: dict[str, int | None]) -> bool:
     if store.folder is not None:
-        return key in sizes and ends_as(store.folder / "predictions" / f"{key}.parquet", PARQUET)
+        return key in sizes and whole_parquet(store.folder / "predictions" / f"{key}.parquet")
     size = sizes.get(key, 0)
     return size is None or size > 2 * len(PARQUET)  # None: a file system that does not tell
 

@@ -71,20 +71,21 @@ def listed(folder: Path, ending: str) -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(ending) and not name.startswith(".")]
 
 
-def ends_as(path: Path, magic: bytes) -> bool:
-    """Whether an ordinary file starts and ends with these bytes, twice over; only its two ends are read."""
+def ends(path: Path, size: int) -> tuple[bytes, bytes]:
+    """The first and the last bytes of an ordinary file, so many each; nothing of one that is shorter than both, cannot
+    be read, or is not there. No more of it is read. Mistake where this process can open no more files."""
     try:
         state = os.stat(path)
-        if _odd(state) is not None or state.st_size < 2 * len(magic):
-            return False
+        if _odd(state) is not None or state.st_size < 2 * size:
+            return b"", b""
         with path.open("rb") as file:
-            start = file.read(len(magic))
-            file.seek(-len(magic), os.SEEK_END)
-            return start == file.read(len(magic)) == magic
+            start = file.read(size)
+            file.seek(-size, os.SEEK_END)
+            return start, file.read(size)
     except OSError as error:
         if error.errno in _EXHAUSTED:
             raise _explained(path, error) from error
-        return False
+        return b"", b""
 
 
 def _odd(state: os.stat_result) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.files import local_folder, reached, sweep, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
-from tunefront.bench.records.ordinary import ends_as
+from tunefront.bench.records.ordinary import ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ class Store:
         import pandas as pd
 
         path = None if self.folder is None else self.folder / "predictions" / f"{key}.parquet"
-        if path is not None and path.exists() and not ends_as(path, PARQUET):
+        if path is not None and path.exists() and not whole_parquet(path):
             raise Mistake(f"{path} is not a whole Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
@@ -157,6 +157,11 @@ class Store:
                 file.write(content)
         except OSError as error:
             raise _full(error, path) from error
+
+
+def whole_parquet(path: Path) -> bool:
+    """Whether a file starts and ends as Parquet does; no more of it is read."""
+    return ends(path, len(PARQUET)) == (PARQUET, PARQUET)
 
 
 def _probe() -> str:

@@ -83,6 +83,15 @@ def test_a_folder_that_was_deleted_while_cells_ran_is_noticed(tmp_path: Path) ->
     assert "only 0 of 5 records" in lost(store.location, RECORDS).lines[0]
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 4000, b'{"key": "0000'])
+def test_records_that_are_not_whole_on_the_disk_count_as_gone(content: bytes, tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out"))
+    (tmp_path / "out" / "records" / "00000001.json").write_bytes(content)
+    found = lost(store.location, RECORDS)
+    assert [record.seed for record in found.records] == [1]
+    assert found.predictions == ()
+
+
 def test_what_is_lost_behind_a_url_is_noticed() -> None:
     store = filled(Store("memory://kept-in-part"))
     files = fsspec.filesystem("memory")
