@@ -26,7 +26,7 @@ def stale(
         quiet_libraries()
         for file in method or ():
             _run(file)
-        records = records_of(results)
+        records = records_of(options.location("RESULTS", results))
         from tunefront.bench.execution.stale import missing, staleness, table
 
         compared = staleness(records, local_folder(results))

@@ -50,7 +50,7 @@ class Lost:
 def lost(location: str, records: Sequence[Record]) -> Lost:
     """Which of these records, and of their predictions, are not in a results folder or behind a URL any more.
 
-    Only the ends of a file are read, of predictions behind a URL the size alone. Mistake where the place cannot be read.
+    Only the ends of a file are read, of predictions behind a URL the size alone. Mistake where it cannot be read.
     """
     store = Store(location)
     known = _sizes(store, "records", ".json")
