@@ -100,6 +100,7 @@ class Setup:
             eval_batch_size=cell.config.eval_batch_size,
             conditions=(cpu_model(), str(concurrent_cells)),
             flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
+            queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
         )
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
@@ -182,7 +183,7 @@ def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
         "n_train": len(setup.rows.train),
         "n_selection": len(setup.rows.selection) if setup.selection else None,
         "n_test": rows,
-        "truncated_train": setup.train.truncated,
+        "truncated_train": len(cost.cut_rows.keys() & setup.train.cut_rows.keys()),
         "truncated_test": setup.test.truncated,
         "train_ids": tuple(row.id for row in setup.rows.train),
         "final_train_loss": cost.final_loss,
@@ -268,7 +269,7 @@ def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     """The fields of demonstrations; empty where a method has none."""
     prompts, rows = setup.trainer.prompts, len(setup.rows.test)
     once = prompts.flops_once(setup.backbone)
-    read = {"prefix_flops": once, "prefix_seconds": prompts.clock.seconds} if once else {}
+    read = {"prefix_flops": once, "prefix_seconds": prompts.seconds} if once else {}
     read |= {"calibration_flops": prompts.flops} if prompts.flops else {}
     if not prompts.ids:
         return read
@@ -281,7 +282,7 @@ def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
         "demonstration_ids": tuple(prompts.ids),
         "prefix_tokens": prompts.tokens,
         "kv_cache_bytes": prompts.cache_bytes,
-        "demonstration_bytes": prompts.text_bytes(setup.test),
+        "demonstration_bytes": prompts.text_bytes,
         "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
     }
 

@@ -22,7 +22,6 @@ from tunefront.bench.forecast.synthetic import Bare, Lengths
 from tunefront.bench.models.families import LanguageModel
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records import Record
-from tunefront.bench.training.demonstrations import Demonstrated
 from tunefront.methods.base import Unsupported
 
 _TIMED = (
@@ -130,7 +129,7 @@ def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
     prompts = setup.trainer.prompts
     test = cast(PromptedExamples, prompts.following(setup.test))
     for prefix in prompts.prefixes:
-        told = cast(Demonstrated, prefix).demonstrations
+        told = prefix.demonstrations
         followed = test.after[told.name]
         if told.room is None or min(followed.kept) == followed.given:
             continue

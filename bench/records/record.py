@@ -92,7 +92,11 @@ class Record(BaseModel):
     n_train: Count = Field(None, description="training rows given to the method")
     n_selection: Count = Field(None, description="rows of the selection split")
     n_test: Count = Field(None, description="scored rows")
-    truncated_train: Count = Field(None, description="training rows cut to max_length")
+    truncated_train: Count = Field(
+        None,
+        description="training rows that were cut (to max_length, or to what the model takes) and learned from so; "
+        "demonstrations are never cut, so 0 where rows are only shown",
+    )
     truncated_test: Count = Field(None, description="scored rows cut to max_length")
     shortened_test: Count = Field(None, description="scored rows that kept fewer demonstrations, null without any")
     train_ids: tuple[str, ...] | None = Field(None, description="ids of the training rows, in draw order")

@@ -94,9 +94,9 @@ def _against(gap: float, entry: Entry, panel: Panel) -> str:
 
 
 def _share(entry: Entry) -> str:
-    trained, whole = _trained(entry), entry.median(lambda record: record.backbone_params)
-    if trained is None or whole is None:
+    if entry.share is None:
         return "its trained parameters not measured"
+    trained, whole = entry.share
     if trained == 0:
         return "training no parameters"
     return (

@@ -67,5 +67,5 @@ def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
 def _most(panels: Sequence[Panel], label: str) -> float:
     """The largest share of a backbone's parameters that the method trains on any."""
     found = [entry for panel in panels for entry in panel.entries if entry.label == label]
-    sizes = [(entry.median(lambda r: r.trainable_params), entry.median(lambda r: r.backbone_params)) for entry in found]
-    return max((part / whole for part, whole in sizes if part is not None and whole), default=0.0)
+    sizes = [entry.share for entry in found if entry.share is not None]
+    return max((part / whole for part, whole in sizes if whole), default=0.0)

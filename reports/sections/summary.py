@@ -142,7 +142,7 @@ def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
         (units.signed(panel.difference(entry)), ""),
         *((units.points(entry.center(task)), units.spread(entry.spread(task), entry.few_shot)) for task in tasks),
         (units.count(trained), ""),
-        (units.percent(trained, entry.median(lambda record: record.backbone_params)), ""),
+        (units.percent(*entry.share) if entry.share else units.MISSING, ""),
         (units.si(measures.TRAIN_FLOPS.of(panel, entry), "FLOP"), ""),
         (units.seconds(measures.TRAIN_SECONDS.of(panel, entry)), ""),
         (units.si(measures.INFERENCE_FLOPS.of(panel, entry), "FLOP"), ""),

@@ -54,14 +54,14 @@ class Decoder(LanguageModel):
         """The prefix with the keys and values of its tokens."""
         from transformers import DynamicCache
 
-        told = cast(CachedPrefix, prefix).demonstrations
+        unread = cast(CachedPrefix, prefix)
         if not prefix.tokens:
-            return CachedPrefix(told)
+            return replace(unread, layers=())
         cache = DynamicCache()
         with torch.no_grad():
-            ids = torch.tensor([told.ids[: prefix.tokens]], device=self.model.device)
+            ids = torch.tensor([unread.demonstrations.ids[: prefix.tokens]], device=self.model.device)
             self._base(input_ids=ids, past_key_values=cache, use_cache=True)
-        return CachedPrefix(told, tuple((layer.keys, layer.values) for layer in cache.layers))
+        return replace(unread, layers=tuple((layer.keys, layer.values) for layer in cache.layers))
 
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
         """All rows and choices in one row after the prefix; the rows of a batch keep equally many demonstrations."""

@@ -113,12 +113,12 @@ class Encoder(Family):
         padding = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
         # Rows of exactly the limit may be whole: only those are tokenised again to tell.
         full = [place for place, ids in enumerate(encoded["input_ids"]) if len(ids) >= limit]
-        truncated = sum(self._length(first[place], second[place] if second else None) > limit for place in full)
+        longer = {place for place in full if self._length(first[place], second[place] if second else None) > limit}
         return EncodedExamples(
             columns=columns,
             padding={name: padding.get(name, 0) for name in columns},
             labels=torch.tensor([row.label for row in rows], dtype=torch.float32 if self.regression else torch.long),
-            truncated=truncated,
+            cut=tuple(place in longer for place in range(len(rows))),
         )
 
     def _length(self, first: str, second: str | None) -> int:
