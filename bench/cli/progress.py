@@ -21,6 +21,8 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
+NO_BETTER = ("≤", "yellow")
+"""Of a cell that ran but scored no better than always giving the same answer."""
 PHASES = {"features": ("features", 0.0, 0.0), "train": ("training", 0.0, 0.8), "evaluate": ("evaluating", 0.8, 0.2)}
 """Phase -> its word, the share of a cell that is done when it begins, the share that it is."""
 SECONDS_BETWEEN = 0.2
@@ -123,8 +125,13 @@ class Display(_Shown):
         self.done += 1
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
+        above = record.status != "ok" or record.above_baseline is not False
+        mark, colour = (mark, colour) if above else NO_BETTER
+        beside = "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        line = Text.assemble(counted, (mark, colour), f" {outcome:<7} {span(self._clock() - began):>7}  {cell.title}")
+        line = Text.assemble(
+            counted, (mark, colour), f" {outcome:<7} {span(self._clock() - began):>7}  {cell.title}{beside}"
+        )
         self._say(line)
         if record.status != "ok":
             self._say(Text(f"  {record.reason or 'no reason given'}", colour))

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 """Raised whenever the meaning of a field changes; records of different versions are never drawn together."""
 
+ROUNDING = 1e-9
+"""By how much two equal scores may differ."""
+
 Scalar = bool | int | float | str | None
 Bytes = Annotated[int | None, Field(ge=0)]
 Count = Annotated[int | None, Field(ge=0)]
@@ -206,6 +209,22 @@ class Record(BaseModel):
     def score(self) -> float | None:
         """The headline metric on the scored split."""
         return None if self.scores is None or self.headline is None else self.scores.get(self.headline)
+
+    @property
+    def baseline_score(self) -> float | None:
+        """The headline metric of always answering the commonest training label (the mean, for regression)."""
+        return (self.baseline_scores or {}).get(self.headline or "")
+
+    @property
+    def baseline_answer(self) -> str:
+        """What always gives the same answer, in words."""
+        return "mean label" if self.task_kind == "regression" else "commonest label"
+
+    @property
+    def above_baseline(self) -> bool | None:
+        """Whether the score is higher than the baseline's, None where one of the two is missing."""
+        score, baseline = self.score, self.baseline_score
+        return None if score is None or baseline is None else score > baseline + ROUNDING
 
     @property
     def task_bytes(self) -> int | None:

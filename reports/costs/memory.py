@@ -165,7 +165,7 @@ def _size(value: float | None, link: str) -> Cell:
 
 def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
     """What the reference and the most frugal method hold."""
-    alike = compared([entry for _, entry, _ in found], _peak_bytes)
+    alike = compared([entry for _, entry, _ in found if panel.above_baseline(entry)], _peak_bytes)
     sizes = sorted((size, entry.label) for entry in alike if (size := entry.median(_peak_bytes)) is not None)
     base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
     if base is None or panel.reference is None or sizes[0][1] == panel.reference.label:

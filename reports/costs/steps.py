@@ -142,7 +142,7 @@ def _listed(texts: list[str], last: str = "and") -> str:
 
 def _short(panel: Panel) -> str:
     reference = panel.reference
-    timed = compared([entry for entry in panel.entries if step(entry) is not None], _step)
+    timed = compared([entry for entry in panel.worthwhile if step(entry) is not None], _step)
     found = sorted((seconds, entry.label) for entry in timed if (seconds := step(entry)) is not None)
     base = next((seconds for seconds, label in found if reference is not None and label == reference.label), None)
     if base is None or reference is None or len(found) < 2:

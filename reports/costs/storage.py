@@ -161,7 +161,7 @@ def _short(panel: Panel) -> str:
     def nine(record: Record) -> int | None:
         return total_bytes(record, 9)
 
-    stored = compared([entry for entry in panel.entries if entry.median(nine) is not None], nine)
+    stored = compared([entry for entry in panel.worthwhile if entry.median(nine) is not None], nine)
     known = [(size, entry.label) for entry in stored if (size := entry.median(nine)) is not None]
     if len(known) < 2:
         return ""

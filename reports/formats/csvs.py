@@ -66,6 +66,7 @@ def ledgers(report: Report) -> str:
         {
             "backbone": page.panel.backbone,
             "shots": page.panel.shots,
+            "metric": page.panel.metric or None,
             "ledger": ledger.tag,
             "table": table.caption,
             "row": ", ".join(cell.text for cell in row[: table.leading]),

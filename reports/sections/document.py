@@ -197,8 +197,9 @@ def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[s
 
 
 def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
-    alone = sum(other.backbone == panel.backbone for other in found) == 1
-    return backbones[panel.backbone] + ("" if alone and panel.shots is None else f", {shots(panel.shots)}")
+    alone = len({other.shots for other in found if other.backbone == panel.backbone}) == 1
+    amount = "" if alone and panel.shots is None else f", {shots(panel.shots)}"
+    return f"{backbones[panel.backbone]}{amount}{panel.by_metric}"
 
 
 def _tag(backbone: str, amount: int | None, index: int) -> str:

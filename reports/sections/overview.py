@@ -25,7 +25,13 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
         return None
     alike = len({panel.shots for panel in panels}) == 1
     heads = [title.partition(", ") for title in titles]
-    columns = (Column("method", numeric=False), *(Column(name, "" if alike else under) for name, _, under in heads))
+    under = [
+        panel.by_metric.removeprefix(", ") if alike else rest for panel, (*_, rest) in zip(panels, heads, strict=True)
+    ]
+    columns = (
+        Column("method", numeric=False),
+        *(Column(name, rest) for (name, *_), rest in zip(heads, under, strict=True)),
+    )
     labels = dict.fromkeys(entry.label for panel in panels for entry in panel.entries)
     first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural(label)))
     rows = tuple(
