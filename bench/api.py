@@ -91,7 +91,8 @@ def plan(
     has the records at each size; seconds, whether this machine is tried.
     Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
     """
-    from tunefront.bench.forecast.request import Asked, forecast
+    from tunefront.bench.forecast.asked import Asked
+    from tunefront.bench.forecast.request import forecast
     from tunefront.bench.forecast.sizes import memory_bytes, swept
 
     asked = Asked(

@@ -66,5 +66,10 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name that is most like this one; None where none is."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)), None)
+    """The name that is most like this one, whatever its capitals; None where none is.
+
+    >>> nearest("QUCK", ["quick", "houlsby2019"])
+    'quick'
+    """
+    spelled = {one.lower(): one for one in sorted(known)}
+    return next((spelled[one] for one in difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)), None)

@@ -106,7 +106,13 @@ Sweep = Annotated[str | None, typer.Option(help="Peak memory over batch=1,2,4 or
 Paper = Annotated[
     str | None, typer.Option(help="A paper's cost tables beside ours: tfew2022, houlsby2019.", metavar="P")
 ]
-Seconds = Annotated[bool, typer.Option(help="Try operators on this machine, and foretell seconds; a second or more.")]
+Seconds = Annotated[
+    bool | None,
+    typer.Option(
+        "--seconds/--no-seconds",
+        help="Try operators on this machine, and foretell its seconds; by default unless --device-memory is given.",
+    ),
+]
 PlanOut = Annotated[
     str | None,
     typer.Option(help="Keep the plan in this results folder, whose report then sets it beside what is measured."),

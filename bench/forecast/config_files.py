@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,7 +52,7 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file ho
         for name, value in _without_kernels(fields).items()
         if name not in {"model_type", *_NO_PART}
         and not name.startswith("_")
-        and not callable(getattr(PretrainedConfig, name, None))  # would stand in the place of a method
+        and not _of_the_class(PretrainedConfig, name)
     }
     _check_sizes(kept, f"the configuration {path}")
     return model_type, kept
@@ -106,6 +108,26 @@ def unusable(what: str, error: Exception, fields: Mapping[str, Any]) -> Mistake:
             return Mistake(f"{what}: {' or '.join(named)} is {error.args[0]!r}, which transformers does not know.")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return Mistake(f"{what}: {' '.join(lines[:3]).rstrip('.') or type(error).__name__}. Correct its fields.")
+
+
+def unusable_field(what: str, name: str, value: object, error: Exception) -> Mistake:
+    """The same where one field alone is what transformers does not take."""
+    known = unusable(what, error, {name: value})
+    if f"{name} is" in str(known):
+        return known
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    why = f" ({' '.join(lines[:2])[:200].rstrip('.')})" if lines else ""
+    return Mistake(
+        f"{what}: {name} is {_short(value)}, which transformers does not take{why}. Correct it, or leave it out."
+    )
+
+
+def _of_the_class(config: type, name: str) -> bool:
+    """Whether a field would stand in the place of what the class itself has: a method, what it knows of its fields."""
+    own = inspect.getattr_static(config, name, None)
+    of_each = {one.name for one in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
+    settable = isinstance(own, property) and own.fset is not None
+    return own is not None and name not in of_each and not settable
 
 
 def _loaded(path: Path) -> dict[str, Any]:  # Any: whatever the file holds

@@ -22,9 +22,9 @@ class Demonstrations:
     """Demonstrations in order, as text, and where each ends in the tokens of them all.
 
     `ends[j]` is how many tokens the first j demonstrations have (with the text's leading special tokens) when more text
-    follows; `ids` are all tokens. `room` is the most tokens that a whole prompt with its longest choice may have, None
-    for no limit, and `query_room` a query alone. `whole`: rows hold the demonstrations' tokens too, as an encoder reads
-    them; else what follows them only.
+    follows, beyond the room about as many; `ids` are the tokens of at least those that have room. `room` is the most
+    tokens that a whole prompt with its longest choice may have, None for no limit, and `query_room` a query alone.
+    `whole`: rows hold the demonstrations' tokens too, as an encoder reads them; else what follows them only.
     """
 
     texts: tuple[str, ...]
@@ -41,13 +41,16 @@ class Demonstrations:
     ) -> Demonstrations:
         """The prompts with their right answers, in this order."""
         texts = tuple(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts)
-        joined = [BETWEEN.join(texts[:count]) for count in range(1, len(texts) + 1)]
-        lengths = [len(ids) for ids in tokens.of(joined)]
-        # A separator may change the last tokens of what it follows, whatever comes after it.
-        lost = [len(tokens.of([text])[0]) - tokens.following(text, ["Text"])[0][0] for text in texts]
-        ends = [len(tokens.leading) + length - gone for length, gone in zip(lengths, lost, strict=True)]
-        ids = [*tokens.leading, *tokens.of([BETWEEN.join(texts)])[0]][: ends[-1]] if texts else []
-        return cls(texts, tokens, ids, (0, *ends), room, query_room, whole)
+        ends, whole_ids = [0], list(tokens.leading)
+        for count, text in enumerate(texts, 1):
+            alone = len(tokens.of([text])[0])
+            if room is not None and ends[-1] > room:  # no row keeps it, so that its tokens need not be known
+                ends.append(ends[-1] + alone)
+                continue
+            whole_ids = [*tokens.leading, *tokens.of([BETWEEN.join(texts[:count])])[0]]
+            # A separator may change the last tokens of what it follows, whatever comes after it.
+            ends.append(len(whole_ids) - alone + tokens.following(text, ["Text"])[0][0])
+        return cls(texts, tokens, whole_ids[: ends[-1]] if texts else [], tuple(ends), room, query_room, whole)
 
     @property
     def text(self) -> str:
@@ -79,7 +82,7 @@ class Demonstrations:
         beside = len(self.tokens.trailing) if self.whole else 0
         rows: dict[int, tuple[int, Ids]] = {}
         waiting = list(range(len(examples)))
-        for kept in range(len(self.texts), 0, -1):
+        for kept in range(self.fitting, 0, -1):
             following = self._following(kept, [(examples.prompts[row].text, examples.lent[row]) for row in waiting])
             held = [
                 (row, ids)
