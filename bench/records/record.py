@@ -151,10 +151,14 @@ class Record(BaseModel):
     demonstrations_per_row: float | None = Field(
         None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
     )
-    prefix_tokens: Count = Field(None, description="tokens of all prompts' demonstrations, null without any")
+    prefix_tokens: Count = Field(
+        None,
+        description="tokens of the demonstrations that are read: of each prompt as many, from the first, as the scored "
+        "row with most room keeps; 0 where none has room for any, null without any",
+    )
     prefix_flops: Count = Field(
         None,
-        description="counted FLOPs of reading the demonstrations once, and of calibrating; null where none are kept",
+        description="counted FLOPs of reading these once, and of calibrating; null where nothing is read",
     )
     prefix_seconds: Seconds = Field(None, description="seconds of the same")
     calibration_flops: Count = Field(None, description="those of them that calibrated, null where nothing was")
