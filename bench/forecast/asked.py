@@ -112,6 +112,8 @@ def of_sweep(error: Mistake) -> Mistake:
 def check_paths(backbones: Sequence[str] | None) -> None:
     """Mistake for a name that cannot even be looked for as a path."""
     for name in backbones or ():
+        if not name.strip():
+            raise Mistake("--backbone is empty; give a preset, a folder, a config.json or a Hub id.")
         try:
             Path(name).expanduser().exists()
         except (OSError, RuntimeError, ValueError) as error:  # the latter two: a home that nobody has, a null byte
