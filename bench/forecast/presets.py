@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.forecast.config_files import check, described, read, sites_known, unusable
+from tunefront.bench.models.config_files import check, described, make, read, sites_known, unusable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     """
     preset = presets().get(name_or_path)
     if preset is not None:
-        return _made(preset.model_type, preset.config, name_or_path)
+        return make(preset.model_type, preset.config, f"the configuration {name_or_path}")
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         path = path / "config.json"
@@ -64,7 +64,7 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     elif not path.is_file():
         how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
         raise Mistake(unknown("preset", name_or_path, presets(), how))
-    config = _made(*read(path), str(path))
+    config = make(*read(path), f"the configuration {path}")
     config.name_or_path = str(path)  # what an error names
     check(config)
     return config
@@ -151,12 +151,3 @@ def _unties(config: PretrainedConfig) -> bool:
     Those of T5 v1.1 and mT5 do; of T5, only v1.0 scales the states that its tied output layer reads.
     """
     return config.model_type == "mt5" or getattr(config, "scale_decoder_outputs", True) is False
-
-
-def _made(model_type: str, fields: Mapping[str, Any], name: str) -> PretrainedConfig:  # Any: as in a config.json
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.for_model(model_type, **fields)
-    except Exception as error:  # as above
-        raise unusable(f"the configuration {name} cannot be used", error, fields) from error

@@ -1,14 +1,20 @@
-"""A config.json that somebody gives: read, and refused where no model could be planned of it."""
+"""A config.json that somebody gives: read by this suite alone, and refused where no model could be made of it.
+
+A file can ask transformers for more than a model: for code beside it, for kernels from the Hub, for tuples in the place
+of outputs. So transformers never reads the file; it is given the fields that say which model it is.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import Mistake
-from tunefront.methods.sites import Sites, sites_for
+from tunefront.bench.errors import Mistake, nearest
+from tunefront.bench.models.json_files import read_object
+from tunefront.methods.sites import SITES, Sites, sites_for
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _STACKS = ("encoder_layers", "decoder_layers", "num_decoder_layers")
@@ -27,58 +33,106 @@ _BOUNDS = {
 }
 """The least and the most of each field that is a size, under each name that an architecture has for it."""
 _SHARES = ("rotary_pct", "partial_rotary_factor")
+_DROPOUTS = ("dropout", "dropout_prob", "dropout_rate", "pdrop", "layerdrop")
+_OF_A_HEAD = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
+_SPREADS = ("initializer_range", "init_std", "initializer_factor")
 _NO_PART = {
-    *("num_labels", "id2label", "label2id", "problem_type", "architectures", "task_specific_params"),
-    *("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward", "is_encoder_decoder"),
-    *("dtype", "torch_dtype", "torchscript", "name_or_path", "transformers_version"),
+    *("task_specific_params", "torchscript", "pruned_heads", "gradient_checkpointing", "use_cache", "output_past"),
+    *("use_kernels", "kernel_config", "use_flash_attn", "generation_config"),
 }
-"""What a file may say of its head, of outputs and of how it was saved, and the suite decides."""
+"""What a file may say beside transformers' common fields of how the model was run or saved: the suite decides it."""
+_COMMON = ("rope_scaling", "per_layer_config", "per_layer_attributes")
+"""The names among the attributes of every configuration that say which model it is."""
+_AS_DECODER = ("is_decoder", "add_cross_attention")
+_BOTH_WAYS = {"is_causal": False, "use_bidirectional_attention": True}
+"""What a decoder's file says where its tokens see those after them."""
+_QUANTISED = ("quantization_config", "compression_config")
+
+
+def configuration(folder: Path) -> Any:  # Any: transformers' configurations have no common type with their fields
+    """The configuration of the folder's model. Errors: Mistake as in `read`, `make` and `check`."""
+    path = folder / "config.json"
+    config = make(*read(path), f"the configuration {path}")
+    config.name_or_path = str(folder)
+    check(config, f"the configuration {path}")
+    return config
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file holds
-    """The model_type and the fields that have a part in a plan.
+    """The model_type and the fields that say which model it is.
 
     Errors: Mistake for a file that cannot be read, an architecture without sites, code of the model's own, which is
-    never run, and sizes that no model has.
+    never run, sizes that no model has, and a decoder that looks both ways.
     """
     from transformers import PretrainedConfig
 
-    fields = _loaded(path)
+    fields = read_object(path, "configuration")
     model_type = _architecture(fields, path)
+    family = sites_known(model_type, f"configuration {path}: ").family
+    unread = _NO_PART | (set() if family == "decoder" else set(_AS_DECODER))
     kept = {
         name: value
         for name, value in _without_kernels(fields).items()
-        if name not in {"model_type", *_NO_PART}
+        if name not in unread
         and not name.startswith("_")
-        and not callable(getattr(PretrainedConfig, name, None))  # would stand in the place of a method
+        and (name in _COMMON or not hasattr(PretrainedConfig, name))  # also what would stand in a method's place
     }
     _check_sizes(kept, f"the configuration {path}")
+    if family == "decoder":
+        _check_causal(kept, path)
     return model_type, kept
 
 
-def check(config: Any) -> None:  # Any: transformers' configurations have no common type with their fields
-    """Mistake where a model of this configuration cannot be planned: its sizes do not go together or are none, or its
+def set_aside(folder: Path) -> str | None:
+    """A warning where an encoder's file asks for a decoder, which is not heeded; None where it does not."""
+    path = folder / "config.json"
+    fields = read_object(path, "configuration")
+    asked = [name for name in _AS_DECODER if fields.get(name)]
+    if not asked or sites_known(str(fields.get("model_type"))).family != "encoder":
+        return None
+    return (
+        f"{path} has {' and '.join(f'{name}: true' for name in asked)}, under which no token sees those after it. "
+        f"It is used as what it is here, an encoder whose tokens see each other; if its weights were trained to "
+        "generate text, its results say little."
+    )
+
+
+def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: as in a config.json; as `configuration`
+    """The configuration that these fields make; Mistake where transformers cannot use them."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.for_model(model_type, **fields)
+    except Exception as error:  # its kind depends on the field, the architecture and transformers' version
+        raise unusable(f"{what} cannot be used", error, fields) from error
+
+
+def check(config: Any, what: str | None = None) -> None:  # Any: as `configuration`
+    """Mistake where no model can be made of this configuration: its sizes do not go together or are none, or its
     weights are quantised."""
-    what = described(config)
-    if getattr(config, "quantization_config", None) is not None:
-        raise Mistake(
-            f"{what} has a quantization_config, and weights are planned in float32; take it out of a copy of the file "
-            "to plan the model unquantised."
-        )
+    what = what or described(config)
+    for name in _QUANTISED:
+        found = getattr(config, name, None)
+        if found is not None:
+            how = f", not in {found.get('quant_method')}" if isinstance(found, dict) else ""
+            raise Mistake(
+                f"{what} has a {name}, and weights are trained and planned in float32{how}. "
+                "Give the model as it was before it was quantised; to plan its shape alone, take the entry out of a "
+                "copy of the file."
+            )
     fields = config.to_dict()
     _check_sizes(fields, what)
     if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look a type up
         raise _wrong(what, ["type_vocab_size is 0, and must be at least 1"])
-    heads, groups = config.num_attention_heads, fields.get("num_key_value_heads")
-    if groups is not None and heads % groups:
+    heads, groups = getattr(config, "num_attention_heads", None), fields.get("num_key_value_heads")
+    if heads and groups and heads % groups:
         raise _wrong(what, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
-    if getattr(config, "head_dim", None) is not None:
+    width = getattr(config, "hidden_size", None)
+    if getattr(config, "head_dim", None) is not None or not width:
         return
     shared = {name: fields[name] for name in (*_HEADS, *_STACKS_HEADS) if fields.get(name)}
     uneven = [
-        f"the width, {config.hidden_size}, is not a multiple of {name}, {count}"
-        for name, count in shared.items()
-        if config.hidden_size % count
+        f"the width, {width}, is not a multiple of {name}, {count}" for name, count in shared.items() if width % count
     ]
     if uneven:
         raise _wrong(what, uneven)
@@ -95,46 +149,55 @@ def sites_known(model_type: str, prefix: str = "") -> Sites:
     try:
         return sites_for(model_type)
     except KeyError as error:
-        raise Mistake(f"{prefix}{error.args[0]}") from error
+        near = nearest(model_type, SITES)
+        raise Mistake(f"{prefix}{error.args[0]}{f' Did you mean {near!r}?' if near else ''}") from error
 
 
 def unusable(what: str, error: Exception, fields: Mapping[str, Any]) -> Mistake:  # Any: as in a config.json
     """What is wrong with a configuration, in the words of an error that it led to."""
+    if isinstance(error, RecursionError):
+        return Mistake(f"{what}: its values are nested too deep. Correct its fields.")
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         named = [name for name, value in _values(fields) if _ends(value, error.args[0])]
         if named:
-            return Mistake(f"{what}: {' or '.join(named)} is {error.args[0]!r}, which transformers does not know.")
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Mistake(f"{what}: {' '.join(lines[:3]).rstrip('.') or type(error).__name__}. Correct its fields.")
+            return Mistake(f"{what}: {' or '.join(named)} is {error.args[0][:50]!r}, which transformers does not know.")
+    return Mistake(f"{what}: {gist(error)}. Correct its fields.")
 
 
-def _loaded(path: Path) -> dict[str, Any]:  # Any: whatever the file holds
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise Mistake(f"the configuration {path} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8 is one too
-        raise Mistake(f"the configuration {path} is not valid JSON: {error}.") from error
-    if not isinstance(fields, dict):
-        raise Mistake(f"the configuration {path} must be a JSON object, as save_pretrained() writes it.")
-    return fields
+def gist(error: BaseException) -> str:
+    """What another library's error says, short and printable, without its full stop."""
+    lines = [line.strip() for line in str(error)[:10_000].splitlines() if line.strip()]
+    said = "".join(letter if letter.isprintable() else "?" for letter in " ".join(lines[:3]))
+    said = said if len(said) < 600 else f"{said[:400]} ... {said[-150:]}"
+    return said.rstrip(".") or type(error).__name__
 
 
 def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: as above
-    """The model_type; Mistake where there is none, or none that can be planned for."""
+    """The model_type; Mistake where there is none, or where the model needs code of its own."""
     model_type = fields.get("model_type")
-    if not isinstance(model_type, str) or not model_type:
+    if not isinstance(model_type, str) or not model_type or len(model_type) > 100:
         raise Mistake(
             f"the configuration {path} names no model_type, so that its architecture is not known; add it, as in "
             '"model_type": "bert".'
         )
-    if "auto_map" in fields:
+    if fields.get("auto_map"):
         raise Mistake(
             f"the configuration {path} has an auto_map: it asks for code that comes with the model, which is never run "
             "here. Where transformers has the architecture itself, take auto_map out of a copy of the file."
         )
-    sites_known(model_type, f"configuration {path}: ")
+    if model_type == "mistral" and "layer_types" in fields:  # as transformers reads it
+        return "ministral"
     return model_type
+
+
+def _check_causal(fields: Mapping[str, Any], path: Path) -> None:  # Any: as above
+    found = [name for name, value in _BOTH_WAYS.items() if name in fields and bool(fields[name]) is value]
+    if found:
+        raise Mistake(
+            f"the configuration {path} has {found[0]}: {json.dumps(fields[found[0]])}: its tokens see those after "
+            "them, so that it embeds texts and predicts no next token, by which a decoder is asked here. Give the "
+            "causal model that it was made of, or an encoder."
+        )
 
 
 def _without_kernels(found: Any) -> Any:  # Any: whatever the file holds
@@ -157,10 +220,24 @@ def _check_sizes(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a 
         if type(value) is not int or not least <= value <= most:
             wrong.append(f"{name} is {_short(value)}, and must be a whole number from {least:,} to {most:,}")
     for name, value in _values(fields):
-        if name.endswith(_SHARES) and value is not None and not (type(value) in (int, float) and 0 < value <= 1):
+        number = type(value) in (int, float)
+        if name.endswith(_SHARES) and value is not None and not (number and 0 < value <= 1):
             wrong.append(f"{name} is {_short(value)}, and must be a share, more than 0 and at most 1")
+        elif name.endswith(_DROPOUTS) and _is_wrong_rate(name, value):
+            wrong.append(f"{name} is {_short(value)}, and must be a rate, at least 0 and less than 1")
+        elif name in _SPREADS and value is not None and not (number and 0 <= value < 1000):
+            wrong.append(f"{name} is {_short(value)}, and must be a standard deviation, at least 0")
+        elif type(value) is float and not math.isfinite(value):
+            wrong.append(f"{name} is {_short(value)}, and must be a finite number")
     if wrong:
         raise _wrong(what, wrong)
+
+
+def _is_wrong_rate(name: str, value: object) -> bool:
+    """Transformers tells of a dropout that is no number itself, but for a head's."""
+    if type(value) in (int, float):
+        return not 0 <= value < 1  # type: ignore[operator]
+    return value is not None and name in _OF_A_HEAD
 
 
 def _wrong(what: str, found: list[str]) -> Mistake:
@@ -183,5 +260,5 @@ def _ends(value: object, end: str) -> bool:
 
 
 def _short(value: object) -> str:
-    text = f"{value:,}" if type(value) is int and abs(value) < 10**15 else json.dumps(value)
+    text = f"{value:,}" if type(value) is int and abs(value) < 10**15 else json.dumps(value, ensure_ascii=True)
     return text if len(text) < 50 else f"{text[:46]} ..."

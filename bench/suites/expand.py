@@ -63,6 +63,8 @@ def plan(
     backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, tell, listing)
+    from tunefront.bench.models.config import warnings_of
+
     tell("trying templates on a few rows")
     check_readers([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
     _check_files(asked, wrong)
@@ -70,7 +72,9 @@ def plan(
     wrong.told()
     cells = [cell for grid, (chosen, _) in zip(asked, templates, strict=True) for cell in grid.cells(chosen)]
     cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
-    warnings = [*(text for task in loaded for text in task.warnings), *(text for _, told in templates for text in told)]
+    warnings = [text for name in backbones for text in warnings_of(name)]
+    warnings += [text for task in loaded for text in task.warnings]
+    warnings += [text for _, told in templates for text in told]
     return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)))
 
 

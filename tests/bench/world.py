@@ -138,6 +138,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     fakes: dict[str, dict[str, object]] = {
         "tunefront.bench.models.config": {
             "check_backbone": check_backbone,
+            "warnings_of": lambda name: [],
             "check_length": check_length,
             "check_encoding": lambda *_: None,
             "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
