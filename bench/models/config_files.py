@@ -38,7 +38,8 @@ _OF_A_HEAD = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
 _SPREADS = ("initializer_range", "init_std", "initializer_factor")
 _NO_PART = {
     *("task_specific_params", "torchscript", "pruned_heads", "gradient_checkpointing", "use_cache", "output_past"),
-    *("use_kernels", "kernel_config", "use_flash_attn", "generation_config"),
+    *("use_kernels", "kernel_config", "use_flash_attn", "generation_config", "custom_generate", "custom_pipelines"),
+    *("base_model_name_or_path", "model_name", "transformers_weights", "distributed_config"),
 }
 """What a file may say beside transformers' common fields of how the model was run or saved: the suite decides it."""
 _COMMON = ("rope_scaling", "per_layer_config", "per_layer_attributes")

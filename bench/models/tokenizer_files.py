@@ -23,6 +23,8 @@ TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", *PIECES)
 """Of which files a folder has at least one."""
 _SENTINEL = re.compile(r"<extra_id_\d+>")
 """What transformers adds to T5's tokens by itself, and no text has."""
+FEWEST_WORDS = 2
+"""Of a tokenizer that was read; of one that transformers makes up the only one is a blank."""
 _TRIED = ("The quick brown fox, 12 of them.", "good film")
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
@@ -33,8 +35,13 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     folder = locate(name)
     _check_files(folder, name)
     tokenizer = _loaded(folder, name)
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made up by transformers, not read
-        raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
+    special = set(tokenizer.all_special_tokens)
+    words = [word for word in tokenizer.get_vocab() if word not in special and not _SENTINEL.fullmatch(word)]
+    if len(words) < FEWEST_WORDS:  # made up by transformers, which looks for a file of another name
+        raise Mistake(
+            f"{name} has no tokenizer with words: transformers finds none for {type(tokenizer).__name__} in {folder}; "
+            "save it there with tokenizer.save_pretrained()."
+        )
     return tokenizer
 
 
@@ -115,6 +122,9 @@ def _check_files(folder: Path, name: str) -> None:
             f"{name} has no tokenizer: none of {', '.join(TOKENIZERS)} is in {folder}; "
             "save it there with tokenizer.save_pretrained()."
         )
+    if [(folder / file).is_file() for file in ("tokenizer.json", "vocab.json", "merges.txt")] == [False, True, False]:
+        # transformers would make some merges up
+        raise Mistake(f"{name} has a vocab.json and no merges.txt, which go together; download the other too.")
     for path in (folder / file for file in (*TOKENIZERS, *_BESIDE, "merges.txt")):
         if os.path.lexists(path) and not path.is_file():  # a pipe would be waited on for ever
             raise Mistake(f"{path} is no file; save the tokenizer there with tokenizer.save_pretrained().")
