@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Mistake, nearest
@@ -14,6 +13,7 @@ from tunefront.bench.forecast.forecast import Forecast, Planner, Tell, folder_of
 from tunefront.bench.forecast.predict import TooLong
 from tunefront.bench.forecast.synthetic import Lengths
 from tunefront.bench.forecast.targets import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
+from tunefront.bench.models.folders import local
 from tunefront.bench.records.store import Store
 from tunefront.bench.suites.parse import planned_from
 
@@ -62,7 +62,8 @@ def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> 
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:
-    _check_paths(asked.backbones)
+    for name in asked.backbones or ():
+        local(name)  # Mistake for one that cannot even be looked for as a path
     tell("importing the libraries")
     if asked.length is None and not needs_lengths(asked.backbones):
         beside = [name for name in ("choices", "answer_tokens", "queries") if getattr(asked, name) is not None]
@@ -125,17 +126,6 @@ def _check_some(found: Forecast) -> None:
         reasons.setdefault(one.reason, f"{one.label} on {one.backbone}")
     listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
     raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
-
-
-def _check_paths(backbones: Sequence[str] | None) -> None:
-    """Mistake for a name that cannot even be looked for as a path."""
-    for name in backbones or ():
-        try:
-            Path(name).expanduser().exists()
-        except (OSError, RuntimeError) as error:  # the latter of a home that nobody has
-            why = getattr(error, "strerror", None) or str(error).rstrip(".")
-            short = name if len(name) < 100 else f"{name[:96]} ..."
-            raise Mistake(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
 
 
 def _check_presets(backbones: Sequence[str] | None) -> None:

@@ -138,7 +138,7 @@ def family_for(
     else:
         refuse_regression(task)  # before a template is looked for
         backbone = LANGUAGE_MODELS[sites.family](model, tokenizer, sites, task, prompting)
-        backbone.try_paths()
+    backbone.try_paths()
     if isinstance(backbone, Decoder):
         backbone.layout = DecoderLayout(CUDA_BUDGET if model.device.type == "cuda" else CPU_BUDGET)
     if dropout is not None:

@@ -35,7 +35,9 @@ PLAIN = Head()
 Logits = Callable[[Tensor], Tensor]
 """From states (rows, tokens, width) to logits (rows, tokens, vocabulary)."""
 
-_FOUND: dict[tuple[type, str, str], Head] = {}
+Checkpoint = tuple[type, str, str]
+
+_FOUND: dict[Checkpoint, Head] = {}
 """What was found out about checkpoints, for the life of the process."""
 _LARGE = 64.0
 """How much larger states are tried too: a cap does next to nothing to small logits."""
@@ -50,13 +52,18 @@ def head_of(model: PreTrainedModel, plain: Logits, try_on: Callable[[], tuple[Te
     """How the checkpoint's logits are computed; `try_on` gives a few states and the model's own logits for them."""
     if not has_values(model):
         return PLAIN
-    key = type(model), str(model.config.name_or_path), model.config.to_json_string(use_diff=False)
+    key = checkpoint(model)
     if key not in _FOUND:
         with trying(model):
             _FOUND[key] = _find(model, plain, *try_on())
         if _FOUND[key].way == "whole":
             log.warning("%s gives logits only for whole texts, so that scoring takes longer", type(model).__name__)
     return _FOUND[key]
+
+
+def checkpoint(model: PreTrainedModel) -> Checkpoint:
+    """What a finding holds for: the class, the folder and the configuration."""
+    return type(model), str(model.config.name_or_path), model.config.to_json_string(use_diff=False)
 
 
 @contextmanager
