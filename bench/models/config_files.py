@@ -75,6 +75,7 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file ho
         name: value
         for name, value in _without_kernels(fields).items()
         if name not in unread
+        and not (name in _QUANTISED and not value)
         and not name.startswith("_")
         and (name in _COMMON or not hasattr(PretrainedConfig, name))  # also what would stand in a method's place
     }

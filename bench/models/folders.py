@@ -64,7 +64,7 @@ _FORMATS = {
 
 def _instead(folder: Path) -> str:
     """What a folder without config.json holds, and what to do; the end of a sentence."""
-    inside = sorted((path.parent for path in folder.glob("*/config.json") if path.is_file()), key=_number)
+    inside = sorted((path.parent for path in folder.glob("*/config.json") if _has_weights(path.parent)), key=_number)
     if inside:
         newest, told = inside[-1], ", ".join(path.name for path in inside[:5])
         what = "it is the output folder of a Trainer" if newest.name.startswith("checkpoint-") else "a folder in it has"
@@ -91,6 +91,10 @@ def unread_weights(folder: Path) -> str:
         if kind := _FORMATS.get(path.suffix):
             return f"; {path.name} is there, of {kind}, which is not read"
     return ""
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir())
 
 
 def _number(folder: Path) -> tuple[int, str]:

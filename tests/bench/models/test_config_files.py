@@ -36,6 +36,8 @@ IGNORED: list[dict[str, Any]] = [
     {"name_or_path": "somebody/else"},
     {"to_dict": 3, "save_pretrained": None},
     {"base_model_tp_plan": {"a": "b"}, "attribute_map": {"hidden_size": "vocab_size"}, "extra_files": ["../x"]},
+    {"quantization_config": None},
+    {"quantization_config": {}},
     {"task_specific_params": {"summarization": {"max_length": 3}}},
 ]
 

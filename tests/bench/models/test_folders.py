@@ -25,10 +25,13 @@ from tunefront.bench.models.locate import locate
         (["model.safetensors"], "copy it from where the weights come from"),
         (["model_index.json"], "a diffusion pipeline"),
         (
-            ["checkpoint-9/config.json", "checkpoint-500/config.json"],
+            [f"checkpoint-{step}/{name}" for step in (9, 500) for name in ("config.json", "model.safetensors")],
             r"output folder of a Trainer.*give .*checkpoint-500",
         ),
-        (["0_Transformer/config.json", "modules.json"], r"0_Transformer inside: give .*0_Transformer"),
+        (
+            ["0_Transformer/config.json", "0_Transformer/pytorch_model.bin", "1_Pooling/config.json"],
+            r"0_Transformer inside: give .*0_Transformer",
+        ),
         (["README.md"], r"has no config\.json; give a folder saved with save_pretrained"),
     ],
 )
