@@ -34,6 +34,7 @@ _BOUNDS = {
 """The least and the most of each field that is a size, under each name that an architecture has for it."""
 _SHARES = ("rotary_pct", "partial_rotary_factor")
 _DROPOUTS = ("dropout", "dropout_prob", "dropout_rate", "pdrop", "layerdrop")
+_SMALL = ("_eps", "_epsilon")
 _OF_A_HEAD = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
 _SPREADS = ("initializer_range", "init_std", "initializer_factor")
 _NO_PART = {
@@ -229,6 +230,8 @@ def _check_sizes(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a 
             wrong.append(f"{name} is {_short(value)}, and must be a rate, at least 0 and less than 1")
         elif name in _SPREADS and value is not None and not (number and 0 <= value < 1000):
             wrong.append(f"{name} is {_short(value)}, and must be a standard deviation, at least 0")
+        elif name.endswith(_SMALL) and number and not 0 <= value < 1:
+            wrong.append(f"{name} is {_short(value)}, and must be a small number, at least 0")
         elif type(value) is float and not math.isfinite(value):
             wrong.append(f"{name} is {_short(value)}, and must be a finite number")
     if wrong:

@@ -35,7 +35,7 @@ def auto_class(family: str) -> Any:  # Any: transformers' auto classes have no c
 
 def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]) -> None:  # Any: as in config_files
     """Mistake where tensors are lacking, left over or of another shape, or where the weights are quantised."""
-    packed = [key for key, tensor in stored.items() if tensor.dtype.startswith(_INTEGERS)]
+    packed = [key for key, one in stored.items() if key.endswith("weight") and one.dtype.startswith(_INTEGERS)]
     if packed:
         raise Mistake(
             f"the weights of {name} are quantised ({packed[0]} is of type {stored[packed[0]].dtype}), and weights are "

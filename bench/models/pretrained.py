@@ -46,10 +46,10 @@ class Pretrained:
         folder = locate(name)
         self.name, self.config, self.device = name, config_at(name), device
         self.sites = sites_of(self.config, name)
-        self.pooling: str | None = folder_pooling(folder) or self.sites.pooling
+        self.pooling: str | None = None  # of a language model, whose features are the last token's state
         self.head_activation = self.sites.head_activation
-        if self.sites.family != "encoder":
-            self.pooling = None  # features are the last token's state
+        if self.sites.family == "encoder":
+            self.pooling = folder_pooling(folder) or self.sites.pooling
         self.tokenizer = tokenizer_of(name)
         self._master = self._load(folder)
         self._tensors = [*self._master.parameters(), *self._master.buffers()]

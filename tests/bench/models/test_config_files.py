@@ -168,3 +168,20 @@ def test_a_file_of_any_depth_in_a_known_field_is_a_mistake(backbones: dict[str, 
     (folder / "config.json").write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(Mistake, match="nested too deep"):
         check_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"layer_norm_eps": -1.0},
+        {"initializer_range": float("nan")},
+        {"hidden_dropout_prob": 1.5},
+        {"classifier_dropout": "half"},
+        {"attention_probs_dropout_prob": -0.1},
+        {"rope_theta": float("inf")},
+    ],
+)
+def test_a_number_that_no_model_has_is_told(fields: dict[str, Any], backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy", **fields)
+    with pytest.raises(Mistake, match=f"{next(iter(fields))} is .*, and must be"):
+        check_backbone(str(folder))

@@ -92,6 +92,28 @@ def test_heads_of_other_tasks_and_constants_may_be_left_over_and_parts_of_the_mo
         check_backbone(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("gpt2", ["transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias"]),
+        ("gpt_neox", ["gpt_neox.layers.0.attention.bias", "gpt_neox.layers.0.attention.masked_bias"]),
+        ("gpt_neox", ["gpt_neox.layers.0.attention.rotary_emb.inv_freq"]),
+        ("llama", ["model.layers.0.self_attn.rotary_emb.inv_freq"]),
+        ("bart", ["model.encoder.version", "model.decoder.version"]),
+        ("opt", ["model.decoder.version"]),
+        ("t5", ["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"]),
+    ],
+)
+def test_constants_of_older_versions_may_be_left_over(
+    name: str, constants: list[str], language_models: dict[str, str], tmp_path: Path
+) -> None:
+    """Masks as integers too."""
+    folder = copy_of(language_models[name], tmp_path / "copy")
+    masks = {key: torch.ones(2, 2, dtype=torch.uint8 if key.endswith("bias") else torch.float32) for key in constants}
+    save(folder, weights(folder) | masks)
+    check_backbone(str(folder))
+
+
 def test_a_lacking_pooler_is_none_of_the_models_own(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     save(folder, {name: tensor for name, tensor in weights(folder).items() if not name.startswith("pooler.")})

@@ -77,6 +77,12 @@ def test_other_modes_are_told_with_those_that_can_be_used(
     assert str(folder / "1_Pooling" / "config.json") in str(caught.value)
 
 
+def test_a_decoder_is_read_at_its_last_token_whatever_is_said(language_models: dict[str, str], tmp_path: Path) -> None:
+    folder = pooled(copy_of(language_models["qwen2"], tmp_path / "copy"), {"pooling_mode": "lasttoken"})
+    check_backbone(str(folder))
+    pristine(str(folder))
+
+
 def test_the_pooling_is_where_the_modules_say(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), {"pooling_mode": "mean"}, "2_Pool")
     assert folder_pooling(folder) is None
