@@ -77,6 +77,7 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file ho
         for name, value in _without_kernels(fields).items()
         if name not in unread
         and not (name in _QUANTISED and not value)
+        and not (value is None and _has_default(name))
         and not name.startswith("_")
         and (name in _COMMON or not hasattr(PretrainedConfig, name))  # also what would stand in a method's place
     }
@@ -236,6 +237,11 @@ def _check_sizes(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a 
             wrong.append(f"{name} is {_short(value)}, and must be a finite number")
     if wrong:
         raise _wrong(what, wrong)
+
+
+def _has_default(name: str) -> bool:
+    """Whether null, with which some architectures fail only once they run, stands for the architecture's own value."""
+    return name == "pad_token_id" or (name.endswith(_DROPOUTS) and name not in _OF_A_HEAD)
 
 
 def _is_wrong_rate(name: str, value: object) -> bool:

@@ -151,6 +151,24 @@ def test_a_file_that_is_no_configuration_is_a_mistake(
     assert str(folder / "config.json") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("bart", "dropout"), ("bart", "activation_dropout"), ("opt", "dropout"), ("roberta", "pad_token_id")],
+)
+def test_null_stands_for_the_architectures_own_value(
+    name: str, field: str, folders: dict[str, str], tmp_path: Path
+) -> None:
+    folder, own = (str(copy_of(folders[name], tmp_path / kind, **{field: value})) for kind, value in NULLS.items())
+    check_backbone(folder)
+    backbone = pristine(folder)
+    backbone.model.train()
+    backbone.loss(encode(backbone).batch(range(4))).backward()
+    assert getattr(backbone.model.config, field) == getattr(config_at(own), field)
+
+
+NULLS: dict[str, Any] = {"null": None, "left out": ...}
+
+
 def test_a_byte_order_mark_is_no_matter(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     text = (folder / "config.json").read_text("utf-8")
