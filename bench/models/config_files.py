@@ -7,36 +7,15 @@ of outputs. So transformers never reads the file; it is given the fields that sa
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tunefront.bench.errors import Mistake, nearest
+from tunefront.bench.models.config_values import HEADS, STACKS_HEADS, check_values, has_default, no_model, values_of
 from tunefront.bench.models.json_files import read_object
 from tunefront.methods.sites import SITES, Sites, sites_for
 
-_BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-_STACKS = ("encoder_layers", "decoder_layers", "num_decoder_layers")
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads")
-_STACKS_HEADS = ("encoder_attention_heads", "decoder_attention_heads")
-_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "head_dim", "d_kv", "word_embed_proj_dim", "embedding_size")
-_INNER = ("intermediate_size", "n_inner", "d_ff", "ffn_dim", "hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim")
-_TABLES = ("vocab_size", "max_position_embeddings", "n_positions", "n_ctx")
-_OTHERS = ("relative_attention_num_buckets", "relative_attention_max_distance", "pooler_hidden_size")
-_BOUNDS = {
-    **dict.fromkeys((*_BLOCKS, *_STACKS), (1, 1000)),
-    **dict.fromkeys((*_HEADS, *_STACKS_HEADS), (1, 10**4)),
-    **dict.fromkeys((*_WIDTHS, *_INNER, *_OTHERS), (1, 10**6)),
-    **dict.fromkeys((*_TABLES, "sliding_window"), (1, 10**8)),
-    "type_vocab_size": (0, 10**6),
-}
-"""The least and the most of each field that is a size, under each name that an architecture has for it."""
-_SHARES = ("rotary_pct", "partial_rotary_factor")
-_DROPOUTS = ("dropout", "dropout_prob", "dropout_rate", "pdrop", "layerdrop")
-_SMALL = ("_eps", "_epsilon")
-_OF_A_HEAD = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
-_SPREADS = ("initializer_range", "init_std", "initializer_factor")
 _NO_PART = {
     *("task_specific_params", "torchscript", "pruned_heads", "gradient_checkpointing", "use_cache", "output_past"),
     *("use_kernels", "kernel_config", "use_flash_attn", "generation_config", "custom_generate", "custom_pipelines"),
@@ -77,11 +56,11 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file ho
         for name, value in _without_kernels(fields).items()
         if name not in unread
         and not (name in _QUANTISED and not value)
-        and not (value is None and _has_default(name))
+        and not (value is None and has_default(name))
         and not name.startswith("_")
         and (name in _COMMON or not hasattr(PretrainedConfig, name))  # also what would stand in a method's place
     }
-    _check_sizes(kept, f"the configuration {path}")
+    check_values(kept, f"the configuration {path}")
     if family == "decoder":
         _check_causal(kept, path)
     return model_type, kept
@@ -125,21 +104,21 @@ def check(config: Any, what: str | None = None) -> None:  # Any: as `configurati
                 "copy of the file."
             )
     fields = config.to_dict()
-    _check_sizes(fields, what)
+    check_values(fields, what)
     if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look a type up
-        raise _wrong(what, ["type_vocab_size is 0, and must be at least 1"])
+        raise no_model(what, ["type_vocab_size is 0, and must be at least 1"])
     heads, groups = getattr(config, "num_attention_heads", None), fields.get("num_key_value_heads")
     if heads and groups and heads % groups:
-        raise _wrong(what, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
+        raise no_model(what, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
     width = getattr(config, "hidden_size", None)
     if getattr(config, "head_dim", None) is not None or not width:
         return
-    shared = {name: fields[name] for name in (*_HEADS, *_STACKS_HEADS) if fields.get(name)}
+    shared = {name: fields[name] for name in (*HEADS, *STACKS_HEADS) if fields.get(name)}
     uneven = [
         f"the width, {width}, is not a multiple of {name}, {count}" for name, count in shared.items() if width % count
     ]
     if uneven:
-        raise _wrong(what, uneven)
+        raise no_model(what, uneven)
 
 
 def described(config: Any) -> str:  # Any: as above
@@ -162,7 +141,7 @@ def unusable(what: str, error: Exception, fields: Mapping[str, Any]) -> Mistake:
     if isinstance(error, RecursionError):
         return Mistake(f"{what}: its values are nested too deep. Correct its fields.")
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        named = [name for name, value in _values(fields) if _ends(value, error.args[0])]
+        named = [name for name, value in values_of(fields) if _ends(value, error.args[0])]
         if named:
             return Mistake(f"{what}: {' or '.join(named)} is {error.args[0][:50]!r}, which transformers does not know.")
     return Mistake(f"{what}: {gist(error)}. Correct its fields.")
@@ -215,61 +194,6 @@ def _without_kernels(found: Any) -> Any:  # Any: whatever the file holds
     return [_without_kernels(value) for value in found] if isinstance(found, list) else found
 
 
-def _check_sizes(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a config.json
-    wrong = []
-    for name, value in fields.items():
-        if name not in _BOUNDS or value is None:  # None asks for the default
-            continue
-        least, most = _BOUNDS[name]
-        if type(value) is not int or not least <= value <= most:
-            wrong.append(f"{name} is {_short(value)}, and must be a whole number from {least:,} to {most:,}")
-    for name, value in _values(fields):
-        number = type(value) in (int, float)
-        if name.endswith(_SHARES) and value is not None and not (number and 0 < value <= 1):
-            wrong.append(f"{name} is {_short(value)}, and must be a share, more than 0 and at most 1")
-        elif name.endswith(_DROPOUTS) and _is_wrong_rate(name, value):
-            wrong.append(f"{name} is {_short(value)}, and must be a rate, at least 0 and less than 1")
-        elif name in _SPREADS and value is not None and not (number and 0 <= value < 1000):
-            wrong.append(f"{name} is {_short(value)}, and must be a standard deviation, at least 0")
-        elif name.endswith(_SMALL) and number and not 0 <= value < 1:
-            wrong.append(f"{name} is {_short(value)}, and must be a small number, at least 0")
-        elif type(value) is float and not math.isfinite(value):
-            wrong.append(f"{name} is {_short(value)}, and must be a finite number")
-    if wrong:
-        raise _wrong(what, wrong)
-
-
-def _has_default(name: str) -> bool:
-    """Whether null, with which some architectures fail only once they run, stands for the architecture's own value."""
-    return name == "pad_token_id" or (name.endswith(_DROPOUTS) and name not in _OF_A_HEAD)
-
-
-def _is_wrong_rate(name: str, value: object) -> bool:
-    """Transformers tells of a dropout that is no number itself, but for a head's."""
-    if type(value) in (int, float):
-        return not 0 <= value < 1  # type: ignore[operator]
-    return value is not None and name in _OF_A_HEAD
-
-
-def _wrong(what: str, found: list[str]) -> Mistake:
-    return Mistake(f"no model can be made of {what}: {'; '.join(found)}. Correct it.")
-
-
-def _values(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:  # Any: as above
-    """The fields, and those of the tables among them."""
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            shown = "rope_parameters (or rope_scaling)" if name == "rope_parameters" else name
-            yield from ((f"{shown}: {key}", inner) for key, inner in value.items())
-        else:
-            yield name, value
-
-
 def _ends(value: object, end: str) -> bool:
     """T5 names its activation after a dash."""
     return isinstance(value, str) and (value == end or value.endswith(f"-{end}"))
-
-
-def _short(value: object) -> str:
-    text = f"{value:,}" if type(value) is int and abs(value) < 10**15 else json.dumps(value, ensure_ascii=True)
-    return text if len(text) < 50 else f"{text[:46]} ..."

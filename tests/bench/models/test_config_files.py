@@ -151,6 +151,9 @@ def test_a_file_that_is_no_configuration_is_a_mistake(
     assert str(folder / "config.json") in str(caught.value)
 
 
+NULLS: dict[str, Any] = {"null": None, "left out": ...}
+
+
 @pytest.mark.parametrize(
     ("name", "field"),
     [("bart", "dropout"), ("bart", "activation_dropout"), ("opt", "dropout"), ("roberta", "pad_token_id")],
@@ -164,9 +167,6 @@ def test_null_stands_for_the_architectures_own_value(
     backbone.model.train()
     backbone.loss(encode(backbone).batch(range(4))).backward()
     assert getattr(backbone.model.config, field) == getattr(config_at(own), field)
-
-
-NULLS: dict[str, Any] = {"null": None, "left out": ...}
 
 
 def test_a_byte_order_mark_is_no_matter(backbones: dict[str, str], tmp_path: Path) -> None:
