@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.records import Record
+from tunefront.bench.records.kept import lost
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
 from tunefront.bench.suites.expand import plan as cells_of
@@ -43,7 +44,8 @@ def run(
     import the script that started them, so with more than one a script keeps its call under
     `if __name__ == "__main__":`.
     Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
-    of the tasks, and what they warn of, is logged by the logger `tunefront`.
+    of the tasks, what they warn of, and what was recorded and is not on the disk any more is logged by the logger
+    `tunefront`.
 
         from tunefront import run
         from tunefront.methods.houlsby import Houlsby
@@ -64,6 +66,8 @@ def run(
     outcome = run_grid(planned.cells, store, workers)
     if outcome.interrupted:
         raise KeyboardInterrupt
+    for line in lost(store.location, outcome.records).lines:
+        log.warning("%s", line)
     return list(outcome.records)
 
 
@@ -93,7 +97,8 @@ def plan(
     has the records at each size; seconds, whether this machine is tried.
     Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
     """
-    from tunefront.bench.forecast.request import Asked, forecast
+    from tunefront.bench.forecast.asked import Asked
+    from tunefront.bench.forecast.request import forecast
     from tunefront.bench.forecast.sizes import memory_bytes, swept
 
     asked = Asked(

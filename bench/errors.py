@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -53,6 +54,10 @@ class DiskFull(OSError):
     """No room is left to write a record; everything written before is whole (exit code 1)."""
 
 
+LONGEST_NAME = 200
+"""Characters of a name that are shown and compared."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
     """The message for a name that is not there, with the nearest one that is.
 
@@ -62,9 +67,59 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
     known = sorted(known)
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else "."
-    return f"no {kind} {name!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    return f"no {kind} {shown!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name that is most like this one; None where none is."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)), None)
+    """The name that is most like this one, whatever its capitals; None where none is.
+
+    >>> nearest("QUCK", ["quick", "houlsby2019"])
+    'quick'
+    """
+    spelled = {one.lower(): one for one in sorted(known)}
+    close = difflib.get_close_matches(name[:LONGEST_NAME].lower(), spelled, n=1, cutoff=0.5)
+    return next((spelled[one] for one in close), None)
+
+
+_SHOWN_AS_IT_IS = "\n\t"
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of what a terminal may act on: controls, lone surrogates, separators of lines and paragraphs."""
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+"""Characters that turn the direction of what follows, or that no one sees."""
+
+
+def printable(text: str) -> str:
+    """The text with all that a terminal would act on written out: controls but line feed and tab, characters that turn
+    the direction of writing, lone surrogates.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    if letter in _SHOWN_AS_IT_IS or (unicodedata.category(letter) not in _UNSEEN and letter not in _TURNING):
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+LONGEST = 500
+"""Characters of an exception's text that are kept."""
+
+
+def in_short(error: BaseException) -> str:
+    """One printable line of an error, whatever it is: without the stack that some libraries put into their text, and
+    where it cannot even say what it is, its type alone."""
+    try:
+        text = str(error)
+    except BaseException as worse:  # a method's own exception may do anything when it is asked
+        text = f"(its text cannot be had: {type(worse).__name__})"
+    line = next((line for line in text[: 20 * LONGEST].splitlines() if line.strip()), "").strip()
+    told = printable(line)[:LONGEST]
+    if isinstance(error, Mistake) and told:
+        return told
+    return f"{printable(type(error).__name__)[:LONGEST]}: {told}".removesuffix(": ")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +21,17 @@ LEFT_SECONDS = 24 * 3600
 
 
 @contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Names the file in what goes wrong with writing it: a full disk, a limit and a broken disk do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at `path`, whole and on the disk, when the block ends, or not at all; its folders are made.
 
@@ -27,20 +40,25 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("xb") as file, _naming(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is what is told
+            temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
     """Sees that a new file can be written at `path`, whose folders are made; Mistake where one is there already."""
+    scheme, colon, _ = str(path).partition(":/")  # a path has one slash where its URL had two
+    if colon and scheme in known_protocols():
+        raise Mistake(f"{path} is a URL; give the path of a local file, and copy that there.")
     try:
         if path.exists():
-            raise Mistake(f"{path} is there already; remove it, or give another path.")
+            kind = " It is a folder: give the file to write in it." if path.is_dir() else ""
+            raise Mistake(f"{path} is there already; remove it, or give another path.{kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
@@ -59,8 +77,27 @@ def sweep(folder: Path) -> None:
                 left.unlink()
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` and `~name` replaced; Mistake where there is no such user, or where no path is written so."""
+    text = str(path)
+    if "\0" in text:
+        raise Mistake(f"the path {text!r} has a NUL character in it, which no path has.")
+    try:
+        os.fsencode(text)
+        return Path(text).expanduser()
+    except UnicodeEncodeError as error:
+        raise Mistake(f"the path {text!r} has a lone surrogate in it, which no path can be written with.") from error
+    except RuntimeError as error:
+        who = text.split("/")[0]
+        raise Mistake(
+            f"{text}: there is no home folder {who} here; give the path without it, or ./{text} where a folder is "
+            "called so."
+        ) from error
+
+
 def local_folder(location: str | Path) -> Path | None:
-    """The folder that a location names, None where it is a URL of anything but a local folder.
+    """The folder that a location names, None where it is a URL of anything but a local folder; Mistake where it is
+    blank, or no path.
 
     >>> local_folder("file:///data/results").as_posix(), local_folder("s3://bucket/results")
     ('/data/results', None)
@@ -68,7 +105,76 @@ def local_folder(location: str | Path) -> Path | None:
     text = str(location)
     for scheme in ("file://", "local://"):
         text = text.removeprefix(scheme)
-    return None if "://" in text else Path(text).expanduser()
+    if not text.strip():
+        raise Mistake(f"{str(location)!r} names no folder; give a path, such as results, or . for this folder.")
+    return None if "://" in text else expanded(text)
+
+
+def known_protocols() -> set[str]:
+    """The schemes of URLs that fsspec knows, installed or not."""
+    from fsspec.registry import known_implementations, registry
+
+    return {*known_implementations, *registry}
+
+
+@contextmanager
+def delivered(location: str | Path) -> Iterator[Path]:
+    """A local folder whose files are at `location` when the block ends: the folder itself, or one that is sent to the
+    fsspec URL; Mistake where that cannot be written, before and after."""
+    folder = local_folder(location)
+    if folder is not None:
+        yield folder
+        return
+    url = str(location).rstrip("/")
+    with reached(url, "written"):
+        import fsspec
+
+        files, inside = fsspec.core.url_to_fs(url)
+        files.makedirs(inside, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tunefront-") as made:
+        yield Path(made)
+        with reached(url, "written"):
+            for path in sorted(path for path in Path(made).rglob("*") if path.is_file()):
+                files.makedirs(f"{inside}/{path.parent.relative_to(made).as_posix()}", exist_ok=True)
+                files.pipe_file(f"{inside}/{path.relative_to(made).as_posix()}", path.read_bytes())
+
+
+_HINTS = {
+    errno.EACCES: "mend its permissions, or give another place",
+    errno.EPERM: "mend its permissions, or give another place",
+    errno.EROFS: "it is on a read-only file system: give another place",
+    errno.ENOENT: "give a place that exists",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: give another place",
+    errno.EISDIR: "it is a folder: give a file",
+    errno.EEXIST: "something else is there: remove it, or give another place",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "its links go round in a circle: remove one of them",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "the machine has too many files open: close what else runs",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), or give a place on another file system",
+    errno.EAGAIN: "the machine allows no more processes or threads (`ulimit -u`): take fewer --workers",
+    errno.ENOMEM: "the machine has no memory left: take fewer --workers, or a smaller batch",
+    errno.EIO: "the disk or its network fails: look at the system's log, or give a place elsewhere",
+    errno.ENOLCK: "its file system gives no locks: give a place on another one",
+    errno.ESTALE: "its network folder has gone: give another place, or mount it again",
+    errno.ENOSPC: "free some room and give the same command again: what is recorded stays",
+    errno.EDQUOT: "free some of your quota and give the same command again: what is recorded stays",
+}
+
+
+def why(error: OSError) -> str:
+    """What could not be used, the system's reason, and what to do, as one sentence.
+
+    >>> why(OSError(errno.EROFS, "Read-only file system", "/cd/results"))
+    '/cd/results cannot be used (Read-only file system): it is on a read-only file system: give another place.'
+    """
+    if error.errno is None:  # of a library: a server that does not answer, say
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"a file or a server could not be reached ({type(error).__name__}: {text})."
+    named = [str(name) for name in (error.filename, error.filename2) if name not in (None, "")]
+    reason = error.strerror or errno.errorcode.get(error.errno, str(error.errno))
+    hint = _HINTS.get(error.errno, "see that it is there and may be used, or give another place")
+    return f"{' and '.join(named) or 'a file'} cannot be used ({reason}): {hint}."
 
 
 @contextmanager

@@ -8,14 +8,17 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import sysconfig
+import traceback
 import types
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from tunefront.methods.base import Method
+from tunefront.methods.checking import check_class, is_name, said, where
 
 _LOADED = "_tunefront_"
 """What the module of a file that is given by its path is called, at first."""
@@ -39,12 +42,11 @@ def methods() -> dict[str, type[Method]]:
         if inspect.isabstract(cls):
             continue
         name = getattr(cls, "name", None)
-        if not isinstance(name, str) or not _is_name(name):
-            raise ValueError(
-                f"{_where(cls)} needs a class attribute `name` in lower case ([a-z][a-z0-9_]*), got {name!r}"
-            )
+        if not isinstance(name, str) or not is_name(name):
+            check_class(cls)
+            raise ValueError(f"{where(cls)} needs a class attribute `name`, a text, got {name!r}")
         if name in found and _identity(found[name]) != _identity(cls):
-            raise ValueError(f"two methods are called {name!r}: {_where(found[name])} and {_where(cls)}; rename one")
+            raise ValueError(f"two methods are called {name!r}: {where(found[name])} and {where(cls)}; rename one")
         names = {module for one in (found.get(name, cls), cls) if _is_importable(module := one.__module__)}
         if len(names) > 1:
             ours = next((module for module in names if module.split(".")[0] == "tunefront"), None)
@@ -61,9 +63,12 @@ def find(name: str) -> type[Method]:
     known = methods()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise UnknownMethod(f"no method {name!r}{hint} Known: {', '.join(known)}. Add one by subclassing tunefront.Method.")
+    own = "Add one by subclassing tunefront.Method."
+    if name.endswith(".py"):
+        own = f"A method of your own is given with its class, {name}:ClassName."
+    raise UnknownMethod(f"no method {name[:100]!r}{hint} Known: {', '.join(known)}. {own}")
 
 
 def source_fingerprint(method: Method) -> str:
@@ -92,9 +97,15 @@ def source_file(method: Method) -> Path | None:
 
 def load_file(path: str | Path) -> types.ModuleType:
     """Imports a user's Python file once, under a name of its own; ValueError where it cannot be imported."""
-    path = Path(path).resolve()
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; give a method of your own as path/to/file.py:ClassName")
+    try:
+        path = Path(path).expanduser().resolve()
+        there, ordinary = path.exists(), path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long, a folder that is closed
+        raise ValueError(f"the file {path} cannot be read ({error})") from error
+    if not ordinary:
+        kind = "a folder" if path.is_dir() else "no ordinary file"
+        found = f"{path} is {kind}" if there else f"there is no file {path}"
+        raise ValueError(f"{found}; give a method of your own as path/to/file.py:ClassName")
     name = f"{_LOADED}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -108,14 +119,24 @@ def load_file(path: str | Path) -> types.ModuleType:
         raise ValueError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while the class is made
+    folder = os.getcwd()
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
-        if not isinstance(error, Exception | SystemExit):  # a file that exits would end the command, silently with 0
+        sys.modules.pop(name, None)
+        if isinstance(error, KeyboardInterrupt):
             raise
-        raise ValueError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
+        # A file that exits would end the command, silently with 0; a library's panic is no Exception either.
+        raise ValueError(f"{path} could not be imported: {said(error)}{_line_of(error, path)}") from error
+    finally:
+        os.chdir(folder)  # relative paths of the call are read after it
     return module
+
+
+def _line_of(error: BaseException, path: Path) -> str:
+    """Where in the file it went wrong, where that is known; a SyntaxError says so itself."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def _subclasses(cls: type[Method]) -> Iterable[type[Method]]:
@@ -129,14 +150,18 @@ def _import_shipped() -> None:
     """Once a process: reading the entry points of everything installed takes 10 ms."""
     package = Path(__file__).parent
     for path in sorted(package.glob("*.py")):
-        if path.stem not in ("__init__", "base", "registry", "spelling", "inject"):
+        if path.stem not in ("__init__", "base", "checking", "registry", "spelling", "inject"):
             importlib.import_module(f"{__package__}.{path.stem}")
     for entry in entry_points(group="tunefront.methods"):
-        entry.load()
-
-
-def _is_name(name: str) -> bool:
-    return name.isidentifier() and name.isascii() and name == name.lower() and not name.startswith("_")
+        try:
+            entry.load()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise ValueError(
+                f"the method {entry.value} of an installed package could not be imported: {said(error)}; repair that "
+                "package, or remove it"
+            ) from error
 
 
 def _identity(cls: type) -> tuple[str, str]:
@@ -148,10 +173,6 @@ def _is_importable(module: str) -> bool:
     """Whether a module has a name that a person imports it by: a script has none, nor a file given by its path, and a
     second copy of one of these (a helper imports the script, say) is no mistake."""
     return not module.startswith(_LOADED) and module not in ("__main__", "__mp_main__")
-
-
-def _where(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _source(cls: type) -> str:

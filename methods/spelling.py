@@ -8,7 +8,6 @@ import inspect
 import json
 import math
 import re
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.methods.base import Method
+from tunefront.methods.checking import check_class, check_instance, members, said, where
 from tunefront.methods.registry import UnknownMethod, find, load_file
 
 Value = bool | int | float | str | None
@@ -47,15 +47,20 @@ def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
     return _spelled(type(method), {**changed, **files, **(instead or {})})
 
 
-def parse(text: str) -> Method:
+def parse(text: str, files: bool = True) -> Method:
     """The method that a text spells: `houlsby:bottleneck=8`, `houlsby(bottleneck=8)` or `file.py:Class:field=value`.
+
+    A file that is named so is run; with `files` false, for texts of others than the caller, it is no method.
 
     >>> parse("houlsby(bottleneck=8)") == parse("houlsby:bottleneck=8")
     True
 
     Errors: UnknownMethod, or ValueError naming the wrong field or value.
     """
-    cls, arguments = _split(text.strip())
+    if len(text) > LONGEST:
+        raise ValueError(f"a method is spelled in at most {LONGEST:,} characters, got {len(text):,}: {text[:50]!r}...")
+    cls, arguments = _split(text.strip(), files)
+    check_class(cls)
     known = {field.name: hint for field in fields(cls) for hint in [typing.get_type_hints(cls)[field.name]]}
     values: dict[str, Value] = {}
     for name, value in arguments:
@@ -66,16 +71,26 @@ def parse(text: str) -> Method:
             raise ValueError(f"{cls.name} has no field {name!r}{hint} {has}")
         if name in values:
             raise ValueError(f"{text} gives {name} twice")
-        values[name] = _convert(value, known[name], f"{name} in {text}")
+        values[name] = _convert(value, known[name], f"{name} in {text[:200]}")
     missing = [
         f.name for f in fields(cls) if f.name not in values and f.default is MISSING and f.default_factory is MISSING
     ]
     if missing:
         raise ValueError(f"{text} lacks {', '.join(missing)}; write {cls.name}:{missing[0]}=VALUE")
     try:
-        return cls(**values)
+        method = cls(**values)
     except ValueError as error:
-        raise ValueError(f"{error} in {text}.") from error
+        raise ValueError(f"{said(error).removeprefix('ValueError: ')} in {text[:200]}.") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise ValueError(f"{where(cls)} could not be made of {text}: {said(error)}.") from error
+    check_instance(method)
+    return method
+
+
+LONGEST = 10_000
+"""Characters of a spelled method."""
 
 
 _PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
@@ -86,7 +101,7 @@ class _Quoted(str):
     """A text that was given in quotes: no number, no truth value, not none."""
 
 
-def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
+def _split(text: str, files: bool) -> tuple[type[Method], list[tuple[str, object]]]:
     """A spelled method -> its class and its (field, value) pairs, values still texts or literals."""
     if text.endswith(")") and "(" in text:
         head, _, inside = text[:-1].partition("(")
@@ -99,9 +114,11 @@ def _split(text: str) -> tuple[type[Method], list[tuple[str, object]]]:
             values = [(str(keyword.arg), ast.literal_eval(keyword.value)) for keyword in call.keywords]
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise ValueError(f"cannot read {text!r}; write name(field=value, ...) with plain values") from error
-        return _class(head), [(name, _Quoted(value) if isinstance(value, str) else value) for name, value in values]
+        return _class(head, files), [
+            (name, _Quoted(value) if isinstance(value, str) else value) for name, value in values
+        ]
     head, rest = _head(text)
-    return _class(head), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
+    return _class(head, files), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
 
 
 def _head(text: str) -> tuple[str, str]:
@@ -126,33 +143,46 @@ def _pair(part: str, text: str) -> tuple[str, object]:
         raise ValueError(f"cannot read {value} in {text!r}; a quoted text ends with a quote") from error
 
 
-def _class(head: str) -> type[Method]:
+def _class(head: str, files: bool) -> type[Method]:
     if ".py:" not in head:
         return find(head)
+    if not files:
+        raise UnknownMethod(f"{head[:80]!r} names a file, and no method by its name.")
     file, _, name = head.rpartition(":")
     module = load_file(file)
-    classes = {
-        n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Method) and c is not Method
-    }
-    if name not in classes:
-        own = [n for n, c in classes.items() if c.__module__ == module.__name__]
-        raise UnknownMethod(f"{file} has no method class {name!r}; it has: {', '.join(own) or 'none'}.")
-    return find(classes[name].name)
+    found = vars(module).get(name)
+    if not inspect.isclass(found) or not issubclass(found, Method) or found is Method:
+        classes = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c is not Method]
+        own = [c.__name__ for c in classes if c.__module__ == module.__name__]
+        has = f"it has: {', '.join(own) or 'none'}"
+        if name in vars(module):
+            raise UnknownMethod(f"{name} in {file} is no method class, a subclass of tunefront.Method; {has}.")
+        raise UnknownMethod(f"{file} has no method class {name!r}; {has}.")
+    check_class(found)
+    return find(found.name)
 
 
 def _convert(value: object, hint: object, what: str) -> Value:
     """A text or literal as the field's type: bool, int, float, str, or one of them and None."""
-    kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) or typing.get_origin(hint) else {hint}
-    if typing.get_origin(hint) is typing.Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{what} must be one of {', '.join(map(str, typing.get_args(hint)))}, got {value!r}")
-        return str(value)
+    kinds = set(members(hint))
+    choices = [
+        choice for kind in kinds if typing.get_origin(kind) is typing.Literal for choice in typing.get_args(kind)
+    ]
+    if choices:
+        kinds = {kind for kind in kinds if typing.get_origin(kind) is not typing.Literal}
+        for choice in choices:
+            if value == choice or (not isinstance(value, _Quoted) and str(value).lower() == _written(choice)):
+                return typing.cast(Value, choice)
+        if not kinds:
+            raise ValueError(f"{what} must be one of {', '.join(map(str, choices))}, got {value!r}")
     literal = _literal(value) if isinstance(value, str) and not isinstance(value, _Quoted) else value
     if literal is None and type(None) in kinds:
         return None
     if isinstance(literal, bool) and bool in kinds:
         return literal
     if isinstance(literal, int) and not isinstance(literal, bool) and int in kinds:
+        if literal.bit_length() > LONGEST:  # Python writes no number of so many digits
+            raise ValueError(f"{what} is a number of {literal.bit_length()} bits; give a smaller one")
         return literal
     if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
         try:
@@ -182,7 +212,7 @@ def _values(method: Method) -> dict[str, Value]:
     hints = typing.get_type_hints(type(method))
     values = {field.name: getattr(method, field.name) for field in fields(method)}
     for name, value in values.items():
-        kinds = {hints[name], *typing.get_args(hints[name])}
+        kinds = set(members(hints[name]))
         if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
             values[name] = float(value)
     return values

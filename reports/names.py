@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,30 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
                 break
         short[name] = "/".join(_clean(parts[-kept:])) if parts else name
     return short if len(set(short.values())) == len(short) else {name: name for name in names}
+
+
+LONGEST = 1000
+"""Characters of a text that are shown; of a longer one the middle is left out."""
+
+
+def visible(text: str) -> str:
+    r"""The text as one line in which everything is seen: what controls a terminal, turns the direction of writing or
+    takes no room is written out, as in \x1b, and a text without end is cut.
+
+    >>> print(visible("a\x1b[31mb\u202ec\u200bd\n e"))
+    a\x1b[31mb\u202ec\u200bd e
+    """
+    if not text.isprintable():
+        text = " ".join("".join(c if c.isprintable() or c.isspace() else _written_out(c) for c in text).split())
+    if len(text) <= LONGEST:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]  # of two long names, two that differ remain
+    end = (LONGEST - 20) // 2
+    return f"{text[:end]}… [{digest}] …{text[-end:]}"
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def natural(name: str) -> list[tuple[int, str]]:

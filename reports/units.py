@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 MISSING = "—"
 MINUS = "−"
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def finite(value: float | None) -> bool:
-    """Whether a number is there: neither missing nor NaN nor infinite."""
-    return value is not None and math.isfinite(value)
+LARGEST = 1e40
+"""A number beyond it is no measurement (float32 ends at 3.4e38), and its squares and sums would overflow."""
+
+NEXT_TO_NOTHING = 1e-12
+"""Smaller numbers are written with an exponent: their zeros would fill a line."""
+
+
+def finite(value: float | None) -> TypeGuard[float]:
+    """Whether a number is there: neither missing nor NaN nor infinite, nor so large that it can only be an error."""
+    return value is not None and abs(value) <= LARGEST
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A positive number to so many significant digits, without an exponent.
+    """A positive number to so many significant digits, without an exponent unless it is next to nothing.
 
     >>> [significant(value) for value in (0.012345, 1.5, 99.96, 1234.5)]
     ['0.0123', '1.50', '100', '1234']
     """
     if value == 0:
         return "0"
+    if abs(value) < NEXT_TO_NOTHING:
+        return f"{value:.{digits}g}"
     places = digits - 1 - math.floor(math.log10(abs(value)))
     if round(abs(value), places) >= 10 ** (digits - places):  # 99.96 has become 100
         places -= 1
@@ -34,7 +44,7 @@ def si(value: float | None, unit: str = "", gap: str = "\u00a0") -> str:
     >>> si(352_000), si(22_713_216), si(1.4e12, "FLOP"), si(940, "B")
     ('352\\xa0k', '22.7\\xa0M', '1.40\\xa0TFLOP', '940\\xa0B')
     """
-    if value is None or not math.isfinite(value):
+    if not finite(value):
         return MISSING
     for size, prefix in _PREFIXES:
         if abs(value) >= size * 0.9995:
@@ -49,12 +59,12 @@ def count(value: float | None) -> str:
     >>> count(22713216), count(None)
     ('22,713,216', '—')
     """
-    return f"{value:,.0f}" if value is not None and math.isfinite(value) else MISSING
+    return f"{value:,.0f}" if finite(value) else MISSING
 
 
 def exact(value: float | None, unit: str = "") -> str:
     """Every digit of a number with its unit, for a tooltip; empty where missing."""
-    if value is None or not math.isfinite(value):
+    if not finite(value):
         return ""
     return (f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}") + (f" {unit}" if unit else "")
 
@@ -65,9 +75,11 @@ def percent(part: float | None, whole: float | None) -> str:
     >>> percent(352_000, 22_713_216), percent(22_713_216, 22_713_216), percent(1, None)
     ('1.5\\xa0%', '100\\xa0%', '—')
     """
-    if part is None or not whole:
+    if not finite(part) or not finite(whole) or not whole:
         return MISSING
     share = 100 * part / whole
+    if not finite(share):
+        return MISSING
     return f"{significant(share, 2 if share < 99.5 else 3)}\u00a0%"
 
 
@@ -77,7 +89,7 @@ def seconds(value: float | None) -> str:
     >>> seconds(0.25), seconds(42.31), seconds(185.2), seconds(7260)
     ('0.250\\xa0s', '42.3\\xa0s', '3\\xa0min\\xa005\\xa0s', '2\\xa0h\\xa001\\xa0min')
     """
-    if value is None or not math.isfinite(value):
+    if not finite(value):
         return MISSING
     if value < 59.95:
         return f"{significant(value)}\u00a0s"
@@ -93,7 +105,7 @@ def instant(value: float | None) -> str:
     >>> instant(0.01234), instant(0.00005), instant(1.5), instant(None)
     ('12.3\\xa0ms', '0.0500\\xa0ms', '1.50\\xa0s', '—')
     """
-    if value is None or not math.isfinite(value) or value >= 1:
+    if not finite(value) or value >= 1:
         return seconds(value)
     return f"{significant(1000 * value)}\u00a0ms"
 
@@ -104,7 +116,7 @@ def times(value: float | None) -> str:
     >>> times(1.2704), times(100.0), times(None)
     ('× 1.27', '× 100', '—')
     """
-    return MISSING if value is None or not math.isfinite(value) else f"× {significant(value)}"
+    return MISSING if not finite(value) else f"× {significant(value)}"
 
 
 def points(score: float | None) -> str:
@@ -113,7 +125,7 @@ def points(score: float | None) -> str:
     >>> points(0.8349), points(None), points(-0.021)
     ('83.5', '—', '−2.1')
     """
-    return MISSING if score is None or not math.isfinite(score) else f"{100 * score:.1f}".replace("-", MINUS)
+    return MISSING if not finite(score) else f"{100 * score:.1f}".replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 1) -> str:
@@ -122,7 +134,7 @@ def signed(value: float | None, digits: int = 1) -> str:
     >>> signed(-0.42), signed(1.26), signed(-0.01)
     ('−0.4', '+1.3', '0.0')
     """
-    if value is None or not math.isfinite(value):
+    if not finite(value):
         return MISSING
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
@@ -134,7 +146,7 @@ def spread(value: float | None, quartiles: bool) -> str:
     >>> spread(0.0123, False), spread(0.0123, True), spread(None, True)
     ('± 1.2', '(1.2)', '')
     """
-    if value is None:
+    if not finite(value):
         return ""
     return f"({100 * value:.1f})" if quartiles else f"± {100 * value:.1f}"
 
@@ -147,6 +159,8 @@ def number(value: object) -> str:
     """
     if value is None:
         return "none"
+    if isinstance(value, int) and not finite(value):  # Python refuses to write one of 5,000 digits
+        return f"{'-' if value < 0 else ''}2^{value.bit_length()}"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

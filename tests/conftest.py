@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests import ROOT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a shell's background; processes made here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAMILIES = ("bert", "roberta", "distilbert", "deberta-v2")
 LANGUAGE_MODELS = {

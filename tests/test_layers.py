@@ -13,7 +13,8 @@ from tests import ROOT
 from tests.structure import PACKAGES, back_imports, cycles, file_imports, imports, measured, room_imports
 
 ORDER = (
-    *("methods.sites", "methods.base", "methods.inject", "methods.registry", "methods.spelling", "methods"),
+    *("methods.sites", "methods.base", "methods.inject", "methods.checking", "methods.registry"),
+    *("methods.spelling", "methods"),
     *("bench", "bench.errors", "bench.files", "bench.settings", "bench.cells"),
     *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
     *("bench.suites", "bench.execution", "bench.forecast", "bench.api"),
@@ -25,7 +26,7 @@ ORDER = (
 own files, `bench` and `reports` for their `__init__`."""
 APART = frozenset({("bench.execution", "bench.suites")})
 """(room, earlier room that it does not import all the same): what runs cells does not know where they come from."""
-SHARED = ("base", "inject", "registry", "spelling")
+SHARED = ("base", "checking", "inject", "registry", "spelling")
 """The files of methods/ that are no method; nor are those of methods/sites/, which keep to a method's imports."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features"}
@@ -236,7 +237,7 @@ def test_tests_mirror_the_rooms() -> None:
     }
     tests = {path.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
     mirrored = {path.parent.as_posix() for path in tests}
-    assert mirrored - {"."} <= folders | {"benchmarks", "peers"}
+    assert mirrored - {"."} <= folders | {"benchmarks", "fuzz", "peers"}
     rooms = {"/".join(folder.split("/")[:2]) for folder in folders if "/" in folder}
     assert rooms - {"/".join(folder.split("/")[:2]) for folder in mirrored} <= {"methods/sites"}
     loose = {path.stem for path in ROOT.glob("bench/*.py")} | {path.stem for path in ROOT.glob("reports/*.py")}

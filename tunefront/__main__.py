@@ -1,6 +1,6 @@
 """`python -m tunefront` is `tunefront`."""
 
-from tunefront.bench.cli.main import main
+from tunefront.bench.cli.entry import main
 
 if __name__ == "__main__":
     main()

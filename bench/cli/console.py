@@ -1,23 +1,31 @@
-"""How the command speaks: errors as one paragraph with an exit code, warnings, and silence from the libraries."""
+"""How the command speaks: what is printed, errors as one paragraph with an exit code, silence from the libraries."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
+import re
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import typer
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.text import Text
 
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.cli.terminal import Console as Console
+from tunefront.bench.cli.terminal import begin, lost_output
+from tunefront.bench.cli.terminal import plain as plain
+from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
+from tunefront.bench.execution import interruption
+from tunefront.bench.files import why
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+FAILED, MISTAKE = 1, 2
 
 _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -42,70 +50,159 @@ def command() -> str:
 
 
 @contextmanager
-def told(console: Console, debug: bool = False, stopped: str | None = None) -> Iterator[None]:
-    """Turns errors into a paragraph on `console` and an exit code: 2 for a mistake, 1 for a full disk or a bug, 130 for
-    Ctrl-C; with `debug` the traceback is shown as well. `stopped` is what Ctrl-C leads to, where no cells run."""
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except KeyboardInterrupt:
+def told(console: RichConsole, debug: bool = False, stopped: str | None = None, prints: bool = False) -> Iterator[None]:
+    """Turns errors into a paragraph on `console` and an exit code: 2 for a mistake or a file that cannot be used, 1 for
+    a full disk or a bug, 130 for Ctrl-C, 143 for SIGTERM; with `debug` the traceback is shown as well.
+
+    `stopped` is what an interruption leads to, where no cells run; `prints`, whether what is printed is all that the
+    command is for, so that it has failed where that is lost.
+    """
+    with interruption.listening(interruption.COMMAND_SIGNALS, exits=True):
+        try:
+            begin()
+            _check_working_directory()
+            yield
+        except typer.Exit:
+            raise
+        except BaseException as error:
+            raise typer.Exit(_told(console, error, debug, stopped)) from None
+        if interruption.pending():  # it was swallowed on its way
+            raise typer.Exit(_told(console, KeyboardInterrupt(), debug, stopped))
+        if (reason := lost_output()) is not None:
+            say(console, f"warning: not all could be printed ({reason})", "yellow")
+            if prints:
+                raise typer.Exit(FAILED)
+
+
+def _told(console: RichConsole, error: BaseException, debug: bool, stopped: str | None) -> int:
+    """Says what went wrong; returns the exit code."""
+    if isinstance(error, KeyboardInterrupt) or interruption.pending():
+        interruption.answered()
         if stopped is None:
             goes_on(console)
         else:
             say(console, stopped)
-        raise typer.Exit(INTERRUPTED) from None
-    except Mistake as error:
-        _show(console, str(error), debug)
-        raise typer.Exit(MISTAKE) from None
-    except Exception as error:
-        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
-            _show(console, str(error), debug)
-            raise typer.Exit(FAILED) from None
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        hint = "" if debug else " Add --debug to the same command for the traceback, and please report it."
-        _show(console, f"this is a bug in tunefront, not in your call: {what}.{hint}", debug)
-        raise typer.Exit(FAILED) from None
+        return interruption.exit_code()
+    text, code = _paragraph(error, debug)
+    if debug:
+        import traceback
+
+        say(console, "".join(traceback.format_exception(error)).rstrip())
+    paragraph(console, Text.assemble(("error: ", "bold red"), printable(text)))
+    return code
 
 
-def goes_on(console: Console) -> None:
+def _paragraph(error: BaseException, debug: bool) -> tuple[str, int]:
+    """What an error is called, and the exit code that it comes to."""
+    if isinstance(error, Mistake):
+        return str(error), MISTAKE
+    if isinstance(error, DiskFull):
+        return str(error), FAILED
+    if isinstance(error, OSError):
+        return why(error), FAILED if error.errno in (errno.ENOSPC, errno.EDQUOT) else MISTAKE
+    if isinstance(error, MemoryError):
+        return (
+            "the machine has no memory left; take fewer --workers or smaller batches: what is done stays.",
+            FAILED,
+        )
+    if isinstance(error, RecursionError):
+        return "something in the call or in a file that it names is nested too deeply to be read.", MISTAKE
+    if isinstance(error, SystemExit):
+        return f"code that was imported ended the command itself ({in_short(error)}).", FAILED
+    hint = "" if debug else " Add --debug to the same command for the traceback, and please report it."
+    return f"this is a bug in tunefront, not in your call: {in_short(error)}.{hint}", FAILED
+
+
+def _check_working_directory() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise Mistake(
+            f"the working directory cannot be used ({error.strerror}): it was removed or its disk is gone. Change to "
+            "another one and give the command again."
+        ) from error
+
+
+def goes_on(console: RichConsole) -> None:
     """Says after an interruption how to go on."""
     say(console, f"Stopped; every finished cell is recorded. The same command goes on where it stopped:\n  {command()}")
 
 
-def say(console: Console, text: str, style: str = "") -> None:
-    """Prints a text as it is: nothing in it is markup, and a path is not broken at the edge."""
-    console.print(Text(text, style), highlight=False, soft_wrap=True)
+def say(console: RichConsole, text: str, style: str = "") -> None:
+    """Prints a text as it is: nothing in it is markup."""
+    paragraph(console, Text(printable(text), style))
+
+
+def paragraph(console: RichConsole, text: Text) -> None:
+    """Prints a text, in a terminal broken between words, so that a path stays whole; elsewhere not broken at all."""
+    if console.is_terminal:
+        text = text.copy()
+        text.plain = broken(text.plain, console.width)
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def broken(text: str, width: int) -> str:
+    """The text with line feeds in the place of some spaces, so that no line but that of a longer word is wider.
+
+    >>> broken("a line of words /and/a/path/that/is/long is broken", 12).splitlines()
+    ['a line of', 'words', '/and/a/path/that/is/long', 'is broken']
+    """
+    letters, column = list(text), 0
+    for word in re.finditer(r"[^ \n]+|\n", text):
+        if word[0] == "\n":
+            column = 0
+            continue
+        gap = word.start() - (text.rfind("\n", 0, word.start()) + 1) if column == 0 else 1
+        if column and column + gap + len(word[0]) > width:
+            letters[word.start() - 1], column, gap = "\n", 0, 0
+        column += gap + len(word[0])
+    return "".join(letters)
+
+
+def announce(console: RichConsole, line: str) -> None:
+    """Prints what was read: the task's name, then the rest."""
+    name, mark, rest = printable(line).partition(": ")
+    paragraph(console, Text.assemble((name + mark, "bold"), (rest, "dim")))
 
 
 @contextmanager
-def warnings_on(console: Console) -> Iterator[None]:
-    """Prints what the suite's log warns of above a live display instead of through it."""
+def warnings_on(console: RichConsole) -> Iterator[None]:
+    """Prints what the suite's log and Python's warnings say above a live display instead of through it."""
     log, handler = logging.getLogger("tunefront"), _Handler(console)
     log.addHandler(handler)
     before, log.propagate = log.propagate, False
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        handler.say(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
+
+    warnings.showwarning = show
     try:
         yield
     finally:
+        warnings.showwarning = shown
         log.removeHandler(handler)
         log.propagate = before
 
 
 class _Handler(logging.Handler):
-    def __init__(self, console: Console):
+    def __init__(self, console: RichConsole):
         super().__init__(logging.WARNING)
         self._console, self._process = console, os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.say(f"warning: {record.getMessage()}")
+
+    def say(self, text: str) -> None:
         if os.getpid() != self._process:  # a forked worker: the display is its parent's
-            os.write(2, f"warning: {record.getMessage()}\n".encode())
+            with suppress(OSError):
+                os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
             return
-        say(self._console, f"warning: {record.getMessage()}", "yellow")
-
-
-def _show(console: Console, text: str, debug: bool) -> None:
-    if debug:
-        import traceback
-
-        say(console, traceback.format_exc().rstrip())
-    console.print(Text.assemble(("error: ", "bold red"), text), highlight=False, soft_wrap=True)
+        say(self._console, text, "yellow")

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
 
-import typer
-from rich.console import Console
-
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import quiet_libraries, told
+from tunefront.bench.cli.console import Console, plain, quiet_libraries, told
+from tunefront.bench.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,11 +33,11 @@ def list_(
     debug: options.Debug = False,
 ) -> None:
     """List methods, tasks, backbones or suites."""
-    with told(Console(stderr=True), debug):
+    with told(Console(stderr=True), debug, prints=True):
         quiet_libraries()
         found = entries(what.value)
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            plain(json.dumps(found, indent=2))
         else:
             Console().print(as_table(what.value, found))
 
@@ -74,7 +72,7 @@ def as_table(what: str, found: Sequence[Entry]) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for entry in found:
-        table.add_row(*(Text(_written(entry.get(column))) for column in columns))
+        table.add_row(*(Text(printable(_written(entry.get(column)))) for column in columns))
     return table
 
 
@@ -91,7 +89,7 @@ def _method(cls: type[Method]) -> Entry:
         "name": cls.name,
         "fields": {field.name: None if field.default is MISSING else field.default for field in fields(cls)},
         "recipe": {name: value for name, value in own.items() if value != plain[name]},
-        "about": (inspect.getdoc(cls) or "").splitlines()[0] if cls.__doc__ else "",
+        "about": next(iter((inspect.getdoc(cls) or "").splitlines()), "") if cls.__doc__ else "",
     }
 
 

@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
-import gc
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
+from tunefront.bench.cli.console import FAILED, Console, say
 from tunefront.bench.cli.list import list_
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
 from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
+from tunefront.bench.execution import interruption
+
+
+class _Commands(TyperGroup):
+    """The commands; what is wrong with options is printed as anything else is."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,  # Any: as typer has it, the result too
+    ) -> Any:
+        """Runs a command, and ends with its exit code."""
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.Abort:
+            code = FAILED
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # of typer and click: no common type in all their releases
+                raise
+            context, told = getattr(error, "ctx", None), Console(stderr=True)
+            if context is not None:
+                say(told, f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
+            say(told, f"Error: {error.format_message()}")
+            code = getattr(error, "exit_code", FAILED)
+        if interruption.pending():  # typer makes 130 of any
+            code = interruption.exit_code()
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
 
 app = typer.Typer(
     name="tunefront",
+    cls=_Commands,
     help="Compare ways of adapting a pretrained language model: what each costs, and how well it does.",
     no_args_is_help=True,
     add_completion=False,
@@ -31,8 +70,5 @@ app.command()(pretrain)
 
 
 def main() -> None:
-    """The entry point of the command."""
-    try:
-        app()
-    finally:
-        gc.freeze()  # all that is left ends with the process: looking for cycles in libraries takes a second
+    """Runs the command; `tunefront.bench.cli.entry` does so with an ear to signals from the very start."""
+    app()

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tunefront.bench.errors import Mistake
+from tunefront.bench.files import known_protocols, local_folder
+
 
 class Listed(StrEnum):
     """What `tunefront list` lists."""
@@ -61,6 +64,12 @@ PlanFirst = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Results = Annotated[str, typer.Argument(help="A results folder or its fsspec URL.")]
+OwnMethods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", help="A file of your own methods, to be run and compared by. Repeatable.", metavar="FILE.py"
+    ),
+]
 ReportOut = Annotated[
     str | None,
     typer.Option(help="Where to write it; default RESULTS/report, or tunefront-report for a URL.", metavar="DIR"),
@@ -106,7 +115,13 @@ Sweep = Annotated[str | None, typer.Option(help="Peak memory over batch=1,2,4 or
 Paper = Annotated[
     str | None, typer.Option(help="A paper's cost tables beside ours: tfew2022, houlsby2019.", metavar="P")
 ]
-Seconds = Annotated[bool, typer.Option(help="Try operators on this machine, and foretell seconds; a second or more.")]
+Seconds = Annotated[
+    bool | None,
+    typer.Option(
+        "--seconds/--no-seconds",
+        help="Try operators on this machine, and foretell its seconds; by default unless --device-memory is given.",
+    ),
+]
 PlanOut = Annotated[
     str | None,
     typer.Option(help="Keep the plan in this results folder, whose report then sets it beside what is measured."),
@@ -127,5 +142,25 @@ RecipeSettings = Annotated[
 Start = Annotated[Path, typer.Option(help="The safetensors file to write.", metavar="FILE")]
 Cap = Annotated[int, typer.Option(help="The most rows of a task, all its templates together.", metavar="N", min=1)]
 Seed = Annotated[
-    int, typer.Option(help="Seed of the rows drawn, their order, initialisation and dropout.", metavar="N", min=0)
+    int,
+    typer.Option(
+        help="Seed of the rows drawn, their order, initialisation and dropout.", metavar="N", min=0, max=2**32 - 1
+    ),
 ]
+
+
+def location(option: str, text: str) -> str:
+    """A folder or fsspec URL as it was typed; Mistake where it is blank, or no path."""
+    try:
+        folder = local_folder(text)
+    except Mistake as error:
+        raise Mistake(f"{option}: {error}") from error
+    scheme, colon, rest = text.partition(":/")
+    if folder is not None and colon and not rest.startswith("/") and scheme in known_protocols():
+        raise Mistake(f"{option}: {text} has one slash only; write {scheme}://{rest}, or ./{text} for a folder.")
+    return text
+
+
+def is_memory(location: str) -> bool:
+    """Whether what is written there is lost when the command ends."""
+    return location.partition("://")[0].split("::")[-1] == "memory"

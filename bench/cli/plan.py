@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.console import Console, plain, quiet_libraries, say, told, warnings_on
 from tunefront.bench.errors import Mistake
 from tunefront.bench.files import writing
 
@@ -33,7 +33,7 @@ def plan(
     queries: options.Queries = None,
     device_memory: options.DeviceMemory = None,
     sweep: options.Sweep = None,
-    seconds: options.Seconds = True,
+    seconds: options.Seconds = None,
     workers: options.PlannedWorkers = 1,
     paper: options.Paper = None,
     out: options.PlanOut = None,
@@ -48,24 +48,28 @@ def plan(
     shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, or where nothing is left to plan or fits.
     """
     errors = Console(stderr=True)
-    with told(errors, debug, stopped="Stopped; nothing was written."), warnings_on(errors):
+    with told(errors, debug, stopped="Stopped; nothing was written.", prints=True), warnings_on(errors):
         quiet_libraries()
         if paper is not None:
             _show_paper(paper, context, as_json)
             return
-        from tunefront.bench.cli.progress import Display
-        from tunefront.bench.forecast.forecast import folder_of
-        from tunefront.bench.forecast.request import Asked, forecast
+        from tunefront.bench.forecast.asked import Asked, check
         from tunefront.bench.forecast.sizes import memory_bytes, swept
 
         memory = None if device_memory is None else memory_bytes(device_memory)
         sizes = None if sweep is None else swept(sweep)
         made_up = (length, choices, answer_length, queries)
         asked = Asked(suite, method, backbone, task, shots, template, set_, *made_up)
+        check(asked, sizes)  # before the libraries are imported, which takes seconds
+        from tunefront.bench.cli.progress import Display
+        from tunefront.bench.forecast.forecast import folder_of
+        from tunefront.bench.forecast.request import forecast
+
         folder = None if out is None else folder_of(out)
         with Display(errors) as display:
-            found = forecast(asked, memory, sizes, seconds, workers, display.preparing)
-        _show_plan(found, sizes[0] if sizes else "", folder, as_json)
+            timed = memory is None if seconds is None else seconds
+            found = forecast(asked, memory, sizes, timed, workers, display.preparing)
+        _show_plan(found, sizes[0] if sizes else "", folder, as_json, memory)
 
 
 def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
@@ -91,28 +95,40 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
             "alone or with --json."
         )
     if as_json:
-        typer.echo(json.dumps(paper_as_json(name), indent=1))
+        plain(json.dumps(paper_as_json(name), indent=1))
     else:
         print_paper(name, Console())
 
 
-def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool) -> None:
-    """Prints a forecast, or gives it as JSON, and keeps it where that is asked for."""
+UNTIMED = "No seconds are foretold: this machine's would say nothing of another device (--seconds gives them)."
+
+
+def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool, memory: int | None) -> None:
+    """Prints a forecast, what it assumes and what fits into the `memory` first, or gives it as JSON, and keeps it where
+    that is asked for."""
     from tunefront.bench.forecast.forecast import keep
     from tunefront.reports.costs.train_or_prompt import break_even_table
     from tunefront.reports.formats.terminal import Fitted
     from tunefront.reports.plots.picture import save
     from tunefront.reports.plots.sweeps import sweep_figures, sweep_tables
+    from tunefront.reports.sections.fit import advice, assumptions, fit_tables
     from tunefront.reports.sections.forecast import plan_tables
+    from tunefront.reports.units import si
 
     if folder is not None:
         keep(found.records, folder)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=1))
+        plain(json.dumps(found.as_json(), indent=1))
         return
     console = Console()
     fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in found.fits.items()}
-    tables = [*plan_tables(found.records, fits or None), *sweep_tables(found.sweep, swept)]
+    console.print(Text(f"{assumptions(found.records, '' if memory is None else UNTIMED)}\n"), highlight=False)
+    for table in fit_tables(found.records, fits, si(memory, "B")) if memory is not None else []:
+        console.print(Fitted(table))
+    told = advice(found.records, fits) if memory is not None else []
+    if told:
+        console.print(Text("\n".join([*told, ""]), "bold"), highlight=False)
+    tables = [*plan_tables(found.records), *sweep_tables(found.sweep, swept)]
     even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
     for table in [*tables, *(one for one in even if one is not None)]:
         console.print(Fitted(table))

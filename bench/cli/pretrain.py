@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import FAILED, quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.console import FAILED, Console, quiet_libraries, say, told, warnings_on
 from tunefront.bench.errors import Gathered, Mistake
-from tunefront.bench.files import check_writable
+from tunefront.bench.files import check_writable, expanded
 
 if TYPE_CHECKING:
     from tunefront.bench.training.mixture import Asked
@@ -47,7 +46,7 @@ def pretrain(
         quiet_libraries()
         from tunefront.bench.cli.progress import Steps
 
-        out = out.expanduser()
+        out = expanded(out)
         with Steps(errors) as display:
             options = (method, backbone, task, template, set_, device, cap, seed, out)
             asked = pretraining_from(*options, tell=display.preparing)
@@ -80,6 +79,7 @@ def pretraining_from(
     from tunefront.bench.models.config import check_length, family_of
     from tunefront.bench.settings import RunConfig, valid
     from tunefront.bench.suites.expand import look_up
+    from tunefront.bench.suites.lists import listed
     from tunefront.bench.suites.overrides import given
     from tunefront.bench.suites.parse import pairs
     from tunefront.bench.suites.sweeps import method_of
@@ -89,6 +89,15 @@ def pretraining_from(
     from tunefront.bench.training.pretrain import CONFIG, RECIPE, SETTINGS, Pretraining
     from tunefront.methods.base import Recipe
 
+    with wrong.any():
+        listed("--method", [method])
+    with wrong.any():
+        listed("--backbone", [backbone])
+    with wrong.any():
+        listed("--template", [template])
+    with wrong.any():
+        tasks = listed("--task", tasks) or []
+    wrong.told()
     of_recipe, of_run = given(pairs(settings, device, wrong), wrong)
     for name in (name for name in of_run if name not in SETTINGS):
         wrong.found.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")

@@ -18,9 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.errors import printable
 from tunefront.bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
+NO_BETTER = ("≤", "yellow")
+"""Of a cell that ran but scored no better than always giving the same answer."""
 PHASES = {"features": ("features", 0.0, 0.0), "train": ("training", 0.0, 0.8), "evaluate": ("evaluating", 0.8, 0.2)}
 """Phase -> its word, the share of a cell that is done when it begins, the share that it is."""
 SECONDS_BETWEEN = 0.2
@@ -76,7 +79,7 @@ class _Shown(ABC):
         """What is drawn now."""
 
     def _waiting(self) -> Text:
-        return Text.assemble((self._preparing, "cyan"), f" · {span(self._clock() - self._began)}")
+        return Text.assemble((printable(self._preparing), "cyan"), f" · {span(self._clock() - self._began)}")
 
     def _tick(self) -> None:
         while not self._over.wait(SECONDS_BETWEEN):
@@ -123,11 +126,15 @@ class Display(_Shown):
         self.done += 1
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
+        above = record.status != "ok" or record.above_baseline is not False
+        mark, colour = (mark, colour) if above else NO_BETTER
+        beside = "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        line = Text.assemble(counted, (mark, colour), f" {outcome:<7} {span(self._clock() - began):>7}  {cell.title}")
+        told = f" {outcome:<7} {span(self._clock() - began):>7}  {printable(cell.title)}{printable(beside)}"
+        line = Text.assemble(counted, (mark, colour), told)
         self._say(line)
         if record.status != "ok":
-            self._say(Text(f"  {record.reason or 'no reason given'}", colour))
+            self._say(Text(f"  {printable(record.reason or 'no reason given')}", colour))
 
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line for each running one."""
@@ -150,7 +157,7 @@ class Display(_Shown):
         cells.add_column(width=10)
         for cell, state in running:
             bar = ProgressBar(total=1.0, completed=state.phase_done, width=10)
-            cells.add_row(Text(f"  {cell.title}"), Text(state.now, "cyan"), bar)
+            cells.add_row(Text(f"  {printable(cell.title)}"), Text(state.now, "cyan"), bar)
         return Group(head, cells)
 
     def left(self) -> float | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import say, told, warnings_on
-from tunefront.bench.errors import Mistake
-from tunefront.bench.files import local_folder
+from tunefront.bench.cli.console import Console, say, told, warnings_on
+from tunefront.bench.cli.options import is_memory, location
+from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.files import delivered, local_folder
+from tunefront.bench.suites.lists import listed
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
+
+log = logging.getLogger("tunefront")
 
 
 def report(
@@ -29,23 +33,45 @@ def report(
     Nothing is run and no model is needed.
     """
     errors = Console(stderr=True)
-    with told(errors, debug), warnings_on(errors):
+    with told(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
+        wrong = Gathered()
+        with wrong.any():
+            results = location("RESULTS", results)
+        with wrong.any():
+            out = None if out is None else location("--out", out)
+            if out is not None and is_memory(out):
+                raise Mistake(f"--out: what {out} keeps is lost when the command ends; give a folder, or another URL.")
+        formats: list[str] = []
+        with wrong.any():
+            formats = listed("--format", [format], commas=True) or []
+        with wrong.any():
+            where = listed("--where", where)
+        wrong.told()
         from tunefront.bench.records import load_plans
+        from tunefront.bench.records.kept import lost
 
-        folder = out or report_folder(results)
-        write_report(records_of(results), folder, format.split(","), where, load_plans(results))
+        folder, records = out or report_folder(results), records_of(results)
+        notes = lost(results, records).without_predictions
+        for line in notes:
+            log.warning("%s", line)
+        show_written(written_report(records, folder, formats, where, load_plans(results), notes))
 
 
 def records_of(results: str) -> list[Record]:
-    """The records of a folder or URL; Mistake where there are none."""
-    from tunefront.bench.records import load_records
+    """The records of a folder or URL, what is left out named in the log; Mistake where there are none to read."""
+    from tunefront.bench.records import load
 
-    records = load_records(results)
-    if not records:
+    loaded = load(results)
+    if not loaded.records:
         folder = local_folder(results)
-        there = "has no records" if folder is None or folder.is_dir() else "is not there"
+        there = "has no records" if folder is None or os.path.isdir(folder) else "is not there"
+        if loaded.left_out:
+            there = f"has no records that can be read: {' '.join(loaded.left_out)}"
+            raise Mistake(f"{results} {there}")
         raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
-    return records
+    for line in loaded.left_out:
+        log.warning("%s", line)
+    return list(loaded.records)
 
 
 def report_folder(results: str) -> str:
@@ -54,22 +80,37 @@ def report_folder(results: str) -> str:
     return "tunefront-report" if folder is None else str(folder / "report")
 
 
-def write_report(
-    records: Sequence[Record], out: str, formats: list[str], where: list[str] | None, plans: Sequence[Record]
-) -> None:
-    """Writes a report into a folder and says where its files are; Mistake where it cannot be written."""
-    from tunefront.bench.cli.progress import plural
+def written_report(
+    records: Sequence[Record],
+    out: str,
+    formats: list[str],
+    where: list[str] | None,
+    plans: Sequence[Record],
+    notes: Sequence[str] = (),
+) -> list[str]:
+    """Writes a report into a folder or behind a URL; returns where its files are. `notes` are warnings for it to show.
+    Mistake if that cannot be written."""
     from tunefront.reports import write
 
     try:
-        with Console(stderr=True).status("writing the report"):
-            written = [Path(path) for path in write(records, out, formats=formats, where=where, plans=plans)]
+        with Console(stderr=True).status("writing the report"), delivered(out) as folder:
+            files = write(records, str(folder), formats=formats, where=where, plans=plans, notes=notes)
+            written = [Path(path) for path in files]
+            if local_folder(out) is not None:
+                return [str(path) for path in written]
+            return [f"{out.rstrip('/')}/{path.relative_to(folder).as_posix()}" for path in written]
     except PermissionError as error:
         raise Mistake(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."
         ) from error
-    plots = [path for path in written if path.parent.name == "plots"]
+
+
+def show_written(written: Sequence[str]) -> None:
+    """Says where the files of a report are."""
+    from tunefront.bench.cli.progress import plural
+
+    plots = [path for path in written if Path(path).parent.name == "plots"]
     for path in (path for path in written if path not in plots):
         say(Console(), f"report: {path}")
     if plots:
-        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].parent}")
+        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].rpartition('/')[0]}")

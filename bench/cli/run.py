@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import FAILED, INTERRUPTED, goes_on, quiet_libraries, say, told, warnings_on
-from tunefront.bench.cli.report import report_folder, write_report
-from tunefront.bench.errors import Mistake
+from tunefront.bench.cli.console import FAILED, Console, announce, goes_on, quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.options import is_memory, location
+from tunefront.bench.cli.report import report_folder, show_written, written_report
+from tunefront.bench.errors import Mistake, in_short
+from tunefront.bench.execution import interruption
+from tunefront.bench.files import why
 
 if TYPE_CHECKING:
     from tunefront.bench.execution.grid import Outcome
     from tunefront.bench.suites.expand import Plan
+
+log = logging.getLogger("tunefront")
 
 
 def run(
@@ -42,7 +47,8 @@ def run(
     Options that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE; without
     SUITE, of `quick`. Of a SUITE of several parts they replace it in each, but --backbone chooses: parts that name the
     backbone run on it alone, one that no part names runs the first. Exit code: 0 when every cell is ok or skipped with
-    a reason, 1 when one failed or the disk is full, 2 for a mistake in the call, 130 after Ctrl-C.
+    a reason, 1 when one failed, the disk is full or records are gone, 2 for a mistake in the call, 130 after Ctrl-C,
+    143 after SIGTERM.
     """
     errors = Console(stderr=True)
     with told(errors, debug):
@@ -51,7 +57,13 @@ def run(
             raise Mistake(
                 f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
             )
+        out = location("--out", out)
+        if is_memory(out):
+            say(errors, f"warning: the records in {out} are lost when the command ends; its report is not", "yellow")
+        from tunefront.bench.data import cache
         from tunefront.bench.suites.parse import planned_from
+
+        cache.folder()  # a place that is none is told before anything runs
 
         def planned(tell: Callable[[str], None]) -> Plan:
             selectors = (method, backbone, task, shots, draws, seeds, template, set_, device)
@@ -61,9 +73,10 @@ def run(
             outcome = _run(errors, planned, workers, out, plan_first)
             if outcome.interrupted:
                 goes_on(errors)
-                raise typer.Exit(INTERRUPTED)
-            _summary(outcome, out, errors)
-        if outcome.failed:
+                raise typer.Exit(interruption.exit_code())
+            whole = _tell(outcome, out, errors)
+            gone = _lost(outcome, out)
+        if outcome.failed or gone or not whole:
             raise typer.Exit(FAILED)
 
 
@@ -83,7 +96,7 @@ def _run(
         store = Store(out)
         store.prepare()
         for line in plan.announcements:
-            say(errors, line, "dim")
+            announce(errors, line)
         for warning in plan.warnings:
             say(errors, f"warning: {warning}", "yellow")
         from tunefront.bench.execution.engines import default_workers
@@ -99,31 +112,58 @@ def _run(
         return run_grid(plan.cells, store, beside, display, fork=not on_cuda)
 
 
-def _summary(outcome: Outcome, out: str, errors: Console) -> None:
+def _tell(outcome: Outcome, out: str, errors: Console) -> bool:
+    """Writes the report, then prints the summary: whoever reads may have gone. Whether nothing broke."""
+    from tunefront.bench.records import load_plans
+
+    broken: list[str] = []
+    written: list[str] = []
+    with _as_warning(errors, "no report", broken):
+        plans = load_plans(out)
+        written = written_report(outcome.records, report_folder(out), ["html", "pdf", "csv"], None, plans)
+    with _as_warning(errors, "no summary", broken):
+        _summary(outcome)
+    show_written(written)
+    return not broken
+
+
+def _summary(outcome: Outcome) -> None:
     from tunefront.bench.cli.progress import plural
     from tunefront.reports.sections.summary import summary_table
 
     console = Console()
-    # The run itself went well: what cannot be drawn together is a warning, and `report --where` parts it.
-    with _as_warning(errors, "no summary"):
-        console.print(summary_table(outcome.records))
     ok = len(outcome.records) - outcome.skipped - outcome.failed
     kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
     listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
     before = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
-    say(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
-    for record in outcome.records:
-        if record.status == "failed":
-            say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
-    with _as_warning(errors, "no report"):
-        from tunefront.bench.records import load_plans
+    try:
+        console.print(summary_table(outcome.records))
+    finally:
+        say(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
+        for record in outcome.records:
+            if record.status == "failed":
+                say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
 
-        write_report(outcome.records, report_folder(out), ["html", "pdf", "csv"], None, load_plans(out))
+
+def _lost(outcome: Outcome, out: str) -> bool:
+    """Says which records or predictions are not on the disk; whether records are among them."""
+    from tunefront.bench.records.kept import lost
+
+    found = lost(out, outcome.records)
+    for line in found.lines:
+        log.warning("%s", line)
+    return bool(found.records)
 
 
 @contextmanager
-def _as_warning(errors: Console, what: str) -> Iterator[None]:
+def _as_warning(errors: Console, what: str, broken: list[str]) -> Iterator[None]:
+    """The run itself went well: what cannot be drawn together or written is a warning, and `report` does it later. What
+    is neither a mistake nor a file is a bug, kept in `broken`."""
     try:
         yield
-    except Mistake as error:
-        say(errors, f"warning: {what} was written: {error}", "yellow")
+    except (Mistake, OSError) as error:
+        text = why(error) if isinstance(error, OSError) else str(error)
+        say(errors, f"warning: {what} was written: {text}", "yellow")
+    except Exception as error:
+        broken.append(what)
+        say(errors, f"warning: {what} was written; this is a bug in tunefront: {in_short(error)}", "yellow")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.files import ROOT, sweep, writing
+from tunefront.bench.errors import Mistake
+from tunefront.bench.files import ROOT, expanded, sweep, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +26,10 @@ def folder(room: str = "") -> Path:
     """$TUNEFRONT_CACHE, else data_cache/ of a checkout that can be written, else the user's cache; or a room of it."""
     chosen = os.environ.get("TUNEFRONT_CACHE")
     if chosen:
-        return Path(chosen).expanduser() / room
+        try:
+            return expanded(chosen) / room
+        except Mistake as error:
+            raise Mistake(f"TUNEFRONT_CACHE: {error}") from error
     checkout = ROOT / "data_cache"
     if (ROOT / "pyproject.toml").is_file() and checkout.is_dir() and os.access(checkout, os.W_OK):
         return checkout / room
@@ -56,11 +60,15 @@ def prepared(path: Path, make: Callable[[], Task]) -> Task:
 
 def peek(path: Path) -> Task | None:
     """The task kept at `path`; None, with a warning, where it is not whole any more."""
-    if not path.exists():
+    try:
+        if not path.exists():
+            return None
+    except OSError as error:
+        log.warning("the cache %s cannot be entered (%s); what is in it is made again", path.parent, error.strerror)
         return None
     try:
         return read_task(path)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         log.warning("cache entry %s is corrupted (%s); it has to be made again", path, error)
         return None
 

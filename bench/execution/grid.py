@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, pool
 from tunefront.bench.execution.identity import ingredients, key, label_of
 from tunefront.bench.records import Record
@@ -46,19 +47,26 @@ def run_grid(
     done = {name: record for name, record in found.items() if record.status != "failed"}
     works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
     progress.planned(len(keys), len(done))
-    reused, interrupted = len(done), False
+    reused = len(done)
     if workers == 1 or not works:
         running = inprocess.run(works, store, progress)
     else:
         cuda = any(cell.config.device.startswith("cuda") for cell in cells)
         running = pool.run(works, store, progress, workers, "spawn" if cuda else "fork" if fork else "forkserver")
-    try:
-        with closing(running):
-            for work, record in running:
-                done[work.key] = record
-                progress.finished(work.cell, record)
-    except KeyboardInterrupt:
-        interrupted = True
+    with interruption.listening():
+        try:
+            with closing(running):
+                for work, record in running:
+                    done[work.key] = record
+                    progress.finished(work.cell, record)
+                    interruption.check()
+        except BaseException as error:  # it may come out as another error: an import makes an ImportError of it
+            if isinstance(error, KeyboardInterrupt):
+                interruption.note()
+            if not interruption.pending():
+                raise
+        interrupted = interruption.pending()
+        interruption.answered()
     records = tuple(_named(done[name], cell, labels[name]) for name, cell in keys.items() if name in done)
     return Outcome(
         records=records,

@@ -6,6 +6,9 @@ import ast
 import functools
 import hashlib
 import json
+import sys
+import sysconfig
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,26 +55,40 @@ def _is_text(statement: ast.stmt) -> bool:
 
 def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
     """Everything that can change the numbers of a cell; Mistake where its task or backbone cannot be found."""
+    surroundings = around(cell)
+    own = {f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()}
+    prints = {"method": source_fingerprint(cell.method), **own, **surroundings["fingerprints"]}
+    return {"method": cell.spelled, **surroundings, "fingerprints": prints}
+
+
+def around(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+    """The ingredients of a cell but those of its method, which is not looked at; errors as in `ingredients`."""
     return {
-        **named(cell),
+        **_told(cell),
         "fingerprints": {
-            "method": source_fingerprint(cell.method),
             "backbone": locate.fingerprint(cell.backbone),
             "task": sources.load_task(cell.task).fingerprint,
             "sites": sites_fingerprint(cell.backbone),
             "harness": harness_fingerprint(),
-            **{f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()},
             **_template(cell),
             **_published(cell),
         },
     }
 
 
+def around_unfound(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+    """What `around` has of a cell whose task or backbone is not found."""
+    return {**_told(cell), "fingerprints": {"harness": harness_fingerprint()}}
+
+
 def named(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     """What a cell is called and told, and the versions it would run with; no file is looked at."""
+    return {"method": cell.spelled, **_told(cell)}
+
+
+def _told(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     return {
         "schema_version": SCHEMA_VERSION,
-        "method": cell.spelled,
         "backbone": cell.backbone,
         "task": cell.task,
         "shots": cell.shots,
@@ -113,3 +130,30 @@ def label_of(method: Method) -> str:
     names = {field: Path(path).stem for field, path in checkpoints.files_of(method).items()}
     found = checkpoints.digests(method).items()
     return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in found})
+
+
+def method_origin(cell: Cell) -> dict[str, Any]:  # Any: fields of a record
+    """The fields of a record that say where a user's own method comes from, without a folder above the working one."""
+    if cell.method_file is None:
+        return {"method_file": None, "method_sources": None}
+    found = {}
+    for cls in type(cell.method).__mro__:
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        if file is not None and cls is not Method and issubclass(cls, Method):
+            with suppress(OSError):  # typed in, or gone since: the fingerprint of the source has it
+                found[_origin(Path(file), cls.__module__)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return {"method_file": _from_here(Path(cell.method_file)), "method_sources": found}
+
+
+def _origin(file: Path, module: str) -> str:
+    """What a source file is called in a record: installed ones as modules, those of a user by their path."""
+    folders = [ROOT / "methods", *(Path(sysconfig.get_path(place)) for place in ("purelib", "platlib", "stdlib"))]
+    return module if any(file.is_relative_to(folder) for folder in folders) else _from_here(file)
+
+
+def _from_here(file: Path) -> str:
+    """A file's path from the working folder; its name alone where it lies elsewhere, for where is nobody's business."""
+    try:
+        return file.resolve().relative_to(Path.cwd().resolve()).as_posix()
+    except (ValueError, OSError):
+        return file.name

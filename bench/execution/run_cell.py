@@ -16,8 +16,10 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.data import cache, metrics, sources
 from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import DiskFull, Mistake
-from tunefront.bench.execution.identity import ingredients, key, label_of
+from tunefront.bench.errors import DiskFull, in_short
+from tunefront.bench.execution import interruption
+from tunefront.bench.execution.identity import ingredients, key, label_of, method_origin
+from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
@@ -100,6 +102,7 @@ class Setup:
             eval_batch_size=cell.config.eval_batch_size,
             conditions=(cpu_model(), str(concurrent_cells)),
             flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
+            queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
         )
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
@@ -112,23 +115,19 @@ def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1
     """
     base = _base(cell, concurrent_cells)
     try:
-        setup = Setup(cell, report, concurrent_cells=concurrent_cells)
-        found, predictions = _measured(setup)
+        with process_unchanged():
+            setup = Setup(cell, report, concurrent_cells=concurrent_cells)
+            found, predictions = _measured(setup)
         return Record(**base, status="ok", **found), predictions
     except Unsupported as reason:
-        return Record(**base, status="skipped", reason=str(reason)), None
+        return Record(**base, status="skipped", reason=in_short(reason).removeprefix("Unsupported: ")), None
     except DiskFull:
         raise
-    except Exception as error:
+    except BaseException as error:  # a method may call sys.exit(), a tokenizer's Rust code may panic
+        if interruption.pending():  # whatever became of it on its way through the method
+            raise KeyboardInterrupt from error
         log.debug("cell %s failed", cell.title, exc_info=True)
-        return failed(cell, _in_short(error), concurrent_cells), None
-
-
-def _in_short(error: Exception) -> str:
-    """One line of an error, without the stack that some libraries put into their text."""
-    text = str(error).strip().splitlines()
-    told = text[0][:500] if text else ""
-    return told if isinstance(error, Mistake) and told else f"{type(error).__name__}: {told}"
+        return failed(cell, in_short(error), concurrent_cells), None
 
 
 def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
@@ -140,6 +139,8 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     """Fits and scores; every field of the record that is measured, and the predictions."""
     task = setup.task
     found, scored, selection = costs(setup)
+    for values in [scored.values, *([selection.values] if selection else [])]:
+        _check_scores(task, values)
     predicted = _predictions(task, scored.values)
     labels = _labels(task, setup.rows.test, setup.test)
     learned_from = _labels(task, setup.rows.train, setup.train)
@@ -166,6 +167,8 @@ def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
     cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
     with trainer.peak() as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
+    if not callable(scorer):
+        raise TypeError(f"fit() of {cell.method.name} returned {type(scorer).__name__}, not a scorer: batch -> scores")
     train_memory.at_least(trainer.cost.grown)
     counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
     selection = trainer.score(scorer, setup.selection) if setup.selection else None
@@ -188,7 +191,7 @@ def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
         "n_train": len(setup.rows.train),
         "n_selection": len(setup.rows.selection) if setup.selection else None,
         "n_test": rows,
-        "truncated_train": setup.train.truncated,
+        "truncated_train": len(cost.cut_rows.keys() & setup.train.cut_rows.keys()),
         "truncated_test": setup.test.truncated,
         "train_ids": tuple(row.id for row in setup.rows.train),
         "final_train_loss": cost.final_loss,
@@ -243,7 +246,7 @@ def circumstances(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     device = torch.device(cell.config.device)
     return {
         "label": label_of(cell.method),
-        "method_file": cell.method_file,
+        **method_origin(cell),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_model": cpu_model(),
@@ -274,7 +277,7 @@ def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
     """The fields of demonstrations; empty where a method has none."""
     prompts, rows = setup.trainer.prompts, len(setup.rows.test)
     once = prompts.flops_once(setup.backbone)
-    read = {"prefix_flops": once, "prefix_seconds": prompts.clock.seconds} if once else {}
+    read = {"prefix_flops": once, "prefix_seconds": prompts.seconds} if once else {}
     read |= {"calibration_flops": prompts.flops} if prompts.flops else {}
     if not prompts.ids:
         return read
@@ -287,9 +290,18 @@ def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
         "demonstration_ids": tuple(prompts.ids),
         "prefix_tokens": prompts.tokens,
         "kv_cache_bytes": prompts.cache_bytes,
-        "demonstration_bytes": prompts.text_bytes(setup.test),
+        "demonstration_bytes": prompts.text_bytes,
         "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
     }
+
+
+def _check_scores(task: Task, scores: Tensor) -> None:
+    """ValueError where no prediction follows from the scores: NaN is neither the highest nor not."""
+    unknown = int(scores.isnan().any(1).sum())
+    if unknown:
+        raise ValueError(f"the scores of {unknown} of {len(scores)} rows are NaN, from which no prediction follows")
+    if task.kind != "multiple choice" and scores.shape[1] != task.outputs:
+        raise ValueError(f"each row has {scores.shape[1]} scores; {task.name} takes {task.outputs}")
 
 
 def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:

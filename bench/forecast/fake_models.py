@@ -4,7 +4,6 @@ methods attached to them, of which what is trained and costs is counted, nothing
 from __future__ import annotations
 
 import functools
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
 from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
 from tunefront.bench.forecast.synthetic import Bare, Lengths
 from tunefront.bench.meters.storage import safetensors_bytes
-from tunefront.bench.models.config import config_at, folder_pooling, sites_of, tokenizer_of
+from tunefront.bench.models.config import config_at, sites_of
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import Blueprint
 from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate
+from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.pretrained import Pooled, family_for
+from tunefront.bench.models.tokenizer_files import tokenizer_of
+from tunefront.bench.models.weights import headers
 from tunefront.methods.base import Method
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Outline:
     def _as_in(self, folder: Path) -> None:
         """The pooling that the folder asks for, and the pooler that its checkpoint lacks."""
         self.pooling = folder_pooling(folder) or self.sites.pooling
-        if self.pooling == "pooler" and not any(".pooler." in f".{name}" for name in _tensor_names(folder)):
+        if self.pooling == "pooler" and not any(".pooler." in f".{name}" for name in headers(folder)):
             self.pooling, self._head_activation = "first", "tanh"
 
 
@@ -99,22 +100,6 @@ def _folder(name: str) -> Path | None:
     if name in presets() or path.is_file() or (path.is_dir() and not (path / "tokenizer_config.json").is_file()):
         return None
     return locate(name) if path.is_dir() or ("/" in name and path.suffix != ".json") else None
-
-
-def _tensor_names(folder: Path) -> list[str]:
-    """The names of the checkpoint's tensors, from headers; those that a pooler would have where it cannot be told."""
-    from safetensors import safe_open
-
-    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    try:
-        if index.is_file():
-            return list(json.loads(index.read_text("utf-8"))["weight_map"])
-        if single.is_file():
-            with safe_open(single, framework="pt") as file:
-                return list(file.keys())
-    except (OSError, ValueError, KeyError) as error:
-        raise Mistake(f"the weights in {folder} cannot be read: {error}.") from error
-    return ["pooler."]
 
 
 def _file_bytes(model: nn.Module) -> int:

@@ -25,7 +25,7 @@ from tunefront.bench.models.shapes import Shape
 from tunefront.bench.training.feature_cache import Rowwise
 from tunefront.bench.training.harness import Trainer
 from tunefront.bench.training.step import Step
-from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Scorer
+from tunefront.methods.base import Batch, Examples, Scorer
 
 SIMULATED = 3
 """So many of the shapes that occur are gone through, from smallest to largest; what others take lies between."""
@@ -72,19 +72,18 @@ class Forecaster(Trainer):
             self.cost.clocks[phase].laps += seconds
         self._enter_training(loss, shapes)
 
-    def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
+    def _read(self, place: int, held: int | None = None) -> None:
         """Demonstrations in tokens, read without values; the clock gets what reading them would take."""
-        before = self.prompts.clock.seconds
-        prefix = super().prefill(backbone, demonstrations)
-        self.prompts.clock.seconds = before
-        if keys_and_values(prefix):
+        super()._read(place, held)
+        seconds = 0.0
+        if keys_and_values(self.prompts.prefixes[place]):
             self.memory.measure()  # what was just noted: reading it
-            self.prompts.clock.seconds += sum(self._seconds(self._operations.taken()).values())
-        return prefix
+            seconds = sum(self._seconds(self._operations.taken()).values())
+        self.prompts.reading_seconds[place] = seconds
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """Zeros for every row, and what computing them would cost."""
-        scored, _ = self._rowwise("evaluate", scorer, self.prompts.following(examples))
+        scored, _ = self._rowwise("evaluate", scorer, self._following(examples))
         return scored
 
     def peak(self) -> AbstractContextManager[PeakMemory]:

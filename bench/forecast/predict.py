@@ -16,30 +16,19 @@ from tunefront.bench.execution import run_cell
 from tunefront.bench.execution.identity import ingredients, key, named
 from tunefront.bench.forecast.fake_models import Outline, outline
 from tunefront.bench.forecast.harness import Forecaster
+from tunefront.bench.forecast.limits import too_long
 from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.presets import is_file
 from tunefront.bench.forecast.synthetic import Bare, Lengths
 from tunefront.bench.models.families import LanguageModel
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records import Record
-from tunefront.bench.training.demonstrations import Demonstrated
 from tunefront.methods.base import Unsupported
 
 _TIMED = (
     *("train_seconds", "eval_seconds", "prefix_seconds", "step_seconds"),
     *("train_examples_per_second", "eval_examples_per_second"),
 )
-
-
-class TooLong(Mistake):
-    """Made-up rows of so many `tokens` are more than the model takes."""
-
-    def __init__(self, text: str, tokens: int):
-        super().__init__(text, tokens)  # both: processes hand exceptions over by their arguments
-        self.tokens = tokens
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
@@ -112,16 +101,10 @@ def _check_room(setup: run_cell.Setup, lengths: Lengths) -> None:
     cut = setup.train.truncated + setup.test.truncated
     if not cut:
         return
-    encoder = setup.backbone.sites.family == "encoder"
+    family = setup.backbone.sites.family
     positions = getattr(setup.pretrained.config, "max_position_embeddings", None)
-    most = positions if encoder else cast(LanguageModel, setup.backbone).room
-    beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
-    has = f"has {most:,} positions" if encoder and most else f"takes {most:,} in all" if most else "takes fewer"
-    raise TooLong(
-        f"rows of {lengths.tokens:,} tokens{beside} do not fit into {setup.cell.backbone}, which {has}; give a "
-        "smaller --length, or a model that takes longer texts.",
-        lengths.tokens,
-    )
+    most = positions if family == "encoder" else cast(LanguageModel, setup.backbone).room
+    raise too_long(setup.cell.backbone, family, lengths, most)
 
 
 def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
@@ -130,7 +113,7 @@ def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
     prompts = setup.trainer.prompts
     test = cast(PromptedExamples, prompts.following(setup.test))
     for prefix in prompts.prefixes:
-        told = cast(Demonstrated, prefix).demonstrations
+        told = prefix.demonstrations
         followed = test.after[told.name]
         if told.room is None or min(followed.kept) == followed.given:
             continue

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.forecast.config_files import check, described, read, sites_known, unusable
+from tunefront.bench.models.config_files import check, described, make, read, sites_known, unusable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,9 +51,28 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     Errors: Mistake for an unknown name, a file that cannot be read, an architecture without sites, a configuration
     that needs code of its own, which is never run, quantised weights, and fields that do not go together.
     """
+    place = find(name_or_path)
+    if isinstance(place, Preset):
+        return make(place.model_type, place.config, f"the configuration {name_or_path}")
+    config = make(*read(place), f"the configuration {place}")
+    config.name_or_path = str(place)  # what an error names
+    try:
+        check(config)
+    except Mistake:
+        raise
+    except Exception as error:  # of a configuration that transformers took, and that lacks what it should have
+        raise unusable(f"the configuration {place} cannot be used", error, {}) from error
+    return config
+
+
+def find(name_or_path: str) -> Preset | Path:
+    """The preset of that name, or the path of the config.json that is meant; no library is needed for it.
+
+    Errors: Mistake for an unknown name, and where there is no such file.
+    """
     preset = presets().get(name_or_path)
     if preset is not None:
-        return _made(preset.model_type, preset.config, name_or_path)
+        return preset
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         path = path / "config.json"
@@ -64,10 +83,21 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     elif not path.is_file():
         how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
         raise Mistake(unknown("preset", name_or_path, presets(), how))
-    config = _made(*read(path), str(path))
-    config.name_or_path = str(path)  # what an error names
-    check(config)
-    return config
+    return path
+
+
+def same_letters(name: str) -> str | None:
+    """The preset that a name differs from in capitals and punctuation only; None where there is none, or it is one.
+
+    >>> same_letters("T0_3B"), same_letters("t0-3b"), same_letters("t0")
+    ('t0-3b', None, None)
+    """
+
+    def letters(text: str) -> str:
+        return "".join(character for character in text.lower() if character.isalnum())
+
+    known = presets()
+    return None if name in known else next((one for one in known if letters(one) == letters(name)), None)
 
 
 def is_file(name: str) -> bool:
@@ -151,12 +181,3 @@ def _unties(config: PretrainedConfig) -> bool:
     Those of T5 v1.1 and mT5 do; of T5, only v1.0 scales the states that its tied output layer reads.
     """
     return config.model_type == "mt5" or getattr(config, "scale_decoder_outputs", True) is False
-
-
-def _made(model_type: str, fields: Mapping[str, Any], name: str) -> PretrainedConfig:  # Any: as in a config.json
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.for_model(model_type, **fields)
-    except Exception as error:  # as above
-        raise unusable(f"the configuration {name} cannot be used", error, fields) from error

@@ -4,51 +4,34 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Mistake, nearest
 from tunefront.bench.execution.identity import key
+from tunefront.bench.forecast.asked import Asked, Sweep, check, check_swept, of_sweep
 from tunefront.bench.forecast.forecast import Forecast, Planner, Tell, folder_of, keep
-from tunefront.bench.forecast.predict import TooLong
-from tunefront.bench.forecast.synthetic import Lengths
-from tunefront.bench.forecast.targets import LENGTH, Planned, made_up, needs_lengths, of_cells, of_lengths
+from tunefront.bench.forecast.limits import TooLong
+from tunefront.bench.forecast.targets import LENGTH, Planned, of_cells, of_lengths
+from tunefront.bench.models.folders import local
 from tunefront.bench.records.store import Store
 from tunefront.bench.suites.parse import planned_from
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the call names, as typed; None and empty where it does not."""
-
-    suite: str | None = None
-    methods: Sequence[str] | None = None
-    backbones: Sequence[str] | None = None
-    tasks: Sequence[str] | None = None
-    shots: Sequence[str] | None = None
-    templates: Sequence[str] | None = None
-    settings: Sequence[str] | None = None
-    length: int | None = None
-    choices: int | None = None
-    answer_tokens: int | None = None
-    queries: int | None = None
-
-
 def forecast(
-    asked: Asked, memory: int | None, sweep: tuple[str, tuple[int, ...]] | None, seconds: bool, workers: int, tell: Tell
+    asked: Asked, memory: int | None, sweep: Sweep | None, seconds: bool, workers: int, tell: Tell
 ) -> Forecast:
     """The forecast of what the call asks for, each cell once. Errors: Mistakes with all that is wrong in it, Mistake
     where all of it is left out."""
+    check(asked, sweep)
     planned = list(dict.fromkeys(_planned(asked, tell)))
     if sweep is not None and sweep[0] == LENGTH:
-        _check_lengths(planned, sweep[1])
+        _check_swept(planned, sweep[1])
     try:
         found = Planner(seconds, workers, tell).forecast(planned, memory, sweep)
     except TooLong as error:
         if any(one.lengths is not None and one.lengths.tokens == error.tokens for one in planned):
             raise
-        raise _of_sweep(error) from error
+        raise of_sweep(error) from error
     _check_some(found)
     return found
 
@@ -62,9 +45,10 @@ def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> 
 
 
 def _planned(asked: Asked, tell: Tell) -> list[Planned]:
-    _check_paths(asked.backbones)
+    for name in asked.backbones or ():
+        local(name)  # Mistake for one that cannot even be looked for as a path
     tell("importing the libraries")
-    if asked.length is None and not needs_lengths(asked.backbones):
+    if not asked.on_made_up_rows:
         beside = [name for name in ("choices", "answer_tokens", "queries") if getattr(asked, name) is not None]
         if beside:
             option = beside[0].replace("tokens", "length").replace("_", "-")
@@ -78,41 +62,15 @@ def _planned(asked: Asked, tell: Tell) -> list[Planned]:
             f"made-up rows have no {named[0].removesuffix('s')}: leave it out, or give neither --length nor a backbone "
             "that is a configuration alone."
         )
-    return of_lengths(asked.methods, asked.backbones, asked.settings, _lengths(asked))
+    return of_lengths(asked.methods, asked.backbones, asked.settings, asked.lengths())
 
 
-def _lengths(asked: Asked) -> Lengths:
-    shots = [part.strip() for text in asked.shots or () for part in text.split(",") if part.strip()]
-    if len(shots) > 1 or any(not (one.isascii() and one.isdigit()) for one in shots):
-        raise Mistake(f"made-up rows need one whole number of --shots, got {', '.join(shots)}.")
-    given = {
-        "tokens": asked.length,
-        "choices": asked.choices,
-        "answer_tokens": asked.answer_tokens,
-        "train_rows": int(shots[0]) if shots else None,
-        "test_rows": asked.queries,
-    }
-    return made_up(**{name: size for name, size in given.items() if size is not None})
-
-
-def _check_lengths(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
+def _check_swept(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
     """Mistake where rows cannot have these lengths, before anything is planned."""
     for one, size in itertools.product(planned, sizes):
         if one.lengths is None:
             raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
-        try:
-            made_up(one.lengths, tokens=size)
-        except Mistake as error:
-            raise _of_sweep(error) from error
-
-
-def _of_sweep(error: Mistake) -> Mistake:
-    """The mistake of a length that a sweep asks for."""
-    return Mistake(
-        str(error)
-        .replace("a smaller --length", "smaller sizes to --sweep length")
-        .replace("--length", "--sweep length")
-    )
+        check_swept(one.cell.backbone, one.lengths, size)
 
 
 def _check_some(found: Forecast) -> None:
@@ -125,17 +83,6 @@ def _check_some(found: Forecast) -> None:
         reasons.setdefault(one.reason, f"{one.label} on {one.backbone}")
     listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
     raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
-
-
-def _check_paths(backbones: Sequence[str] | None) -> None:
-    """Mistake for a name that cannot even be looked for as a path."""
-    for name in backbones or ():
-        try:
-            Path(name).expanduser().exists()
-        except (OSError, RuntimeError) as error:  # the latter of a home that nobody has
-            why = getattr(error, "strerror", None) or str(error).rstrip(".")
-            short = name if len(name) < 100 else f"{name[:96]} ..."
-            raise Mistake(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
 
 
 def _check_presets(backbones: Sequence[str] | None) -> None:
@@ -151,4 +98,5 @@ def _check_presets(backbones: Sequence[str] | None) -> None:
         try:
             check_backbone(name)
         except Mistake as error:
-            raise Mistake(f"{error} Of presets, which are planned on made-up rows, {near!r} is the nearest.") from error
+            told = str(error).rstrip(". ")
+            raise Mistake(f"{told}. Of presets, which are planned on made-up rows, {near!r} is the nearest.") from error

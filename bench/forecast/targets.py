@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.forecast import limits
 from tunefront.bench.forecast.synthetic import Lengths
 from tunefront.bench.settings import RunConfig, resolve_recipe, valid
 from tunefront.bench.suites.overrides import given
@@ -78,6 +79,7 @@ def of_lengths(
             chosen.append(method_of(name))
     for name in backbones or ():
         with wrong.any():
+            limits.check(name, lengths, config.context_length)
             outline(name, lengths)
     cells = []
     for method in chosen or (() if spelled else _every_method()):

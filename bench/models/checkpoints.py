@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import Mistake
+from tunefront.bench.files import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +83,7 @@ def _reading(path: str) -> Iterator[Path]:
     """The file at a path; turns what goes wrong in reading it into a Mistake."""
     from safetensors import SafetensorError
 
-    file = Path(path).expanduser().absolute()
+    file = expanded(path).absolute()
     try:
         if file.is_dir():
             raise Mistake(f"{path} is a folder; give the safetensors file in it.")

@@ -1,4 +1,4 @@
-"""What a backbone's folder says of it: configuration, sites, pooling, tokenizer; and whether it can be used."""
+"""What a backbone's folder says of it: configuration, sites, tokens; and whether it can be used."""
 
 from __future__ import annotations
 
@@ -11,40 +11,84 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import Mistake
+from tunefront.bench.models.config_files import configuration, set_aside
 from tunefront.bench.models.families import LANGUAGE_MODELS, Prompting
 from tunefront.bench.models.families.encoder import check_room, limit_of, row_lengths
-from tunefront.bench.models.locate import WEIGHTS, locate
+from tunefront.bench.models.fit import check_fit
+from tunefront.bench.models.json_files import read_object
+from tunefront.bench.models.locate import known_backbones, locate
+from tunefront.bench.models.pooling import folder_pooling, left_out
+from tunefront.bench.models.tokenizer_files import check_tokenizer, read_otherwise, tokenizer_of
+from tunefront.bench.models.weights import check_there, headers, size, wild
 from tunefront.bench.settings import RunConfig
 from tunefront.bench.templates import Template, find_template
 from tunefront.methods.sites import Sites, sites_for
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 log = logging.getLogger("tunefront")
-
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
-
 
 MOST_SPECIAL_TOKENS = 16
 """More than any tokenizer is known to add to a pair of texts (RoBERTa's: 4)."""
 
 
+MOST_BYTES_TRIED = 4 * 2**30
+"""Of weights whose values are looked at before a run, in about the time that their fingerprint takes."""
+
+
+@functools.cache
 def check_backbone(name: str) -> None:
-    """Finds the backbone, its files and its configuration, no weights; Mistake where it cannot be used."""
-    sites_of(config_at(name), name)
+    """Finds the backbone, its configuration, and its weights and tokenizer, which have to go with it; Mistake where it
+    cannot be used. Of weights the headers are read, and each value once where that is soon done."""
     folder = locate(name)
-    folder_pooling(folder)
-    for what, names, saved_by in (("weights", WEIGHTS, "model"), ("tokenizer", _TOKENIZERS, "tokenizer")):
-        if not any((folder / file).is_file() for file in names):
-            raise Mistake(
-                f"{name} has no {what}: none of {', '.join(names)} is in {folder}; "
-                f"save it there with {saved_by}.save_pretrained()."
-            )
+    config = config_at(name)
+    sites = sites_of(config, name)
+    if sites.family == "encoder":
+        folder_pooling(folder)
+    if name in known_backbones():  # what is shipped goes together; tests and a hash see to it
+        return
+    check_there(folder, name)
+    check_fit(name, config, sites, headers(folder))
+    check_tokenizer(name, config)
+    if sites.family == "seq2seq":
+        start_token(folder, config)
+    if size(folder) <= MOST_BYTES_TRIED:
+        check_finite(name)
+
+
+def check_finite(name: str) -> None:
+    """Mistake where a weight is no finite number."""
+    found = wild(locate(name))
+    if found is not None:
+        tensor, bad, of = found
+        raise Mistake(
+            f"the weights of {name} are not all finite numbers: {tensor} has {bad:,} of {of:,} that are NaN or "
+            "infinite, and so would be every score. Give a checkpoint from before its training went wrong, or download "
+            "it again."
+        )
+
+
+def warnings_of(name: str) -> list[str]:
+    """What a backbone's folder asks for that is not done."""
+    if name in known_backbones():
+        return []
+    folder = locate(name)
+    return [said for said in (set_aside(folder), left_out(folder), read_otherwise(name)) if said is not None]
+
+
+def start_token(folder: Path, config: Any) -> int:  # Any: as `config_at`
+    """The token that an encoder-decoder's answers start after; Mistake where neither configuration names it."""
+    path = folder / "generation_config.json"
+    beside = read_object(path, "generation configuration") if path.exists() else {}
+    for start in (getattr(config, "decoder_start_token_id", None), beside.get("decoder_start_token_id")):
+        if type(start) is int and 0 <= start < config.vocab_size:
+            return start
+    raise Mistake(
+        f"the configuration {folder / 'config.json'} names no decoder_start_token_id of its vocabulary; set it "
+        "there (T5: the id of the padding token)."
+    )
 
 
 def check_length(name: str, task: Task, max_length: int | None) -> None:
@@ -52,11 +96,9 @@ def check_length(name: str, task: Task, max_length: int | None) -> None:
     which takes 50 ms."""
     if max_length is None or max_length > MOST_SPECIAL_TOKENS:
         return
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
-    except Exception:  # whatever a broken file leads to: check_backbone() or the cell tells of it
+        tokenizer = tokenizer_of(name)
+    except Mistake:  # check_backbone() tells of it
         return
     check_room(tokenizer, task, max_length)
 
@@ -130,21 +172,9 @@ class _Outline:
     config: Any  # Any: as `config_at`
 
 
-@functools.cache
-def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
-
-
 def config_at(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields
-    from transformers import AutoConfig
-
-    folder = locate(name)
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise Mistake(f"the configuration of {name} cannot be read: {str(error).splitlines()[0]}") from error
+    """The backbone's configuration, the caller's own to change."""
+    return configuration(locate(name))
 
 
 def sites_of(config: Any, name: str) -> Sites:
@@ -152,19 +182,3 @@ def sites_of(config: Any, name: str) -> Sites:
         return replace(sites_for(config.model_type))
     except KeyError as error:
         raise Mistake(f"backbone {name}: {error.args[0]}") from error
-
-
-def folder_pooling(folder: Path) -> str | None:
-    """`mean` where a sentence-transformers pooling configuration says so, None where there is none."""
-    path = folder / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return None
-    try:
-        config = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise Mistake(f"the pooling configuration {path} cannot be read: {error}") from error
-    modes = [mode for mode, on in config.items() if mode.startswith("pooling_mode_") and on is True]
-    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
-    if len(modes) != 1 or modes[0] not in known:
-        raise Mistake(f"{path} asks for the pooling {modes}; only one of {', '.join(known)} can be used.")
-    return known[modes[0]]

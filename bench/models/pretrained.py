@@ -13,12 +13,15 @@ from torch import nn
 
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
-from tunefront.bench.models.config import config_at, folder_pooling, sites_of, tokenizer_of
+from tunefront.bench.models.config import check_finite, config_at, sites_of, start_token
 from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
 from tunefront.bench.models.families.language import refuse_regression
 from tunefront.bench.models.fast_copy import Blueprint
+from tunefront.bench.models.fit import auto_class, misfits, told
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate
+from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
+from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
@@ -43,13 +46,11 @@ class Pretrained:
         folder = locate(name)
         self.name, self.config, self.device = name, config_at(name), device
         self.sites = sites_of(self.config, name)
-        self.pooling: str | None = folder_pooling(folder) or self.sites.pooling
+        self.pooling: str | None = None  # of a language model, whose features are the last token's state
         self.head_activation = self.sites.head_activation
-        if self.sites.family != "encoder":
-            self.pooling = None  # features are the last token's state
+        if self.sites.family == "encoder":
+            self.pooling = folder_pooling(folder) or self.sites.pooling
         self.tokenizer = tokenizer_of(name)
-        if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up by transformers, not read
-            raise Mistake(f"{name} has no tokenizer with words; save it there with tokenizer.save_pretrained().")
         self._master = self._load(folder)
         self._tensors = [*self._master.parameters(), *self._master.buffers()]
         self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
@@ -83,11 +84,19 @@ class Pretrained:
 
     def _load(self, folder: Path) -> PreTrainedModel:
         """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
-        from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+        from transformers import GenerationConfig
 
-        kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
-        model, report = kinds[self.sites.family].from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        if self.sites.family == "seq2seq":
+            self.config.decoder_start_token_id = start_token(folder, self.config)
+        model, report = auto_class(self.sites.family).from_pretrained(
+            folder,
+            config=self.config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            # Nothing is generated: the file that says how is not read.
+            **({} if self.sites.family == "encoder" else {"generation_config": GenerationConfig()}),
         )
         missing = set(report["missing_keys"])
         if self.pooling == "pooler" and any(key.startswith("pooler.") for key in missing):
@@ -95,12 +104,12 @@ class Pretrained:
             self.pooling, self.head_activation = "first", "tanh"
         if self.pooling != "pooler" and getattr(model, "pooler", None) is not None:
             model.pooler = None
-        lost = sorted(key for key in missing if not key.startswith("pooler."))
-        if lost:
-            raise Mistake(
-                f"the weights of {self.name} lack {len(lost)} tensors of {type(model).__name__}, {lost[0]} first; "
-                "is the folder complete, and its config.json the right one?"
-            )
+        wrong = misfits(model, report, self.sites.family)
+        if wrong:
+            raise Mistake(told(self.name, wrong))
+        for _, tensor in model.named_parameters():
+            if not tensor.sum().isfinite():
+                check_finite(self.name)
         model.requires_grad_(True).eval()
         return model
 
@@ -129,9 +138,9 @@ def family_for(
     else:
         refuse_regression(task)  # before a template is looked for
         backbone = LANGUAGE_MODELS[sites.family](model, tokenizer, sites, task, prompting)
+    backbone.try_paths()
     if isinstance(backbone, Decoder):
         backbone.layout = DecoderLayout(CUDA_BUDGET if model.device.type == "cuda" else CPU_BUDGET)
-        backbone.try_side_by_side()
     if dropout is not None:
         _set_dropout(backbone, dropout)
     return backbone

@@ -16,11 +16,13 @@ import pytest
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.console import quiet_libraries
+from tunefront.bench.errors import printable
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.suites.expand import Plan
 from tunefront.bench.suites.parse import planned_from
 from tunefront.methods.base import Method, Unsupported
+from tunefront.methods.checking import check_class, check_instance, said
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
@@ -82,12 +84,13 @@ def collect(session: pytest.Session) -> Cells:
     option, config = session.config.option, session.config
     if option.collectonly:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read once, when the libraries are imported
-    suite, out = option.tunefront_suite or "quick", option.tunefront_out or "results"
+    suite = "quick" if option.tunefront_suite is None else option.tunefront_suite
+    out = "results" if option.tunefront_out is None else option.tunefront_out
     own, left_out = _own_methods(config) if not option.tunefront_method else ([], [])
     asked = (
         option.tunefront_backbone,
         option.tunefront_task,
-        [option.tunefront_shots] if option.tunefront_shots else None,
+        None if option.tunefront_shots is None else [option.tunefront_shots],
         option.tunefront_draws,
         option.tunefront_seeds,
         option.tunefront_template,
@@ -101,6 +104,7 @@ def collect(session: pytest.Session) -> Cells:
         cells.store.prepare()
     cells.told = [f"tunefront: {len(cells.plan.cells)} cells of suite {suite}, records in {out}", *left_out]
     cells.told += [f"tunefront: warning: {warning}" for warning in cells.plan.warnings]
+    cells.told = [printable(line) for line in cells.told]
     return cells
 
 
@@ -122,9 +126,9 @@ def _rehearsal(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cel
 
     record = record_of(cell)
     if record.status == "skipped":
-        pytest.skip(record.reason or "no reason recorded")
+        pytest.skip(printable(record.reason or "no reason recorded"))
     if record.status == "failed":
-        pytest.fail(record.reason or "no reason recorded", pytrace=False)
+        pytest.fail(printable(record.reason or "no reason recorded"), pytrace=False)
     benchmark.extra_info.update(record.model_dump(mode="json", include=EXTRA))
     return Rehearsal(cell)
 
@@ -141,7 +145,7 @@ def _id(cell: Cell) -> str:
     parts = [label(cell.method), cell.backbone, cell.task]
     parts += [f"shots={'all' if cell.shots is None else cell.shots}", f"draw={cell.draw_seed}", f"seed={cell.seed}"]
     parts += [cell.template] if cell.template else []
-    return "-".join(parts + [f"{name}={value}" for name, value in cell.changed_recipe.items()])
+    return printable("-".join(parts + [f"{name}={value}" for name, value in cell.changed_recipe.items()]))
 
 
 def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
@@ -155,9 +159,19 @@ def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
             shipped = getattr(value, "__module__", "").startswith("tunefront.")
             if not inspect.isclass(value) or not issubclass(value, Method) or inspect.isabstract(value) or shipped:
                 continue
+            try:
+                check_class(value)
+            except ValueError as error:
+                left_out.append(f"tunefront: left out: {error}")
+                continue
             needs = [field.name for field in fields(value) if field.default is field.default_factory is MISSING]
             if needs:
                 left_out.append(f"tunefront: add {value.name} with --tunefront-method {value.name}:{needs[0]}=VALUE")
-            else:
+                continue
+            try:
                 found.append(value())
+                check_instance(found[-1])
+            except Exception as error:
+                found = [method for method in found if type(method) is not value]
+                left_out.append(f"tunefront: left out: {value.name}: {said(error)}")
     return found, left_out

@@ -127,13 +127,16 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         for item in items:
             if "benchmark" in getattr(item, "fixturenames", ()):
                 item.add_marker(skip)
-    from tunefront.bench.errors import Mistake
+    from tunefront.bench.errors import Mistake, printable
+    from tunefront.bench.files import why
     from tunefront.bench.pytest_plugin.items import collect
 
     try:
         cells = collect(session)
     except Mistake as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(printable(str(error))) from error
+    except OSError as error:
+        raise pytest.UsageError(printable(why(error))) from error
     config.stash[CELLS] = cells
     items += session.genitems(cells)
 

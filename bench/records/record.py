@@ -6,10 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Raised whenever the meaning of a field changes; records of different versions are never drawn together."""
+SCHEMA_VERSION = 2
+"""Raised whenever a field comes, goes or changes its type or meaning (a test compares the fields with those that are
+listed for the version); a record of another version is left alone, and never drawn together with ours."""
+
+ROUNDING = 1e-9
+"""By how much two equal scores may differ."""
 
 Scalar = bool | int | float | str | None
+Amount = Annotated[int, Field(ge=0)]
 Bytes = Annotated[int | None, Field(ge=0)]
 Count = Annotated[int | None, Field(ge=0)]
 Seconds = Annotated[float | None, Field(ge=0)]
@@ -73,7 +78,16 @@ class Record(BaseModel):
 
     method: str = Field(description="the method, spelled with every field")
     label: str = Field(description="the method's short form: fields that differ from their default")
-    method_file: str | None = Field(None, description="the user's own file that defines the method, null where shipped")
+    method_file: str | None = Field(
+        None,
+        description="the user's own file that defines the method: its path from the working folder, or its name alone "
+        "where it lies elsewhere; null where shipped",
+    )
+    method_sources: dict[str, str] | None = Field(
+        None,
+        description="sha256 of each file that defines the user's own method or a base of it, named as method_file is, "
+        "those of installed modules by the module; null where shipped",
+    )
     backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
     architecture: str | None = Field(None, description="the backbone's model_type")
     pooling: str | None = Field(None, description="what the head reads: pooler, first or mean")
@@ -102,7 +116,11 @@ class Record(BaseModel):
     n_train: Count = Field(None, description="training rows given to the method")
     n_selection: Count = Field(None, description="rows of the selection split")
     n_test: Count = Field(None, description="scored rows")
-    truncated_train: Count = Field(None, description="training rows cut to max_length")
+    truncated_train: Count = Field(
+        None,
+        description="training rows that were cut (to max_length, or to what the model takes) and learned from so; "
+        "demonstrations are never cut, so 0 where rows are only shown",
+    )
     truncated_test: Count = Field(None, description="scored rows cut to max_length")
     shortened_test: Count = Field(None, description="scored rows that kept fewer demonstrations, null without any")
     train_ids: tuple[str, ...] | None = Field(None, description="ids of the training rows, in draw order")
@@ -133,7 +151,7 @@ class Record(BaseModel):
         None, description="saved safetensors file of the trained parameters, 0 where nothing is trained"
     )
 
-    checkpoint_dtypes: dict[str, int] | None = Field(
+    checkpoint_dtypes: dict[str, Amount] | None = Field(
         None, description="dtype -> parameters in that file; empty where nothing is trained"
     )
     backbone_bytes: Bytes = Field(None, description="the backbone's own weights files, shipped once for all tasks")
@@ -154,10 +172,14 @@ class Record(BaseModel):
     demonstrations_per_row: float | None = Field(
         None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
     )
-    prefix_tokens: Count = Field(None, description="tokens of all prompts' demonstrations, null without any")
+    prefix_tokens: Count = Field(
+        None,
+        description="tokens of the demonstrations that are read: of each prompt as many, from the first, as the scored "
+        "row with most room keeps; 0 where none has room for any, null without any",
+    )
     prefix_flops: Count = Field(
         None,
-        description="counted FLOPs of reading the demonstrations once, and of calibrating; null where none are kept",
+        description="counted FLOPs of reading these once, and of calibrating; null where nothing is read",
     )
     prefix_seconds: Seconds = Field(None, description="seconds of the same")
     calibration_flops: Count = Field(None, description="those of them that calibrated, null where nothing was")
@@ -177,12 +199,12 @@ class Record(BaseModel):
     train_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while training, null on CPU")
     eval_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while scoring, null on CPU")
 
-    memory: dict[str, dict[str, int]] | None = Field(
+    memory: dict[str, dict[str, Amount]] | None = Field(
         None,
         description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
         "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
     )
-    cuda_memory: dict[str, dict[str, int]] | None = Field(
+    cuda_memory: dict[str, dict[str, Amount]] | None = Field(
         None,
         description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
         "that it took from the device (reserved); null on CPU",
@@ -214,6 +236,22 @@ class Record(BaseModel):
         return None if self.scores is None or self.headline is None else self.scores.get(self.headline)
 
     @property
+    def baseline_score(self) -> float | None:
+        """The headline metric of always answering the commonest training label (the mean, for regression)."""
+        return (self.baseline_scores or {}).get(self.headline or "")
+
+    @property
+    def baseline_answer(self) -> str:
+        """What always gives the same answer, in words."""
+        return "mean label" if self.task_kind == "regression" else "commonest label"
+
+    @property
+    def above_baseline(self) -> bool | None:
+        """Whether the score is higher than the baseline's, None where one of the two is missing."""
+        score, baseline = self.score, self.baseline_score
+        return None if score is None or baseline is None else score > baseline + ROUNDING
+
+    @property
     def task_bytes(self) -> int | None:
         """What has to be kept for the task beside the backbone: trained parameters and demonstrations.
 
@@ -237,7 +275,8 @@ class Record(BaseModel):
 
 DETERMINISTIC = frozenset(
     set(Record.model_fields)
-    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name", "method_file"}
+    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name"}
+    - {"method_file", "method_sources"}
     - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
     - {"start_resident_bytes", "cuda_memory"}
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,24 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.files import local_folder, reached, sweep, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
+from tunefront.bench.records.ordinary import ends
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PARQUET = b"PAR1"
+"""What a Parquet file starts and ends with: one that was cut, emptied or zeroed does not."""
+
 log = logging.getLogger("tunefront")
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system answers that has no locks, as of some networks."""
+
+
+@functools.cache
+def _warn_of_no_locks(folder: Path) -> None:
+    log.warning("%s has no file locks: where several commands write into it at once, a cell may run twice", folder)
 
 
 class Store:
@@ -52,15 +66,16 @@ class Store:
             ) from error
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, None where there is none; a corrupted one is set aside and counts as none. Mistake where
-        another version of tunefront wrote it: it would be written over."""
+        """The record of a key, None where there is none; a corrupted one is set aside and counts as none, as its cell
+        will run. Mistake where another version of tunefront wrote it, or where it cannot be read: it would be written
+        over."""
         if self.folder is None:
             return self._fetched(key)
         path = self.folder / "records" / f"{key}.json"
-        if not path.exists():
-            return None
         try:
             return read_record(path)
+        except FileNotFoundError:
+            return None
         except CorruptRecord as error:
             set_aside(path, error)
             return None
@@ -76,9 +91,13 @@ class Store:
         self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
 
     def predictions(self, key: str) -> pd.DataFrame:
-        """Per-example predictions of a cell: row id, label, prediction, one score column a choice."""
+        """Per-example predictions of a cell: row id, label, prediction, one score column a choice. Mistake where a
+        local file is there and is not whole; FileNotFoundError."""
         import pandas as pd
 
+        path = None if self.folder is None else self.folder / "predictions" / f"{key}.parquet"
+        if path is not None and path.exists() and not whole_parquet(path):
+            raise Mistake(f"{path} is not a whole Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
     @contextmanager
@@ -95,8 +114,12 @@ class Store:
         except Timeout:
             yield False
             return
-        except OSError as error:
-            raise _full(error, self.folder / "locks") from error
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise _full(error, self.folder / "locks") from error
+            _warn_of_no_locks(self.folder)
+            yield True
+            return
         try:
             yield True
         finally:
@@ -104,11 +127,14 @@ class Store:
 
     def _fetched(self, key: str) -> Record | None:
         """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
-        files, path = _filesystem(self.location), f"{self.location}/records/{key}.json"
+        path = f"{self.location}/records/{key}.json"
+        with reached(path, "read"):
+            try:
+                content = _filesystem(self.location).cat_file(path)
+            except FileNotFoundError:
+                return None
         try:
-            return parse_record(files.cat_file(path), path)
-        except FileNotFoundError:
-            return None
+            return parse_record(content, path)
         except CorruptRecord as error:
             log.warning("%s; the cell will run again", error)
             return None
@@ -131,6 +157,11 @@ class Store:
                 file.write(content)
         except OSError as error:
             raise _full(error, path) from error
+
+
+def whole_parquet(path: Path) -> bool:
+    """Whether a file starts and ends as Parquet does; no more of it is read."""
+    return ends(path, len(PARQUET)) == (PARQUET, PARQUET)
 
 
 def _probe() -> str:

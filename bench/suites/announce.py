@@ -49,11 +49,25 @@ def _of_task(task: Task, asked: Sequence[tuple[Grid, Chosen]]) -> tuple[str, lis
         config = grid.config_of(task.name)
         tests, drawn = eval_rows(task, config.eval_rows), _largest_draw(task, grid)
         for backbone in grid.part.backbones:
+            why = _cannot(task, backbone)
+            if why:
+                parts.append(why)
+                continue
             for name in templates[backbone, task.name]:
                 told, warned = _of_backbone(task, backbone, name, drawn, tests, config, _more_asked(grid, task.name))
                 parts.append(told)
                 warnings += warned
     return f"{task.name}: {'; '.join(dict.fromkeys(parts))}.", warnings
+
+
+def _cannot(task: Task, backbone: str) -> str:
+    """Why the cells of a backbone are skipped, empty where they are not."""
+    from tunefront.bench.models.config import family_of
+
+    encoder = family_of(backbone) == "encoder"
+    if task.kind == ("multiple choice" if encoder else "regression"):
+        return f"{backbone} is {'an encoder' if encoder else 'a language model'} and skipped: it does no {task.kind}"
+    return ""
 
 
 def _more_asked(grid: Grid, task: str) -> str:
@@ -157,8 +171,8 @@ def _inherited(grids: Sequence[Grid]) -> str | None:
     if not told:
         return None
     return (
-        f"chosen for {reading.listed(list(own))} and taken over for {reading.listed(list(others))}: "
-        f"{'; '.join(told)}. Change them by --set NAME=VALUE."
+        f"{reading.listed(list(others))}: takes over what the suite chose for {reading.listed(list(own))}: "
+        f"{'; '.join(told)}. Change it by --set NAME=VALUE."
     )
 
 

@@ -66,6 +66,8 @@ def plan(
     backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, tell, listing)
+    from tunefront.bench.models.config import warnings_of
+
     sizes = {task.name: len(task.splits["train"]) for task in loaded if task.splits}
     asked = [replace(grid, sizes=sizes) for grid in asked]
     tell("trying templates on a few rows")
@@ -78,7 +80,8 @@ def plan(
     tell("looking for rows that are cut")
     chosen = [(grid, names) for grid, (names, _) in zip(asked, templates, strict=True)]
     announcements, cut = ([], []) if listing else announced(chosen, loaded)
-    warnings = [text for task in loaded for text in task.warnings]
+    warnings = [text for name in backbones for text in warnings_of(name)]
+    warnings += [text for task in loaded for text in task.warnings]
     warnings += [*(text for _, told in templates for text in told), *_too_many(asked), *cut]
     return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.models.folders import local
 from tunefront.bench.settings import RunConfig, Scalar, checked, resolve_recipe, valid
 from tunefront.bench.suites.sweeps import expand, method_of, placed
 from tunefront.bench.suites.toml import Part, Suite
@@ -179,8 +181,10 @@ def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
 
 def _place(backbone: str) -> str:
     """What names of one backbone have in common: the place of a folder, else the name."""
-    folder = Path(backbone).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else backbone
+    with contextlib.suppress(Mistake):  # told where it is looked up
+        folder = local(backbone)
+        return str(folder.resolve()) if folder.is_dir() else backbone
+    return backbone
 
 
 def _methods(part: Part, chosen: Selectors, folder: Path, wrong: Gathered) -> tuple[Method, ...]:
@@ -207,8 +211,10 @@ def _task_place(task: str) -> str:
 
 def _backbone_from(backbone: str, folder: Path) -> str:
     """A suite's backbone: a folder beside the suite file where there is one, else an embedded name or a Hub id."""
-    looks_like_path = backbone.startswith((".", "~")) or (folder / backbone).is_dir()
-    return placed(backbone, folder) if looks_like_path else backbone
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no path at all: told where it is looked up
+        if backbone.startswith((".", "~")) or (folder / backbone).is_dir():
+            return placed(backbone, folder)
+    return backbone
 
 
 def _task_from(task: str, folder: Path) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.bench.errors import Mistake
+from tunefront.bench.files import expanded
 from tunefront.bench.models.checkpoints import files_of
 from tunefront.methods.base import Method
 from tunefront.methods.registry import UnknownMethod, methods
@@ -47,7 +48,7 @@ def known_methods() -> dict[str, type[Method]]:
 
 def placed(path: str, folder: Path) -> str:
     """A path that is relative to `folder` as one from the working directory (absolute where it lies outside)."""
-    if Path(path).expanduser().is_absolute():
+    if expanded(path).is_absolute():
         return path
     full = os.path.normpath(folder.resolve() / path)
     near = os.path.relpath(full)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.files import expanded
 from tunefront.bench.settings import RunConfig, Scalar, checked
 from tunefront.methods.base import Recipe
 
@@ -50,8 +51,11 @@ def read_suite(name: str, wrong: Gathered) -> Suite:
     text, folder = _text(name)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise Mistake(f"suite {name} is nested too deeply; a suite has lists in tables, and no deeper.") from error
+    except ValueError as error:  # also a number of more digits than Python reads
         raise Mistake(f"suite {name} is not valid TOML: {error}.") from error
+    _check_values(name, content)
     parts = content.pop(PARTS, None)
     whole = read_part(content, Part(f"suite {name}"), wrong, [PARTS])
     return Suite(name, folder, (whole,) if parts is None else _parts(parts, whole, wrong))
@@ -73,15 +77,33 @@ def _text(name: str) -> tuple[str, Path]:
         if name not in known_suites():
             raise Mistake(unknown("suite", name, known_suites(), "Or give the path of a .toml file of your own."))
         return files(__package__).joinpath(f"{name}.toml").read_text("utf-8"), Path.cwd()
-    path = Path(name).expanduser()
+    path = expanded(name)
     try:
-        return path.read_text("utf-8"), path.parent
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no ordinary file"
+            raise Mistake(f"the suite {name} is {kind}; give the path of a .toml file.")
+        return path.read_text("utf-8-sig"), path.parent
     except FileNotFoundError as error:
         raise Mistake(f"there is no suite file {name}. Shipped suites: {', '.join(known_suites())}.") from error
     except OSError as error:
         raise Mistake(f"the suite file {name} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise Mistake(f"the suite file {name} is not UTF-8 text (byte {error.start}).") from error
+
+
+def _check_values(name: str, content: dict[str, Any]) -> None:
+    """Mistake for a whole number beyond TOML's 64 bits, which would not even print, and for a NUL in a text."""
+    waiting: list[object] = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise Mistake(f"suite {name} has a whole number of {value.bit_length()} bits; TOML's have at most 64.")
+        elif isinstance(value, str) and "\0" in value:
+            raise Mistake(f"suite {name} has a NUL character in the text {value[:50]!r}.")
 
 
 T = TypeVar("T")
@@ -139,20 +161,37 @@ def shots_of(value: object) -> int | None:
     """A number of training rows, or None for `all`; Mistake otherwise."""
     if value == "all":
         return None
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {value!r}.")
-    return value
+    number = _whole(value)
+    if number is None or number < 1:
+        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {_cut(value)}.")
+    if number > MOST:
+        raise Mistake(f"shots must be at most {MOST:,}, or 'all', got {number:,}.")
+    return number
 
 
 def seed_of(value: object, what: str = "seeds") -> int:
     """A seed or draw, a whole number from 0; Mistake otherwise."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
-        raise Mistake(f"{what} must be whole numbers from 0, got {value!r}.")
-    return value
+    number = _whole(value)
+    if number is None or not 0 <= number < 2**32:
+        high = f" to {2**32 - 1:,}" if number is not None and number > 0 else ""
+        raise Mistake(f"{what} must be whole numbers from 0{high}, got {_cut(value)}.")
+    return number
+
+
+MOST = 10**9
+"""Training rows that may be asked for."""
+
+
+def _whole(value: object) -> int | None:
+    """A whole number, also as a text; None where it is none that could be meant."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _cut(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters)"
 
 
 def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object, ...]:

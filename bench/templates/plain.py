@@ -44,7 +44,8 @@ class Plain(Template):
         shown = [name for name in task.input_fields if not (named and name in task.label_names)]
         titles = [_title(name if len(shown) > 1 else "text") for name in shown]
         texts = [(title, _text(row, name)) for title, name in zip(titles, shown, strict=True)]
-        lines = [f"{title}: {text}" for title, text in texts if text]
+        some = any(text for _, text in texts)  # else it is a prompt without content, which keeps its form
+        lines = [f"{title}: {text}" for title, text in texts if text or not some]
         given = [name for name in task.label_names if not named or row.fields[name] is not None]
         answers = tuple(_text(row, name) if named else _words(name) for name in given)
         right = task.label_names[int(row.label)]

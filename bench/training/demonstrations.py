@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, cast
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -15,97 +16,147 @@ from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undis
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.scoring.prefix import Demonstrations
-from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.models.scoring.prompted import Followed, PromptedExamples
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.models.shapes import Shape
 from tunefront.methods.base import Backbone, Prefix
 
 
 class Demonstrated(Prefix, Protocol):
-    """A prefix that knows how rows follow it, and its own beginning."""
+    """A prefix that knows how rows follow it, and how many of its demonstrations are held ready for them."""
+
+    held: int
 
     @property
     def demonstrations(self) -> Demonstrations: ...
 
-    def kept(self, kept: int) -> Prefix: ...
+    def holding(self, held: int) -> Demonstrated: ...
+
+    def take_over(self, read: Any) -> None: ...  # Any: a prefix of the same kind
 
 
 class Prompts:
     """What stands before every query: one prefix or, for an average over orders, several.
 
-    Of all of them together: `clock` of reading them once (and of calibrating), `flops` of calibrating (`calibrating`:
-    from every source), `tokens`, `cache_bytes` of keys and values (None: not kept); and `ids`, the rows that each is
-    made of.
-    Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs.
+    Of each prefix as many demonstrations are read, from the first, as the prompt keeps that keeps most: what no prompt
+    has room for would be paid for and never used. Of all of them together: `seconds` of reading them once (and of
+    calibrating), `flops` of calibrating (`calibrating`: from every source), `tokens`, `cache_bytes` of keys and values
+    (None: not kept); and `ids`, the rows that each was made of.
+    Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs; queries, the rows that
+    are to be scored, where they are known: with none, as many demonstrations are read as fit without any query.
     """
 
     def __init__(
-        self, model: nn.Module, identity: tuple[str, ...], autocast: Callable[[], AbstractContextManager[object]]
+        self,
+        model: nn.Module,
+        identity: tuple[str, ...],
+        autocast: Callable[[], AbstractContextManager[object]],
+        queries: Sequence[EncodedExamples] = (),
     ):
-        self._model, self._identity, self._autocast = model, identity, autocast
-        self.clock = Clock(next(model.parameters()).device)
-        self.flops = self.tokens = 0
-        self.calibrating = NOTHING
-        self.cache_bytes: int | None = None
+        self._model, self._identity, self._autocast, self._queries = model, identity, autocast, tuple(queries)
+        self.flops = 0
+        self.calibrating, self.calibrating_seconds = NOTHING, 0.0
         self.ids: list[tuple[str, ...]] = []
+        self.reading_seconds: list[float] = []
         self._prefixes: list[Demonstrated] = []
+        self._known: dict[tuple[int, str], tuple[EncodedExamples, Followed]] = {}
 
     @property
-    def prefixes(self) -> Sequence[Prefix]:
+    def prefixes(self) -> Sequence[Demonstrated]:
         """What was read, in order."""
         return tuple(self._prefixes)
 
-    def read(self, backbone: Backbone, demonstrations: EncodedExamples) -> Prefix:
-        """Demonstrations in tokens, read on the clock; every row that is scored from now on follows them."""
-        unread = backbone.prefix(demonstrations)
-        self._model.eval()
-        with self.clock.running(), torch.inference_mode(), self._autocast():
-            prefix = backbone.read(unread)
-        self.tokens += prefix.tokens
-        self.cache_bytes = prefix.nbytes if prefix.nbytes is None else (self.cache_bytes or 0) + prefix.nbytes
+    @property
+    def seconds(self) -> float:
+        """Of reading every prefix once, as it is now, and of calibrating."""
+        return sum(self.reading_seconds) + self.calibrating_seconds
+
+    @property
+    def tokens(self) -> int:
+        """Of all demonstrations that are read (of an encoder-decoder: that stand before the query with most)."""
+        return sum(prefix.tokens for prefix in self._prefixes)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """Of all keys and values; None where there are no prefixes, or nothing of them can be kept."""
+        sizes = [size for prefix in self._prefixes if (size := prefix.nbytes) is not None]
+        return sum(sizes) if sizes else None
+
+    def add(self, backbone: Backbone, demonstrations: EncodedExamples) -> int:
+        """A prefix that every row follows that is scored from now on, unread; its place among them."""
+        prefix = cast(Demonstrated, backbone.prefix(demonstrations))
+        if self._queries:
+            prefix = prefix.holding(max(self._most_kept(prefix, rows) for rows in self._queries))
         self.ids.append(cast(PromptedExamples, demonstrations).ids)
-        self._prefixes.append(cast(Demonstrated, prefix))
+        self._prefixes.append(prefix)
+        self.reading_seconds.append(0.0)
+        return len(self._prefixes) - 1
+
+    def read(self, backbone: Backbone, place: int, held: int | None = None) -> Demonstrated:
+        """A prefix read on the clock, `held` of its demonstrations where that is given; what it read before counts no
+        more."""
+        prefix, clock = self._prefixes[place], Clock(next(self._model.parameters()).device)
+        unread = prefix if held is None else prefix.holding(held)
+        self._model.eval()
+        with clock.running(), torch.inference_mode(), self._autocast():
+            read = backbone.read(unread)
+        prefix.take_over(read)
+        self.reading_seconds[place] = clock.seconds if prefix.tokens else 0.0
         return prefix
+
+    def lacking(self, examples: EncodedExamples) -> dict[int, int]:
+        """The prefixes, by their places, of which these rows keep more demonstrations than were read, and how many."""
+        most = {place: self._most_kept(prefix, examples) for place, prefix in enumerate(self._prefixes)}
+        return {place: kept for place, kept in most.items() if kept > self._prefixes[place].held}
 
     def following(self, examples: EncodedExamples) -> EncodedExamples:
         """The rows as they follow every prefix; as they are where there is none."""
-        for prefix in self._prefixes:
-            examples = prefix.demonstrations.ahead_of(cast(PromptedExamples, examples))
-        return examples
+        if not self._prefixes:
+            return examples
+        rows = cast(PromptedExamples, examples)
+        after = {prefix.demonstrations.name: self._followed(prefix, examples) for prefix in self._prefixes}
+        return replace(rows, after={**rows.after, **after})
 
     def flops_once(self, backbone: Backbone) -> int:
         """Counted FLOPs of reading every prefix once, and of calibrating. Counting reads them again: not where memory
         is measured."""
-        told = [prefix.kept(len(prefix.demonstrations.texts)) for prefix in self._prefixes]
-        return self.flops + sum(self._reading(backbone, prefix) for prefix in told)
+        return self.flops + sum(self._reading(backbone, prefix) for prefix in self._prefixes)
 
     def entry_once(self, backbone: Backbone, ledger: FlopLedger) -> Entry:
         """The same as `flops_once`, from every source."""
-        told = [prefix.kept(len(prefix.demonstrations.texts)) for prefix in self._prefixes]
-        read = [ledger.prefix(prefix.tokens, self._reading(backbone, prefix)) for prefix in told]
+        read = [ledger.prefix(prefix.tokens, self._reading(backbone, prefix)) for prefix in self._prefixes]
         return sum(read, self.calibrating)
 
-    def text_bytes(self, examples: EncodedExamples) -> int:
-        """What has to be stored of the demonstrations that these rows keep, each once, in UTF-8."""
-        followed = cast(PromptedExamples, self.following(examples)).after
-        kept = [
-            text
-            for prefix in self._prefixes
-            for text in prefix.demonstrations.texts[: max(followed[prefix.demonstrations.name].kept, default=0)]
-        ]
+    @property
+    def text_bytes(self) -> int:
+        """What has to be stored of the demonstrations that prompts keep, each once, in UTF-8."""
+        kept = [text for prefix in self._prefixes for text in prefix.demonstrations.texts[: prefix.held]]
         return len(BETWEEN.join(dict.fromkeys(kept)).encode())
 
     def flops_without_reuse(self, backbone: Backbone, examples: EncodedExamples) -> int:
         """Counted FLOPs of reading, for every row anew, the demonstrations that it keeps of each prefix."""
-        followed = cast(PromptedExamples, self.following(examples)).after
         return sum(
-            self._reading(backbone, prefix.kept(kept)) * rows
+            self._reading(backbone, prefix.holding(kept)) * rows
             for prefix in self._prefixes
-            for kept, rows in Counter(followed[prefix.demonstrations.name].kept).items()
+            for kept, rows in Counter(self._followed(prefix, examples).kept).items()
             if kept
         )
 
+    def _most_kept(self, prefix: Demonstrated, examples: EncodedExamples) -> int:
+        return max(self._followed(prefix, examples).kept, default=0)
+
+    def _followed(self, prefix: Demonstrated, examples: EncodedExamples) -> Followed:
+        """How the rows follow a prefix; found out once, for every row is tokenised for it."""
+        key = id(examples), prefix.demonstrations.name
+        if key not in self._known:
+            rows = cast(PromptedExamples, examples)
+            self._known[key] = (examples, prefix.demonstrations.followed_by(rows))  # both: an id is one's own for life
+        return self._known[key][1]
+
     def _reading(self, backbone: Backbone, prefix: Prefix) -> int:
+        if not prefix.tokens:
+            return 0
+
         def count(_: Shape) -> int:
             with undisturbed(self._model), torch.no_grad(), self._autocast():
                 self._model.eval()

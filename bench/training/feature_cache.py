@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,7 +45,11 @@ class FeatureStore:
     def read(self, key: str) -> Rowwise | None:
         """The features of a key, None where there are none; a corrupted file is named, removed and counts as none."""
         path = self._path(key)
-        if not path.is_file():
+        try:
+            if not path.is_file():
+                return None
+        except OSError as error:
+            log.warning("the cache %s cannot be entered (%s); features are computed", self.folder, error.strerror)
             return None
         try:
             with safe_open(path, framework="pt") as file:
@@ -55,7 +60,8 @@ class FeatureStore:
                 return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), grown, memory=memory)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # of another user, or on a disk that cannot be written
+                path.unlink(missing_ok=True)
             return None
 
     def write(self, key: str, features: Rowwise) -> None:

@@ -38,14 +38,15 @@ class NotFinite(ArithmeticError):
 @dataclass
 class TrainingCost:
     """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`flops_by_phase`:
-    from every source), optimiser steps, rows through the model, losses, and by how much computing features grew memory,
-    whether it was done now or earlier."""
+    from every source), optimiser steps, rows through the model, losses, the rows learned from that had been cut, and by
+    how much computing features grew memory, whether it was done now or earlier."""
 
     clock: Clock
     flops: int = 0
     steps: int = 0
     examples: int = 0
     losses: list[float] = field(default_factory=list)
+    cut_rows: dict[int, Tensor] = field(default_factory=dict)
     grown: Growth = NONE
     clocks: dict[str, Clock] = field(default_factory=dict)
     flops_by_phase: dict[str, Entry] = field(default_factory=dict)
@@ -69,7 +70,8 @@ class Trainer:
     Args: model, put into training mode while steps run; identity, names method, backbone and task shape, under which
     counted FLOPs and cached features may be shared; features, where precomputed states are kept; report, told of steps;
     conditions, what changes seconds and no score (processor, cells side by side): features are shared within them;
-    flop_ledger, which tells FLOPs from every source.
+    flop_ledger, which tells FLOPs from every source; queries, all rows that are to be scored once the method has
+    fitted, where they are known: they decide how many demonstrations are read.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Trainer:
         eval_batch_size: int = 64,
         conditions: tuple[str, ...] = (),
         flop_ledger: FlopLedger | None = None,
+        queries: Sequence[EncodedExamples] = (),
     ):
         self.model, self.recipe, self.identity = model, recipe, identity
         self.device = next(model.parameters()).device
@@ -91,8 +94,9 @@ class Trainer:
         self.cost.clocks = {name: Clock(self.device) for name in ("data", "forward", "backward", "optimizer")}
         self.memory = MemoryMeter(model, self.autocast)
         self.counting = Counting(model, recipe, identity, self.autocast)
-        self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast)
+        self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast, queries)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
+        self._backbones: dict[int, Backbone] = {}
         self._report: Report = report or (lambda phase, done, total: None)
 
     def train(
@@ -122,6 +126,7 @@ class Trainer:
         if not parameters:
             raise ValueError("nothing to train: attach() left no parameter that requires gradients")
         rows = encoded(examples)
+        self.cost.cut_rows |= rows.cut_rows
         return rows, total_steps(self.recipe, len(rows)), Shapes(rows, training=True)
 
     def steps(
@@ -156,6 +161,7 @@ class Trainer:
         """`examples` with one row of `compute` each in place of tokens; what they cost is charged here even when an
         earlier cell computed them, so that a record does not depend on what the cache holds."""
         examples = encoded(examples)
+        self.cost.cut_rows |= examples.cut_rows
         key = self._features_key(name, examples) if self._features else ""
         stored = self._features.read(key) if self._features else None
         if stored is None:
@@ -179,24 +185,37 @@ class Trainer:
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
         """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
-        earlier = self.prompts.prefixes
-        prefix = self.prompts.read(backbone, encoded(demonstrations))
-        self.memory.note_prefill(backbone, prefix, earlier)
-        return prefix
+        place = self.prompts.add(backbone, encoded(demonstrations))
+        self._backbones[place] = backbone
+        self._read(place)
+        return self.prompts.prefixes[place]
 
     def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
         """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
         scored = self.score(scorer, encoded(examples))
-        self.prompts.clock.seconds += scored.seconds
+        self.cost.cut_rows |= encoded(examples).cut_rows
+        self.prompts.calibrating_seconds += scored.seconds
         self.prompts.flops += scored.flops
         self.prompts.calibrating += scored.entry or Entry(scored.flops)
         return scored.values
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """(rows, choices) scores of every row, and what they cost; nothing of it is on the training clock."""
-        scored, works = self._rowwise("evaluate", scorer, self.prompts.following(examples))
+        scored, works = self._rowwise("evaluate", scorer, self._following(examples))
         self.memory.note_batch("query" if self.prompts.prefixes else "evaluation", scorer, works)
         return scored
+
+    def _following(self, examples: EncodedExamples) -> EncodedExamples:
+        """The rows as they follow every prefix, which is read further where one of them keeps more of it."""
+        for place, held in self.prompts.lacking(examples).items():
+            self._read(place, held)
+        return self.prompts.following(examples)
+
+    def _read(self, place: int, held: int | None = None) -> None:
+        """Reads a prefix and notes the memory that it takes beside the others."""
+        prefix = self.prompts.read(self._backbones[place], place, held)
+        others = [other for other in self.prompts.prefixes if other is not prefix]
+        self.memory.note_prefill(self._backbones[place], prefix, others)
 
     def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
         """What each phase of a training step took, and a batch of `scored`; phases that never ran are left out."""
@@ -239,7 +258,7 @@ class Trainer:
             for done, rows in enumerate(order, 1):
                 with clock.running(), torch.inference_mode(), self.autocast():
                     batch = examples.batch(rows, self.device)
-                    values = call(batch).float().cpu()
+                    values = _row_values(call(batch), len(rows), phase).float().cpu()
                 shapes.add(batch)
                 found.update(zip(rows, values, strict=True))
                 self._report(phase, done, len(order))
@@ -259,6 +278,18 @@ class Trainer:
         for rows in examples.scoring_order(self._eval_batch_size):
             shapes.add(examples.batch(rows))
         return shapes
+
+
+def _row_values(values: object, rows: int, phase: str) -> Tensor:
+    """What a scorer or a computation of features gave, (rows, n); TypeError or ValueError saying what it is instead."""
+    what = "the scorer that fit() returned" if phase == "evaluate" else "what computes features"
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{what} gave {type(values).__name__}, not a tensor of one row an example")
+    if values.ndim != 2 or len(values) != rows or not values.shape[1]:
+        raise ValueError(f"{what} gave a tensor of shape {tuple(values.shape)} for {rows} rows, not ({rows}, n)")
+    if values.is_complex():
+        raise TypeError(f"{what} gave complex numbers ({values.dtype}), not real ones")
+    return values
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from tunefront.bench.records import Record
-from tunefront.reports.compare.statistics import deviation, interquartile_range, mean, measured, median, whole_mean
+from tunefront.reports.compare.factors import draw_of
+from tunefront.reports.compare.statistics import (
+    deviation,
+    interquartile_range,
+    mean,
+    measured,
+    median,
+    together,
+    whole_mean,
+)
 
 Measure = Callable[[Record], float | None]
 
@@ -43,6 +53,12 @@ class Entry:
         """The entry's records over all tasks."""
         return [record for records in self.records.values() for record in records]
 
+    @property
+    def share(self) -> tuple[float, float] | None:
+        """Trained parameters and the backbone's, medians over the same records; None where one is not recorded."""
+        pairs = together(self.all, lambda record: record.trainable_params, lambda record: record.backbone_params)
+        return (statistics.median(part for part, _ in pairs), statistics.median(w for _, w in pairs)) if pairs else None
+
     def runs(self, task: str) -> list[Record]:
         """The records of a task that have a finite score."""
         return [record for record in self.records.get(task, ()) if measured([record], _score)]
@@ -67,6 +83,28 @@ class Entry:
     def median(self, measure: Measure) -> float | None:
         """Median of a cost over tasks and runs."""
         return median(measured(self.all, measure))
+
+
+def compared(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
+    """The entries with only their records that have a measure, of the cells (task, template, draw) in which each of
+    them has one: a method that ran on fewer or smaller tasks is not set against another's larger ones. Empty entries
+    where they share no cell."""
+    cells = [{_cell(record) for record in entry.all if measured([record], measure)} for entry in entries]
+    common = set.intersection(*cells) if cells else set()
+    return [replace(entry, records=_within(entry, common, measure)) for entry in entries]
+
+
+def _within(entry: Entry, cells: set[Hashable], measure: Measure) -> dict[str, tuple[Record, ...]]:
+    kept = {
+        task: tuple(record for record in alike if _cell(record) in cells and measured([record], measure))
+        for task, alike in entry.records.items()
+    }
+    return {task: alike for task, alike in kept.items() if alike}
+
+
+def _cell(record: Record) -> Hashable:
+    """Task, template and draw: seeds repeat a cell, and its costs."""
+    return record.task, record.template, draw_of(record)
 
 
 def _score(record: Record) -> float | None:

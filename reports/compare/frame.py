@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NESTED = (
     *("recipe", "settings", "scores", "selection_scores", "baseline_scores", "versions", "fingerprints"),
-    *("checkpoint_dtypes", "flops", "memory", "step_seconds"),
+    *("checkpoint_dtypes", "flops", "memory", "step_seconds", "method_sources"),
 )
 LONG = ("train_ids", "demonstration_ids")
 """Fields left out of the table: the ids of rows."""

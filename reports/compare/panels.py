@@ -1,14 +1,15 @@
-"""What is compared with what: a panel is a backbone with a number of shots; its entries are methods."""
+"""What is compared with what: a panel is a backbone with a number of shots and a metric; its entries are methods."""
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tunefront.bench.records import Record
+from tunefront.bench.records import ROUNDING, Record
 from tunefront.reports.compare.checks import grouped, uneven_timing
 from tunefront.reports.compare.entries import Entry, Measure
 from tunefront.reports.compare.factors import FACTORS, cell_of, levels, over_orders
@@ -25,9 +26,11 @@ REFERENCE = "full"
 
 @dataclass(frozen=True)
 class Panel:
-    """A backbone with a number of shots. `uneven` says why seconds may not be compared here, None where they may.
+    """A backbone with a number of shots, and the tasks of one metric: scores of different metrics have no average, no
+    median and no percentiles together. `uneven` says why seconds may not be compared here, None where they may.
 
-    `few_shot`: some row has several templates, draws or orders on a task (see `Entry`).
+    `few_shot`: some row has several templates, draws or orders on a task (see `Entry`); `one_of_several`: other tasks
+    of the same backbone and shots have another metric, and a panel of their own.
     """
 
     backbone: str
@@ -37,6 +40,13 @@ class Panel:
     reference: Entry | None
     uneven: str | None
     few_shot: bool = False
+    metric: str = ""
+    one_of_several: bool = False
+
+    @property
+    def by_metric(self) -> str:
+        """What a title goes on with where the metric tells panels apart, else nothing."""
+        return f", {self.metric or 'no metric'}" if self.one_of_several else ""
 
     @property
     def records(self) -> list[Record]:
@@ -48,6 +58,39 @@ class Panel:
         """The denominator of percentages, None where it is missing or not the same in all records."""
         found = set(measured(self.records, lambda record: record.backbone_params))
         return found.pop() if len(found) == 1 else None
+
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """Of each task whose records know it, the score of always answering the commonest training label (the mean, for
+        regression): the mean over runs, the median in few-shot panels."""
+        middle = median if self.few_shot else mean
+        found = {
+            task: middle(measured((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
+            for task in self.tasks
+        }
+        return {task: value for task, value in found.items() if value is not None}
+
+    @property
+    def baseline(self) -> float | None:
+        """The same on average over the tasks, None where one has none."""
+        return whole_mean(self.baselines.get(task) for task in self.tasks)
+
+    @property
+    def baseline_name(self) -> str:
+        """What always gives the same answer."""
+        return " or ".join(sorted({record.baseline_answer for record in self.records}))
+
+    def above_baseline(self, entry: Entry) -> bool:
+        """Whether an entry scores higher than the commonest label does, on average over the tasks on which both are
+        known: no other is called good, however cheap it is. True where no such task is known."""
+        pairs = [(entry.center(task), level) for task, level in self.baselines.items()]
+        gaps = [score - level for score, level in pairs if score is not None]
+        return not gaps or statistics.fmean(gaps) > ROUNDING
+
+    @cached_property
+    def worthwhile(self) -> tuple[Entry, ...]:
+        """The entries that score higher than the baseline."""
+        return tuple(entry for entry in self.entries if self.above_baseline(entry))
 
     @cached_property
     def relative_tasks(self) -> tuple[str, ...]:
@@ -119,13 +162,16 @@ class Panel:
 
 
 def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
-    """The panels of the selected ok records, by backbone and shots; `reference` is the label that scores relate to."""
+    """The panels of the selected ok records, by backbone, shots and metric; `reference` is the label that scores relate
+    to."""
     trials: dict[tuple[str, str, int | None], int] = {}
     for choice in selection.choices:
         where = (choice.label, choice.backbone, choice.shots)
         trials[where] = max(trials.get(where, 1), choice.trials)
     panels = []
-    for (backbone, shots), records in grouped(selection.records, lambda r: (r.backbone, r.shots)).items():
+    groups = grouped(selection.records, lambda r: (r.backbone, r.shots, r.headline or ""))
+    several = Counter((backbone, shots) for backbone, shots, _ in groups)
+    for (backbone, shots, metric), records in groups.items():
         rows = {
             label: {task: tuple(sorted(found, key=_run)) for task, found in grouped(alike, lambda r: r.task).items()}
             for label, alike in over_orders(grouped(records, selection.row), reference).items()
@@ -139,19 +185,14 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
         base = next((entry for entry in entries if entry.label == reference), None)
         entries.sort(key=lambda e: (e is not base, -(e.median(lambda r: r.trainable_params) or 0), natural(e.label)))
         tasks = tuple(sorted({record.task for record in records}))
-        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), few_shot))
-    return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0))
-
-
-def baseline(panel: Panel, task: str) -> float | None:
-    """Mean score of always answering the commonest training label, the median in few-shot panels."""
-    values = measured((r for e in panel.entries for r in e.records.get(task, ())), baseline_score)
-    return median(values) if panel.few_shot else mean(values)
+        which = few_shot, metric, several[backbone, shots] > 1
+        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), *which))
+    return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0, panel.metric))
 
 
 def baseline_score(record: Record) -> float | None:
     """The headline metric of always answering the commonest training label (the mean, for regression)."""
-    return (record.baseline_scores or {}).get(record.headline or "")
+    return record.baseline_score
 
 
 def _varied(runs: Iterable[Record]) -> bool:

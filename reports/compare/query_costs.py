@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Crossing, Line, crossing
+from tunefront.reports.compare.factors import draw_of
 from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.units import finite
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -16,26 +18,61 @@ KEPT, ANEW = "prefix kept", "read anew"
 MEASURES = ("flops", "seconds")
 SAME = 0.01
 """By how much FLOPs may differ, as a share, that are taken to be of the same work."""
+Costs = tuple[float | None, float | None]
+"""What is spent before the first query, and on each."""
+Cost = Callable[["Record"], Costs]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What queries cost by one record, and the `cell` (template and draw of rows) that it is of; null where that is
+    not measured."""
+
+    cell: Hashable
+    flops: Line | None
+    seconds: Line | None
+
+    def line(self, measure: str) -> Line | None:
+        """The cumulative cost by one of MEASURES."""
+        return {"flops": self.flops, "seconds": self.seconds}[measure]
 
 
 @dataclass(frozen=True)
 class Way:
     """One way to answer queries on one task. `how` tells the two ways to prompt with the same demonstrations apart.
 
-    `flops` and `seconds` are null where they are not measured; `kept_bytes` is what the task keeps beside the backbone,
-    whatever the number of queries.
+    `runs` are its records' costs; `kept_bytes` is what the task keeps beside the backbone, whatever the number of
+    queries.
     """
 
     label: str
     trained: bool
     how: str = ""
-    flops: Line | None = None
-    seconds: Line | None = None
+    runs: tuple[Run, ...] = ()
     kept_bytes: float | None = None
 
-    def line(self, measure: str) -> Line | None:
-        """The cumulative cost by one of MEASURES."""
-        return {"flops": self.flops, "seconds": self.seconds}[measure]
+    @property
+    def flops(self) -> Line | None:
+        """The cumulative FLOPs over all runs."""
+        return self.line("flops")
+
+    @property
+    def seconds(self) -> Line | None:
+        """The cumulative seconds over all runs."""
+        return self.line("seconds")
+
+    @property
+    def cells(self) -> frozenset[Hashable]:
+        """The templates and draws that it ran on."""
+        return frozenset(run.cell for run in self.runs)
+
+    def line(self, measure: str, cells: Collection[Hashable] | None = None) -> Line | None:
+        """The cumulative cost by one of MEASURES, medians over the runs (of some cells, where these are given); null
+        where a run lacks it, since the rest would be medians over other runs than those of another way."""
+        found = [run.line(measure) for run in self.runs if cells is None or run.cell in cells]
+        lines = [line for line in found if line is not None]
+        start, slope = median([line.start for line in lines]), median([line.slope for line in lines])
+        return None if start is None or slope is None or len(lines) < len(found) else Line(start, slope)
 
     @property
     def name(self) -> str:
@@ -45,10 +82,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Pair:
-    """A trained way against a prompted one by one measure."""
+    """A trained way against a prompted one by one measure; `cost` is the trained one's, over the runs compared."""
 
     trained: Way
     prompted: Way
+    cost: Line
     crossing: Crossing
 
 
@@ -62,45 +100,75 @@ def ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
 
 
 def pairs(found: Iterable[Way], measure: str) -> list[Pair]:
-    """Every trained way against every prompted one, where both are measured."""
-    lines = [(way, line) for way in found if (line := way.line(measure)) is not None]
-    return [
-        Pair(trained, prompted, crossing(ours, theirs))
-        for trained, ours in lines
-        if trained.trained
-        for prompted, theirs in lines
-        if not prompted.trained
-    ]
+    """Every trained way against every prompted one, over the templates and draws that both ran on; left out where a
+    run of these was not measured, and where they share none."""
+    found = list(found)
+    prompted = [way for way in found if not way.trained]
+    together = []
+    for ours, theirs in ((one, other) for one in found if one.trained for other in prompted):
+        cells = ours.cells & theirs.cells
+        cost, other = ours.line(measure, cells), theirs.line(measure, cells)
+        if cost is not None and other is not None:
+            together.append(Pair(ours, theirs, cost, crossing(cost, other)))
+    return together
 
 
 def _ways(label: str, records: Sequence[Record]) -> list[Way]:
-    def of(read: Callable[[Record], float | None]) -> float | None:
-        return median(measured(records, read))
-
-    trained = of(lambda record: record.trainable_params)
+    trained = median(measured(records, lambda record: record.trainable_params))
     if trained is None:
         return []
-    query, answer = of(lambda record: record.inference_flops_per_example), of(_seconds_per_query)
-    kept = of(lambda record: record.task_bytes)
-    if trained > 0:
-        # What a method reads before its first query, it reads whether it trains or not.
-        flops = _sum(of(lambda record: record.train_flops), of(lambda record: record.prefix_flops) or 0.0)
-        seconds = _sum(of(lambda record: record.train_seconds), of(lambda record: record.prefix_seconds) or 0.0)
-        return [Way(label, True, "", _line(flops, query), _line(seconds, answer), kept)]
-    once, once_seconds = of(lambda record: record.prefix_flops), of(lambda record: record.prefix_seconds)
-    if not any(record.demonstration_ids for record in records):
-        return [Way(label, False, "", _line(once or 0.0, query), _line(once_seconds or 0.0, answer), kept)]
-    anew = of(lambda record: record.inference_flops_per_example_without_reuse)
+
+    def way(how: str, flops: Cost, seconds: Cost, cache: bool = False) -> Way:
+        runs = tuple(
+            Run((record.template, draw_of(record)), _line(flops(record)), _line(seconds(record))) for record in records
+        )
+        return Way(label, trained > 0, how, runs, median(measured(records, lambda record: _kept_bytes(record, cache))))
+
+    if trained > 0 or not any(record.demonstration_ids for record in records):
+        return [way("", _flops, _seconds)]
     if all(record.kv_cache_bytes is None for record in records):
         # Nothing can be kept, so what was timed read everything anew; what was read once was for calibrating.
-        slope = query if anew is None else anew
-        return [Way(label, False, ANEW, _line(once or 0.0, slope), _line(once_seconds or 0.0, answer), kept)]
-    start = of(lambda record: record.calibration_flops) or 0.0
-    with_cache = _sum(kept, of(lambda record: record.kv_cache_bytes))
-    return [
-        Way(label, False, KEPT, _line(once, query), _line(once_seconds, answer), with_cache),
-        Way(label, False, ANEW, _line(start, anew), _line(0.0, of(_seconds_anew)), kept),
-    ]
+        return [way(ANEW, lambda record: (_or_zero(record.prefix_flops), _anew(record)), _seconds)]
+    kept = way(KEPT, _flops, _seconds, cache=True)
+    return [kept, way(ANEW, _flops_anew, lambda record: (0.0, _seconds_anew(record)))]
+
+
+def _kept_bytes(record: Record, cache: bool) -> float | None:
+    """What is kept for the task beside the backbone, with its prompts' keys and values or without them."""
+    sizes = [record.task_bytes, *([record.kv_cache_bytes] if cache else [])]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def _flops(record: Record) -> Costs:
+    """Training and what is read before the first query, then each query."""
+    return _before(record.train_flops, record, record.prefix_flops), record.inference_flops_per_example
+
+
+def _seconds(record: Record) -> Costs:
+    return _before(record.train_seconds, record, record.prefix_seconds), _seconds_per_query(record)
+
+
+def _flops_anew(record: Record) -> Costs:
+    return _or_zero(record.calibration_flops), _anew(record)
+
+
+def _before(training: float | None, record: Record, reading: float | None) -> float | None:
+    """What is spent before the first query: on training, where anything is trained, and on reading, nothing of which
+    is recorded where nothing was read."""
+    if reading is None and record.prefix_tokens and record.kv_cache_bytes is not None:
+        return None
+    read = _or_zero(reading)
+    return read if not record.trainable_params else None if training is None else training + read
+
+
+def _anew(record: Record) -> float | None:
+    """FLOPs of a query whose demonstrations are read for it alone: of one without any, what it costs."""
+    without = record.inference_flops_per_example_without_reuse
+    return record.inference_flops_per_example if without is None and not record.kv_cache_bytes else without
+
+
+def _or_zero(value: float | None) -> float:
+    return 0.0 if value is None else value
 
 
 def _seconds_per_query(record: Record) -> float | None:
@@ -115,15 +183,14 @@ def _seconds_anew(record: Record) -> float | None:
     that is not what was read once (a calibration, or queries that keep fewer demonstrations)."""
     kept, anew = record.inference_flops_per_example, record.inference_flops_per_example_without_reuse
     answer = _seconds_per_query(record)
+    if record.prefix_tokens == 0 and not record.calibration_flops:
+        return answer  # no query has room for any
     if record.prefix_seconds is None or record.prefix_flops is None or kept is None or anew is None or answer is None:
         return None
     same = abs(anew - kept - record.prefix_flops) <= SAME * record.prefix_flops
     return record.prefix_seconds + answer if same and not record.calibration_flops else None
 
 
-def _line(start: float | None, slope: float | None) -> Line | None:
-    return None if start is None or slope is None else Line(start, slope)
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
+def _line(costs: Costs) -> Line | None:
+    start, slope = costs
+    return None if start is None or slope is None or not (finite(start) and finite(slope)) else Line(start, slope)

@@ -22,6 +22,15 @@ def measured(records: Iterable[Record], measure: Callable[[Record], float | None
     return [value for value in map(measure, records) if value is not None and finite(value)]
 
 
+def together(records: Iterable[Record], *measures: Callable[[Record], float | None]) -> list[tuple[float, ...]]:
+    """The finite values of several measures, a tuple a record; nothing where a record that has one of them lacks
+    another: of different records two medians, or a ratio, would compare what never ran side by side."""
+    rows = [tuple(measure(record) for measure in measures) for record in records]
+    there = [row for row in rows if any(finite(value) for value in row)]
+    whole = [tuple(value for value in row if value is not None and finite(value)) for row in there]
+    return whole if all(len(row) == len(measures) for row in whole) else []
+
+
 def mean(values: Iterable[float]) -> float | None:
     """The mean, None of nothing."""
     values = list(values)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.records import MEMORY_PHASES, OWNERS
 from tunefront.reports import units
+from tunefront.reports.compare.entries import compared
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
@@ -164,13 +165,18 @@ def _size(value: float | None, link: str) -> Cell:
 
 def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
     """What the reference and the most frugal method hold."""
-    sizes = sorted((record.peak_memory_bytes or 0, entry.label, entry) for _, entry, record in found)
-    base = next((size for size, _, entry in sizes if entry is panel.reference), None)
-    if base is None or sizes[0][2] is panel.reference or panel.reference is None:
-        return f"at most {units.si(sizes[-1][0], 'B')} ({sizes[-1][1]})"
-    return (
-        f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {sizes[0][1]} {units.si(sizes[0][0], 'B')}"
-    )
+    alike = compared([entry for _, entry, _ in found if panel.above_baseline(entry)], _peak_bytes)
+    sizes = sorted((size, entry.label) for entry in alike if (size := entry.median(_peak_bytes)) is not None)
+    base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
+    if base is None or panel.reference is None or sizes[0][1] == panel.reference.label:
+        most, label = max((record.peak_memory_bytes or 0, entry.label) for _, entry, record in found)
+        return f"at most {units.si(most, 'B')} ({label})"
+    least, label = sizes[0]
+    return f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {label} {units.si(least, 'B')}"
+
+
+def _peak_bytes(record: Record) -> int | None:
+    return record.peak_memory_bytes
 
 
 def _ordered(names: set[str], order: tuple[str, ...]) -> list[str]:

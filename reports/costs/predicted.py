@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
@@ -58,9 +58,17 @@ def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
 
 def _late(plan: Record, record: Record) -> bool:
     """Whether the plan was made when the record was there already."""
-    if plan.created_at is None or record.created_at is None:
-        return False
-    return datetime.fromisoformat(plan.created_at) > datetime.fromisoformat(record.created_at)
+    made, ran = _when(plan.created_at), _when(record.created_at)
+    return made is not None and ran is not None and made > ran
+
+
+def _when(text: str | None) -> datetime | None:
+    """A moment, in UTC where it names no other time; None where it is none."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _left_out(late: Sequence[Record]) -> tuple[str, ...]:

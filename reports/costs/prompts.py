@@ -8,7 +8,7 @@ from tunefront.reports import units
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.compare.measures import Cost
-from tunefront.reports.compare.statistics import measured
+from tunefront.reports.compare.statistics import measured, median, together
 from tunefront.reports.tables import Cell, Column, Table, anchor, linked
 
 if TYPE_CHECKING:
@@ -104,13 +104,10 @@ def _kept(entry: Entry, link: str) -> Cell:
 def _anew(panel: Panel, entry: Entry, link: str) -> Cell:
     """The FLOPs without reuse, and how many times those with it."""
     cell = measures.WITHOUT_REUSE.cell(panel, entry, link)
-    ratio = entry.median(_times)
+    shown = [record for record in entry.all if record.demonstration_ids]
+    pairs = together(shown, measures.WITHOUT_REUSE.read, measures.INFERENCE_FLOPS.read)
+    ratio = median([anew / reused for anew, reused in pairs if reused])
     return cell if ratio is None else Cell(cell.text, f"× {units.significant(ratio, 2)}", cell.title, cell.link)
-
-
-def _times(record: Record) -> float | None:
-    anew, reused = record.inference_flops_per_example_without_reuse, record.inference_flops_per_example
-    return anew / reused if anew is not None and reused else None
 
 
 def _share(records: Iterable[Record], part: Callable[[Record], int | None], link: str) -> Cell:

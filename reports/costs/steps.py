@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
+from tunefront.reports.compare.entries import compared
 from tunefront.reports.compare.statistics import measured, median
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.tables import Cell, Column, Table, anchor, linked
@@ -52,6 +53,7 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
     """What a method saves of each part of the reference's step, and what that makes of the step as a whole."""
     if reference is None or entry is reference:
         return None
+    entry, reference = compared([entry, reference], _step)
     ours, base = step(entry), step(reference)
     if ours is None or not base:
         return None
@@ -101,7 +103,7 @@ def _table(panel: Panel, index: int) -> Table:
         cells = [Cell(entry.label, strong=entry is reference), *(_cell(entry, part, link) for part in PARTS)]
         cells.append(Cell(units.instant(whole), title=units.exact(whole, "s"), link=linked(whole, link)))
         if base:
-            share = None if whole is None else whole / base
+            share = _of_reference(entry, reference)
             cells.append(Cell(units.times(share), title=units.exact(share), link=linked(share, link)))
         rows.append((*cells, _cell(entry, "evaluation", link)))
     note = (
@@ -121,6 +123,14 @@ def _cell(entry: Entry, phase: str, link: str) -> Cell:
     return Cell(units.instant(middle), between, f"{middle:.6g} s, quartiles {low:.6g} and {high:.6g} s", link)
 
 
+def _of_reference(entry: Entry, reference: Entry | None) -> float | None:
+    """A step over one of the reference, of the tasks, templates and draws that both were timed on."""
+    if reference is None:
+        return None
+    ours, base = (step(one) for one in compared([entry, reference], _step))
+    return None if ours is None or not base else ours / base
+
+
 def _listed(texts: list[str], last: str = "and") -> str:
     """Texts as a list in words.
 
@@ -131,12 +141,13 @@ def _listed(texts: list[str], last: str = "and") -> str:
 
 
 def _short(panel: Panel) -> str:
-    timed = [(seconds, entry.label) for entry in panel.entries if (seconds := step(entry)) is not None]
     reference = panel.reference
-    base = step(reference) if reference is not None else None
-    if base is None or reference is None or len(timed) < 2:
+    timed = compared([entry for entry in panel.worthwhile if step(entry) is not None], _step)
+    found = sorted((seconds, entry.label) for entry in timed if (seconds := step(entry)) is not None)
+    base = next((seconds for seconds, label in found if reference is not None and label == reference.label), None)
+    if base is None or reference is None or len(found) < 2:
         return ""
-    least, label = min(timed)
+    least, label = found[0]
     if label == reference.label:
         return f"no step is shorter than that of {label} ({units.instant(base)})"
     return f"a step of {reference.label} takes {units.instant(base)}, of {label} {units.instant(least)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.compare.entries import compared
+from tunefront.reports.compare.statistics import measured, median, together
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.tables import Cell, Column, Table, anchor, linked
 
@@ -141,16 +142,10 @@ def _cell(
 ) -> Cell:
     """A median, with the median of its multiples of `base` in brackets."""
     value = entry.median(read)
-    multiple = None if base is None else median(_multiples(entry, read, base))
+    pairs = [] if base is None else together(entry.all, read, base)
+    multiple = median([part / whole for part, whole in pairs if whole])
     minor = "" if multiple is None else f"({units.times(multiple)})"
     return Cell(units.si(value, unit), minor, units.exact(value, unit), linked(value, link))
-
-
-def _multiples(
-    entry: Entry, read: Callable[[Record], float | None], base: Callable[[Record], float | None]
-) -> list[float]:
-    found = ((read(record), base(record)) for record in entry.all)
-    return [part / whole for part, whole in found if part is not None and whole]
 
 
 def _stored(entry: Entry, cache: bool) -> str:
@@ -163,8 +158,11 @@ def _stored(entry: Entry, cache: bool) -> str:
 
 
 def _short(panel: Panel) -> str:
-    found = [(entry.median(lambda record: total_bytes(record, 9)), entry.label) for entry in panel.entries]
-    known = [(size, label) for size, label in found if size is not None]
+    def nine(record: Record) -> int | None:
+        return total_bytes(record, 9)
+
+    stored = compared([entry for entry in panel.worthwhile if entry.median(nine) is not None], nine)
+    known = [(size, entry.label) for entry in stored if (size := entry.median(nine)) is not None]
     if len(known) < 2:
         return ""
     (least, small), (most, large) = min(known), max(known)

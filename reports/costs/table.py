@@ -39,8 +39,7 @@ def sizes(panel: Panel, index: int) -> Table:
     rows = []
     for e, entry in enumerate(panel.entries):
         link = anchor(index, e)
-        part, of = entry.median(measures.PARAMETERS.read), entry.median(lambda record: record.backbone_params)
-        share = units.percent(part, of)
+        share = units.percent(*entry.share) if entry.share else MISSING
         rows.append(
             (
                 Cell(entry.label, strong=entry is panel.reference),

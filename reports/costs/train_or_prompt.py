@@ -12,7 +12,7 @@ from tunefront.reports.names import natural, shortened, shots
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.panels import Panel
@@ -74,7 +74,9 @@ def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
     bytes_kept = kept(found)
     text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
     shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
-    return Ledger("break-even", "Train or prompt?", _short(found), text, shown)
+    return Ledger(
+        "break-even", "Train or prompt?", _short(found, {entry.label for entry in panel.worthwhile}), text, shown
+    )
 
 
 def crossings(found: Ways, measure: str) -> Table | None:
@@ -153,13 +155,13 @@ def _size(value: float | None) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"))
 
 
-def _short(found: Ways) -> str:
-    """The soonest and the latest crossing in FLOPs against prompts with demonstrations."""
+def _short(found: Ways, worthwhile: Collection[str]) -> str:
+    """The soonest crossing in FLOPs against prompts with demonstrations, of methods that are better than guessing."""
     met = [
         pair
         for there in found.values()
         for pair in pairs(there, "flops")
-        if pair.prompted.how and pair.crossing.kind == "after"
+        if pair.prompted.how and pair.crossing.kind == "after" and pair.trained.label in worthwhile
     ]
     if not met:
         return ""

@@ -1,7 +1,11 @@
-"""The numbers as CSV, exact: a row a record, a row per method, backbone, task and number of shots, and the ledgers."""
+"""The numbers as CSV, exact: a row a record, a row per method, backbone, task and number of shots, and the ledgers.
+
+Texts of records are anybody's: one that starts as a formula does is kept from being one.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -44,7 +48,7 @@ TIMES = ("train_seconds", "eval_seconds", "prefix_seconds", "train_examples_per_
 
 def records(report: Report) -> str:
     """Every record, skipped and failed ones among them, every field but the ids of rows."""
-    return str(to_frame(report.records).to_csv(index=False, lineterminator="\n"))
+    return _written(to_frame(report.records))
 
 
 def summary(report: Report) -> str:
@@ -57,7 +61,7 @@ def summary(report: Report) -> str:
         for task in page.panel.tasks
         if task in entry.records
     ]
-    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+    return _written(pd.DataFrame(rows, dtype=object))
 
 
 def ledgers(report: Report) -> str:
@@ -66,6 +70,7 @@ def ledgers(report: Report) -> str:
         {
             "backbone": page.panel.backbone,
             "shots": page.panel.shots,
+            "metric": page.panel.metric or None,
             "ledger": ledger.tag,
             "table": table.caption,
             "row": ", ".join(cell.text for cell in row[: table.leading]),
@@ -79,7 +84,33 @@ def ledgers(report: Report) -> str:
         for row in table.rows
         for column, cell in list(zip(table.columns, row, strict=True))[table.leading :]
     ]
-    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+    return _written(pd.DataFrame(rows, dtype=object))
+
+
+LIVE = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""What a spreadsheet takes for the start of a formula; the last four are their full-width forms."""
+
+
+def inert(value: object) -> object:
+    """A value that a spreadsheet shows as it is: a text that it would take for a formula gets an apostrophe in front,
+    as OWASP advises, and a number stays one.
+
+    >>> [inert(value) for value in ("=1+1", "-3.5", "- a", -3.5, "a=b", None)]
+    ["'=1+1", '-3.5', "'- a", -3.5, 'a=b', None]
+    """
+    if not isinstance(value, str) or LIVE.match(value) is None:
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"
+
+
+_NUMBER = re.compile(r"[+\-]?(\d+(\.\d*)?|\.\d+)(e[+\-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+def _written(table: pd.DataFrame) -> str:
+    """A table as CSV, names of columns among what is made inert."""
+    rows = [[inert(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    safe = pd.DataFrame(rows, columns=[str(inert(name)) for name in table.columns], dtype=object)
+    return str(safe.to_csv(index=False, lineterminator="\n"))
 
 
 def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:

@@ -52,7 +52,9 @@ def escape(text: str) -> str:
     >>> print(escape("50 % of a_b & \\x"))
     50 \% of a\_b \& \textbackslash{}x
     """
-    return "".join(SPECIAL.get(c, c if c.isprintable() else " ") for c in text)
+    escaped = "".join(SPECIAL.get(c, c if c.isprintable() else " ") for c in text.lstrip())
+    # At the start of a row these would be an argument of the line break before it.
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped
 
 
 def _table(shown: Table, title: str) -> str:

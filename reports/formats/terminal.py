@@ -11,12 +11,13 @@ from rich.cells import cell_len
 from rich.measure import Measurement
 from rich.text import Text
 
+from tunefront.bench.errors import printable
 from tunefront.reports.tables import chunked
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from tunefront.reports.tables import Table
+    from tunefront.reports.tables import Cell, Table
 
 
 TEXT = 24
@@ -80,13 +81,18 @@ def as_rich(table: Table, broken: bool = False) -> rich.Table:
     for number, row in enumerate(table.rows):
         if number and number in table.lines:
             found.add_section()
-        found.add_row(*(Text(f"{cell.text} {cell.minor}" if cell.minor else cell.text) for cell in row))
+        found.add_row(*(Text(_written(cell)) for cell in row))
     return found
+
+
+def _written(cell: Cell) -> str:
+    """A cell's text, with all that a terminal would act on written out: its width is then what is seen."""
+    return printable(f"{cell.text} {cell.minor}" if cell.minor else cell.text)
 
 
 def _width(table: Table, place: int) -> int:
     """The least width of a column: numbers are never broken."""
     column = table.columns[place]
-    cells = (f"{cell.text} {cell.minor}" if cell.minor else cell.text for cell in (row[place] for row in table.rows))
+    cells = (_written(row[place]) for row in table.rows)
     longest = max(map(cell_len, (column.head, column.under, *cells)))
     return longest if column.numeric else min(TEXT, longest)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import DiskFull, Mistake, unknown
-from tunefront.bench.files import writing
+from tunefront.bench.files import local_folder, writing
 from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
 
@@ -29,14 +29,17 @@ def write_report(
     where: Where,
     reference: str,
     plans: Sequence[Record] = (),
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """See `tunefront.reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
     for name in formats:
         if name not in FORMATS:
             raise Mistake(unknown("report format", name, FORMATS))
-    report = compose(records, where, reference, plans)
-    folder = Path(out).expanduser()
+    folder = local_folder(out)
+    if folder is None:
+        raise Mistake(f"{out} is no local folder; give one, or let `tunefront report --out {out}` send it there.")
+    report = compose(records, where, reference, plans, notes)
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
 

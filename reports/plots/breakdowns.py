@@ -135,9 +135,9 @@ def _cumulative(
             drawn += [Curve(way.name, colours[way.label], points, way.how == ANEW)] if points else []
     marks = []
     for pair in near:
-        line, meet = pair.trained.line(measure), pair.crossing.queries
-        if line is not None and meet is not None:
-            marks.append((meet, line.at(meet), colours[pair.trained.label]))
+        meet = pair.crossing.queries
+        if meet is not None:
+            marks.append((meet, pair.cost.at(meet), colours[pair.trained.label]))
     return drawn, marks, farthest
 
 

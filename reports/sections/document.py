@@ -10,10 +10,11 @@ from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
 from tunefront.reports.compare.aliases import unified
 from tunefront.reports.compare.panels import REFERENCE
+from tunefront.reports.compare.printable import printable
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.of_panel import ledgers
 from tunefront.reports.costs.table import costs as cost_tables
-from tunefront.reports.names import shortened, shots
+from tunefront.reports.names import shortened, shots, visible
 from tunefront.reports.sections import few_shot, findings, provenance, scores
 from tunefront.reports.sections.cautions import amounts, cautions
 from tunefront.reports.sections.how_to_read import reading
@@ -91,17 +92,21 @@ class Report:
 
 
 def compose(
-    records: Sequence[Record], where: Where = None, reference: str = REFERENCE, plans: Sequence[Record] = ()
+    records: Sequence[Record],
+    where: Where = None,
+    reference: str = REFERENCE,
+    plans: Sequence[Record] = (),
+    notes: Sequence[str] = (),
 ) -> Report:
     """The report of these records; Mistake where they are none or do not compare. `reference` is a label, `plans` are
-    records of what was predicted, by the keys of the cells that they predict."""
+    records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
     if not records:
         raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
-    plans = [*plans, *(record for record in records if record.status == "planned")]
+    plans = printable([*plans, *(record for record in records if record.status == "planned")])
     records = [record for record in records if record.status != "planned"]
     if not records:
         raise Mistake("there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first.")
-    records = sorted(filters.select(unified(records), where), key=lambda record: record.key)
+    records = sorted(filters.select(unified(printable(records)), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)
@@ -118,7 +123,7 @@ def compose(
         "What does each way of adapting cost, and what does it give?",
         _subtitle(found, names, backbones, rest),
         tuple(lead),
-        tuple(cautions(found, [page.title for page in pages], selection, ok, rest, names)),
+        (*cautions(found, [page.title for page in pages], selection, ok, rest, names), *map(visible, notes)),
         overview(found, [page.title for page in pages], reference),
         tuple(reading(found)),
         tuple(pages),
@@ -198,8 +203,9 @@ def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[s
 
 
 def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
-    alone = sum(other.backbone == panel.backbone for other in found) == 1
-    return backbones[panel.backbone] + ("" if alone and panel.shots is None else f", {shots(panel.shots)}")
+    alone = len({other.shots for other in found if other.backbone == panel.backbone}) == 1
+    amount = "" if alone and panel.shots is None else f", {shots(panel.shots)}"
+    return f"{backbones[panel.backbone]}{amount}{panel.by_metric}"
 
 
 def _tag(backbone: str, amount: int | None, index: int) -> str:

@@ -21,13 +21,19 @@ NEAR = 1.0
 
 def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str]:
     """Two or three sentences on a panel: the main finding, the best method, and what chance alone would do."""
-    where = f"On {backbone} with {shots(panel.shots)}: " if several else ""
+    where = f"On {backbone} with {shots(panel.shots)}{panel.by_metric}: " if several else ""
+    if not panel.worthwhile:
+        return [not_above(panel, where)]
+    below = [text] if (text := not_above(panel)) else []
     if not panel.relative_tasks or panel.reference is None:
-        return [_best(panel, where), _unrelated(panel, reference)]
+        return [_best(panel, where), *below, _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
     pairs = [(gap, entry) for gap, entry in others if gap is not None]
     if not pairs:
         return [where + f"Only {panel.reference.label} has a score on every task; nothing can be set against it yet."]
+    pairs = [(gap, entry) for gap, entry in pairs if panel.above_baseline(entry)]
+    if not pairs:
+        return [f"{where}Only {panel.reference.label} scored above the {panel.baseline_name}.", *below]
     close = [(gap, entry) for gap, entry in pairs if gap >= -NEAR and _trained(entry) is not None]
     best_gap, best = max(pairs, key=lambda pair: pair[0])
     sentences, claim, entry = [], best_gap, best
@@ -41,8 +47,20 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
             f"{_nobody(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
             f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
+    sentences += below
     sentences.append(_paired(panel, entry) if panel.few_shot else _sure(panel, claim, entry))
     return sentences
+
+
+def not_above(panel: Panel, where: str = "") -> str:
+    """Who is no better than always giving the same answer, empty where nobody is: however cheap a method is, one that
+    has learned nothing is not recommended."""
+    level = "" if panel.baseline is None else f" ({units.points(panel.baseline)} points)"
+    same = f"always answering the {panel.baseline_name}{level}"
+    if not panel.worthwhile:
+        return f"{_nobody(where)} scored above {same}, so that none can be recommended."
+    below = [entry.label for entry in panel.entries if not panel.above_baseline(entry)]
+    return f"{where}{_capital('not', where)} above {same}: {', '.join(below)}." if below else ""
 
 
 def seed_noise(panel: Panel) -> float | None:
@@ -55,7 +73,7 @@ def seed_noise(panel: Panel) -> float | None:
 
 def _best(panel: Panel, where: str) -> str:
     pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
-    scored = [(average, entry) for average, entry in pairs if average is not None]
+    scored = [(average, entry) for average, entry in pairs if average is not None and panel.above_baseline(entry)]
     if not scored:
         return f"{_nobody(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
@@ -79,8 +97,13 @@ def _unrelated(panel: Panel, reference: str) -> str:
 
 
 def _nobody(where: str) -> str:
-    """The subject of a negative finding, capitalised where it opens the sentence."""
-    return f"{where}no method" if where else "No method"
+    """The subject of a negative finding."""
+    return f"{where}{_capital('no', where)} method"
+
+
+def _capital(word: str, where: str) -> str:
+    """The word, capitalised where it opens the sentence."""
+    return word if where else word.capitalize()
 
 
 def _against(gap: float, entry: Entry, panel: Panel) -> str:
@@ -94,9 +117,9 @@ def _against(gap: float, entry: Entry, panel: Panel) -> str:
 
 
 def _share(entry: Entry) -> str:
-    trained, whole = _trained(entry), entry.median(lambda record: record.backbone_params)
-    if trained is None or whole is None:
+    if entry.share is None:
         return "its trained parameters not measured"
+    trained, whole = entry.share
     if trained == 0:
         return "training no parameters"
     return (

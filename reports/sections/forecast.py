@@ -17,22 +17,12 @@ if TYPE_CHECKING:
 
     from tunefront.bench.records import Record
 
-Largest = dict[str, tuple[bool, int | None, int | None]]
-"""Of a plan by its key: whether it fits, and the largest batches of training and of scoring that do."""
-
 COSTS = (
     "Trained parameters and bytes are exact. FLOPs are analytic: matrix products and attention of all steps (training) "
     "and of one scored row (query), demonstrations read once and kept where a model can keep them. Memory is the most "
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
 TASKS = (1, 9, 100)
-LARGEST = (
-    " The largest batches of training and of scoring are looked for each by itself, up to the rows that there are, or "
-    "4,096 made-up ones, with a CPU's kernels: "
-    "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel "
-    "spares; a decoder scores fewer tokens at once than it does on a GPU. Leave room for what a device takes before "
-    "any tensor."
-)
 TEXTLESS = (
     "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
     "these are kept, have the bytes that stand behind >, to which the text would come."
@@ -44,13 +34,13 @@ COPIES = (
 )
 
 
-def plan_tables(records: Sequence[Record], largest: Largest | None = None) -> list[Table]:
+def plan_tables(records: Sequence[Record]) -> list[Table]:
     """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
     found: list[Table] = []
     by_title = alike_by_title(records)
     for place, (title, planned) in enumerate(by_title.items(), 1):
         names = row_names(planned)
-        costs = _costs(title, planned, names, largest)
+        costs = _costs(title, planned, names)
         # What the columns mean is said once, below the last of these tables.
         found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
         found += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
@@ -97,7 +87,7 @@ def _settings(record: Record) -> dict[str, object]:
     return {**shots, **template, **(record.recipe or {}), **(record.settings or {})}
 
 
-def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], largest: Largest | None) -> Table:
+def _costs(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
     timed = any(record.train_seconds is not None or record.eval_seconds is not None for record in records)
     prompted = any(record.prefix_tokens for record in records)
     shown: list[tuple[Column, Callable[[Record], Cell]]] = [
@@ -112,22 +102,16 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str], larg
     if prompted:
         shown.append((Column("prompt", "FLOPs, once"), lambda r: Cell(units.si(r.prefix_flops, "FLOP"))))
     shown += [
-        (Column("training", "peak"), lambda r: Cell(units.si(_peak(r, *TRAINING), "B"))),
-        (Column("scoring", "peak"), lambda r: Cell(units.si(_peak(r, *SCORING), "B"))),
+        (Column("training", "peak"), lambda r: Cell(units.si(peak(r, *TRAINING), "B"))),
+        (Column("scoring", "peak"), lambda r: Cell(units.si(peak(r, *SCORING), "B"))),
     ]
     if timed:
         shown += [
             (Column("training", "time"), lambda r: Cell(units.seconds(r.train_seconds if r.train_steps else None))),
             (Column("scoring", "rows / s"), lambda r: Cell(_rate(r.eval_examples_per_second))),
         ]
-    if largest is not None:
-        shown += [
-            (Column("fits", numeric=False), lambda r: Cell("yes" if largest[r.key][0] else "no")),
-            (Column("largest batch", "training"), lambda r: Cell(units.count(largest[r.key][1]))),
-            (Column("largest batch", "scoring"), lambda r: Cell(units.count(largest[r.key][2]))),
-        ]
     rows = tuple(tuple(make(record) for _, make in shown) for record in records if record.key in names)
-    note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}{'' if largest is None else LARGEST}".strip()
+    note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}".strip()
     return Table(title, tuple(column for column, _ in shown), rows, note)
 
 
@@ -159,7 +143,7 @@ TRAINING = ("features", "forward", "backward", "optimizer")
 SCORING = ("evaluation", "prefill", "query")
 
 
-def _peak(record: Record, *phases: str) -> int | None:
+def peak(record: Record, *phases: str) -> int | None:
     """The most that any of the phases holds, None where the method has none of them."""
     held = [sum(owners.values()) for phase, owners in (record.memory or {}).items() if phase in phases]
     return max(held, default=None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def reading(panels: list[Panel]) -> list[tuple[str, str]]:
     """How to read the report: what, and how."""
-    rows = measured((record for panel in panels for record in panel.records), lambda record: record.n_test)
+    rows = measured((record for panel in panels for record in panel.records), lambda record: record.n_test or None)
     reference = next((panel.reference for panel in panels if panel.reference is not None), None)
     name = reference.label if reference is not None else "the reference"
     against = [panel for panel in panels if panel.relative_tasks]

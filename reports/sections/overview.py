@@ -25,7 +25,13 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
         return None
     alike = len({panel.shots for panel in panels}) == 1
     heads = [title.partition(", ") for title in titles]
-    columns = (Column("method", numeric=False), *(Column(name, "" if alike else under) for name, _, under in heads))
+    under = [
+        panel.by_metric.removeprefix(", ") if alike else rest for panel, (*_, rest) in zip(panels, heads, strict=True)
+    ]
+    columns = (
+        Column("method", numeric=False),
+        *(Column(name, rest) for (name, *_), rest in zip(heads, under, strict=True)),
+    )
     labels = dict.fromkeys(entry.label for panel in panels for entry in panel.entries)
     first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural(label)))
     rows = tuple(
@@ -67,5 +73,5 @@ def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
 def _most(panels: Sequence[Panel], label: str) -> float:
     """The largest share of a backbone's parameters that the method trains on any."""
     found = [entry for panel in panels for entry in panel.entries if entry.label == label]
-    sizes = [(entry.median(lambda r: r.trainable_params), entry.median(lambda r: r.backbone_params)) for entry in found]
-    return max((part / whole for part, whole in sizes if part is not None and whole), default=0.0)
+    sizes = [entry.share for entry in found if entry.share is not None]
+    return max((part / whole for part, whole in sizes if whole), default=0.0)

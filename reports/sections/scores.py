@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.panels import baseline
 from tunefront.reports.tables import Cell, Column, Table, anchor, linked
 
 if TYPE_CHECKING:
@@ -17,14 +16,11 @@ if TYPE_CHECKING:
 
 def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
     """Centre and spread of the scores per task and on average; the reference first, the baseline last."""
-    metrics = {
-        task: next(r.headline or "" for e in panel.entries for r in e.records.get(task, ())) for task in panel.tasks
-    }
     relative = bool(panel.relative_tasks)
     against = (Column("against", panel.reference.label),) if relative and panel.reference else ()
     columns = (
         Column("method", numeric=False),
-        *(Column(names[task], metrics[task]) for task in panel.tasks),
+        *(Column(names[task], panel.metric) for task in panel.tasks),
         Column("average", "over tasks"),
         *against,
         Column("runs", "per task"),
@@ -40,21 +36,19 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
             cells.append(Cell(units.signed(gap), title=_exact(gap), link=linked(gap, anchor(index, e))))
         cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
         rows.append(tuple(cells))
-    base = [baseline(panel, task) for task in panel.tasks]
+    base = [panel.baselines.get(task) for task in panel.tasks]
     lines: tuple[int, ...] = ()
     if any(value is not None for value in base):
-        regression = any(record.task_kind == "regression" for record in panel.records)
-        mean = None if None in base else sum(v for v in base if v is not None) / len(base)
         cells = [
-            Cell("commonest label or mean" if regression else "commonest label"),
-            *(Cell(units.points(v), title=_exact(v)) for v in [*base, mean]),
+            Cell(panel.baseline_name),
+            *(Cell(units.points(v), title=_exact(v)) for v in [*base, panel.baseline]),
         ]
         rows.append((*cells, *(Cell("") for _ in (*against, None))))
         lines = (len(rows) - 1,)
-    return Table("Scores", columns, tuple(rows), _note(panel, len(set(metrics.values()))), lines)
+    return Table("Scores", columns, tuple(rows), _note(panel), lines)
 
 
-def _note(panel: Panel, metrics: int) -> str:
+def _note(panel: Panel) -> str:
     note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."
     if panel.few_shot:
         note = (
@@ -68,8 +62,8 @@ def _note(panel: Panel, metrics: int) -> str:
             )
     if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
         note += f" Only the tasks on which {panel.reference.label} has a score are set against it."
-    if metrics > 1:
-        note += " The average mixes different metrics."
+    if panel.one_of_several:
+        note += " Tasks of another metric stand apart: scores of different metrics have no average."
     if any(entry.average(panel.tasks) is None for entry in panel.entries):
         note += " A method without a score on every task has no average, since it would not compare."
     return note

@@ -15,8 +15,10 @@ from tunefront.reports.compare.aliases import unified
 from tunefront.reports.compare.checks import check
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
+from tunefront.reports.compare.printable import printable
 from tunefront.reports.names import shortened, shots
 from tunefront.reports.sections.few_shot import over
+from tunefront.reports.sections.findings import not_above
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -98,7 +100,7 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
 
     Mistake where the records do not compare. Without ok records the table is empty and says so.
     """
-    ok = [record for record in select(unified(records), where) if record.status == "ok"]
+    ok = [record for record in select(unified(printable(records)), where) if record.status == "ok"]
     check(ok)
     found = panels.build(recipe_choice.choose(ok), reference)
     tasks = sorted({task for panel in found for task in panel.tasks})
@@ -107,20 +109,21 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
     costs = (*COSTS, PER_QUERY) if prompted else COSTS
     heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
     first = len(heads) - len(costs)
+    titles = [f"{backbones[panel.backbone]}, {shots(panel.shots)}{panel.by_metric}" for panel in found]
     sections = []
-    for panel in found:
-        title = f"{backbones[panel.backbone]}, {shots(panel.shots)}" if len(found) > 1 else None
-        sections.append((title, tuple(_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries)))
+    for panel, title in zip(found, titles, strict=True):
+        rows = [_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries]
+        sections.append((title if len(found) > 1 else None, (*rows, *_baseline(panel, tasks, len(heads)))))
     return Summary(
         heads,
         tuple(sections),
         tuple(first + costs.index(cost) for cost in SPARE if cost in costs),
         tuple(reversed(range(2, first))),
-        tuple(_notes(found)) if ok else ("no cell has a score yet",),
+        tuple(_notes(found, titles)) if ok else ("no cell has a score yet",),
     )
 
 
-def _notes(found: Sequence[panels.Panel]) -> list[str]:
+def _notes(found: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
     medians = [panel for panel in found if panel.few_shot]
     notes = []
     if medians:
@@ -131,8 +134,23 @@ def _notes(found: Sequence[panels.Panel]) -> list[str]:
     size = sizes.pop() if len(sizes) == 1 else None
     whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
     notes.append(f"share: trained parameters, the head's included, in percent of {whole}")
+    below = (
+        not_above(panel, f"{title}: " if len(found) > 1 else "") for panel, title in zip(found, titles, strict=True)
+    )
+    notes += [text for text in below if text]
+    if any(panel.one_of_several for panel in found):
+        notes.append("tasks of different metrics are listed apart: their scores have no average")
     uneven = next((panel.uneven for panel in found if panel.uneven), None)
     return notes if uneven is None else [*notes, f"times that do not compare are left out: {uneven}"]
+
+
+def _baseline(panel: panels.Panel, tasks: list[str], width: int) -> tuple[Row, ...]:
+    """The row of always answering the commonest training label, none where no record knows its score."""
+    if not panel.baselines:
+        return ()
+    scores = ((units.points(panel.baselines.get(task)), "") for task in tasks)
+    cells = ((panel.baseline_name, ""), ("", ""), *scores)
+    return ((*cells, *(("", ""),) * (width - len(cells))),)
 
 
 def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
@@ -142,7 +160,7 @@ def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
         (units.signed(panel.difference(entry)), ""),
         *((units.points(entry.center(task)), units.spread(entry.spread(task), entry.few_shot)) for task in tasks),
         (units.count(trained), ""),
-        (units.percent(trained, entry.median(lambda record: record.backbone_params)), ""),
+        (units.percent(*entry.share) if entry.share else units.MISSING, ""),
         (units.si(measures.TRAIN_FLOPS.of(panel, entry), "FLOP"), ""),
         (units.seconds(measures.TRAIN_SECONDS.of(panel, entry)), ""),
         (units.si(measures.INFERENCE_FLOPS.of(panel, entry), "FLOP"), ""),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.records import Record
+from tunefront.bench.records import SCHEMA_VERSION, Record
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods, source_fingerprint
 from tunefront.methods.spelling import label
@@ -53,7 +54,7 @@ class World:
 
     def ingredients(self, cell: Cell) -> dict[str, object]:
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "method": cell.spelled,
             "backbone": cell.backbone,
             "task": cell.task,
@@ -108,7 +109,7 @@ class World:
                     progress.started(cell)
                     progress.step(cell, "train", 3, 10)
                     progress.finished(cell, record)
-                store.write(record)
+                store.write(record, pd.DataFrame({"id": ["0"]}) if record.status == "ok" else None)
             records.append(record)
         statuses = [record.status for record in records]
         return Outcome(tuple(records), len(cells) - reused, reused, statuses.count("failed"), statuses.count("skipped"))
@@ -138,6 +139,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     fakes: dict[str, dict[str, object]] = {
         "tunefront.bench.models.config": {
             "check_backbone": check_backbone,
+            "warnings_of": lambda name: [],
             "check_length": check_length,
             "check_encoding": lambda *_: None,
             "cut_rows": lambda *_: None,
@@ -176,6 +178,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
         formats: Sequence[str] = (),
         where: Sequence[str] | None = None,
         plans: Sequence[Record] = (),
+        notes: Sequence[str] = (),
     ) -> list[Path]:
         if where == ["dtype=odd"]:
             raise Mistake("no record has dtype=odd")

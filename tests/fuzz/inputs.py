@@ -178,6 +178,8 @@ _PARTS = (
 )
 _parts = st.sampled_from([*_PARTS.split(), "file.py", "/dev/null", "..", "~nobody", "9" * 5000, "\x00", " "])
 spellings = st.one_of(
+    st.builds("houlsby:bottleneck={}".format, st.integers(-2, 99)),
+    st.sampled_from(["full", "ia3", "features", "top_layers:n=1", "houlsby(bottleneck=8)", "icl:k=2", "Full", " ia3 "]),
     st.lists(st.one_of(_parts, st.text(max_size=4)), max_size=9).map("".join),
     st.builds(
         "houlsby:{}={}".format, st.sampled_from(["bottleneck", "std", "x", ""]), st.one_of(texts, scalars.map(str))

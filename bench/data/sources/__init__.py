@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.overlap import overlap_warnings
@@ -29,7 +30,7 @@ def load_task(name: str) -> Task:
     Loaded once per process (and, for a relative `dir:`, per working folder): files changed later are not seen.
     Errors: Mistake for a name, a folder or data that are wrong.
     """
-    return _loaded(name, os.getcwd() if name.startswith("dir:") else "")
+    return _loaded(name, _working_folder() if name.startswith("dir:") else "")
 
 
 def outline_task(name: str) -> Task:
@@ -50,7 +51,7 @@ def outline_task(name: str) -> Task:
 
 
 @cache
-def _loaded(name: str, _working_folder: str) -> Task:
+def _loaded(name: str, _seen_from: str) -> Task:
     task = _load(name)
     return replace(task, warnings=(*task.warnings, *overlap_warnings(task)))
 
@@ -69,4 +70,25 @@ def _load(name: str) -> Task:
         from tunefront.bench.data.sources import docstrings
 
         return docstrings.load(name.removeprefix("docstrings/"))
-    raise Mistake(unknown("task", name, known_tasks(), "Or dir:<path>, or hub:<dataset>[/<config>]."))
+    raise Mistake(unknown("task", name, known_tasks(), _spelled(name) + "Or dir:<path>, or hub:<dataset>[/<config>]."))
+
+
+def _spelled(name: str) -> str:
+    """How to spell the task where the name is a path: an existing one with `dir:`, or what only looks like one."""
+    try:
+        path = Path(name).expanduser()
+        folder = path if path.is_dir() else path.parent if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        return ""
+    if folder is None:
+        return f"There is no folder {name} either. " if name.startswith(("/", "./", "../", "~")) else ""
+    if folder is path:
+        return f"{name} is a folder: did you mean 'dir:{name.rstrip('/') or name}'? "
+    return f"{name} is a file, and a task is the folder that holds train and test: 'dir:{Path(name).parent}'. "
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed; an absolute path can be read all the same
+        return ""

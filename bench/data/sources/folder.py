@@ -1,4 +1,4 @@
-"""Tasks `dir:<path>`: a folder with train, validation and test as JSONL, CSV or Parquet, and optionally meta.json."""
+"""Tasks `dir:<path>`: a folder with train, validation and test in files of rows, and optionally meta.json."""
 
 from __future__ import annotations
 
@@ -6,31 +6,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
+from tunefront.bench.data.sources.contents import open_file, reason
+from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
+from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import FILE as META
 from tunefront.bench.data.sources.meta import read_meta
+from tunefront.bench.data.sources.reading import read_table, read_tables
 from tunefront.bench.data.sources.schema import empty_notes, infer_schema, read_rows, schema_of
-from tunefront.bench.data.sources.tables import FORMATS, Problems, read_table
+from tunefront.bench.data.sources.splits import SPLITS, find_splits
+from tunefront.bench.data.sources.tables import Problems
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.files import expanded
 
 if TYPE_CHECKING:
+    from tunefront.bench.data.sources.meta import Meta
+    from tunefront.bench.data.sources.tables import Table
     from tunefront.bench.data.task import Row
 
-SPLITS = ("train", "validation", "test")
 TEMPLATES = "templates.yaml"
-_OTHER_NAMES = {"training": "train", "dev": "validation", "valid": "validation", "val": "validation", "eval": "test"}
+_SEED_DIGITS = 18
 
 
 def load(path: str, name: str | None = None) -> Task:
     """The task that lies in the folder `path`, named `dir:<path>` or `name`; rules of inference: see `schema`.
 
+    A split for scoring whose labels are hidden is left out, with a note, where another is left.
     Errors: Mistakes with everything that is wrong with the folder, each in one paragraph with file and row.
     """
     folder = _folder(path)
+    try:
+        return _load(folder, name or f"dir:{path}")
+    except RecursionError:  # what JSON could hold just so is too deep for what is done with it
+        raise Mistake(f"{folder}: a value is nested too deeply; rows hold texts, numbers and lists of them.") from None
+
+
+def _load(folder: Path, name: str) -> Task:
     problems = Problems()
     meta = read_meta(folder, problems)
-    files = _files(folder, problems)
-    tables = {split: table for split, file in files.items() if (table := read_table(file, problems)) is not None}
+    tables, notes = _tables(folder, meta, problems)
+    meta = declared_names(tables, meta, problems)
     schema = infer_schema(tables["train"], meta, problems, tables) if "train" in tables else None
     if schema is None:
         problems.raise_any()
@@ -38,13 +53,13 @@ def load(path: str, name: str | None = None) -> Task:
     metrics = meta.metric_specs or default_metrics(schema.kind)
     for mistake in metric_mistakes(metrics, schema.kind, schema.label_names):
         problems.add(f"{folder / META}, metrics: {mistake}")
+    tables, hidden = without_unlabelled(tables, schema, problems)
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()}
     problems.raise_any()
     whole = folder.absolute()
     templates = whole / TEMPLATES
-    named = name or f"dir:{path}"
     return Task(
-        name=named,
+        name=name,
         kind=schema.kind,
         splits=splits,
         input_fields=schema.input_fields,
@@ -53,9 +68,22 @@ def load(path: str, name: str | None = None) -> Task:
         templates=templates if templates.is_file() else None,
         folder=whole,
         left_out=schema.left_out,
-        notes=(*schema.notes, *empty_notes(splits, schema)),
-        warnings=tuple(f"{named}: {warning}" for warning in schema.warnings),
+        notes=(*notes, *hidden, *schema.notes, *empty_notes(splits, schema)),
+        warnings=tuple(f"{name}: {warning}" for warning in schema.warnings),
     )
+
+
+def _tables(folder: Path, meta: Meta, problems: Problems) -> tuple[dict[str, Table], list[str]]:
+    """(split -> its rows, what was unusual about finding and reading them)."""
+    budget = Budget.from_environment()
+    tables, notes = {}, dict[str, list[str]]()
+    for split, found in find_splits(folder, problems).items():
+        table = read_tables(found.files, problems, budget, meta.named_columns)
+        if table is not None:
+            tables[split] = table
+            for note in (*found.notes, *table.notes):
+                notes.setdefault(note, []).append(split)
+    return tables, [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
 
 
 def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...], str]:
@@ -79,7 +107,7 @@ def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...],
     problems = Problems()
     assert task.folder is not None  # the draws lie in it
     meta = read_meta(task.folder, problems)
-    table = read_table(file, problems)
+    table = read_table(file, problems, keep=meta.named_columns)
     schema = schema_of(task, meta)
     rows = read_rows(table, schema, problems) if table else []
     problems.raise_any()
@@ -89,48 +117,39 @@ def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...],
 def _draws(folder: Path) -> dict[tuple[int, int], Path]:
     """(rows, seed) -> file."""
     files = sorted(folder.glob("few_shot/*_shot/*.jsonl"))
-    return {(_count(file), int(file.stem)): file for file in files if file.stem.isdecimal()}
+    numbered = [file for file in files if file.stem.isdecimal() and len(file.stem) <= _SEED_DIGITS and file.is_file()]
+    return {(_count(file), int(file.stem)): file for file in numbered}
 
 
 def _count(file: Path) -> int:
-    with file.open("rb") as lines:
-        return sum(1 for line in lines if line.strip())
+    try:
+        with open_file(file) as lines:
+            return sum(1 for line in lines if line.strip())
+    except Unreadable as error:
+        raise Mistake(str(error)) from None
 
 
 def _folder(path: str) -> Path:
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
+    try:
+        folder = expanded(path)
+        if folder.is_dir():
+            return folder
+        there = folder.exists()
+    except (OSError, ValueError) as error:
+        if isinstance(error, Mistake):
+            raise
+        raise Mistake(f"dir:{path[:200]} cannot be read: {reason(error)}.") from None
+    if there:
         raise Mistake(f"{folder} is a file; dir: takes the folder that holds {SPLITS[0]}.jsonl and the other splits.")
     try:
         beside = [other.name for other in folder.parent.iterdir() if other.is_dir()]
-    except OSError:
-        raise Mistake(f"there is no folder {folder}, nor {folder.parent}; seen from {Path.cwd()}.") from None
+    except (OSError, ValueError):
+        raise Mistake(f"there is no folder {folder}, nor {folder.parent}; {_seen_from()}.") from None
     raise Mistake(f"{folder.parent}: {unknown('folder', folder.name, beside)}")
 
 
-def _files(folder: Path, problems: Problems) -> dict[str, Path]:
-    """Split -> its file; a split in two formats, no train and nothing to score are noted."""
-    found = {split: [file for end in FORMATS if (file := folder / f"{split}{end}").is_file()] for split in SPLITS}
-    for files in found.values():
-        if len(files) > 1:
-            names = " and ".join(file.name for file in files)
-            problems.add(f"{folder} has {names}: one format a split; remove what is out of date.")
-    present = {split: files[0] for split, files in found.items() if files}
-    there = sorted(file.name for file in folder.iterdir() if file.is_file())
-    listed = f"found: {', '.join(there[:20]) or 'no files'}{_renaming(there)}"
-    if "train" not in present:
-        problems.add(f"{folder} has no {' or '.join(f'train{end}' for end in FORMATS)}; {listed}.")
-    if not present.keys() & {"validation", "test"}:
-        problems.add(f"{folder} has neither test nor validation, so that nothing could be scored; {listed}.")
-    return present
-
-
-def _renaming(names: list[str]) -> str:
-    for name in names:
-        path = Path(name)
-        split = _OTHER_NAMES.get(path.stem.lower(), path.stem.lower())
-        if path.suffix.lower() in FORMATS and split in SPLITS and name != f"{split}{path.suffix}":
-            return f"; rename {name} to {split}{path.suffix.lower()}"
-    return ""
+def _seen_from() -> str:
+    try:
+        return f"seen from {Path.cwd()}"
+    except OSError:
+        return "the working folder is gone"

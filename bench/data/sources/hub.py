@@ -6,18 +6,26 @@ such a dataset, else dataset and configuration (`hub:glue/sst2`).
 
 Classes are those of a ClassLabel column, else inferred as for a folder (see `schema`). A split whose labels are all
 hidden (-1) is left out. What was loaded is kept in the cache by name and not asked for again: delete it to refresh.
+`datasets` would also read a folder of the dataset's name in the working folder; here a name means the Hub alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import pkgutil
+import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.data.cache import folder, peek, prepared, task_path
 from tunefront.bench.data.metrics import default_metrics
+from tunefront.bench.data.sources.declared import without_unlabelled
+from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import Meta
-from tunefront.bench.data.sources.schema import infer_schema, read_rows
+from tunefront.bench.data.sources.reading import without_index
+from tunefront.bench.data.sources.schema import empty_notes, infer_schema, read_rows
 from tunefront.bench.data.sources.tables import Problems, Table
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
@@ -27,7 +35,10 @@ if TYPE_CHECKING:
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 """Names of splits on the Hub, and ours."""
-_LABELS = ("label", "labels")
+_LABELS = ("label", "labels", "answerKey")
+_PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
+_MADE_BY = (*("hub", "arrow_file", "arrow_columns", "reading", "declared", "schema", "labels", "columns", "choices"),)
+_BATCH_ROWS = 1000
 
 
 def load(spelled: str) -> Task:
@@ -45,15 +56,17 @@ def outline(spelled: str) -> Task:
     Errors: Mistake where the spelling means no dataset.
     """
     name = f"hub:{spelled}"
-    spellings(spelled)
+    dataset, _ = spellings(spelled)[0]
     if (kept := peek(_path(name))) is not None:
         return kept
+    _refuse_local(name, dataset)
     guess = f"{name} is not here yet, and nothing is downloaded now: its cells are those of a classification task"
     return Task(name, "classification", {}, (), (), default_metrics("classification"), warnings=(guess,))
 
 
 def _path(name: str) -> Path:
-    return task_path(name, {"code": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()})
+    code = b"".join((Path(__file__).parent / f"{module}.py").read_bytes() for module in _MADE_BY)
+    return task_path(name, {"code": hashlib.sha256(code).hexdigest()})
 
 
 def spellings(spelled: str) -> list[tuple[str, str | None]]:
@@ -63,7 +76,7 @@ def spellings(spelled: str) -> list[tuple[str, str | None]]:
     [('glue/sst2', None), ('glue', 'sst2')]
     """
     parts = spelled.split("/")
-    if not 1 <= len(parts) <= 3 or not all(parts):
+    if not 1 <= len(parts) <= 3 or not all(map(_PART.fullmatch, parts[:2])) or not parts[-1]:
         raise Mistake(
             f"hub:{spelled} is no dataset; write hub:<dataset>, hub:<owner>/<dataset> or "
             "hub:<owner>/<dataset>/<config>."
@@ -75,30 +88,61 @@ def spellings(spelled: str) -> list[tuple[str, str | None]]:
 
 def _task(name: str, spelled: str) -> Task:
     loaded = _downloaded(name, spelled)
-    problems = Problems()
-    tables, classes = {}, None
+    problems, budget = Problems(), Budget.from_environment()
+    tables, notes = dict[str, Table](), []
     for given, data in loaded.items():
         split = SPLITS.get(given)
-        if split and split not in tables:
-            label = next((column for column in _LABELS if column in data.column_names), _LABELS[0])
-            classes = classes or getattr(data.features.get(label), "names", None)
-            records = data.to_list()
-            if records and not all(record.get(label) == -1 for record in records):
-                places = [f"{name}, {given}, row {number}" for number in range(len(records))]
-                tables[split] = Table(Path(f"{name}, {given}"), tuple(data.column_names), records, places)
-    if "train" not in tables or len(tables) < 2:
-        found = ", ".join(loaded) or "none"
-        raise Mistake(
-            f"{name} needs a train split, and a validation or test split whose labels are public; found: {found}. "
-            "Bring such data as a folder of your own: dir:<path>."
-        )
+        if split and split not in tables and len(data):
+            try:
+                tables[split] = _table(Path(f"{name}, {given}"), data, budget)
+            except Unreadable as error:
+                raise Mistake(str(error)) from None
+            notes += [f"{split}: {note}" for note in tables[split].notes]
+    if "train" not in tables:
+        raise Mistake(_lacking(name, loaded))
     train = tables["train"]
     label = next((column for column in _LABELS if column in train.columns), _LABELS[0])
-    schema = infer_schema(train, Meta(label_field=label, label_names=classes), problems)
+    classes = next((list(table.class_names[label]) for table in tables.values() if label in table.class_names), None)
+    schema = infer_schema(train, Meta(label_field=label, label_names=classes), problems, tables)
+    if schema is not None:
+        tables, hidden = without_unlabelled(tables, schema, Problems())
+        notes += hidden
+    if len(tables) < 2:
+        raise Mistake(_lacking(name, loaded))
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()} if schema else {}
     problems.raise_any()
     assert schema is not None  # else that was noted
-    return Task(name, schema.kind, splits, schema.input_fields, schema.label_names, default_metrics(schema.kind))
+    metrics = default_metrics(schema.kind)
+    return Task(
+        name,
+        schema.kind,
+        splits,
+        schema.input_fields,
+        schema.label_names,
+        metrics,
+        left_out=schema.left_out,
+        notes=tuple(dict.fromkeys([*notes, *schema.notes, *empty_notes(splits, schema)])),
+        warnings=tuple(f"{name}: {warning}" for warning in schema.warnings),
+    )
+
+
+def _lacking(name: str, loaded: Mapping[str, Any]) -> str:
+    return (
+        f"{name} needs a train split, and a validation or test split whose labels are public; found: "
+        f"{', '.join(loaded) or 'none'}. Bring such data as a folder of your own: dir:<path>."
+    )
+
+
+def _table(place: Path, data: Any, budget: Budget) -> Table:  # Any: a Dataset; datasets has no types
+    from tunefront.bench.data.sources.arrow_file import read_batches
+
+    arrow = data.with_format("arrow")
+    schema = data.features.arrow_schema
+    notes: list[str] = []
+    columns, records, classes = read_batches(place, schema, arrow.iter(_BATCH_ROWS), budget, _LABELS, notes)
+    places = [f"{place}, row {number}" for number in range(len(records))]
+    table = Table(place, tuple(columns), records, places, class_names=classes, notes=tuple(notes))
+    return without_index(table, _LABELS)
 
 
 def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict; datasets has no types
@@ -106,6 +150,7 @@ def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict;
     import datasets
 
     for dataset, config in spellings(spelled):
+        _refuse_local(name, dataset)
         try:
             loaded: Mapping[str, Any] = datasets.load_dataset(
                 dataset, config, cache_dir=str(folder("hub") / "datasets")
@@ -119,6 +164,19 @@ def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict;
         f"the Hub has no public dataset {name}; look it up on huggingface.co/datasets "
         "(a private one needs HF_TOKEN), or bring the rows as a folder: dir:<path>."
     )
+
+
+def _refuse_local(name: str, dataset: str) -> None:
+    """Mistake where `datasets` would read files of this machine by that name, or by one of its own file readers."""
+    if os.path.lexists(dataset):
+        raise Mistake(
+            f"{name} means a dataset of the Hub, but {os.path.abspath(dataset)} is there too, which would be read "
+            f"instead. For what lies there write dir:{dataset}; for the Hub's, run from another folder."
+        )
+    library = find_spec("datasets")  # found, not imported: that takes seconds
+    places = [f"{place}/packaged_modules" for place in (library and library.submodule_search_locations) or ()]
+    if dataset in {module.name for module in pkgutil.iter_modules(places)}:
+        raise Mistake(f"{name}: {dataset!r} is a reader of local files, no dataset; dir:<path> takes a folder's files.")
 
 
 def _explained(name: str, error: Exception) -> str:

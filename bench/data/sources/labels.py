@@ -18,7 +18,7 @@ import re
 import reprlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from tunefront.bench.data.task import Kind
@@ -35,8 +35,10 @@ _FEW_ROWS = 3
 
 
 def missing(value: object) -> bool:
-    """Nothing, an empty text, or the NaN that stands for nothing in Parquet and in what pandas writes."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    """Nothing, a text of blanks, or the NaN that stands for nothing in Parquet and in what pandas writes."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def number(value: object) -> int | float | None:
@@ -84,13 +86,12 @@ def names_of(values: Iterable[object]) -> list[str]:
 
 
 def name_of(value: object, numeric: bool) -> str:
-    """A label as the name of a class: as written, but a whole number without a point, and without blanks where all
-    labels are `numeric`."""
+    """A label as the name of a class: without blanks around it, in one Unicode form, and a whole number without a point
+    where all labels are `numeric`."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if numeric and isinstance(value, str):
-        return value.strip() if _WHOLE.fullmatch(value.strip()) else str(whole(value))
-    return str(value)
+    text = unicodedata.normalize("NFC", str(value).strip())
+    return str(whole(text)) if numeric and isinstance(value, str) and not _WHOLE.fullmatch(text) else text
 
 
 def are_numeric(names: Iterable[str]) -> bool:
@@ -104,11 +105,10 @@ def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
     if not declared:
         name = name_of(value, are_numeric(names) and whole(value) is not None)
         return names.index(name) if name in names else unknown("label", reprlib.repr(name)[1:-1], names, _hint(value))
-    spelled = [str(value)] if isinstance(value, str) else []
-    index = whole(value)
-    for name in (*spelled, *([str(index)] if index is not None and not isinstance(value, bool) else [])):
-        if name in names:  # a name first: of the names 1 and 2, the label 1 is the first in every format
-            return names.index(name)
+    index, plain = whole(value), [name_of(name, numeric=False) for name in names]
+    for spelled in (name_of(value, numeric=False), str(index)):
+        if spelled in plain and not isinstance(value, bool):
+            return plain.index(spelled)  # a name first: of the names 1 and 2, label 1 is the first in every format
     if index is None:
         return unknown("label", reprlib.repr(str(value))[1:-1], names, _hint(value, declared=True))
     if 0 <= index < len(names):
@@ -165,28 +165,37 @@ _MULTI = (
 )
 
 
-def doubts(names: Sequence[str], counts: Counter[str], declared: bool) -> list[str]:
-    """What may be wrong with the names of classes, a sentence each: names that differ in next to nothing, and whole
-    numbers that are many enough to be values. `counts`: rows of train by name."""
+def doubts(names: Sequence[str], labels: Sequence[object], declared: bool) -> list[str]:
+    """What may be wrong with the names of classes, a sentence each: labels that are read as one, names that differ in
+    next to nothing, and whole numbers that are many enough to be values. `labels`: those of all splits."""
     found = []
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        alike.setdefault(_plain(name), []).append(name)
-    for group in alike.values():
-        if len(group) > 1:
-            listed = " and ".join(map(ascii if len({*map(ascii, group)}) == len(group) else repr, group))
-            found.append(
-                f"the labels {listed} are different classes, though they differ only in blanks, case, leading zeros or "
-                "Unicode form; write them alike if they are meant to be one"
-            )
+    for group in _groups({each for each in labels if isinstance(each, str)}, lambda text: name_of(text, numeric=False)):
+        found.append(f"the labels {_shown(group)} are read as one, since they differ only in blanks or Unicode form")
+    for group in _groups(names, _plain):
+        found.append(
+            f"the labels {_shown(group)} are different classes, though only case or leading zeros tell them apart; "
+            "write them alike if they are meant to be one"
+        )
     if not declared and are_numeric(names) and len(names) > _MANY_CLASSES:
-        rows = sum(counts.values())
-        few = "" if rows >= len(names) * _FEW_ROWS else f", {rows / len(names):.1f} rows each in train"
+        few = "" if len(labels) >= len(names) * _FEW_ROWS else f", {len(labels) / len(names):.1f} rows each"
         found.append(
             f"the labels are {len(names)} different whole numbers{few}, read as classes; if they are values, say "
             '"task_type": "regression" in meta.json'
         )
     return found
+
+
+def _groups(texts: Iterable[str], meaning: Callable[[str], str]) -> list[list[str]]:
+    """Those of the texts that mean the same, more than one each, in order."""
+    alike: dict[str, list[str]] = {}
+    for text in sorted(texts):
+        alike.setdefault(meaning(text), []).append(text)
+    return [group for group in alike.values() if len(group) > 1]
+
+
+def _shown(group: Sequence[str]) -> str:
+    """Texts in quotes, so that those that look alike can be told apart."""
+    return " and ".join(ascii(text) for text in group)
 
 
 def _is_list(text: str) -> bool:

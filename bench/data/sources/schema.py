@@ -23,9 +23,7 @@ from tunefront.bench.data.sources.labels import (
     doubts,
     kind_of,
     missing,
-    name_of,
     names_of,
-    number,
     refused,
     value_of,
 )
@@ -119,7 +117,7 @@ def infer_schema(
         answers=answers,
         left_out=columns.left_out,
         notes=(*columns.notes, *_notes(kind, everywhere, answers, meta)),
-        warnings=tuple(_warnings(train, kind, names, columns, labels, bool(meta.label_names))),
+        warnings=tuple(_warnings(train, kind, names, columns, labels, everywhere, bool(meta.label_names))),
     )
 
 
@@ -231,7 +229,13 @@ def _notes(kind: Kind, labels: list[object], answers: str | None, meta: Meta) ->
 
 
 def _warnings(
-    train: Table, kind: Kind, names: tuple[str, ...], columns: Columns, labels: list[object], declared: bool
+    train: Table,
+    kind: Kind,
+    names: tuple[str, ...],
+    columns: Columns,
+    labels: list[object],
+    everywhere: list[object],
+    declared: bool,
 ) -> list[str]:
     """What may be wrong: labels that are nearly the same, and inputs that give the label away."""
     found = []
@@ -250,9 +254,7 @@ def _warnings(
             f"{len(labels)} rows of train; if it was made from the label, leave it out by input_fields in meta.json"
         )
     if kind == "classification":
-        numeric = not declared and all(number(value) is not None for value in labels if not missing(value))
-        counts = Counter(name_of(value, numeric) for value in labels if not missing(value))
-        found += doubts(names, counts, declared)
+        found += doubts(names, everywhere, declared)
     return found
 
 

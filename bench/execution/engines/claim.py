@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
@@ -40,14 +41,20 @@ def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataF
 
 
 def throttled(report: Report) -> Report:
-    """Passes on a few reports a second, and the last of each phase, so that telling costs nothing."""
+    """Passes on a few reports a second, and the last of each phase, so that telling costs nothing. Each report is a
+    safe point, where an interruption comes through; one that the listener raises is no failure of the cell either."""
     last = 0.0
 
     def tell(phase: str, done: int, total: int) -> None:
         nonlocal last
+        interruption.check()
         now = time.monotonic()
         if done == total or now - last > REPORT_EVERY_SECONDS:
             last = now
-            report(phase, done, total)
+            try:
+                report(phase, done, total)
+            except KeyboardInterrupt:
+                interruption.note()
+                raise
 
     return tell

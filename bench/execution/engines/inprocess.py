@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 
+from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.claim import run_claimed
 from tunefront.bench.records import Record
@@ -19,6 +20,7 @@ def run(works: Sequence[Work], store: Store, progress: Progress) -> Generator[tu
     """Yields each cell's record once it is written; cells that another process holds are waited for, last."""
     waiting = deque(works)
     while waiting:
+        interruption.check()
         work = waiting.popleft()
         progress.started(work.cell)
         record = run_claimed(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
 from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.claim import recorded
 from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
 from tunefront.bench.execution.engines.worker import CellMessage, serve
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
+
+log = logging.getLogger("tunefront")
 
 PRELOAD = ["tunefront.bench.execution.run_cell", "transformers.models.bert.modeling_bert"]
 
@@ -52,11 +57,14 @@ def run(
     """
     if start_method == "fork":
         _import_once(works)
-    pool = _Pool(store, min(workers, len(works)), workers, start_method)
     waiting: deque[Work] = deque(works)
     later: list[tuple[float, Work]] = []  # held by another process: ask again then
+    pool: _Pool | None = None
     try:
+        with interruption.held():  # nothing may come between a worker's start and its place among those to be ended
+            pool = _Pool(store, min(workers, len(works)), workers, start_method)
         while waiting or later or any(worker.work for worker in pool.workers):
+            interruption.check()
             now = time.monotonic()
             waiting.extend(work for due, work in later if due <= now)
             later = [(due, work) for due, work in later if due > now]
@@ -88,7 +96,9 @@ def run(
                     else:
                         yield work, record
     finally:
-        pool.stop()
+        with interruption.held():
+            if pool is not None:
+                pool.stop()
 
 
 def _kind(work: Work) -> tuple[str, str, str]:
@@ -121,7 +131,8 @@ def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record | No
 
 
 def _death(exit_code: int) -> str:
-    killed = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
+    known = {int(number): number.name for number in signal.Signals}
+    killed = f"signal {known.get(-exit_code, -exit_code)}" if exit_code < 0 else f"exit {exit_code}"
     hint = "; the machine may have run out of memory, use fewer --workers" if exit_code == -signal.SIGKILL else ""
     return f"the worker process died ({killed}){hint}"
 
@@ -131,24 +142,32 @@ class _Pool:
 
     def __init__(self, store: Store, size: int, concurrent_cells: int, start_method: str):
         self._context: BaseContext = multiprocessing.get_context(start_method)
+        if start_method != "fork":
+            resource_tracker.ensure_running()  # its start would let signals through to a worker that is not ready
         if start_method == "forkserver":
             self._context.set_forkserver_preload(PRELOAD)
         self._store, self._concurrent_cells = store, concurrent_cells
         self._lifeline, self._held = self._context.Pipe(duplex=False)
-        self.workers = [self._start() for _ in range(size)]
+        self.workers: list[_Worker] = []
+        while len(self.workers) < size and self._add():
+            pass
 
     def messages(self, timeout: float) -> Iterator[tuple[_Worker, tuple[Any, ...]]]:
         """Messages that have come; a dead worker's is ("died", reason), and another takes its place."""
         ready = wait([worker.connection for worker in self.workers], timeout)
-        for place, worker in enumerate(self.workers):
+        for worker in list(self.workers):
             if worker.connection not in ready:
                 continue
             try:
-                yield worker, worker.connection.recv()
+                message = worker.connection.recv()
             except (EOFError, OSError):
                 worker.process.join()
-                self.workers[place] = self._start()
-                yield worker, ("died", _death(worker.process.exitcode))
+                with interruption.held():
+                    self.workers.remove(worker)
+                    worker.connection.close()
+                    self._add()
+                message = ("died", _death(worker.process.exitcode))
+            yield worker, message
 
     def stop(self) -> None:
         """Ends all workers at once; what they had not recorded runs again next time."""
@@ -163,10 +182,27 @@ class _Pool:
         self._held.close()
         self._lifeline.close()
 
+    def _add(self) -> bool:
+        """Starts another worker; False, with a warning, where there is no room for more than those there are, and
+        Mistake where there is none."""
+        try:
+            self.workers.append(self._start())
+        except OSError as error:  # no more processes, files or memory
+            reason = error.strerror or error
+            if not self.workers:
+                raise Mistake(
+                    f"no worker process could be started ({reason}); give --workers 1, or raise the limit (see "
+                    "`ulimit -a`). What is recorded stays: the same command goes on."
+                ) from error
+            log.warning("no more than %d worker(s) could be started (%s)", len(self.workers), reason)
+            return False
+        return True
+
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._lifeline, self._held, self._store.location, self._concurrent_cells)
         process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
-        process.start()
+        with interruption.blocked():
+            process.start()
         theirs.close()
         return _Worker(process, ours)

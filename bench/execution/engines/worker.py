@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
-import sys
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +12,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
+from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.claim import run_claimed
 from tunefront.bench.records.store import Store
@@ -48,13 +47,31 @@ class CellMessage:
 
 def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
     """A worker's life: one cell after another until the parent closes the pipe or goes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half written is removed on the way out
+    interruption.listen_in_worker()
+    if not log.handlers:  # a worker that was not forked has none of the command's
+        log.addHandler(logging.StreamHandler())
+        log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
     held.close()  # else this very copy would keep the lifeline open
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     gc.collect()
     gc.freeze()  # what was imported is never garbage: collecting between phases is then quick
-    store = Store(location)
+    code = 1
+    try:
+        _serve(connection, Store(location), concurrent)
+        code = 0
+    except KeyboardInterrupt:  # by SIGTERM: what was half written has been removed on the way out
+        pass
+    finally:
+        os._exit(code)  # a thread that a method left would keep the process
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _serve(connection: Connection, store: Store, concurrent: int) -> None:
+    """One cell after another until the parent closes the pipe."""
     while True:
         try:
             message, key, attempts = connection.recv()
@@ -68,9 +85,11 @@ def serve(connection: Connection, lifeline: Connection, held: Connection, locati
             connection.send(("disk full", str(error)))
         except Mistake as error:
             connection.send(("mistake", str(error)))
-        except Exception as error:  # of the harness: run_cell() records what a method does wrong
+        except BaseException as error:  # of the harness: run_cell() records what a method does wrong
+            if interruption.pending():
+                raise KeyboardInterrupt from error
             log.debug("cell %s broke", key, exc_info=True)
-            connection.send(("broke", f"{type(error).__name__}: {error}"))
+            connection.send(("broke", in_short(error)))
 
 
 def _tell(connection: Connection, phase: str, done: int, total: int) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Hashable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
+MOST_REAL = 2**24
+"""Elements that a real tensor may have while others are fake."""
 Made = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 
 
@@ -43,8 +47,27 @@ class Fakes:
             self._known[key] = _as_made(func, args, kwargs, out)
         return out
 
+    def faked(self, args: Any) -> Any:  # Any: as torch dispatches
+        """The arguments with fake tensors in the place of real ones: of real ones alone torch computes some operators
+        for real."""
+        return tree_map_only(Tensor, lambda one: self._made(one.shape, one.stride(), one.dtype, one.device), args)
+
     def _made(self, shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         return FakeTensor(self._mode, torch.empty_strided(shape, stride, dtype=dtype, device="meta"), device)
+
+
+def too_large(func: Any, args: Any) -> bool:  # Any: as torch dispatches
+    """Whether an operator on real tensors would make another of more than `MOST_REAL` elements: masks and distances
+    between all pairs of tokens, which a plan has no need to compute."""
+    if any(one.alias_info is not None and one.alias_info.is_write for one in func._schema.arguments):
+        return False
+    shapes = [one.shape for one in args if isinstance(one, Tensor)]
+    sizes = [tuple(one) for one in args if isinstance(one, list | tuple) and all(type(size) is int for size in one)]
+    listed = [one.numel() for each in args if isinstance(each, list | tuple) for one in each if isinstance(one, Tensor)]
+    with suppress(RuntimeError):  # shapes that are not broadcast: products of matrices, say
+        shapes = [torch.broadcast_shapes(*shapes)] if shapes else []  # type: ignore[no-untyped-call]
+    made = [math.prod(shape) for shape in (shapes or sizes)]
+    return max([*made, sum(listed), 0]) > MOST_REAL
 
 
 def told(values: Iterable[object]) -> tuple[Hashable, ...]:

@@ -16,7 +16,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tunefront.bench.meters.memory.fake_ops import Fakes
+from tunefront.bench.meters.memory.fake_ops import Fakes, too_large
 from tunefront.bench.meters.memory.peak import allocator_peak
 from tunefront.bench.records import OWNERS
 
@@ -61,7 +61,8 @@ class Ledger(TorchDispatchMode):
     - whoever makes caches and batches says so with `own`; all else is temporary: autocast's copies of weights too,
       unless they are saved for backward.
 
-    It sees real and fake tensors alike, on any device, and not what a kernel allocates and frees within itself. With
+    It sees real and fake tensors alike, on any device, and not what a kernel allocates and frees within itself. Where
+    the model's are fake, what would be a large real tensor (a mask over pairs of tokens) is made fake too. With
     fake tensors enter no FakeTensorMode inside of it; asked for their value (Adafactor compares norms) they say one.
     While it is active, autograd does not notice in-place changes of what it saved. Never under `inference_mode`, where
     operators are dispatched whole.
@@ -144,6 +145,8 @@ class Ledger(TorchDispatchMode):
             if kwargs:
                 self._see(tuple(kwargs.values()), "inputs")
         fakes = self._fakes if FakeTensor in types else None
+        if fakes is None and self._fakes is not None and too_large(func, args):
+            fakes, args = self._fakes, self._fakes.faked(args)
         out = func(*args, **kwargs) if fakes is None else fakes.run(func, types, args, kwargs)
         recomputed = torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
         self._see((out,), "saved_activations" if recomputed else "temporary")

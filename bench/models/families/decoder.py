@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.rnn import pad_sequence
 
+from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import LanguageModel, following
 from tunefront.bench.models.scoring.layouts import DecoderLayout
 from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
@@ -54,14 +55,14 @@ class Decoder(LanguageModel):
         """The prefix with the keys and values of its tokens."""
         from transformers import DynamicCache
 
-        told = cast(CachedPrefix, prefix).demonstrations
+        unread = cast(CachedPrefix, prefix)
         if not prefix.tokens:
-            return CachedPrefix(told)
+            return replace(unread, layers=())
         cache = DynamicCache()
         with torch.no_grad():
-            ids = torch.tensor([told.ids[: prefix.tokens]], device=self.model.device)
+            ids = torch.tensor([unread.demonstrations.ids[: prefix.tokens]], device=self.model.device)
             self._base(input_ids=ids, past_key_values=cache, use_cache=True)
-        return CachedPrefix(told, tuple((layer.keys, layer.values) for layer in cache.layers))
+        return replace(unread, layers=tuple((layer.keys, layer.values) for layer in cache.layers))
 
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
         """All rows and choices in one row after the prefix; the rows of a batch keep equally many demonstrations."""
@@ -101,13 +102,30 @@ class Decoder(LanguageModel):
 
     @property
     def one_by_one(self) -> bool:
-        """Whether it was found out that choices need rows of their own; tries nothing."""
-        return _SIDE_BY_SIDE.get(type(self.model)) is False
+        """Whether it was found out that choices need rows of their own, or logits whole texts; tries nothing."""
+        return _SIDE_BY_SIDE.get(type(self.model)) is False or self.output.way == "whole"
+
+    @cached_property
+    def output(self) -> logits.Head:
+        """How this checkpoint's logits come of its states."""
+        return logits.head_of(self.model, self._plain, self._few)
+
+    def _few(self) -> tuple[Tensor, Tensor]:
+        """The states of a few tokens, and the model's own logits."""
+        words = self.model.get_input_embeddings().weight.shape[0]
+        ids = torch.tensor([[5, 6, 7, 4, 9, 8], [8, 4, 4, 5, 7, 6]], device=self.model.device) % words
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return self._base(**inputs), cast(Tensor, self.model(**inputs).logits)
+
+    def try_paths(self) -> None:
+        """Finds out how this checkpoint is scored; where no clock runs and nothing is counted."""
+        _ = self.output
+        self.try_side_by_side()
 
     def try_side_by_side(self) -> None:
         """Finds out, once for a class of models; where no clock runs and nothing is counted."""
         kind = type(self.model)
-        if kind not in _SIDE_BY_SIDE and not isinstance(next(self.model.parameters()), FakeTensor):
+        if kind not in _SIDE_BY_SIDE and logits.has_values(self.model):
             _SIDE_BY_SIDE[kind] = self._heeds_masks()
             if not _SIDE_BY_SIDE[kind]:
                 log.warning("%s cannot score choices side by side; each is scored in a row of its own", kind.__name__)
@@ -115,22 +133,24 @@ class Decoder(LanguageModel):
     def _heeds_masks(self) -> bool:
         queries, choices = [[5, 6, 7], [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
         ids = torch.tensor([[[*choice, 0][:3] for choice in of_one] for of_one in choices], device=self.model.device)
-        training = self.model.training
-        self.model.eval()
         try:
-            with torch.no_grad(), torch.autocast(ids.device.type, enabled=False):
+            with logits.trying(self.model):
                 packed = pack(queries, choices).to(ids.device)
                 beside = _at(self._predictions(packed, []), packed.predicts, ids)
-                alone = self._one_by_one(queries, choices, ids)
+                alone = self._one_by_one(queries, choices, ids, logits.Head("whole"))
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
             log.debug("the packed form fails on %s: %s", type(self.model).__name__, error)
             return False
-        finally:
-            self.model.train(training)
         there = torch.tensor([[[place < len(c) for place in range(3)] for c in of_one] for of_one in choices])
         return bool((beside - alone).abs()[there.to(ids.device)].max() < 1e-3)
 
-    def _one_by_one(self, queries: Sequence[Tokens], choices: Sequence[Sequence[Tokens]], ids: Tensor) -> Tensor:
+    def _one_by_one(
+        self,
+        queries: Sequence[Tokens],
+        choices: Sequence[Sequence[Tokens]],
+        ids: Tensor,
+        output: logits.Head | None = None,
+    ) -> Tensor:
         """The plain computation: every choice after its query in a row of its own, padded on the right."""
         rows = [
             (row, place, queries[row], choice)
@@ -140,7 +160,6 @@ class Decoder(LanguageModel):
         texts = [torch.tensor([*query, *choice[:-1]]) for _, _, query, choice in rows]
         padded = pad_sequence(texts, batch_first=True).to(ids.device)
         mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True).to(ids.device)
-        states = self._base(input_ids=padded, attention_mask=mask)
         read = [
             (number, len(query) - 1 + token)
             for number, (_, _, query, choice) in enumerate(rows)
@@ -152,27 +171,39 @@ class Decoder(LanguageModel):
             predicts[row, place, : len(choice)] = torch.arange(done, done + len(choice), device=ids.device)
             done += len(choice)
         at_row, at_token = torch.tensor(read, device=ids.device).unbind(1)
-        return _at(self._output(states[at_row, at_token]), predicts, ids)
+        found = self._read(at_row, at_token, output or self.output, input_ids=padded, attention_mask=mask)
+        return _at(found, predicts, ids)
 
     def _predictions(self, packed: Packed, layers: list[KeysValues]) -> Tensor:
         """Next-token logits in float32 at the places that are read, (m, vocabulary)."""
         from transformers import DynamicCache
 
         cache = DynamicCache(layers) if layers else None
-        states = self._base(
+        rows, places = packed.read.unbind(1)
+        return self._read(
+            rows,
+            places,
+            self.output,
             input_ids=packed.input_ids,
             attention_mask=_added(packed.mask, self.model.dtype),
             position_ids=packed.position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
         )
-        rows, places = packed.read.unbind(1)
-        return self._output(states[rows, places])
 
-    def _output(self, states: Tensor) -> Tensor:
-        """Logits in float32: only their differences count, for which bf16 is too coarse."""
+    def _read(self, rows: Tensor, places: Tensor, output: logits.Head, **inputs: object) -> Tensor:
+        """Logits in float32 (m, vocabulary) at m places of the inputs' rows: only their differences count, for which
+        bf16 is too coarse."""
+        if output.way == "whole":
+            return cast(Tensor, self.model(**inputs).logits)[rows, places].float()
+        states = self._base(**inputs)[rows, places]
         with torch.autocast(states.device.type, enabled=False):
-            return cast(Tensor, cast(nn.Module, self.model.get_output_embeddings())(states.float()))
+            if output.way == "own":
+                return logits.own_logits(self.model, output.after, states.float()[None])[0]
+            return self._plain(states.float())
+
+    def _plain(self, states: Tensor) -> Tensor:
+        return cast(Tensor, cast(nn.Module, self.model.get_output_embeddings())(states))
 
     def _base(self, **inputs: object) -> Tensor:
         """The states after the final norm, (rows, seq, width)."""

@@ -13,11 +13,16 @@ from tunefront.bench.errors import Mistake
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
+from tunefront.bench.models.families.logits import Checkpoint, checkpoint, has_values, trying
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_SEEING: set[Checkpoint] = set()
+"""The checkpoints that were seen to be encoders, for the life of the process."""
 
 
 class Encoder(Family):
@@ -47,6 +52,22 @@ class Encoder(Family):
         head = make_head(model, self.width, task.outputs, head_activation)
         self.model.add_module("head", head)
         self.head = head
+
+    def try_paths(self) -> None:
+        """Sees, once for a checkpoint, that the token that is read sees the others; Mistake where it does not."""
+        if self.pooling == "mean" or not has_values(self.model) or (key := checkpoint(self.model)) in _SEEING:
+            return
+        words = self.model.get_input_embeddings().weight.shape[0]
+        ids = torch.tensor([[2, 5, 6, 7], [2, 5, 6, 8]], device=self.model.device) % words
+        with trying(self.model):
+            first, second = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
+        if words > 2 and torch.equal(first, second):
+            raise Mistake(
+                f"the first token of {type(self.model).__name__} sees none of those after it, so that a head on it "
+                "would learn nothing of a text. Its configuration asks for a decoder: correct it, or give a family of "
+                "decoders in its sites."
+            )
+        _SEEING.add(key)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the classes, or mean squared error of the values; a scalar."""
@@ -108,12 +129,12 @@ class Encoder(Family):
         padding = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
         # Rows of exactly the limit may be whole: only those are tokenised again to tell.
         full = [place for place, ids in enumerate(encoded["input_ids"]) if len(ids) >= limit]
-        truncated = sum(self._length(first[place], second[place] if second else None) > limit for place in full)
+        longer = {place for place in full if self._length(first[place], second[place] if second else None) > limit}
         return EncodedExamples(
             columns=columns,
             padding={name: padding.get(name, 0) for name in columns},
             labels=torch.tensor([row.label for row in rows], dtype=torch.float32 if self.regression else torch.long),
-            truncated=truncated,
+            cut=tuple(place in longer for place in range(len(rows))),
         )
 
     def _length(self, first: str, second: str | None) -> int:

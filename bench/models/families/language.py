@@ -151,19 +151,19 @@ class LanguageModel(Family):
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
         pairs = self._split(prompts)
-        queries, truncated = [], 0
+        queries, cut = [], []
         for prompt, name, pair in zip(prompts, names, pairs, strict=True):
             self._check_choices(prompt, name, pair.answers)
             room = min(self._query_room, self._context(max(map(len, pair.answers)), name))
             query = self._cut(pair.prompt, room)
-            truncated += len(query) < len(pair.prompt)
+            cut.append(len(query) < len(pair.prompt))
             queries.append(torch.tensor(query))
         normalization = self.prompting.normalization
         return PromptedExamples(
             columns={"input_ids": queries},
             padding={"input_ids": 0},
             labels=torch.tensor([prompt.label for prompt in prompts], dtype=torch.long),
-            truncated=truncated,
+            cut=tuple(cut),
             ids=tuple(names),
             prompts=tuple(prompts),
             choices=tuple(tuple(torch.tensor(choice) for choice in pair.answers) for pair in pairs),

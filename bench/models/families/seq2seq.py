@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tunefront.bench.errors import Mistake
+from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import LanguageModel, following
 from tunefront.bench.models.scoring.layouts import EncoderDecoderLayout
 from tunefront.bench.models.scoring.prefix import Demonstrations, TextPrefix
@@ -75,9 +77,9 @@ class Seq2Seq(LanguageModel):
         row, choice = batch.inputs["choice_mask"].any(-1).nonzero(as_tuple=True)
         targets = ids[row, choice]
         start = targets.new_full((len(targets), 1), self._start)
-        logits = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1))
+        found = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1))
         scored = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        return scored.index_put((row, choice), _of_tokens(logits, targets))
+        return scored.index_put((row, choice), _of_tokens(found, targets))
 
     def _encoded_prompts(self, batch: Batch, prefix: Prefix | None) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, seq, width) and their mask."""
@@ -90,20 +92,52 @@ class Seq2Seq(LanguageModel):
 
     def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None) -> Tensor:  # Any: a cache or none
         """Logits in float32 after each token, (rows, tokens, vocabulary)."""
-        output = self.model.get_decoder()(
-            input_ids=ids,
-            encoder_hidden_states=states,
-            encoder_attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
+        caching = {"past_key_values": cache, "use_cache": cache is not None}
+        if self.output.way == "whole":
+            return self._whole(states, mask, ids, **caching).float()
+        read = self._decoded(states, mask, ids, **caching)
         with torch.autocast(states.device.type, enabled=False):  # of logits only differences count: bf16 is too coarse
-            read = cast(Tensor, output.last_hidden_state).float()
-            if getattr(self.model.config, "scale_decoder_outputs", False):  # T5 v1.0, whose embeddings are tied
-                read = read * self.width**-0.5
-            logits = cast(nn.Linear, self.model.get_output_embeddings())(read)
-            bias = getattr(self.model, "final_logits_bias", None)  # BART
-            return cast(Tensor, logits if bias is None else logits + bias)
+            if self.output.way == "own":
+                return logits.own_logits(self.model, self.output.after, read.float())
+            return self._plain(read.float())
+
+    @cached_property
+    def output(self) -> logits.Head:
+        """How this checkpoint's logits come of its decoder's states."""
+        return logits.head_of(self.model, self._plain, self._few)
+
+    def try_paths(self) -> None:
+        """Finds out how this checkpoint is scored; where no clock runs and nothing is counted."""
+        _ = self.output
+
+    def _few(self) -> tuple[Tensor, Tensor]:
+        """The decoder's states after a few tokens, and the model's own logits."""
+        words = self.model.get_input_embeddings().weight.shape[0]
+        ids = torch.tensor([[5, 6, 7, 4], [8, 4, 4, 5]], device=self.model.device) % words
+        mask = torch.ones_like(ids)
+        states = cast(Tensor, self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state)
+        after = ids.flip(1)
+        return self._decoded(states, mask, after), self._whole(states, mask, after)
+
+    def _decoded(self, states: Tensor, mask: Tensor, ids: Tensor, **caching: Any) -> Tensor:  # Any: a cache or none
+        """The decoder's states after the final norm, (rows, tokens, width)."""
+        read = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
+        return cast(Tensor, self.model.get_decoder()(input_ids=ids, **read, **caching).last_hidden_state)
+
+    def _whole(self, states: Tensor, mask: Tensor, ids: Tensor, **caching: Any) -> Tensor:  # Any: as above
+        """The model's own logits, of an encoder that has run."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        read = BaseModelOutput(last_hidden_state=states)
+        found = self.model(encoder_outputs=read, attention_mask=mask, decoder_input_ids=ids, **caching)
+        return cast(Tensor, found.logits)
+
+    def _plain(self, states: Tensor) -> Tensor:
+        if getattr(self.model.config, "scale_decoder_outputs", False):  # T5 v1.0, whose embeddings are tied
+            states = states * self.width**-0.5
+        found = cast(nn.Linear, self.model.get_output_embeddings())(states)
+        bias = getattr(self.model, "final_logits_bias", None)  # BART
+        return cast(Tensor, found if bias is None else found + bias)
 
     @property
     def _start(self) -> int:

@@ -22,9 +22,9 @@ class Demonstrations:
     """Demonstrations in order, as text, and where each ends in the tokens of them all.
 
     `ends[j]` is how many tokens the first j demonstrations have (with the text's leading special tokens) when more text
-    follows; `ids` are all tokens. `room` is the most tokens that a whole prompt with its longest choice may have, None
-    for no limit, and `query_room` a query alone. `whole`: rows hold the demonstrations' tokens too, as an encoder reads
-    them; else what follows them only.
+    follows, beyond the room about as many; `ids` are the tokens of at least those that have room. `room` is the most
+    tokens that a whole prompt with its longest choice may have, None for no limit, and `query_room` a query alone.
+    `whole`: rows hold the demonstrations' tokens too, as an encoder reads them; else what follows them only.
     """
 
     texts: tuple[str, ...]
@@ -41,36 +41,48 @@ class Demonstrations:
     ) -> Demonstrations:
         """The prompts with their right answers, in this order."""
         texts = tuple(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts)
-        joined = [BETWEEN.join(texts[:count]) for count in range(1, len(texts) + 1)]
-        lengths = [len(ids) for ids in tokens.of(joined)]
-        # A separator may change the last tokens of what it follows, whatever comes after it.
-        lost = [len(tokens.of([text])[0]) - tokens.following(text, ["Text"])[0][0] for text in texts]
-        ends = [len(tokens.leading) + length - gone for length, gone in zip(lengths, lost, strict=True)]
-        ids = [*tokens.leading, *tokens.of([BETWEEN.join(texts)])[0]][: ends[-1]] if texts else []
-        return cls(texts, tokens, ids, (0, *ends), room, query_room, whole)
+        ends, whole_ids = [0], list(tokens.leading)
+        for count, text in enumerate(texts, 1):
+            alone = len(tokens.of([text])[0])
+            if room is not None and ends[-1] > room:  # no row keeps it, so that its tokens need not be known
+                ends.append(ends[-1] + alone)
+                continue
+            whole_ids = [*tokens.leading, *tokens.of([BETWEEN.join(texts[:count])])[0]]
+            # A separator may change the last tokens of what it follows, whatever comes after it.
+            ends.append(len(whole_ids) - alone + tokens.following(text, ["Text"])[0][0])
+        return cls(texts, tokens, whole_ids[: ends[-1]] if texts else [], tuple(ends), room, query_room, whole)
 
     @property
     def text(self) -> str:
         """All demonstrations, as they go into the prompt."""
-        return BETWEEN.join(self.texts)
+        return self.text_of(len(self.texts))
+
+    def text_of(self, kept: int) -> str:
+        """The first `kept` of them, as they go into the prompt."""
+        return BETWEEN.join(self.texts[:kept])
 
     @property
     def name(self) -> str:
         """Under which batches keep the rows that follow."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:12]
 
-    def first(self, kept: int) -> Demonstrations:
-        """The first `kept` of them."""
-        return replace(self, texts=self.texts[:kept], ids=self.ids[: self.ends[kept]], ends=self.ends[: kept + 1])
+    @property
+    def fitting(self) -> int:
+        """How many of them, from the first, have room before a query that has no tokens."""
+        return max(kept for kept, end in enumerate(self.ends) if self.room is None or end <= self.room)
 
     def ahead_of(self, examples: PromptedExamples) -> PromptedExamples:
-        """The examples with what they are after these demonstrations: each row keeps as many, from the first, as leave
-        room for its query and its longest choice; the last are dropped first, so that what was read stays of use."""
+        """The examples with what they are after these demonstrations."""
+        return replace(examples, after={**examples.after, self.name: self.followed_by(examples)})
+
+    def followed_by(self, examples: PromptedExamples) -> Followed:
+        """The rows as they follow: each keeps as many demonstrations, from the first, as leave room for its query and
+        its longest choice; the last are dropped first, so that what was read stays of use."""
         longest = [0 if self.whole else max(map(len, of_one)) for of_one in examples.choices]
         beside = len(self.tokens.trailing) if self.whole else 0
         rows: dict[int, tuple[int, Ids]] = {}
         waiting = list(range(len(examples)))
-        for kept in range(len(self.texts), 0, -1):
+        for kept in range(self.fitting, 0, -1):
             following = self._following(kept, [(examples.prompts[row].text, examples.lent[row]) for row in waiting])
             held = [
                 (row, ids)
@@ -87,9 +99,7 @@ class Demonstrations:
         tokens = tuple(torch.tensor(rows[row][1]) if row in rows else alone[row] for row in range(len(examples)))
         kept_by = tuple(rows[row][0] if row in rows else 0 for row in range(len(examples)))
         before = tuple(0 if self.whole else self.ends[kept] for kept in kept_by)
-        return replace(
-            examples, after={**examples.after, self.name: Followed(len(self.texts), tokens, kept_by, before)}
-        )
+        return Followed(len(self.texts), tokens, kept_by, before)
 
     def _following(self, kept: int, prompts: Sequence[tuple[str, int]]) -> list[Ids]:
         """The tokens of each prompt (text, tokens that belong to its choices) after the first `kept` demonstrations,
@@ -112,61 +122,79 @@ class Demonstrations:
         return followed
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class CachedPrefix:
-    """Demonstrations for a decoder: `layers` are the keys and values of all their tokens, none before it has read
-    them."""
+    """Demonstrations for a decoder: `layers` are the keys and values of the first `held` of them, none before it has
+    read them. Where nothing else is said, as many as could stand before the shortest of queries."""
 
     demonstrations: Demonstrations
     layers: tuple[KeysValues, ...] = ()
+    held: int = -1
+
+    def __post_init__(self) -> None:
+        self.held = self.demonstrations.fitting if self.held < 0 else self.held
 
     @property
     def text(self) -> str:
         """What would have to be stored to read them again."""
-        return self.demonstrations.text
+        return self.demonstrations.text_of(self.held)
 
     @property
     def tokens(self) -> int:
-        """How many tokens are read: of as many demonstrations, from the first, as any prompt leaves room for."""
-        room = self.demonstrations.room
-        return max((end for end in self.demonstrations.ends if room is None or end <= room), default=0)
+        """How many tokens are read: those of the demonstrations that are held."""
+        return self.demonstrations.ends[self.held]
 
     @property
     def nbytes(self) -> int | None:
         """Bytes of keys and values."""
         return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
 
-    def kept(self, kept: int) -> CachedPrefix:
-        """The first `kept` demonstrations, not read."""
-        return CachedPrefix(self.demonstrations.first(kept))
+    def holding(self, held: int) -> CachedPrefix:
+        """The same demonstrations, the first `held` of them to be read."""
+        return CachedPrefix(self.demonstrations, held=held)
+
+    def take_over(self, read: CachedPrefix) -> None:
+        """Holds what another prefix of the same demonstrations has read, in the place of what it held."""
+        self.layers, self.held = read.layers, read.held
 
     def first(self, kept: int) -> list[KeysValues]:
         """The keys and values of the first `kept` demonstrations."""
+        if kept > self.held:
+            raise ValueError(f"{kept} demonstrations are asked for, of which the first {self.held} were read")
         end = self.demonstrations.ends[kept]
         return [(keys[:, :, :end], values[:, :, :end]) for keys, values in self.layers]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class TextPrefix:
-    """Demonstrations that an encoder-decoder reads anew with every query: its encoder looks both ways."""
+    """Demonstrations that an encoder-decoder reads anew with every query: its encoder looks both ways. No query has
+    more than the first `held` of them before it."""
 
     demonstrations: Demonstrations
+    held: int = -1
+
+    def __post_init__(self) -> None:
+        self.held = self.demonstrations.fitting if self.held < 0 else self.held
 
     @property
     def text(self) -> str:
         """What would have to be stored to read them again."""
-        return self.demonstrations.text
+        return self.demonstrations.text_of(self.held)
 
     @property
     def tokens(self) -> int:
-        """How many tokens stand before every query that keeps them all."""
-        return self.demonstrations.ends[-1]
+        """How many tokens stand before every query that keeps all that are held."""
+        return self.demonstrations.ends[self.held]
 
     @property
     def nbytes(self) -> int | None:
         """None: nothing can be kept."""
         return None
 
-    def kept(self, kept: int) -> TextPrefix:
-        """The first `kept` demonstrations."""
-        return TextPrefix(self.demonstrations.first(kept))
+    def holding(self, held: int) -> TextPrefix:
+        """The same demonstrations, the first `held` of them before a query."""
+        return TextPrefix(self.demonstrations, held)
+
+    def take_over(self, read: TextPrefix) -> None:
+        """Holds as many as another prefix of the same demonstrations."""
+        self.held = read.held

@@ -118,7 +118,7 @@ class PromptedExamples(EncodedExamples):
             parts[0],
             columns={"input_ids": [ids for part in parts for ids in part.columns["input_ids"]]},
             labels=torch.cat([part.labels for part in parts]),
-            truncated=sum(part.truncated for part in parts),
+            cut=tuple(cut for part in parts for cut in part.cut or (False,) * len(part)),
             ids=tuple(name for part in parts for name in part.ids),
             prompts=tuple(prompt for part in parts for prompt in part.prompts),
             choices=tuple(choices for part in parts for choices in part.choices),

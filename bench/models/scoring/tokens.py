@@ -41,10 +41,13 @@ class Tokens:
         self.leading, self.trailing = whole[:at], whole[at + len(bare) :]
 
     def of(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, without special tokens."""
+        """Token ids of each text, without special tokens; equal texts are tokenised once."""
         if not texts:
             return []
-        return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
+        once = list(dict.fromkeys(texts))
+        ids = self.tokenizer(once, add_special_tokens=False, verbose=False)["input_ids"]
+        found = dict(zip(once, map(list, ids), strict=True))
+        return [found[text] for text in texts]
 
     def answered(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Answered]:
         """Each prompt up to where it agrees with every answered prompt, and the rest of each of these."""

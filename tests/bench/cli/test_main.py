@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,31 @@ def test_a_corrupted_record_is_named_set_aside_and_run_again(call: Any, world: W
     assert f"{path.name}" in result.stderr.replace("\n", "")
     assert path.with_name(path.name + ".corrupt").exists()
     assert len(load_records(tmp_path / "results")) == 1
+
+
+def test_records_that_are_lost_while_cells_run_are_counted(
+    call: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_grid(*arguments: Any, **named: Any) -> Any:
+        outcome = world.run_grid(*arguments, **named)
+        shutil.rmtree(tmp_path / "results" / "records")
+        return outcome
+
+    monkeypatch.setattr(sys.modules["tunefront.bench.execution.grid"], "run_grid", run_grid)
+    result = call(*SMALL)
+    assert result.exit_code == 1
+    assert "only 0 of 1 records" in result.stderr
+
+
+def test_predictions_that_are_gone_are_told_of_and_the_score_stands(call: Any, world: World, tmp_path: Path) -> None:
+    call(*SMALL)
+    (path,) = (tmp_path / "results" / "predictions").iterdir()
+    path.write_bytes(b"\0" * 100)
+    result = call(*SMALL)
+    assert result.exit_code == 0
+    assert "1 of them recorded before" in result.stdout
+    assert result.stderr.count("predictions") == 2
+    assert f"{path.stem}.json" in result.stderr.replace("\n", "")
 
 
 def test_an_overlap_of_train_and_test_is_warned_of_once(call: Any, world: World) -> None:

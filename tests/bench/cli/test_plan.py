@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,35 @@ def test_what_fits_into_a_device_is_said(made_up: Any) -> None:
     assert " no " in words
 
 
+def test_what_is_assumed_and_what_fits_stand_before_what_it_costs(made_up: Any) -> None:
+    """Of another device than this machine no seconds are foretold unless they are asked for."""
+    result = made_up("--device-memory", "200kB")
+    words = " ".join(result.stdout.split())
+    order = (
+        "Assumed: made-up rows of 16 tokens",
+        "float32",
+        "adamw",
+        "No seconds",
+        "Fits into 200 kB?",
+        "does not fit",
+    )
+    places = [words.index(part) for part in (*order, "Trained parameters and bytes are exact")]
+    assert places == sorted(places)
+    assert re.search(r"ia3 does not fit with batch_size=\d+ as planned, but does with --set batch_size=\d+", words)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_seconds_beside_a_devices_memory_are_said_to_be_this_machines(call: Any, config: str) -> None:
+    sizes = ("--length", "16", "--shots", "6", "--queries", "5", "--set", "steps=2", "--set", "batch_size=4")
+    asked = ("plan", "--backbone", config, "--method", "ia3", *sizes, "--device-memory", "1GB")
+    without, timed = call(*asked), call(*asked, "--seconds")
+    assert "rows / s" not in without.stdout
+    assert "rows / s" in timed.stdout
+    assert "Seconds are those of this machine's CPU" in " ".join(timed.stdout.split())
+    assert " yes " in without.stdout
+    assert "does not fit" not in without.stdout
+
+
 def test_a_plan_is_kept_and_the_report_sets_it_beside_the_run(call: Any, suite: str, tmp_path: Path) -> None:
     result = call("plan", suite, "--no-seconds", "--method", "ia3", "--out", "results")
     assert result.exit_code == 0, result.output
@@ -246,8 +276,8 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--shots", "all"), "made-up rows need one whole number of --shots, got all."),
         (("--shots", "8,16"), "made-up rows need one whole number of --shots, got 8, 16."),
         (("--shots", "²"), "made-up rows need one whole number of --shots, got ²."),
-        (("--set", "batch_size=-1"), "batch_size must be at least 1, got -1."),
-        (("--set", "batch_size=0"), "batch_size must be at least 1, got 0."),
+        (("--set", "dropout=-1"), "dropout must be at least 0 and below 1, got -1.0."),
+        (("--set", "epochs=-1"), "epochs must be above 0, got -1.0."),
         (("--set", "stps=3"), "no setting 'stps'; did you mean 'steps'?"),
         (("--set", "max_length=8"), "made-up rows have no max_length"),
         (("--set", "device=tpu"), "there is no device 'tpu'"),

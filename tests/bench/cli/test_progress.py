@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests import ROOT
 from tests.bench.world import World
+from tests.reports.factory import record
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.progress import Display
 from tunefront.methods.base import Recipe
@@ -130,3 +131,14 @@ with Display(Console(file=sys.stderr, force_terminal=True, width=80)) as display
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("child") == 50
+
+
+@pytest.mark.parametrize(("score", "mark"), [(0.7, "✓"), (0.6, "≤"), (0.5, "≤")])
+def test_a_cell_no_better_than_the_commonest_label_has_no_tick(
+    score: float, mark: str, display: Display, log: io.StringIO
+) -> None:
+    display.planned(1, 0)
+    display.finished(cell(), record(scores={"accuracy": score}, baseline_scores={"accuracy": 0.6}))
+    line = " ".join(log.getvalue().split())
+    assert f"[1/1] {mark} {score:.3f} " in line
+    assert ("no better than the commonest label, 0.600" in line) is (mark == "≤")

@@ -49,7 +49,8 @@ def test_a_record_of_another_way_to_make_keys_is_stale(world: World) -> None:
     [
         ({"method": "gone:size=1"}, "no method 'gone'"),
         ({"method": "houlsby:width=1"}, "has no field 'width'"),
-        ({"method_file": "nowhere/mine.py"}, "nowhere/mine.py is not there any more"),
+        ({"method": "mine:size=1", "method_file": "mine.py"}, "no method 'mine'"),
+        ({"method": "no such thing"}, "spells no method"),
         ({"recipe": {"momentum": 0.9}}, "momentum, which is not known any more"),
         ({"settings": {"threads": 0}}, "the settings is not valid any more"),
     ],

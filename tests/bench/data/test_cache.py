@@ -8,6 +8,7 @@ import pytest
 from tunefront.bench.data import cache
 from tunefront.bench.data.cache import folder, prepared, read_task, task_path, write_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.errors import Mistake
 from tunefront.bench.files import writing
 
 
@@ -120,3 +121,19 @@ def test_another_version_of_what_a_task_was_made_from_is_another_entry():
     one, other = (task_path("docstrings/kind", {"torch": version}) for version in ("2.6", "2.7"))
     assert one != other
     assert one.name.startswith("docstrings-kind-")
+
+
+def test_a_cache_that_cannot_be_entered_is_no_cache(tmp_path, caplog, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.exists", closed)
+    with caplog.at_level(logging.WARNING, "tunefront"):
+        assert cache.peek(tmp_path / "x.jsonl") is None
+    assert "cannot be entered" in caplog.text
+
+
+def test_a_cache_of_nobody_is_told_with_the_variable(monkeypatch):
+    monkeypatch.setenv("TUNEFRONT_CACHE", "~nobody-of-this-name/x")
+    with pytest.raises(Mistake, match="TUNEFRONT_CACHE"):
+        folder()

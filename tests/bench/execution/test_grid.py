@@ -101,7 +101,7 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
         "demonstrations_per_row",
     }  # nothing is shown
     may_be_null |= {"inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "prefix_seconds"}
-    may_be_null |= {"calibration_flops"}
+    may_be_null |= {"calibration_flops", "method_sources"}
     may_be_null |= {"selection_scores", "device_name", "git_commit", "cuda_memory"} | {
         name for name in Record.model_fields if "allocated" in name or "resident" in name
     }
@@ -132,7 +132,7 @@ def test_a_failed_cell_is_tried_again_and_keeps_its_earlier_reasons(grid: MakeGr
     assert (third.failed, third.ran, third.reused) == (0, 1, 1)
     assert third.records[0].status == "ok"
     assert third.records[0].attempts == ("RuntimeError: it went wrong",) * 2
-    assert third.records[0].method_file == str(tmp_path / "odd.py")
+    assert third.records[0].method_file == "odd.py"
     assert run_grid(some.cells(), store).ran == 0
 
 
@@ -211,6 +211,38 @@ def test_no_room_for_a_lock_is_a_full_disk(grid: MakeGrid, tmp_path: Path, monke
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(DiskFull):
         run_grid(grid(methods=("features",)).cells(), store)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_run_on_with_a_warning(
+    number: int, grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import fcntl
+
+    def none(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    found = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"))
+    assert [record.status for record in found.records] == ["ok", "ok"]
+    assert caplog.text.count("no file locks") == 1
+
+
+def test_a_lock_of_another_user_names_its_file(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunefront.bench.files import why
+
+    store, opened = Store(tmp_path / "out"), os.open
+    store.prepare()
+
+    def theirs(path: object, flags: int, *rest: object, **named: object) -> int:
+        if str(path).endswith(".lock"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, flags, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", theirs)
+    with pytest.raises(OSError, match="Permission denied") as error:
+        run_grid(grid(methods=("features",)).cells(), store)
+    assert ".lock" in why(error.value)
 
 
 def test_interrupting_keeps_what_is_done_and_goes_on_later(grid: MakeGrid, tmp_path: Path) -> None:

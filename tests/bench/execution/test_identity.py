@@ -14,10 +14,10 @@ NOT_DECIDING = (
     # What only holds, names or keeps a cell and its record.
     *("bench/__init__.py", "bench/cells.py", "bench/settings.py", "bench/errors.py", "bench/files.py"),
     *("bench/execution/__init__.py", "bench/execution/identity.py", "bench/data/__init__.py", "bench/data/cache.py"),
-    "bench/records/*.py",
+    *("bench/execution/interruption.py", "bench/execution/unchanged.py", "bench/records/*.py"),
     # What has a fingerprint of its own: the rows of a task, methods, sites.
     *("bench/data/sources/*.py", "bench/data/overlap.py"),
-    *("methods/__init__.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
+    *("methods/__init__.py", "methods/checking.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
 )
 """Files that a cell runs through and whose code is no part of its key."""
 

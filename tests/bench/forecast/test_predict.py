@@ -183,3 +183,20 @@ def test_a_plans_key_changes_with_what_changes_its_costs(backbones: dict[str, st
         for lengths in (Lengths(tokens=16), Lengths(tokens=18))
     }
     assert len(keys) == 8
+
+
+@pytest.mark.parametrize("backbone", ["gpt2", "t5-v1.1-small", "llama-3.1-8b"])
+def test_long_rows_are_planned_without_computing_over_pairs_of_tokens(backbone: str) -> None:
+    """A mask of 32 rows would have tens of gigabytes at the longest, and none is made."""
+    import resource
+
+    from tunefront.bench.forecast.asked import Asked
+    from tunefront.bench.forecast.request import forecast
+
+    length = {"gpt2": 1000}.get(backbone, 16_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    asked = Asked(methods=["full"], backbones=[backbone], length=length, settings=["steps=1"])
+    (record,) = forecast(asked, None, None, False, 1, lambda _: None).records
+    assert record.peak_memory_bytes is not None
+    assert record.peak_memory_bytes > 32 * length * length
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2 * 10**9

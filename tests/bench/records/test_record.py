@@ -65,8 +65,10 @@ def test_a_value_that_cannot_be_is_refused(change: dict[str, object]) -> None:
         Record(**{**MINIMAL, **change})
 
 
-@pytest.mark.parametrize("content", [b"", b'{"key": "aaaa', b"\xff\xfe", b"[]", b'{"key": "aaaaaaaa"}'])
-def test_a_torn_file_is_named_and_set_aside(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("content", [b"", b'{"key": "aaaa', b"\xff\xfe", b"\0" * 400])
+def test_a_torn_file_is_named_and_left_as_it_is(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "records" / "aaaaaaaa.json"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -74,7 +76,17 @@ def test_a_torn_file_is_named_and_set_aside(content: bytes, tmp_path: Path, capl
         read_record(path)
     assert load_records(tmp_path) == []
     assert "aaaaaaaa.json" in caplog.text
-    assert [found.name for found in path.parent.iterdir()] == ["aaaaaaaa.json.corrupt"]
+    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [("aaaaaaaa.json", content)]
+
+
+def test_what_was_set_aside_earlier_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    for content in ("{", "[", "1 2"):
+        (tmp_path / "records" / "aaaaaaaa.json").write_text(content, encoding="utf-8")
+        assert store.read("aaaaaaaa") is None
+    kept = sorted((tmp_path / "records").iterdir())
+    assert [path.read_text(encoding="utf-8") for path in kept] == ["{", "[", "1 2"]
 
 
 def test_a_file_under_another_cells_name_is_corrupted(tmp_path: Path) -> None:
@@ -84,26 +96,65 @@ def test_a_file_under_another_cells_name_is_corrupted(tmp_path: Path) -> None:
         read_record(path)
 
 
+WHOLE = json.loads(Record(**{**MINIMAL, "key": "a" * 8}).model_dump_json())
+LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
+
+
 @pytest.mark.parametrize(
-    "change", [{"schema_version": 99}, {"schema_version": 99, "carbon_grams": 1.5}, {"schema_version": 0}]
+    ("content", "why"),
+    [
+        (json.dumps({**WHOLE, "schema_version": 99}), "schema_version is 99"),
+        (json.dumps({**WHOLE, "schema_version": 1, "carbon_grams": 1.5}), "schema_version is 1"),
+        (json.dumps({**WHOLE, "schema_version": None}), "schema_version is None"),
+        (json.dumps({**WHOLE, "carbon_grams": 1.5}), "carbon_grams"),
+        (json.dumps(LACKING), "shots"),
+        (json.dumps({**WHOLE, "status": "paused"}), "status"),
+        (json.dumps({**WHOLE, "train_seconds": -1}), "train_seconds"),
+        (json.dumps({**WHOLE, "memory": {"load": {"inputs": -4}}}), "memory.load.inputs"),
+        (json.dumps({**WHOLE, "train_seconds": 1e308}), "1e+308"),
+        (json.dumps({**WHOLE, "scores": {"accuracy": float("nan")}}), "NaN"),
+        (json.dumps({**WHOLE, "scores": {"accuracy": float("inf")}}), "Infinity"),
+        (json.dumps(WHOLE).replace('"shots": null', '"shots": ' + "9" * 5000), "999"),
+        (json.dumps(WHOLE).replace('"shots": null', '"shots": ' + "[" * 90_000 + "]" * 90_000), "nested too deeply"),
+        (json.dumps({**WHOLE, "label": "\ud800"}), ""),
+        ("[]", "list"),
+        ("null", "no record"),
+        ('{"key": "aaaaaaaa"}', "schema_version"),
+    ],
 )
-def test_a_record_of_another_version_is_named_and_left_as_it_is(
-    change: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_whole_file_of_other_fields_is_named_and_left_as_it_is(
+    content: str, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(tmp_path)
     store.prepare()
     store.write(Record(**{**MINIMAL, "key": "bbbbbbbb"}))
     path = tmp_path / "records" / "aaaaaaaa.json"
-    content = json.dumps({**MINIMAL, **change})
     path.write_text(content, encoding="utf-8")
     assert [record.key for record in load_records(tmp_path)] == ["bbbbbbbb"]
     assert "aaaaaaaa.json was written by another version of tunefront" in caplog.text
-    assert "read it with that version" in caplog.text
+    assert why in caplog.text
     with pytest.raises(OtherVersion, match="move it"):
         store.read("aaaaaaaa")
     assert issubclass(OtherVersion, Mistake)
     assert path.read_text(encoding="utf-8") == content
     assert len(list(path.parent.iterdir())) == 2
+
+
+def test_many_records_of_another_version_are_named_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    for number in range(36):
+        content = {**WHOLE, "key": f"{number:08}", "carbon_grams": 1.5}
+        folder.joinpath(f"{number:08}.json").write_text(json.dumps(content), encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert load_records(tmp_path) == []
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "36 files" in line
+    assert "another version of tunefront (carbon_grams" in line
+    assert "00000000.json" in line
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_plans_lie_beside_the_records_and_are_read_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

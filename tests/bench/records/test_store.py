@@ -60,6 +60,19 @@ def test_a_url_that_cannot_be_written_or_read_is_a_mistake(failure: Exception, m
         Store("memory://d").prepare()
 
 
+def test_a_record_behind_a_url_that_may_not_be_read_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store("memory://results/refused")
+    store.write(record("1" * 8))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", refuse)
+    with pytest.raises(Mistake, match=r"11111111.json cannot be read .Access Denied"):
+        store.read("1" * 8)
+    assert load_records("memory://results/refused") == []
+
+
 def test_an_unknown_protocol_is_a_mistake() -> None:
     with pytest.raises(Mistake, match=r"nowhere://a cannot be written .Protocol not known: nowhere"):
         Store("nowhere://a").prepare()

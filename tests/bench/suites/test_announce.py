@@ -114,3 +114,14 @@ def test_more_shots_than_rows_are_the_rows_there_are(folder: Path, backbones: di
     assert [cell.shots for cell in found.cells] == [12, 4, None]
     (warning,) = [text for text in found.warnings if "100,000" in text]
     assert "12 training rows" in warning
+
+
+def test_a_backbone_that_cannot_do_the_task_is_said_to_be_skipped(
+    folder: Path, backbones: dict[str, str], language_models: dict[str, str]
+) -> None:
+    for split in ("train", "test"):
+        rows = [{"text": f"w{row}", "label": row / 2} for row in range(5)]
+        (folder / "mine" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = plan("suite.toml", Selectors(backbones=[backbones["bert"], language_models["gpt2"]], tasks=["dir:mine"]))
+    assert f"{language_models['gpt2']} is a language model and skipped" in found.announcements[0]
+    assert f"{backbones['bert']}: 5 rows to train on" in found.announcements[0]

@@ -195,3 +195,27 @@ def test_memory_that_stored_states_once_took_counts_again(backbones: dict[str, s
     peak.at_least(charged.grown)
     assert peak.peak_resident_bytes == 10**9 + 5
     assert peak.peak_allocated_bytes is None
+
+
+def test_a_cache_that_cannot_be_entered_is_no_cache(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's, say: features are computed, with a warning."""
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    with caplog.at_level(logging.WARNING, "tunefront"):
+        assert FeatureStore(tmp_path).read("key") is None
+    assert str(tmp_path) in caplog.text
+
+
+def test_a_broken_file_that_cannot_be_removed_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key.safetensors").write_bytes(b"half")
+
+    def kept(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", kept)
+    assert FeatureStore(tmp_path).read("key") is None

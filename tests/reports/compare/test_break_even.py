@@ -205,3 +205,77 @@ def test_seconds_that_do_not_compare_are_left_out():
     records = [prompted(label="ia3"), prompted(label="icl:k=4", threads=2)]
     (ledger,) = document.compose(records).pages[0].ledgers
     assert [table.caption for table in ledger.tables if "seconds" in table.caption] == []
+
+
+# What is compared comes from the same runs.
+
+
+def several(*prompts, trained=1):
+    """Of a trained method and of a prompt so many runs, each on a draw of its own."""
+    return {
+        "a": [prompted(label="ia3", draw_seed=draw, **NUMBERS) for draw in range(trained)],
+        "b": [
+            prompted(label="icl:k=4", draw_seed=draw, **{**PROMPT, **changes}) for draw, changes in enumerate(prompts)
+        ],
+    }
+
+
+def by_how(rows, measure):
+    return {pair.prompted.how: pair.crossing for pair in pairs(ways(rows), measure)}
+
+
+def test_seconds_of_the_runs_that_have_them_are_not_set_against_all_runs():
+    """Reading anew lasts as long as reading once only where every query keeps all; of one run in three it does."""
+    fewer = {"prefix_flops": 50_000, "shortened_test": 3}
+    slow = {"prefix_seconds": 1000.0}
+    rows = several(fewer, fewer, slow, trained=3)
+    _, kept, anew = ways(rows)
+    assert kept.seconds is not None
+    assert anew.seconds is None
+    assert set(by_how(rows, "seconds")) == {KEPT}
+    assert set(by_how(rows, "flops")) == {KEPT, ANEW}
+    table = break_even_table([one for alike in rows.values() for one in alike], "seconds")
+    assert ANEW not in [column.under for column in table.columns]
+
+
+@pytest.mark.parametrize(
+    ("measure", "missing"),
+    [
+        ("seconds", {"eval_examples_per_second": None, "eval_seconds": None}),
+        ("seconds", {"prefix_seconds": None}),
+        ("flops", {"inference_flops_per_example": None}),
+        ("flops", {"prefix_flops": None}),
+    ],
+)
+def test_a_run_without_the_number_leaves_the_way_without_a_line(measure, missing):
+    """Neither its start nor its slope is a median over the other runs alone."""
+    rows = several({}, missing, trained=2)
+    assert KEPT in by_how(several({}, {}, trained=2), measure)
+    assert KEPT not in by_how(rows, measure)
+
+
+def test_a_trained_run_without_the_number_leaves_its_way_without_a_line():
+    rows = several({}, {}, trained=2)
+    rows["a"][1] = prompted(label="ia3", draw_seed=1, **{**NUMBERS, "train_seconds": None})
+    assert by_how(rows, "seconds") == {}
+    assert set(by_how(rows, "flops")) == {KEPT, ANEW}
+
+
+def test_ways_meet_over_the_draws_that_both_ran_on():
+    """The prompt's second draw, ten times as long, has no trained run beside it."""
+    long = {"inference_flops_per_example": 15_000.0, "inference_flops_per_example_without_reuse": 100_000.0}
+    rows = several({}, long, trained=1)
+    assert by_how(rows, "flops") == by_how(several({}, trained=1), "flops")
+    (pair, _) = pairs(ways(rows), "flops")
+    assert pair.cost == Line(900_000, 1000)
+    apart = {"a": rows["a"], "b": rows["b"][1:]}
+    assert pairs(ways(apart), "flops") == []
+
+
+def test_a_prompt_that_keeps_nothing_reads_nothing():
+    """Null FLOPs of reading no tokens are none; of tokens that were read they are missing."""
+    nothing = {"prefix_flops": None, "prefix_seconds": None, "prefix_tokens": 0, "kv_cache_bytes": 0}
+    nothing |= {"inference_flops_per_example_without_reuse": 1500.0}
+    _, kept, anew = ways(several(nothing))
+    assert kept.flops == anew.flops == Line(0, 1500)
+    assert kept.seconds == anew.seconds == Line(0, 0.5)

@@ -5,6 +5,7 @@ import pytest
 from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import prompted
 from tunefront.bench.errors import Mistake
+from tunefront.bench.records import SCHEMA_VERSION
 from tunefront.reports.compare.checks import check, uneven_settings, uneven_timing
 from tunefront.reports.compare.filters import select
 
@@ -27,7 +28,7 @@ def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": SCHEMA_VERSION + 1}, "schema_version"),
         ({"device": "cuda"}, "device"),
         ({"settings": {**record().settings, "max_length": 64}}, "max_length"),
         ({"settings": {**record().settings, "eval_rows": 100}}, "eval_rows"),

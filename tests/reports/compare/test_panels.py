@@ -1,12 +1,16 @@
 """What is averaged with what, and which recipe stands for a method."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from tests.reports.factory import failed, grid, record
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
 from tunefront.reports.formats.csvs import summary
 from tunefront.reports.sections import document
+from tunefront.reports.sections.summary import summary_table
 
 
 def _panels(records, **options):
@@ -170,14 +174,67 @@ def test_only_skipped_and_failed_cells_make_a_clear_report():
     assert [row[-1].text for row in report.absent.rows] == ["loss is not finite at step 12", "not here"]
 
 
-def test_regression_and_classification_name_their_metrics():
+def _mixed():
+    """Accuracy on two tasks and a correlation on a third: 72.0 and 1.2 are no average of anything."""
     similar = [
-        record(label=m, task="stsb", headline="pearson", scores={"pearson": 0.8}, task_kind="regression")
-        for m in ("full", "ia3")
+        record(
+            label=label,
+            task="stsb",
+            headline="pearson",
+            scores={"pearson": score},
+            baseline_scores={"pearson": None},
+            task_kind="regression",
+        )
+        for label, score in (("full", 0.012), ("ia3", 0.5))
     ]
-    table = document.compose([*grid(["full", "ia3"], tasks=["sst2"], seeds=(0,)), *similar]).pages[0].scores
-    assert [column.under for column in table.columns[1:3]] == ["accuracy", "pearson"]
-    assert "mixes different metrics" in table.note
+    classes = [
+        record(label=label, task=task, scores={"accuracy": score}, baseline_scores={"accuracy": 0.5})
+        for task in ("sst2", "trec")
+        for label, score in (("full", 0.72), ("ia3", 0.70))
+    ]
+    return [*classes, *similar]
+
+
+def test_scores_of_different_metrics_are_never_averaged():
+    """Each metric has a panel: no average, difference, percentile or plot is over two of them."""
+    report = document.compose(_mixed())
+    assert [(page.panel.metric, page.panel.tasks) for page in report.pages] == [
+        ("accuracy", ("sst2", "trec")),
+        ("pearson", ("stsb",)),
+    ]
+    assert [page.title for page in report.pages] == ["minilm, accuracy", "minilm, pearson"]
+    accuracy, pearson = (page.scores for page in report.pages)
+    assert [column.under for column in accuracy.columns[1:3]] == ["accuracy"] * 2
+    assert [cell.text for cell in accuracy.rows[0][1:4]] == ["72.0", "72.0", "72.0"]
+    assert [cell.text for cell in pearson.rows[0][1:3]] == ["1.2", "1.2"]
+    assert "different metrics have no average" in accuracy.note
+    gaps = {(p.metric, e.label): p.difference(e) for p in (page.panel for page in report.pages) for e in p.entries}
+    assert gaps["accuracy", "ia3"] == pytest.approx(-2)
+    assert gaps["pearson", "ia3"] == pytest.approx(48.8)
+    for page in report.pages:
+        for entry in page.panel.entries:
+            same = 2 if page.panel.metric == "accuracy" else 1
+            assert len(page.panel.heights(entry)) == same
+    glance = report.overview
+    assert glance is not None
+    assert [column.under for column in glance.columns[1:]] == ["accuracy", "pearson"]
+    shown = "".join(cell.text for page in report.pages for row in page.scores.rows for cell in row)
+    assert "36.6" not in shown
+    assert "36.6" not in "".join(report.lead)
+
+
+def test_averages_stand_apart_in_the_terminal_too():
+    console = Console(width=160, file=StringIO())
+    console.print(summary_table(_mixed()))
+    text = console.file.getvalue()
+    rows = [line.split() for line in text.splitlines() if line.startswith("ia3")]
+    assert [row[1] for row in rows] == ["−2.0", "+48.8"]
+    assert "different metrics" in text
+
+
+def test_one_metric_stands_for_itself():
+    (page,) = document.compose(grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))).pages
+    assert (page.title, page.panel.by_metric) == ("minilm", "")
 
 
 def test_a_reference_with_several_recipes_is_explained():

@@ -319,3 +319,11 @@ def test_reports_never_import_torch(tmp_path):
 def test_importing_reports_is_light():
     code = "import sys, tunefront.reports; assert not {'pandas', 'matplotlib', 'jinja2', 'typst'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/report", "", "~nobody-of-this-name"])
+def test_a_place_that_is_no_folder_is_a_mistake_and_makes_none(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Mistake):
+        reports.write([record()], place, formats=["csv"])
+    assert list(tmp_path.iterdir()) == []

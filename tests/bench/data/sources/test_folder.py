@@ -142,9 +142,8 @@ def test_a_label_outside_label_names_names_file_row_value_and_nearest(tmp_path):
 
 @pytest.mark.parametrize(("label", "hint"), [(2, "0 to 1 are a, b"), (-1, "hidden label"), ("", "'label' is empty")])
 def test_an_index_outside_label_names_is_explained(tmp_path, label, hint):
-    said = mistake(
-        tmp_path, {"label_names": ["a", "b"]}, train=[{"text": "x", "label": 0}], test=[{"text": "x", "label": label}]
-    )
+    rows = [{"text": "x", "label": label}, {"text": "x", "label": 0}]
+    said = mistake(tmp_path, {"label_names": ["a", "b"]}, train=rows[1:], test=rows)
     assert "test.jsonl, line 1" in said
     assert hint in said
 
@@ -161,12 +160,12 @@ def test_a_label_that_train_lacks_is_explained(tmp_path):
         ("text,label\nx,good\ny\n", "row 2: 1 values for 2 columns"),
         ('text,label\n"x,good\n', "not valid CSV"),
         ("text,text,label\na,b,c\n", "column 'text' occurs twice"),
-        ("text;label\na;good\n", "separated by ';'; separate them by commas"),
+        ("text;label\na;good\nb;c;bad\n", "row 2: 3 values for 2 columns"),
         ("", "train.csv has no rows"),
         ("text,label\n", "train.csv has no rows"),
         ("text,label\nx,good\ny,good\n", "at least two different labels are needed, only 'good' was found"),
         ("n,label\n1,good\n2,bad\n", "no column but 'label' holds text"),
-        ("text,label\ncafé,good\n".encode("latin1"), "line 2: byte 0xe9 is not UTF-8"),
+        ("text,label\ncafé\x81,good\n".encode("latin1"), "line 2: byte 0xe9 is not UTF-8"),
     ],
 )
 def test_a_bad_training_file_is_explained(tmp_path, train, says):
@@ -280,7 +279,7 @@ def test_a_folder_that_is_not_there_offers_the_nearest(tmp_path):
     [
         ({"test": GOOD}, "has no train"),
         ({"train": GOOD}, "has neither test nor validation"),
-        ({"train": GOOD, "dev": GOOD}, "rename dev.jsonl to validation.jsonl"),
+        ({"train": GOOD, "trial": GOOD}, "found: train.jsonl, trial.jsonl"),
         ({}, "found: no files"),
     ],
 )

@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from tunefront.bench.data.sources.hub import load
+from tunefront.bench.data.sources.hub import load, outline
 from tunefront.bench.errors import Mistake
 
 FILM = {"text": ["a fine film", "a dull film"], "label": [1, 0]}
@@ -95,7 +95,78 @@ def test_a_dataset_that_the_hub_does_not_know_is_explained(hub):
         load("no/such")
 
 
-@pytest.mark.parametrize("spelled", ["a/b/c/d", "a//b", "/a"])
+@pytest.fixture
+def working_folder(tmp_path, monkeypatch):
+    """An empty working folder beside the cache."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.mark.parametrize("spelled", ["imdb", "owner/imdb", "owner/imdb/config"])
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_lies_here_under_a_datasets_name_is_never_read(hub, working_folder, spelled, kind):
+    dataset = spelled.removesuffix("/config")
+    hub[dataset, "config" if spelled.endswith("config") else None] = {"train": data(FILM), "test": data(FILM)}
+    local = working_folder / dataset
+    local.parent.mkdir(exist_ok=True)
+    if kind == "folder":
+        local.mkdir()
+    elif kind == "file":
+        local.write_text("local")
+    else:
+        local.symlink_to("elsewhere")
+    with pytest.raises(Mistake) as caught:
+        load(spelled)
+    assert f"dir:{dataset}" in str(caught.value)
+    with pytest.raises(Mistake, match="dir:"):
+        outline(spelled)
+    assert hub["asked", None] == []
+    assert not list(working_folder.parent.glob("tasks/*"))
+    local.rename(working_folder / "another name")
+    assert load(spelled).splits["train"][0].fields["text"] == "a fine film"
+
+
+def test_a_folder_of_a_datasets_name_hinders_no_other_reading_of_the_spelling(hub, working_folder):
+    hub["glue/sst2", None] = {"train": data(FILM), "test": data(FILM)}
+    (working_folder / "glue").mkdir()
+    assert load("glue/sst2").name == "hub:glue/sst2"
+
+
+@pytest.mark.parametrize("reader", ["csv", "json", "parquet", "imagefolder", "text"])
+def test_the_librarys_own_readers_of_local_files_are_no_datasets(hub, working_folder, reader):
+    with pytest.raises(Mistake, match=f"{reader}.*dir:"):
+        load(reader)
+    assert hub["asked", None] == []
+
+
+def test_splits_left_out_are_noted_and_the_notes_are_kept(hub):
+    hidden = data({"text": ["x", "y"], "label": [-1, -1]}, label=CLASSES)
+    hub["imdb", None] = {"train": data(FILM, label=CLASSES), "dev": data(FILM, label=CLASSES), "test": hidden}
+    notes = load("imdb").notes
+    assert [note for note in notes if "test left out" in note]
+    assert load("imdb").notes == notes
+    assert len(hub["asked", None]) == 1
+
+
+def test_an_index_is_no_input_and_images_are_left_out(hub):
+    columns = {**FILM, "__index_level_0__": ["u", "v"], "Unnamed: 0": [0, 1], "image": [None, None]}
+    rows = data(columns, image=datasets.Image())
+    hub["films", None] = {"train": rows, "test": rows.select([1, 0])}
+    task = load("films")
+    assert set(task.splits["train"][0].fields) == {"text"}
+    assert [row.fields["text"] for row in task.splits["test"]] == ["a dull film", "a fine film"]
+
+
+def test_a_dataset_that_would_take_too_much_memory_is_refused(hub, monkeypatch):
+    monkeypatch.setenv("TUNEFRONT_MAX_DATA_BYTES", "100000")
+    rows = data({"text": ["x"] * 5000, "label": [0, 1] * 2500})
+    hub["films", None] = {"train": rows, "test": rows}
+    with pytest.raises(Mistake, match="TUNEFRONT_MAX_DATA_BYTES"):
+        load("films")
+
+
+@pytest.mark.parametrize("spelled", ["a/b/c/d", "a//b", "/a", "../x", ".", "./x", "~/x", "a b", "..", "a/../b", "é"])
 def test_a_spelling_that_can_mean_no_dataset_is_explained(hub, spelled):
     with pytest.raises(Mistake, match="write hub:<dataset>"):
         load(spelled)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -118,23 +117,36 @@ def test_names_with_marks_in_them_are_names(labels):
     assert names_of(labels) == sorted(labels)
 
 
-def test_labels_that_differ_in_next_to_nothing_are_doubted_and_kept_apart(tmp_path):
-    task = load(str(written(tmp_path, ["pos", "pos ", "Neg", "neg", "caf\u00e9", "cafe\u0301"], "jsonl")))
-    assert len(task.label_names) == 6
-    (blanks,) = [text for text in task.warnings if "'pos'" in text]
-    assert "'pos '" in blanks
-    assert "different classes" in blanks
-    assert any("'Neg'" in text and "'neg'" in text for text in task.warnings)
+def test_labels_that_differ_in_blanks_or_unicode_form_are_one_with_a_warning(tmp_path):
+    task = load(
+        str(written(tmp_path, ["pos", "pos ", "caf\u00e9", "cafe\u0301"], "jsonl", test=[" pos", "cafe\u0301"]))
+    )
+    assert task.label_names == ("caf\u00e9", "pos")
+    assert [row.label for row in task.splits["train"]] == [1, 1, 0, 0]
+    assert [row.label for row in task.splits["test"]] == [1, 0]
+    assert any("'pos' and 'pos '" in text and "read as one" in text for text in task.warnings)
     assert any("\\xe9" in text and "\\u0301" in text for text in task.warnings)
+
+
+def test_labels_that_differ_in_case_are_doubted_and_kept_apart(tmp_path):
+    task = load(str(written(tmp_path, ["Neg", "neg", "pos", "pos"], "jsonl")))
+    assert task.label_names == ("Neg", "neg", "pos")
+    (warning,) = [text for text in task.warnings if "different classes" in text]
+    assert "'Neg' and 'neg'" in warning
+
+
+def test_a_declared_name_is_found_in_any_unicode_form():
+    assert class_of("cafe\u0301 ", ("tea", "caf\u00e9"), declared=True) == 1
+    assert class_of("caf\u00e9", ("tea", "cafe\u0301"), declared=True) == 1
 
 
 def test_many_whole_numbers_may_be_scores():
     names = [str(n) for n in range(30)]
-    (doubt,) = doubts(names, Counter(dict.fromkeys(names, 2)), declared=False)
+    (doubt,) = doubts(names, names * 2, declared=False)
     assert "regression" in doubt
     assert "2.0 rows each" in doubt
-    assert not doubts(names, Counter(dict.fromkeys(names, 2)), declared=True)
-    assert not doubts([*names[:5]], Counter(), declared=False)
+    assert not doubts(names, names * 2, declared=True)
+    assert not doubts(names[:5], names, declared=False)
 
 
 @pytest.mark.parametrize(

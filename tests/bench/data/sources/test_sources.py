@@ -23,6 +23,42 @@ def test_an_unknown_name_is_a_mistake_with_the_nearest_name(name, says):
         load_task(name)
 
 
+def test_a_path_without_dir_is_answered_with_the_spelling_that_works(tmp_path, monkeypatch):
+    (tmp_path / "here" / "films").mkdir(parents=True)
+    (tmp_path / "here" / "train.csv").write_text("text,label\n")
+    monkeypatch.chdir(tmp_path / "here")
+    for name, says in (
+        (str(tmp_path / "here"), f"'dir:{tmp_path / 'here'}'"),
+        (f"{tmp_path}/here/", f"'dir:{tmp_path}/here'"),
+        ("./films", "'dir:./films'"),
+        ("films", "'dir:films'"),
+        ("../here/films", "'dir:../here/films'"),
+        (".", "'dir:.'"),
+        ("/", "'dir:/'"),
+        ("train.csv", "'dir:.'"),
+        ("../here/train.csv", "'dir:../here'"),
+        ("./no-such", "no folder ./no-such"),
+        ("~nosuchuser/x", "no task '~nosuchuser/x'"),
+        ("a\0b", "no task"),
+        ("x" * 5000, "no task"),
+    ):
+        with pytest.raises(Mistake) as caught:
+            load_task(name)
+        assert says in str(caught.value)
+
+
+def test_a_working_folder_that_is_gone_hinders_only_what_is_relative_to_it(tmp_path, monkeypatch):
+    for place in ("gone", "films"):
+        (tmp_path / place).mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "films" / f"{split}.csv").write_text("text,label\na,good\nb,bad\n")
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert load_task(f"dir:{tmp_path / 'films'}").label_names == ("bad", "good")
+    with pytest.raises(Mistake, match="no folder"):
+        load_task("dir:films")
+
+
 def test_a_folder_is_loaded_once_per_working_folder_and_named_as_spelled(tmp_path, monkeypatch):
     for place in ("here", "there"):
         (tmp_path / place / "data").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -26,8 +27,9 @@ from tests.bench.execution.grids import (
     until,
 )
 from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Mistake
 from tunefront.bench.execution.engines import Work
-from tunefront.bench.execution.engines.pool import _lost, _next, _Worker
+from tunefront.bench.execution.engines.pool import _lost, _next, _Pool, _Worker
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import key
 from tunefront.bench.records import Record
@@ -74,7 +76,7 @@ def test_a_worker_that_dies_costs_its_cell_alone(
     assert failed.reason is not None
     assert failed.reason.startswith(reason)
     assert ("memory" in failed.reason) == (way == "die"), "a kill from outside is how a machine short of memory ends it"
-    assert failed.method_file == str(tmp_path / "odd.py")
+    assert failed.method_file == "odd.py"
     mend(tmp_path)
     again = nest.run(some, tmp_path / "out")
     assert (again["ran"], again["reused"], again["failed"]) == (1, 3, 0)
@@ -229,3 +231,32 @@ def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> N
     assert taken == [["full 0", "features 0", "full 1"], ["ia3 0", "ia3 1", "features 1"]]
     ours.close()
     theirs.close()
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Starts only so many worker processes."""
+    started = _Pool._start
+
+    def start(pool: _Pool) -> _Worker:
+        if len(pool.workers) >= after:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return started(pool)
+
+    monkeypatch.setattr(_Pool, "_start", start)
+
+
+def test_where_no_more_processes_can_be_started_fewer_do_the_work(
+    grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusing(monkeypatch, after=1)
+    found = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)
+    assert [record.status for record in found.records] == ["ok", "ok"]
+    assert "no more than 1 worker" in caplog.text
+
+
+def test_where_none_can_be_started_it_is_told_what_to_do(
+    grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, after=0)
+    with pytest.raises(Mistake, match="--workers 1"):
+        run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)

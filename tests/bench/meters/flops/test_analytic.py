@@ -90,7 +90,7 @@ def test_demonstrations_and_what_follows_them_count_as_dispatched(
     with torch.no_grad():
         assert analytic.score(rows.shape(batch)).forward == counted_flops(lambda: scorer(batch))
         for prefix in trainer.prompts._prefixes:
-            counted = counted_flops(lambda p=prefix: backbone.read(p.kept(len(p.demonstrations.texts))))
+            counted = counted_flops(lambda p=prefix: backbone.read(p))
             assert analytic.prefix(prefix.tokens).forward == counted
     assert analytic.prefix(0).forward == 0
 

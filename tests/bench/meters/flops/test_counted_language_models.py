@@ -75,7 +75,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
     reading = 0
     with torch.no_grad():
         for prefix in trainer.prompts._prefixes:
-            reading += counted_flops(lambda p=prefix: backbone.read(p.kept(4)))
+            reading += counted_flops(lambda p=prefix: backbone.read(p.holding(4)))
     if getattr(method, "calibrate", False):
         plain = ICL(**{**vars(method), "calibrate": False}).fit(backbone, train, harness(backbone, method, rows=4))
         reading += counted(plain, trainer.prompts.following(backbone.content_free()), 4)

@@ -112,3 +112,40 @@ def test_devices_and_the_default_type_are_told_apart() -> None:
 
 def test_a_real_model_has_none() -> None:
     assert Fakes.of(nn.Linear(2, 2)) is None
+
+
+LONG = 2 * 10**6
+"""Pairs of so many tokens would take terabytes."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda row: row[:, None] == row[None, :],
+        lambda row: row[:, None] - row[None, :],
+        lambda row: row[:, None] * 2.5 + row[None, :],
+        lambda row: torch.ones(len(row), len(row), dtype=torch.bool).tril_(),
+        lambda row: torch.zeros((len(row), len(row))).masked_fill_(row[:, None] == row[None, :], 1.0),
+        lambda row: torch.where(row[:, None] > row[None, :], 1, 0),
+        lambda row: torch.full((len(row), len(row)), -1.0),
+    ],
+)
+def test_a_large_tensor_of_real_ones_is_fake_beside_a_fake_model(make: Callable[[Tensor], Tensor]) -> None:
+    """Masks over pairs of tokens: their bytes count, and nothing is computed."""
+    model = nn.Linear(1, 1)
+    model.weight = nn.Parameter(fake(1, 1))
+    row = torch.arange(LONG)
+    with torch.no_grad(), Ledger(model) as ledger, ledger.phase("forward"):
+        made = make(row)
+    assert isinstance(made, FakeTensor)
+    assert made.shape == (LONG, LONG)
+    assert sum(ledger.peaks["forward"].values()) >= LONG * LONG * made.element_size()
+
+
+def test_small_tensors_of_real_ones_stay_real() -> None:
+    model = nn.Linear(1, 1)
+    model.weight = nn.Parameter(fake(1, 1))
+    with torch.no_grad(), Ledger(model):
+        made = torch.arange(100)[:, None] == torch.arange(100)[None, :]
+    assert not isinstance(made, FakeTensor)
+    assert made.diagonal().all()

@@ -16,6 +16,7 @@ from tests.toys import encode, pristine, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config import MOST_SPECIAL_TOKENS, check_backbone, check_length
+from tunefront.bench.models.families import encoder
 from tunefront.bench.models.families.encoder import Encoder
 from tunefront.bench.models.pretrained import Pretrained, pretrained
 from tunefront.methods.base import Batch
@@ -307,3 +308,24 @@ def test_a_pooling_configuration_that_is_no_json_is_a_mistake(backbones: dict[st
     (folder / "1_Pooling" / "config.json").write_text("{mean", encoding="utf-8")
     with pytest.raises(Mistake, match="cannot be read"):
         check_backbone(str(folder))
+
+
+def test_an_encoder_whose_first_token_sees_no_other_is_told(
+    backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an architecture of somebody's own, say, whose configuration this suite does not know."""
+    from transformers import BertModel
+
+    backbone = pristine(backbones["bert"])
+    plain = BertModel.forward
+
+    def alone(self: BertModel, input_ids: torch.Tensor, **named: object) -> object:
+        return plain(self, input_ids, **named | {"attention_mask": torch.ones(4, 4).tril()[None, None].bool()})
+
+    monkeypatch.setattr(BertModel, "forward", alone)
+    backbone.try_paths()  # seen before
+    monkeypatch.setattr(encoder, "_SEEING", set())
+    with pytest.raises(Mistake, match="the first token of BertModel sees none of those after it"):
+        backbone.try_paths()
+    backbone.pooling = "mean"
+    backbone.try_paths()

@@ -1,0 +1,136 @@
+"""CSV and TSV: the separator is the one that splits every row as it splits the header; all values are text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.bench.data.sources.limits import Unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tunefront.bench.data.sources.tables import Problems, Record
+
+_NAMELESS = "\0"
+"""How a column without a name is called until it is left out: no file can hold it."""
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+@dataclass
+class _Parse:
+    """A file as one separator splits it: its header, its rows with their numbers, and where it does not fit."""
+
+    separator: str
+    columns: list[str]
+    rows: list[tuple[int, list[str]]]
+    wrong: list[tuple[int, int]]  # (row, number of values)
+    empty: int = 0
+    error: str = ""
+    literal: bool = False
+
+    @property
+    def fits(self) -> bool:
+        return not self.wrong and not self.error
+
+    @property
+    def odd_names(self) -> int:
+        """Columns whose names begin or end with a blank, as they do where a sentence was split."""
+        return sum(1 for name in self.columns if name != name.strip())
+
+
+def read_csv(
+    file: Path, data: bytes, encoding: str, separator: str, problems: Problems, notes: list[str]
+) -> tuple[list[str], list[Record], list[str]]:
+    """(columns, records, places); rows that do not fit the header are noted in `problems`. Errors: Unreadable."""
+    parse = _best(data, encoding, separator, notes)
+    if parse.error:
+        raise Unreadable(f"{file}, {parse.error}; double the quotes inside quoted text.")
+    twice = [name for name, count in Counter(parse.columns).items() if count > 1 and name.strip()]
+    if twice:
+        raise Unreadable(f"{file}: column {twice[0]!r} occurs twice in the header; rename one of them.")
+    for number, count in parse.wrong:
+        counts = f"{count} values for {len(parse.columns)} columns"
+        cure = f"put text with {_NAMES.get(parse.separator, 'separators')} in double quotes"
+        problems.add(f"{file}, row {number}: {counts}; {cure}.", str(file), "csv")
+    columns = [name if name.strip() else f"{_NAMELESS}{place}" for place, name in enumerate(parse.columns)]
+    records: list[Record] = [dict(zip(columns, values, strict=True)) for _, values in parse.rows]
+    return columns, records, [f"{file}, row {number}" for number, _ in parse.rows]
+
+
+def nameless(column: str) -> bool:
+    """Whether the header had no name for this column."""
+    return column.startswith(_NAMELESS)
+
+
+def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Parse:
+    limit = csv.field_size_limit()
+    csv.field_size_limit(max(limit, len(data)))  # the module's own limit, of 131,072 characters, is the process's
+    try:
+        with _text(data, encoding) as text:
+            header = next((line for line in text if line.strip()), "")
+        declared = re.fullmatch(r"sep=([,;|:\t])\r?\n?", header)
+        if declared:  # what Excel writes and reads above the header
+            notes.append(f"columns separated by {declared[1]!r}, as its first line says")
+            return _parse(data, encoding, declared[1], skip=1)
+        usual = _parse(data, encoding, separator)
+        others = [mark for mark in _NAMES if mark != separator and mark in header]
+        parses = [usual, *(_parse(data, encoding, mark) for mark in others)]
+        fitting = [parse for parse in parses if parse.fits and len(parse.columns) > 1]
+        if usual.fits and not others:
+            fitting = [usual]
+        chosen = min(fitting, key=lambda parse: parse.odd_names) if fitting else _nearest(parses, header)
+        chosen = _unquoted(data, encoding, chosen) if chosen.separator == "\t" else chosen
+    finally:
+        csv.field_size_limit(limit)
+    if chosen.separator != separator:
+        notes.append(f"columns separated by {_NAMES[chosen.separator]}")
+    if chosen.empty and len(chosen.columns) > 1:
+        notes.append(f"{chosen.empty} empty row{'s' * (chosen.empty > 1)} left out")
+    if chosen.literal:
+        notes.append("quotes are part of the text")
+    return chosen
+
+
+def _nearest(parses: list[_Parse], header: str) -> _Parse:
+    """The separator to speak of where none fits: the one that the header has most of."""
+    return max(parses, key=lambda parse: header.count(parse.separator))
+
+
+def _unquoted(data: bytes, encoding: str, quoted: _Parse) -> _Parse:
+    """TSV is written both with quotes, by Excel, and without, as GLUE's: there a quote is a character of the text.
+
+    Without, every line is a row; where all lines fit so and quotes would join some of them, there are no quotes.
+    """
+    literal = _parse(data, encoding, "\t", quoting=csv.QUOTE_NONE)
+    literal.literal = True
+    return literal if literal.fits and (not quoted.fits or len(quoted.rows) < len(literal.rows)) else quoted
+
+
+def _parse(data: bytes, encoding: str, separator: str, quoting: int = csv.QUOTE_MINIMAL, skip: int = 0) -> _Parse:
+    found = _Parse(separator, [], [], [])
+    with _text(data, encoding) as text:
+        for _ in range(skip):
+            text.readline()
+        reader = csv.reader(text, strict=True, delimiter=separator, quoting=quoting)  # type: ignore[arg-type]
+        try:
+            found.columns = next((values for values in reader if values), [])
+            width = len(found.columns)
+            for number, values in enumerate(reader, 1):
+                if not any(values):
+                    found.empty += bool(values)  # a blank line is none
+                elif len(values) == width or (len(values) > width and not any(values[width:])):
+                    found.rows.append((number, values[:width]))
+                else:
+                    found.wrong.append((number, len(values)))
+        except csv.Error as error:
+            found.error = f"line {reader.line_num + skip}: not valid CSV ({error})"
+    return found
+
+
+def _text(data: bytes, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(data), encoding, newline="")

@@ -1,0 +1,129 @@
+"""Files of rows: JSON, CSV, TSV, Parquet, Arrow; what cannot be read is noted with its place and a cure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.bench.data.sources.contents import decode, read_bytes
+from tunefront.bench.data.sources.csv_file import nameless, read_csv
+from tunefront.bench.data.sources.json_file import read_json
+from tunefront.bench.data.sources.limits import VALUE_BYTES, Budget, Unreadable
+from tunefront.bench.data.sources.tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from tunefront.bench.data.sources.tables import Problems
+
+JSON_FORMATS = (".jsonl", ".json", ".ndjson")
+CSV_FORMATS = (".csv", ".tsv")
+FORMATS = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".ndjson", ".arrow", ".feather")
+_UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__")
+
+
+def read_table(file: Path, problems: Problems, keep: Collection[str] = ("label",)) -> Table | None:
+    """The rows of one file; as `read_tables`."""
+    return read_tables((file,), problems, Budget.from_environment(), keep)
+
+
+def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str]) -> Table | None:
+    """The rows of a split's files, joined in order; None, with the reason noted, where there are none to go on with.
+
+    `budget`: the memory that may be taken; `keep`: columns that are read even where they look like a mere index.
+    """
+    known = len(problems.found)
+    tables = []
+    for file in files:
+        try:
+            tables.append(without_index(_read(file, problems, budget, keep), keep))
+        except Unreadable as error:
+            problems.add(str(error))
+    filled = [table for table in tables if table.records]
+    if not filled and len(problems.found) == known:
+        problems.add(f"{files[0]} has no rows; put at least one in, or delete the file.")
+    if not filled or len(tables) < len(files):
+        return None
+    return _joined(filled, problems) if len(files) > 1 else filled[0]
+
+
+def _joined(tables: Sequence[Table], problems: Problems) -> Table:
+    """One table of all rows; other columns (but in JSON, where each row has its own) and classes are noted."""
+    first = tables[0]
+    for table in tables[1:]:
+        other = set(table.columns) ^ set(first.columns)
+        if other and format_of(first.file) not in JSON_FORMATS:
+            listed = ", ".join(sorted(map(repr, other))[:5])
+            problems.add(f"{table.file} has other columns than {first.file.name} ({listed}); make them alike.")
+        if dict(table.class_names) != dict(first.class_names):
+            problems.add(f"{table.file} names its classes otherwise than {first.file.name}; make them alike.")
+    return replace(
+        first,
+        columns=tuple(dict.fromkeys(column for table in tables for column in table.columns)),
+        records=[record for table in tables for record in table.records],
+        places=[place for table in tables for place in table.places],
+        notes=(*dict.fromkeys(note for table in tables for note in table.notes), f"{len(tables)} files joined"),
+    )
+
+
+def format_of(file: Path) -> str:
+    """The suffix that says how a file is written, in lower case and without .gz."""
+    suffix = file.suffix.lower()
+    return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
+
+
+def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str]) -> Table:
+    notes: list[str] = []
+    kind = format_of(file)
+    if kind not in (*CSV_FORMATS, *JSON_FORMATS):
+        from tunefront.bench.data.sources import arrow_file  # pyarrow, which a task in JSON or CSV does not need
+
+        reader = arrow_file.read_parquet if kind == ".parquet" else arrow_file.read_arrow
+        columns, records, classes = reader(file, budget, keep, notes)
+        places = [f"{file}, row {number}" for number in range(1, len(records) + 1)]
+        return Table(file, tuple(columns), records, places, class_names=classes, notes=tuple(notes))
+    data = read_bytes(file, budget)
+    text, encoding = decode(file, data, notes)
+    if kind in CSV_FORMATS:
+        marks = b"\t" if kind == ".tsv" else b","
+        _book(file, data, (marks, b"\n"), budget)
+        columns, records, places = read_csv(file, data, encoding, marks.decode(), problems, notes)
+    else:
+        _book(file, data, (b",", b"["), budget)
+        records, places = read_json(file, text, problems, notes)
+        columns = list(dict.fromkeys(name for record in records for name in record))
+    return Table(file, tuple(columns), records, places, typed=kind not in CSV_FORMATS, notes=tuple(notes))
+
+
+def _book(file: Path, data: bytes, marks: Sequence[bytes], budget: Budget) -> None:
+    """Book a text and its values, of which there are about as many as marks; counted where it could matter only."""
+    count = len(data) > budget.left_bytes // (2 + VALUE_BYTES)
+    budget.spend(file, 2 * len(data), sum(data.count(mark) for mark in marks) if count else 0)
+
+
+def without_index(table: Table, keep: Collection[str]) -> Table:
+    """Without the columns that nobody named: Excel's empty ones, and the index that pandas writes first."""
+    notes, left_out = [], set[str]()
+    for place, column in enumerate(table.columns):
+        if column in keep or not (nameless(column) or _UNNAMED.fullmatch(column)):
+            continue
+        index = place == 0 or column.startswith("__index")
+        filled = sum(1 for record in table.records if record.get(column) not in (None, ""))
+        left_out.add(column)
+        name = f"column {place + 1}, which has no name," if nameless(column) else f"column {column!r}"
+        if filled == len(table.records) and index:
+            notes.append(f"{name} left out: pandas' index")
+        elif filled:
+            notes.append(f"{name} left out, though {filled} rows have something in it: name it to have it read")
+    empty = len(left_out) - len(notes)
+    if empty:
+        notes.append(f"{empty} nameless empty column{'s' * (empty > 1)} left out")
+    if not left_out:
+        return table
+    for record in table.records:
+        for column in left_out:
+            record.pop(column, None)
+    columns = tuple(column for column in table.columns if column not in left_out)
+    return replace(table, columns=columns, notes=(*table.notes, *notes))

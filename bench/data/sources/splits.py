@@ -1,0 +1,226 @@
+"""Which files of a folder are which split: train.csv, dev.tsv, data/train-00000-of-00002.parquet, saved datasets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from tunefront.bench.data.sources.contents import read_bytes, reason
+from tunefront.bench.data.sources.limits import Budget, Unreadable
+from tunefront.bench.data.sources.reading import FORMATS, format_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tunefront.bench.data.sources.tables import Problems
+
+SPLITS = ("train", "validation", "test")
+OTHER_NAMES = {
+    "training": "train",
+    "testing": "test",
+    **dict.fromkeys(("dev", "development", "valid", "val", "eval", "evaluation"), "validation"),
+}
+_SHARD = re.compile(r"(?P<split>.+?)[-_.](?P<number>\d{3,6})-of-(?P<count>\d{3,6})(-[0-9a-f]{16})?")
+_STATE = "state.json"
+_STATE_BYTES = 2**24
+_LISTED = 20
+_CONVERT = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "pip install openpyxl && python -c {read_excel}"),
+    **dict.fromkeys((".bz2", ".xz", ".zst"), "unpack a copy: {tool} -dk {file}"),
+    **dict.fromkeys((".tar", ".tgz"), "unpack it: tar -xf {file} -C {folder}"),
+    ".zip": "unpack it: python -m zipfile -e {file} {folder}",
+    **dict.fromkeys((".pkl", ".pickle"), "a pickle can run code and is never read; save the rows as Parquet"),
+    **dict.fromkeys((".txt", ".dat", ".data"), "name it .csv, .tsv or .jsonl, by what is in it"),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The files of a split, in the order of their rows, and what is unusual about how they were found."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_splits(folder: Path, problems: Problems) -> dict[str, Split]:
+    """Split -> its files; two candidates for a split, a missing shard, no train and nothing to score are noted."""
+    try:
+        candidates = _candidates(folder)
+        if "train" not in candidates and (folder / "data").is_dir():
+            candidates = _candidates(folder / "data") or candidates
+        lacking = {"train"} - candidates.keys()
+        if lacking and (folder / _STATE).is_file():
+            problems.add(
+                f"{folder} is one saved Dataset, without splits; save them together: "
+                "datasets.DatasetDict(train=..., test=...).save_to_disk(FOLDER)."
+            )
+            return {}
+        unscored = not candidates.keys() & {"validation", "test"}
+        listed = f"found: {_listing(folder)}" if lacking or unscored else ""
+    except (Unreadable, OSError) as error:
+        problems.add(str(error) if isinstance(error, Unreadable) else f"{folder} cannot be read: {reason(error)}.")
+        return {}
+    if lacking:
+        problems.add(f"{folder} has no train.jsonl, nor train as {', '.join(FORMATS[1:])} or .gz of a text; {listed}.")
+    if unscored:
+        problems.add(f"{folder} has neither test nor validation, so that nothing could be scored; {listed}.")
+    found = {split: _chosen(split, named, problems) for split, named in candidates.items()}
+    return {split: chosen for split, chosen in found.items() if chosen is not None}
+
+
+def _candidates(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Split -> name -> files of that name, all shards of a split under one; folders only where no files are splits."""
+    files: dict[str, dict[str, list[Path]]] = {}
+    folders: dict[str, dict[str, list[Path]]] = {}
+    for path in _entries(folder):
+        readable = format_of(path) in FORMATS
+        shard = _shard(path) if readable else None
+        split = _split_of(shard["split"] if shard else _stem(path))
+        if split and readable:
+            name = f"{shard['split']}-*-of-{shard['count']}{format_of(path)}" if shard else path.name
+            files.setdefault(split, {}).setdefault(name, []).append(path)
+        elif split and path.is_dir() and any(format_of(inner) in FORMATS for inner in _entries(path)):
+            folders.setdefault(split, {})[path.name] = [path]
+    found = files or folders
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _chosen(split: str, named: Mapping[str, Sequence[Path]], problems: Problems) -> Split | None:
+    (name, paths), *others = sorted(named.items(), key=lambda each: (FORMATS.index(_format(each[1])), each[0]))
+    folder = paths[0].parent
+    if others:
+        names = " and ".join([name, *(other for other, _ in others)])
+        problems.add(f"{folder} has {names}: one is needed for {split}; move what is out of date elsewhere.")
+    try:
+        files = _files(paths)
+    except (Unreadable, OSError) as error:
+        problems.add(
+            str(error) if isinstance(error, Unreadable) else f"{folder / name} cannot be read: {reason(error)}."
+        )
+        return None
+    return Split(files, () if name.startswith(split) else (f"{name} is read as {split}",))
+
+
+def _format(paths: Sequence[Path]) -> str:
+    kind = format_of(paths[0])
+    return kind if kind in FORMATS else FORMATS[-1]
+
+
+def _split_of(stem: str) -> str | None:
+    name = OTHER_NAMES.get(stem.lower(), stem.lower())
+    return name if name in SPLITS else None
+
+
+def _stem(path: Path) -> str:
+    """The name without the format's suffix and .gz; that of a folder or of another format is whole."""
+    kind = format_of(path)
+    return path.name[: path.name.lower().rindex(kind)] if kind in FORMATS else path.name
+
+
+def _shard(path: Path) -> re.Match[str] | None:
+    return _SHARD.fullmatch(_stem(path))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder / name for name in os.listdir(folder))
+    except OSError as error:
+        raise Unreadable(f"{folder} cannot be read: {reason(error)}.") from None
+
+
+def _files(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The ordinary files behind what bears a split's name: itself, its shards, or those of a folder of that name.
+
+    Errors: Unreadable.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        folder = paths[0]
+        if (folder / _STATE).is_file():
+            return _saved(folder)
+        inside = [path for path in _entries(folder) if format_of(path) in FORMATS]
+        if len({format_of(path) for path in inside}) > 1:
+            names = ", ".join(path.name for path in inside[:_LISTED])
+            raise Unreadable(f"{folder} holds files of several formats ({names}); leave those of one.")
+        paths = inside or paths
+    for path in paths:
+        _check_ordinary(path)
+    shards = [shard for path in paths if (shard := _shard(path))]
+    if shards:
+        _check_shards(paths[0].parent, shards)
+    return tuple(paths)
+
+
+def _check_ordinary(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        to = f", a link to {os.readlink(path)}," if path.is_symlink() else ""
+        raise Unreadable(f"{path}{to} cannot be read: {reason(error)}.") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
+        raise Unreadable(f"{path} is {kind}, not an ordinary file; put the rows themselves there.")
+
+
+def _check_shards(folder: Path, shards: Sequence[re.Match[str]]) -> None:
+    """Errors: Unreadable where shards of the number that their names give are missing, or one is there twice."""
+    count, split = int(shards[0]["count"]), shards[0]["split"]
+    numbers = [int(shard["number"]) for shard in shards]
+    there = {number for number in numbers if number < count}
+    if len(there) < count:
+        first = next(number for number in range(count) if number not in there)
+        raise Unreadable(
+            f"{folder} has {len(there)} of {count} shards of {split}; the first that is missing is "
+            f"{split}-{first:0{len(shards[0]['number'])}d}-of-{shards[0]['count']}. Fetch those too."
+        )
+    if len(numbers) > count:
+        raise Unreadable(f"{folder} has {len(numbers)} shards of {split} where {count} are named; leave one of each.")
+
+
+def _saved(folder: Path) -> tuple[Path, ...]:
+    """The Arrow files of a Dataset.save_to_disk folder, as its state lists them. Errors: Unreadable."""
+    state_file = folder / _STATE
+    try:
+        state = json.loads(read_bytes(state_file, Budget(_STATE_BYTES)))
+        names = [file["filename"] for file in state["_data_files"]]
+        reordered = state.get("_indices_files") or state.get("_indices_data_files")
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise Unreadable(f"{state_file} is not what Dataset.save_to_disk writes; save the dataset again.") from None
+    if reordered:
+        raise Unreadable(f"{folder} keeps its rows in another order; save Dataset.flatten_indices() instead.")
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or "\\" in name or not name.endswith(".arrow"):
+            named = repr(name)[:80]
+            raise Unreadable(
+                f"{state_file} names {named}, which is no Arrow file of its folder; save the dataset again."
+            )
+        _check_ordinary(folder / name)
+    if not names:
+        raise Unreadable(f"{folder} has no rows; put at least one in, or delete the folder.")
+    return tuple(folder / name for name in names)
+
+
+def _listing(folder: Path) -> str:
+    """What a folder holds, and the way from what bears a split's name, or lies one folder down, to a task."""
+    entries = _entries(folder)
+    names = [path.name + "/" * path.is_dir() for path in entries]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    listed = f"{', '.join(names[:_LISTED])}{more}" if names else "no files"
+    for path in entries:
+        way = _CONVERT.get(path.suffix.lower())
+        if way and _split_of(path.name.split(".")[0]):
+            return f"{listed}. For {path.name}: {_filled(way, path)}"
+        if path.is_dir() and os.access(path, os.R_OK | os.X_OK) and "train" in _candidates(path):
+            return f"{listed}. A train split lies in {path.name}: dir:{path}"
+    return listed
+
+
+def _filled(way: str, path: Path) -> str:
+    tool = {".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}.get(path.suffix.lower(), "")
+    code = f"import pandas; pandas.read_excel({str(path)!r}).to_csv({str(path.with_suffix('.csv'))!r}, index=False)"
+    return way.format(file=quote(str(path)), folder=quote(str(path.parent)), tool=tool, read_excel=quote(code))

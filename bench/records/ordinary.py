@@ -1,0 +1,104 @@
+"""Files of a results folder, whoever put them there: read only where they are ordinary, never waited on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from tunefront.bench.errors import Mistake
+
+MOST_BYTES = 256 * 2**20
+"""A larger file is no record: the ids of a million training rows take 20 MB."""
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Unreadable(Mistake):
+    """A file that is there and cannot be read; `why` says in a few words what is the matter."""
+
+    def __init__(self, path: str | Path, why: str):
+        self.why = why
+        super().__init__(f"{path} cannot be read ({why}); move it away or mend its permissions, and try again.")
+
+
+def contents(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The bytes of an ordinary file.
+
+    A pipe, a device, a folder or a larger file is not opened. Errors: Unreadable; FileNotFoundError where nothing is
+    there; Mistake where this process can open no more files.
+    """
+    try:
+        state = os.stat(path)
+        if (kind := _odd(state)) is not None:
+            raise Unreadable(path, kind)
+        if state.st_size > most:
+            raise Unreadable(path, f"{state.st_size:,} bytes, more than the {most:,} that are read")
+        # Not to hang where a pipe has taken its place in between.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            if (kind := _odd(os.fstat(descriptor))) is not None:
+                raise Unreadable(path, kind)
+            return file.read(most)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise Unreadable(path, "a link that leads nowhere") from None
+        raise
+    except OSError as error:
+        raise _explained(path, error) from error
+
+
+def listed(folder: Path, ending: str) -> list[Path]:
+    """The entries of a folder whose names end so, sorted, hidden ones left out; none where there is no such folder.
+
+    Errors: Mistake where it is no folder, or may not be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except ValueError as error:  # a NUL in its name
+        raise Mistake(f"{folder!r} is no name of a folder ({error}).") from error
+    except OSError as error:
+        raise _explained(folder, error) from error
+    return [folder / name for name in sorted(names) if name.endswith(ending) and not name.startswith(".")]
+
+
+def ends(path: Path, size: int) -> tuple[bytes, bytes]:
+    """The first and the last bytes of an ordinary file, so many each; nothing of one that is shorter than both, cannot
+    be read, or is not there. No more of it is read. Mistake where this process can open no more files."""
+    try:
+        state = os.stat(path)
+        if _odd(state) is not None or state.st_size < 2 * size:
+            return b"", b""
+        with path.open("rb") as file:
+            start = file.read(size)
+            file.seek(-size, os.SEEK_END)
+            return start, file.read(size)
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise _explained(path, error) from error
+        return b"", b""
+
+
+def _odd(state: os.stat_result) -> str | None:
+    """What a file is, where it is no ordinary one."""
+    return next((kind for test, kind in _KINDS if test(state.st_mode)), None)
+
+
+def _explained(path: Path, error: OSError) -> Mistake:
+    why = error.strerror or str(error)
+    if error.errno in _EXHAUSTED:
+        return Mistake(
+            f"{path} cannot be read: {why}. Raise the limit (`ulimit -n`) or end other programs, and try again."
+        )
+    if isinstance(error, NotADirectoryError):
+        return Mistake(f"{path} is not in a results folder: {why}; give the folder that `tunefront run --out` wrote.")
+    return Unreadable(path, why)

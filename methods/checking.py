@@ -1,0 +1,159 @@
+"""What a method's class must be, so that it can be spelled, recorded and made again in a worker."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+
+from tunefront.methods.base import Method, Recipe
+
+PLAIN = (bool, int, float, str, type(None))
+"""What a field may hold: it is written in every record and on the command line."""
+
+
+def check_class(cls: type[Method]) -> None:
+    """ValueError with all that keeps a class from being a method, each with what to write instead."""
+    wrong = list(_wrong_with(cls))
+    if wrong:
+        raise ValueError(f"{where(cls)} {'; '.join(wrong)}.")
+
+
+def check_instance(method: Method) -> None:
+    """ValueError where a method's values cannot be told apart or kept."""
+    for field in fields(method):
+        value = getattr(method, field.name, MISSING)
+        if not isinstance(value, PLAIN):
+            kind = "nothing" if value is MISSING else type(value).__name__
+            raise ValueError(f"{where(type(method))} has {kind} in its field {field.name}; a field holds {_plain()}")
+    try:
+        hash(method)
+    except Exception as error:
+        raise ValueError(f"{where(type(method))} has no hash ({said(error)}); leave out its own __eq__") from error
+    try:
+        fewest = method.fewest_rows
+    except Exception as error:
+        raise ValueError(f"{where(type(method))}: fewest_rows raises {said(error)}") from error
+    if not isinstance(fewest, int) or fewest < 0:
+        raise ValueError(f"{where(type(method))}: fewest_rows must be a whole number from 0, got {fewest!r}")
+
+
+def is_name(name: object) -> bool:
+    """Whether a method may be called so: lower case, [a-z][a-z0-9_]*."""
+    if not isinstance(name, str):
+        return False
+    return name.isidentifier() and name.isascii() and name == name.lower() and not name.startswith("_")
+
+
+def members(hint: object) -> Iterator[object]:
+    """The types that a type stands for: those of a union, and the values of a Literal each as itself."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        for part in typing.get_args(hint):
+            yield from members(part)
+    else:
+        yield hint
+
+
+def where(cls: type) -> str:
+    """A class as it is found: `file.py:Class` for a user's file, else its module and name."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    shipped = file is None or Path(file).parent == Path(__file__).parent
+    return f"{cls.__module__}.{cls.__qualname__}" if shipped else f"{file}:{cls.__qualname__}"
+
+
+def said(error: BaseException) -> str:
+    """An error's type and the first line of its text, as far as it has one."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a user's own exception may do anything
+        lines = []
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _plain() -> str:
+    return "true, false, a number, a text or None"
+
+
+def _wrong_with(cls: type[Method]) -> Iterator[str]:
+    name = inspect.getattr_static(cls, "name", None)
+    if not is_name(name):
+        yield (
+            "needs a class attribute `name` in lower case ([a-z][a-z0-9_]*), as in "
+            f'name: ClassVar[str] = "mine", got {_kind(name)}'
+        )
+    if cls.__abstractmethods__:
+        missing = " and ".join(f"{method}()" for method in sorted(cls.__abstractmethods__))
+        yield f"defines no {missing}; write `def attach(self, backbone: Backbone) -> None`"
+    recipe = inspect.getattr_static(cls, "recipe", None)
+    if recipe is not None and not isinstance(recipe, Recipe):
+        yield (
+            f"has a recipe that is {_kind(recipe)}; write recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-3) "
+            "with tunefront.Recipe"
+        )
+    own = [name for name in inspect.get_annotations(cls) if not name.startswith("__")]
+    if not is_dataclass(cls):
+        yield "is no dataclass; write @dataclass(frozen=True) above it"
+        return
+    if "__dataclass_fields__" not in vars(cls) and any(name not in ("name", "recipe", "files") for name in own):
+        yield f"has fields ({', '.join(own)}) but no decorator; write @dataclass(frozen=True) above it"
+        return
+    if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        yield "is not frozen; write @dataclass(frozen=True) above it"
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception as error:
+        yield (
+            f"has an annotation that cannot be read ({said(error)}); import what it names, outside TYPE_CHECKING, or "
+            f"leave it out: a field holds {_plain()}"
+        )
+        return
+    for field in fields(cls):
+        yield from _wrong_with_field(field, hints[field.name])
+    files, known = inspect.getattr_static(cls, "files", ()), [field.name for field in fields(cls)]
+    if not isinstance(files, tuple) or not set(files) <= set(known):
+        yield f"has files = {files!r}; write a tuple of names of its fields ({', '.join(known) or 'it has none'})"
+
+
+def _wrong_with_field(field: Field[typing.Any], hint: object) -> Iterator[str]:
+    if field.name in ("name", "recipe", "files", "fewest_rows", "attach", "fit"):
+        yield f"has a field {field.name}; what is the class's own is written {field.name}: ClassVar[...] = ..."
+        return
+    literal = [part for part in members(hint) if typing.get_origin(part) is typing.Literal]
+    odd = [part for part in members(hint) if part not in PLAIN and part not in literal]
+    odd += [part for part in literal if not all(isinstance(value, PLAIN) for value in typing.get_args(part))]
+    if odd:
+        called = getattr(odd[0], "__name__", str(odd[0]))
+        yield (
+            f"has a field {field.name} of type {called}; a field holds {_plain()} (bool, int, float, str, "
+            "`int | None`, Literal), since records and the command line spell it"
+        )
+    elif not field.init:
+        yield f"has a field {field.name} with init=False; a worker could not make the method again: leave that out"
+    elif field.default is not MISSING and not isinstance(field.default, PLAIN):
+        yield f"has a field {field.name} whose default is {_kind(field.default)}; a field holds {_plain()}"
+    elif field.default is not MISSING and not _fits(field.default, hint):
+        yield f"has a field {field.name} whose default {field.default!r} is not of its type {_called(hint)}"
+
+
+def _fits(value: object, hint: object) -> bool:
+    """Whether a default is of its field's type: a whole number is a fraction too."""
+    for part in members(hint):
+        if typing.get_origin(part) is typing.Literal:
+            if any(value == known and type(value) is type(known) for known in typing.get_args(part)):
+                return True
+        elif type(value) is part or (part is float and type(value) is int):
+            return True
+    return False
+
+
+def _called(hint: object) -> str:
+    return " | ".join(getattr(part, "__name__", str(part)).replace("NoneType", "None") for part in members(hint))
+
+
+def _kind(value: object) -> str:
+    """A value in words: a text or number as it is, anything else by its type."""
+    return repr(value) if isinstance(value, PLAIN) else f"a {type(value).__name__}"

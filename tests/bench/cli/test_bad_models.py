@@ -1,0 +1,87 @@
+"""What a person sees of models that cannot be used: exit 2 with a paragraph before anything runs, however they ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tunefront
+from tests.bench.models.folders import copy_of
+from tunefront.bench.errors import Mistake
+
+pytestmark = pytest.mark.usefixtures("reports")
+
+
+def cut(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def says(**fields: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        written = json.loads((folder / "config.json").read_text("utf-8")) | fields
+        (folder / "config.json").write_text(json.dumps(written), encoding="utf-8")
+
+    return change
+
+
+def holds(name: str, content: str) -> Callable[[Path], None]:
+    return lambda folder: folder.joinpath(name).write_text(content, encoding="utf-8") and None
+
+
+BAD: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut off": (cut, "is cut off"),
+    "pointer": (holds("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"),
+    "fewer layers": (says(num_hidden_layers=1), "for which config.json has no place"),
+    "quantised": (says(quantization_config={"quant_method": "gptq"}), "has a quantization_config"),
+    "wrong type": (says(hidden_size="12"), 'hidden_size is "12"'),
+    "huge": (says(num_hidden_layers=10**18), "num_hidden_layers is 1"),
+    "unknown": (says(model_type="brt"), "Did you mean 'bert'?"),
+    "deep": (holds("config.json", '{"a": ' + "[" * 5000 + "]" * 5000 + "}"), "nested too deep"),
+    "tokenizer": (holds("tokenizer.json", "{"), "the tokenizer of"),
+    "adapter": (holds("adapter_config.json", '{"base_model_name_or_path": "a/b"}'), "a/b"),
+    "pooling": (holds("modules.json", "[3]"), "modules.json"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_model_that_cannot_be_used_is_told_before_anything_runs(
+    kind: str, call: Any, backbones: dict[str, str], toy_folder: str, tmp_path: Path
+) -> None:
+    change, said = BAD[kind]
+    folder = copy_of(backbones["bert"], tmp_path / "model")
+    change(folder)
+    asked = ("--backbone", str(folder), "--task", toy_folder, "--method", "features", "--shots", "8")
+    for result in (call("run", *asked, "--draws", "0"), call("plan", *asked)):
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+        assert str(folder) in result.stderr
+        assert "Traceback" not in result.output
+        assert "bug in tunefront" not in result.output
+    with pytest.raises(Mistake) as caught:
+        tunefront.run(methods=["features"], backbones=[str(folder)], tasks=[toy_folder], out=tmp_path / "results")
+    assert said in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/model", "x" * 5000])
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_name_that_cannot_be_looked_for_is_told(command: str, name: str, call: Any, toy_folder: str) -> None:
+    result = call(command, "--backbone", name, "--task", toy_folder, "--method", "features")
+    assert result.exit_code == 2, result.output
+    assert name[:11] in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_what_a_folder_asks_for_and_does_not_get_is_a_warning(
+    call: Any, backbones: dict[str, str], toy_folder: str, tmp_path: Path
+) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "model", is_decoder=True)
+    asked = ("--task", toy_folder, "--method", "features", "--shots", "8", "--seeds", "0", "--draws", "0")
+    result = call("run", "--backbone", str(folder), *asked, "--set", "epochs=1", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "is_decoder: true" in " ".join(result.stderr.split())

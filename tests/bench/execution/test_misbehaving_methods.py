@@ -1,0 +1,272 @@
+"""A method may do what it likes: its cell fails with the reason, and the next one finds the process as it was."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bench.execution.grids import Grid, Nursery, litter
+from tunefront.bench.execution import interruption
+from tunefront.bench.execution.grid import Outcome, run_grid
+from tunefront.bench.records.store import Store
+
+MakeGrid = Callable[..., Grid]
+_numbers = itertools.count()
+
+WRITTEN = '''
+from __future__ import annotations
+import gc, os, random, signal, sys, threading, time, warnings, logging
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from tunefront.methods.base import Backbone, Method
+
+class Panic(BaseException):
+    """As pyo3's PanicException is."""
+
+class Speechless(Exception):
+    def __str__(self): raise RuntimeError("no text")
+    __repr__ = __str__
+
+class Fatal(Exception):
+    def __str__(self): sys.exit(0)
+
+@dataclass(frozen=True)
+class Mine(Method):
+    name: ClassVar[str] = "misbehaving_NUMBER"
+
+    def attach(self, backbone):
+        backbone.freeze(keep=backbone.head)
+        ATTACH
+
+    def fit(self, backbone, examples, harness):
+        FIT
+        harness.train(backbone.trainable(), backbone.loss, examples)
+        SCORER
+'''
+
+
+def written(folder: Path, attach: str = "pass", fit: str = "pass", scorer: str = "return backbone.score") -> str:
+    """The spelling of a method that does these things."""
+    path = folder / f"mine_{next(_numbers)}.py"
+    text = WRITTEN.replace("NUMBER", str(next(_numbers)))
+    path.write_text(text.replace("ATTACH", attach).replace("FIT", fit).replace("SCORER", scorer), encoding="utf-8")
+    return f"{path}:Mine"
+
+
+RAISED = {
+    "sys.exit(0)": "SystemExit: 0",
+    "sys.exit('bye')": "SystemExit: bye",
+    "exit()": "SystemExit",
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "raise GeneratorExit": "GeneratorExit",
+    "raise StopIteration": "StopIteration",
+    "raise Panic('a library panicked')": "Panic: a library panicked",
+    "raise MemoryError": "MemoryError",
+    "raise Speechless": "Speechless: (its text cannot be had",
+    "raise Fatal": "Fatal: (its text cannot be had",
+    "f = lambda: f(); f()": "RecursionError: maximum recursion depth",
+    "raise ValueError('\\x1b[31mred \\ud800')": r"ValueError: \x1b[31mred \ud800",
+    "raise ValueError('x' * 10_000_000)": "ValueError: xxx",
+    "raise ValueError(chr(10) * 3 + 'below')": "ValueError: below",
+}
+
+
+BRIEF = [what for what in RAISED if len(what) <= 20]
+PLACES = [*itertools.product(["attach"], RAISED), *itertools.product(["fit", "scorer"], BRIEF)]
+
+
+@pytest.mark.parametrize(("where", "what"), PLACES)
+def test_whatever_a_method_raises_is_a_failed_record_and_the_grid_goes_on(
+    what: str, where: str, grid: MakeGrid, tmp_path: Path
+) -> None:
+    if where == "scorer":
+        how = {"scorer": f"def score(batch):\n            {what}\n        return score"}
+    else:
+        how = {where: what}
+    store = Store(tmp_path / "out")
+    found = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store)
+    assert [record.status for record in found.records] == ["failed", "ok"]
+    reason = found.records[0].reason or ""
+    assert reason.startswith(RAISED[what])
+    assert len(reason) < 600
+    assert reason.isprintable()
+    assert not found.interrupted
+    assert len(store.records()) == 2
+    assert litter(store) == []
+
+
+def test_so_it_is_in_a_worker(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    ways = ("sys.exit(0)", "raise Panic('rust')", "raise KeyboardInterrupt", "os.kill(os.getpid(), signal.SIGSEGV)")
+    methods = [*(written(tmp_path, attach=way) for way in ways), "ia3"]
+    assert nest.run(grid(methods=methods, steps=1), tmp_path / "out") == {
+        "ran": 5,
+        "reused": 0,
+        "failed": 4,
+        "skipped": 0,
+        "interrupted": False,
+    }
+    reasons = {record.reason for record in Store(tmp_path / "out").records()}
+    assert reasons == {
+        *(None, "SystemExit: 0", "Panic: rust", "KeyboardInterrupt"),
+        "the worker process died (signal SIGSEGV)",
+    }
+
+
+GIVEN = {
+    "return None": "returned NoneType, not a scorer",
+    "return lambda batch: [1.0]": "gave list, not a tensor",
+    "return lambda batch: None": "gave NoneType, not a tensor",
+    "return lambda batch: torch.zeros(len(batch.labels))": "gave a tensor of shape (",
+    "return lambda batch: torch.zeros(1, 2)": "gave a tensor of shape (1, 2)",
+    "return lambda batch: torch.zeros(len(batch.labels), 5)": "has 5 scores; ",
+    "return lambda batch: torch.zeros(len(batch.labels), 2) * float('nan')": "of 40 rows are NaN",
+    "return lambda batch: torch.zeros(len(batch.labels), 2, dtype=torch.complex64)": "complex",
+}
+
+
+@pytest.mark.parametrize("scorer", GIVEN)
+def test_a_scorer_that_gives_no_scores_fails_in_words(scorer: str, grid: MakeGrid, tmp_path: Path) -> None:
+    found = run_grid(grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"))
+    (record,) = found.records
+    assert record.status == "failed"
+    assert GIVEN[scorer] in (record.reason or "")
+
+
+def test_integer_scores_are_scores(grid: MakeGrid, tmp_path: Path) -> None:
+    scorer = "return lambda batch: torch.ones(len(batch.labels), 2, dtype=torch.int64)"
+    found = run_grid(grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"))
+    assert found.records[0].status == "ok"
+
+
+CHANGES = {
+    "os.chdir('/')": "os.getcwd()",
+    "os.environ['HF_HOME'] = 'x'": "os.environ.get('HF_HOME')",
+    "torch.set_default_dtype(torch.float64)": "torch.get_default_dtype()",
+    "torch.set_num_threads(2)": "torch.get_num_threads()",
+    "torch.use_deterministic_algorithms(True)": "torch.are_deterministic_algorithms_enabled()",
+    "torch.set_grad_enabled(False)": "torch.is_grad_enabled()",
+    "torch.manual_seed(7)": "torch.get_rng_state().tolist()",
+    "random.seed(7)": "random.getstate()",
+    "signal.signal(signal.SIGUSR1, signal.SIG_IGN)": "signal.getsignal(signal.SIGUSR1)",
+    "signal.signal(signal.SIGINT, signal.SIG_IGN)": "signal.getsignal(signal.SIGINT)",
+    "signal.setitimer(signal.ITIMER_REAL, 600)": "signal.getitimer(signal.ITIMER_REAL)",
+    "sys.stdout = None": "sys.stdout is None",
+    "sys.setrecursionlimit(5000)": "sys.getrecursionlimit()",
+    "sys.path.insert(0, '/x')": "sys.path",
+    "gc.disable()": "gc.isenabled()",
+    "warnings.simplefilter('ignore')": "warnings.filters",
+    "logging.disable(logging.CRITICAL)": "logging.root.manager.disable",
+    "os.umask(0o777)": "os.umask(0o022)",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_method_changes_of_its_process_is_put_back(
+    change: str, grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gc
+    import logging
+    import random
+    import warnings
+
+    import torch
+
+    known = {
+        "os": os, "sys": sys, "signal": signal, "torch": torch, "random": random, "gc": gc, "warnings": warnings,
+        "logging": logging,
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+
+    def seen() -> str:
+        return repr(eval(CHANGES[change], known))
+
+    before = seen()
+    found = run_grid(grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"))
+    assert seen() == before
+    assert found.records[1].status == "ok"
+    assert len(list((tmp_path / "out" / "records").iterdir())) == 2, "relative to the folder of the call"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+@pytest.mark.parametrize("change", ["os.close(1)", "sys.stdout.close()", "os.close(1); os.close(2)"])
+def test_a_standard_stream_that_a_method_closes_is_open_again(change: str, grid: MakeGrid, tmp_path: Path) -> None:
+    cells = grid(methods=[written(tmp_path, attach=change)], steps=1).cells()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # whose streams may be closed
+        os.dup2(writer, 1)
+        sys.stdout = open(1, "w", closefd=True)  # noqa: SIM115
+        run_grid(cells, Store(tmp_path / "out"))
+        print("heard", flush=True)
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as heard:
+        text = heard.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert text == "heard\n"
+
+
+def interrupted(grid: MakeGrid, folder: Path, attach: str, signum: int = signal.SIGINT) -> Outcome:
+    """Runs a cell that does something and `ia3`, a signal coming as soon as the first one has begun."""
+    started = folder / "started"
+    spelled = written(folder, attach=f"open({str(started)!r}, 'w').close(); {attach}")
+
+    def press() -> None:
+        end = time.monotonic() + 20
+        while not started.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signum)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        return run_grid(grid(methods=[spelled, "ia3"], steps=1).cells(), Store(folder / "out"))
+    finally:
+        thread.join()
+
+
+WAIT = "time.sleep(5)"
+
+
+@pytest.mark.parametrize(
+    "swallowing",
+    [
+        f"exec('try:\\n {WAIT}\\nexcept BaseException:\\n pass')",
+        f"exec('try:\\n {WAIT}\\nexcept KeyboardInterrupt:\\n raise ImportError from None')",
+        f"exec('class Gone:\\n def __del__(self): {WAIT}\\nGone()')",
+        f"exec('try:\\n {WAIT}\\nexcept BaseException:\\n sys.exit(0)')",
+    ],
+    ids=["suppressed", "another", "finalizer", "exit"],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_is_not_lost_in_what_swallows_it(swallowing: str, grid: MakeGrid, tmp_path: Path) -> None:
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGALRM)}
+    began = time.monotonic()
+    found = interrupted(grid, tmp_path, swallowing)
+    assert found.interrupted
+    assert found.records == ()
+    assert time.monotonic() - began < 5, "it waits for nothing"
+    assert {signum: signal.getsignal(signum) for signum in before} == before
+    assert not interruption.pending()
+
+
+def test_a_worker_that_swallows_its_end_ends(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    attach = f"open({str(started)!r}, 'w').close()\n        try: time.sleep(60)\n        except BaseException: pass"
+    parent = nest.start(grid(methods=[written(tmp_path, attach=attach), "ia3"], steps=1), tmp_path / "out")
+    while not started.exists():
+        time.sleep(0.02)
+    began = time.monotonic()
+    os.kill(parent, signal.SIGINT)
+    assert nest.wait() == 0
+    assert time.monotonic() - began < 15
+    assert not [record for record in Store(tmp_path / "out").records() if record.status == "failed"]

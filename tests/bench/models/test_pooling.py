@@ -1,0 +1,123 @@
+"""Pooling as folders of sentence-transformers ask for it, before and since 5.4, and what comes after it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.models.folders import copy_of
+from tests.toys import pristine
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.config import check_backbone, warnings_of
+from tunefront.bench.models.pooling import folder_pooling
+
+
+def pooled(folder: Path, config: Any, place: str = "1_Pooling") -> Path:
+    (folder / place).mkdir(parents=True)
+    (folder / place / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def modules(folder: Path, *listed: tuple[str, str]) -> Path:
+    content = [{"idx": n, "name": str(n), "path": path, "type": kind} for n, (kind, path) in enumerate(listed)]
+    (folder / "modules.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+TRANSFORMER = ("sentence_transformers.models.Transformer", "")
+POOLING = ("sentence_transformers.sentence_transformer.modules.pooling.Pooling", "1_Pooling")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": True}, "mean"),
+        ({"pooling_mode": "cls"}, "first"),
+        ({"pooling_mode": ["mean"]}, "mean"),
+        ({"pooling_mode": ["cls"]}, "first"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
+        ({"pooling_mode_cls_token": True}, "first"),
+        ({"pooling_mode": "mean", "pooling_mode_cls_token": True}, "mean"),  # the library drops the older flags
+    ],
+)
+def test_the_modes_that_a_head_can_read(
+    config: dict[str, Any], expected: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), config)
+    check_backbone(str(folder))
+    assert folder_pooling(folder) == expected
+    assert pristine(str(folder)).pooling == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"pooling_mode": "max"}, "'max'"),
+        ({"pooling_mode": "lasttoken"}, "'lasttoken'"),
+        ({"pooling_mode": "weightedmean"}, "'weightedmean'"),
+        ({"pooling_mode": ["mean", "max"]}, "'mean' and 'max'"),
+        ({"pooling_mode": []}, "nothing"),
+        ({"pooling_mode": None}, "'None'"),
+        ({"pooling_mode": {"a": 1}}, "asks for the pooling"),
+        ({"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "pooling_mode_cls_token"),
+        ({}, "nothing"),
+        ([], "must be a JSON object"),
+    ],
+)
+def test_other_modes_are_told_with_those_that_can_be_used(
+    config: Any, named: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), config)
+    with pytest.raises(Mistake, match=named) as caught:
+        check_backbone(str(folder))
+    assert str(folder / "1_Pooling" / "config.json") in str(caught.value)
+
+
+def test_a_decoder_is_read_at_its_last_token_whatever_is_said(language_models: dict[str, str], tmp_path: Path) -> None:
+    folder = pooled(copy_of(language_models["qwen2"], tmp_path / "copy"), {"pooling_mode": "lasttoken"})
+    check_backbone(str(folder))
+    pristine(str(folder))
+
+
+def test_the_pooling_is_where_the_modules_say(backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), {"pooling_mode": "mean"}, "2_Pool")
+    assert folder_pooling(folder) is None
+    modules(folder, TRANSFORMER, (POOLING[0], "2_Pool"))
+    assert folder_pooling(folder) == "mean"
+
+
+def test_what_comes_after_the_pooling_is_told(backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), {"pooling_mode": "mean"})
+    assert warnings_of(str(modules(folder, TRANSFORMER, POOLING))) == []
+    modules(folder, TRANSFORMER, POOLING, ("a.models.Dense", "2_Dense"), ("a.models.Normalize", "3_Normalize"))
+    check_backbone(str(folder))
+    assert "Dense and Normalize after the pooling" in warnings_of(str(folder))[0]
+    assert warnings_of("minilm") == [], "what is shipped is known"
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ([("a.models.WordEmbeddings", "")], "begins with 'WordEmbeddings'"),
+        ([TRANSFORMER, (POOLING[0], "../other")], r"names the folder '\.\./other'"),
+        ([TRANSFORMER, (POOLING[0], "/etc")], "names the folder '/etc'"),
+    ],
+)
+def test_modules_that_cannot_be_used_are_told(
+    listed: list[tuple[str, str]], said: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = modules(copy_of(backbones["bert"], tmp_path / "copy"), *listed)
+    with pytest.raises(Mistake, match=said):
+        check_backbone(str(folder))
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "[", "null"])
+def test_a_list_of_modules_that_is_none_is_told(content: str, backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    (folder / "modules.json").write_text(content, encoding="utf-8")
+    with pytest.raises(Mistake, match=r"modules\.json"):
+        check_backbone(str(folder))

@@ -1,0 +1,157 @@
+"""Weights that are cut off, not there, not weights or not numbers: told before anything runs, in one paragraph."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.bench.models.folders import copy_of, save, weights
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.config import check_backbone
+from tunefront.bench.models.weights import headers
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 438\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"])
+def test_a_pointer_of_git_lfs_is_told_with_the_cure(name: str, backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    (folder / name).write_text(POINTER, encoding="utf-8")
+    with pytest.raises(Mistake, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
+        check_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "an empty file"),
+        (b"<!DOCTYPE html><html>not found</html>", "a web page"),
+        (b"\0" * 40, "no safetensors file"),
+        (b"\xff" * 40, "no safetensors file"),
+        ((10).to_bytes(8, "little") + b'{"a": [1]}', "no safetensors file"),
+        ((2).to_bytes(8, "little") + b"[]", "no safetensors file"),
+    ],
+)
+def test_what_are_no_weights_is_told(content: bytes, said: str, backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(Mistake, match=said):
+        check_backbone(str(folder))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_a_download_that_was_interrupted_is_told(share: float, backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(Mistake, match=r"model\.safetensors .*[Dd]ownload"):
+        check_backbone(str(folder))
+
+
+def sharded(folder: Path, suffix: str = "safetensors") -> dict[str, str]:
+    """The folder's weights in two files and an index, whose table is returned."""
+    from safetensors.torch import save_file
+
+    found = weights(folder)
+    (folder / "model.safetensors").unlink()
+    stem = "model" if suffix == "safetensors" else "pytorch_model"
+    table = {}
+    for number, names in enumerate((sorted(found)[::2], sorted(found)[1::2]), 1):
+        file = f"{stem}-0000{number}-of-00002.{suffix}"
+        part = {name: found[name].contiguous() for name in names}
+        save_file(part, folder / file) if suffix == "safetensors" else torch.save(part, folder / file)
+        table |= dict.fromkeys(names, file)
+    index(folder, table, stem, suffix)
+    return table
+
+
+def index(folder: Path, table: object, stem: str = "model", suffix: str = "safetensors") -> None:
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": table}), "utf-8")
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_shards_are_read_and_a_missing_one_is_told(suffix: str, backbones: dict[str, str], tmp_path: Path) -> None:
+    whole = copy_of(backbones["bert"], tmp_path / "copy")
+    expected = headers(whole)
+    table = sharded(whole, suffix)
+    assert headers(whole) == expected
+    check_backbone(str(whole))
+    check_backbone.cache_clear()
+    (whole / sorted(table.values())[-1]).unlink()
+    with pytest.raises(
+        Mistake, match=rf"names 2 files of weights, and 1 of them is not there: .*00002-of-00002\.{suffix}"
+    ):
+        check_backbone(str(whole))
+
+
+@pytest.mark.parametrize(
+    "place", ["../other/model.safetensors", "/etc/passwd", "C:\\model.safetensors", "a\\..\\b.bin"]
+)
+def test_an_index_that_names_files_elsewhere_is_refused(place: str, backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    table = sharded(folder)
+    index(folder, table | {min(table): place})
+    with pytest.raises(Mistake, match="weights are read from the model's own folder"):
+        check_backbone(str(folder))
+
+
+@pytest.mark.parametrize("table", [None, {}, [], {"a": 1}, "model.safetensors"])
+def test_an_index_that_is_none_is_told(table: object, backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    (folder / "model.safetensors").unlink()
+    index(folder, table)
+    with pytest.raises(Mistake, match="has no weight_map"):
+        check_backbone(str(folder))
+
+
+def as_bin(folder: Path) -> Path:
+    found = weights(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(found, folder / "pytorch_model.bin")
+    return folder
+
+
+def test_bin_weights_are_read_and_of_them_nothing_but_tensors(backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = as_bin(copy_of(backbones["bert"], tmp_path / "copy"))
+    check_backbone(str(folder))
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    for content in (pickle.dumps(Evil()), (folder / "pytorch_model.bin").read_bytes()[:-500], pickle.dumps(["list"])):
+        check_backbone.cache_clear()
+        (folder / "pytorch_model.bin").write_bytes(content)
+        with pytest.raises(Mistake, match=r"pytorch_model\.bin"):
+            check_backbone(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_weights_that_are_no_numbers_are_told_with_the_tensor(
+    value: float, kind: torch.dtype, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    found = {name: tensor.to(kind) for name, tensor in weights(folder).items()}
+    save(folder, found)
+    check_backbone(str(folder))
+    check_backbone.cache_clear()
+    found["encoder.layer.1.output.dense.weight"][3, 5] = value
+    save(folder, found)
+    with pytest.raises(
+        Mistake, match=r"encoder\.layer\.1\.output\.dense\.weight has 1 of 2,048 that are NaN or infinite"
+    ):
+        check_backbone(str(folder))
+
+
+def test_only_other_kinds_of_weights_are_named(backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+    (folder / "model.safetensors").rename(folder / "flax_model.msgpack")
+    with pytest.raises(Mistake, match=r"has no weights.*flax_model\.msgpack is there, of Flax"):
+        check_backbone(str(folder))

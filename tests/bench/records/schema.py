@@ -1,0 +1,80 @@
+"""The fields of a record, with their types, as they are listed for each schema version.
+
+`python -m tests.bench.records.schema` writes the list of today's version; it does not write over one that differs,
+unless `--replace` is given, which is right only where no record of that version is kept anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tunefront.bench.records import SCHEMA_VERSION, PhaseFlops, Record, Spread
+
+COMMAND = "python -m tests.bench.records.schema"
+MODELS: tuple[type[BaseModel], ...] = (Record, PhaseFlops, Spread)
+
+Fields = dict[str, dict[str, Any]]  # Any: JSON Schema
+
+
+def fields() -> Fields:
+    """Model -> field -> its type as JSON Schema has it, without what is only said of it."""
+    return {model.__name__: _bare(model.model_json_schema()["properties"]) for model in MODELS}
+
+
+def listed(version: int = SCHEMA_VERSION) -> Fields:
+    """What the checked-in list of a version has; nothing where there is none."""
+    path = place(version)
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def written(models: Fields) -> str:
+    """The list as JSON, a field a line, so that a change reads as one."""
+    parts = []
+    for model, own in models.items():
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(kind)}" for name, kind in own.items())
+        parts.append(f" {json.dumps(model)}: {{\n{lines}\n }}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def place(version: int) -> Path:
+    """Where the list of a version lies."""
+    return Path(__file__).with_name(f"schema_{version}.json")
+
+
+def changes(before: Fields, after: Fields) -> list[str]:
+    """What differs, field by field."""
+    found = []
+    for model in dict.fromkeys([*before, *after]):
+        old, new = before.get(model, {}), after.get(model, {})
+        for field in dict.fromkeys([*old, *new]):
+            if old.get(field) != new.get(field):
+                what = "is new" if field not in old else "is gone" if field not in new else "has another type"
+                found.append(f"{model}.{field} {what}")
+    return found
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, dict):
+        said = {"title", "description"} if not isinstance(value.get("title"), dict) else set()
+        return {name: _bare(inner) for name, inner in value.items() if name not in said}
+    return [_bare(inner) for inner in value] if isinstance(value, list) else value
+
+
+def main() -> None:
+    """Writes the list of today's version."""
+    found = changes(listed(), fields()) if listed() else []
+    if found and "--replace" not in sys.argv:
+        sys.exit(
+            f"{', '.join(found)}: raise SCHEMA_VERSION (now {SCHEMA_VERSION}) in bench/records/record.py and give the "
+            "command again; --replace is right only where no record of this version is kept anywhere."
+        )
+    place(SCHEMA_VERSION).write_text(written(fields()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What was recorded and is not on the disk any more, or not whole, is noticed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pandas as pd
+import pytest
+
+from tunefront.bench.errors import Mistake
+from tunefront.bench.records import Record
+from tunefront.bench.records.kept import lost
+from tunefront.bench.records.store import Store
+
+ROWS = pd.DataFrame({"id": ["0", "1"], "label": [1, 0], "prediction": [1, 0]})
+
+
+def made(number: int, status: str = "ok") -> Record:
+    reason = None if status == "ok" else "no"
+    fields = {"method": "full", "label": "full", "backbone": "b", "task": "sst2", "seed": number}
+    return Record(key=f"{number:08}", status=status, reason=reason, **fields)  # type: ignore[arg-type]
+
+
+RECORDS = [made(0), made(1), made(2), made(3, "failed"), made(4, "skipped")]
+
+
+def filled(store: Store) -> Store:
+    store.prepare()
+    for record in RECORDS:
+        store.write(record, ROWS if record.status == "ok" else None)
+    return store
+
+
+@pytest.mark.parametrize("where", ["local", "memory://kept-whole"])
+def test_nothing_is_said_where_all_is_there(where: str, tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out" if where == "local" else where))
+    assert lost(store.location, RECORDS).lines == []
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "zeroed": lambda path: path.write_bytes(b"\0" * path.stat().st_size),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "start gone": lambda path: path.write_bytes(path.read_bytes()[4:]),
+    "another format": lambda path: path.write_text("id,label\n0,1\n", encoding="utf-8"),
+    "magic alone": lambda path: path.write_bytes(b"PAR1"),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "loop": lambda path: (path.unlink(), path.symlink_to(path.name)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out"))
+    for number in (0, 2):
+        DAMAGE[kind](tmp_path / "out" / "predictions" / f"{number:08}.parquet")
+    found = lost(store.location, RECORDS)
+    assert [record.key for record in found.predictions] == ["00000000", "00000002"]
+    assert found.records == ()
+    with pytest.raises(Mistake if kind not in ("gone", "loop") else OSError):
+        store.predictions("00000002")
+    (line,) = found.lines
+    assert "full on sst2, seed 0; full on sst2, seed 2" in line
+    assert "records/00000000.json" in line
+
+
+def test_a_folder_that_was_deleted_while_cells_ran_is_noticed(tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out"))
+    shutil.rmtree(tmp_path / "out")
+    store.write(RECORDS[2], ROWS)  # the cell that ran on makes the folder anew
+    found = lost(store.location, RECORDS)
+    assert [record.seed for record in found.records] == [0, 1, 3, 4]
+    assert found.predictions == ()
+    (line,) = found.lines
+    assert "only 1 of 5 records" in line
+    shutil.rmtree(tmp_path / "out")
+    assert "only 0 of 5 records" in lost(store.location, RECORDS).lines[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4000, b'{"key": "0000'])
+def test_records_that_are_not_whole_on_the_disk_count_as_gone(content: bytes, tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out"))
+    (tmp_path / "out" / "records" / "00000001.json").write_bytes(content)
+    found = lost(store.location, RECORDS)
+    assert [record.seed for record in found.records] == [1]
+    assert found.predictions == ()
+
+
+def test_what_is_lost_behind_a_url_is_noticed() -> None:
+    store = filled(Store("memory://kept-in-part"))
+    files = fsspec.filesystem("memory")
+    files.rm_file("/kept-in-part/records/00000001.json")
+    files.pipe_file("/kept-in-part/predictions/00000000.parquet", b"")
+    files.rm_file("/kept-in-part/predictions/00000002.parquet")
+    found = lost(store.location, RECORDS)
+    assert [record.seed for record in found.records] == [1]
+    assert [record.seed for record in found.predictions] == [0, 2]

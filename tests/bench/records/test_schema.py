@@ -1,0 +1,31 @@
+"""Fields do not change without the schema version: a record of other fields would be taken for one of ours."""
+
+from __future__ import annotations
+
+from tests.bench.records import schema
+from tunefront.bench.records import SCHEMA_VERSION, Record
+
+
+def test_the_fields_are_those_that_are_listed_for_the_schema_version() -> None:
+    found = schema.changes(schema.listed(), schema.fields())
+    assert found == [], (
+        f"the fields of a record have changed while SCHEMA_VERSION is still {SCHEMA_VERSION}: raise it in "
+        f"bench/records/record.py, then list them with `{schema.COMMAND}` (with --replace, and the version as it is, "
+        "only where no record of this version is kept anywhere)"
+    )
+
+
+def test_a_field_that_comes_goes_or_changes_its_type_is_a_change() -> None:
+    before = {"Record": {"seed": {"type": "integer"}, "shots": {"type": "integer"}}}
+    after = {"Record": {"seed": {"type": "number"}, "carbon_grams": {"type": "number"}}}
+    assert schema.changes(before, after) == [
+        "Record.seed has another type",
+        "Record.shots is gone",
+        "Record.carbon_grams is new",
+    ]
+    assert schema.changes(before, before) == []
+
+
+def test_every_field_and_bound_is_listed() -> None:
+    assert set(schema.fields()["Record"]) == set(Record.model_fields)
+    assert schema.fields()["Record"]["train_seconds"]["anyOf"][0] == {"minimum": 0, "type": "number"}

@@ -1,0 +1,273 @@
+"""What is read of demonstrations: as many as the prompt keeps that keeps most, and every meter says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.bench.models.scoring.plain import plain_scores
+from tests.conftest import WORDS
+from tests.toys import encode, harness, pristine
+from tunefront.bench.cells import Cell
+from tunefront.bench.data.sources import load_task
+from tunefront.bench.data.task import Row
+from tunefront.bench.execution.run_cell import Setup, run_cell
+from tunefront.bench.forecast.predict import foretell
+from tunefront.bench.models.families.language import FILLERS
+from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.records import Record
+from tunefront.bench.settings import RunConfig, resolve_recipe
+from tunefront.bench.templates import Prompt, find_template
+from tunefront.methods.icl import ICL
+from tunefront.methods.spelling import parse
+from tunefront.reports.compare.query_costs import ANEW, KEPT, ways
+
+D, INNER, LAYERS = 32, 64, 2
+
+
+def folder_of(where: Path, train: tuple[int, ...], test: tuple[int, ...]) -> Path:
+    """A task whose rows have so many words, each a token in the fixtures."""
+    where.mkdir(parents=True, exist_ok=True)
+    for split, lengths in (("train", train), ("test", test)):
+        rows = [
+            {"text": " ".join(WORDS[(row + place) % 14] for place in range(count)), "label": row % 2, "idx": row}
+            for row, count in enumerate(lengths)
+        ]
+        where.joinpath(f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    meta = {"task_type": "classification", "label_names": ["bad", "good"], "label_field": "label"}
+    meta |= {"input_fields": ["text"], "metrics": ["accuracy"]}
+    where.joinpath("meta.json").write_text(json.dumps(meta), "utf-8")
+    return where
+
+
+def cell_of(backbone: str, folder: Path, spelled: str, **config: Any) -> Cell:
+    method = parse(spelled)
+    settings = RunConfig(**config)
+    return Cell(method, backbone, f"dir:{folder}", resolve_recipe(method, {}), template="plain", config=settings)
+
+
+def ran(cell: Cell) -> Record:
+    record, _ = run_cell(cell)
+    assert record.status == "ok", record.reason
+    return record
+
+
+def ends_of(
+    cell: Cell, order: Sequence[Row], queries: Sequence[Prompt] = ()
+) -> tuple[tuple[int, ...], list[int], list[str]]:
+    """Tokens of the first j demonstrations, how many each query (of the test rows) has room for, and the
+    demonstrations' texts, by tokenising whole prompts."""
+    task = load_task(cell.task)
+    template = find_template(task, "plain")
+    tokenizer = pretrained(cell.backbone, "cpu").tokenizer
+
+    def length(text: str) -> int:
+        return len(tokenizer(text)["input_ids"])
+
+    prompts = [template.render(task, row) for row in order]
+    texts = [f"{prompt.text} {prompt.choices[prompt.label]}" for prompt in prompts]
+    ends = tuple(length("\n\n".join(texts[:count])) if count else 0 for count in range(len(texts) + 1))
+    kept = []
+    for prompt in queries or [template.render(task, row) for row in task.splits["test"]]:
+        answer = max(length(f"{prompt.text} {choice}") for choice in prompt.choices) - length(prompt.text)
+        whole = [length("\n\n".join([*texts[:count], prompt.text])) + answer for count in range(len(texts) + 1)]
+        kept.append(max([0, *(n for n, tokens in enumerate(whole) if tokens <= (cell.config.context_length or 256))]))
+    return ends, kept, texts
+
+
+def gpt2_states(tokens: int) -> int:
+    """FLOPs of the states of so many tokens that see all before them: projections, and attention's two products."""
+    layer = tokens * (4 * D * D + 2 * D * INNER) + 2 * tokens * tokens * D
+    return 2 * LAYERS * layer
+
+
+@pytest.fixture(scope="module")
+def long_queries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight demonstrations of 4 to 9 words, and queries of 24 to 40: of 100 tokens none leaves room for all eight."""
+    return folder_of(tmp_path_factory.mktemp("rows") / "long", (4, 5, 6, 7, 8, 9, 4, 5), (40, 31, 24, 36))
+
+
+@pytest.mark.parametrize("spelled", ["icl:k=8", "icl:k=8,order=3", "icl:k=6,balanced=true"])
+def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
+    spelled: str, language_models: dict[str, str], long_queries: Path
+) -> None:
+    """Each meter by its closed formula: keys and values are 2 x layers x width numbers a token, of four bytes."""
+    cell = cell_of(language_models["gpt2"], long_queries, spelled, context_length=100)
+    setup = Setup(cell)
+    method = cell.method
+    chosen = method._chosen(setup.train.labels.tolist())  # type: ignore[attr-defined]
+    record = ran(cell)
+    assert record.demonstration_ids is not None
+    assert len(record.demonstration_ids[0]) == len(chosen)
+    task = load_task(cell.task)
+    rows = {row.id: row for row in task.splits["train"]}
+    order = [rows[name] for name in record.demonstration_ids[0]]
+    ends, kept, texts = ends_of(cell, order)
+    most = max(kept)
+    assert 0 < most < len(chosen), "else the test says nothing"
+    assert len(set(kept)) > 1
+    tokens = ends[most]
+    assert record.prefix_tokens == tokens
+    assert record.prefix_flops == gpt2_states(tokens)
+    assert record.kv_cache_bytes == 2 * LAYERS * D * tokens * 4
+    assert record.demonstration_bytes == len("\n\n".join(texts[:most]).encode())
+    assert record.demonstrations_per_row == sum(kept) / len(kept)
+    assert record.flops is not None
+    assert record.flops["prefill"].counted == record.flops["prefill"].analytic == gpt2_states(tokens)
+    assert record.memory is not None
+    assert record.memory["prefill"]["kv_cache"] == record.memory["query"]["kv_cache"] == record.kv_cache_bytes
+    without = sum(gpt2_states(ends[count]) for count in kept) / len(kept)
+    assert record.inference_flops_per_example is not None
+    expected = record.inference_flops_per_example + without
+    assert record.inference_flops_per_example_without_reuse == pytest.approx(expected)
+    planned = foretell(cell)
+    for name in ("prefix_tokens", "prefix_flops", "kv_cache_bytes", "demonstration_bytes", "demonstrations_per_row"):
+        assert getattr(planned, name) == getattr(record, name), name
+    assert planned.memory is not None
+    assert planned.memory["query"]["kv_cache"] == record.kv_cache_bytes
+    reused, anew = ways({"icl": [record]})
+    assert (reused.how, anew.how) == (KEPT, ANEW)
+    assert reused.flops is not None
+    assert (reused.flops.start, reused.kept_bytes) == (
+        gpt2_states(tokens),
+        record.kv_cache_bytes + record.demonstration_bytes,
+    )
+
+
+def test_scores_are_those_of_the_whole_texts(language_models: dict[str, str], long_queries: Path) -> None:
+    cell = cell_of(language_models["gpt2"], long_queries, "icl:k=8", context_length=100)
+    setup = Setup(cell)
+    scorer = cell.method.fit(setup.backbone, setup.train, setup.trainer)
+    found = setup.trainer.score(scorer, setup.test).values
+    backbone: Any = setup.backbone
+    _, kept, _ = ends_of(cell, setup.rows.train)
+    shown: Any = setup.train
+    rows: Any = setup.test
+    for row, count in enumerate(kept):
+        plain = plain_scores(backbone.model, backbone.tokenizer, [rows.prompts[row]], shown.prompts[:count])
+        assert torch.allclose(found[row], plain[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("spelled", ["icl:k=4", "icl:k=4,ensemble=2"])
+def test_where_no_prompt_keeps_any_nothing_is_read(
+    spelled: str, language_models: dict[str, str], tmp_path: Path
+) -> None:
+    """The first demonstration alone would fit into the model, but beside no query."""
+    folder = folder_of(tmp_path, (30, 31, 32, 33), (30, 28))
+    cell = cell_of(language_models["gpt2"], folder, spelled, context_length=48)
+    record, alone = ran(cell), ran(cell_of(language_models["gpt2"], folder, "icl:k=0", context_length=48))
+    for found in (record, foretell(cell)):
+        assert (found.prefix_tokens, found.kv_cache_bytes, found.demonstration_bytes) == (0, 0, 0)
+        assert (found.prefix_flops, found.prefix_seconds, found.demonstrations_per_row) == (None, None, 0)
+        assert found.flops is not None
+        assert "prefill" not in found.flops
+        assert found.memory is not None
+        assert "prefill" not in found.memory
+        assert not found.memory["query"].get("kv_cache")
+        assert found.inference_flops_per_example_without_reuse == found.inference_flops_per_example
+    if "ensemble" not in spelled:
+        assert record.scores == alone.scores
+        assert record.inference_flops_per_example == alone.inference_flops_per_example
+    reused, anew = ways({"icl": [record]})
+    for way in (reused, anew):
+        assert way.flops is not None
+        assert (way.flops.start, way.flops.slope) == (0, record.inference_flops_per_example)
+        assert way.seconds is not None
+
+
+def test_calibrating_reads_what_its_short_prompts_keep(language_models: dict[str, str], long_queries: Path) -> None:
+    """A prompt without content is scored too, and has room for more than any row."""
+    cell = cell_of(language_models["gpt2"], long_queries, "icl:k=8,calibrate=true", context_length=100)
+    plain = ran(cell_of(language_models["gpt2"], long_queries, "icl:k=8", context_length=100))
+    rows, task = Setup(cell).rows.train, load_task(cell.task)
+    free = [find_template(task, "plain").content_free(task, filler) for filler in FILLERS]
+    record, (ends, kept, _) = ran(cell), ends_of(cell, rows, free)
+    most = max(kept)
+    assert record.prefix_tokens == ends[most] > (plain.prefix_tokens or 0)
+    assert record.prefix_flops is not None
+    assert record.calibration_flops is not None
+    assert record.prefix_flops - record.calibration_flops == gpt2_states(ends[most])
+    assert record.kv_cache_bytes == 2 * LAYERS * D * ends[most] * 4
+    assert record.memory is not None
+    assert record.memory["prefill"]["kv_cache"] == record.memory["query"]["kv_cache"] == record.kv_cache_bytes
+    assert foretell(cell).kv_cache_bytes == record.kv_cache_bytes
+
+
+def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
+    language_models: dict[str, str], long_queries: Path
+) -> None:
+    cell = cell_of(language_models["t5"], long_queries, "icl:k=8", context_length=100)
+    record = ran(cell)
+    setup = Setup(cell)
+    cell.method.fit(setup.backbone, setup.train, setup.trainer)
+    (prefix,) = setup.trainer.prompts.prefixes
+    rows: Any = setup.trainer.prompts.following(setup.test)
+    (one,) = rows.after.values()
+    most = max(one.kept)
+    assert 0 < most < 8
+    assert record.prefix_tokens == prefix.demonstrations.ends[most]
+    assert record.demonstration_bytes == len("\n\n".join(prefix.demonstrations.texts[:most]).encode())
+    assert (record.kv_cache_bytes, record.prefix_flops) == (None, None)
+
+
+def test_without_known_queries_all_that_fit_are_read(language_models: dict[str, str]) -> None:
+    """A harness that is not told what will be scored reads on when a row keeps more, and never less."""
+    backbone: Any = pristine(language_models["gpt2"], context_length=120)
+    trainer = harness(backbone, ICL(k=4))
+    scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
+    (prefix,) = trainer.prompts.prefixes
+    assert prefix.held == prefix.demonstrations.fitting
+    prefix.take_over(backbone.read(prefix.holding(1)))
+    rows = encode(backbone, split="test")
+    most = max(trainer.prompts.following(rows).after[prefix.demonstrations.name].kept)  # type: ignore[attr-defined]
+    trainer.score(scorer, rows)
+    assert prefix.held == most > 1
+
+
+# Rows that were cut, among those that are learned from.
+
+
+@pytest.fixture(scope="module")
+def long_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Training rows of which the last four are longer than 24 tokens, with what every prompt adds to them."""
+    return folder_of(tmp_path_factory.mktemp("rows") / "cut", (4, 5, 6, 7, 40, 41, 42, 43), (4, 30))
+
+
+@pytest.mark.parametrize(
+    ("spelled", "expected"),
+    [("icl:k=8", 0), ("icl:k=8,calibrate=true", 0), ("icl:k=0", 0), ("full", 4), ("houlsby", 4), ("features", 4)],
+)
+def test_cut_training_rows_are_those_that_a_method_learned_from(
+    spelled: str, expected: int, language_models: dict[str, str], long_rows: Path
+) -> None:
+    """Demonstrations are shown whole, whatever max_length is."""
+    cell = cell_of(language_models["gpt2"], long_rows, spelled, max_length=24)
+    for record in (ran(cell), foretell(cell)):
+        assert record.truncated_train == expected
+        assert record.truncated_test == 1
+
+
+def test_a_method_that_learns_from_some_rows_counts_those(language_models: dict[str, str], long_rows: Path) -> None:
+    """Rows that it trains on twice count once; what it scores on the way has been read too."""
+    cell = cell_of(language_models["gpt2"], long_rows, "full", max_length=24)
+    setup = Setup(cell)
+    cut = [row for row, shortened in enumerate(setup.train.cut) if shortened]
+    whole = next(row for row in range(8) if row not in cut)
+    some = setup.train.take([whole, *cut[:2]])
+    setup.trainer.train(setup.backbone.trainable(), setup.backbone.loss, some)
+    setup.trainer.train(setup.backbone.trainable(), setup.backbone.loss, some.take([1]))
+    assert (some.truncated, len(setup.trainer.cost.cut_rows)) == (2, 2)
+    setup.trainer.scores(setup.backbone.score, setup.train.take([whole, cut[3]]))
+    assert len(setup.trainer.cost.cut_rows) == 3
+
+
+def test_rows_of_an_encoder_know_which_of_them_were_cut(backbones: dict[str, str], long_rows: Path) -> None:
+    task = load_task(f"dir:{long_rows}")
+    rows = pristine(backbones["bert"], task).encode(task, task.splits["train"], 24)
+    assert rows.cut == (*(False,) * 4, *(True,) * 4)
+    assert (rows.truncated, rows.take([0, 7]).truncated) == (4, 1)

@@ -1,0 +1,94 @@
+"""What two methods are compared over: the tasks, templates and draws that both ran on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.reports.factory import record
+from tunefront.bench.records import Spread
+from tunefront.reports.compare.entries import Entry, compared
+from tunefront.reports.compare.panels import build
+from tunefront.reports.compare.recipe_choice import choose
+from tunefront.reports.costs import memory, steps, storage
+
+
+def panel_of(records):
+    (panel,) = build(choose(records))
+    return panel
+
+
+def timed(seconds):
+    return {"forward": Spread(median=seconds, low=seconds, high=seconds, count=9)}
+
+
+def entry_of(*records):
+    return next(entry for entry in panel_of(records).entries)
+
+
+def test_cells_are_those_that_each_has_the_measure_on():
+    one = Entry("a", {"x": (record(task="x", train_flops=1),), "y": (record(task="y", train_flops=5),)})
+    other = Entry("b", {"y": (record(task="y", train_flops=7),), "z": (record(task="z", train_flops=9),)})
+    assert [list(entry.records) for entry in compared([one, other], lambda r: r.train_flops)] == [["y"], ["y"]]
+    none = replace(other, records={"y": (record(task="y", train_flops=None),)})
+    assert [entry.all for entry in compared([one, none], lambda r: r.train_flops)] == [[], []]
+
+
+def test_a_step_is_not_compared_with_one_of_another_task():
+    """The second task's steps are ten times as long, and only the reference ran on it."""
+    records = [
+        record(label="full", task="small", step_seconds=timed(0.1)),
+        record(label="full", task="large", step_seconds=timed(1.0)),
+        record(label="ia3", task="small", step_seconds=timed(0.1)),
+    ]
+    panel = panel_of(records)
+    full, ia3 = panel.entries
+    assert "1.0 times as long" in (steps.why_not_faster(ia3, full) or "")
+    ledger = steps.ledger(panel, 0)
+    assert ledger is not None
+    of = [column.under for column in ledger.tables[0].columns].index("of full")
+    assert [row[of].text for row in ledger.tables[0].rows] == ["× 1.00", "× 1.00"]
+    assert ledger.short == "" or "100" in ledger.short
+
+
+def test_a_step_that_was_timed_in_some_runs_only_counts_there():
+    records = [
+        record(label="full", task="small", step_seconds=timed(0.1)),
+        record(label="full", task="large", step_seconds=timed(1.0)),
+        record(label="ia3", task="small", step_seconds=timed(0.05)),
+        record(label="ia3", task="large", step_seconds=None),
+    ]
+    full, ia3 = panel_of(records).entries
+    assert "50\u00a0% of the forward pass" in (steps.why_not_faster(ia3, full) or "")
+
+
+def test_memory_and_files_in_a_sentence_are_of_the_same_tasks():
+    """A method that ran on the small task alone is not the one that holds least."""
+    sizes = {("full", "small"): 100, ("full", "large"): 1000, ("ia3", "small"): 90}
+    records = [
+        record(
+            label=label,
+            task=task,
+            memory={"forward": {"frozen_weights": size * 1000}},
+            checkpoint_bytes=size,
+            backbone_bytes=7,
+            trainable_params=10 if label == "ia3" else 22_713_216,
+            backbone_params=22_713_216,
+            head_params=0,
+            inserted_params=0,
+        )
+        for (label, task), size in sizes.items()
+    ]
+    panel = panel_of(records)
+    found = {ledger.tag: ledger.short for ledger in (memory.ledger(panel, 0), storage.ledger(panel, 0)) if ledger}
+    assert found["memory"].replace("\u00a0", " ") == "full holds 100 kB at its peak, ia3 90.0 kB"
+    assert found["storage"].replace("\u00a0", " ") == "nine tasks: full 900 B, ia3 817 B"
+
+
+def test_a_share_is_of_records_that_have_both_numbers():
+    whole = entry_of(*(record(seed=seed, trainable_params=10 * (seed + 1), backbone_params=100) for seed in range(3)))
+    assert whole.share == (20, 100)
+    part = entry_of(
+        record(seed=0, trainable_params=10, backbone_params=100),
+        record(seed=1, trainable_params=90, backbone_params=None),
+    )
+    assert part.share is None

@@ -1,0 +1,121 @@
+"""Always answering the commonest label: a row of every table of scores, and nothing no better than it is praised."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from tests.reports.factory import record
+from tests.reports.prompted import prompted
+from tunefront.reports.compare import panels, recipe_choice
+from tunefront.reports.costs import memory, steps, storage, train_or_prompt
+from tunefront.reports.sections import document
+from tunefront.reports.sections.summary import summary_table
+
+
+def scored(label, score, baseline=0.6, task="sst2", **changes):
+    return record(label=label, task=task, scores={"accuracy": score}, baseline_scores={"accuracy": baseline}, **changes)
+
+
+def printed(records, width=160):
+    console = Console(width=width, file=StringIO())
+    console.print(summary_table(records))
+    return console.file.getvalue()
+
+
+def lead(records):
+    return list(document.compose(records).lead)
+
+
+def test_the_terminal_has_a_row_of_the_commonest_label():
+    text = printed([scored("full", 0.8), scored("ia3", 0.7), scored("full", 0.9, 0.25, task="trec")])
+    (row,) = [line for line in text.splitlines() if line.startswith("commonest label")]
+    assert row.split()[2:] == ["60.0", "25.0"]
+
+
+def test_without_a_known_baseline_there_is_no_such_row():
+    assert "commonest" not in printed([record(baseline_scores=None)])
+
+
+def test_of_regression_it_is_the_mean():
+    similar = {"headline": "pearson", "scores": {"pearson": 0.8}, "task_kind": "regression"}
+    assert "mean label" in printed([record(**similar, baseline_scores={"pearson": 0.0})])
+
+
+@pytest.mark.parametrize("score", [0.6, 0.59999999999, 0.2])
+def test_a_method_at_or_below_it_is_not_called_close_or_cheap(score):
+    """It trains least and came within a point of the reference, which is hardly better than guessing."""
+    records = [scored("full", 0.605), scored("houlsby:bottleneck=8", 0.603), scored("ia3", score)]
+    found = lead(records)
+    assert found[0].startswith("houlsby:bottleneck=8 ")
+    assert not any(text.startswith("ia3") or "best average next to it is that of ia3" in text for text in found)
+    (below,) = [text for text in found if text.startswith("Not above always answering the commonest label")]
+    assert "60.0" in below
+    assert below.endswith(": ia3.")
+    assert "Not above" in printed(records)
+
+
+def test_where_none_is_above_it_that_is_said():
+    records = [scored("full", 0.55), scored("ia3", 0.6), scored("features", 0.5)]
+    (only,) = lead(records)
+    assert "No method scored above always answering the commonest label (60.0 points)" in only
+    text = printed(records)
+    assert "No method scored above" in " ".join(text.split())
+
+
+def test_without_a_reference_the_best_must_be_above_it_too():
+    assert lead([scored("ia3", 0.7), scored("features", 0.5)])[0].startswith("ia3 has an average of 70.0 points")
+    assert "No method scored above" in lead([scored("ia3", 0.6), scored("features", 0.5)])[0]
+
+
+def test_where_only_the_reference_is_above_it():
+    assert lead([scored("full", 0.7), scored("ia3", 0.6)])[0] == "Only full scored above the commonest label."
+
+
+def test_of_several_panels_each_says_so_for_itself():
+    records = [
+        *(scored(label, 0.6) for label in ("full", "ia3")),
+        *(scored(label, 0.8, shots=16) for label in ("full", "ia3")),
+    ]
+    found = lead(records)
+    assert "no method scored above" in next(text for text in found if "all" in text)
+    assert found[0].startswith("On minilm with 16")
+
+
+def test_an_average_over_tasks_decides():
+    one_task_below = [
+        *(scored("ia3", score, task=task) for task, score in (("sst2", 0.55), ("trec", 0.9))),
+        *(scored("full", 0.9, task=task) for task in ("sst2", "trec")),
+    ]
+    (panel,) = panels.build(recipe_choice.choose(one_task_below))
+    assert [entry.label for entry in panel.worthwhile] == ["full", "ia3"]
+
+
+def test_costs_of_what_is_no_better_are_not_held_up_in_a_sentence():
+    """Neither the smallest memory nor the smallest file, nor the quickest step, nor the soonest crossing."""
+    cheap = {"memory": {"forward": {"frozen_weights": 10}}, "backbone_bytes": 5, "checkpoint_bytes": 1}
+    dear = {"memory": {"forward": {"frozen_weights": 99}}, "backbone_bytes": 5, "checkpoint_bytes": 9}
+    records = [scored("full", 0.9, **dear), scored("features", 0.6, **cheap)]
+    (panel,) = panels.build(recipe_choice.choose(records))
+    for room in (memory, storage):
+        found = room.ledger(panel, 0)
+        assert found is not None
+        assert "features" not in found.short
+    assert steps.ledger(panel, 0) is None or "features" not in steps.ledger(panel, 0).short
+    asked = [
+        prompted(label="ia3", scores={"accuracy": 0.5}, baseline_scores={"accuracy": 0.5}),
+        prompted(label="icl:k=4", scores={"accuracy": 0.7}, baseline_scores={"accuracy": 0.5}),
+    ]
+    (panel,) = panels.build(recipe_choice.choose(asked))
+    found = train_or_prompt.ledger(panel, {"dir:data/rte": "rte"})
+    assert found is not None
+    assert found.short == ""
+
+
+def test_a_record_knows_whether_it_is_above():
+    assert scored("ia3", 0.7).above_baseline is True
+    assert scored("ia3", 0.6).above_baseline is False
+    assert record(baseline_scores=None).above_baseline is None
+    assert record(scores=None).above_baseline is None
