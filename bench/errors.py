@@ -54,6 +54,7 @@ class DiskFull(OSError):
     """No room is left to write a record; everything written before is whole (exit code 1)."""
 
 
+MOST_KNOWN = 40
 LONGEST_NAME = 200
 """Characters of a name that are shown and compared."""
 
@@ -68,7 +69,8 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else "."
     shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
-    return f"no {kind} {shown!r}{hint} Known: {', '.join(known)}.{' ' + add if add else ''}"
+    more = f" and {len(known) - MOST_KNOWN:,} more" if len(known) > MOST_KNOWN else ""
+    return f"no {kind} {shown!r}{hint} Known: {', '.join(known[:MOST_KNOWN])}{more}.{' ' + add if add else ''}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -128,7 +128,8 @@ class Display(_Shown):
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
         above = record.status != "ok" or record.above_baseline is not False
         mark, colour = (mark, colour) if above else NO_BETTER
-        beside = "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
+        beside = _fewer_demonstrations(record)
+        beside += "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
         told = f" {outcome:<7} {span(self._clock() - began):>7}  {printable(cell.title)}{printable(beside)}"
         line = Text.assemble(counted, (mark, colour), told)
@@ -170,6 +171,14 @@ class Display(_Shown):
     def _partly(self) -> float:
         """What the running cells have done, in cells."""
         return sum(state.cell_done for state in list(self._running.values()))
+
+
+def _fewer_demonstrations(record: Record) -> str:
+    """How many demonstrations the prompts kept, where some kept fewer than were asked for."""
+    asked = len(record.demonstration_ids[0]) if record.demonstration_ids else 0
+    if not record.shortened_test or record.demonstrations_per_row is None:
+        return ""
+    return f" · only {record.demonstrations_per_row:.3g} of {asked} demonstrations fit"
 
 
 class Steps(_Shown):

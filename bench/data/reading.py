@@ -55,7 +55,7 @@ def _labels(task: Task) -> str:
         return f"values from {min(values):g} to {max(values):g}, mean {mean:.3g} of {count(len(train), 'train row')}"
     counts = task.label_counts("train")
     ordered = counts if len(counts) <= _LISTED else dict(sorted(counts.items(), key=lambda each: -each[1]))
-    shares = [f"{_short(name)} {number / len(train):.0%}".replace("%", " %") for name, number in ordered.items()]
+    shares = [f"{_short(name)} {100 * number / len(train):.0f} %" for name, number in ordered.items()]
     what = "answers" if task.kind == "multiple choice" else "labels"
     return f"{len(counts)} {what}: {', '.join(_few(shares))} of {count(len(train), 'train row')}"
 

@@ -21,6 +21,8 @@ log = logging.getLogger("tunefront")
 
 _LOOKED_AT = 1000
 """So many rows of a split are tokenised to tell how many are cut; of more, every other, third and so on."""
+_FEWEST_LOOKED_AT, _ANSWERS_LOOKED_AT = 10, 50_000
+"""At least so many rows, and else no more than have so many answers together."""
 _CHOSEN = ("learning_rate", "epochs", "steps", "batch_size", "eval_rows")
 """Of a suite's settings, those that are chosen by the task and decide most about what comes out."""
 _MANY_CUT = 0.05
@@ -118,7 +120,7 @@ def _of_backbone(
     whole = [*(["none cut"] if known and not any(each.rows for each in known) else [])]
     whole += [f"longest {longest:,} tokens"] if longest else []
     sentence = (
-        f"{backbone}{asked}: {len(drawn):,} rows to train on{_in_brackets(trained)}, {len(tests):,} of {held} scored"
+        f"{backbone}{asked}: {len(drawn):,} rows drawn{_in_brackets(trained)}, {len(tests):,} of {held} scored"
         f"{_in_brackets(scored)}{''.join(f', {each}' for each in whole)}"
     )
     if not any(each.rows > _MANY_CUT * each.looked_at for each in known):
@@ -152,7 +154,8 @@ def _cut(task: Task, backbone: str, template: str | None, rows: Sequence[Row], c
     from tunefront.bench.models.config import cut_rows
 
     try:
-        return cut_rows(backbone, task, template, rows[:: max(1, -(-len(rows) // _LOOKED_AT))], config)
+        most = max(_FEWEST_LOOKED_AT, min(_LOOKED_AT, _ANSWERS_LOOKED_AT // max(1, len(task.label_names))))
+        return cut_rows(backbone, task, template, rows[:: max(1, -(-len(rows) // most))], config)
     except Exception:  # of a broken tokenizer, say: the checks before, or the cell, tell of it
         log.debug("what is cut of %s for %s cannot be told before a cell runs", task.name, backbone, exc_info=True)
         return None

@@ -7,12 +7,21 @@ of such mappings. The label is the answer's number from 0, its own label (ARC's 
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 import reprlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from tunefront.bench.data.sources.labels import missing, whole
+from tunefront.bench.data.sources.labels import missing, name_of, number, whole
+
+if TYPE_CHECKING:
+    from tunefront.bench.data.sources.tables import Table
+
+_LONGEST_LIST = 100_000
 
 _TEXTS = ("text", "choice", "answer", "content")
 _NAMES = ("label", "key", "id")
@@ -53,10 +62,11 @@ def _answers(texts: Sequence[object], names: Sequence[object]) -> Answers | None
 
 def place_of(label: object, answers: Answers) -> int | None:
     """Which of a row's answers a label names, from 0; None where it names none, or one that is empty."""
-    text, index = str(label).strip(), whole(label)
+    index = whole(label)
+    text = name_of(label, numeric=index is not None and number(label) is not None)
     if text in answers.names:
         place = answers.names.index(text)
-    elif index is not None and not answers.names:
+    elif index is not None and not answers.names and 0 <= index < len(answers.texts):
         place = index
     elif answers.texts.count(str(label)) == 1:
         place = answers.texts.index(str(label))
@@ -83,7 +93,51 @@ def looks_like_answers(answers: Sequence[Answers], labels: Sequence[object]) -> 
     commonest, rows = Counter(len(each.texts) for each in answers).most_common(1)[0]
     places = [place_of(label, each) for label, each in zip(labels, answers, strict=True)]
     whole_list = {*places} >= {*range(commonest)} or len(labels) < _FEW_ROWS
+    if any(number(text) is not None for each in answers for text in each.texts):
+        return False  # a span, shares, an embedding
     return None not in places and commonest <= _MOST and rows >= _ALIKE * len(answers) and whole_list
+
+
+def are_words_of(answers: Sequence[Answers], columns: Sequence[Sequence[object]]) -> bool:
+    """Whether the lists are only other columns in pieces: the words of a text."""
+    beside = [" ".join(str(value) for value in row) for row in zip(*columns, strict=True)]
+    return all(all(text in row for text in each.texts) for each, row in zip(answers, beside, strict=True))
+
+
+def with_lists(table: Table, names: Collection[str]) -> Table:
+    """The table of a format without types with its columns of these names as the lists that their texts spell."""
+    if table.typed or not names:
+        return table
+    records = [{**record, **{name: spelled_list(record.get(name)) for name in names}} for record in table.records]
+    return replace(table, records=records)
+
+
+def list_columns(table: Table) -> list[str]:
+    """The columns of a format without types whose every text spells a list of texts."""
+    if table.typed:
+        return []
+    return [
+        name
+        for name in table.columns
+        if all(isinstance(spelled_list(record.get(name)), list) for record in table.records)
+    ]
+
+
+def spelled_list(value: object) -> object:
+    """The list that a text spells in JSON or Python, the value itself where it spells none.
+
+    numpy's form, without commas, says too little: Python would read it as one text.
+    """
+    if not isinstance(value, str) or value[:1] != "[" or value[-1:] != "]" or len(value) > _LONGEST_LIST:
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        apart = not re.search(r"['\"]\s+['\"]", value)
+        return found if isinstance(found, list) and apart and all(isinstance(each, str) for each in found) else value
+    return value
 
 
 def misfit(label: object, answers: Answers) -> str:

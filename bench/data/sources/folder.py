@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
+from tunefront.bench.data.sources.choices import list_columns, with_lists
 from tunefront.bench.data.sources.contents import open_file, reason
 from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
 from tunefront.bench.data.sources.limits import Budget, Unreadable
@@ -83,6 +84,8 @@ def _tables(folder: Path, meta: Meta, problems: Problems) -> tuple[dict[str, Tab
             tables[split] = table
             for note in (*found.notes, *table.notes):
                 notes.setdefault(note, []).append(split)
+    listed = list_columns(tables["train"]) if "train" in tables else []
+    tables = {split: with_lists(table, listed) for split, table in tables.items()}
     return tables, [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
 
 

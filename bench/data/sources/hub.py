@@ -37,7 +37,9 @@ SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "
 """Names of splits on the Hub, and ours."""
 _LABELS = ("label", "labels", "answerKey")
 _PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
-_MADE_BY = (*("hub", "arrow_file", "arrow_columns", "reading", "declared", "schema", "labels", "columns", "choices"),)
+_MADE_BY = (
+    *("hub", "arrow_file", "arrow_columns", "reading", "declared", "schema", "labels", "doubts", "columns", "choices"),
+)
 _BATCH_ROWS = 1000
 
 

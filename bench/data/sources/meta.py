@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections import Counter
-from difflib import get_close_matches
 from pathlib import Path  # pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,10 +136,24 @@ def _near(key: str, given: dict[str, Any]) -> str | None:
         value = given[key]
         meant = "metrics" not in given and (isinstance(value, (list, dict)) or value in METRICS)
         return "metrics" if meant else None
-    meant_key = _OTHER_WORDS.get(plain) or next(iter(get_close_matches(plain, _KNOWN, n=1, cutoff=0.8)), None)
+    named = _OTHER_WORDS.get(plain) if isinstance(given[key], (str, list)) else None  # a number is a count of one's own
+    meant_key = named or next((name for name in _KNOWN if _is_slip(plain, name)), None)
     if meant_key in given or (meant_key == "label_names" and {"id2label", "label2id"} & given.keys()):
         return None
     return meant_key
+
+
+def _is_slip(typed: str, name: str) -> bool:
+    """Whether a key is another but for one letter, or two that changed places; marks between words are nothing."""
+    one, other = typed.replace("_", ""), name.replace("_", "")
+    if one == other:
+        return True
+    if len(one) == len(other):
+        apart = [place for place in range(len(one)) if one[place] != other[place]]
+        swapped = len(apart) == 2 and apart[1] == apart[0] + 1 and one[apart[0]] == other[apart[1]]
+        return len(apart) == 1 or (swapped and one[apart[1]] == other[apart[0]])
+    short, long = sorted((one, other), key=len)
+    return len(long) == len(short) + 1 and any(long[:cut] + long[cut + 1 :] == short for cut in range(len(long)))
 
 
 def _label_names(file: Path, given: dict[str, Any]) -> list[str] | None:

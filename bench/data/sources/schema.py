@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data.sources import choices
 from tunefront.bench.data.sources.columns import Columns, telling, text_columns
+from tunefront.bench.data.sources.doubts import doubts, refused
 from tunefront.bench.data.sources.labels import (
     class_of,
-    doubts,
     kind_of,
     missing,
     names_of,
-    refused,
     value_of,
+    whole,
+    without_nothing,
 )
 from tunefront.bench.data.task import Kind, Row, Task, Value
 from tunefront.bench.errors import unknown
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.meta import Meta
     from tunefront.bench.data.sources.tables import Problems, Record, Table
 
+_FEW_ANSWERS = 30
 _DEEPEST = 20
 """Levels of lists and mappings that a row's fields keep."""
 
@@ -75,21 +77,21 @@ def infer_schema(
         return None
     known = len(problems.found)
     labels = [record.get(meta.label_field) for record in train.records]
-    everywhere = [each for table in (others or {}).values() for each in _labels(table, meta.label_field)]
-    everywhere += [value for value in labels if not missing(value)]
+    tables = (others or {"train": train}).values()
+    everywhere = without_nothing(each for table in tables for each in _labels(table, meta.label_field))
     answers = _answers(train, meta, labels, problems)
-    why = refused(everywhere) if answers is None else None
+    why = refused(everywhere, meta.task_type, bool(meta.label_names)) if answers is None else None
     if why:
         problems.add(f"{train.file}: {why}")
     if len(problems.found) > known:
         return None
     if answers is not None:
-        most = max(len(each.texts) for table in (train, *(others or {}).values()) for each in _lists(table, answers))
+        most = max(len(each.texts) for table in tables for each in _lists(table, answers))
         kind: Kind = "multiple choice"
         names = tuple(choices.field(answers, place) for place in range(most))
     else:
         kind = meta.task_type or ("classification" if meta.label_names else kind_of(everywhere))
-        filled = [value for value in labels if not missing(value)]
+        filled = without_nothing(labels)
         names = () if kind == "regression" else tuple(meta.label_names or names_of(filled))
     columns = _columns(train, meta, labels, answers, names)
     if kind == "regression" and meta.label_names:
@@ -116,8 +118,11 @@ def infer_schema(
         declared=bool(meta.label_names),
         answers=answers,
         left_out=columns.left_out,
-        notes=(*columns.notes, *_notes(kind, everywhere, answers, meta)),
-        warnings=tuple(_warnings(train, kind, names, columns, labels, everywhere, bool(meta.label_names))),
+        notes=(*columns.notes, *_notes(kind, meta)),
+        warnings=(
+            *_guesses(kind, train, everywhere, answers, meta),
+            *_warnings(train, kind, names, columns, labels, everywhere, bool(meta.label_names)),
+        ),
     )
 
 
@@ -176,10 +181,14 @@ def _answers(train: Table, meta: Meta, labels: list[object], problems: Problems)
     they are. What is wrong is noted."""
     if meta.label_names or meta.task_type not in (None, "multiple choice"):
         return None
-    found = choices.choice_columns({name: [r.get(name) for r in train.records] for name in _others(train, meta)})
+    others = {name: [r.get(name) for r in train.records] for name in _others(train, meta)}
+    found = choices.choice_columns(others)
     if meta.task_type is None:
         fitting = [name for name, answers in found.items() if choices.looks_like_answers(answers, labels)]
-        return fitting[0] if len(fitting) == 1 else None
+        texts = text_columns({name: values for name, values in others.items() if name not in found}, labels).inputs
+        if len(fitting) != 1 or not texts or choices.are_words_of(found[fitting[0]], [others[name] for name in texts]):
+            return None
+        return fitting[0]
     if meta.choices_field is not None:
         found = {name: answers for name, answers in found.items() if name == meta.choices_field}
     if len(found) == 1:
@@ -218,11 +227,32 @@ def _labels(table: Table, label_field: str) -> list[object]:
     return [value for record in table.records if not missing(value := record.get(label_field))]
 
 
-def _notes(kind: Kind, labels: list[object], answers: str | None, meta: Meta) -> list[str]:
-    if answers is not None and meta.task_type is None:
-        return [f"multiple choice, since {answers!r} holds the answers that the labels name"]
-    if kind == "regression" and any(isinstance(value, str) and "," in value for value in labels):
-        return ["decimal commas in the labels are read as points"]
+def _guesses(kind: Kind, train: Table, labels: list[object], answers: str | None, meta: Meta) -> list[str]:
+    """What was made of the labels though nothing says so, where it may well be meant otherwise."""
+    found = []
+    if meta.task_type is None and answers is not None:
+        found.append(
+            f"read as multiple choice, since {answers!r} holds texts that the labels name; if it does not hold the "
+            'answers, say "task_type": "classification" in meta.json'
+        )
+    elif meta.task_type is None and not meta.label_names:
+        columns = {name: [record.get(name) for record in train.records] for name in _others(train, meta)}
+        few = all((number := whole(value)) is not None and 0 <= number < _FEW_ANSWERS for value in labels)
+        found += [
+            f"the lists in {name!r} are not read; if they hold each row's answers, say "
+            '"task_type": "multiple choice" in meta.json'
+            for name in (choices.choice_columns(columns) if few else ())
+        ]
+    commas = next((value for value in labels if isinstance(value, str) and "," in value), None)
+    if kind == "regression" and meta.task_type is None and commas:
+        found.append(
+            f"the commas in labels such as {commas!r} are read as decimal points; where they part several labels of a "
+            "row, this is no task that can be run here"
+        )
+    return found
+
+
+def _notes(kind: Kind, meta: Meta) -> list[str]:
     if kind == "regression" and meta.task_type is None:
         return ["regression, since labels are numbers that are not all whole"]
     return []
@@ -248,10 +278,10 @@ def _warnings(
     if kind == "multiple choice":
         return found
     values = {name: [record.get(name) for record in train.records] for name in columns.inputs}
-    for name, count in telling(values, labels).items():
+    for name, told in telling(values, labels).items():
         found.append(
-            f"the input {name!r} alone says the label: each of its {count} values goes with one label in all "
-            f"{len(labels)} rows of train; if it was made from the label, leave it out by input_fields in meta.json"
+            f"the input {name!r} alone says the label: {told} of train; if it was made from the label, leave it out by "
+            "input_fields in meta.json"
         )
     if kind == "classification":
         found += doubts(names, everywhere, declared)
@@ -281,8 +311,8 @@ def _fields(record: Record, schema: Schema) -> dict[str, Value]:
     answers = schema.label_names if schema.kind == "multiple choice" else ()
     fields: dict[str, Value] = {}
     for name, value in record.items():
-        if name == schema.label_field:
-            continue
+        if name == schema.label_field == "label":
+            continue  # what templates read by that name is the label's number
         plain, kept = _plain(value)
         if kept:
             fields[name] = None if name in answers and isinstance(plain, str) and not plain.strip() else plain

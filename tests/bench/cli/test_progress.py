@@ -142,3 +142,14 @@ def test_a_cell_no_better_than_the_commonest_label_has_no_tick(
     line = " ".join(log.getvalue().split())
     assert f"[1/1] {mark} {score:.3f} " in line
     assert ("no better than the commonest label, 0.600" in line) is (mark == "≤")
+
+
+def test_demonstrations_that_do_not_fit_are_said(display: Display, log: io.StringIO) -> None:
+    display.planned(2, 0)
+    kept = {"demonstration_ids": (("1", "2"),), "demonstrations_per_row": 0.5}
+    display.finished(cell("icl:k=2"), record(label="icl:k=2", shortened_test=6, **kept))
+    assert "only 0.5 of 2 demonstrations fit" in log.getvalue()
+    display.finished(
+        cell("icl:k=2"), record(label="icl:k=2", shortened_test=0, **{**kept, "demonstrations_per_row": 2})
+    )
+    assert log.getvalue().count("demonstrations fit") == 1

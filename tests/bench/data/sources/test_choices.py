@@ -115,6 +115,65 @@ def test_words_of_a_text_are_no_answers(tmp_path):
     assert task.splits["train"][0].fields["tokens"] == ["word", "word"]
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda row: {"text": f"some words {row}", "span": [3, 7], "label": row % 2},
+        lambda row: {"text": f"some words {row}", "probs": [0.1, 0.9], "label": row % 2},
+        lambda row: {"text": f"these are {row} words", "tokens": f"these are {row} words".split(), "label": row % 4},
+    ],
+)
+def test_lists_that_are_no_answers_make_no_multiple_choice(tmp_path, made):
+    task = task_of(tmp_path, made)
+    assert (task.kind, task.input_fields) == ("classification", ("text",))
+
+
+def test_lists_that_may_be_answers_and_are_not_read_are_warned_of(tmp_path):
+    def counted_from_one(row: int) -> dict[str, Any]:
+        return {**hellaswag(row), "label": row % 4 + 1}
+
+    task = task_of(tmp_path, counted_from_one)
+    assert task.kind == "classification"
+    assert any("'endings'" in text and '"multiple choice"' in text for text in task.warnings)
+
+
+def test_multiple_choice_that_nothing_says_is_warned_of(tmp_path):
+    assert any("'endings'" in text and '"classification"' in text for text in task_of(tmp_path, hellaswag).warnings)
+    typed = task_of(tmp_path, hellaswag, {"task_type": "multiple choice"})
+    assert not typed.warnings
+
+
+def test_lists_in_csv_are_lists_as_in_json(tmp_path):
+    import pandas as pd
+
+    for split in ("train", "validation"):
+        pd.DataFrame([hellaswag(row) for row in range(40)]).to_csv(tmp_path / f"{split}.csv", index=False)
+    task = load(str(tmp_path))
+    assert task.kind == "multiple choice"
+    assert task.splits["train"][0].fields["endings"] == ["driver", "pillow", "manual", "parcel"]
+
+
+def test_lists_as_numpy_writes_them_are_no_text(tmp_path):
+    for split in ("train", "validation"):
+        lines = [f"question {row},['a b' 'c d'],{row % 2}" for row in range(8)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["ctx,endings,label", *lines]) + "\n")
+    task = load(str(tmp_path))
+    assert task.left_out == {"endings": "lists written as text"}
+
+
+def test_a_label_is_there_for_templates_under_its_own_name(tmp_path):
+    templates_yaml(
+        tmp_path,
+        one={
+            "jinja": "{{ question }} ||| {{ choices.text[choices.label.index(answerKey)] }}",
+            "answer_choices": '{{ choices.text | join("|||") }}',
+        },
+    )
+    task = task_of(tmp_path, arc, {"label_field": "answerKey"})
+    prompt = find_template(task, None).render(task, task.splits["train"][1])
+    assert prompt.choices[prompt.label] == "manual"
+
+
 def test_a_label_that_names_no_answer_is_told_with_its_row(tmp_path):
     def wrong(row: int) -> dict[str, Any]:
         return {**hellaswag(row), "label": "4" if row == 3 else "0"}

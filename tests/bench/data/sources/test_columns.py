@@ -46,6 +46,10 @@ def task_of(folder: Path, meta: dict[str, object] | None = None, **columns: obje
         ("tags", lambda row: ["a", "b"][: row % 3], "lists"),
         ("extra", lambda row: {"a": row}, "values of type dict"),
         ("label_text", lambda row: ("negative", "positive")[row % 2], "says the label in other words"),
+        ("label_text", lambda row: None if row == 5 else ("n", "p")[row % 2], "says the label in other words"),
+        ("nr", lambda row: f"row_{row}", "ids"),
+        ("file", lambda row: f"img-{row}.png", "ids"),
+        ("notes", lambda row: ["a"] if row == 3 else f"some text {row}", "lists in 1 of 24 rows"),
     ],
 )
 def test_a_column_that_is_no_text_is_left_out_and_why_is_said(tmp_path, name, make, why):
@@ -62,6 +66,8 @@ def test_a_column_that_is_no_text_is_left_out_and_why_is_said(tmp_path, name, ma
         ("keyword", lambda row: ("fire", "flood", "storm", None, "")[row % 5]),
         ("idea", lambda row: f"an idea {row}"),
         ("hash", lambda row: f"two words {row}"),
+        ("key", lambda row: ("apple", "pear", "plum")[row % 3]),
+        ("word", lambda row: f"{'abcdefghijklmnopqrstuvwxyz'[row]}ing"),
     ],
 )
 def test_a_column_of_text_is_read(tmp_path, name, make):
@@ -97,6 +103,37 @@ def test_a_column_that_meta_names_is_read_and_warned_of(tmp_path):
     task = task_of(tmp_path, {"input_fields": ["text", "label_text"]}, label_text=lambda row: ("n", "p")[row % 2])
     assert task.input_fields == ("text", "label_text")
     assert any("'label_text' alone says the label" in text for text in task.warnings)
+
+
+def test_a_column_that_determines_nearly_all_labels_is_warned_of(tmp_path):
+    task = task_of(tmp_path, source=lambda row: f"site {0 if row == 7 else row % 2}")
+    (warning,) = [text for text in task.warnings if "'source'" in text]
+    assert "23 of 24 rows" in warning
+
+
+def test_a_path_that_names_the_label_is_warned_of(tmp_path):
+    task = task_of(
+        tmp_path, path=lambda row: f"{('neg', 'pos')[row % 2]}/{'abcdefghijklmnopqrstuvwxyz'[row]}{row * row}.txt"
+    )
+    (warning,) = [text for text in task.warnings if "'path'" in text]
+    assert "24 of 24 values hold the name of their label" in warning
+
+
+def test_labels_that_are_all_but_one_do_not_make_every_column_telling(tmp_path):
+    for split in ("train", "test"):
+        rows = [
+            {"text": f"some words {row}", "site": f"s {row % 4}", "label": "rare" if row == 0 else "common"}
+            for row in range(40)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert not [text for text in load(str(tmp_path)).warnings if "alone says" in text]
+
+
+def test_codes_are_read_where_there_is_nothing_else(tmp_path):
+    for split in ("train", "test"):
+        rows = [{"text": f"w{row}", "label": ("a", "b")[row % 2]} for row in range(6)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load(str(tmp_path)).input_fields == ("text",)
 
 
 @pytest.mark.parametrize("make", [lambda row: f"site {row % 3}", lambda row: f"text {row}", lambda row: "same"])

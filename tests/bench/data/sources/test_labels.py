@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from tests import ROOT
+from tunefront.bench.data.sources.doubts import doubts, refused
 from tunefront.bench.data.sources.folder import load
-from tunefront.bench.data.sources.labels import class_of, doubts, kind_of, names_of, number, refused, value_of
+from tunefront.bench.data.sources.labels import class_of, kind_of, names_of, number, value_of
 from tunefront.bench.errors import Mistake
 
 WORDS = ("swift", "sound", "rude", "cold", "warm", "tidy")
@@ -97,6 +98,10 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
         (["neg|pos", "neg", "pos"], "multi-label"),
         (["a;b", "b;c", "c;a"], "multi-label"),
         (["0,1", "0", "1"], "multi-label"),
+        (["toxic+insult", "toxic", "insult"], "multi-label"),
+        (["toxic/insult", "toxic", "insult"], "multi-label"),
+        (["toxic insult", "toxic", "insult"], "multi-label"),
+        (["0 1 1", "1 0 0", "0 0 1"], "multi-label"),
         ([{"a": 1}, {"a": 2}, {"b": 1}], "mapping|list"),
         (["1,000", "2,500", "1,250"], "thousands"),
         (["x" * 2000, "y", "z"], "2,000 characters"),
@@ -110,11 +115,71 @@ def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, told, form):
 
 @pytest.mark.parametrize(
     "labels",
-    [["(none)", "some"], ["[pos]", "[neg]"], ["Paris, France", "London, UK"], ["yes/no", "yes", "no"], ["a|b", "c|d"]],
+    [
+        ["(none)", "some"],
+        ["[pos]", "[neg]"],
+        ["Paris, France", "London, UK"],
+        ["yes/no", "maybe"],
+        ["a|b", "c|d"],
+        ["food|pos", "food|neg", "service|pos", "service|neg"],
+        ["Smith, John", "Smith, Mary", "Jones, John", "Jones, Mary"],
+        ["not good", "good"],
+    ],
 )
 def test_names_with_marks_in_them_are_names(labels):
     assert refused(labels) is None
     assert names_of(labels) == sorted(labels)
+
+
+def test_what_meta_says_of_labels_is_not_doubted(tmp_path):
+    labels = ["neg|pos", "neg", "pos", "neg"]
+    (tmp_path / "meta.json").write_text(json.dumps({"label_names": ["neg", "pos", "neg|pos"]}))
+    assert [row.label for row in load(str(written(tmp_path, labels, "csv"))).splits["train"]] == [2, 0, 1, 0]
+    halves = ["0", "1", "2", "5", "0,5", "1,5", "2,5"]
+    with pytest.raises(Mistake, match='"task_type": "regression"'):
+        load(str(written(tmp_path / "halves", halves, "jsonl")))
+    (tmp_path / "halves" / "meta.json").write_text(json.dumps({"task_type": "regression"}))
+    task = load(str(tmp_path / "halves"))
+    assert [row.label for row in task.splits["train"]] == [0, 1, 2, 5, 0.5, 1.5, 2.5]
+
+
+def test_decimal_commas_are_points_with_a_warning(tmp_path):
+    labels = [f"{tenths // 10},{tenths % 10}" for tenths in range(0, 50, 2)]
+    task = load(str(written(tmp_path, labels, "csv")))
+    assert [row.label for row in task.splits["test"]] == [tenths / 10 for tenths in range(0, 50, 2)]
+    assert any("decimal points" in text for text in task.warnings)
+
+
+@pytest.mark.parametrize("stray", ["n/a", "inf", "1.50 EUR", "unknown"])
+def test_a_stray_text_among_scores_is_told(tmp_path, stray):
+    labels = [row / 8 for row in range(39)] + [stray]
+    with pytest.raises(Mistake, match=r"39 of 40|78 of 80|is not a finite number"):
+        load(str(written(tmp_path, labels, "jsonl")))
+
+
+@pytest.mark.parametrize("nothing", ["nan", "NA", "NULL", "None", "<NA>"])
+def test_what_stands_for_nothing_is_no_class_beside_numbers(tmp_path, nothing):
+    (tmp_path / "train.csv").write_text(f"text,label\na b,0\nc d,1\ne f,{nothing}\n")
+    (tmp_path / "test.csv").write_text("text,label\ng,0\nh,1\n")
+    with pytest.raises(Mistake, match=f"row 3: no label '{nothing}'"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", [None, ["no", "yes"]])
+def test_true_and_false_have_one_reading_in_every_format(tmp_path, names):
+    found = set()
+    for form, labels in (("jsonl", [True, False]), ("csv", [True, False]), ("parquet", [True, False])):
+        place = written(tmp_path / form, labels * 3, form)
+        if names:
+            (place / "meta.json").write_text(json.dumps({"label_names": names}))
+        task = load(str(place))
+        found.add((task.label_names, tuple(row.label for row in task.splits["test"])))
+    place = written(tmp_path / "lower", ["true", "false"] * 3, "csv")
+    if names:
+        (place / "meta.json").write_text(json.dumps({"label_names": names}))
+    task = load(str(place))
+    found.add((task.label_names, tuple(row.label for row in task.splits["test"])))
+    assert found == {(("no", "yes") if names else ("False", "True"), (1, 0, 1, 0, 1, 0))}
 
 
 def test_labels_that_differ_in_blanks_or_unicode_form_are_one_with_a_warning(tmp_path):

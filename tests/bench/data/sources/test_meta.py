@@ -72,6 +72,13 @@ def test_a_key_of_ones_own_is_allowed(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "meta", [{"label_notes": "who"}, {"input_files": ["a.csv"]}, {"labels": 2, "classes": 2}, {"label_source": "crowd"}]
+)
+def test_a_key_of_ones_own_that_is_much_like_another_is_allowed(tmp_path: Path, meta: dict[str, object]) -> None:
+    assert load(put(tmp_path, meta)).label_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
     ("meta", "says"),
     [
         ({"id2label": {"0": "bad", "2": "good"}}, ", id2label: names are needed for 0, 1"),
