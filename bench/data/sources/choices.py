@@ -93,9 +93,14 @@ def looks_like_answers(answers: Sequence[Answers], labels: Sequence[object]) -> 
     commonest, rows = Counter(len(each.texts) for each in answers).most_common(1)[0]
     places = [place_of(label, each) for label, each in zip(labels, answers, strict=True)]
     whole_list = {*places} >= {*range(commonest)} or len(labels) < _FEW_ROWS
-    if any(number(text) is not None for each in answers for text in each.texts):
+    if not all(map(are_texts, answers)):
         return False  # a span, shares, an embedding
     return None not in places and commonest <= _MOST and rows >= _ALIKE * len(answers) and whole_list
+
+
+def are_texts(answers: Answers) -> bool:
+    """Whether none of the answers is a number."""
+    return all(number(text) is None for text in answers.texts)
 
 
 def are_words_of(answers: Sequence[Answers], columns: Sequence[Sequence[object]]) -> bool:

@@ -65,7 +65,7 @@ def telling(columns: Mapping[str, Sequence[object]], labels: Sequence[object]) -
     found = {}
     for name, values in columns.items():
         pairs = _pairs(values, labels)
-        told = _by_value(pairs) or _by_name(pairs)
+        told = _by_value(pairs) or _by_name(pairs) or _by_folder(pairs)
         if told:
             found[name] = told
     return found
@@ -105,6 +105,14 @@ def _by_name(pairs: Sequence[tuple[str, str]]) -> str | None:
         for part, (_, label) in zip(parts, pairs, strict=True)
     )
     return f"{own:,} of {len(pairs):,} values hold the name of their label" if own >= _EXPLAINED * len(pairs) else None
+
+
+def _by_folder(pairs: Sequence[tuple[str, str]]) -> str | None:
+    """That the folders of paths give the label away, as in `pos/12.txt`; None where they do not."""
+    if not pairs or not all("/" in value and " " not in value for value, _ in pairs):
+        return None
+    told = _by_value([(value.rpartition("/")[0], label) for value, label in pairs])
+    return told and f"of the paths' folders, {told}"
 
 
 def _is_twin(values: Sequence[object], labels: Sequence[object], classes: int) -> bool:

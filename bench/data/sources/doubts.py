@@ -15,11 +15,12 @@ from tunefront.bench.data.task import Kind
 
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _ANY_MARK = re.compile(r"\s*[|;,+/&]\s*|\s+")
-_LIST_MARK = re.compile(r"\s*[|;,]\s*")
+_LIST_MARK = re.compile(r"\s*[|;,+&]\s*")
 _SWITCHES = re.compile(r"[01]([ ,;|][01])+")
 _LONGEST_NAME = 1000
 _MANY_CLASSES = 20
-_FEW_ROWS = 3
+_FEW_ROWS, _SOME_ROWS = 3, 20
+_NO_VALUE = frozenset({"nan", "<na>", "#n/a", "null"})
 _NEARLY_ALL = 0.9
 _MULTI = (
     "but a row has one label here: multi-label data is not read. Make a task of each label (has it, has it not), or "
@@ -66,8 +67,12 @@ def doubts(names: Sequence[str], labels: Sequence[object], declared: bool) -> li
             f"the labels {_shown(group)} are different classes, though only case, blanks, leading zeros or letters "
             "that look alike tell them apart; write them alike if they are meant to be one"
         )
+    for name in names:
+        if not declared and name.lower() in _NO_VALUE:
+            found.append(f"the label {name!r} is read as a class; if it stands for no label, remove its rows")
     few = len(labels) < len(names) * _FEW_ROWS
-    if not declared and len(names) > _MANY_CLASSES and (few or are_numeric(names)):
+    numbered = are_numeric(names) and (len(labels) < len(names) * _SOME_ROWS or not _are_in_a_row(names))
+    if not declared and len(names) > _MANY_CLASSES and (few or numbered):
         what = "whole numbers" if are_numeric(names) else "texts"
         rows = f", {len(labels) / len(names):.1f} rows each" if few else ""
         found.append(
@@ -143,6 +148,12 @@ def _strays(values: Sequence[object]) -> str | None:
         f"{len(numbers):,} of {len(values):,} labels are numbers, and {reprlib.repr(strays[0])} is none; correct it or "
         'remove the row. If labels are names all the same, say "task_type": "classification" in meta.json.'
     )
+
+
+def _are_in_a_row(names: Sequence[str]) -> bool:
+    """Whether whole numbers are those of classes: from 0 or 1 on, none left out."""
+    numbers = sorted(int(name) for name in names)
+    return numbers[0] in (0, 1) and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _groups(texts: Iterable[str], meaning: Callable[[str], str]) -> list[list[str]]:

@@ -237,11 +237,12 @@ def _guesses(kind: Kind, train: Table, labels: list[object], answers: str | None
         )
     elif meta.task_type is None and not meta.label_names:
         columns = {name: [record.get(name) for record in train.records] for name in _others(train, meta)}
-        few = all((number := whole(value)) is not None and 0 <= number < _FEW_ANSWERS for value in labels)
+        few = all(_may_be_a_place(value) for value in labels)
         found += [
             f"the lists in {name!r} are not read; if they hold each row's answers, say "
             '"task_type": "multiple choice" in meta.json'
-            for name in (choices.choice_columns(columns) if few else ())
+            for name, lists in (choices.choice_columns(columns) if few else {}).items()
+            if all(choices.are_texts(each) for each in lists)
         ]
     commas = next((value for value in labels if isinstance(value, str) and "," in value), None)
     if kind == "regression" and meta.task_type is None and commas:
@@ -250,6 +251,13 @@ def _guesses(kind: Kind, train: Table, labels: list[object], answers: str | None
             "row, this is no task that can be run here"
         )
     return found
+
+
+def _may_be_a_place(label: object) -> bool:
+    """Whether a label may say which answer is right: a small number or a letter."""
+    number = whole(label)
+    small = number is not None and 0 <= number < _FEW_ANSWERS
+    return small or (isinstance(label, str) and len(label.strip()) == 1 and label.strip().isalpha())
 
 
 def _notes(kind: Kind, meta: Meta) -> list[str]:

@@ -137,6 +137,15 @@ def test_lists_that_may_be_answers_and_are_not_read_are_warned_of(tmp_path):
     assert any("'endings'" in text and '"multiple choice"' in text for text in task.warnings)
 
 
+def test_letters_beside_lists_are_warned_of(tmp_path):
+    def few_letters(row: int) -> dict[str, Any]:
+        return {**hellaswag(row), "label": "AB"[row % 2]}
+
+    task = task_of(tmp_path, few_letters)
+    assert task.label_names == ("A", "B")
+    assert any("'endings'" in text for text in task.warnings)
+
+
 def test_multiple_choice_that_nothing_says_is_warned_of(tmp_path):
     assert any("'endings'" in text and '"classification"' in text for text in task_of(tmp_path, hellaswag).warnings)
     typed = task_of(tmp_path, hellaswag, {"task_type": "multiple choice"})

@@ -100,6 +100,7 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
         (["0,1", "0", "1"], "multi-label"),
         (["toxic+insult", "toxic", "insult"], "multi-label"),
         (["toxic/insult", "toxic", "insult"], "multi-label"),
+        (["toxic+insult", "toxic", "insult+threat", "threat"], "multi-label"),
         (["toxic insult", "toxic", "insult"], "multi-label"),
         (["0 1 1", "1 0 0", "0 0 1"], "multi-label"),
         ([{"a": 1}, {"a": 2}, {"b": 1}], "mapping|list"),
@@ -165,6 +166,12 @@ def test_what_stands_for_nothing_is_no_class_beside_numbers(tmp_path, nothing):
         load(str(tmp_path))
 
 
+def test_a_label_that_stands_for_nothing_beside_names_is_doubted(tmp_path):
+    task = load(str(written(tmp_path, ["nan", "pos", "neg", "nan"], "jsonl")))
+    assert any("'nan' is read as a class" in text for text in task.warnings)
+    assert not load(str(written(tmp_path / "none", ["none", "pos", "neg"], "jsonl"))).warnings
+
+
 @pytest.mark.parametrize("names", [None, ["no", "yes"]])
 def test_true_and_false_have_one_reading_in_every_format(tmp_path, names):
     found = set()
@@ -212,6 +219,8 @@ def test_many_whole_numbers_may_be_scores():
     assert "2.0 rows each" in doubt
     assert not doubts(names, names * 2, declared=True)
     assert not doubts(names[:5], names, declared=False)
+    assert not doubts(names, names * 20, declared=False)
+    assert doubts([str(n * 5) for n in range(30)], names * 20, declared=False)
 
 
 @pytest.mark.parametrize(
