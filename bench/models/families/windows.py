@@ -1,5 +1,5 @@
-"""How far back a decoder's tokens look, as far as a configuration says: a mask of our own takes a model's window away, so
-that what is scored side by side must lie within it."""
+"""How far back a decoder's tokens look, as far as a configuration says: a mask of our own takes a model's window away,
+so that what is scored side by side must lie within it."""
 
 from __future__ import annotations
 
