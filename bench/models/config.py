@@ -16,14 +16,15 @@ from typing import Any
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config_files import configuration, set_aside
+from tunefront.bench.models.contradictions import of_another
 from tunefront.bench.models.families import LANGUAGE_MODELS, Prompting
-from tunefront.bench.models.families.encoder import check_room, limit_of, row_lengths
+from tunefront.bench.models.families.encoder import check_room, check_takes_words, limit_of, row_lengths
 from tunefront.bench.models.fit import check_fit
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.models.locate import known_backbones, locate
 from tunefront.bench.models.pooling import folder_pooling, left_out
 from tunefront.bench.models.tokenizer_files import check_tokenizer, read_otherwise, tokenizer_of
-from tunefront.bench.models.weights import check_there, headers, size, wild
+from tunefront.bench.models.weights import blank, check_there, headers, size, wild
 from tunefront.bench.settings import RunConfig
 from tunefront.bench.templates import Template, find_template
 from tunefront.methods.sites import Sites, sites_for
@@ -52,10 +53,13 @@ def check_backbone(name: str) -> None:
     check_there(folder, name)
     check_fit(name, config, sites, headers(folder))
     check_tokenizer(name, config)
+    if sites.family == "encoder":
+        check_takes_words(name, config, tokenizer_of(name))
     if sites.family == "seq2seq":
         start_token(folder, config)
     if size(folder) <= MOST_BYTES_TRIED:
         check_finite(name)
+        check_not_blank(name)
 
 
 def check_finite(name: str) -> None:
@@ -70,12 +74,22 @@ def check_finite(name: str) -> None:
         )
 
 
+def check_not_blank(name: str) -> None:
+    """Mistake where every weight is the same, so that no token changes anything."""
+    if blank(locate(name)):
+        raise Mistake(
+            f"the weights of {name} are all zero, or the same in every place: no token changes anything in such a "
+            "model, and nothing can be learned on it. Its files were made and not filled: save or download them again."
+        )
+
+
 def warnings_of(name: str) -> list[str]:
-    """What a backbone's folder asks for that is not done."""
+    """What a backbone's folder asks for that is not done, or says against itself."""
     if name in known_backbones():
         return []
     folder = locate(name)
-    return [said for said in (set_aside(folder), left_out(folder), read_otherwise(name)) if said is not None]
+    found = (set_aside(folder), of_another(folder), left_out(folder), read_otherwise(name))
+    return [said for said in found if said is not None]
 
 
 def start_token(folder: Path, config: Any) -> int:  # Any: as `config_at`
@@ -100,7 +114,7 @@ def check_length(name: str, task: Task, max_length: int | None) -> None:
         tokenizer = tokenizer_of(name)
     except Mistake:  # check_backbone() tells of it
         return
-    check_room(tokenizer, task, max_length)
+    check_room(tokenizer, task, max_length, max_length)
 
 
 def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row], config: RunConfig) -> None:

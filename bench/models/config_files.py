@@ -22,6 +22,7 @@ from tunefront.bench.models.config_values import (
     values_of,
 )
 from tunefront.bench.models.json_files import read_object
+from tunefront.bench.models.quiet import quiet
 from tunefront.methods.sites import SITES, Sites, sites_for
 
 _NO_PART = {
@@ -94,13 +95,15 @@ def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: 
 
     def made(of: Mapping[str, Any]) -> bool:  # Any: as above
         try:
-            AutoConfig.for_model(model_type, **of)
+            with quiet():
+                AutoConfig.for_model(model_type, **of)
         except Exception:  # its kind depends on the field, the architecture and transformers' version
             return False
         return True
 
     try:
-        return AutoConfig.for_model(model_type, **fields)
+        with quiet():
+            return AutoConfig.for_model(model_type, **fields)
     except Exception as error:  # as above
         for field in fields:  # which one it is, the error seldom says
             if made({other: value for other, value in fields.items() if other != field}):

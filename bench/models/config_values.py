@@ -22,7 +22,7 @@ _BOUNDS = {
     **dict.fromkeys((*_BLOCKS, *_STACKS), (1, 1000)),
     **dict.fromkeys((*HEADS, *STACKS_HEADS), (1, 10**4)),
     **dict.fromkeys((*_WIDTHS, *_INNER, *_OTHERS), (1, 10**6)),
-    **dict.fromkeys((*_TABLES, "sliding_window"), (1, 10**8)),
+    **dict.fromkeys((*_TABLES, "sliding_window", "window_size", "attention_chunk_size"), (1, 10**8)),
     "type_vocab_size": (0, 10**6),
 }
 """The least and the most of each field that is a size, under each name that an architecture has for it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -24,6 +26,8 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 """Where a backbone's weights may be; of several that a folder has, transformers loads the first."""
+_SHARD = re.compile(r"(?P<stem>\w+)-(?P<number>\d{5})-of-(?P<of>\d{5})(?P<suffix>\.safetensors|\.bin)")
+_MOST_SHARDS = 1000
 MOST_HEADER = 100_000_000
 """Bytes of a header, as safetensors allows."""
 
@@ -76,9 +80,29 @@ def check_there(folder: Path, name: str) -> None:
     """Mistake where the folder has no weights."""
     if not any((folder / file).is_file() for file in WEIGHTS):
         raise Mistake(
-            f"{name} has no weights: none of {', '.join(WEIGHTS)} is in {folder}{unread_weights(folder)}; save them "
+            _without_index(folder, name)
+            or f"{name} has no weights: none of {', '.join(WEIGHTS)} is in {folder}{unread_weights(folder)}; save them "
             "there with model.save_pretrained()."
         )
+
+
+def _without_index(folder: Path, name: str) -> str | None:
+    """What is said of shards of weights whose index is not there; None where there are none."""
+    found = [(path, match) for path in sorted(folder.iterdir()) if (match := _SHARD.fullmatch(path.name))]
+    if not found:
+        return None
+    first, (stem, of, suffix) = found[0][0], found[0][1].group("stem", "of", "suffix")
+    held = {int(match["number"]) for _, match in found if match.group("stem", "of", "suffix") == (stem, of, suffix)}
+    lost = [number for number in range(1, min(int(of), _MOST_SHARDS) + 1) if number not in held]
+    named = ", ".join(f"{stem}-{number:0{len(of)}}-of-{of}{suffix}" for number in lost[:3])
+    also = (
+        f", and neither {'is' if len(lost) == 1 else 'are'} {named}{', ...' if len(lost) > 3 else ''}" if lost else ""
+    )
+    return (
+        f"{name} has no whole weights: {first.name} is one of {int(of)} files, of which {len(held)} are in {folder}, "
+        f"but the index that names them, {stem}{suffix}.index.json, is not there{also}. Download all of them again, or "
+        "save the model there with model.save_pretrained()."
+    )
 
 
 def headers(folder: Path) -> dict[str, Stored]:
@@ -181,6 +205,14 @@ def _check_start(start: bytes, path: Path) -> None:
         raise Mistake(f"the weights {path} are an empty file; download it again.")
     if start.lstrip().startswith(b"<"):
         raise Mistake(f"the weights {path} are a web page, which was saved in their place. Download the file again.")
+
+
+def blank(folder: Path) -> bool:
+    """Whether all matrices, of which there are some, hold one number each in every place; the first that does not ends
+    the search."""
+    matrices = (tensor for _, tensor in tensors(folder) if tensor.ndim > 1 and tensor.numel() > 1)
+    first = next(matrices, None)
+    return first is not None and all(bool((m == m.flatten()[0]).all()) for m in itertools.chain([first], matrices))
 
 
 def wild(folder: Path) -> tuple[str, int, int] | None:

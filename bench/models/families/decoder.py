@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from tunefront.bench.models.families import logits
-from tunefront.bench.models.families.language import LanguageModel, following
+from tunefront.bench.models.families.language import NO_LIMIT, LanguageModel, following
+from tunefront.bench.models.families.windows import unsure
 from tunefront.bench.models.scoring.layouts import DecoderLayout
 from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
 from tunefront.bench.models.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
-from tunefront.methods.base import Backbone, Batch, Examples, Prefix
+from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 
 if TYPE_CHECKING:
     from tunefront.bench.templates import Prompt
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-_SIDE_BY_SIDE: dict[type, bool] = {}
-"""What was found out about model classes, for the life of the process."""
+Kind = tuple[type, int | None]
+"""A class of models, and the longest window that its configuration may mean."""
+
+_SIDE_BY_SIDE: dict[Kind, bool] = {}
+"""What was found out about kinds of models, for the life of the process."""
 
 
 class Decoder(LanguageModel):
@@ -52,11 +56,12 @@ class Decoder(LanguageModel):
         return CachedPrefix(Demonstrations.of(rows.prompts, self.tokens, self.room, self._query_room))
 
     def read(self, prefix: Prefix) -> CachedPrefix:
-        """The prefix with the keys and values of its tokens."""
+        """The prefix with the keys and values of its tokens; nothing is read where choices are scored in rows of their
+        own, with all demonstrations in them."""
         from transformers import DynamicCache
 
         unread = cast(CachedPrefix, prefix)
-        if not prefix.tokens:
+        if not prefix.tokens or not self.side_by_side:
             return replace(unread, layers=())
         cache = DynamicCache()
         with torch.no_grad():
@@ -67,26 +72,26 @@ class Decoder(LanguageModel):
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
         """All rows and choices in one row after the prefix; the rows of a batch keep equally many demonstrations."""
         if prefix is None:
-            return self._scored(batch, None, [], together=True)
+            return self._scored(batch, None, 0, together=True)
         kept = following(batch, prefix, "kept").tolist()
         if len(set(kept)) > 1:
             raise ValueError(f"rows that keep {sorted(set(kept))} demonstrations cannot be scored in one batch")
-        layers = cast(CachedPrefix, prefix).first(kept[0]) if kept[0] else []
-        return self._scored(batch, prefix, layers, together=True)
+        return self._scored(batch, cast(CachedPrefix, prefix), kept[0], together=True)
 
     def _logprobs(self, batch: Batch) -> Tensor:
-        return self._scored(batch, None, [], together=False)
+        return self._scored(batch, None, 0, together=False)
 
-    def _scored(self, batch: Batch, prefix: Prefix | None, layers: list[KeysValues], together: bool) -> Tensor:
+    def _scored(self, batch: Batch, prefix: CachedPrefix | None, kept: int, together: bool) -> Tensor:
         queries = _lists(following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask"))
         ids, mask = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
         choices = [
             [choice for choice in _lists(of_one, kept) if choice] for of_one, kept in zip(ids, mask, strict=True)
         ]
-        before = int(layers[0][0].shape[2]) if layers else 0
         if not self.side_by_side:
-            told = cast(CachedPrefix, prefix).demonstrations.ids[:before] if before else []
+            told = prefix.demonstrations.ids[: prefix.demonstrations.ends[kept]] if prefix and kept else []
             return self._one_by_one([[*told, *query] for query in queries], choices, ids)
+        layers = prefix.first(kept) if prefix and kept else []
+        before = int(layers[0][0].shape[2]) if layers else 0
         packed = pack(queries, choices, before, together).to(ids.device)
         return _at(self._predictions(packed, layers), packed.predicts, ids)
 
@@ -98,24 +103,29 @@ class Decoder(LanguageModel):
         choice with all demonstrations in it. A model without values cannot be tried: it is taken to heed them.
         """
         self.try_side_by_side()
-        return _SIDE_BY_SIDE.get(type(self.model), True)
+        return _SIDE_BY_SIDE.get(self.kind, True)
 
     @property
     def one_by_one(self) -> bool:
         """Whether it was found out that choices need rows of their own, or logits whole texts; tries nothing."""
-        return _SIDE_BY_SIDE.get(type(self.model)) is False or self.output.way == "whole"
+        return _SIDE_BY_SIDE.get(self.kind) is False or self.output.way == "whole"
+
+    @property
+    def kind(self) -> Kind:
+        """What a trial of one model tells of others too."""
+        return type(self.model), unsure(self.model.config)
 
     @cached_property
     def output(self) -> logits.Head:
         """How this checkpoint's logits come of its states."""
-        return logits.head_of(self.model, self._plain, self._few)
+        few = self._few()
+        return logits.head_of(self.model, self._plain, lambda: self._base(**few), lambda: self._whole(**few))
 
-    def _few(self) -> tuple[Tensor, Tensor]:
-        """The states of a few tokens, and the model's own logits."""
+    def _few(self) -> dict[str, Tensor]:
+        """A few tokens, as inputs."""
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[5, 6, 7, 4, 9, 8], [8, 4, 4, 5, 7, 6]], device=self.model.device) % words
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return self._base(**inputs), cast(Tensor, self.model(**inputs).logits)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def try_paths(self) -> None:
         """Finds out how this checkpoint is scored; where no clock runs and nothing is counted."""
@@ -123,22 +133,27 @@ class Decoder(LanguageModel):
         self.try_side_by_side()
 
     def try_side_by_side(self) -> None:
-        """Finds out, once for a class of models; where no clock runs and nothing is counted."""
-        kind = type(self.model)
+        """Finds out, once for a kind of models; where no clock runs and nothing is counted."""
+        kind = self.kind
         if kind not in _SIDE_BY_SIDE and logits.has_values(self.model):
             _SIDE_BY_SIDE[kind] = self._heeds_masks()
             if not _SIDE_BY_SIDE[kind]:
-                log.warning("%s cannot score choices side by side; each is scored in a row of its own", kind.__name__)
+                name = kind[0].__name__
+                log.warning("%s cannot score choices side by side; each is scored in a row of its own", name)
 
     def _heeds_masks(self) -> bool:
-        queries, choices = [[5, 6, 7], [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
+        """One query is twice as long as any window that the configuration may mean, as far as the model takes it."""
+        longest = max(3, min(2 * (self.kind[1] or 0), (self.room or NO_LIMIT) - 3))
+        words = self.model.get_input_embeddings().weight.shape[0]
+        long = [5, 6, 7, *((5 + place * place) % words for place in range(longest - 3))]
+        queries, choices = [long, [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
         ids = torch.tensor([[[*choice, 0][:3] for choice in of_one] for of_one in choices], device=self.model.device)
         try:
             with logits.trying(self.model):
                 packed = pack(queries, choices).to(ids.device)
                 beside = _at(self._predictions(packed, []), packed.predicts, ids)
                 alone = self._one_by_one(queries, choices, ids, logits.Head("whole"))
-        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        except logits.FAILURES as error:
             log.debug("the packed form fails on %s: %s", type(self.model).__name__, error)
             return False
         there = torch.tensor([[[place < len(c) for place in range(3)] for c in of_one] for of_one in choices])
@@ -195,7 +210,7 @@ class Decoder(LanguageModel):
         """Logits in float32 (m, vocabulary) at m places of the inputs' rows: only their differences count, for which
         bf16 is too coarse."""
         if output.way == "whole":
-            return cast(Tensor, self.model(**inputs).logits)[rows, places].float()
+            return self._whole(**inputs)[rows, places].float()
         states = self._base(**inputs)[rows, places]
         with torch.autocast(states.device.type, enabled=False):
             if output.way == "own":
@@ -206,8 +221,17 @@ class Decoder(LanguageModel):
         return cast(Tensor, cast(nn.Module, self.model.get_output_embeddings())(states))
 
     def _base(self, **inputs: object) -> Tensor:
-        """The states after the final norm, (rows, seq, width)."""
-        return cast(Tensor, self.model.base_model(**inputs).last_hidden_state)
+        """The states after the final norm, (rows, seq, width). Nothing is kept for later unless that is asked for: a
+        model's own cache may be one that only it can use."""
+        body = logits.bodies(self.model)[0]
+        states = getattr(self.model.get_submodule(body)(**{"use_cache": False, **inputs}), "last_hidden_state", None)
+        if states is None:
+            raise Unsupported(f"{type(self.model).__name__} gives no states beside its logits, and these are asked for")
+        return cast(Tensor, states)
+
+    def _whole(self, **inputs: object) -> Tensor:
+        """The model's own logits, (rows, seq, vocabulary)."""
+        return cast(Tensor, self.model(**{"use_cache": False, **inputs}).logits)
 
     def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
         answered = self.tokens.answered([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])

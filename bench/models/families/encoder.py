@@ -60,8 +60,14 @@ class Encoder(Family):
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[2, 5, 6, 7], [2, 5, 6, 8]], device=self.model.device) % words
         with trying(self.model):
-            first, second = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
+            first, second = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         if words > 2 and torch.equal(first, second):
+            raise Mistake(
+                f"the states of {type(self.model).__name__} are the same for different texts: no token changes "
+                "anything in it, as where its embeddings, or all of its weights, are zero. Give a checkpoint that was "
+                "trained."
+            )
+        if words > 2 and torch.equal(first[0], second[0]):
             raise Mistake(
                 f"the first token of {type(self.model).__name__} sees none of those after it, so that a head on it "
                 "would learn nothing of a text. Its configuration asks for a decoder: correct it, or give a family of "
@@ -115,10 +121,9 @@ class Encoder(Family):
 
         Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
         """
-        if max_length is not None:
-            check_room(self.tokenizer, task, max_length)
-        rows = list(rows)
         limit = limit_of(self.model.config, self.tokenizer, max_length)
+        check_room(self.tokenizer, task, limit, max_length)
+        rows = list(rows)
         first, second = segments(task, rows)
         encoded = self.tokenizer(first, second, truncation=True, max_length=limit)
         columns = {
@@ -163,14 +168,32 @@ def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | 
     return longest if max_length is None else min(max_length, longest)
 
 
-def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> None:
-    """Mistake where max_length leaves no room for a word beside the special tokens of a row."""
+def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, limit: int, max_length: int | None) -> None:
+    """Mistake where the limit, max_length or what the model takes, leaves no room for a word beside the special tokens
+    of a row."""
     special = tokenizer.num_special_tokens_to_add(pair=len(task.input_fields) > 1)
-    if max_length <= special:
+    if limit > special:
+        return
+    if limit == max_length:
         raise Mistake(
             f"max_length is {max_length}, but a row of {task.name} has {special} special tokens; "
             f"give at least {special + 1}."
         )
+    raise Mistake(_no_words("the model", limit, f"a row of {task.name} has {special}"))
+
+
+def check_takes_words(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Mistake where the model takes no more of a text than its special tokens. `config` is transformers'."""
+    limit, special = limit_of(config, tokenizer, None), tokenizer.num_special_tokens_to_add()
+    if limit <= special:
+        raise Mistake(_no_words(name, limit, f"any text has {special}"))
+
+
+def _no_words(name: str, limit: int, special: str) -> str:
+    return (
+        f"{name} takes {limit} tokens of a text, and {special} special ones, so that no word would be read: correct "
+        "model_max_length in its tokenizer_config.json, or max_position_embeddings in its config.json."
+    )
 
 
 def _longest(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -15,6 +15,7 @@ from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
+from tunefront.bench.models.families.windows import window
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.normalization import choice_scores, text_length
 from tunefront.bench.models.scoring.prompted import Layout, PromptedExamples, after_key
@@ -205,8 +206,8 @@ class LanguageModel(Family):
     def room(self) -> int | None:
         """The most tokens of a whole prompt with an answer: what positions and windows allow, and context_length."""
         config = self.model.config
-        names = ("max_position_embeddings", "n_positions", "sliding_window")
-        known = [getattr(config, name, None) for name in names] if self.positions else []
+        names = ("max_position_embeddings", "n_positions")
+        known = [*(getattr(config, name, None) for name in names), window(config)] if self.positions else []
         limits = [int(limit) for limit in (*known, self.prompting.context_length) if limit]
         return min(limits, default=None)
 

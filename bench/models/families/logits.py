@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from tunefront.bench.models.config_files import gist
+from tunefront.methods.base import Unsupported
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -39,6 +42,8 @@ Checkpoint = tuple[type, str, str]
 
 _FOUND: dict[Checkpoint, Head] = {}
 """What was found out about checkpoints, for the life of the process."""
+FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, NotImplementedError)
+"""What models fail with that do not take what they are given."""
 _LARGE = 64.0
 """How much larger states are tried too: a cap does next to nothing to small logits."""
 
@@ -48,14 +53,17 @@ def has_values(model: nn.Module) -> bool:
     return not isinstance(next(model.parameters()), FakeTensor)
 
 
-def head_of(model: PreTrainedModel, plain: Logits, try_on: Callable[[], tuple[Tensor, Tensor]]) -> Head:
-    """How the checkpoint's logits are computed; `try_on` gives a few states and the model's own logits for them."""
+def head_of(model: PreTrainedModel, plain: Logits, states: Callable[[], Tensor], truth: Callable[[], Tensor]) -> Head:
+    """How the checkpoint's logits are computed; `states` gives a few states, `truth` the model's own logits for them.
+
+    Errors: Unsupported for a model whose own forward pass fails.
+    """
     if not has_values(model):
         return PLAIN
     key = checkpoint(model)
     if key not in _FOUND:
         with trying(model):
-            _FOUND[key] = _find(model, plain, *try_on())
+            _FOUND[key] = _find(model, plain, _states(states), _truth(model, truth))
         if _FOUND[key].way == "whole":
             log.warning("%s gives logits only for whole texts, so that scoring takes longer", type(model).__name__)
     return _FOUND[key]
@@ -98,8 +106,29 @@ def own_logits(model: PreTrainedModel, after: str, states: Tensor) -> Tensor:
         del module.forward
 
 
-def _find(model: PreTrainedModel, plain: Logits, states: Tensor, truth: Tensor) -> Head:
-    after = next((path for path in _bodies(model) if _equal(lambda: own_logits(model, path, states), truth)), None)  # noqa: B023
+def _states(states: Callable[[], Tensor]) -> Tensor | None:
+    """None where the model gives none by themselves."""
+    try:
+        return states()
+    except (*FAILURES, Unsupported) as error:
+        log.debug("there are no states apart from logits: %s", error)
+        return None
+
+
+def _truth(model: PreTrainedModel, truth: Callable[[], Tensor]) -> Tensor:
+    try:
+        return truth()
+    except FAILURES as error:
+        raise Unsupported(
+            f"{type(model).__name__} cannot be asked here: its own forward pass fails on a few tokens with their mask "
+            f"({type(error).__name__}: {gist(error)})"
+        ) from error
+
+
+def _find(model: PreTrainedModel, plain: Logits, states: Tensor | None, truth: Tensor) -> Head:
+    if states is None:
+        return Head("whole")
+    after = next((path for path in bodies(model) if _equal(lambda: own_logits(model, path, states), truth)), None)  # noqa: B023
     if after is None:
         return PLAIN if _equal(lambda: plain(states), truth) else Head("whole")
     tried = (states, states * _LARGE)
@@ -107,17 +136,18 @@ def _find(model: PreTrainedModel, plain: Logits, states: Tensor, truth: Tensor) 
     return PLAIN if alone else Head("own", after)
 
 
-def _bodies(model: PreTrainedModel) -> list[str]:
-    """The modules whose states the model may make its logits of."""
-    parts = [model.base_model, model.get_decoder()]
-    return [path for part in parts for path, module in model.named_modules() if module is part and path]
+def bodies(model: PreTrainedModel) -> list[str]:
+    """The modules whose states the model may make its logits of, the likeliest first; the model itself where it has no
+    part that is a model. Where it is itself a part of a larger one (Llama 4), its own methods do not name it."""
+    parts = [model.base_model, model.get_decoder(), *(part for part in model.children() if hasattr(part, "base_model"))]
+    return [path for part in parts for path, module in model.named_modules() if module is part and path] or [""]
 
 
 def _equal(logits: Callable[[], Tensor], truth: Tensor) -> bool:
     """Whether predictions are the same but for rounding; not where none can be made."""
     try:
         found = logits()
-    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError) as error:
+    except FAILURES as error:
         log.debug("logits cannot be made so: %s", error)
         return False
     if found.shape != truth.shape:

@@ -104,20 +104,21 @@ class Seq2Seq(LanguageModel):
     @cached_property
     def output(self) -> logits.Head:
         """How this checkpoint's logits come of its decoder's states."""
-        return logits.head_of(self.model, self._plain, self._few)
+        return logits.head_of(
+            self.model, self._plain, lambda: self._decoded(*self._few()), lambda: self._whole(*self._few())
+        )
 
     def try_paths(self) -> None:
         """Finds out how this checkpoint is scored; where no clock runs and nothing is counted."""
         _ = self.output
 
-    def _few(self) -> tuple[Tensor, Tensor]:
-        """The decoder's states after a few tokens, and the model's own logits."""
+    def _few(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The encoder's states of a few tokens, their mask, and what follows."""
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[5, 6, 7, 4], [8, 4, 4, 5]], device=self.model.device) % words
         mask = torch.ones_like(ids)
         states = cast(Tensor, self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state)
-        after = ids.flip(1)
-        return self._decoded(states, mask, after), self._whole(states, mask, after)
+        return states, mask, ids.flip(1)
 
     def _decoded(self, states: Tensor, mask: Tensor, ids: Tensor, **caching: Any) -> Tensor:  # Any: a cache or none
         """The decoder's states after the final norm, (rows, tokens, width)."""

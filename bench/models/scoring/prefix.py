@@ -146,7 +146,9 @@ class CachedPrefix:
 
     @property
     def nbytes(self) -> int | None:
-        """Bytes of keys and values."""
+        """Bytes of keys and values; None where there are demonstrations and nothing of them is kept."""
+        if self.tokens and not self.layers:
+            return None
         return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
 
     def holding(self, held: int) -> CachedPrefix:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.bench.models.folders import copy_of
 from tests.toys import encode, pristine, toy_task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config import check_backbone, config_at, warnings_of
+from tunefront.bench.models.pretrained import pretrained
 from tunefront.methods.base import Batch
 
 IGNORED: list[dict[str, Any]] = [
@@ -203,3 +206,33 @@ def test_a_number_that_no_model_has_is_told(fields: dict[str, Any], backbones: d
     folder = copy_of(backbones["bert"], tmp_path / "copy", **fields)
     with pytest.raises(Mistake, match=f"{next(iter(fields))} is .*, and must be"):
         check_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("llama", {"pad_token_id": -1}),
+        ("bert", {"pad_token_id": -1}),
+        ("llama", {"eos_token_id": 50_256}),
+        ("llama", {"rope_parameters": {"rope_type": "nonsense", "rope_theta": 1e4}}),
+        ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4, "other": 1}}),
+        ("llama", {"rope_scaling": {"type": "dynamic", "factor": 0.5}}),
+        ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": "x"}}),
+    ],
+)
+def test_nothing_is_said_in_the_words_of_transformers(
+    name: str, fields: dict[str, Any], folders: dict[str, str], tmp_path: Path
+) -> None:
+    """What matters of a configuration is told in one paragraph, or not at all."""
+    said = list[str]()
+    listening = logging.Handler()
+    listening.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("transformers").addHandler(listening)
+    folder = str(copy_of(folders[name], tmp_path / "copy", **fields))
+    try:
+        with contextlib.suppress(Mistake):
+            check_backbone(folder)
+            pretrained(folder)
+    finally:
+        logging.getLogger("transformers").removeHandler(listening)
+    assert said == []

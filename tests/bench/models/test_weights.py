@@ -155,3 +155,32 @@ def test_only_other_kinds_of_weights_are_named(backbones: dict[str, str], tmp_pa
     (folder / "model.safetensors").rename(folder / "flax_model.msgpack")
     with pytest.raises(Mistake, match=r"has no weights.*flax_model\.msgpack is there, of Flax"):
         check_backbone(str(folder))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+@pytest.mark.parametrize(("kept", "lost"), [((1, 2, 3), ()), ((1, 3), (2,)), ((2,), (1, 3))])
+def test_shards_without_an_index_are_told_with_what_is_there_and_what_is_not(
+    suffix: str, kept: tuple[int, ...], lost: tuple[int, ...], backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder, stem = (
+        copy_of(backbones["bert"], tmp_path / "copy"),
+        "model" if suffix == "safetensors" else "pytorch_model",
+    )
+    (folder / "model.safetensors").unlink()
+    for number in kept:
+        (folder / f"{stem}-{number:05}-of-00003.{suffix}").write_bytes(b"some")
+    with pytest.raises(Mistake, match=rf"{len(kept)} are in .*{stem}\.{suffix}\.index\.json, is not there") as caught:
+        check_backbone(str(folder))
+    named = {number for number in (1, 2, 3) if f"{stem}-{number:05}-of-00003.{suffix}" in str(caught.value)}
+    assert named == {*lost, kept[0]}
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize("number", [0.0, 0.5])
+def test_weights_that_are_the_same_everywhere_are_told_before_a_cell_runs(
+    name: str, number: float, backbones: dict[str, str], language_models: dict[str, str], tmp_path: Path
+) -> None:
+    folder = copy_of({**backbones, **language_models}[name], tmp_path / "copy")
+    save(folder, {key: tensor * 0 + number for key, tensor in weights(folder).items()})
+    with pytest.raises(Mistake, match="all zero, or the same in every place"):
+        check_backbone(str(folder))

@@ -217,6 +217,27 @@ def test_a_length_without_room_for_a_word_is_a_mistake(
     check_length(backbones[family], task, least)
 
 
+@pytest.mark.parametrize("family", ["bert", "deberta-v2"])
+def test_a_tokenizer_that_takes_special_tokens_alone_is_told(
+    family: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    """Before anything runs; where a pair has one more than a text, when its rows are tokenised."""
+    folder = tmp_path / "copy"
+    shutil.copytree(backbones[family], folder)
+    path = folder / "tokenizer_config.json"
+    fields = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(fields | {"model_max_length": 2}), encoding="utf-8")
+    with pytest.raises(Mistake, match=r"takes 2 tokens of a text.*model_max_length"):
+        check_backbone(str(folder))
+    backbone = pristine(backbones[family], _pairs())
+    backbone.tokenizer.model_max_length, whole = 3, backbone.tokenizer.model_max_length
+    try:
+        with pytest.raises(Mistake, match=r"takes 3 tokens of a text, and a row of .* has 3 special ones"):
+            backbone.encode(_pairs(), _pairs().splits["train"])
+    finally:
+        backbone.tokenizer.model_max_length = whole
+
+
 def test_a_length_that_is_long_enough_for_any_tokenizer_has_none_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: pytest.fail("the tokenizer was read"))
     check_length("nowhere", toy_task(), MOST_SPECIAL_TOKENS + 1)
@@ -329,3 +350,15 @@ def test_an_encoder_whose_first_token_sees_no_other_is_told(
         backbone.try_paths()
     backbone.pooling = "mean"
     backbone.try_paths()
+
+
+def test_an_encoder_in_which_no_token_changes_anything_is_told(
+    backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its configuration says: weights of a model that is larger than what is looked at may all be zero."""
+    backbone = pristine(backbones["bert"])
+    torch.nn.init.zeros_(backbone.model.get_input_embeddings().weight)
+    monkeypatch.setattr(encoder, "_SEEING", set())
+    with pytest.raises(Mistake, match="no token changes anything") as caught:
+        backbone.try_paths()
+    assert "decoder" not in str(caught.value)

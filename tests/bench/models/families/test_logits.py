@@ -33,20 +33,24 @@ ADDED: dict[str, tuple[Sites, dict[str, Any]]] = {
 @pytest.fixture
 def added(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The folder of a tiny random model of an added architecture."""
+    sites, own = ADDED[request.param]
+    monkeypatch.setitem(SITES, request.param, sites)
+    return added_model(tmp_path / request.param, request.param, **own)
+
+
+def added_model(folder: Path, name: str, **own: Any) -> str:
+    """The folder of a tiny random model of any architecture of transformers."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    name = request.param
-    sites, own = ADDED[name]
-    monkeypatch.setitem(SITES, name, sites)
     tokenizer = _byte_level_tokenizer(name)
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     size |= {"intermediate_size": 64, "vocab_size": len(tokenizer), "max_position_embeddings": 256}
     size |= {"initializer_range": 0.2, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **size, **own))
-    model.save_pretrained(tmp_path / name)
-    tokenizer.save_pretrained(tmp_path / name)
-    return str(tmp_path / name)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **{**size, **own}))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
 
 
 every_added = pytest.mark.parametrize("added", ADDED, indirect=True)

@@ -100,7 +100,7 @@ def test_plain_rows_give_what_side_by_side_gives(
     for side_by_side in (True, False):
         backbone, scorer, trainer = asked(language_models[name], task, k)
         assert backbone.side_by_side, "found out by itself"
-        monkeypatch.setitem(decoder._SIDE_BY_SIDE, type(backbone.model), side_by_side)
+        monkeypatch.setitem(decoder._SIDE_BY_SIDE, backbone.kind, side_by_side)
         found[side_by_side] = trainer.score(scorer, encode(backbone, task, "test")).values
         monkeypatch.undo()
     assert close(found[True], found[False])
@@ -113,7 +113,7 @@ def test_training_scores_are_those_of_plain_rows(
     task, gradients = mixed_task(), {}
     for side_by_side in (True, False):
         backbone = pristine(language_models["llama"], task, dropout=0.0, template=Listed())
-        monkeypatch.setitem(decoder._SIDE_BY_SIDE, type(backbone.model), side_by_side)
+        monkeypatch.setitem(decoder._SIDE_BY_SIDE, backbone.kind, side_by_side)
         backbone.model.train()
         backbone.loss(encode(backbone, task).batch(range(6))).backward()
         gradients[side_by_side] = {name: p.grad.clone() for name, p in backbone.trainable().items()}
@@ -145,7 +145,7 @@ def test_an_architecture_that_heeds_no_positions_is_found_out_and_scored_in_plai
     from transformers import BloomConfig, BloomForCausalLM
 
     monkeypatch.setitem(SITES, "bloom", BLOOM)
-    monkeypatch.delitem(decoder._SIDE_BY_SIDE, BloomForCausalLM, raising=False)
+    monkeypatch.delitem(decoder._SIDE_BY_SIDE, (BloomForCausalLM, None), raising=False)
     tokenizer = _byte_level_tokenizer("bloom")
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2, initializer_range=0.2)
@@ -155,7 +155,7 @@ def test_an_architecture_that_heeds_no_positions_is_found_out_and_scored_in_plai
     backbone, scorer, trainer = asked(str(tmp_path / "bloom"), task, k)
     rows = encode(backbone, task, "test")
     found = trainer.score(scorer, rows).values
-    assert decoder._SIDE_BY_SIDE.pop(BloomForCausalLM) is False
+    assert decoder._SIDE_BY_SIDE.pop((BloomForCausalLM, None)) is False
     assert "BloomForCausalLM cannot score choices side by side" in caplog.text
     expected = plain_scores(backbone.model, tokenizer, rows.prompts, encode(backbone, task).prompts[:k])
     assert close(found, expected)

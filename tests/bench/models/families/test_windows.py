@@ -1,0 +1,89 @@
+"""Windows of attention: what is scored side by side lies within them, and where no name tells, a trial does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from tests.bench.models.families.test_logits import added_model
+from tests.bench.models.scoring.plain import plain_scores
+from tests.toys import Listed, encode, listed_task, pristine
+from tunefront.bench.models.families import decoder, windows
+from tunefront.methods.sites import SITES, sites_for
+
+NEO = {"num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]], "window_size": 32}
+LONG = listed_task([(f"Text: {'the film is long and dull ' * 4}{place}\nLabel:", "good|bad", 0) for place in range(2)])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields", "limit"),
+    [
+        ("mistral", {"sliding_window": 70}, 70),
+        ("mistral", {"sliding_window": None}, None),
+        ("qwen2", {"sliding_window": 70, "use_sliding_window": True, "max_window_layers": 1}, 70),
+        ("qwen2", {"sliding_window": 70, "use_sliding_window": False}, None),
+        ("gpt_neo", {"window_size": 70}, 70),
+        ("gpt_neo", {"window_size": 70, "attention_types": [[["global"], 24]]}, None),
+        ("llama4_text", {"attention_chunk_size": 70}, 70),
+        ("llama4_text", {"attention_chunk_size": 70, "layer_types": ["full_attention"] * 48}, None),
+        ("modernbert-decoder", {"local_attention": 70}, 35),
+        ("gemma3_text", {"sliding_window": 70}, 70),
+        ("recurrent_gemma", {"attention_window_size": 70}, 70),
+        ("llama", {"sliding_window": 70}, None),  # which Llama does not know
+        ("gpt2", {"window_size": 70, "attention_chunk_size": 7}, None),
+        ("qwen2", {"max_window_layers": 3}, None),
+    ],
+)
+def test_the_window_is_what_the_architecture_makes_of_its_configuration(
+    model_type: str, fields: dict[str, Any], limit: int | None
+) -> None:
+    assert windows.window(AutoConfig.for_model(model_type, **fields)) == limit
+
+
+def neo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A tiny GPT-Neo whose second layer sees 32 tokens, on prompts that are longer."""
+    monkeypatch.setitem(SITES, "gpt_neo", sites_for("gpt2"))
+    monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
+    return pristine(added_model(folder / "neo", "gpt_neo", **NEO), LONG, template=Listed())
+
+
+def test_prompts_longer_than_a_window_are_cut_to_it_and_score_as_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = neo(tmp_path, monkeypatch)
+    assert backbone.room == 32
+    rows = encode(backbone, LONG, "test")
+    assert all(rows.cut)
+    batch = rows.batch(range(2))
+    with torch.no_grad():
+        found = backbone.choice_logprobs(batch)
+        for row, (query, choices) in enumerate(zip(rows.columns["input_ids"], rows.choices, strict=True)):
+            for place, choice in enumerate(choices):
+                told = backbone.model(torch.cat([query, choice])[None]).logits[0].log_softmax(-1)
+                own = told[len(query) - 1 : -1].gather(1, choice[:, None])[:, 0]
+                assert torch.allclose(found[row, place, : len(choice)], own, atol=1e-4)
+
+
+def test_a_window_of_another_name_is_found_out_by_a_row_that_is_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if nobody had told of this name: each choice is then scored in a row of its own, and nothing is cut."""
+    monkeypatch.setattr(windows, "WINDOWS", ())
+    backbone = neo(tmp_path, monkeypatch)
+    assert not backbone.side_by_side
+    rows = encode(backbone, LONG, "test")
+    assert backbone.room == 256
+    assert not any(rows.cut)
+    with torch.no_grad():
+        found = backbone.score(rows.batch(range(2)))
+    assert torch.allclose(found, plain_scores(backbone.model, backbone.tokenizer, rows.prompts), atol=1e-4)
+
+
+def test_a_window_that_is_too_large_to_be_tried_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WINDOWS", ())
+    config = AutoConfig.for_model("gpt_neo", window_size=5000)
+    assert (windows.window(config), windows.unsure(config)) == (5000, None)
