@@ -1,4 +1,4 @@
-"""transformers without its own words: what matters of them is told in this suite's."""
+"""transformers and the Hub's library without their own words: what matters of them is told in this suite's."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """No word of the Hub's library inside this block, which prints each of its tries."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

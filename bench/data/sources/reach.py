@@ -1,0 +1,42 @@
+"""The Hub, asked once whether it is there: by itself `datasets` tries six times, for half a minute, and prints each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE = 10
+"""Seconds for an answer of the Hub."""
+
+
+@contextmanager
+def reached() -> Iterator[Exception | None]:
+    """What keeps the Hub from being reached, None for nothing; where there is something, `datasets` looks only into its
+    cache inside this block. The Hub's library prints nothing there."""
+    import datasets
+    from huggingface_hub import constants
+    from huggingface_hub.utils import logging
+
+    unreachable = None if constants.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE else _obstacle()
+    level, places = logging.get_verbosity(), (constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    logging.set_verbosity_error()
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = place.HF_HUB_OFFLINE or unreachable is not None
+        yield unreachable
+    finally:
+        for place, offline in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = offline
+        logging.set_verbosity(level)
+
+
+def _obstacle() -> Exception | None:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)  # whatever it answers, it is there
+    except Exception as error:  # of HTTP: its kind depends on huggingface_hub's version
+        return error
+    return None
