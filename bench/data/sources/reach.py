@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 PATIENCE = 10
 """Seconds for an answer of the Hub."""
@@ -15,12 +17,13 @@ def reached() -> Iterator[Exception | None]:
     cache inside this block. The Hub's library prints nothing there."""
     import datasets
     from huggingface_hub import constants
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     unreachable = None if constants.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE else _obstacle()
-    level, places = logging.get_verbosity(), (constants, datasets.config)
+    places: tuple[Any, ...] = (constants, datasets.config)  # Any: modules, whose fields are set
+    level = get_verbosity()
     before = [place.HF_HUB_OFFLINE for place in places]
-    logging.set_verbosity_error()
+    set_verbosity(logging.ERROR)
     try:
         for place in places:
             place.HF_HUB_OFFLINE = place.HF_HUB_OFFLINE or unreachable is not None
@@ -28,12 +31,11 @@ def reached() -> Iterator[Exception | None]:
     finally:
         for place, offline in zip(places, before, strict=True):
             place.HF_HUB_OFFLINE = offline
-        logging.set_verbosity(level)
+        set_verbosity(level)
 
 
 def _obstacle() -> Exception | None:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=PATIENCE)  # whatever it answers, it is there

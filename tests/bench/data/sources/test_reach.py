@@ -46,7 +46,7 @@ def test_a_hub_that_is_out_of_reach_is_asked_once_and_told(spelled, online, monk
 
 def test_a_hub_that_answers_is_left_to_datasets(online, monkeypatch):
     session = SimpleNamespace(head=lambda *_, **__: None)
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: session)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
     with reached() as unreachable:
         assert unreachable is None
         assert not datasets.config.HF_HUB_OFFLINE
