@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.models.quiet import quiet_hub
 from tunefront.bench.models.weights import shards
 
 _SMALL = (
@@ -31,7 +32,8 @@ def download(name: str, known: dict[str, str], here: bool = False) -> Path:
     Errors: Mistake that says what the Hub answered, and what to do.
     """
     try:
-        return _download(name, here)
+        with quiet_hub():
+            return _download(name, here)
     except Mistake:
         raise
     except Exception as error:  # of the Hub, of HTTP, of the disk: their kinds depend on huggingface_hub's version

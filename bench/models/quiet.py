@@ -1,7 +1,8 @@
-"""transformers without its own words: what matters of them is told in this suite's."""
+"""transformers and the Hub's library without their own words: what matters of them is told in this suite's."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,14 +10,27 @@ from contextlib import contextmanager
 @contextmanager
 def quiet() -> Iterator[None]:
     """Neither progress bars nor warnings of transformers inside this block."""
-    from transformers.utils import logging
+    from transformers.utils import logging as of_transformers
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    level, bars = of_transformers.get_verbosity(), of_transformers.is_progress_bar_enabled()
+    of_transformers.set_verbosity_error()
+    of_transformers.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        of_transformers.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            of_transformers.enable_progress_bar()
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """No word of the Hub's library inside this block, which prints each of its tries."""
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
+
+    level = get_verbosity()
+    set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        set_verbosity(level)

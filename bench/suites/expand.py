@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, unknown
+from tunefront.bench.models.folders import local
 from tunefront.bench.suites.announce import announced
 from tunefront.bench.suites.overrides import Grid, Selectors, grids
 from tunefront.bench.suites.sweeps import known_methods
@@ -54,6 +55,8 @@ def plan(
     read = Suite(suite, Path.cwd(), (Part(f"suite {suite}"),))
     with wrong.any():
         read = read_suite(suite, wrong)
+    for name in (selectors and selectors.backbones) or ():
+        local(name)  # what cannot even be looked for is told at once: libraries take seconds
     tell("importing the libraries")
     asked = grids(read, selectors or Selectors(), wrong)
     if not wrong.found:  # else that is why they are missing

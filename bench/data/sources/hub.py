@@ -24,6 +24,7 @@ from tunefront.bench.data.metrics import default_metrics
 from tunefront.bench.data.sources.declared import without_unlabelled
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import Meta
+from tunefront.bench.data.sources.reach import reached
 from tunefront.bench.data.sources.reading import without_index
 from tunefront.bench.data.sources.schema import empty_notes, infer_schema, read_rows
 from tunefront.bench.data.sources.tables import Problems, Table
@@ -153,14 +154,18 @@ def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict;
 
     for dataset, config in spellings(spelled):
         _refuse_local(name, dataset)
-        try:
-            loaded: Mapping[str, Any] = datasets.load_dataset(
-                dataset, config, cache_dir=str(folder("hub") / "datasets")
-            )
-        except datasets.exceptions.DatasetNotFoundError:
-            continue
-        except (OSError, RuntimeError, ValueError) as error:
-            raise Mistake(_explained(name, error)) from error
+        with reached() as unreachable:
+            try:
+                loaded: Mapping[str, Any] = datasets.load_dataset(
+                    dataset, config, cache_dir=str(folder("hub") / "datasets")
+                )
+            except datasets.exceptions.DatasetNotFoundError:
+                if unreachable is None:
+                    continue
+                raise Mistake(_out_of_reach(name, unreachable)) from unreachable
+            except (OSError, RuntimeError, ValueError) as error:
+                told = _explained(name, error) if unreachable is None else _out_of_reach(name, unreachable)
+                raise Mistake(told) from error
         return loaded
     raise Mistake(
         f"the Hub has no public dataset {name}; look it up on huggingface.co/datasets "
@@ -184,10 +189,7 @@ def _refuse_local(name: str, dataset: str) -> None:
 def _explained(name: str, error: Exception) -> str:
     reasons = [" ".join(str(each).split()) for each in _chain(error)]
     if any(isinstance(each, ConnectionError) or "offline" in str(each).lower() for each in _chain(error)):
-        return (
-            f"{name} cannot be loaded: the Hub is out of reach ({reasons[0][:200]}). Without a network use the "
-            "embedded tasks (docstrings/<task>) or a folder (dir:<path>); with one, see that HF_HUB_OFFLINE is not set."
-        )
+        return _out_of_reach(name, error)
     if "dataset scripts" in reasons[0].lower() or "trust_remote_code" in reasons[0]:
         return (
             f"{name} would need code from the Hub, which is never run; look for a copy in Parquet on "
@@ -197,6 +199,14 @@ def _explained(name: str, error: Exception) -> str:
         return f"{name}: {reasons[0][:600]} Write the configuration as the last part: hub:<owner>/<dataset>/<config>."
     return (
         f"{name} cannot be loaded ({type(error).__name__}: {reasons[0][:300]}); dir:<path> takes the rows as a folder."
+    )
+
+
+def _out_of_reach(name: str, error: Exception) -> str:
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    return (
+        f"{name} cannot be loaded: the Hub is out of reach ({said}). Without a network use the embedded tasks "
+        "(docstrings/<task>) or a folder (dir:<path>); with one, see that HF_HUB_OFFLINE is not set."
     )
 
 

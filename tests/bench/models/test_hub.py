@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -147,3 +148,22 @@ def test_what_the_hub_answers_is_told_in_one_paragraph(name: str, monkeypatch: p
     assert "\n" not in str(caught.value)
     with pytest.raises(Mistake, match="some/model"):
         check_here("some/model")
+
+
+def test_the_hubs_library_prints_none_of_its_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, log = list[str](), logging.getLogger("huggingface_hub.utils._http")
+    listening = logging.Handler()
+    listening.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+
+    def retries(*_: object, **__: Any) -> str:
+        log.warning("Retrying in 1s [Retry 1/5].")
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", retries)
+    log.addHandler(listening)
+    try:
+        with pytest.raises(Mistake, match="no route"):
+            locate.__wrapped__("some/model")
+    finally:
+        log.removeHandler(listening)
+    assert said == []

@@ -401,3 +401,11 @@ def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
     (part,) = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong).parts
     assert part.seeds == (0, 4)
     assert len(wrong.found) == 1
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "x" * 5000])
+def test_a_backbone_that_cannot_even_be_looked_for_is_told_before_any_library_is_imported(name: str) -> None:
+    told = list[str]()
+    with pytest.raises(Mistake, match="cannot be looked for"):
+        plan("quick", Selectors(backbones=[name]), told.append)
+    assert told == []
