@@ -24,23 +24,9 @@ from tunefront.bench.cli.terminal import plain as plain
 from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import why
+from tunefront.bench.quiet import quiet_libraries as quiet_libraries
 
 FAILED, MISTAKE = 1, 2
-
-_QUIET = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",  # a tokenizer's threads do not survive a fork
-    "TRANSFORMERS_VERBOSITY": "error",
-    "DATASETS_VERBOSITY": "error",
-}
-
-
-def quiet_libraries() -> None:
-    """Keeps the libraries' bars and chatter out of the display; what a person set in the environment stays."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 def command() -> str:
