@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,7 +85,10 @@ class Planner:
         Forked, because outlines are made by then and shared; none of them computes in threads."""
         missing = list(dict.fromkeys(one for one in planned if (one, timed) not in self._known))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        if len(missing) < 2 or cores < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        needless = len(missing) < 2 or cores < 2
+        if any(one.cell.method_file for one in missing):
+            needless = False  # a user's method that ends its process must not end this one
+        if needless or "fork" not in multiprocessing.get_all_start_methods():
             return
         if timed:
             self._tell("trying how fast this machine is")
@@ -95,7 +99,10 @@ class Planner:
             shared = (manager.dict(), context.Lock())
             with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
                 found = pool.map(_foretold, [(one, timed, self._concurrent) for one in missing])
-                self._known.update(zip([(one, timed) for one in missing], found, strict=True))
+                try:
+                    self._known.update(zip([(one, timed) for one in missing], found, strict=True))
+                except BrokenProcessPool as error:
+                    raise _broken(missing) from error
 
     def _record(self, one: Planned, timed: bool = True) -> Record:
         key = one, timed and self._timed
@@ -157,6 +164,12 @@ def _begin(known: MutableMapping[str, float], alone: AbstractContextManager[obje
     """A forked process. What is imported is never garbage: looking for some would take longer than the work does."""
     gc.freeze()
     _shared.append((known, alone))
+
+
+def _broken(planned: Iterable[Planned]) -> Mistake:
+    own = sorted({one.cell.method.name for one in planned if one.cell.method_file})
+    cause = f"one of your own methods ({', '.join(own)}) ends its process" if own else "no memory may have been left"
+    return Mistake(f"a process that planned cells has died: {cause}; plan fewer cells at a time to find out which.")
 
 
 def _foretold(asked: tuple[Planned, bool, int]) -> Record:
