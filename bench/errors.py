@@ -25,8 +25,8 @@ def without_long_words(text: str) -> str:
 class Mistake(ValueError):
     """Something in the call, a suite or the data is wrong: what was asked, what was found, what to do."""
 
-    def __init__(self, text: str = ""):
-        super().__init__(without_long_words(text))
+    def __init__(self, text: str = "", *more: object):
+        super().__init__(without_long_words(text), *more)
 
 
 class Mistakes(Mistake):

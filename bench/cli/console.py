@@ -21,7 +21,7 @@ from rich.text import Text
 from tunefront.bench.cli.terminal import Console as Console
 from tunefront.bench.cli.terminal import begin, lost_output
 from tunefront.bench.cli.terminal import plain as plain
-from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
+from tunefront.bench.errors import DiskFull, Mistake, in_short, printable, without_long_words
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import why
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
@@ -191,4 +191,4 @@ class _Handler(logging.Handler):
             with suppress(OSError):
                 os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
             return
-        say(self._console, text, "yellow")
+        say(self._console, without_long_words(text), "yellow")
