@@ -81,31 +81,36 @@ class Planner:
         return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
 
     def _know(self, planned: Iterable[Planned], timed: bool) -> None:
-        """Foretells those that are not known yet, several at a time in forked processes where there are cores for it.
-        Forked, because outlines are made by then and shared; none of them computes in threads."""
+        """Foretells those that are not known yet, several at a time in forked processes where there are cores for it,
+        each of a user's own method in one of its own. Forked, because outlines are made by then and shared; none of
+        them computes in threads."""
         missing = list(dict.fromkeys(one for one in planned if (one, timed) not in self._known))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        needless = len(missing) < 2 or cores < 2
-        if any(one.cell.method_file for one in missing):
-            needless = False  # a user's method that ends its process must not end this one
-        if needless or "fork" not in multiprocessing.get_all_start_methods():
+        shipped = [one for one in missing if one.cell.method_file is None]
+        groups = [shipped] if len(shipped) > 1 and cores > 1 else []
+        groups += [[one] for one in missing if one.cell.method_file is not None]  # which may do anything to its process
+        if not groups or "fork" not in multiprocessing.get_all_start_methods():
             return
         if timed:
             self._tell("trying how fast this machine is")
             machine(missing[0].cell.config.threads, missing[0].cell.config.device)
         self._tell(f"going through {len(missing)} cells")
-        context, workers = multiprocessing.get_context("fork"), min(cores, len(missing))
+        context = multiprocessing.get_context("fork")
         with context.Manager() as manager:
             shared = (manager.dict(), context.Lock())
-            with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
-                found = pool.map(_foretold, [(one, timed, self._concurrent) for one in missing])
-                try:
-                    self._known.update(zip([(one, timed) for one in missing], found, strict=True))
-                except BrokenProcessPool as error:
-                    raise _broken(missing) from error
+            for group in groups:
+                workers = min(cores, len(group))
+                with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
+                    found = pool.map(_foretold, [(one, timed, self._concurrent) for one in group])
+                    try:
+                        self._known.update(zip([(one, timed) for one in group], found, strict=True))
+                    except BrokenProcessPool as error:
+                        raise _broken(group) from error
 
     def _record(self, one: Planned, timed: bool = True) -> Record:
         key = one, timed and self._timed
+        if one.cell.method_file is not None:
+            self._know([one], key[1])
         if key not in self._known:
             self._tell(f"going through {one.cell.title}")
             self._known[key] = _foretold((*key, self._concurrent))

@@ -421,6 +421,23 @@ def test_others_are_planned_beside_a_wrong_method_of_ones_own(call: Any, suite: 
     assert [record.label for record in load_plans("results")] == ["full"]
 
 
+def test_what_a_users_method_patches_changes_no_other_plan(call: Any, suite: str, tmp_path: Path) -> None:
+    def planned(*spelled: str) -> dict[str, Any]:
+        methods = [part for method in spelled for part in ("--method", method)]
+        result = call("plan", suite, "--no-seconds", "--device-memory", "1GB", "--json", *methods)
+        assert result.exit_code == 0, result.output
+        records = json.loads(result.stdout)["records"]
+        return {record["label"]: (record["memory"], record["trainable_params"]) for record in records}
+
+    patch = (
+        "def attach(self, b): torch.nn.Linear.forward = lambda s, x: 2 * x @ s.weight.T + 0 * x.sum(); b.freeze('.*')"
+    )
+    spelled = mine(tmp_path, "Method", patch)
+    alone, beside = planned("full", "ia3"), planned(spelled, "full", "ia3")
+    assert {label: beside[label] for label in alone} == alone
+    assert len(beside) == 3
+
+
 def test_a_class_that_cannot_be_asked_for_its_name_is_told(call: Any, suite: str, tmp_path: Path) -> None:
     import sys
 
