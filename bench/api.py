@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import lost
 from tunefront.bench.records.store import Store
@@ -14,6 +15,7 @@ from tunefront.bench.settings import Scalar
 from tunefront.bench.suites.expand import plan as cells_of
 from tunefront.bench.suites.overrides import Selectors
 from tunefront.methods.base import Method
+from tunefront.methods.registry import is_given_by_path
 
 if TYPE_CHECKING:
     from tunefront.bench.forecast.forecast import Forecast
@@ -53,17 +55,19 @@ def run(
         for record in run(methods=["full", Houlsby(bottleneck=8)], tasks=["dir:data/mine"], seeds=[0, 1, 2]):
             print(record.label, record.score, record.trainable_params)
     """
+    quiet_libraries()  # before they are imported
     from tunefront.bench.execution.grid import run_grid
 
+    store = Store(out)
     chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
     planned = cells_of(suite, chosen)
     for line in planned.announcements:
         log.info("%s", line)
     for warning in planned.warnings:
         log.warning("%s", warning)
-    store = Store(out)
     store.prepare()
-    outcome = run_grid(planned.cells, store, workers)
+    # What a program has imported is its own code, and runs in it; a file that it names gets a process of its own.
+    outcome = run_grid(planned.cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
     if outcome.interrupted:
         raise KeyboardInterrupt
     for line in lost(store.location, outcome.records).lines:
@@ -97,6 +101,7 @@ def plan(
     has the records at each size; seconds, whether this machine is tried.
     Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
     """
+    quiet_libraries()
     from tunefront.bench.forecast.asked import Asked
     from tunefront.bench.forecast.request import forecast
     from tunefront.bench.forecast.sizes import memory_bytes, swept

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LONGEST_WORD, SHOWN_OF_IT = 400, 100
+"""Characters of a word, what has no blank in it, that is told of in full; of a longer one the first few are."""
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+
+
+def without_long_words(text: str) -> str:
+    """The text with endless words cut: a number of thousands of digits, say, that it repeats.
+
+    >>> without_long_words("got " + "9" * 5000)[-25:]
+    '999... (5,000 characters)'
+    """
+    return _LONG_WORD.sub(lambda word: f"{word[0][:SHOWN_OF_IT]}... ({len(word[0]):,} characters)", text)
+
 
 class Mistake(ValueError):
     """Something in the call, a suite or the data is wrong: what was asked, what was found, what to do."""
+
+    def __init__(self, text: str = "", *more: object):
+        super().__init__(without_long_words(text), *more)
 
 
 class Mistakes(Mistake):
     """Several mistakes, reported together."""
 
     def __init__(self, mistakes: Iterable[str]):
-        self.mistakes = list(dict.fromkeys(mistakes))
+        self.mistakes = [without_long_words(text) for text in dict.fromkeys(mistakes)]
         listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.mistakes, 1))
         super().__init__(f"{len(self.mistakes)} mistakes:\n{listed}" if len(self.mistakes) > 1 else self.mistakes[0])
 
@@ -91,20 +108,20 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 """Characters that turn the direction of what follows, or that no one sees."""
 
 
-def printable(text: str) -> str:
+def printable(text: str, single_line: bool = False) -> str:
     """The text with all that a terminal would act on written out: controls but line feed and tab, characters that turn
-    the direction of writing, lone surrogates.
+    the direction of writing, lone surrogates. `single_line` writes line feeds and tabs out too, as in a file's name.
 
-    >>> printable("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
+    >>> printable("a\\x1b[31mb"), printable("two\\nlines", single_line=True)
+    ('a\\\\x1b[31mb', 'two\\\\nlines')
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_written_out(letter) for letter in text)
+    return "".join(_written_out(letter, "" if single_line else _SHOWN_AS_IT_IS) for letter in text)
 
 
-def _written_out(letter: str) -> str:
-    if letter in _SHOWN_AS_IT_IS or (unicodedata.category(letter) not in _UNSEEN and letter not in _TURNING):
+def _written_out(letter: str, kept: str) -> str:
+    if letter in kept or (unicodedata.category(letter) not in _UNSEEN and letter not in _TURNING):
         return letter
     return letter.encode("unicode_escape").decode("ascii")
 

@@ -40,7 +40,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file, _naming(path):
+        with _naming(path), temporary.open("xb") as file:  # closing writes what is left
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -101,13 +101,27 @@ def local_folder(location: str | Path) -> Path | None:
 
     >>> local_folder("file:///data/results").as_posix(), local_folder("s3://bucket/results")
     ('/data/results', None)
+    >>> local_folder("file://localhost/data/results").as_posix()
+    '/data/results'
     """
-    text = str(location)
+    text = str(location) if isinstance(location, str | os.PathLike) else ""  # None, of a caller that checks no types
     for scheme in ("file://", "local://"):
+        if text.startswith(f"{scheme}localhost/"):
+            text = text.removeprefix(f"{scheme}localhost")
         text = text.removeprefix(scheme)
     if not text.strip():
-        raise Mistake(f"{str(location)!r} names no folder; give a path, such as results, or . for this folder.")
+        raise Mistake(f"{text!r} names no folder; give a path, such as results, or . for this folder.")
     return None if "://" in text else expanded(text)
+
+
+def is_memory(location: str | Path) -> bool:
+    """Whether what is written there is in this process's memory: no other sees it, and it is lost when this one ends.
+
+    >>> is_memory("memory://x"), is_memory("simplecache::memory://x"), is_memory("memory")
+    (True, True, False)
+    """
+    scheme, colon, _ = str(location).partition("://")
+    return bool(colon) and scheme.split("::")[-1] == "memory"
 
 
 def known_protocols() -> set[str]:

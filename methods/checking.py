@@ -85,6 +85,11 @@ def _wrong_with(cls: type[Method]) -> Iterator[str]:
             "needs a class attribute `name` in lower case ([a-z][a-z0-9_]*), as in "
             f'name: ClassVar[str] = "mine", got {_kind(name)}'
         )
+    else:
+        try:
+            _ = cls.name
+        except Exception as error:  # of its metaclass
+            yield f"cannot be asked for its name ({said(error)})"
     if cls.__abstractmethods__:
         missing = " and ".join(f"{method}()" for method in sorted(cls.__abstractmethods__))
         yield f"defines no {missing}; write `def attach(self, backbone: Backbone) -> None`"

@@ -39,9 +39,12 @@ def methods() -> dict[str, type[Method]]:
     _import_shipped()
     found: dict[str, type[Method]] = {}
     for cls in _subclasses(Method):  # type: ignore[type-abstract]
-        if inspect.isabstract(cls):
-            continue
-        name = getattr(cls, "name", None)
+        try:
+            if inspect.isabstract(cls):
+                continue
+            name = getattr(cls, "name", None)
+        except Exception as error:  # of its metaclass
+            raise ValueError(f"{where(cls)} cannot be asked for its name: {said(error)}") from error
         if not isinstance(name, str) or not is_name(name):
             check_class(cls)
             raise ValueError(f"{where(cls)} needs a class attribute `name`, a text, got {name!r}")
@@ -131,6 +134,11 @@ def load_file(path: str | Path) -> types.ModuleType:
     finally:
         os.chdir(folder)  # relative paths of the call are read after it
     return module
+
+
+def is_given_by_path(cls: type) -> bool:
+    """Whether a class was imported by `load_file`, from a file that the call names, and by no program of the user's."""
+    return cls.__module__.startswith(_LOADED)
 
 
 def _line_of(error: BaseException, path: Path) -> str:

@@ -19,7 +19,7 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
     names = sorted(set(names))
     short = {}
     for name in names:
-        parts = [part for part in name.replace("\\", "/").split("/") if part]
+        parts = _split(name)
         for kept in range(1, len(parts) + 1):
             tail = parts[-kept:]
             if not any(other != name and _parts(other)[-kept:] == _clean(tail) for other in names):
@@ -28,6 +28,7 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
     return short if len(set(short.values())) == len(short) else {name: name for name in names}
 
 
+_SEPARATOR = re.compile(r"/|\\(?!x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 LONGEST = 1000
 """Characters of a text that are shown; of a longer one the middle is left out."""
 
@@ -62,7 +63,12 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _parts(name: str) -> list[str]:
-    return _clean([part for part in name.replace("\\", "/").split("/") if part])
+    return _clean(_split(name))
+
+
+def _split(name: str) -> list[str]:
+    """The parts of a path; what escapes a character in it, as visible() writes it, is no separator."""
+    return [part for part in _SEPARATOR.split(name) if part]
 
 
 def _clean(parts: list[str]) -> list[str]:

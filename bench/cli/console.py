@@ -21,26 +21,12 @@ from rich.text import Text
 from tunefront.bench.cli.terminal import Console as Console
 from tunefront.bench.cli.terminal import begin, lost_output
 from tunefront.bench.cli.terminal import plain as plain
-from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
+from tunefront.bench.errors import DiskFull, Mistake, in_short, printable, without_long_words
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import why
+from tunefront.bench.quiet import quiet_libraries as quiet_libraries
 
 FAILED, MISTAKE = 1, 2
-
-_QUIET = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",  # a tokenizer's threads do not survive a fork
-    "TRANSFORMERS_VERBOSITY": "error",
-    "DATASETS_VERBOSITY": "error",
-}
-
-
-def quiet_libraries() -> None:
-    """Keeps the libraries' bars and chatter out of the display; what a person set in the environment stays."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 def command() -> str:
@@ -205,4 +191,4 @@ class _Handler(logging.Handler):
             with suppress(OSError):
                 os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
             return
-        say(self._console, text, "yellow")
+        say(self._console, without_long_words(text), "yellow")

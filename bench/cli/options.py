@@ -157,10 +157,6 @@ def location(option: str, text: str) -> str:
         raise Mistake(f"{option}: {error}") from error
     scheme, colon, rest = text.partition(":/")
     if folder is not None and colon and not rest.startswith("/") and scheme in known_protocols():
-        raise Mistake(f"{option}: {text} has one slash only; write {scheme}://{rest}, or ./{text} for a folder.")
+        whole = f"{scheme}:///{rest}" if scheme in ("file", "local") else f"{scheme}://{rest}"
+        raise Mistake(f"{option}: {text} has one slash only; write {whole}, or ./{text} for a folder.")
     return text
-
-
-def is_memory(location: str) -> bool:
-    """Whether what is written there is lost when the command ends."""
-    return location.partition("://")[0].split("::")[-1] == "memory"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, say, told, warnings_on
-from tunefront.bench.cli.options import is_memory, location
+from tunefront.bench.cli.options import location
 from tunefront.bench.errors import Gathered, Mistake
-from tunefront.bench.files import delivered, local_folder
+from tunefront.bench.files import delivered, is_memory, local_folder
 from tunefront.bench.suites.lists import listed
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import typer
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import FAILED, Console, announce, goes_on, quiet_libraries, say, told, warnings_on
-from tunefront.bench.cli.options import is_memory, location
+from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
 from tunefront.bench.errors import Mistake, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import why
+from tunefront.bench.files import is_memory, why
 
 if TYPE_CHECKING:
     from tunefront.bench.execution.grid import Outcome
@@ -59,7 +59,8 @@ def run(
             )
         out = location("--out", out)
         if is_memory(out):
-            say(errors, f"warning: the records in {out} are lost when the command ends; its report is not", "yellow")
+            lost = f"warning: the records in {out} are lost when the command ends; its report is not"
+            say(errors, f"{lost}; cells run one at a time, in this process, which alone sees them", "yellow")
         from tunefront.bench.data import cache
         from tunefront.bench.suites.parse import planned_from
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, pool
 from tunefront.bench.execution.identity import ingredients, key, label_of
+from tunefront.bench.files import is_memory
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
@@ -30,16 +31,31 @@ class Outcome:
     interrupted: bool
 
 
+def is_users_own(cell: Cell) -> bool:
+    """Whether the cell's method is defined in a file of the user's, which may do anything to its process."""
+    return cell.method_file is not None
+
+
 def run_grid(
-    cells: Sequence[Cell], store: Store, workers: int = 1, progress: Progress | None = None, fork: bool = False
+    cells: Sequence[Cell],
+    store: Store,
+    workers: int = 1,
+    progress: Progress | None = None,
+    fork: bool = False,
+    alone: Callable[[Cell], bool] = is_users_own,
 ) -> Outcome:
     """Runs every cell that has no ok or skipped record yet; Ctrl-C stops cleanly with `interrupted` set.
 
-    Args: workers, processes that run cells side by side (recorded as `concurrent_cells`), 1 for this one; fork,
-    whether workers may be forked from this process: only where it has imported but never computed.
+    Args: workers, processes that run cells side by side (recorded as `concurrent_cells`), 1 for this one, and always
+    for a store in memory, all of whose cells run in this process; fork,
+    whether workers may be forked from this process: only where it has imported but never computed; alone, of which
+    cells no other may run in the same process afterwards, so that neither a patched library nor a killed process
+    reaches it: with one worker they run first, each in a process of its own, the others in this one.
     Errors: Mistake where the store cannot be written or a task or backbone is gone, DiskFull.
     """
     store.prepare()
+    if is_memory(store.location):  # of which a worker process would have one of its own
+        workers, alone = 1, lambda _: False
     progress = progress or Silent()
     keys = {key(cell): cell for cell in cells}
     labels = {name: label_of(cell.method) for name, cell in keys.items()}
@@ -48,11 +64,12 @@ def run_grid(
     works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
     progress.planned(len(keys), len(done))
     reused = len(done)
+    cuda = any(cell.config.device.startswith("cuda") for cell in cells)
+    start_method = "spawn" if cuda else "fork" if fork else "forkserver"
     if workers == 1 or not works:
-        running = inprocess.run(works, store, progress)
+        running = _one_at_a_time(works, store, progress, start_method, alone)
     else:
-        cuda = any(cell.config.device.startswith("cuda") for cell in cells)
-        running = pool.run(works, store, progress, workers, "spawn" if cuda else "fork" if fork else "forkserver")
+        running = pool.run(works, store, progress, workers, start_method, alone)
     with interruption.listening():
         try:
             with closing(running):
@@ -76,6 +93,16 @@ def run_grid(
         skipped=sum(record.status == "skipped" for record in records),
         interrupted=interrupted,
     )
+
+
+def _one_at_a_time(
+    works: Sequence[Work], store: Store, progress: Progress, start_method: str, alone: Callable[[Cell], bool]
+) -> Generator[tuple[Work, Record], None, None]:
+    """Cells that run alone first: they may be forked while this process has not computed yet."""
+    apart = [work for work in works if alone(work.cell)]
+    if apart:
+        yield from pool.run(apart, store, progress, 1, start_method, alone)
+    yield from inprocess.run([work for work in works if not alone(work.cell)], store, progress)
 
 
 def _named(record: Record, cell: Cell, label: str) -> Record:

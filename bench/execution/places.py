@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tunefront.bench.errors import Mistake
-from tunefront.bench.files import ROOT
+from tunefront.bench.files import ROOT, expanded
 from tunefront.bench.records.ordinary import Unreadable, contents
 
 UP = 3
@@ -32,7 +32,10 @@ class Places:
 
     def of(self, path: str) -> list[str]:
         """The paths that a path may mean, the one as it is written first; those where nothing lies are left out."""
-        written = Path(path).expanduser()
+        try:
+            written = expanded(path)
+        except Mistake:  # a home folder that is not there, or no path at all
+            return []
         if written.is_absolute():
             return [path] if _there(written) else []
         first = [path] if _there(written) else []
@@ -110,7 +113,7 @@ def _same(place: str, recorded: str | None, fingerprint: Callable[[str], str]) -
 
 def _is_path(name: str) -> bool:
     """Whether a name can only be a path, and no Hub id."""
-    return name.startswith((".", "~", "/", "\\")) or name.count("/") > 1 or os.path.isabs(name)
+    return name.startswith((".", "~", "/", "\\")) or "\0" in name or name.count("/") > 1 or os.path.isabs(name)
 
 
 def _there(path: Path) -> bool:

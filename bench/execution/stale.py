@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import Mistake, without_long_words
 from tunefront.bench.execution.places import Missing, Places
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, Scalar
@@ -214,7 +214,9 @@ def missing(found: Sequence[Staleness]) -> list[str]:
     for entry in found:
         for what in entry.missing:
             amounts[what] = amounts.get(what, 0) + 1
-    return [f"{what} ({amount} record{'' if amount == 1 else 's'})" for what, amount in amounts.items()]
+    return [
+        f"{without_long_words(what)} ({amount} record{'' if amount == 1 else 's'})" for what, amount in amounts.items()
+    ]
 
 
 def table(found: Sequence[Staleness]) -> Table:
@@ -232,5 +234,5 @@ def table(found: Sequence[Staleness]) -> Table:
             str(record.seed),
             "\n".join(entry.changes),
         )
-        drawn.add_row(*map(Text, cells))
+        drawn.add_row(*(Text(without_long_words(cell)) for cell in cells))
     return drawn

@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,25 +81,36 @@ class Planner:
         return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
 
     def _know(self, planned: Iterable[Planned], timed: bool) -> None:
-        """Foretells those that are not known yet, several at a time in forked processes where there are cores for it.
-        Forked, because outlines are made by then and shared; none of them computes in threads."""
+        """Foretells those that are not known yet, several at a time in forked processes where there are cores for it,
+        each of a user's own method in one of its own. Forked, because outlines are made by then and shared; none of
+        them computes in threads."""
         missing = list(dict.fromkeys(one for one in planned if (one, timed) not in self._known))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        if len(missing) < 2 or cores < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        shipped = [one for one in missing if one.cell.method_file is None]
+        groups = [shipped] if len(shipped) > 1 and cores > 1 else []
+        groups += [[one] for one in missing if one.cell.method_file is not None]  # which may do anything to its process
+        if not groups or "fork" not in multiprocessing.get_all_start_methods():
             return
         if timed:
             self._tell("trying how fast this machine is")
             machine(missing[0].cell.config.threads, missing[0].cell.config.device)
         self._tell(f"going through {len(missing)} cells")
-        context, workers = multiprocessing.get_context("fork"), min(cores, len(missing))
+        context = multiprocessing.get_context("fork")
         with context.Manager() as manager:
             shared = (manager.dict(), context.Lock())
-            with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
-                found = pool.map(_foretold, [(one, timed, self._concurrent) for one in missing])
-                self._known.update(zip([(one, timed) for one in missing], found, strict=True))
+            for group in groups:
+                workers = min(cores, len(group))
+                with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
+                    found = pool.map(_foretold, [(one, timed, self._concurrent) for one in group])
+                    try:
+                        self._known.update(zip([(one, timed) for one in group], found, strict=True))
+                    except BrokenProcessPool as error:
+                        raise _broken(group) from error
 
     def _record(self, one: Planned, timed: bool = True) -> Record:
         key = one, timed and self._timed
+        if one.cell.method_file is not None:
+            self._know([one], key[1])
         if key not in self._known:
             self._tell(f"going through {one.cell.title}")
             self._known[key] = _foretold((*key, self._concurrent))
@@ -157,6 +169,12 @@ def _begin(known: MutableMapping[str, float], alone: AbstractContextManager[obje
     """A forked process. What is imported is never garbage: looking for some would take longer than the work does."""
     gc.freeze()
     _shared.append((known, alone))
+
+
+def _broken(planned: Iterable[Planned]) -> Mistake:
+    own = sorted({one.cell.method.name for one in planned if one.cell.method_file})
+    cause = f"one of your own methods ({', '.join(own)}) ends its process" if own else "no memory may have been left"
+    return Mistake(f"a process that planned cells has died: {cause}; plan fewer cells at a time to find out which.")
 
 
 def _foretold(asked: tuple[Planned, bool, int]) -> Record:

@@ -23,7 +23,7 @@ from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
 from tunefront.bench.training.feature_cache import Rowwise
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import Trainer, row_values
 from tunefront.bench.training.step import Step
 from tunefront.methods.base import Batch, Examples, Scorer
 
@@ -97,7 +97,7 @@ class Forecaster(Trainer):
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
 
         def noting(batch: Batch) -> Tensor:
-            found = call(batch)
+            found = row_values(call(batch), len(batch.labels), phase)
             widths.append(found.shape[1])
             return found
 

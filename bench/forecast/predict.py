@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import Mistake, in_short
 from tunefront.bench.execution import run_cell
 from tunefront.bench.execution.identity import ingredients, key, named
 from tunefront.bench.forecast.fake_models import Outline, outline
@@ -62,7 +62,13 @@ def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, conc
             _check_demonstrations(setup, lengths)
             found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
     except Unsupported as reason:
-        return Record(**base, status="skipped", reason=str(reason))
+        return Record(**base, status="skipped", reason=in_short(reason).removeprefix("Unsupported: "))
+    except (Mistake, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a method of the user's own may do anything, and its cell would fail
+        if cell.method_file is None:
+            raise
+        return Record(**base, status="skipped", reason=f"its own code fails: {in_short(error)}")
     missing = dict.fromkeys(_TIMED if machine is None else ())
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
     return Record(**base, status="planned", **{**found, **missing, "flops": analytic})

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.cli.console import quiet_libraries
 from tunefront.bench.errors import printable
+from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.suites.expand import Plan
@@ -65,7 +65,8 @@ class Cells(pytest.Module):
         if cell not in self.records:
             from tunefront.bench.execution.grid import run_grid
 
-            outcome = run_grid([cell], self.store)
+            # Its steps are timed in this process afterwards: no process of its own would keep a method out of it.
+            outcome = run_grid([cell], self.store, alone=lambda _: False)
             if outcome.interrupted:
                 raise KeyboardInterrupt
             self.records[cell] = outcome.records[0]

@@ -3,6 +3,7 @@
 from tunefront.bench.records.io import (
     CorruptRecord,
     Loaded,
+    OtherCell,
     OtherVersion,
     load,
     load_plans,
@@ -36,6 +37,7 @@ __all__ = [
     "STEP_PHASES",
     "CorruptRecord",
     "Loaded",
+    "OtherCell",
     "OtherVersion",
     "PhaseFlops",
     "Record",

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import Mistake, printable
 from tunefront.bench.files import local_folder, reached
-from tunefront.bench.records.ordinary import Unreadable, contents, listed
-from tunefront.bench.records.record import SCHEMA_VERSION, Record
+from tunefront.bench.records.ordinary import Unreadable, contents, listed, shown
+from tunefront.bench.records.record import KEYS, SCHEMA_VERSION, WHOLE, Record
 
 log = logging.getLogger("tunefront")
 
@@ -26,11 +26,11 @@ NAMED = 3
 
 
 class CorruptRecord(ValueError):
-    """A file that is no whole JSON, or holds another cell's record; the message names it, `why` is in a few words."""
+    """A file that is no whole JSON; the message names it, `why` is in a few words."""
 
     def __init__(self, path: str, why: str):
         self.why = why
-        super().__init__(f"{path} is not a whole record: {why}")
+        super().__init__(f"{shown(path)} is not a whole record: {why}")
 
 
 class OtherVersion(Mistake):
@@ -40,8 +40,20 @@ class OtherVersion(Mistake):
     def __init__(self, path: str, why: str):
         self.why = why
         super().__init__(
-            f"{path} was written by another version of tunefront ({why}); read it with that version, or move it to a "
-            "folder of its own."
+            f"{shown(path)} was written by another version of tunefront ({why}); read it with that version, or move it "
+            "to a folder of its own."
+        )
+
+
+class OtherCell(Mistake):
+    """A whole record under the name of another cell, as where a file was copied or renamed; the message names it. It is
+    never renamed or replaced: it may be the only copy."""
+
+    def __init__(self, path: str, key: str):
+        self.why = f"that of {printable(key[:12], single_line=True)}..."
+        super().__init__(
+            f"{shown(path)} holds the record of another cell ({self.why}): it was copied or renamed; give it its own "
+            f"name, {printable(key[:80], single_line=True)}.json, or move it away, so that this cell can be recorded."
         )
 
 
@@ -56,8 +68,8 @@ class Loaded:
 def read_record(path: str | Path) -> Record:
     """The record in a file.
 
-    Errors: CorruptRecord where it is no whole record, OtherVersion where it is not one of ours, Unreadable where it
-    cannot be read or is no ordinary file; FileNotFoundError.
+    Errors: CorruptRecord where it is no whole record, OtherVersion where it is not one of ours, OtherCell where it has
+    the name of another one, Unreadable where it cannot be read or is no ordinary file; FileNotFoundError.
     """
     return parse_record(contents(Path(path)), str(path))
 
@@ -75,6 +87,8 @@ def parse_record(content: bytes, path: str) -> Record:
     for what, names in (("unknown here", set(fields) - known), ("not in it", known - set(fields))):
         if names:
             raise OtherVersion(path, f"{', '.join(sorted(names)[:NAMED])[:200]}: {what}")
+    if (why := _unknown_inside(fields)) is not None:
+        raise OtherVersion(path, why)
     if beyond:
         raise OtherVersion(path, f"it holds the number {beyond[0][:12]}, which nothing measured")
     try:
@@ -83,8 +97,21 @@ def parse_record(content: bytes, path: str) -> Record:
         first = error.errors(include_url=False, include_input=False)[0]
         raise OtherVersion(path, f"{'.'.join(map(str, first['loc']))[:200]}: {first['msg']}".lstrip(": ")) from error
     if record.key != Path(path).stem:
-        raise CorruptRecord(path, f"it holds the record of another cell ({record.key[:12]}...)")
+        raise OtherCell(path, record.key)
     return record
+
+
+def _unknown_inside(fields: dict[str, object]) -> str | None:
+    """What is more or less in a field of known names than today, in words; None where nothing is."""
+    for field, known in KEYS.items():
+        inside = fields.get(field)
+        if not isinstance(inside, dict) or not inside:
+            continue
+        lacking = set(known) - set(inside) if field in WHOLE else set()
+        for what, names in (("unknown here", set(inside) - set(known)), ("not in it", lacking)):
+            if names:
+                return f"{', '.join(f'{field}.{name}' for name in sorted(names)[:NAMED])[:200]}: {what}"
+    return None
 
 
 def _json(content: bytes, path: str) -> tuple[object, list[str]]:
@@ -139,7 +166,7 @@ def _local(folder: Path) -> Iterator[Found]:
     for path in listed(folder, ".json"):
         try:
             yield str(path), read_record(path)
-        except (CorruptRecord, OtherVersion, Unreadable, FileNotFoundError) as error:
+        except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError) as error:
             yield str(path), error
 
 
@@ -150,7 +177,7 @@ def _remote(url: str) -> Iterator[Found]:
     for path in sorted(files.glob(f"{place.rstrip('/')}/*.json")):
         try:
             yield path, parse_record(files.cat_file(path), path)
-        except (CorruptRecord, OtherVersion, FileNotFoundError) as error:
+        except (CorruptRecord, OtherVersion, OtherCell, FileNotFoundError) as error:
             yield path, error
         except (PermissionError, IsADirectoryError) as error:
             yield path, Unreadable(path, error.strerror or str(error))
@@ -168,6 +195,7 @@ def _sorted_out(found: Iterator[Found]) -> Loaded:
 
 _KINDS: dict[type[Exception], tuple[str, str]] = {
     OtherVersion: ("was written by another version of tunefront", "were written by another version of tunefront"),
+    OtherCell: ("holds the record of another cell", "hold the records of other cells"),
     CorruptRecord: ("is not a whole record", "are not whole records"),
     Unreadable: ("cannot be read", "cannot be read"),
     FileNotFoundError: ("vanished while the folder was read", "vanished while the folder was read"),
@@ -182,15 +210,15 @@ def _lines(odd: Sequence[tuple[str, Exception]]) -> Iterator[str]:
             continue
         if len(alike) == 1:
             path, why = alike[0]
-            yield f"{path} {one}{f' ({why})' if why else ''}; it is left as it is, and left out."
+            yield f"{shown(path)} {one}{f' ({why})' if why else ''}; it is left as it is, and left out."
             continue
         whys = {why for _, why in alike}
         shared = f" ({whys.pop()})" if len(whys) == 1 and "" not in whys else ""
-        named = [f"{Path(path).name}{f' ({why})' if why and not shared else ''}" for path, why in alike[:NAMED]]
+        named = [f"{shown(Path(path).name)}{f' ({why})' if why and not shared else ''}" for path, why in alike[:NAMED]]
         more = f" and {len(alike) - NAMED:,} more" if len(alike) > NAMED else ""
         yield (
-            f"{len(alike):,} files in {Path(alike[0][0]).parent} {several}{shared}; they are left as they are, and "
-            f"left out: {', '.join(named)}{more}."
+            f"{len(alike):,} files in {shown(Path(alike[0][0]).parent)} {several}{shared}; they are left as they are, "
+            f"and left out: {', '.join(named)}{more}."
         )
 
 
@@ -208,4 +236,4 @@ def set_aside(path: Path, why: Exception) -> None:
     try:
         os.replace(path, aside)
     except OSError as error:
-        log.warning("%s could not be renamed: %s", path, error)
+        log.warning("%s could not be renamed: %s", shown(path), error)

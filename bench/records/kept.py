@@ -50,7 +50,8 @@ class Lost:
 def lost(location: str, records: Sequence[Record]) -> Lost:
     """Which of these records, and of their predictions, are not in a results folder or behind a URL any more.
 
-    Only the ends of a file are read, of predictions behind a URL the size alone. Mistake where it cannot be read.
+    Only the ends of a file are read, of predictions those and the footer, behind a URL the size alone. Mistake where it
+    cannot be read.
     """
     store = Store(location)
     known = _sizes(store, "records", ".json")
@@ -59,7 +60,7 @@ def lost(location: str, records: Sequence[Record]) -> Lost:
     gone = tuple(record for record in records if record.key not in there)
     kept = [record for record in records if record.status == "ok" and record.key in there]
     return Lost(
-        store.location, len(records), gone, tuple(record for record in kept if not _whole(store, record.key, sizes))
+        store.location, len(records), gone, tuple(record for record in kept if not _whole(store, record, sizes))
     )
 
 
@@ -71,10 +72,11 @@ def _is_json(store: Store, key: str) -> bool:
     return start.startswith(b"{") and end.rstrip().endswith(b"}")
 
 
-def _whole(store: Store, key: str, sizes: dict[str, int | None]) -> bool:
+def _whole(store: Store, record: Record, sizes: dict[str, int | None]) -> bool:
     if store.folder is not None:
-        return key in sizes and whole_parquet(store.folder / "predictions" / f"{key}.parquet")
-    size = sizes.get(key, 0)
+        path = store.folder / "predictions" / f"{record.key}.parquet"
+        return record.key in sizes and whole_parquet(path, record.n_test)
+    size = sizes.get(record.key, 0)
     return size is None or size > 2 * len(PARQUET)  # None: a file system that does not tell
 
 

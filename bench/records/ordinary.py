@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import Mistake, printable
 
 MOST_BYTES = 256 * 2**20
 """A larger file is no record: the ids of a million training rows take 20 MB."""
@@ -21,12 +21,17 @@ _KINDS = (
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
+def shown(path: str | Path) -> str:
+    """A path as it is told of: in one line, whatever its name."""
+    return printable(str(path), single_line=True)
+
+
 class Unreadable(Mistake):
     """A file that is there and cannot be read; `why` says in a few words what is the matter."""
 
     def __init__(self, path: str | Path, why: str):
         self.why = why
-        super().__init__(f"{path} cannot be read ({why}); move it away or mend its permissions, and try again.")
+        super().__init__(f"{shown(path)} cannot be read ({why}); move it away or mend its permissions, and try again.")
 
 
 def contents(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -88,6 +93,15 @@ def ends(path: Path, size: int) -> tuple[bytes, bytes]:
         return b"", b""
 
 
+def not_a_folder(path: Path) -> Mistake:
+    """What to say where something that is no folder stands in the place of one, of a results folder or above it."""
+    found = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), path)
+    return Mistake(
+        f"{shown(found)} is a file where a folder should be; move it away, or give the folder that `tunefront run "
+        "--out` wrote."
+    )
+
+
 def _odd(state: os.stat_result) -> str | None:
     """What a file is, where it is no ordinary one."""
     return next((kind for test, kind in _KINDS if test(state.st_mode)), None)
@@ -100,5 +114,5 @@ def _explained(path: Path, error: OSError) -> Mistake:
             f"{path} cannot be read: {why}. Raise the limit (`ulimit -n`) or end other programs, and try again."
         )
     if isinstance(error, NotADirectoryError):
-        return Mistake(f"{path} is not in a results folder: {why}; give the folder that `tunefront run --out` wrote.")
+        return not_a_folder(path)
     return Unreadable(path, why)

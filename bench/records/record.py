@@ -28,6 +28,28 @@ MEMORY_PHASES = ("load", "features", "forward", "backward", "optimizer", "evalua
 FLOP_PHASES = ("features", "forward", "backward", "prefill", "evaluation")
 STEP_PHASES = ("data", "forward", "backward", "optimizer", "evaluation")
 
+RECIPE_FIELDS = (
+    *("optimizer", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup", "schedule", "clip_norm"),
+    *("batch_size", "epochs", "steps", "balanced", "dropout", "dtype"),
+    *("likelihood_weight", "unlikelihood_weight", "length_normalised_weight"),
+)
+SETTINGS_FIELDS = (
+    *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "normalization", "context_length"),
+    *("published_draws", "balanced_draws"),
+)
+"""What a recipe and the run settings hold: named here too, since their classes need torch."""
+KEYS = {
+    "recipe": RECIPE_FIELDS,
+    "settings": SETTINGS_FIELDS,
+    "flops": FLOP_PHASES,
+    "memory": MEMORY_PHASES,
+    "cuda_memory": MEMORY_PHASES,
+    "step_seconds": STEP_PHASES,
+}
+"""The names that are known in each field that maps a fixed set of them."""
+WHOLE = ("recipe", "settings")
+"""Those of these fields that hold every name, or none."""
+
 
 class PhaseFlops(BaseModel):
     """FLOPs of one phase of a cell from three sources, all its batches together; null where a source cannot tell.

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.files import local_folder, reached, sweep, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
-from tunefront.bench.records.ordinary import ends
+from tunefront.bench.records.ordinary import ends, not_a_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ROOMS = ("records", "predictions", "locks")
+"""The folders of a local results folder."""
 PARQUET = b"PAR1"
 """What a Parquet file starts and ends with: one that was cut, emptied or zeroed does not."""
 
@@ -51,12 +53,16 @@ class Store:
                 self._prepare_remote()
             return
         try:
-            for name in ("records", "predictions", "locks"):
+            for name in ROOMS:
                 self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
                 probe = self.folder / name / _probe()
                 probe.touch()
                 probe.unlink()
                 sweep(self.folder / name)
+        except (FileExistsError, NotADirectoryError) as error:
+            rooms = [self.folder / name for name in ROOMS]
+            place = next((room for room in rooms if room.exists() and not room.is_dir()), self.folder)
+            raise Mistake(f"the output folder {self.folder} cannot be written: {not_a_folder(place)}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFull(f"no room is left in {self.folder}") from error
@@ -67,8 +73,8 @@ class Store:
 
     def read(self, key: str) -> Record | None:
         """The record of a key, None where there is none; a corrupted one is set aside and counts as none, as its cell
-        will run. Mistake where another version of tunefront wrote it, or where it cannot be read: it would be written
-        over."""
+        will run. Mistake where another version of tunefront wrote it, where it is that of another cell, or where it
+        cannot be read: it would be written over."""
         if self.folder is None:
             return self._fetched(key)
         path = self.folder / "records" / f"{key}.json"
@@ -159,9 +165,19 @@ class Store:
             raise _full(error, path) from error
 
 
-def whole_parquet(path: Path) -> bool:
-    """Whether a file starts and ends as Parquet does; no more of it is read."""
-    return ends(path, len(PARQUET)) == (PARQUET, PARQUET)
+def whole_parquet(path: Path, rows: int | None = None) -> bool:
+    """Whether a file starts and ends as Parquet does and its footer can be read, and tells of so many rows where they
+    are given; the rows themselves are not read."""
+    if ends(path, len(PARQUET)) != (PARQUET, PARQUET):
+        return False
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_metadata
+
+    try:
+        found: int = read_metadata(path).num_rows
+    except (ArrowException, OSError, ValueError):
+        return False
+    return rows is None or found == rows
 
 
 def _probe() -> str:

@@ -258,7 +258,7 @@ class Trainer:
             for done, rows in enumerate(order, 1):
                 with clock.running(), torch.inference_mode(), self.autocast():
                     batch = examples.batch(rows, self.device)
-                    values = _row_values(call(batch), len(rows), phase).float().cpu()
+                    values = row_values(call(batch), len(rows), phase).float().cpu()
                 shapes.add(batch)
                 found.update(zip(rows, values, strict=True))
                 self._report(phase, done, len(order))
@@ -280,7 +280,7 @@ class Trainer:
         return shapes
 
 
-def _row_values(values: object, rows: int, phase: str) -> Tensor:
+def row_values(values: object, rows: int, phase: str) -> Tensor:
     """What a scorer or a computation of features gave, (rows, n); TypeError or ValueError saying what it is instead."""
     what = "the scorer that fit() returned" if phase == "evaluate" else "what computes features"
     if not isinstance(values, Tensor):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,24 @@ def test_mistakes_and_interruptions_come_through(world: World, tmp_path: Path) -
     world.interrupt_after = 0
     with pytest.raises(KeyboardInterrupt):
         run(methods=["ia3"], out=tmp_path)
+
+
+@pytest.mark.parametrize("out", [None, "", "  "])
+def test_no_place_for_results_is_a_mistake(
+    out: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Mistake, match="names no folder"):
+        run(methods=["ia3"], out=out)
+    assert list(tmp_path.iterdir()) == []
+    assert not world.calls
+
+
+def test_the_libraries_bars_are_off_as_in_the_command(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    run(methods=["ia3"], out=tmp_path)
+    assert (os.environ["HF_HUB_DISABLE_PROGRESS_BARS"], os.environ["TRANSFORMERS_VERBOSITY"]) == ("1", "error")

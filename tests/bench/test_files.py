@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from tunefront.bench.data import cache
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.files import sweep
+from tunefront.bench.files import local_folder, sweep
 from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
 
 
@@ -48,3 +51,28 @@ def test_the_caches_are_swept_when_they_are_written(tmp_path: Path) -> None:
     )
     assert (tmp_path / "task.jsonl").is_file()
     assert names(tmp_path) == {".b.json.0.tmp"}
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tunefront.bench.files import writing
+resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+try:
+    with writing(Path(sys.argv[1])) as file:
+        file.write(b"x" * 2000)
+except OSError as error:
+    print(error.filename)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits")
+def test_a_file_that_may_not_be_so_large_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    told = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_url_with_localhost_is_a_folder(tmp_path: Path) -> None:
+    assert local_folder(f"file://localhost{tmp_path}") == local_folder(f"file://{tmp_path}") == tmp_path

@@ -89,7 +89,13 @@ class World:
         )
 
     def run_grid(
-        self, cells: Sequence[Cell], store: Store, workers: int = 1, progress: Any = None, fork: bool = False
+        self,
+        cells: Sequence[Cell],
+        store: Store,
+        workers: int = 1,
+        progress: Any = None,
+        fork: bool = False,
+        alone: Any = None,
     ) -> Outcome:
         self.calls.append({"cells": tuple(cells), "workers": workers, "fork": fork})
         if self.raises is not None:

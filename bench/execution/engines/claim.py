@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -22,7 +23,15 @@ def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int)
     """The cell's record, run and written; None where another process holds the cell."""
     from tunefront.bench.execution.run_cell import run_cell
 
-    return recorded(work, store, lambda: run_cell(work.cell, throttled(report), concurrent_cells))
+    def run() -> tuple[Record, pd.DataFrame | None]:
+        process = os.getpid()
+        try:
+            return run_cell(work.cell, throttled(report), concurrent_cells)
+        finally:
+            if os.getpid() != process:  # a copy of the process that a method forked and let run on
+                os._exit(1)
+
+    return recorded(work, store, run)
 
 
 def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:

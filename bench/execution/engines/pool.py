@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import sys
 import time
+import types
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
@@ -28,11 +32,16 @@ log = logging.getLogger("tunefront")
 PRELOAD = ["tunefront.bench.execution.run_cell", "transformers.models.bert.modeling_bert"]
 
 
+END_SECONDS = 5.0
+"""How long a worker that is to end may take before it is killed."""
+
+
 @dataclass
 class _Worker:
     process: Any  # Any: multiprocessing's process classes differ by context
     connection: Connection
     work: Work | None = None
+    used: bool = False  # by a cell after which no other may run here
     kinds: set[tuple[str, str, str]] = field(default_factory=set)
 
     def take(self, work: Work) -> bool:
@@ -45,15 +54,28 @@ class _Worker:
         self.kinds.add(_kind(work))
         return True
 
+    def end(self) -> None:
+        """Waits for the process's end, and kills one that goes on."""
+        self.process.join(timeout=END_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
 
 def run(
-    works: Sequence[Work], store: Store, progress: Progress, workers: int, start_method: str
+    works: Sequence[Work],
+    store: Store,
+    progress: Progress,
+    workers: int,
+    start_method: str,
+    alone: Callable[[Cell], bool] = lambda cell: False,
 ) -> Generator[tuple[Work, Record], None, None]:
     """Yields each cell's record once it is written.
 
     start_method: `fork` is quickest and only for a parent that has imported but never computed (a fork after a
     multi-threaded matrix product deadlocks); `forkserver` for any other parent; `spawn` for CUDA.
-    A worker that dies costs its cell, which is recorded as failed, and is replaced.
+    A worker that dies costs its cell, which is recorded as failed, and is replaced. One that has run a cell which runs
+    `alone` ends after it.
     """
     if start_method == "fork":
         _import_once(works)
@@ -68,6 +90,8 @@ def run(
             now = time.monotonic()
             waiting.extend(work for due, work in later if due <= now)
             later = [(due, work) for due, work in later if due > now]
+            for worker in [worker for worker in pool.workers if worker.used and worker.work is None]:
+                pool.retire(worker, replace=bool(waiting or later))
             for worker in pool.workers:
                 if worker.work is None and waiting:
                     place = _next(waiting, worker, pool.workers)
@@ -83,6 +107,7 @@ def run(
                     progress.step(work.cell, *content)
                     continue
                 worker.work = None
+                worker.used = worker.used or alone(work.cell)
                 if kind == "busy":
                     later.append((time.monotonic() + BUSY_SECONDS, work))
                 elif kind == "disk full":
@@ -160,14 +185,29 @@ class _Pool:
                 continue
             try:
                 message = worker.connection.recv()
-            except (EOFError, OSError):
-                worker.process.join()
-                with interruption.held():
-                    self.workers.remove(worker)
-                    worker.connection.close()
-                    self._add()
-                message = ("died", _death(worker.process.exitcode))
+            except Exception:  # its end; or half a message, whatever a method wrote into the pipe
+                message = self._died(worker)
             yield worker, message
+        for worker in list(self.workers):  # whose pipe a process holds open that a method started
+            if worker.connection not in ready and not worker.process.is_alive() and not worker.connection.poll():
+                yield worker, self._died(worker)
+
+    def retire(self, worker: _Worker, replace: bool) -> None:
+        """Ends a worker between two cells; another takes its place where there is work for it."""
+        with interruption.held():
+            self.workers.remove(worker)
+            worker.connection.close()
+            worker.end()
+            if replace:
+                self._add()
+
+    def _died(self, worker: _Worker) -> tuple[str, str]:
+        with interruption.held():
+            self.workers.remove(worker)
+            worker.connection.close()
+            worker.end()
+            self._add()
+        return "died", _death(worker.process.exitcode)
 
     def stop(self) -> None:
         """Ends all workers at once; what they had not recorded runs again next time."""
@@ -175,10 +215,7 @@ class _Pool:
             worker.connection.close()
             worker.process.terminate()
         for worker in self.workers:
-            worker.process.join(timeout=5)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+            worker.end()
         self._held.close()
         self._lifeline.close()
 
@@ -202,7 +239,20 @@ class _Pool:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._lifeline, self._held, self._store.location, self._concurrent_cells)
         process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
-        with interruption.blocked():
+        with interruption.blocked(), _main_left_alone(self._concurrent_cells == 1):
             process.start()
         theirs.close()
         return _Worker(process, ours)
+
+
+@contextmanager
+def _main_left_alone(wanted: bool) -> Iterator[None]:
+    """Where wanted, processes that the block spawns do not import the script that runs: with one worker its call needs
+    no `if __name__ == "__main__":`."""
+    main = sys.modules["__main__"]
+    if wanted:
+        sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -236,3 +236,28 @@ def test_a_working_directory_that_is_gone_is_told(call: Any, world: World, tmp_p
     finally:
         os.chdir(tmp_path)
     assert not world.calls
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("file:/x/y", "file:///x/y"), ("s3:/x/y", "s3://x/y")])
+def test_a_url_with_one_slash_is_answered_with_the_whole_one(
+    typed: str, meant: str, call: Any, world: World, tmp_path: Path
+) -> None:
+    call(*SMALL)
+    refused(call("report", "results", "--out", typed), f"write {meant},")
+
+
+@pytest.mark.parametrize("setting", ["steps", "learning_rate", "max_length", "eval_rows", "schedule", "nosuch"])
+def test_a_value_of_thousands_of_characters_is_not_repeated(setting: str, call: Any, world: World) -> None:
+    for value in ("9" * 5000, "x" * 5000):
+        result = call(*SMALL, "--set", f"{setting}={value}")
+        if result.exit_code == 0:
+            continue
+        refused(result)
+        assert len(result.stderr) < 1500
+
+
+def test_other_values_of_thousands_of_characters_are_not_repeated(call: Any, world: World) -> None:
+    for option in ("--method", "--task", "--backbone", "--shots", "--seeds", "--draws", "--template", "--device"):
+        result = call(*SMALL, option, "9" * 5000)
+        assert result.exit_code == 2
+        assert len(result.stderr) < 1500, option

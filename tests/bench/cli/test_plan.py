@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -363,3 +364,97 @@ def test_bytes_of_made_up_demonstrations_are_missing(call: Any, language_models:
     assert result.exit_code == 0, result.output
     row = next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["icl"])
     assert row[:5] == ["icl", "0", "0", "%", "—"]
+
+
+OWN = """
+from dataclasses import dataclass
+import os, sys, torch
+from tunefront import Method
+from tunefront.methods.features import Features
+
+@dataclass(frozen=True)
+class Mine(BASE):
+    name = "mine_to_plan_NUMBER"
+    BODY
+"""
+WRONG = {
+    "attach without its argument": ("Method", "def attach(self): pass", "attach()"),
+    "keeps what is not there": ("Method", "def attach(self, b): b.freeze(keep='nosuch.*')", "nosuch"),
+    "nothing to train": ("Method", "def attach(self, b): b.freeze()", "nothing to train"),
+    "no scorer": ("Features", "def fit(self, a, b, c): return None", "NoneType"),
+    "fit without arguments": ("Features", "def fit(self): return None", "fit()"),
+    "scores are text": ("Features", "def fit(self, a, b, c): return lambda batch: 'hello'", "str"),
+    "scores of one dimension": ("Features", "def fit(self, a, b, c): return lambda batch: torch.zeros(3)", "shape"),
+    "exits": ("Features", "def fit(self, a, b, c): sys.exit(0)", "SystemExit"),
+    "ends its process": ("Features", "def fit(self, a, b, c): os._exit(0)", "has died"),
+}
+
+
+numbers = itertools.count()
+
+
+def mine(folder: Path, base: str, body: str) -> str:
+    path = folder / "mine.py"
+    text = OWN.replace("NUMBER", str(next(numbers))).replace("BASE", base).replace("BODY", body)
+    path.write_text(text, encoding="utf-8")
+    return f"{path}:Mine"
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_method_of_ones_own_is_left_out_with_the_reason(
+    wrong: str, call: Any, suite: str, tmp_path: Path
+) -> None:
+    base, body, told = WRONG[wrong]
+    spelled = mine(tmp_path, base, body)
+    assert_told(call("plan", suite, "--no-seconds", "--method", spelled), told)
+
+
+def test_others_are_planned_beside_a_wrong_method_of_ones_own(call: Any, suite: str, tmp_path: Path) -> None:
+    spelled = mine(tmp_path, *WRONG["no scorer"][:2])
+    result = call("plan", suite, "--no-seconds", "--method", spelled, "--method", "full")
+    assert result.exit_code == 0, result.output
+    assert "left out: mine_to_plan" in result.stdout
+    assert "NoneType" in result.stdout
+    run = call("run", suite, "--plan", "--method", spelled, "--method", "full", "--seeds", "0", "--workers", "1")
+    assert run.exit_code == 1, run.output
+    assert sorted(record.status for record in load_records("results")) == ["failed", "ok"]
+    assert [record.label for record in load_plans("results")] == ["full"]
+
+
+def test_what_a_users_method_patches_changes_no_other_plan(call: Any, suite: str, tmp_path: Path) -> None:
+    def planned(*spelled: str) -> dict[str, Any]:
+        methods = [part for method in spelled for part in ("--method", method)]
+        result = call("plan", suite, "--no-seconds", "--device-memory", "1GB", "--json", *methods)
+        assert result.exit_code == 0, result.output
+        records = json.loads(result.stdout)["records"]
+        return {record["label"]: (record["memory"], record["trainable_params"]) for record in records}
+
+    patch = (
+        "def attach(self, b): torch.nn.Linear.forward = lambda s, x: 2 * x @ s.weight.T + 0 * x.sum(); b.freeze('.*')"
+    )
+    spelled = mine(tmp_path, "Method", patch)
+    alone, beside = planned("full", "ia3"), planned(spelled, "full", "ia3")
+    assert {label: beside[label] for label in alone} == alone
+    assert len(beside) == 3
+
+
+def test_a_class_that_cannot_be_asked_for_its_name_is_told(call: Any, suite: str, tmp_path: Path) -> None:
+    import sys
+
+    path = tmp_path / "meta.py"
+    path.write_text(
+        "from tunefront import Method\nfrom tunefront.methods.features import Features\n"
+        "class Meta(type(Method)):\n"
+        "    def __getattribute__(cls, name):\n"
+        "        if name == 'name' and not asked: raise RuntimeError('not today')\n"
+        "        return super().__getattribute__(name)\n"
+        "asked = []\n"
+        "class Mine(Features, metaclass=Meta):\n    name = 'mine_of_a_metaclass'\n",
+        encoding="utf-8",
+    )
+    try:
+        result = call("plan", suite, "--no-seconds", "--method", f"{path}:Mine")
+        assert (result.exit_code, "not today" in result.stderr) == (2, True), result.output
+    finally:
+        for module in [module for name, module in sys.modules.items() if name.startswith("_tunefront_meta")]:
+            module.asked.append(True)  # type: ignore[attr-defined]

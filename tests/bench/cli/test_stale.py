@@ -72,3 +72,18 @@ def test_the_command_prints_what_changed_and_exits_0(world: World, tmp_path: Pat
     assert changed.exit_code == 0
     assert "1 of 1 records are stale" in changed.stdout
     assert "rows" in changed.stdout
+
+
+def test_a_name_of_thousands_of_characters_is_cut(call: Any, tmp_path: Path) -> None:
+    from tunefront.bench.records import Record
+    from tunefront.bench.records.store import Store
+
+    store = Store(tmp_path / "out")
+    store.prepare()
+    for number, names in enumerate(({"backbone": "x" * 5000}, {"task": "dir:" + "y" * 5000})):
+        fields = {"method": "full", "label": "full", "backbone": "nano", "task": "docstrings/kind", **names}
+        store.write(Record(key=f"{number:08}", status="ok", **fields))  # type: ignore[arg-type]
+    result = call("stale", str(tmp_path / "out"))
+    assert "bug in tunefront" not in result.output
+    assert result.output.count("x") < 1000
+    assert result.output.count("y") < 1000

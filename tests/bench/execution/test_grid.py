@@ -17,7 +17,7 @@ import pytest
 
 from tests.bench.execution.grids import Grid, by_status, deterministic, litter, mend, odd, until
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import DiskFull
+from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.execution.engines import Silent
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import key
@@ -147,16 +147,16 @@ def test_a_skipped_cell_is_recorded_with_its_reason_and_not_run_again(grid: Make
     assert (second.ran, second.skipped) == (0, 2)
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "other"])
+@pytest.mark.parametrize("damage", ["half", "empty"])
 def test_a_corrupted_record_is_named_set_aside_and_run_again(
     damage: str, grid: MakeGrid, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
     run_grid(some.cells(), store)
     before = deterministic(store)
-    path, other = (tmp_path / "out" / "records" / f"{name}.json" for name in some.names())
+    path = tmp_path / "out" / "records" / f"{some.names()[0]}.json"
     whole = path.read_bytes()
-    broken = {"half": whole[: len(whole) // 2], "empty": b"", "other": other.read_bytes()}[damage]
+    broken = {"half": whole[: len(whole) // 2], "empty": b""}[damage]
     path.write_bytes(broken)
     with caplog.at_level(logging.WARNING, "tunefront"):
         found = run_grid(some.cells(), store)
@@ -164,6 +164,29 @@ def test_a_corrupted_record_is_named_set_aside_and_run_again(
     assert (found.ran, found.reused) == (1, 1)
     assert path.with_name(path.name + ".corrupt").read_bytes() == broken
     assert deterministic(store) == before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_whole_record_that_stands_in_the_place_of_a_cell_stops_the_grid(
+    workers: int, grid: MakeGrid, tmp_path: Path
+) -> None:
+    store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
+    run_grid(some.cells(), store)
+    path, other = (tmp_path / "out" / "records" / f"{name}.json" for name in some.names())
+    path.write_bytes(other.read_bytes())
+    before = contents(store)
+    with pytest.raises(Mistake, match=path.name):
+        run_grid(some.cells(), store, workers)
+    assert contents(store) == before
+
+
+def test_a_store_in_memory_is_filled_by_this_process_alone(grid: MakeGrid, tmp_path: Path) -> None:
+    store = Store(f"memory://{tmp_path.name}")
+    some = grid(methods=[*odd(tmp_path, "unsupported"), "features", "ia3"])
+    found = run_grid(some.cells(), store, workers=2)
+    assert [record.status for record in found.records] == ["skipped", "ok", "ok"]
+    assert {record.key for record in store.records()} == set(some.names())
+    assert {record.concurrent_cells for record in found.records} == {1}
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, step: str, after: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.execution.grids import Grid, Nursery, litter
+from tests.bench.execution.grids import Grid, Nursery, deterministic, litter
+from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.grid import Outcome, run_grid
 from tunefront.bench.records.store import Store
@@ -52,6 +54,11 @@ class Mine(Method):
         harness.train(backbone.trainable(), backbone.loss, examples)
         SCORER
 '''
+
+
+def here(_: Cell) -> bool:
+    """No cell runs in a process of its own: as in a program that has imported its methods itself."""
+    return False
 
 
 def written(folder: Path, attach: str = "pass", fit: str = "pass", scorer: str = "return backbone.score") -> str:
@@ -93,7 +100,7 @@ def test_whatever_a_method_raises_is_a_failed_record_and_the_grid_goes_on(
     else:
         how = {where: what}
     store = Store(tmp_path / "out")
-    found = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store)
+    found = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store, alone=here)
     assert [record.status for record in found.records] == ["failed", "ok"]
     reason = found.records[0].reason or ""
     assert reason.startswith(RAISED[what])
@@ -135,7 +142,9 @@ GIVEN = {
 
 @pytest.mark.parametrize("scorer", GIVEN)
 def test_a_scorer_that_gives_no_scores_fails_in_words(scorer: str, grid: MakeGrid, tmp_path: Path) -> None:
-    found = run_grid(grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"))
+    found = run_grid(
+        grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), alone=here
+    )
     (record,) = found.records
     assert record.status == "failed"
     assert GIVEN[scorer] in (record.reason or "")
@@ -143,7 +152,9 @@ def test_a_scorer_that_gives_no_scores_fails_in_words(scorer: str, grid: MakeGri
 
 def test_integer_scores_are_scores(grid: MakeGrid, tmp_path: Path) -> None:
     scorer = "return lambda batch: torch.ones(len(batch.labels), 2, dtype=torch.int64)"
-    found = run_grid(grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"))
+    found = run_grid(
+        grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), alone=here
+    )
     assert found.records[0].status == "ok"
 
 
@@ -169,6 +180,56 @@ CHANGES = {
 }
 
 
+PATCH = "torch.nn.Linear.forward = lambda self, x: 2 * x @ self.weight.T"
+ENDS = {
+    PATCH: None,
+    "os._exit(0)": "exit 0",
+    "os.kill(os.getpid(), signal.SIGKILL)": "SIGKILL",
+    "os.kill(os.getpid(), signal.SIGSEGV)": "SIGSEGV",
+    "os.closerange(3, 256)": "",
+    "os.fork() or sys.exit(0)": None,
+    "os.fork() or time.sleep(9)": None,
+    "os.fork() or time.sleep(9); os._exit(0)": "exit 0",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("what", ENDS)
+def test_what_a_users_method_does_to_its_process_reaches_no_other_cell(
+    what: str, workers: int, grid: MakeGrid, nest: Nursery, tmp_path: Path
+) -> None:
+    plain, some = grid(methods=["features", "ia3"], steps=1), [written(tmp_path, fit=what), "features", "ia3"]
+    nest.run(plain, tmp_path / "plain", workers)
+    found = nest.run(grid(methods=some, steps=1), tmp_path / "out", workers)
+    assert found["ran"] == 3
+    store = Store(tmp_path / "out")
+    ours, expected = deterministic(store), deterministic(Store(tmp_path / "plain"))
+    assert {key: ours[key] for key in expected} == expected
+    (theirs,) = [record for record in store.records() if record.key not in expected]
+    reason = ENDS[what]
+    assert theirs.status == ("ok" if reason is None else theirs.status if reason == "" else "failed")
+    assert (reason or "") in (theirs.reason or "")
+    assert theirs.concurrent_cells == workers
+
+
+def test_a_script_that_names_a_file_of_a_method_needs_no_guard(
+    backbones: dict[str, str], toy_folder: str, tmp_path: Path
+) -> None:
+    """With one worker: the process of its own does not import the script again."""
+    spelled = written(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tunefront\nprint('once')\n"
+        f"found = tunefront.run(methods=[{spelled!r}], backbones=[{backbones['bert']!r}], tasks=[{toy_folder!r}],\n"
+        f"    shots=[None], seeds=[0], settings={{'steps': 1}}, out={str(tmp_path / 'out')!r})\n"
+        "print([record.status for record in found])\n",
+        encoding="utf-8",
+    )
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert told.stdout.splitlines() == ["once", "['ok']"], told.stderr
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_a_method_changes_of_its_process_is_put_back(
     change: str, grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -190,7 +251,7 @@ def test_what_a_method_changes_of_its_process_is_put_back(
         return repr(eval(CHANGES[change], known))
 
     before = seen()
-    found = run_grid(grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"))
+    found = run_grid(grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"), alone=here)
     assert seen() == before
     assert found.records[1].status == "ok"
     assert len(list((tmp_path / "out" / "records").iterdir())) == 2, "relative to the folder of the call"
@@ -205,7 +266,7 @@ def test_a_standard_stream_that_a_method_closes_is_open_again(change: str, grid:
     if child == 0:  # whose streams may be closed
         os.dup2(writer, 1)
         sys.stdout = open(1, "w", closefd=True)  # noqa: SIM115
-        run_grid(cells, Store(tmp_path / "out"))
+        run_grid(cells, Store(tmp_path / "out"), alone=here)
         print("heard", flush=True)
         os._exit(0)
     os.close(writer)
@@ -229,7 +290,7 @@ def interrupted(grid: MakeGrid, folder: Path, attach: str, signum: int = signal.
     thread = threading.Thread(target=press)
     thread.start()
     try:
-        return run_grid(grid(methods=[spelled, "ia3"], steps=1).cells(), Store(folder / "out"))
+        return run_grid(grid(methods=[spelled, "ia3"], steps=1).cells(), Store(folder / "out"), alone=here)
     finally:
         thread.join()
 

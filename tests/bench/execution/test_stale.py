@@ -85,6 +85,28 @@ def test_a_record_makes_no_command_run_what_it_names(
     assert sys.path == path
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"backbone": "~nosuch/m"},
+        {"task": "dir:~nosuch/a"},
+        {"method": 'ia3:start="~nosuch/x"'},
+        {"method": "not_imported", "method_sources": {"~nosuch/x": "0" * 64}},
+        {"backbone": "a\0b"},
+        {"task": "dir:a\0b"},
+        {"method": "not_imported", "method_sources": {"a\0b": "0" * 64}},
+    ],
+)
+def test_a_path_that_leads_nowhere_is_missing(named: dict[str, Any], grid: MakeGrid, tmp_path: Path) -> None:
+    record = made(grid(methods=["ia3"]).cells()[0], **named)
+    (entry,) = staleness([record], tmp_path)
+    assert entry.missing, entry
+    assert len(entry.missing[0]) < 300
+    result = CliRunner().invoke(app, ["stale", str(kept(tmp_path / "results", record))])
+    assert "bug in tunefront" not in result.output
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("spelled", ["/tmp/mine.py:Mine:x=1", "", "Full", "../full", "full:" + "(" * 5000])
 def test_a_record_that_spells_no_method_says_so(spelled: str, grid: MakeGrid) -> None:
     record = made(grid(methods=["full"]).cells()[0], method=spelled)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tunefront.bench.records import SCHEMA_VERSION, PhaseFlops, Record, Spread
+from tunefront.bench.records.record import KEYS
 
 COMMAND = "python -m tests.bench.records.schema"
 MODELS: tuple[type[BaseModel], ...] = (Record, PhaseFlops, Spread)
@@ -23,7 +24,8 @@ Fields = dict[str, dict[str, Any]]  # Any: JSON Schema
 
 def fields() -> Fields:
     """Model -> field -> its type as JSON Schema has it, without what is only said of it."""
-    return {model.__name__: _bare(model.model_json_schema()["properties"]) for model in MODELS}
+    models = {model.__name__: _bare(model.model_json_schema()["properties"]) for model in MODELS}
+    return models | {field: {name: {} for name in names} for field, names in KEYS.items()}
 
 
 def listed(version: int = SCHEMA_VERSION) -> Fields:

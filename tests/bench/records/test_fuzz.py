@@ -12,7 +12,7 @@ import pytest
 
 from tests.reports.factory import ledger, record
 from tunefront.bench.errors import Mistake
-from tunefront.bench.records import CorruptRecord, OtherVersion, Record, parse_record
+from tunefront.bench.records import CorruptRecord, OtherCell, OtherVersion, Record, parse_record
 from tunefront.reports.formats import csvs, latex, markdown
 from tunefront.reports.sections import document
 
@@ -40,7 +40,7 @@ def changed(rng: random.Random) -> str:
 def read(content: bytes, told: list[str]) -> Record | None:
     try:
         return parse_record(content, f"{WHOLE['key']}.json")
-    except (CorruptRecord, OtherVersion) as error:
+    except (CorruptRecord, OtherCell, OtherVersion) as error:
         told.append(str(error))
         return None
 

@@ -21,7 +21,7 @@ ROWS = pd.DataFrame({"id": ["0", "1"], "label": [1, 0], "prediction": [1, 0]})
 
 def made(number: int, status: str = "ok") -> Record:
     reason = None if status == "ok" else "no"
-    fields = {"method": "full", "label": "full", "backbone": "b", "task": "sst2", "seed": number}
+    fields = {"method": "full", "label": "full", "backbone": "b", "task": "sst2", "seed": number, "n_test": 2}
     return Record(key=f"{number:08}", status=status, reason=reason, **fields)  # type: ignore[arg-type]
 
 
@@ -48,6 +48,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "start gone": lambda path: path.write_bytes(path.read_bytes()[4:]),
     "another format": lambda path: path.write_text("id,label\n0,1\n", encoding="utf-8"),
+    "zeroed inside": lambda path: path.write_bytes(b"PAR1" + b"\0" * (path.stat().st_size - 8) + b"PAR1"),
+    "noise inside": lambda path: path.write_bytes(b"PAR1" + bytes(range(256)) * 9 + b"\xff\xff\0\0PAR1"),
     "magic alone": lambda path: path.write_bytes(b"PAR1"),
     "folder": lambda path: (path.unlink(), path.mkdir()),
     "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
@@ -68,6 +70,24 @@ def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path
     (line,) = found.lines
     assert "full on sst2, seed 0; full on sst2, seed 2" in line
     assert "records/00000000.json" in line
+
+
+def test_predictions_of_another_cell_are_noticed_by_their_rows(tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out"))
+    ROWS[:1].to_parquet(tmp_path / "out" / "predictions" / "00000001.parquet")
+    assert [record.seed for record in lost(store.location, RECORDS).predictions] == [1]
+    rows_unknown = [record.model_copy(update={"n_test": None}) for record in RECORDS]
+    assert lost(store.location, rows_unknown).lines == []
+
+
+@pytest.mark.parametrize("room", ["records", "predictions"])
+def test_a_file_where_a_folder_should_be_is_named(room: str, tmp_path: Path) -> None:
+    store = filled(Store(tmp_path / "out"))
+    shutil.rmtree(tmp_path / "out" / room)
+    (tmp_path / "out" / room).write_text("a file", encoding="utf-8")
+    for call in (lambda: lost(store.location, RECORDS), store.prepare):
+        with pytest.raises(Mistake, match=f"out/{room} is a file where a folder should be"):
+            call()
 
 
 def test_a_folder_that_was_deleted_while_cells_ran_is_noticed(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_file_where_a_folder_should_be_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="is a file"):
         load_records(tmp_path / "results")
     (tmp_path / "records").write_text("", encoding="utf-8")
-    with pytest.raises(Mistake, match="records is not in a results folder"):
+    with pytest.raises(Mistake, match="records is a file where a folder should be"):
         load_records(tmp_path)
     with pytest.raises(Mistake, match="NUL"):
         load_records(tmp_path / "a\0b")

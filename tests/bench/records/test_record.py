@@ -9,7 +9,16 @@ import pytest
 from pydantic import ValidationError
 
 from tunefront.bench.errors import Mistake
-from tunefront.bench.records import CorruptRecord, OtherVersion, Record, load_plans, load_records, read_record
+from tunefront.bench.records import (
+    CorruptRecord,
+    OtherCell,
+    OtherVersion,
+    Record,
+    load_plans,
+    load_records,
+    read_record,
+)
+from tunefront.bench.records.record import RECIPE_FIELDS, SETTINGS_FIELDS
 from tunefront.bench.records.store import Store
 
 MINIMAL = {"key": "a" * 8, "status": "ok", "method": "full", "label": "full", "backbone": "b", "task": "t"}
@@ -89,13 +98,42 @@ def test_what_was_set_aside_earlier_is_kept(tmp_path: Path) -> None:
     assert [path.read_text(encoding="utf-8") for path in kept] == ["{", "[", "1 2"]
 
 
-def test_a_file_under_another_cells_name_is_corrupted(tmp_path: Path) -> None:
-    path = tmp_path / "bbbbbbbb.json"
+def test_a_whole_record_under_another_cells_name_is_named_and_left_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    path = tmp_path / "records" / "bbbbbbbb.json"
     path.write_text(Record(**MINIMAL).model_dump_json(), encoding="utf-8")
-    with pytest.raises(CorruptRecord, match="another cell"):
+    before = path.read_bytes()
+    with pytest.raises(OtherCell, match="another cell"):
         read_record(path)
+    with pytest.raises(Mistake, match=f"bbbbbbbb.json .*{MINIMAL['key']}.json"):
+        store.read("bbbbbbbb")
+    assert load_records(tmp_path) == []
+    assert "bbbbbbbb.json holds the record of another cell" in caplog.text
+    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [(path.name, before)]
 
 
+def test_a_line_feed_in_a_files_name_does_not_break_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    contents = ("{", json.dumps({**WHOLE, "key": "other"}), json.dumps({**WHOLE, "schema_version": 9}))
+    for content in contents:
+        (folder / f"a\nerror: b\x1b[31m\t{len(content)}.json").write_text(content, encoding="utf-8")
+    (folder / "c\nd.json").mkdir()
+    assert load_records(tmp_path) == []
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines), lines
+    assert sum("a\\nerror: b\\x1b[31m\\t" in line for line in lines) == 3
+    for path in folder.iterdir():
+        with pytest.raises((CorruptRecord, Mistake)) as error:
+            read_record(path)
+        assert str(error.value).isprintable()
+
+
+RECIPE, SETTINGS = dict.fromkeys(RECIPE_FIELDS, 1), dict.fromkeys(SETTINGS_FIELDS, 1)
 WHOLE = json.loads(Record(**{**MINIMAL, "key": "a" * 8}).model_dump_json())
 LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
 
@@ -109,6 +147,14 @@ LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
         (json.dumps({**WHOLE, "carbon_grams": 1.5}), "carbon_grams"),
         (json.dumps(LACKING), "shots"),
         (json.dumps({**WHOLE, "status": "paused"}), "status"),
+        (json.dumps({**WHOLE, "recipe": {**RECIPE, "momentum": 0.9}}), "recipe.momentum: unknown here"),
+        (json.dumps({**WHOLE, "recipe": {**RECIPE, "momentum": 1, "a": 1, "b": 1, "c": 1}}), "recipe.a"),
+        (json.dumps({**WHOLE, "recipe": {k: v for k, v in RECIPE.items() if k != "clip_norm"}}), "recipe.clip_norm"),
+        (json.dumps({**WHOLE, "settings": {**SETTINGS, "shuffle": True}}), "settings.shuffle: unknown here"),
+        (json.dumps({**WHOLE, "settings": {"device": "cpu"}}), "not in it"),
+        (json.dumps({**WHOLE, "flops": {"distillation": {"counted": 1}}}), "flops.distillation"),
+        (json.dumps({**WHOLE, "memory": {"distillation": {"inputs": 1}}}), "memory.distillation"),
+        (json.dumps({**WHOLE, "step_seconds": {"x": None}}), "step_seconds.x"),
         (json.dumps({**WHOLE, "train_seconds": -1}), "train_seconds"),
         (json.dumps({**WHOLE, "memory": {"load": {"inputs": -4}}}), "memory.load.inputs"),
         (json.dumps({**WHOLE, "train_seconds": 1e308}), "1e+308"),

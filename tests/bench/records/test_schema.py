@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tests.bench.records import schema
 from tunefront.bench.records import SCHEMA_VERSION, Record
+from tunefront.bench.records.record import RECIPE_FIELDS, SETTINGS_FIELDS
+from tunefront.bench.settings import RunConfig
+from tunefront.methods.base import Recipe
 
 
 def test_the_fields_are_those_that_are_listed_for_the_schema_version() -> None:
@@ -29,3 +34,8 @@ def test_a_field_that_comes_goes_or_changes_its_type_is_a_change() -> None:
 def test_every_field_and_bound_is_listed() -> None:
     assert set(schema.fields()["Record"]) == set(Record.model_fields)
     assert schema.fields()["Record"]["train_seconds"]["anyOf"][0] == {"minimum": 0, "type": "number"}
+
+
+def test_recipes_and_settings_hold_what_a_record_says_of_them() -> None:
+    assert tuple(field.name for field in dataclasses.fields(Recipe)) == RECIPE_FIELDS
+    assert tuple(field.name for field in dataclasses.fields(RunConfig)) == SETTINGS_FIELDS
