@@ -199,10 +199,11 @@ ENDS = {
 def test_what_a_users_method_does_to_its_process_reaches_no_other_cell(
     what: str, workers: int, grid: MakeGrid, nest: Nursery, tmp_path: Path
 ) -> None:
-    plain, some = grid(methods=["features", "ia3"], steps=1), [written(tmp_path, fit=what), "features", "ia3"]
+    others = ["features", "ia3", "full", "top_layers:n=1"]
+    plain, some = grid(methods=others, steps=1), [written(tmp_path, fit=what), *others]
     nest.run(plain, tmp_path / "plain", workers)
     found = nest.run(grid(methods=some, steps=1), tmp_path / "out", workers)
-    assert found["ran"] == 3
+    assert found["ran"] == 5
     store = Store(tmp_path / "out")
     ours, expected = deterministic(store), deterministic(Store(tmp_path / "plain"))
     assert {key: ours[key] for key in expected} == expected

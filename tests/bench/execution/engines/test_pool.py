@@ -140,6 +140,26 @@ def test_ctrl_c_stops_the_workers_and_says_so(grid: MakeGrid, nest: Nursery, tmp
     assert nest.run(some, tmp_path / "out") == {"ran": 1, "reused": 1, "failed": 0, "skipped": 0, "interrupted": False}
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_a_cell_that_runs_alone_ends_with_the_one_worker_that_was_asked_for(
+    signum: int, grid: MakeGrid, nest: Nursery, tmp_path: Path
+) -> None:
+    some = grid(methods=["features", *odd(tmp_path, "sleep")])
+    parent = nest.start(some, tmp_path / "out", 1)
+    started = tmp_path / "sleep.started"
+    worker = int(until(lambda: started.exists() and started.read_text()))
+    assert worker != parent
+    os.kill(parent, signum)
+    assert nest.wait() == (0 if signum == signal.SIGINT else -signum)
+    until(lambda: not alive(worker), 5)
+    if signum == signal.SIGINT:
+        assert outcome(tmp_path / "out") == {"ran": 0, "reused": 0, "failed": 0, "skipped": 0, "interrupted": True}
+    assert Store(tmp_path / "out").records() == []
+    mend(tmp_path)
+    assert nest.run(some, tmp_path / "out", 1)["ran"] == 2
+    assert len(by_status(Store(tmp_path / "out").records(), "ok")) == 2
+
+
 def test_a_full_disk_in_a_worker_stops_the_grid(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
     some = grid(methods=[*odd(tmp_path, "full"), "features", "ia3"])
     found = nest.run(some, tmp_path / "out")
