@@ -71,7 +71,9 @@ def doubts(names: Sequence[str], labels: Sequence[object], declared: bool) -> li
         if not declared and name.lower() in _NO_VALUE:
             found.append(f"the label {name!r} is read as a class; if it stands for no label, remove its rows")
     few = len(labels) < len(names) * _FEW_ROWS
-    numbered = are_numeric(names) and (len(labels) < len(names) * _SOME_ROWS or not _are_in_a_row(names))
+    numbered = (
+        bool(names) and are_numeric(names) and (len(labels) < len(names) * _SOME_ROWS or not _are_in_a_row(names))
+    )
     if not declared and len(names) > _MANY_CLASSES and (few or numbered):
         what = "whole numbers" if are_numeric(names) else "texts"
         rows = f", {len(labels) / len(names):.1f} rows each" if few else ""

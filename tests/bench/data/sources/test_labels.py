@@ -219,6 +219,7 @@ def test_many_whole_numbers_may_be_scores():
     assert "2.0 rows each" in doubt
     assert not doubts(names, names * 2, declared=True)
     assert not doubts(names[:5], names, declared=False)
+    assert not doubts([], [], declared=False)
     assert not doubts(names, names * 20, declared=False)
     assert doubts([str(n * 5) for n in range(30)], names * 20, declared=False)
 
