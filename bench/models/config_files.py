@@ -22,7 +22,7 @@ from tunefront.bench.models.config_values import (
     values_of,
 )
 from tunefront.bench.models.json_files import read_object
-from tunefront.bench.models.quiet import quiet
+from tunefront.bench.quiet import quiet
 from tunefront.methods.sites import SITES, Sites, sites_for
 
 _NO_PART = {

@@ -12,8 +12,8 @@ import torch
 
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config_files import unusable
-from tunefront.bench.models.quiet import quiet
 from tunefront.bench.models.weights import Stored
+from tunefront.bench.quiet import quiet
 from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:

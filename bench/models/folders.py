@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tunefront.bench.errors import Mistake
+from tunefront.bench.files import expanded
 from tunefront.bench.models.json_files import read_object
 
 _SAVED = "give a folder saved with save_pretrained()"
@@ -13,13 +14,12 @@ _SAVED = "give a folder saved with save_pretrained()"
 
 def local(name: str) -> Path:
     """The path that a name stands for, there or not; Mistake where it cannot even be looked for."""
+    path = expanded(name)
     try:
-        path = Path(name).expanduser()
         path.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of a home that nobody has
-        why = getattr(error, "strerror", None) or str(error).rstrip(".")
+    except OSError as error:  # a name that is too long, a link that leads to itself
         short = name if len(name) < 100 else f"{name[:96]} ..."
-        raise Mistake(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
+        raise Mistake(f"the backbone {short!r} cannot be looked for ({error.strerror}); give another.") from error
     return path
 
 

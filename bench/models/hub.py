@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.models.quiet import quiet_hub
 from tunefront.bench.models.weights import shards
+from tunefront.bench.quiet import quiet_hub
 
 _SMALL = (
     *("config.json", "generation_config.json", "adapter_config.json"),

@@ -12,7 +12,7 @@ from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config_files import configuration, gist
 from tunefront.bench.models.json_files import POINTER, about_pointer, read_object
 from tunefront.bench.models.locate import locate
-from tunefront.bench.models.quiet import quiet
+from tunefront.bench.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.sources.labels import missing, number, whole
 from tunefront.bench.errors import nearest
 
 if TYPE_CHECKING:
@@ -62,13 +63,10 @@ def _hidden(table: Table, tables: Mapping[str, Table], schema: Schema) -> str:
         added = [name for name in table.columns if name not in tables["train"].columns]
         return "" if nearest(field, added) else f"has no label column {field!r}"
     values = [record.get(field) for record in table.records]
-    if all(value in (None, "") or value != value for value in values):
+    if all(map(missing, values)):
         return f"has no value in its label column {field!r}"
-    if "-1" in schema.label_names or not all(str(value).strip() in ("-1", "-1.0") for value in values):
+    if "-1" in schema.label_names or any(whole(value) != -1 for value in values):
         return ""
-    below = schema.kind == "regression" and any(_negative(r.get(field)) for r in tables["train"].records)
+    trained = [number(record.get(field)) for record in tables["train"].records]
+    below = schema.kind == "regression" and any(value is not None and value < 0 for value in trained)
     return "" if below else f"has only -1 as {field!r}, which stands for hidden"
-
-
-def _negative(value: object) -> bool:
-    return str(value).strip().startswith("-")

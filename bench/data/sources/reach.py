@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from tunefront.bench.quiet import quiet_hub
 
 PATIENCE = 10
 """Seconds for an answer of the Hub."""
@@ -17,21 +18,18 @@ def reached() -> Iterator[Exception | None]:
     cache inside this block. The Hub's library prints nothing there."""
     import datasets
     from huggingface_hub import constants
-    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     unreachable = None if constants.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE else _obstacle()
     places: tuple[Any, ...] = (constants, datasets.config)  # Any: modules, whose fields are set
-    level = get_verbosity()
     before = [place.HF_HUB_OFFLINE for place in places]
-    set_verbosity(logging.ERROR)
     try:
         for place in places:
             place.HF_HUB_OFFLINE = place.HF_HUB_OFFLINE or unreachable is not None
-        yield unreachable
+        with quiet_hub():
+            yield unreachable
     finally:
         for place, offline in zip(places, before, strict=True):
             place.HF_HUB_OFFLINE = offline
-        set_verbosity(level)
 
 
 def _obstacle() -> Exception | None:

@@ -12,7 +12,14 @@ from tunefront.bench.execution import identity
 
 NOT_DECIDING = (
     # What only holds, names or keeps a cell and its record.
-    *("bench/__init__.py", "bench/cells.py", "bench/settings.py", "bench/errors.py", "bench/files.py"),
+    *(
+        "bench/__init__.py",
+        "bench/cells.py",
+        "bench/settings.py",
+        "bench/errors.py",
+        "bench/files.py",
+        "bench/quiet.py",
+    ),
     *("bench/execution/__init__.py", "bench/execution/identity.py", "bench/data/__init__.py", "bench/data/cache.py"),
     *("bench/execution/interruption.py", "bench/execution/unchanged.py", "bench/records/*.py"),
     # What has a fingerprint of its own: the rows of a task, methods, sites.
