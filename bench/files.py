@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 import time
 import uuid
@@ -48,6 +49,40 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):  # what went wrong before is what is told
             temporary.unlink(missing_ok=True)
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class NotOrdinary(OSError):
+    """What is there is no ordinary file; `strerror` says what it is, as `a pipe`."""
+
+
+def odd(state: os.stat_result) -> str | None:
+    """What a file is, where it is no ordinary one."""
+    return next((kind for test, kind in _KINDS if test(state.st_mode)), None)
+
+
+def open_ordinary(path: Path) -> IO[bytes]:
+    """A file of whoever put it there, for reading: a pipe or a device could be waited on for ever.
+
+    Errors: NotOrdinary; other OSErrors as of `open`.
+    """
+    # Asked before it is opened, since opening can be waited on; and after, since it may have been replaced in between.
+    if (kind := odd(os.stat(path))) is not None:
+        raise NotOrdinary(errno.EINVAL, kind, str(path))
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(descriptor, "rb")
+    if (kind := odd(os.fstat(descriptor))) is not None:
+        file.close()
+        raise NotOrdinary(errno.EINVAL, kind, str(path))
+    return file
 
 
 def check_writable(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tunefront.bench.errors import Mistake
 from tunefront.bench.forecast.presets import presets
 from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.models.json_files import read_object
 from tunefront.bench.models.locate import known_backbones, locate
 from tunefront.methods.sites import SITES, Sites
 
@@ -87,8 +87,8 @@ def configuration(backbone: str) -> tuple[str | None, Mapping[str, Any]]:  # Any
         if backbone in known_backbones():
             path = locate(backbone)
         path = path / "config.json" if path.is_dir() else path
-        fields = json.loads(path.read_text("utf-8")) if path.is_file() else None  # a pipe would be waited for
-        if isinstance(fields, dict) and isinstance(fields.get("model_type"), str):
+        fields = read_object(path, "configuration")
+        if isinstance(fields.get("model_type"), str):
             return fields["model_type"], fields
     return None, {}
 

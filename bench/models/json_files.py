@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.errors import Mistake
+from tunefront.bench.files import NotOrdinary, open_ordinary
 
 MOST_BYTES = 64 * 2**20
 """More than any model's configuration or index is known to have; a tokenizer's words are not read as this."""
@@ -27,11 +28,14 @@ def read_object(path: Path, what: str) -> dict[str, Any]:  # Any: whatever the f
 def read_json(path: Path, what: str) -> Any:  # Any: as above
     """What the file holds; Mistake where it cannot be read or is no JSON."""
     try:
-        if os.path.lexists(path) and not path.is_file():  # a pipe would be waited on for ever
-            raise Mistake(f"the {what} {path} is no file; give a folder as save_pretrained() writes it.")
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise Mistake(f"the {what} {path} has {size:,} bytes, and none is known of more than {MOST_BYTES:,}.")
-        content = path.read_bytes()
+        with open_ordinary(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
+                raise Mistake(f"the {what} {path} has {size:,} bytes, and none is known of more than {MOST_BYTES:,}.")
+            content = file.read()
+    except NotOrdinary as error:
+        raise Mistake(
+            f"the {what} {path} is {error.strerror}; give a folder as save_pretrained() writes it."
+        ) from error
     except OSError as error:
         raise Mistake(f"the {what} {path} cannot be read ({error.strerror}).") from error
     if content.startswith(POINTER):

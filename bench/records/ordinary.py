@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from pathlib import Path
 
 from tunefront.bench.errors import Mistake, printable
+from tunefront.bench.files import open_ordinary
 
 MOST_BYTES = 256 * 2**20
 """A larger file is no record: the ids of a million training rows take 20 MB."""
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -41,16 +34,10 @@ def contents(path: Path, most: int = MOST_BYTES) -> bytes:
     there; Mistake where this process can open no more files.
     """
     try:
-        state = os.stat(path)
-        if (kind := _odd(state)) is not None:
-            raise Unreadable(path, kind)
-        if state.st_size > most:
-            raise Unreadable(path, f"{state.st_size:,} bytes, more than the {most:,} that are read")
-        # Not to hang where a pipe has taken its place in between.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            if (kind := _odd(os.fstat(descriptor))) is not None:
-                raise Unreadable(path, kind)
+        with open_ordinary(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise Unreadable(path, f"{size:,} bytes, more than the {most:,} that are read")
             return file.read(most)
     except FileNotFoundError:
         if path.is_symlink():
@@ -80,10 +67,9 @@ def ends(path: Path, size: int) -> tuple[bytes, bytes]:
     """The first and the last bytes of an ordinary file, so many each; nothing of one that is shorter than both, cannot
     be read, or is not there. No more of it is read. Mistake where this process can open no more files."""
     try:
-        state = os.stat(path)
-        if _odd(state) is not None or state.st_size < 2 * size:
-            return b"", b""
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
+            if os.fstat(file.fileno()).st_size < 2 * size:
+                return b"", b""
             start = file.read(size)
             file.seek(-size, os.SEEK_END)
             return start, file.read(size)
@@ -100,11 +86,6 @@ def not_a_folder(path: Path) -> Mistake:
         f"{shown(found)} is a file where a folder should be; move it away, or give the folder that `tunefront run "
         "--out` wrote."
     )
-
-
-def _odd(state: os.stat_result) -> str | None:
-    """What a file is, where it is no ordinary one."""
-    return next((kind for test, kind in _KINDS if test(state.st_mode)), None)
 
 
 def _explained(path: Path, error: OSError) -> Mistake:

@@ -10,12 +10,12 @@ import codecs
 import gzip
 import os
 import re
-import stat
 import zlib
 from shlex import quote
 from typing import IO, TYPE_CHECKING
 
 from tunefront.bench.data.sources.limits import Unreadable
+from tunefront.bench.files import NotOrdinary, open_ordinary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,11 +66,9 @@ def open_file(file: Path) -> IO[bytes]:
     Errors: Unreadable.
     """
     try:
-        number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            os.close(number)
-            raise Unreadable(f"{file} is no ordinary file; put the rows themselves there.")
-        return os.fdopen(number, "rb")
+        return open_ordinary(file)
+    except NotOrdinary as error:
+        raise Unreadable(f"{file} is {error.strerror}, no ordinary file; put the rows themselves there.") from None
     except (OSError, ValueError) as error:
         raise Unreadable(f"{file} cannot be read: {reason(error)}.") from None
 

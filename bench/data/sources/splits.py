@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.sources.contents import read_bytes, reason
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.reading import FORMATS, format_of
+from tunefront.bench.files import odd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -158,12 +158,11 @@ def _files(paths: Sequence[Path]) -> tuple[Path, ...]:
 
 def _check_ordinary(path: Path) -> None:
     try:
-        mode = path.stat().st_mode
+        kind = odd(path.stat())
     except OSError as error:
         to = f", a link to {os.readlink(path)}," if path.is_symlink() else ""
         raise Unreadable(f"{path}{to} cannot be read: {reason(error)}.") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
+    if kind is not None:
         raise Unreadable(f"{path} is {kind}, not an ordinary file; put the rows themselves there.")
 
 

@@ -225,10 +225,10 @@ def test_a_saved_dataset_that_stands_for_much_is_refused(tmp_path: Path, monkeyp
 def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     put(tmp_path, "test.csv")
     os.mkfifo(tmp_path / "train.csv")
-    assert "train.csv is a FIFO" in mistake(tmp_path)
+    assert "train.csv is a pipe" in mistake(tmp_path)
     put(tmp_path / "b", "train.csv", "test.csv")
     os.mkfifo(tmp_path / "b" / "meta.json")
-    assert "meta.json is no ordinary file" in mistake(tmp_path / "b")
+    assert "meta.json is a pipe" in mistake(tmp_path / "b")
     task = load(str(put(tmp_path / "c", "train.csv", "test.csv", "few_shot/2_shot/0.jsonl")))
     os.mkfifo(tmp_path / "c" / "few_shot" / "2_shot" / "1.jsonl")
     with pytest.raises(Mistake, match="no published draw"):
