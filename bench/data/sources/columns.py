@@ -14,6 +14,7 @@ ROW_NUMBERS = frozenset({"idx", "id"})
 _ID_NAME = re.compile(r"(?i:(.*[_\-. ])?(id|idx|uid|uuid|guid|key|hash|index))|.*[a-z](ID|Id)")
 _CODE = re.compile(r"\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?|[0-9a-f]{24}|[0-9a-f]{40}", re.IGNORECASE)
 """A UUID, or as many digits as a usual hash has."""
+TWIN = "says the label in other words"
 _IDS = "ids"
 _ROWS_A_VALUE = 3
 """Rows of train that each value of a column must have for it to tell: texts differ from row to row anyway."""
@@ -49,7 +50,7 @@ def text_columns(columns: Mapping[str, Sequence[object]], labels: Sequence[objec
     classes = len({str(label) for label in labels})
     for name in list(inputs):
         if len(inputs) > 1 and _is_twin(columns[name], labels, classes):
-            left_out[name] = "says the label in other words"
+            left_out[name] = TWIN
             inputs.remove(name)
     for name in inputs:
         filled = [value for value in columns[name] if not missing(value)]

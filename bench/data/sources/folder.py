@@ -13,7 +13,8 @@ from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import FILE as META
 from tunefront.bench.data.sources.meta import read_meta
 from tunefront.bench.data.sources.reading import read_table, read_tables
-from tunefront.bench.data.sources.schema import empty_notes, infer_schema, read_rows, schema_of
+from tunefront.bench.data.sources.rows import empty_notes, read_rows
+from tunefront.bench.data.sources.schema import infer_schema, schema_of
 from tunefront.bench.data.sources.splits import SPLITS, find_splits
 from tunefront.bench.data.sources.tables import Problems
 from tunefront.bench.data.task import Task

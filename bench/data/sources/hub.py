@@ -26,7 +26,8 @@ from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import Meta
 from tunefront.bench.data.sources.reach import reached
 from tunefront.bench.data.sources.reading import without_index
-from tunefront.bench.data.sources.schema import empty_notes, infer_schema, read_rows
+from tunefront.bench.data.sources.rows import empty_notes, read_rows
+from tunefront.bench.data.sources.schema import infer_schema
 from tunefront.bench.data.sources.tables import Problems, Table
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
@@ -39,7 +40,19 @@ SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "
 _LABELS = ("label", "labels", "answerKey")
 _PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
 _MADE_BY = (
-    *("hub", "arrow_file", "arrow_columns", "reading", "declared", "schema", "labels", "doubts", "columns", "choices"),
+    *(
+        "hub",
+        "arrow_file",
+        "arrow_columns",
+        "reading",
+        "declared",
+        "schema",
+        "rows",
+        "labels",
+        "doubts",
+        "columns",
+        "choices",
+    ),
 )
 _BATCH_ROWS = 1000
 

@@ -1,43 +1,36 @@
-"""From the records of a folder or dataset to a task's rows: what a task is, where meta.json does not say.
+"""What a task is, by the records of a folder or dataset, where meta.json does not say.
 
 - the label column is `label`; `labels` says what labels mean;
 - a column with a list of answers in every row, which the labels name, makes a task multiple choice (`choices`);
 - the inputs are the columns of text, in order (`columns`).
-
-A row needs text in one of its inputs; others may be empty.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.sources import choices
-from tunefront.bench.data.sources.columns import Columns, telling, text_columns
+from tunefront.bench.data.sources.columns import TWIN, Columns, telling, text_columns
 from tunefront.bench.data.sources.doubts import doubts, refused
 from tunefront.bench.data.sources.labels import (
-    class_of,
     kind_of,
     missing,
     names_of,
-    value_of,
     whole,
     without_nothing,
 )
-from tunefront.bench.data.task import Kind, Row, Task, Value
+from tunefront.bench.data.task import Kind, Task
 from tunefront.bench.errors import unknown
 
 if TYPE_CHECKING:
     from tunefront.bench.data.sources.meta import Meta
-    from tunefront.bench.data.sources.tables import Problems, Record, Table
+    from tunefront.bench.data.sources.tables import Problems, Table
 
 _FEW_ANSWERS = 30
-_DEEPEST = 20
-"""Levels of lists and mappings that a row's fields keep."""
+Values = Mapping[str, list[object]]
+"""Column -> its values in train; that of the labels apart."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,11 @@ class Schema:
     warnings: tuple[str, ...] = ()
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The fields that hold the answers of multiple choice, none of other tasks."""
+        return self.label_names if self.kind == "multiple choice" else ()
+
+    @property
     def read_fields(self) -> tuple[str, ...]:
         """The columns that inputs come from: the column of lists in the place of its answers."""
         unfolded = self.label_names if self.answers else ()
@@ -73,13 +71,14 @@ def infer_schema(
     """What `meta` says, the rest from the records: inputs from those of train, what labels are from all splits, since
     scores may be whole numbers in one of them. None, with the reason noted, where that cannot be."""
     if meta.label_field not in train.columns:
-        problems.add(_no_column(train, meta.label_field, "label column"))
+        problems.add(no_column(train, meta.label_field, "label column"))
         return None
     known = len(problems.found)
-    labels = [record.get(meta.label_field) for record in train.records]
+    values = {name: [record.get(name) for record in train.records] for name in train.columns}
+    labels = values.pop(meta.label_field)
     tables = (others or {"train": train}).values()
     everywhere = without_nothing(each for table in tables for each in _labels(table, meta.label_field))
-    answers = _answers(train, meta, labels, problems)
+    answers = _answers(train, meta, values, labels, problems)
     why = refused(everywhere, meta.task_type, bool(meta.label_names)) if answers is None else None
     if why:
         problems.add(f"{train.file}: {why}")
@@ -93,7 +92,7 @@ def infer_schema(
         kind = meta.task_type or ("classification" if meta.label_names else kind_of(everywhere))
         filled = without_nothing(labels)
         names = () if kind == "regression" else tuple(meta.label_names or names_of(filled))
-    columns = _columns(train, meta, labels, answers, names)
+    columns = _columns(meta, values, labels, answers, names)
     if kind == "regression" and meta.label_names:
         problems.add(f"{train.file.parent}: a regression task has no label_names; leave them out of meta.json.")
     if kind != "regression" and len(names) < 2:
@@ -101,7 +100,7 @@ def infer_schema(
         problems.add(f"{train.file}: at least two different labels are needed, {named} was found.")
     for name in columns.inputs:
         if name not in train.columns and name not in names:
-            problems.add(_no_column(train, name, "column", "input_fields of meta.json names it"))
+            problems.add(no_column(train, name, "column", "input_fields of meta.json names it"))
         elif name == meta.label_field:
             problems.add(f"{train.file.parent}: the label would be an input; take {name!r} out of input_fields.")
     if not columns.inputs:
@@ -120,38 +119,10 @@ def infer_schema(
         left_out=columns.left_out,
         notes=(*columns.notes, *_notes(kind, meta)),
         warnings=(
-            *_guesses(kind, train, everywhere, answers, meta),
-            *_warnings(train, kind, names, columns, labels, everywhere, bool(meta.label_names)),
+            *_guesses(kind, values, everywhere, answers, meta),
+            *_warnings(kind, names, columns, values, labels, everywhere, bool(meta.label_names)),
         ),
     )
-
-
-def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
-    """The table's rows; every label that means nothing and every row without text is noted.
-
-    The id is `idx` where every row has another, else the row's number from 0. Fields are all values of the record but
-    the label; what is neither text, number, list nor mapping is left out.
-    """
-    needed = [name for name in schema.read_fields if name not in (schema.label_names if _named(schema) else ())]
-    absent = [name for name in (schema.label_field, *needed) if name not in table.columns]
-    for name in absent:
-        problems.add(_no_column(table, name, "label column" if name == schema.label_field else "column"))
-    if absent:
-        return []
-    rows = []
-    for identity, given, place in zip(_ids(table.records), table.records, table.places, strict=True):
-        record: Record = given
-        if schema.answers is not None:
-            record = choices.unfolded(given, schema.answers, len(schema.label_names))
-        told = _wrong_inputs(record, schema)
-        if told:
-            problems.add(f"{place}: {told}", str(table.file), "input")
-        label = _label(record, schema)
-        if isinstance(label, str):
-            problems.add(f"{place}: {label}", str(table.file), "label")
-            continue
-        rows.append(Row(identity, _fields(record, schema), label))
-    return rows
 
 
 def schema_of(task: Task, meta: Meta) -> Schema:
@@ -162,31 +133,16 @@ def schema_of(task: Task, meta: Meta) -> Schema:
     )
 
 
-def empty_notes(splits: Mapping[str, Sequence[Row]], schema: Schema) -> list[str]:
-    """A note for each input that is empty in some rows; answers apart, of which a row may have fewer."""
-    answers = schema.label_names if schema.kind == "multiple choice" else ()
-    notes = []
-    for name in schema.input_fields if len(schema.input_fields) > 1 else ():
-        empty = {
-            split: sum(not str(row.fields.get(name) or "").strip() for row in rows) for split, rows in splits.items()
-        }
-        if name not in answers and any(empty.values()):
-            listed = ", ".join(f"{count} of {len(splits[split])} {split}" for split, count in empty.items() if count)
-            notes.append(f"{name!r} is empty in {listed} rows")
-    return notes
-
-
-def _answers(train: Table, meta: Meta, labels: list[object], problems: Problems) -> str | None:
+def _answers(train: Table, meta: Meta, values: Values, labels: list[object], problems: Problems) -> str | None:
     """The column of lists with the answers; None where the task is not multiple choice, or its label_names say where
     they are. What is wrong is noted."""
     if meta.label_names or meta.task_type not in (None, "multiple choice"):
         return None
-    others = {name: [r.get(name) for r in train.records] for name in _others(train, meta)}
-    found = choices.choice_columns(others)
+    found = choices.choice_columns(values)
     if meta.task_type is None:
         fitting = [name for name, answers in found.items() if choices.looks_like_answers(answers, labels)]
-        texts = text_columns({name: values for name, values in others.items() if name not in found}, labels).inputs
-        if len(fitting) != 1 or not texts or choices.are_words_of(found[fitting[0]], [others[name] for name in texts]):
+        texts = text_columns({name: each for name, each in values.items() if name not in found}, labels).inputs
+        if len(fitting) != 1 or not texts or choices.are_words_of(found[fitting[0]], [values[name] for name in texts]):
             return None
         return fitting[0]
     if meta.choices_field is not None:
@@ -206,28 +162,23 @@ def _lists(table: Table, column: str) -> list[choices.Answers]:
     return [answers for answers in found if answers is not None]
 
 
-def _columns(train: Table, meta: Meta, labels: list[object], answers: str | None, names: tuple[str, ...]) -> Columns:
+def _columns(meta: Meta, values: Values, labels: list[object], answers: str | None, names: tuple[str, ...]) -> Columns:
     """The inputs: those that meta.json names, else the columns of text; the answers of a list last."""
-    others = {name: [record.get(name) for record in train.records] for name in _others(train, meta)}
     if meta.input_fields:
         inputs = tuple(meta.input_fields)
         if answers is not None:
             inputs = (*(name for name in inputs if name != answers and name not in names), *names)
-        left_out = {name: "not in input_fields" for name in others if name not in inputs and name != answers}
+        left_out = {name: "not in input_fields" for name in values if name not in inputs and name != answers}
         return Columns(inputs, left_out)
-    found = text_columns({name: values for name, values in others.items() if name != answers}, labels)
+    found = text_columns({name: each for name, each in values.items() if name != answers}, labels)
     return Columns((*found.inputs, *(names if answers is not None else ())), found.left_out, found.notes)
-
-
-def _others(table: Table, meta: Meta) -> list[str]:
-    return [name for name in table.columns if name != meta.label_field]
 
 
 def _labels(table: Table, label_field: str) -> list[object]:
     return [value for record in table.records if not missing(value := record.get(label_field))]
 
 
-def _guesses(kind: Kind, train: Table, labels: list[object], answers: str | None, meta: Meta) -> list[str]:
+def _guesses(kind: Kind, values: Values, labels: list[object], answers: str | None, meta: Meta) -> list[str]:
     """What was made of the labels though nothing says so, where it may well be meant otherwise."""
     found = []
     if meta.task_type is None and answers is not None:
@@ -236,12 +187,11 @@ def _guesses(kind: Kind, train: Table, labels: list[object], answers: str | None
             'answers, say "task_type": "classification" in meta.json'
         )
     elif meta.task_type is None and not meta.label_names:
-        columns = {name: [record.get(name) for record in train.records] for name in _others(train, meta)}
         few = all(_may_be_a_place(value) for value in labels)
         found += [
             f"the lists in {name!r} are not read; if they hold each row's answers, say "
             '"task_type": "multiple choice" in meta.json'
-            for name, lists in (choices.choice_columns(columns) if few else {}).items()
+            for name, lists in (choices.choice_columns(values) if few else {}).items()
             if all(choices.are_texts(each) for each in lists)
         ]
     commas = next((value for value in labels if isinstance(value, str) and "," in value), None)
@@ -267,10 +217,10 @@ def _notes(kind: Kind, meta: Meta) -> list[str]:
 
 
 def _warnings(
-    train: Table,
     kind: Kind,
     names: tuple[str, ...],
     columns: Columns,
+    values: Values,
     labels: list[object],
     everywhere: list[object],
     declared: bool,
@@ -278,15 +228,15 @@ def _warnings(
     """What may be wrong: labels that are nearly the same, and inputs that give the label away."""
     found = []
     for name, why in columns.left_out.items():
-        if why.startswith("says the label"):
+        if why == TWIN:
             found.append(
                 f"the column {name!r} is left out, since each of its values stands for one label; if it is an input, "
                 "name it in input_fields of meta.json"
             )
     if kind == "multiple choice":
         return found
-    values = {name: [record.get(name) for record in train.records] for name in columns.inputs}
-    for name, told in telling(values, labels).items():
+    read = {name: values[name] for name in columns.inputs if name in values}
+    for name, told in telling(read, labels).items():
         found.append(
             f"the input {name!r} alone says the label: {told} of train; if it was made from the label, leave it out by "
             "input_fields in meta.json"
@@ -296,85 +246,6 @@ def _warnings(
     return found
 
 
-def _wrong_inputs(record: Record, schema: Schema) -> str | None:
-    """Why a row has nothing to read, or nothing that can be read; None where all is well."""
-    answers = schema.label_names if schema.kind == "multiple choice" else ()
-    filled = 0
-    for name in schema.input_fields:
-        value = record.get(name)
-        if missing(value) or not str(value).strip():
-            continue
-        if not isinstance(value, (str, int, float)):
-            return f"{name!r} is a {type(value).__name__}, but an input is text."
-        filled += name not in answers
-    asked = [name for name in schema.input_fields if name not in answers]
-    if asked and not filled:
-        listed = " and ".join(map(repr, asked))
-        return f"{listed} {'is' if len(asked) == 1 else 'are'} empty; fill in one of them or remove the row."
-    return None
-
-
-def _fields(record: Record, schema: Schema) -> dict[str, Value]:
-    """What a template may read. A choice that is empty is none."""
-    answers = schema.label_names if schema.kind == "multiple choice" else ()
-    fields: dict[str, Value] = {}
-    for name, value in record.items():
-        if name == schema.label_field == "label":
-            continue  # what templates read by that name is the label's number
-        plain, kept = _plain(value)
-        if kept:
-            fields[name] = None if name in answers and isinstance(plain, str) and not plain.strip() else plain
-    if any(name in fields for name in answers):  # else label_names names none of its columns, which the template tells
-        fields = {**dict.fromkeys(answers), **fields}
-    return fields
-
-
-def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
-    """A value as JSON has it, and whether it can be kept."""
-    if isinstance(value, float) and math.isnan(value):
-        return None, True
-    if isinstance(value, Decimal):
-        return float(value), True
-    if value is None or isinstance(value, (str, int, float)):
-        return value, True
-    if level == _DEEPEST or not isinstance(value, (list, tuple, Mapping)):
-        return None, False
-    within = value.values() if isinstance(value, Mapping) else value
-    found = [_plain(each, level + 1) for each in within]
-    plain = [each for each, _ in found]
-    kept = all(one for _, one in found)
-    return (dict(zip(map(str, value), plain, strict=True)) if isinstance(value, Mapping) else plain), kept
-
-
-def _label(record: Record, schema: Schema) -> int | float | str:
-    """The label as a task has it, or a sentence that says why the value is none."""
-    value = record.get(schema.label_field)
-    if missing(value):
-        return f"{schema.label_field!r} is empty; every row needs a label."
-    if schema.kind == "regression":
-        return value_of(value)
-    if schema.answers is not None:
-        answers = choices.answers_in(record.get(schema.answers))
-        if answers is None:
-            return f"{schema.answers!r} holds no list of answers."
-        place = choices.place_of(value, answers)
-        return f"{choices.misfit(value, answers)}." if place is None else place
-    return class_of(value, schema.label_names, schema.declared)
-
-
-def _named(schema: Schema) -> bool:
-    """Whether the labels of multiple choice name columns, of which a split may lack some."""
-    return schema.kind == "multiple choice" and schema.answers is None
-
-
-def _ids(records: list[Record]) -> list[str]:
-    given = [record.get("idx") for record in records]
-    plain = all(isinstance(value, (str, int)) and value != "" for value in given)
-    if plain and max(Counter(map(str, given)).values()) == 1:
-        return [str(value) for value in given]
-    return [str(number) for number in range(len(records))]
-
-
-def _no_column(table: Table, name: str, what: str, why: str = "") -> str:
+def no_column(table: Table, name: str, what: str, why: str = "") -> str:
     add = "Name the right one as label_field in meta.json." if what == "label column" else ""
     return f"{table.file}: {unknown(what, name, table.columns, add)}{f' ({why}.)' if why else ''}"
