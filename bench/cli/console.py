@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import shlex
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -133,16 +133,10 @@ def broken(text: str, width: int) -> str:
     >>> broken("a line of words /and/a/path/that/is/long is broken", 12).splitlines()
     ['a line of', 'words', '/and/a/path/that/is/long', 'is broken']
     """
-    letters, column = list(text), 0
-    for word in re.finditer(r"[^ \n]+|\n", text):
-        if word[0] == "\n":
-            column = 0
-            continue
-        gap = word.start() - (text.rfind("\n", 0, word.start()) + 1) if column == 0 else 1
-        if column and column + gap + len(word[0]) > width:
-            letters[word.start() - 1], column, gap = "\n", 0, 0
-        column += gap + len(word[0])
-    return "".join(letters)
+    lines = textwrap.TextWrapper(
+        width, break_long_words=False, break_on_hyphens=False, expand_tabs=False, replace_whitespace=False
+    )
+    return "\n".join(map(lines.fill, text.split("\n")))
 
 
 def announce(console: RichConsole, line: str) -> None:
