@@ -6,7 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +92,51 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Search:
+    """What a fair search tries for a method.
+
+    Args: size, the field that sets how many parameters are trained, None where no field does; sizes, its values from
+    small to large; learning_rates, the rates to try for each size.
+    """
+
+    size: str | None = None
+    sizes: tuple[float, ...] = ()
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+
+    def __post_init__(self) -> None:
+        if (self.size is None) != (not self.sizes):
+            raise ValueError(f"a search over a size needs its field and its values, got {self.size!r} and {self.sizes}")
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise ValueError(f"a search needs learning rates above 0, got {self.learning_rates}")
+
+
+Factor = Literal["input", "trained", "constant"]
+"""Whether a factor of a product needs a gradient: as what goes into the module does, always, or never."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product that a plug, lead or parametrization computes, (rows, inner) times (inner, outer), in training
+    and in scoring alike; closed FLOP counts are made of these.
+
+    `products(tokens) -> Iterable[Product]` of a module declares them for a pass over so many tokens: `rows` is `tokens`
+    for what is computed for each token, and a number of its own for what is computed once a pass. The backward pass has
+    one product of the same size for each factor that needs a gradient.
+    """
+
+    rows: int
+    inner: int
+    outer: int
+    left: Factor = "input"
+    right: Factor = "trained"
+
+    @property
+    def flops(self) -> int:
+        """Of the forward pass; a multiply-add is two."""
+        return 2 * self.rows * self.inner * self.outer
+
+
+@dataclass(frozen=True)
 class Batch:
     """Rows that go through the model together.
 
@@ -149,7 +194,8 @@ class Backbone(Protocol):
         """The head, None for language models that score choices."""
 
     def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
-        """Turns gradients off everywhere but in `keep`: modules, or sites (regexes matched in full on module paths)."""
+        """Turns gradients off everywhere but in `keep`: modules, or regexes that are matched in full on the paths of
+        modules (sites) and on the names of parameters; ValueError where a regex matches neither."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that require gradients, by name."""
@@ -211,13 +257,14 @@ class Harness(Protocol):
 class Method(ABC):
     """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record.
 
-    `files` are the fields that name safetensors files for `Backbone.load`; a record is identified by what such a file
-    holds, not by where it lies.
+    `search` is what a fair search tries, None for nothing. `files` are the fields that name safetensors files for
+    `Backbone.load`; a record is identified by what such a file holds, not by where it lies.
     """
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe | None] = None
     files: ClassVar[tuple[str, ...]] = ()
+    search: ClassVar[Search | None] = None
 
     @property
     def fewest_rows(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 
-from tunefront.methods.base import Method, Recipe
+from tunefront.methods.base import Method, Recipe, Search
 
 PLAIN = (bool, int, float, str, type(None))
 """What a field may hold: it is written in every record and on the command line."""
@@ -99,11 +99,19 @@ def _wrong_with(cls: type[Method]) -> Iterator[str]:
             f"has a recipe that is {_kind(recipe)}; write recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-3) "
             "with tunefront.Recipe"
         )
+    search = inspect.getattr_static(cls, "search", None)
+    if search is not None and not isinstance(search, Search):
+        yield (
+            f"has a search that is {_kind(search)}; write search: ClassVar[Search | None] = Search(...) with "
+            "tunefront.methods.base.Search"
+        )
     own = [name for name in inspect.get_annotations(cls) if not name.startswith("__")]
     if not is_dataclass(cls):
         yield "is no dataclass; write @dataclass(frozen=True) above it"
         return
-    if "__dataclass_fields__" not in vars(cls) and any(name not in ("name", "recipe", "files") for name in own):
+    if "__dataclass_fields__" not in vars(cls) and any(
+        name not in ("name", "recipe", "files", "search") for name in own
+    ):
         yield f"has fields ({', '.join(own)}) but no decorator; write @dataclass(frozen=True) above it"
         return
     if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
@@ -118,13 +126,16 @@ def _wrong_with(cls: type[Method]) -> Iterator[str]:
         return
     for field in fields(cls):
         yield from _wrong_with_field(field, hints[field.name])
-    files, known = inspect.getattr_static(cls, "files", ()), [field.name for field in fields(cls)]
+    known = [field.name for field in fields(cls)]
+    if isinstance(search, Search) and search.size is not None and search.size not in known:
+        yield f"searches over {search.size!r}, which is none of its fields ({', '.join(known) or 'it has none'})"
+    files = inspect.getattr_static(cls, "files", ())
     if not isinstance(files, tuple) or not set(files) <= set(known):
         yield f"has files = {files!r}; write a tuple of names of its fields ({', '.join(known) or 'it has none'})"
 
 
 def _wrong_with_field(field: Field[typing.Any], hint: object) -> Iterator[str]:
-    if field.name in ("name", "recipe", "files", "fewest_rows", "attach", "fit"):
+    if field.name in ("name", "recipe", "files", "search", "fewest_rows", "attach", "fit"):
         yield f"has a field {field.name}; what is the class's own is written {field.name}: ClassVar[...] = ..."
         return
     literal = [part for part in members(hint) if typing.get_origin(part) is typing.Literal]

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,35 +17,88 @@ from tunefront.methods.sites import SITES
 Where = Literal["before", "after", "parallel"]
 
 
+class Tap(nn.Module):
+    """Holds what went into a leaf until another leaf's plug, a `Spanning`, takes it. It has no parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input: Tensor | None = None
+
+    def take(self) -> Tensor:
+        """The input, which is not held any longer."""
+        held, self.input = self.input, None
+        if held is None:
+            raise RuntimeError("a plug that reads another leaf ran before that leaf did")
+        return held
+
+
+class Spanning(nn.Module):
+    """A plug that reads the input of one leaf, by its tap, and adds to the output of another."""
+
+    def __init__(self, module: nn.Module, tap: Tap):
+        super().__init__()
+        self.module, self.tap = module, tap
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.module(self.tap.take()))
+
+
 def plug(
-    model: nn.Module, site: str | None, name: str, make: Callable[[nn.Module, int], nn.Module], where: Where
+    model: nn.Module,
+    site: str | None,
+    name: str,
+    make: Callable[[nn.Module, int], nn.Module],
+    where: Where,
+    reads: str | None = None,
 ) -> list[nn.Module]:
     """Gives each leaf that matches `site` a child module `name` and one forward hook; returns the new modules.
 
     Args: site, a regex matched in full on module paths, None where the architecture has no such leaf; make receives
     (host, width), the width of the input for `before`, of the output otherwise; where, `before` f(plug(x)), `after`
-    plug(f(x)), `parallel` f(x) + plug(x).
-    Errors: Unsupported where the site is None or a host is no leaf; ValueError where nothing matches or the name is
-    taken.
+    plug(f(x)), `parallel` f(x) + plug(x); reads, for `parallel` alone, a site whose leaves' inputs the plugs take in
+    place of their hosts' own, each the leaf of its host's place among the matches, which must run before it.
+    Errors: Unsupported where the site is None or a host is no leaf; ValueError where nothing matches, the name is
+    taken, or the two sites do not match equally often.
     """
     if where not in _HOOKS:
         raise ValueError(f"a plug goes before, after or parallel to its host, got {where!r}")
+    if reads is not None and where != "parallel":
+        raise ValueError(f"only a parallel plug reads another leaf, got where={where!r}")
+    hosts = matching(model, site)
+    readers = [None] * len(hosts) if reads is None else list(matching(model, reads).values())
+    if len(readers) != len(hosts):
+        raise ValueError(f"{site!r} matches {len(hosts)} leaves and {reads!r} {len(readers)}; plugs join one to one")
     plugs = []
-    for path, host in matching(model, site).items():
-        if hasattr(host, name):
+    for (path, host), reader in zip(hosts.items(), readers, strict=True):
+        if hasattr(host, name) or (reader is not None and hasattr(reader, f"{name}{_TAP}")):
             raise ValueError(f"{path} has an attribute {name!r} already; give the plug another name")
         module = make(host, width(model, host, "in" if where == "before" else "out"))
         place(module, **_placement(model, host))
         module.train(host.training)
+        plugs.append(module)
+        if reader is not None:
+            tap = Tap().train(host.training)
+            reader.add_module(f"{name}{_TAP}", tap)
+            reader.register_forward_pre_hook(partial(_tap, f"{name}{_TAP}"))
+            module = Spanning(module, tap).train(host.training)
         host.add_module(name, module)
         _HOOKS[where](host, name)
-        plugs.append(module)
     return plugs
 
 
-def plugged(host: nn.Module) -> list[tuple[Where, nn.Module]]:
-    """The modules that `plug` gave a leaf and where each acts, in the order in which they run."""
-    wheres: dict[object, Where] = {_before: "before", _after: "after", _parallel: "parallel"}
+_TAP = "_tap"
+"""What the name of a plug's tap ends with."""
+
+
+def plugged(host: nn.Module) -> list[tuple[Where | Literal["tap"], nn.Module]]:
+    """The modules that `plug` gave a leaf and where each acts, in the order in which they run; a tap only holds what
+    goes into its leaf."""
+    wheres: dict[object, Where | Literal["tap"]] = {
+        _before: "before",
+        _after: "after",
+        _parallel: "parallel",
+        _tap: "tap",
+    }
     hooks = [*host._forward_pre_hooks.values(), *host._forward_hooks.values()]
     ours = [hook for hook in hooks if isinstance(hook, partial) and hook.func in wheres]
     return [(wheres[hook.func], getattr(host, hook.args[0])) for hook in ours]
@@ -68,6 +121,15 @@ def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
             "Give the backbone its own Sites(...) (see methods/sites)."
         )
     return found
+
+
+def named(model: nn.Module, regex: str) -> list[nn.Module | nn.Parameter]:
+    """The modules whose whole path matches, and the parameters whose whole name does, each tensor once.
+
+    Errors: as `matching`, where neither matches.
+    """
+    parameters = [value for name, value in model.named_parameters() if re.fullmatch(regex, name)]
+    return [*parameters, *(() if parameters else matching(model, regex).values())]
 
 
 def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
@@ -123,6 +185,10 @@ def _after(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tensor)
 
 def _parallel(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return output + getattr(host, name)(args[0])
+
+
+def _tap(name: str, host: nn.Module, args: tuple[Tensor, ...]) -> None:
+    getattr(host, name).input = args[0]
 
 
 _HOOKS: dict[str, Callable[[nn.Module, str], object]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import hashlib
@@ -75,14 +76,20 @@ def find(name: str) -> type[Method]:
 
 
 def source_fingerprint(method: Method) -> str:
-    """sha256 over the source files of the method's class and of its bases but Method; part of a record's key.
+    """sha256 over the source files of the method's class and of its bases but Method, and over the files of other
+    shipped methods that these import (a shared layer, say); part of a record's key.
 
     Other modules that a user's file imports are not covered: change the file, or its class's fields, with them.
     """
     digest = hashlib.sha256()
+    shared: dict[str, str] = {}
     for cls in type(method).__mro__:
         if cls is not Method and issubclass(cls, Method):
-            digest.update(_source(cls).encode())
+            source = _source(cls)
+            digest.update(source.encode())
+            _add_imported(source, shared)
+    for name in sorted(shared.keys() - {cls.__module__ for cls in type(method).__mro__}):
+        digest.update(shared[name].encode())
     return digest.hexdigest()
 
 
@@ -141,6 +148,25 @@ def is_given_by_path(cls: type) -> bool:
     return cls.__module__.startswith(_LOADED)
 
 
+_CONTRACT = ("base", "checking", "registry", "spelling", "inject")
+"""Modules of this package that are no methods; what of them decides about numbers is in the harness's fingerprint."""
+
+
+def _add_imported(source: str, found: dict[str, str]) -> None:
+    """Adds the shipped methods that a source imports, directly or through others, with their own sources."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a class that was typed in has no file
+        return
+    for node in ast.walk(tree):
+        module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
+        package, _, stem = (module or "").rpartition(".")
+        path = Path(__file__).with_name(f"{stem}.py")
+        if package == __package__ and stem not in _CONTRACT and str(module) not in found and path.is_file():
+            found[str(module)] = path.read_text(encoding="utf-8")
+            _add_imported(found[str(module)], found)
+
+
 def _line_of(error: BaseException, path: Path) -> str:
     """Where in the file it went wrong, where that is known; a SyntaxError says so itself."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
@@ -158,7 +184,7 @@ def _import_shipped() -> None:
     """Once a process: reading the entry points of everything installed takes 10 ms."""
     package = Path(__file__).parent
     for path in sorted(package.glob("*.py")):
-        if path.stem not in ("__init__", "base", "checking", "registry", "spelling", "inject"):
+        if path.stem not in ("__init__", *_CONTRACT):
             importlib.import_module(f"{__package__}.{path.stem}")
     for entry in entry_points(group="tunefront.methods"):
         try:

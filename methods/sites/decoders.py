@@ -15,6 +15,7 @@ _GPT2 = Sites(
     ffn_up=r"transformer\.h\.\d+\.mlp\.c_fc",
     ffn_down=r"transformer\.h\.\d+\.mlp\.c_proj",
     sublayer_output=r"transformer\.h\.\d+\.(attn\.resid_dropout|mlp\.dropout)",
+    ffn_output=r"transformer\.h\.\d+\.mlp\.dropout",
     norms=r"transformer\.(ln_f|h\.\d+\.ln_[12])",
     final_norm=r"transformer\.ln_f",
 )
@@ -29,6 +30,7 @@ _GPT_NEOX = Sites(
     ffn_up=r"gpt_neox\.layers\.\d+\.mlp\.dense_h_to_4h",
     ffn_down=r"gpt_neox\.layers\.\d+\.mlp\.dense_4h_to_h",
     sublayer_output=r"gpt_neox\.layers\.\d+\.post_(attention|mlp)_dropout",
+    ffn_output=r"gpt_neox\.layers\.\d+\.post_mlp_dropout",
     norms=r"gpt_neox\.(final_layer_norm|layers\.\d+\.(input|post_attention)_layernorm)",
     final_norm=r"gpt_neox\.final_layer_norm",
 )
@@ -42,6 +44,7 @@ _OPT = Sites(
     ffn_up=r"model\.decoder\.layers\.\d+\.fc1",
     ffn_down=r"model\.decoder\.layers\.\d+\.fc2",
     sublayer_output=r"model\.decoder\.layers\.\d+\.(self_attn\.out_proj|fc2)",  # its dropout is a function
+    ffn_output=r"model\.decoder\.layers\.\d+\.fc2",
     norms=r"model\.decoder\.(layers\.\d+\.(self_attn|final)|final)_layer_norm",
     final_norm=r"model\.decoder\.final_layer_norm",  # all but OPT-350m, whose norms follow the residual sums
 )
@@ -55,6 +58,8 @@ _LLAMA = Sites(
     ffn_up=r"model\.layers\.\d+\.mlp\.up_proj",
     ffn_down=r"model\.layers\.\d+\.mlp\.down_proj",
     sublayer_output=r"model\.layers\.\d+\.(self_attn\.o_proj|mlp\.down_proj)",  # no dropout there
+    ffn_output=r"model\.layers\.\d+\.mlp\.down_proj",
+    ffn_gate=r"model\.layers\.\d+\.mlp\.gate_proj",
     norms=r"model\.(norm|layers\.\d+\.((input|post_attention)_layernorm|self_attn\.[qk]_norm))",  # Qwen3 has the last
     final_norm=r"model\.norm",
 )

@@ -13,6 +13,7 @@ _BERT = Sites(
     ffn_up=r"encoder\.layer\.\d+\.intermediate\.dense",
     ffn_down=r"encoder\.layer\.\d+\.output\.dense",
     sublayer_output=r"encoder\.layer\.\d+\.(attention\.)?output\.dropout",
+    ffn_output=r"encoder\.layer\.\d+\.output\.dropout",
     norms=r"(embeddings|encoder\.layer\.\d+\.(attention\.)?output)\.LayerNorm",
     pooling="pooler",
 )
@@ -27,6 +28,7 @@ _DISTILBERT = Sites(
     ffn_down=r"transformer\.layer\.\d+\.ffn\.lin2",
     # DistilBERT has no dropout module after its attention projection, so adapters follow the projections themselves.
     sublayer_output=r"transformer\.layer\.\d+\.(attention\.out_lin|ffn\.lin2)",
+    ffn_output=r"transformer\.layer\.\d+\.ffn\.lin2",
     norms=r"embeddings\.LayerNorm|transformer\.layer\.\d+\.(sa|output)_layer_norm",
     head_activation="relu",
 )

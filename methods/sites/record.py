@@ -12,10 +12,11 @@ class Sites:
     `family` is `encoder` (paths of `AutoModel`), `decoder` (`AutoModelForCausalLM`) or `seq2seq`
     (`AutoModelForSeq2SeqLM`). `block` is one transformer layer of any stack, numbered in its stack by its first group;
     the projections are those of every attention, cross attention among them. `ffn_up` is, of a gated feed-forward's two
-    projections, the one without the activation. `sublayer_output` is what a Houlsby adapter follows: the output dropout
-    where it is a module, else the output projection. `norms` are all layer norms, the embedding's included;
-    `final_norm` the one after the last block (the decoder's of two), None where the architecture has none; it may match
-    nothing where only some checkpoints have it. `pooling` is what the head reads: `pooler` (the checkpoint's own
+    projections, the one without the activation, `ffn_gate` the other (None where there is no gate; it may match nothing
+    where only some checkpoints have one). `sublayer_output` is what a Houlsby adapter follows: the output dropout where
+    it is a module, else the output projection; `ffn_output` the same of the feed-forward sublayer alone. `norms` are
+    all layer norms, the embedding's included; `final_norm` the one after the last block (the decoder's of two), None
+    where the architecture has none; it may match nothing where only some checkpoints have it. `pooling` is what the head reads: `pooler` (the checkpoint's own
     pooler), `first` (the first token's state); the folder's pooling configuration (`mean`) goes before it.
     `head_activation` is the activation of the extra dense layer in the architecture's published classification head,
     None where the head is one linear layer. `repeated` names sites that are called more than once in a forward pass.
@@ -31,6 +32,8 @@ class Sites:
     ffn_down: str | None
     sublayer_output: str
     norms: str
+    ffn_output: str | None = None
+    ffn_gate: str | None = None
     pooling: str = "first"
     head_activation: str | None = None
     repeated: frozenset[str] = frozenset()

@@ -14,6 +14,8 @@ _T5 = Sites(
     ffn_up=r"(encoder|decoder)\.block\.\d+\.layer\.\d\.DenseReluDense\.wi(_1)?",  # gated (v1.1, T0, Flan): wi_1
     ffn_down=r"(encoder|decoder)\.block\.\d+\.layer\.\d\.DenseReluDense\.wo",
     sublayer_output=r"(encoder|decoder)\.block\.\d+\.layer\.\d\.dropout",
+    ffn_output=r"encoder\.block\.\d+\.layer\.1\.dropout|decoder\.block\.\d+\.layer\.2\.dropout",
+    ffn_gate=r"(encoder|decoder)\.block\.\d+\.layer\.\d\.DenseReluDense\.wi_0",
     norms=r"(encoder|decoder)\.(final_layer_norm|block\.\d+\.layer\.\d\.layer_norm)",
     final_norm=r"decoder\.final_layer_norm",
 )
@@ -28,6 +30,7 @@ _BART = Sites(
     ffn_down=r"model\.(encoder|decoder)\.layers\.\d+\.fc2",
     # Its dropout is a function.
     sublayer_output=r"model\.(encoder|decoder)\.layers\.\d+\.((self|encoder)_attn\.out_proj|fc2)",
+    ffn_output=r"model\.(encoder|decoder)\.layers\.\d+\.fc2",
     norms=r"model\.(encoder|decoder)\.(layernorm_embedding|layers\.\d+\.(self_attn|encoder_attn|final)_layer_norm)",
 )
 

@@ -18,6 +18,16 @@ def test_it_trains_every_parameter(family: str, backbones: dict[str, str]) -> No
     assert set(backbone.trainable()) == {name for name, _ in backbone.model.named_parameters()}
 
 
+def test_keeping_takes_names_of_parameters_and_paths_of_modules(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    backbone.freeze(keep=[backbone.head, r".*query\.bias", backbone.sites.norms])
+    kept = {name for name in backbone.trainable() if not name.startswith("head.")}
+    norms = {name for name, _ in backbone.model.named_parameters() if "LayerNorm" in name}
+    assert kept == norms | {f"encoder.layer.{block}.attention.self.query.bias" for block in (0, 1)}
+    with pytest.raises(ValueError, match=r"matches the site '\.\*quary\\\\\.bias'; nearest"):
+        backbone.freeze(keep=r".*quary\.bias")
+
+
 def test_the_count_is_the_closed_formula_on_bert(backbones: dict[str, str]) -> None:
     backbone = pristine(backbones["bert"])
     Full().attach(backbone)

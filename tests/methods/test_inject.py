@@ -51,6 +51,35 @@ def net() -> Net:
 X = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
 
 
+def test_a_parallel_plug_may_read_what_goes_into_another_leaf(net: Net) -> None:
+    tokens = torch.tensor([[1, 2, 3]])
+    words = net.words(tokens)
+    plain = net.down(net.up(words))
+    (module,) = plug(net, "down", "extra", lambda host, d: Affine(6, d), where="parallel", reads="up")
+    expected = net.norm(plain + words @ module.weight)
+    assert torch.allclose(net(tokens), expected, atol=1e-6)
+    assert [name for name, _ in net.named_parameters() if "extra" in name] == ["down.extra.module.weight"]
+    assert net.up.extra_tap.input is None, "nothing is held after the pass"
+    copied = copy.deepcopy(net)
+    with torch.no_grad():
+        module.weight.zero_()
+    assert torch.allclose(copied(tokens), expected, atol=1e-6)
+    assert torch.allclose(net(tokens), net.norm(plain), atol=1e-6)
+
+
+def test_plugs_that_read_another_leaf_join_one_to_one(net: Net) -> None:
+    def make(host: nn.Module, d: int) -> nn.Module:
+        return Affine(6, d)
+
+    with pytest.raises(ValueError, match=r"'down' matches 1 leaves and 'up\|down' 2; plugs join one to one"):
+        plug(net, "down", "extra", make, where="parallel", reads="up|down")
+    with pytest.raises(ValueError, match="only a parallel plug reads another leaf, got where='after'"):
+        plug(net, "down", "extra", make, where="after", reads="up")
+    plug(net, "up", "late", make, where="parallel", reads="down")
+    with pytest.raises(RuntimeError, match="ran before that leaf did"):
+        net(torch.tensor([[1]]))
+
+
 def test_before_gives_the_leaf_the_plugs_output(net: Net) -> None:
     (module,) = plug(net, "up", "extra", lambda host, d: Affine(d), where="before")
     expected = nn.functional.linear(X @ module.weight, net.up.weight, net.up.bias)

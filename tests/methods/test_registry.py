@@ -190,6 +190,20 @@ def test_the_source_fingerprint_changes_with_the_file_and_only_with_it(tmp_path:
     assert first != print_of(WRITTEN.format(name="mine") + "# changed\n", "changed")
 
 
+def test_the_source_fingerprint_covers_the_shipped_methods_that_a_file_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the shared layer is a change of whoever imports it, directly or through another."""
+    package = tmp_path / "methods"
+    package.mkdir()
+    (package / "near.py").write_text("from tunefront.methods.far import Layer\n", encoding="utf-8")
+    (package / "far.py").write_text("class Layer: ...\n", encoding="utf-8")
+    monkeypatch.setattr(registry, "__file__", str(package / "registry.py"))
+    found: dict[str, str] = {}
+    registry._add_imported("from tunefront.methods.base import Method\nfrom tunefront.methods.near import Near", found)
+    assert set(found) == {"tunefront.methods.near", "tunefront.methods.far"}
+
+
 def test_the_source_fingerprint_covers_base_classes_and_not_fields(tmp_path: Path) -> None:
     assert source_fingerprint(Houlsby(bottleneck=1)) == source_fingerprint(Houlsby(bottleneck=2))
     assert source_fingerprint(Houlsby()) != source_fingerprint(TopLayers())

@@ -26,18 +26,21 @@ from tunefront.methods.top_layers import TopLayers
 
 NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused")
 REGEXES = [f.name for f in fields(Sites) if f.name not in NOT_SITES]
-PROJECTIONS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
+PROJECTIONS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_gate", "ffn_down")
 ENCODERS = [kind for kind, sites in SITES.items() if sites.family == "encoder"]
 COUNTS = {  # in three blocks a stack; a block has one of each other, an encoder-decoder's decoder two attentions
     "encoder": dict.fromkeys(REGEXES, 3) | {"sublayer_output": 2 * 3},
     "decoder": dict.fromkeys(REGEXES, 3) | {"sublayer_output": 2 * 3, "final_norm": 1},
     "seq2seq": dict.fromkeys(REGEXES, 3 + 3 * 2)
-    | {"block": 2 * 3, "ffn_up": 2 * 3, "ffn_down": 2 * 3, "sublayer_output": 2 * 3 + 3 * 3, "final_norm": 1},
+    | {"block": 2 * 3, "ffn_up": 2 * 3, "ffn_down": 2 * 3, "ffn_output": 2 * 3, "ffn_gate": 2 * 3}
+    | {"sublayer_output": 2 * 3 + 3 * 3, "final_norm": 1},
 }
 ABSENT = {kind: {"query", "key", "value"} for kind in ("gpt2", "gpt_neox")}
 ABSENT |= {kind: {"final_norm"} for kind in (*ENCODERS, "bart")}
-GATES = ("c_attn", "query_key_value", "gate_proj", "wi_0")
-"""Projections in a block that are no site: fused ones, and those that an activation follows and another multiplies."""
+UNGATED = (*ENCODERS, "gpt2", "gpt_neox", "opt", "bart")
+ABSENT = {kind: ABSENT.get(kind, set()) | ({"ffn_gate"} if kind in UNGATED else set()) for kind in SITES}
+FUSED = ("c_attn", "query_key_value")
+"""Projections in a block that are no site."""
 
 DIMENSIONS = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 12}
 SMALL: dict[str, dict[str, object]] = {
@@ -47,7 +50,10 @@ SMALL: dict[str, dict[str, object]] = {
     **{
         kind: {**DIMENSIONS, "num_key_value_heads": 1, "head_dim": 4} for kind in ("llama", "mistral", "qwen2", "qwen3")
     },
-    **{kind: {"d_model": 8, "num_layers": 3, "num_heads": 2, "d_kv": 5, "d_ff": 12} for kind in ("t5", "mt5")},
+    **{
+        kind: {"d_model": 8, "num_layers": 3, "num_heads": 2, "d_kv": 5, "d_ff": 12, "feed_forward_proj": "gated-gelu"}
+        for kind in ("t5", "mt5")
+    },
     "bart": {
         "d_model": 8,
         "encoder_layers": 3,
@@ -104,10 +110,10 @@ def test_every_projection_in_a_block_is_a_site_or_known_to_be_none(kind: str, mo
     blocks = tuple(f"{path}." for path in matching(model, sites.block))
     inside = {path for path, module in model.named_modules() if is_projection(module) and path.startswith(blocks)}
     named = {path for site in PROJECTIONS if getattr(sites, site) for path in matching(model, getattr(sites, site))}
-    assert {path for path in inside - named if not path.endswith(GATES)} == set()
+    assert {path for path in inside - named if not path.endswith(FUSED)} == set()
     assert named <= inside
     fused = {path for path in inside if sites.fused and path.endswith(f".{sites.fused}")}
-    assert len(fused) == (3 if ABSENT.get(kind, set()) & set(PROJECTIONS) else 0)
+    assert len(fused) == (3 if sites.fused else 0)
 
 
 @pytest.mark.parametrize("kind", SITES)
@@ -132,7 +138,7 @@ def test_projections_are_told_apart_by_their_shapes(kind: str, models: dict[str,
         seen |= set(found)
     queries, keys = HEADS.get(kind, (8, 8))
     expected = {"query": (8, queries), "key": (8, keys), "value": (8, keys), "attention_output": (queries, 8)}
-    expected |= {"ffn_up": (8, 12), "ffn_down": (12, 8)}
+    expected |= {"ffn_up": (8, 12), "ffn_gate": (8, 12), "ffn_down": (12, 8)}
     assert shapes == {name: {shape} for name, shape in expected.items() if name in shapes}
 
 
@@ -161,13 +167,14 @@ def test_every_leaf_is_called_and_exactly_the_sites_called_twice_are_declared_re
     assert {site for site, hosts in leaves.items() if any(calls[host] > 1 for host in hosts)} == SITES[kind].repeated
 
 
-def test_of_a_gated_t5_ffn_up_is_the_projection_without_the_activation() -> None:
+@pytest.mark.parametrize(("kind", "names"), [("gated-gelu", {"wi_1"}), ("relu", {"wi"})])
+def test_of_a_t5_ffn_up_is_the_projection_without_the_gates_activation(kind: str, names: set[str]) -> None:
     with torch.device("meta"):
-        gated = AutoModelForSeq2SeqLM.from_config(
-            AutoConfig.for_model("t5", **SMALL["t5"], feed_forward_proj="gated-gelu")
+        model = AutoModelForSeq2SeqLM.from_config(
+            AutoConfig.for_model("t5", **SMALL["t5"] | {"feed_forward_proj": kind})
         )
-    assert {path.rsplit(".", 1)[1] for path in matching(gated, SITES["t5"].ffn_up)} == {"wi_1"}
-    assert len(matching(gated, SITES["t5"].ffn_up)) == 6
+    assert {path.rsplit(".", 1)[1] for path in matching(model, SITES["t5"].ffn_up)} == names
+    assert len(matching(model, SITES["t5"].ffn_up)) == 6
 
 
 def test_impossible_records_are_refused() -> None:

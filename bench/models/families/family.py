@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models import checkpoints
 from tunefront.methods.base import Unsupported, trained
-from tunefront.methods.inject import matching
+from tunefront.methods.inject import named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,14 +30,14 @@ class Family:
     """Of the backbone's files, None where it was made of none."""
 
     def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
-        """Turns gradients off everywhere but in `keep`: modules, or sites matched in full on module paths."""
+        """Turns gradients off everywhere but in `keep`: modules, or regexes that are matched in full on the paths of
+        modules (sites) and on the names of parameters."""
         kept = keep if isinstance(keep, Sequence) and not isinstance(keep, str) else [keep]
         self.model.requires_grad_(False)
         for part in kept:
-            modules = matching(self.model, part).values() if isinstance(part, str) else [part]
-            for module in modules:
-                if module is not None:
-                    module.requires_grad_(True)
+            for each in named(self.model, part) if isinstance(part, str) else [part]:
+                if each is not None:
+                    each.requires_grad_(True)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that require gradients, by name."""

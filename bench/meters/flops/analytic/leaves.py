@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from tunefront.bench.meters.flops.analytic import elementwise
 from tunefront.bench.meters.flops.analytic.tally import State, Tally
-from tunefront.methods.base import Unsupported
-from tunefront.methods.inject import plugged
+from tunefront.methods.base import Product, Unsupported
+from tunefront.methods.inject import Spanning, plugged
 
 
 class Leaves:
@@ -23,6 +24,7 @@ class Leaves:
     def __init__(self, model: nn.Module, tally: Tally, places: dict[str, nn.Module | None]):
         self.model, self.tally, self._places = model, tally, places
         self.covered: set[int] = set()
+        self._tapped: dict[nn.Module, State] = {}
 
     def find(self, path: str) -> nn.Module | None:
         """The module at a path, None where this model has none there."""
@@ -49,6 +51,8 @@ class Leaves:
         """As `through`, given the module."""
         plugs = plugged(host)
         for where, module in plugs:
+            if where == "tap":
+                self._tapped[module] = x
             if where == "before":
                 x = self.inserted(module, x)
         y = self._own(host, x, part, path)
@@ -67,6 +71,10 @@ class Leaves:
         Functions between them are not seen (see `elementwise.PLUGGED`). Unsupported for other parameters, whose use
         cannot be told from their shapes.
         """
+        if isinstance(module, Spanning):
+            return self.inserted(module.module, self._tapped.pop(module.tap), part)
+        if hasattr(module, "products"):
+            return self._declared(module, x, part)
         for child in module.modules():
             own = dict(child.named_parameters(recurse=False))
             if isinstance(child, nn.Linear):
@@ -83,6 +91,18 @@ class Leaves:
             else:
                 x = self._uses(child, x)
                 self.tally.elementwise(elementwise.PLUGGED * x.size * len(own))
+        return x
+
+    def _declared(self, module: nn.Module, x: State, part: str) -> State:
+        """Through a module that says itself which products it computes."""
+        for product in cast(Iterable[Product], module.products(x.tokens)):  # type: ignore[operator]
+            left, right = (
+                x.grad if factor == "input" else factor == "trained" for factor in (product.left, product.right)
+            )
+            self.tally.product(part, product.flops, int(left), int(right))
+        self.tally.elementwise(elementwise.PLUGGED * x.size)
+        for child in module.modules():
+            x = self._uses(child, x)
         return x
 
     def _own(self, host: nn.Module, x: State, part: str, path: str) -> State:

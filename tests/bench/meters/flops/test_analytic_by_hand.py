@@ -15,7 +15,7 @@ from tests.conftest import make_backbone, make_language_model
 from tests.toys import attach, encode, pristine
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.counted import counted_step
-from tunefront.methods.base import Unsupported
+from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import plug
 from tunefront.methods.sites import SITES
 from tunefront.methods.spelling import parse
@@ -138,6 +138,39 @@ def test_what_a_users_method_plugs_in_is_counted_by_the_same_rule(where: Any, ba
     found = Analytic(backbone).loss(shape)
     assert (found.forward, found.backward) == (forward, whole - forward)
     assert found.parts["inserted"] > 0
+
+
+class Declared(LowRank):
+    """The same with its second matrix as a product of two small ones, made once a pass."""
+
+    def __init__(self, inner: int, out: int):
+        super().__init__(inner, out)
+        del self.up
+        self.left, self.right = nn.Parameter(torch.ones(4, 3)), nn.Parameter(torch.ones(3, out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(x) @ (self.left @ self.right)
+
+    def products(self, tokens: int) -> list[Product]:
+        inner, out = self.down.in_features, self.right.shape[1]
+        return [
+            Product(tokens, inner, 4),
+            Product(4, 3, out, left="trained"),
+            Product(tokens, 4, out, left="trained"),
+        ]
+
+
+@pytest.mark.parametrize("reads", [None, r"encoder\.layer\.\d+\.intermediate\.dense"])
+def test_products_that_a_plug_declares_are_counted(reads: str | None, backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone.freeze(keep=backbone.head)
+    site, inner = backbone.sites.ffn_down, 64 if reads is None else 32
+    plug(backbone.model, site, "low", lambda host, width: Declared(inner, width), where="parallel", reads=reads)
+    shape = (3, 7)
+    forward, whole = counted_step(lambda: backbone.loss(encode(backbone).shaped(*shape)))
+    found = Analytic(backbone).loss(shape)
+    assert (found.forward, found.backward) == (forward, whole - forward)
+    assert found.parts["inserted"] == 2 * 2 * (21 * inner * 4 + 4 * 3 * 32 + 21 * 4 * 32)
 
 
 def _widths(host: nn.Module, sides: tuple[str, str]) -> list[int]:
