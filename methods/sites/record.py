@@ -16,11 +16,12 @@ class Sites:
     where only some checkpoints have one). `sublayer_output` is what a Houlsby adapter follows: the output dropout where
     it is a module, else the output projection; `ffn_output` the same of the feed-forward sublayer alone. `norms` are
     all layer norms, the embedding's included; `final_norm` the one after the last block (the decoder's of two), None
-    where the architecture has none; it may match nothing where only some checkpoints have it. `pooling` is what the head reads: `pooler` (the checkpoint's own
-    pooler), `first` (the first token's state); the folder's pooling configuration (`mean`) goes before it.
-    `head_activation` is the activation of the extra dense layer in the architecture's published classification head,
-    None where the head is one linear layer. `repeated` names sites that are called more than once in a forward pass.
-    A site is None where a fused projection does its work; `fused` is that projection's path in a block.
+    where the architecture has none; it may match nothing where only some checkpoints have it. `pooling` is what the
+    head reads: `pooler` (the checkpoint's own pooler), `first` (the first token's state); the folder's pooling
+    configuration (`mean`) goes before it. `head_activation` is the activation of the extra dense layer in the
+    architecture's published classification head, None where the head is one linear layer. `repeated` names sites that
+    are called more than once in a forward pass. A site is None where a fused projection does its work; `fused` is that
+    projection's path in a block.
     """
 
     block: str
