@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tunefront.methods.base import Backbone, Examples, Harness, Method, Recipe, Scorer
+from tunefront.methods.base import Backbone, Examples, Harness, Method, Recipe, Scorer, Search
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Features(Method):
 
     name: ClassVar[str] = "features"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, epochs=30)
+    search: ClassVar[Search | None] = Search(learning_rates=(1e-3, 3e-3, 1e-2, 3e-2))
 
     def attach(self, backbone: Backbone) -> None:
         backbone.freeze(keep=backbone.add_head())

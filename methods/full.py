@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tunefront.methods.base import Backbone, Method, Recipe
+from tunefront.methods.base import Backbone, Method, Recipe, Search
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Full(Method):
 
     name: ClassVar[str] = "full"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=5e-5)
+    search: ClassVar[Search | None] = Search(learning_rates=(1e-5, 2e-5, 5e-5, 1e-4, 3e-4))
 
     def attach(self, backbone: Backbone) -> None:
         backbone.freeze(keep=backbone.model)

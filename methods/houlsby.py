@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, at_least
+from tunefront.methods.base import Backbone, Method, Recipe, Search, at_least
 from tunefront.methods.inject import plug
 
 
@@ -44,6 +44,7 @@ class Houlsby(Method):
 
     name: ClassVar[str] = "houlsby"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-4)
+    search: ClassVar[Search | None] = Search("bottleneck", (8, 64, 256), (3e-5, 3e-4, 3e-3))
     bottleneck: int = 64
     std: float = 1e-3
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe
+from tunefront.methods.base import Backbone, Method, Recipe, Search
 from tunefront.methods.inject import plug
 
 
@@ -37,6 +37,7 @@ class IA3(Method):
 
     name: ClassVar[str] = "ia3"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-3, weight_decay=0.0, warmup=0.06)
+    search: ClassVar[Search | None] = Search(learning_rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1))
     files: ClassVar[tuple[str, ...]] = ("start",)
     start: str | None = None
 

@@ -12,6 +12,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake, unknown
 from tunefront.bench.models.folders import local
 from tunefront.bench.settings import RunConfig, Scalar, checked, resolve_recipe, valid
+from tunefront.bench.suites.search import Trial, trials
 from tunefront.bench.suites.sweeps import expand, method_of, placed
 from tunefront.bench.suites.toml import Part, Suite
 from tunefront.bench.suites.validate import Chosen, check_device
@@ -89,7 +90,7 @@ class Grid:
         rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
-                for method, trial in itertools.product(self.methods, self._trials()):
+                for method, trial in self._trials():
                     file = source_file(method)
                     yield Cell(
                         method,
@@ -106,7 +107,7 @@ class Grid:
 
     def check_recipes(self, wrong: Gathered) -> None:
         """Sees that each method's values make a recipe together."""
-        for method, trial in itertools.product(self.methods, self._trials()):
+        for method, trial in self._trials():
             with wrong.any():
                 self._recipe(method, trial)
 
@@ -114,10 +115,16 @@ class Grid:
         part = self.part
         return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
 
-    def _trials(self) -> list[dict[str, Scalar]]:
-        """The values that are searched, in every combination; what the call gives is not."""
+    def _trials(self) -> list[Trial]:
+        """Every method with the values that are searched, in every combination, of a budget with as many trials; what
+        the call gives is not searched."""
         search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
-        return [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
+        values = [dict(zip(search, each, strict=True)) for each in itertools.product(*search.values())]
+        budget, elsewhere = self.part.budget, self.recipe.keys() | search.keys()
+        tried: list[Trial] = [(method, {}) for method in self.methods]
+        if budget is not None:
+            tried = [trial for method in self.methods for trial in trials(method, budget, elsewhere)]
+        return [(method, {**own, **each}) for (method, own), each in itertools.product(tried, values)]
 
 
 def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
@@ -127,7 +134,7 @@ def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
     found = []
     own = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
     for part in _chosen([_asked(part, chosen, suite.folder) for part in suite.parts], chosen.backbones):
-        select = {"select": True} if part.search.keys() - recipe.keys() else {}
+        select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
         config = RunConfig()
         with wrong.any():
             config = valid({**part.settings, **select, **settings}, RunConfig)

@@ -110,6 +110,9 @@ T = TypeVar("T")
 
 LISTS = ("methods", "backbones", "tasks", "shots", "draws", "seeds", "templates")
 TABLES = ("recipe", "settings", "search")
+BUDGET = "budget"
+"""The entry of [search] that gives every method so many trials."""
+MOST_TRIALS = 1_000
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ class Part:
 
     `title` is what messages call it. `methods` holds spelled methods and tables (see `suites.sweeps`); None in `shots`
     is every training row; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values that every
-    method is tried with.
+    method is tried with; `budget` is the number of trials that every method gets over the sizes and rates that it
+    declares itself, None where the suite does not ask for that.
     """
 
     title: str
@@ -133,6 +137,7 @@ class Part:
     recipes: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     search: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    budget: int | None = None
 
 
 def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others: Iterable[str] = ()) -> Part:
@@ -151,7 +156,10 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others
             elif key == "settings":
                 part = replace(part, settings={**part.settings, **_settings("settings", value, wrong, prefix)})
             elif key == "search":
-                part = replace(part, search={**part.search, **_search(value, wrong, prefix)})
+                lists = {name: values for name, values in _table("search", value).items() if name != BUDGET}
+                part = replace(part, search={**part.search, **_search(lists, wrong, prefix)})
+                if BUDGET in _table("search", value):
+                    part = replace(part, budget=_budget(_table("search", value)[BUDGET]))
             else:
                 raise Mistake(unknown("key", key, (*LISTS, *TABLES, *others)))
     return part
@@ -241,6 +249,13 @@ def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scal
                 raise Mistake(f"{name} must be a list of at least one value, got {values!r}.")
             searched[name] = tuple(checked(name, given, Recipe)[name] for given in values)
     return searched
+
+
+def _budget(value: object) -> int:
+    number = _whole(value)
+    if number is None or not 1 <= number <= MOST_TRIALS:
+        raise Mistake(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {_cut(value)}.")
+    return number
 
 
 def _each(values: list[object], convert: Callable[[object], T], wrong: Gathered, prefix: str) -> list[T]:
