@@ -11,7 +11,11 @@ from tunefront.methods.spelling import label, spell
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work. `method_file` is the user's own file to import in a worker; `recipe` is resolved."""
+    """One unit of work. `method_file` is the user's own file to import in a worker; `recipe` is resolved.
+
+    `paper` is what the suite repeats, and `deviations` say where the cell differs from it, None where that was not
+    looked at: neither makes another cell, for neither changes a number.
+    """
 
     method: Method
     backbone: str
@@ -23,6 +27,8 @@ class Cell:
     template: str | None = None
     config: RunConfig = field(default_factory=RunConfig)
     method_file: str | None = None
+    paper: str | None = field(default=None, compare=False)
+    deviations: tuple[str, ...] | None = field(default=None, compare=False)
 
     @property
     def spelled(self) -> str:

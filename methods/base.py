@@ -6,11 +6,12 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
 
     from tunefront.methods.sites import Sites
 
@@ -28,9 +29,10 @@ class Unsupported(Exception):
 class Recipe:
     """How a method is trained. A method may declare its paper's; suites and the command line override single fields.
 
-    Args: optimizer, `adamw` or `adafactor` (with T-Few's settings: the rate times each tensor's root mean square, no
-    momentum; beta1, beta2 and epsilon are AdamW's alone); learning_rate, the peak; weight_decay, decoupled, on matrices
-    only (biases and norms are exempt, as in BERT's code); warmup, the share of the steps in which the rate rises
+    Args: optimizer, `adamw` or `adafactor` (with T-Few's settings, without momentum); learning_rate, the peak;
+    weight_decay, decoupled, on matrices only (biases and norms are exempt, as in BERT's code); beta1, beta2 and
+    epsilon, of AdamW alone; scale_parameter, of Adafactor alone, whether the rate is multiplied by each tensor's root
+    mean square; warmup, the share of the steps in which the rate rises
     linearly from zero; schedule after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm,
     0 for none; batch_size in examples; epochs over the training rows; steps, which replaces epochs where it is given;
     balanced draws every batch with equal shares of the labels; dropout, the probability everywhere in the model, None
@@ -45,6 +47,7 @@ class Recipe:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-6
+    scale_parameter: bool = True
     warmup: float = 0.1
     schedule: str = "linear"
     clip_norm: float = 1.0
@@ -130,6 +133,16 @@ class Product:
     left: Factor = "input"
     right: Factor = "trained"
 
+    def __post_init__(self) -> None:
+        for name in ("rows", "inner", "outer"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 0:
+                raise ValueError(f"{name} of a product must be a whole number of at least 0, got {size!r}")
+        for name in ("left", "right"):
+            if getattr(self, name) not in get_args(Factor):
+                known = ", ".join(get_args(Factor))
+                raise ValueError(f"{name} of a product must be one of {known}, got {getattr(self, name)!r}")
+
     @property
     def flops(self) -> int:
         """Of the forward pass; a multiply-add is two."""
@@ -151,10 +164,14 @@ class Batch:
 
 
 class Examples(Protocol):
-    """Encoded training or test rows; `labels` (rows,)."""
+    """Encoded training or test rows; `labels` (rows,), and `features` (rows, n), what `Harness.cached` computed of
+    them, None elsewhere."""
 
     @property
     def labels(self) -> Tensor: ...
+
+    @property
+    def features(self) -> Tensor | None: ...
 
     def __len__(self) -> int: ...
 
@@ -176,6 +193,45 @@ class Prefix(Protocol):
     def nbytes(self) -> int | None: ...
 
 
+@dataclass(frozen=True)
+class Prefilled:
+    """What demonstrations leave behind in a decoder that reads them, for a method to train from.
+
+    `layers` are the keys and values of each self-attention in order, each (1, heads, tokens, width), rotated already
+    where the decoder rotates keys; `spans` where each demonstration's tokens begin and end. Special tokens that the
+    text begins with belong to no demonstration.
+    """
+
+    layers: Sequence[tuple[Tensor, Tensor]]
+    spans: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """An attention in a model: its path, whether it reads its own stack (`self`) or the encoder's states (`cross`), and
+    the shape (1, heads, n, width) of n keys, or values, that lead in it: `heads` are those of the keys, which query
+    heads may share."""
+
+    path: str
+    kind: Literal["self", "cross"]
+    heads: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack of blocks: `encoder` or `decoder`, the width of the token embeddings that it reads, and its attentions in
+    the order in which they run."""
+
+    name: str
+    width: int
+    attentions: tuple[AttentionShape, ...]
+
+    def of_kind(self, kind: Literal["self", "cross"]) -> tuple[AttentionShape, ...]:
+        """The attentions of one kind, one a block."""
+        return tuple(attention for attention in self.attentions if attention.kind == kind)
+
+
 class Backbone(Protocol):
     """A pretrained model as a method sees it; `bench` implements it once per family.
 
@@ -184,10 +240,16 @@ class Backbone(Protocol):
     """
 
     model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
     sites: Sites
 
     @property
     def width(self) -> int: ...
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a head gives: the classes, 1 for regression; Unsupported on multiple choice, where an index
+        means nothing."""
 
     @property
     def head(self) -> nn.Module | None:
@@ -200,11 +262,31 @@ class Backbone(Protocol):
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that require gradients, by name."""
 
-    def load(self, path: str) -> None:
-        """Copies a safetensors file into what is trainable now, heads apart, where training shall start from.
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The encoder, the decoder or both, in the order in which they run; Unsupported where nothing can lead in the
+        model's attention."""
 
-        Errors: ValueError unless the file has just these tensors, in these shapes; Unsupported where it says that it
-        was made for another backbone.
+    def lead(self, module: nn.Module) -> None:
+        """Puts what `module()` gives before the tokens of every row, in loss, scores and features alike.
+
+        `module()` takes no arguments and returns a mapping: from a stack's name to prompt embeddings (n, width), which
+        the stack reads before its tokens' own; or from an attention's path to keys and values, each (1, heads, n,
+        width), as the attention reads them (after any rotation), before those of its tokens and without a relative
+        position's bias. The module becomes the model's child `lead`. What leads in a stack's self-attentions takes n
+        positions: tokens start at position n, there is room for n fewer, and pooling reads real tokens only. Attach
+        before rows are encoded. A module may also have `visible(batch)`, (rows, n), False where a decoder's row must
+        not see what leads while it trains.
+        Errors: Unsupported where attention takes no lead, or n leaves no room; ValueError for shapes that do not fit
+        and for a second lead.
+        """
+
+    def load(self, path: str) -> None:
+        """Copies a safetensors file into what is trainable now and the persistent buffers that the method added, heads
+        apart, where training shall start from.
+
+        Errors: ValueError unless the file has just these tensors, in these shapes, and the model's seeds; Unsupported
+        where it says that it was made for another backbone.
         """
 
     def loss(self, batch: Batch) -> Tensor:
@@ -242,12 +324,34 @@ class Harness(Protocol):
     ) -> None:
         """Runs the recipe's optimiser over `examples` on the clock; raises when the loss is not finite."""
 
+    def gradients(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        each: Callable[[Tensor], Tensor],
+    ) -> dict[str, Tensor]:
+        """The sum over all rows of `each` of a row's gradient, by the parameters' names: with `torch.square` the
+        diagonal of the empirical Fisher information, times the number of rows.
+
+        Every row is a batch of its own, in training mode, on the clock; one row's gradients are held at a time. Whether
+        the parameters require gradients otherwise does not matter; meanwhile they alone do. In a plan the sums hold no
+        values (see `inject.has_values`). Raises when a gradient is not finite.
+        """
+
     def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> Examples:
         """`examples` with their inputs replaced by one row of `compute` each (named `name`), computed without
         gradients once per method, backbone and rows and kept in the cache; what it cost is charged to every use."""
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
         """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
+
+    def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
+        """Demonstrations read by a decoder, as part of training: a method makes what it trains of what they leave.
+        Every row that is trained on or scored later is tokenised as it follows all of them; their text is not stored.
+
+        Errors: Unsupported where a row has no room for all of them, and on what keeps no keys and values.
+        """
 
     def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
         """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
@@ -279,6 +383,12 @@ class Method(ABC):
         """Learns from `examples`; returns batch -> (batch, choices) scores, higher is better."""
         harness.train(backbone.trainable(), backbone.loss, examples)
         return backbone.score
+
+
+SEED = "ships_as_seed"
+"""What ships for a task, and is counted in its bytes, is what is trained, the persistent buffers that a method added
+(register what can be made again with persistent=False), and seeds: a module whose frozen random numbers are made again
+from a seed has it under this name, an int, and the file's metadata keeps it."""
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -10,6 +10,8 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
 from tunefront.methods.base import Unsupported
 from tunefront.methods.sites import SITES
@@ -90,6 +92,70 @@ _TAP = "_tap"
 """What the name of a plug's tap ends with."""
 
 
+class Rebuilt(nn.Module):
+    """A parametrization by which a weight is what `source`, one module for many weights, makes of it: source(original,
+    place)."""
+
+    def __init__(self, source: nn.Module, place: int):
+        super().__init__()
+        self.place = place
+        self._source = (source,)  # no child: it would be saved and counted under the name of every weight
+
+    @property
+    def source(self) -> nn.Module:
+        """The module that rebuilds the weight."""
+        return self._source[0]
+
+    def forward(self, original: Tensor) -> Tensor:
+        made = self.source(original, self.place)
+        if not isinstance(made, Tensor) or made.shape != original.shape:  # torch would broadcast some
+            got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+            raise ValueError(
+                f"{type(self.source).__name__} must make a tensor {tuple(original.shape)} of the weight in place "
+                f"{self.place}, got {got}"
+            )
+        return made
+
+
+def rebuild(
+    model: nn.Module, name: str, make: Callable[[list[nn.Parameter]], nn.Module], without: nn.Module | None = None
+) -> nn.Module:
+    """Lets one new module, the child `name` of the model, rebuild every parameter of the model whenever it is read.
+
+    Args: make receives the parameters, each once (tied ones have one place); the module that it returns is called with
+    a parameter and its place among them, and returns what is used instead; without, a module that is left as it is.
+    Errors: ValueError where the name is taken.
+    """
+    if hasattr(model, name):
+        raise ValueError(f"{type(model).__name__} has an attribute {name!r} already; give the module another name")
+    left = set(map(id, without.parameters())) if without is not None else set()
+    weights = [parameter for parameter in model.parameters() if id(parameter) not in left]
+    places = {id(weight): place for place, weight in enumerate(weights)}
+    hosts = [(host, key) for host in model.modules() for key, own in host._parameters.items() if id(own) in places]
+    source = make(weights)
+    place(source, **_placement(model, model))
+    for host, key in hosts:
+        # Unsafe only in that torch does not try it at once, which rebuilds every weight.
+        register_parametrization(host, key, Rebuilt(source, places[id(host._parameters[key])]), unsafe=True)
+    model.add_module(name, source.train(model.training))
+    return source
+
+
+def originals(model: nn.Module, source: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that a module of `rebuild` rebuilds, by name (tied ones by the first), in their places' order."""
+    found: dict[int, tuple[str, nn.Parameter]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, ParametrizationList) and isinstance(module[0], Rebuilt) and module[0].source is source:
+            found.setdefault(module[0].place, (f"{path}.original", cast(nn.Parameter, module.original)))
+    return dict(found[place] for place in sorted(found))
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers. In a plan none does, and methods are attached and fitted there too: what depends
+    on numbers has to do without them."""
+    return not (isinstance(tensor, FakeTensor) or tensor.is_meta)
+
+
 def plugged(host: nn.Module) -> list[tuple[Where | Literal["tap"], nn.Module]]:
     """The modules that `plug` gave a leaf and where each acts, in the order in which they run; a tap only holds what
     goes into its leaf."""
@@ -132,13 +198,19 @@ def named(model: nn.Module, regex: str) -> list[nn.Module | nn.Parameter]:
     return [*parameters, *(() if parameters else matching(model, regex).values())]
 
 
+def is_conv1d(host: nn.Module) -> bool:
+    """Whether it is transformers' transposed linear layer of GPT-2, weight (in, out); torch gives one whose weight is
+    rebuilt a class of its own."""
+    return any(kind.__name__ == "Conv1D" for kind in type(host).__mro__)
+
+
 def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
     """The size of the last dimension that goes into or comes out of a leaf; a dropout's is taken to be the model's."""
     if isinstance(host, nn.Linear):
         return host.in_features if side == "in" else host.out_features
     if isinstance(host, nn.Embedding) and side == "out":
         return host.embedding_dim
-    if type(host).__name__ == "Conv1D":  # transformers' transposed linear layer of GPT-2: weight (in, out)
+    if is_conv1d(host):
         return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[index]
     is_norm, weight = "norm" in type(host).__name__.lower(), getattr(host, "weight", None)
     if is_norm and weight is not None:  # of Qwen3's keys, say: narrower than the model

@@ -28,7 +28,7 @@ def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
 
     >>> from tunefront.methods.houlsby import Houlsby
     >>> spell(Houlsby(bottleneck=8))
-    'houlsby:bottleneck=8,std=0.001'
+    'houlsby:bottleneck=8,std=0.001,norms=true'
     """
     return _spelled(type(method), {**_values(method), **(instead or {})})
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, pool
-from tunefront.bench.execution.identity import ingredients, key, label_of
+from tunefront.bench.execution.identity import compared, ingredients, key, label_of
 from tunefront.bench.files import is_memory
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
@@ -60,7 +60,9 @@ def run_grid(
     keys = {key(cell): cell for cell in cells}
     labels = {name: label_of(cell.method) for name, cell in keys.items()}
     found = {name: record for name in keys if (record := store.read(name)) is not None}
-    done = {name: record for name, record in found.items() if record.status != "failed"}
+    done = {
+        name: _compared_again(record, keys[name], store) for name, record in found.items() if record.status != "failed"
+    }
     works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
     progress.planned(len(keys), len(done))
     reused = len(done)
@@ -109,6 +111,16 @@ def _named(record: Record, cell: Cell, label: str) -> Record:
     """A record under the names that were asked for: a folder or file may have gone by another when it was written."""
     names = {"task": cell.task, "backbone": cell.backbone, "method": cell.spelled, "label": label}
     return record.model_copy(update=names)
+
+
+def _compared_again(record: Record, cell: Cell, store: Store) -> Record:
+    """A record that was found; it is rewritten where the suite that asks repeats a paper and the record does not say
+    how its cell differs from it."""
+    told = compared(cell)
+    if all(getattr(record, name) == value for name, value in told.items()):
+        return record
+    store.write(record := record.model_copy(update=told))
+    return record
 
 
 def _attempts(earlier: Record | None) -> tuple[str, ...]:

@@ -132,6 +132,11 @@ def label_of(method: Method) -> str:
     return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in found})
 
 
+def compared(cell: Cell) -> dict[str, Any]:  # Any: fields of a record
+    """The fields of a record that say how the cell differs from the paper that its suite repeats."""
+    return {"paper": cell.paper, "deviations": cell.deviations} if cell.deviations is not None else {}
+
+
 def method_origin(cell: Cell) -> dict[str, Any]:  # Any: fields of a record
     """The fields of a record that say where a user's own method comes from, without a folder above the working one."""
     if cell.method_file is None:

@@ -18,9 +18,9 @@ from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.identity import ingredients, key, label_of, method_origin
+from tunefront.bench.execution.identity import compared, ingredients, key, label_of, method_origin
 from tunefront.bench.execution.unchanged import process_unchanged
-from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.examples import EncodedExamples
@@ -59,7 +59,7 @@ class Source(Protocol):
 
 
 class Setup:
-    """A cell made ready: seeds set, rows drawn and tokenised, the method attached to a pristine backbone.
+    """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
 
     Args: task and pretrained, the cell's own where they are None; identity, what counted FLOPs and features may be
     shared under, that of the cell's method, backbone and outputs where it is None; template, in place of the one that
@@ -87,11 +87,12 @@ class Setup:
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
+        with self.pretrained.making():
+            cell.method.attach(self.backbone)
+        # What leads in the backbone now takes room from the rows.
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
         self.test = self._encode(self.rows.test)
-        with self.pretrained.making():
-            cell.method.attach(self.backbone)
         self.trainer = harness(
             self.backbone.model,
             cell.recipe,
@@ -200,8 +201,8 @@ def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
         "inserted_params": counts.inserted,
         "backbone_params": counts.backbone,
         "total_params": counts.total,
-        "checkpoint_bytes": checkpoint_bytes(backbone.model) if counts.trainable else 0,
-        "checkpoint_dtypes": checkpoint_dtypes(backbone.model),
+        "checkpoint_bytes": checkpoint_bytes(backbone.model, backbone.published_buffers),
+        "checkpoint_dtypes": checkpoint_dtypes(backbone.model, backbone.published_buffers),
         "backbone_bytes": setup.pretrained.file_bytes,
         "train_steps": cost.steps,
         "flops": _phases(setup, scored),
@@ -227,8 +228,9 @@ def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
 def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
     """FLOPs of every phase that took any, from every source."""
     trainer = setup.trainer
-    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger)
-    entries = {**trainer.cost.flops_by_phase, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
+    trained = trainer.cost.flops_by_phase
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NOTHING)
+    entries = {**trained, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
     return {
         phase: PhaseFlops(**vars(entries[phase]))
         for phase in FLOP_PHASES
@@ -247,6 +249,7 @@ def circumstances(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
     return {
         "label": label_of(cell.method),
         **method_origin(cell),
+        **compared(cell),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_model": cpu_model(),

@@ -1,10 +1,11 @@
-"""Safetensors files of trained parameters, which methods start from: what one holds, and what is wrong with it."""
+"""Safetensors files of what ships for a task, which methods start from: what one holds, and what is wrong with it."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import Mistake
 from tunefront.bench.files import expanded
+from tunefront.methods.base import SEED, trained
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from tunefront.methods.base import Method
 
@@ -32,10 +34,51 @@ class Header:
         return self.metadata.get("backbone_fingerprint")
 
     @property
+    def seeds(self) -> dict[str, int]:
+        """Module -> the seed that its frozen random numbers are made of; Mistake where that cannot be read."""
+        text = self.metadata.get(_SEEDS, "{}")
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(type(seed) is int for seed in found.values()):
+            raise Mistake(f"the file's seeds are not readable: {text!r}; they are JSON, module to number.")
+        return found
+
+    @property
     def made_for(self) -> str:
         """What its tensors belong to, in words."""
         known = [self.metadata[name] for name in ("method", "backbone") if name in self.metadata]
         return " on ".join(known) or "what they belong to is not said in it"
+
+
+_SEEDS = "seeds"
+"""The name of the seeds in a file's metadata."""
+
+
+def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """The buffers that are in the state dict, by name, each tensor once."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    kept = model.state_dict(keep_vars=True).keys() - parameters
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
+def shipped(model: nn.Module, published: Collection[str] = ()) -> dict[str, Tensor]:
+    """What a task needs beside the backbone: the trained parameters, and the persistent buffers that the method added,
+    which are all but the `published` ones that the backbone has itself."""
+    added = {name: buffer for name, buffer in persistent_buffers(model).items() if name not in published}
+    return {**trained(model), **added}
+
+
+def seeds_of(model: nn.Module) -> dict[str, int]:
+    """Module -> the seed that its frozen random numbers are made of, which ships in their place."""
+    return {path: int(getattr(module, SEED)) for path, module in model.named_modules() if hasattr(module, SEED)}
+
+
+def seed_metadata(model: nn.Module) -> dict[str, str]:
+    """The seeds as a file's metadata keeps them; empty where there are none."""
+    seeds = seeds_of(model)
+    return {_SEEDS: json.dumps(seeds, separators=(",", ":"))} if seeds else {}
 
 
 def files_of(method: Method) -> dict[str, str]:

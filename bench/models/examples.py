@@ -177,8 +177,13 @@ def training_order(
         yield from batches
 
 
+def sorts_by_length(rows: int, batch_size: int) -> bool:
+    """Whether so many rows are batched by length rather than only shuffled."""
+    return rows > batch_size * (FEWEST_BATCHES - 1)
+
+
 def _chunks(order: list[int], batch_size: int) -> list[list[int]]:
-    size = batch_size * (BUCKET_BATCHES if len(order) > batch_size * (FEWEST_BATCHES - 1) else 1)
+    size = batch_size * (BUCKET_BATCHES if sorts_by_length(len(order), batch_size) else 1)
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 

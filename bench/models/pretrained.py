@@ -13,6 +13,7 @@ from torch import nn
 
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
+from tunefront.bench.models.checkpoints import persistent_buffers
 from tunefront.bench.models.config import check_finite, config_at, sites_of, start_token
 from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
 from tunefront.bench.models.families.language import refuse_regression
@@ -138,6 +139,7 @@ def family_for(
     else:
         refuse_regression(task)  # before a template is looked for
         backbone = LANGUAGE_MODELS[sites.family](model, tokenizer, sites, task, prompting)
+    backbone.published_buffers = frozenset(persistent_buffers(model))
     backbone.try_paths()
     if isinstance(backbone, Decoder):
         backbone.layout = DecoderLayout(CUDA_BUDGET if model.device.type == "cuda" else CPU_BUDGET)

@@ -1,4 +1,4 @@
-"""The demonstrations that a method has the model read, and what reading them takes."""
+"""What a method has the model read once before it scores rows, demonstrations and what leads, and what that takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families.family import Family
+from tunefront.bench.models.families.language import LanguageModel
 from tunefront.bench.models.scoring.prefix import Demonstrations
-from tunefront.bench.models.scoring.prompted import Followed, PromptedExamples
+from tunefront.bench.models.scoring.prompted import Followed, Layout, PromptedExamples
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.models.shapes import Shape
-from tunefront.methods.base import Backbone, Prefix
+from tunefront.methods.base import Backbone, Prefix, Unsupported
 
 
 class Demonstrated(Prefix, Protocol):
@@ -38,6 +40,7 @@ class Demonstrated(Prefix, Protocol):
 class Prompts:
     """What stands before every query: one prefix or, for an average over orders, several.
 
+    Where a method trains what demonstrations left, `start_prefix`, rows are tokenised as they follow these, no more.
     Of each prefix as many demonstrations are read, from the first, as the prompt keeps that keeps most: what no prompt
     has room for would be paid for and never used. Of all of them together: `seconds` of reading them once (and of
     calibrating), `flops` of calibrating (`calibrating`: from every source), `tokens`, `cache_bytes` of keys and values
@@ -59,7 +62,10 @@ class Prompts:
         self.ids: list[tuple[str, ...]] = []
         self.reading_seconds: list[float] = []
         self._prefixes: list[Demonstrated] = []
+        self.start_prefix: Demonstrated | None = None
+        self._layout: Callable[[], Layout | None] = lambda: None
         self._known: dict[tuple[int, str], tuple[EncodedExamples, Followed]] = {}
+        self.lead_seconds, self._lead_was_kept = 0.0, False
 
     @property
     def prefixes(self) -> Sequence[Demonstrated]:
@@ -68,8 +74,8 @@ class Prompts:
 
     @property
     def seconds(self) -> float:
-        """Of reading every prefix once, as it is now, and of calibrating."""
-        return sum(self.reading_seconds) + self.calibrating_seconds
+        """Of reading every prefix once, as it is now, of calibrating, and of making what leads."""
+        return sum(self.reading_seconds) + self.calibrating_seconds + self.lead_seconds
 
     @property
     def tokens(self) -> int:
@@ -82,8 +88,23 @@ class Prompts:
         sizes = [size for prefix in self._prefixes if (size := prefix.nbytes) is not None]
         return sum(sizes) if sizes else None
 
+    def keep_lead(self, backbone: Family) -> list[Tensor]:
+        """Makes on the clock what leads in the rows that are scored from now on, unless it is kept already; what was
+        made now and is kept beside the parameters."""
+        if not backbone.lead_lengths or backbone.kept_lead is not None:
+            return []
+        clock = Clock(next(self._model.parameters()).device)
+        self._model.eval()
+        with clock.running(), torch.inference_mode(), self._autocast():
+            kept = beside_parameters(backbone.keep_lead().tensors, self._model)
+        self.lead_seconds += clock.seconds
+        self._lead_was_kept = True
+        return kept
+
     def add(self, backbone: Backbone, demonstrations: EncodedExamples) -> int:
         """A prefix that every row follows that is scored from now on, unread; its place among them."""
+        if self.start_prefix is not None:
+            raise ValueError("rows follow demonstrations already, those that training starts from")
         prefix = cast(Demonstrated, backbone.prefix(demonstrations))
         if self._queries:
             prefix = prefix.holding(max(self._most_kept(prefix, rows) for rows in self._queries))
@@ -95,14 +116,31 @@ class Prompts:
     def read(self, backbone: Backbone, place: int, held: int | None = None) -> Demonstrated:
         """A prefix read on the clock, `held` of its demonstrations where that is given; what it read before counts no
         more."""
-        prefix, clock = self._prefixes[place], Clock(next(self._model.parameters()).device)
-        unread = prefix if held is None else prefix.holding(held)
+        prefix = self._prefixes[place]
+        read, seconds = self._read(backbone, prefix if held is None else prefix.holding(held))
+        prefix.take_over(read)
+        self.reading_seconds[place] = seconds if prefix.tokens else 0.0
+        return prefix
+
+    def start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[Demonstrated, float]:
+        """What a method trains from, read once, and the seconds of it: every row follows all of its demonstrations from
+        now on."""
+        if self.start_prefix is not None or self._prefixes:
+            raise ValueError("rows follow demonstrations already; training cannot start from others")
+        prefix = cast(Demonstrated, backbone.prefix(demonstrations))
+        self.start_prefix = prefix.holding(len(prefix.demonstrations.texts))
+        self._layout = lambda: cast(LanguageModel, backbone).layout  # which changes once the method makes keys lead
+        for rows in (demonstrations, *self._queries):
+            self.after_start(rows)
+        return self._read(backbone, self.start_prefix)
+
+    def _read(self, backbone: Backbone, prefix: Demonstrated) -> tuple[Demonstrated, float]:
+        """A prefix as the model has read it, and the seconds of that."""
+        clock = Clock(next(self._model.parameters()).device)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
-            read = backbone.read(unread)
-        prefix.take_over(read)
-        self.reading_seconds[place] = clock.seconds if prefix.tokens else 0.0
-        return prefix
+            read = backbone.read(prefix)
+        return cast(Demonstrated, read), clock.seconds
 
     def lacking(self, examples: EncodedExamples) -> dict[int, int]:
         """The prefixes, by their places, of which these rows keep more demonstrations than were read, and how many."""
@@ -112,20 +150,21 @@ class Prompts:
     def following(self, examples: EncodedExamples) -> EncodedExamples:
         """The rows as they follow every prefix; as they are where there is none."""
         if not self._prefixes:
-            return examples
+            return self.after_start(examples)
         rows = cast(PromptedExamples, examples)
         after = {prefix.demonstrations.name: self._followed(prefix, examples) for prefix in self._prefixes}
         return replace(rows, after={**rows.after, **after})
 
     def flops_once(self, backbone: Backbone) -> int:
-        """Counted FLOPs of reading every prefix once, and of calibrating. Counting reads them again: not where memory
-        is measured."""
-        return self.flops + sum(self._reading(backbone, prefix) for prefix in self._prefixes)
+        """Counted FLOPs of reading every prefix once, of calibrating, and of making what leads. Counting reads them
+        again: not where memory is measured."""
+        read = sum(self._reading(backbone, prefix) for prefix in self._prefixes)
+        return self.flops + read + self._making_lead(backbone)
 
     def entry_once(self, backbone: Backbone, ledger: FlopLedger) -> Entry:
         """The same as `flops_once`, from every source."""
         read = [ledger.prefix(prefix.tokens, self._reading(backbone, prefix)) for prefix in self._prefixes]
-        return sum(read, self.calibrating)
+        return sum(read, self.calibrating) + ledger.lead(self._making_lead(backbone))
 
     @property
     def text_bytes(self) -> int:
@@ -142,6 +181,22 @@ class Prompts:
             if kept
         )
 
+    def after_start(self, examples: EncodedExamples) -> EncodedExamples:
+        """The rows, tokenised as they follow the demonstrations that training starts from, where there are such.
+
+        Errors: Unsupported for rows that have no room for all of them.
+        """
+        if self.start_prefix is None or examples.features is not None:
+            return examples
+        rows, followed = cast(PromptedExamples, examples), self._followed(self.start_prefix, examples)
+        least = min(range(len(rows)), key=lambda row: followed.kept[row], default=None)
+        if least is not None and followed.kept[least] < followed.given:
+            raise Unsupported(
+                f"row {rows.ids[least]} leaves room for {followed.kept[least]} of {followed.given} demonstrations, and "
+                "what is trained from them has to stand before every row; give fewer demonstrations, or a max_length"
+            )
+        return replace(rows, columns={**rows.columns, "input_ids": followed.tokens}, layout=self._layout())
+
     def _most_kept(self, prefix: Demonstrated, examples: EncodedExamples) -> int:
         return max(self._followed(prefix, examples).kept, default=0)
 
@@ -153,6 +208,21 @@ class Prompts:
             self._known[key] = (examples, prefix.demonstrations.followed_by(rows))  # both: an id is one's own for life
         return self._known[key][1]
 
+    def start_flops(self, backbone: Backbone) -> int:
+        """Counted FLOPs of reading the demonstrations that training starts from."""
+        return 0 if self.start_prefix is None else self._reading(backbone, self.start_prefix)
+
+    def _making_lead(self, backbone: Backbone) -> int:
+        if not self._lead_was_kept:
+            return 0
+
+        def count(_: Shape) -> int:
+            with undisturbed(self._model), torch.no_grad(), self._autocast():
+                self._model.eval()
+                return counted_flops(cast(Family, backbone).make_lead)
+
+        return FlopMeter(("lead", *self._identity), count, ()).total({(): 1})
+
     def _reading(self, backbone: Backbone, prefix: Prefix) -> int:
         if not prefix.tokens:
             return 0
@@ -163,3 +233,9 @@ class Prompts:
                 return counted_flops(lambda: backbone.read(prefix))
 
         return FlopMeter(("prefix", *self._identity), count, ()).total({(prefix.tokens,): 1})
+
+
+def beside_parameters(tensors: Sequence[Tensor], model: nn.Module) -> list[Tensor]:
+    """The tensors that are no part of a parameter of the model."""
+    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    return [tensor for tensor in tensors if tensor.untyped_storage()._cdata not in own]

@@ -17,15 +17,26 @@ from tunefront.bench.meters.batches import Shapes
 from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
 from tunefront.bench.meters.flops.extrapolate import Counting
 from tunefront.bench.meters.memory.peak import NONE, Growth, PeakMemory, peak_memory
-from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, keys_and_values
+from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, flagged, keys_and_values
 from tunefront.bench.meters.time import Clock, spread
 from tunefront.bench.models.examples import EncodedExamples, training_order
+from tunefront.bench.models.scoring.prefix import KeysValues
 from tunefront.bench.records import Spread
 from tunefront.bench.records.environment import versions
-from tunefront.bench.training.demonstrations import Prompts
+from tunefront.bench.training.demonstrations import Demonstrated, Prompts
 from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
+from tunefront.bench.training.gradients import RowGradients, check_own
 from tunefront.bench.training.step import Step, rate, total_steps
-from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Recipe, Scorer
+from tunefront.methods.base import (
+    Backbone,
+    Batch,
+    Examples,
+    Prefilled,
+    Prefix,
+    Recipe,
+    Scorer,
+    Unsupported,
+)
 
 Report = Callable[[str, int, int], None]
 """(phase, steps done, steps in all) of a cell under way."""
@@ -93,10 +104,12 @@ class Trainer:
         self.cost, self.flop_ledger = TrainingCost(Clock(self.device)), flop_ledger or FlopLedger()
         self.cost.clocks = {name: Clock(self.device) for name in ("data", "forward", "backward", "optimizer")}
         self.memory = MemoryMeter(model, self.autocast)
-        self.counting = Counting(model, recipe, identity, self.autocast)
+        led = 0 if self.flop_ledger.backbone is None else self.flop_ledger.backbone.led
+        self.counting = Counting(model, recipe, identity, self.autocast, led)
         self.prompts = Prompts(model, (*identity, recipe.dtype), self.autocast, queries)
         self._features, self._eval_batch_size, self._conditions = features, eval_batch_size, conditions
         self._backbones: dict[int, Backbone] = {}
+        self._kept_lead: list[Tensor] = []
         self._report: Report = report or (lambda phase, done, total: None)
 
     def train(
@@ -120,13 +133,58 @@ class Trainer:
         self.cost.enter(self.flop_ledger.training(loss, shapes.times, half, flops))
         self.memory.note_step(lambda: Step(parameters, loss, self.recipe, self.autocast), self._largest(shapes))
 
+    def gradients(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        each: Callable[[Tensor], Tensor],
+    ) -> dict[str, Tensor]:
+        """The sum over all rows of `each` of a row's gradient, by name.
+
+        Errors: NotFinite where one is not finite; ValueError for what are no parameters of the model.
+        """
+        check_own(self.model, parameters)
+        rows = self.prompts.after_start(encoded(examples))
+        self.cost.cut_rows |= encoded(examples).cut_rows
+        shapes = Shapes(rows, training=True)
+        for row in range(len(rows)):
+            shapes.add(rows.batch([row]))
+        wanted = set(map(id, parameters.values()))
+        with flagged([(parameter, id(parameter) in wanted) for parameter in self.model.parameters()]):
+            sums = self._add_gradients(lambda: RowGradients(parameters, loss, each, self.autocast), shapes)
+        self.cost.examples += len(rows)
+        return sums
+
+    def _add_gradients(self, start: Callable[[], RowGradients], shapes: Shapes) -> dict[str, Tensor]:
+        for work in self._largest(shapes):  # before there are sums, beside which those of measuring would lie
+            self.memory.add(self.memory.gradients(start, work))
+        gradients, rows = start(), shapes.examples
+        self.model.train()
+        for row in range(len(rows)):
+            with self.cost.clock.running():
+                gradients.forward(rows.batch([row], self.device)).backward()  # type: ignore[no-untyped-call]
+                gradients.update()
+            self._report("gradients", row + 1, len(rows))
+        self.model.eval()
+        if not all(tensor.isfinite().all() for tensor in gradients.sums.values()):
+            raise NotFinite(f"the gradients of one of {len(rows)} rows overflowed; take a wider dtype")
+        self._enter_gradients(gradients.loss, shapes)
+        return gradients.sums
+
+    def _enter_gradients(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> None:
+        flops = self.counting.steps(loss, shapes, "gradients")
+        half = self.counting.forward_half(loss, shapes, "gradients")
+        self.cost.flops += flops
+        self.cost.enter(self.flop_ledger.training(loss, shapes.times, half, flops))
+
     def _begun(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> tuple[EncodedExamples, int, Shapes]:
         """The rows, how many steps the recipe takes over them, and where to note their shapes; ValueError where there
         is nothing to train."""
         if not parameters:
             raise ValueError("nothing to train: attach() left no parameter that requires gradients")
-        rows = encoded(examples)
-        self.cost.cut_rows |= rows.cut_rows
+        self.cost.cut_rows |= encoded(examples).cut_rows
+        rows = self.prompts.after_start(encoded(examples))
         return rows, total_steps(self.recipe, len(rows)), Shapes(rows, training=True)
 
     def steps(
@@ -185,10 +243,30 @@ class Trainer:
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
         """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
+        self._keep_lead()
         place = self.prompts.add(backbone, encoded(demonstrations))
         self._backbones[place] = backbone
         self._read(place)
         return self.prompts.prefixes[place]
+
+    def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
+        """Demonstrations read as part of training; every row trained on or scored later is tokenised as it follows all
+        of them. What they cost is found out at once: the method is about to change what reading them would give."""
+        prefix, seconds = self._start(backbone, encoded(demonstrations))
+        layers: tuple[KeysValues, ...] = getattr(prefix, "layers", ())
+        if not layers:
+            raise Unsupported(f"{type(self.model).__name__} keeps no keys and values of demonstrations to train from")
+        flops = self.prompts.start_flops(backbone)
+        self.cost.clock.seconds += seconds
+        self.cost.flops += flops
+        self.cost.enter({"prefill": self.flop_ledger.prefix(prefix.tokens, flops)})
+        return Prefilled(layers, prefix.demonstrations.spans)
+
+    def _start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[Demonstrated, float]:
+        """Demonstrations as they were read, and the seconds of it; its memory is measured."""
+        prefix, seconds = self.prompts.start(backbone, demonstrations)
+        self.memory.add(self.memory.reading(lambda: keys_and_values(backbone.read(prefix))))
+        return prefix, seconds
 
     def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
         """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
@@ -201,6 +279,7 @@ class Trainer:
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """(rows, choices) scores of every row, and what they cost; nothing of it is on the training clock."""
+        self._keep_lead()
         scored, works = self._rowwise("evaluate", scorer, self._following(examples))
         self.memory.note_batch("query" if self.prompts.prefixes else "evaluation", scorer, works)
         return scored
@@ -211,11 +290,26 @@ class Trainer:
             self._read(place, held)
         return self.prompts.following(examples)
 
+    def _keep_lead(self) -> bool:
+        """Makes what leads in the rows that are scored from now on, and notes the memory that it takes; whether that
+        takes any."""
+        backbone = self.flop_ledger.backbone
+        made = self.prompts.keep_lead(backbone) if backbone is not None else []
+        if backbone is None or not made:
+            return False
+        self._kept_lead = made
+        self.memory.note_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
+        return True
+
     def _read(self, place: int, held: int | None = None) -> None:
         """Reads a prefix and notes the memory that it takes beside the others."""
         prefix = self.prompts.read(self._backbones[place], place, held)
+        if not keys_and_values(prefix):
+            return
         others = [other for other in self.prompts.prefixes if other is not prefix]
-        self.memory.note_prefill(self._backbones[place], prefix, others)
+        kept, backbone = [tensor for other in others for tensor in keys_and_values(other)], self._backbones[place]
+        sizes = (len(others), prefix.tokens)
+        self.memory.note_reading(sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead])
 
     def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
         """What each phase of a training step took, and a batch of `scored`; phases that never ran are left out."""
@@ -269,7 +363,7 @@ class Trainer:
         return rowwise, self._largest(shapes)
 
     def _largest(self, shapes: Shapes) -> list[Work]:
-        kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)]
+        kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)] + self._kept_lead
         return shapes.largest(self.device, kv_cache=kept)
 
     def _scored(self, examples: EncodedExamples) -> Shapes:

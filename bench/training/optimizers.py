@@ -28,8 +28,9 @@ def adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim
 
 
 def adafactor(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Adafactor as T-Few sets it: an outer learning rate, scaled by each tensor's root mean square (at least 1e-3),
-    updates clipped at a root mean square of 1, no momentum. Decay as in `adamw`, times the scaled rate.
+    """Adafactor as T-Few sets it: an outer learning rate, scaled by each tensor's root mean square (at least 1e-3)
+    where the recipe says `scale_parameter`, updates clipped at a root mean square of 1, no momentum. Decay as in
+    `adamw`, times the scaled rate.
 
     Parameters in bfloat16 are updated in float32 and rounded after every step, so that small updates are lost; the
     suite keeps its parameters in float32.
@@ -44,7 +45,7 @@ def adafactor(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.o
         clip_threshold=1.0,
         decay_rate=-0.8,
         beta1=None,
-        scale_parameter=True,
+        scale_parameter=recipe.scale_parameter,
         relative_step=False,
         warmup_init=False,
     )

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from tunefront.bench.errors import Mistake
 from tunefront.bench.files import writing
-from tunefront.bench.models import locate
+from tunefront.bench.models import checkpoints, locate
 from tunefront.bench.models.families import Decoder, Encoder, Prompting, Seq2Seq
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.pretrained import pretrained
@@ -23,7 +23,7 @@ from tunefront.bench.records.environment import git_commit, versions
 from tunefront.bench.settings import RunConfig, as_scalars
 from tunefront.bench.training.harness import Report, Trainer
 from tunefront.bench.training.mixture import CAP, Asked, drawn
-from tunefront.methods.base import Method, Recipe, Unsupported, trained
+from tunefront.methods.base import Method, Recipe, Unsupported
 from tunefront.methods.registry import source_fingerprint
 from tunefront.methods.spelling import spell
 
@@ -76,7 +76,7 @@ class Start:
 def pretrain(
     asked: Pretraining, path: Path, report: Report | None = None, tell: Callable[[str], None] = lambda _: None
 ) -> Start:
-    """Trains, and writes what is trainable then to `path`, whole or not at all; a file that is there is replaced.
+    """Trains, and writes what ships of it to `path`, whole or not at all; a file that is there is replaced.
 
     `report` hears of steps, `tell` of what else takes time.
     Errors: Mistake where the method cannot be trained so, `training.harness.NotFinite` where the loss explodes.
@@ -84,7 +84,6 @@ def pretrain(
     torch.set_num_threads(asked.config.threads)
     tell(f"loading {asked.backbone}")
     backbone = _backbone(asked)
-    examples = _encoded(asked, backbone, tell)
     try:
         asked.method.attach(backbone)
     except Unsupported as reason:
@@ -92,17 +91,22 @@ def pretrain(
     if backbone.head is not None:
         raise Mistake(f"{spell(asked.method)} trains a head, which belongs to one task; a mixture of tasks has none.")
     if not backbone.trainable():
-        raise Mistake(f"{spell(asked.method)} trains nothing, so that nothing could start from it.")
+        raise Mistake(
+            f"{spell(asked.method)} trains nothing before it has read a task's rows, "
+            "so that nothing could start from it."
+        )
+    examples = _encoded(asked, backbone, tell)
     identity = ("pretrain", spell(asked.method), source_fingerprint(asked.method), str(backbone.fingerprint))
     trainer = Trainer(backbone.model, asked.recipe, asked.seed, identity, report=report)
     asked.method.fit(backbone, examples, trainer)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in trained(backbone.model).items()}
+    shipped = checkpoints.shipped(backbone.model, backbone.published_buffers)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in shipped.items()}
     tell(f"writing {path}")
     with writing(path) as file:
-        file.write(save(tensors, _metadata(asked, examples, trainer)))
+        file.write(save(tensors, _metadata(asked, examples, trainer) | checkpoints.seed_metadata(backbone.model)))
     return Start(
         tensors=len(tensors),
-        params=sum(value.numel() for value in tensors.values()),
+        params=sum(value.numel() for value in backbone.trainable().values()),
         prompts=len(examples),
         truncated=examples.truncated,
         steps=trainer.cost.steps,

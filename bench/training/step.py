@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+import torch
 from torch import Tensor, nn
 
 from tunefront.bench.training.optimizers import make_optimizer
@@ -36,6 +37,8 @@ class Step:
         if self._recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self._recipe.clip_norm)
         self.optimizer.step()
+        # Fused kernels write without a word, and what is kept of weights is told by their versions (`leads.Kept`).
+        torch.autograd.graph.increment_version(self.parameters)
         self.optimizer.zero_grad(set_to_none=True)
 
 

@@ -26,6 +26,7 @@ _GPT_NEOX = Sites(
     key=None,
     value=None,
     fused="attention.query_key_value",
+    fused_by_head=True,
     attention_output=r"gpt_neox\.layers\.\d+\.attention\.dense",
     ffn_up=r"gpt_neox\.layers\.\d+\.mlp\.dense_h_to_4h",
     ffn_down=r"gpt_neox\.layers\.\d+\.mlp\.dense_4h_to_h",

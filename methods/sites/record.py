@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 
 
@@ -21,7 +22,8 @@ class Sites:
     configuration (`mean`) goes before it. `head_activation` is the activation of the extra dense layer in the
     architecture's published classification head, None where the head is one linear layer. `repeated` names sites that
     are called more than once in a forward pass. A site is None where a fused projection does its work; `fused` is that
-    projection's path in a block.
+    projection's path in a block; its output is the queries, then the keys, then the values of all heads together, or,
+    where `fused_by_head`, of one head after another.
     """
 
     block: str
@@ -41,6 +43,20 @@ class Sites:
     family: str = "encoder"
     final_norm: str | None = None
     fused: str | None = None
+    fused_by_head: bool = False
+
+    @property
+    def fused_projection(self) -> str | None:
+        """The fused query, key and value projection of every block; None where the architecture has none."""
+        return None if self.fused is None else rf"{self.block}\.{re.escape(self.fused)}"
+
+    @property
+    def linears(self) -> str:
+        """Every linear layer of the blocks: all projections of attention, the fused one too, and of the feed-forward,
+        its gate too."""
+        attention = (self.query, self.key, self.value, self.fused_projection, self.attention_output)
+        sites = (*attention, self.ffn_up, self.ffn_gate, self.ffn_down)
+        return "|".join(f"(?:{site})" for site in sites if site is not None)
 
     def __post_init__(self) -> None:
         unknown = self.repeated - {field.name for field in fields(self)}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
-from tunefront.bench.meters.flops.analytic import Analytic, Flops
+from tunefront.bench.meters.flops.analytic import Analytic, Flops, elementwise
 from tunefront.bench.meters.flops.analytic.passes import PASSES, Kind
 from tunefront.bench.meters.flops.rule import backward_rule, forward_rule
 from tunefront.bench.models.families.family import Family
@@ -50,19 +50,19 @@ class FlopLedger:
     """
 
     def __init__(self, backbone: Backbone | None = None, params: int | None = None):
-        self._backbone, self._params = backbone, params
+        self.backbone, self._params = backbone, params
 
     @contextmanager
     def watching(self) -> Iterator[Counter[str]]:
         """Counts the calls of the backbone's scores and features that come from outside it."""
         calls: Counter[str] = Counter()
-        if self._backbone is None:
+        if self.backbone is None:
             yield calls
             return
         inside = False
 
         def noting(name: str) -> Any:  # Any: a method of the backbone, whatever it takes
-            method = getattr(self._backbone, name)
+            method = getattr(self.backbone, name)
 
             def noted(*args: Any, **named: Any) -> Any:
                 nonlocal inside
@@ -77,7 +77,7 @@ class FlopLedger:
 
             return noted
 
-        own = vars(self._backbone)
+        own = vars(self.backbone)
         before = {name: own[name] for name in _WATCHED if name in own}
         own.update({name: noting(name) for name in _WATCHED})
         try:
@@ -104,26 +104,44 @@ class FlopLedger:
 
     def rows(self, call: object, times: Times, counted: int, calls: Mapping[str, int] | None = None) -> Entry:
         """Of one row of `call` for each row: the backbone's own scores or features, or a scorer that was seen to make
-        as many `calls` of the backbone's scores as its shapes have passes, and none of anything else."""
+        as many `calls` of one of them as its shapes have passes, and none of anything else. A scorer on features is
+        told only where it says itself what it computes of them: `products(rows)` of what it is a method of."""
         kind: Kind = "features" if _owner(call, "features") else "score"
-        own = _owner(call, kind)
-        if own is None and self._backbone is not None:
-            size = PASSES[self._backbone.sites.family].size
+        own, beside = _owner(call, kind), Flops()
+        if own is None and self.backbone is not None:
+            size = PASSES[self.backbone.sites.family].size
             passes = sum(max(1, len(shape) // size) * number for shape, number in times.items())
-            own = self._backbone if dict(calls or {}) == {"score": passes} else None
-        return self._entry(counted, _analysed(own, kind, times), own, _fed(own, kind, times))
+            made, declared = dict(calls or {}), _declared(call, times)
+            if made == {"score": passes}:
+                own = self.backbone
+            elif made == {"features": passes} and declared is not None:
+                own, kind, beside = self.backbone, "features", declared
+        flops = _analysed(own, kind, times)
+        return self._entry(counted, None if flops is None else flops + beside, own, _fed(own, kind, times))
 
     def prefix(self, tokens: int, counted: int) -> Entry:
         """Of demonstrations that were read once; nothing where every query reads them anew."""
         if not counted:
             return NOTHING
-        if self._backbone is None:
+        if self.backbone is None:
             return Entry(counted)
         try:
-            flops = Analytic(self._backbone).prefix(tokens)
+            flops = Analytic(self.backbone).prefix(tokens)
         except Unsupported:
             flops = None
-        return self._entry(counted, flops, self._backbone, tokens)
+        return self._entry(counted, flops, self.backbone, tokens)
+
+    def lead(self, counted: int) -> Entry:
+        """Of making what leads in the backbone once."""
+        if not counted or self.backbone is None:
+            return Entry(counted) if counted else NOTHING
+        try:
+            flops = Analytic(self.backbone).lead()
+        except Unsupported:
+            flops = None
+        lengths = self.backbone.lead_lengths
+        read = sum(lengths.prompts.values()) if self.backbone.sites.family == "decoder" else 0
+        return self._entry(counted, flops, self.backbone, read)
 
     def _entry(self, counted: int, flops: Flops | None, own: Backbone | None, tokens: int) -> Entry:
         return Entry(
@@ -143,6 +161,17 @@ def _owner(call: object, name: str) -> Backbone | None:
     return cast("Backbone", owner) if isinstance(owner, Family) and getattr(call, "__name__", "") == name else None
 
 
+def _declared(call: object, times: Times) -> Flops | None:
+    """What a scorer says that it computes beside the backbone's features; None where it says nothing."""
+    products = getattr(getattr(call, "__self__", None), "products", None)
+    if products is None:
+        return None
+    found = [(product, number) for shape, number in times.items() for product in products(shape[0])]
+    forward = sum(product.flops * number for product, number in found)
+    given = sum(product.rows * product.outer * number for product, number in found)
+    return Flops(forward=forward, elementwise=elementwise.PLUGGED * given)
+
+
 def _analysed(own: Backbone | None, kind: Kind, times: Times) -> Flops | None:
     if own is None:
         return None
@@ -157,7 +186,8 @@ def _fed(own: Backbone | None, kind: Kind, times: Times) -> int:
     if own is None:
         return 0
     read: Kind = kind if own.head is None or kind == "features" else "features"
-    return sum(PASSES[own.sites.family].fed(read, shape) * number for shape, number in times.items())
+    led = own.lead_lengths.prompts
+    return sum(PASSES[own.sites.family].fed(read, shape, led) * number for shape, number in times.items())
 
 
 def _sided(own: Backbone) -> bool:

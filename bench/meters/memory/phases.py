@@ -15,10 +15,11 @@ from tunefront.bench.meters.flops.counted import undisturbed
 from tunefront.bench.meters.memory.tracker import Ledger, Observer
 from tunefront.bench.models.shapes import Shape
 from tunefront.bench.records import MEMORY_PHASES
-from tunefront.methods.base import Backbone, Batch, Prefix
+from tunefront.methods.base import Batch, Prefix
 
 Sizes = tuple[int, ...]
 Flags = list[tuple[nn.Parameter, bool]]
+Parts = list[tuple[nn.Module, dict[str, nn.Parameter | None], dict[str, nn.Module | None]]]
 Peaks = dict[str, dict[str, int]]
 """phase -> owner (or what the allocator counts) -> bytes."""
 
@@ -34,6 +35,18 @@ class Step(Protocol):
 
     def update(self) -> None:
         """Moves the parameters and drops the gradients."""
+
+
+class RowGradients(Protocol):
+    """The gradients of a row and what they are added to, whose parts can be taken one by one."""
+
+    sums: dict[str, Tensor]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of the row, a scalar."""
+
+    def update(self) -> None:
+        """Adds the gradients up and drops them."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +84,15 @@ def step_phases(ledger: Ledger, step: Step, work: Work) -> None:
     """The phases `forward`, `backward` and `optimizer` of a step at a learning rate of zero.
 
     As in every step but the first, the optimiser's state is there before. Trained weights are put back afterwards: an
-    update of zero still turns a negative zero into a positive one.
+    update of zero still turns a negative zero into a positive one. They count as never written to, so that what was
+    made of them and is kept for scoring stays of use.
     """
     kept = [parameter.detach().to("cpu", copy=True) for parameter in step.parameters]
     for group in step.optimizer.param_groups:
         group["lr"] = 0.0
+    unwritten = torch.autograd.grad_mode._unsafe_preserve_version_counter(tuple(step.parameters))
     try:
-        with ledger:
+        with ledger, unwritten:
             batch = work.begin(ledger)
             for parameter in step.parameters:
                 parameter.grad = torch.zeros_like(parameter)
@@ -90,9 +105,22 @@ def step_phases(ledger: Ledger, step: Step, work: Work) -> None:
             with ledger.phase("optimizer"):
                 step.update()
     finally:
-        with torch.no_grad():
+        with torch.no_grad(), unwritten:
             for parameter, value in zip(step.parameters, kept, strict=True):
                 parameter.copy_(value)
+
+
+def gradient_phases(ledger: Ledger, gradients: RowGradients, work: Work) -> None:
+    """The phases `forward` and `backward` of a row whose gradients are added to sums, which were there before."""
+    with ledger:
+        batch = work.begin(ledger)
+        ledger.own("gradients", gradients.sums.values())
+        with ledger.phase("forward"):
+            loss = gradients.forward(batch)
+        with ledger.phase("backward"):
+            loss.backward()  # type: ignore[no-untyped-call]
+            del loss
+            gradients.update()
 
 
 def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
@@ -103,13 +131,13 @@ def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work
             call(batch).float().cpu()
 
 
-def prefill_phase(ledger: Ledger, read: Callable[[], Prefix], held: Mapping[str, Sequence[Tensor]]) -> None:
-    """The phase `prefill`: reading demonstrations, whose keys and values are the KV cache from the start."""
+def prefill_phase(ledger: Ledger, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
+    """The phase `prefill`: reading what rows follow, whose keys and values are the KV cache from the start; others are
+    `kept` beside them."""
     with torch.no_grad(), ledger:
-        for owner, tensors in held.items():
-            ledger.own(owner, tensors)
+        ledger.own("kv_cache", kept)
         with ledger.phase("prefill"):
-            ledger.own("kv_cache", keys_and_values(read()))
+            ledger.own("kv_cache", read())
 
 
 def keys_and_values(prefix: Prefix) -> list[Tensor]:
@@ -120,8 +148,9 @@ def keys_and_values(prefix: Prefix) -> list[Tensor]:
 class MemoryMeter:
     """The memory of a cell's phases. What is to be measured is noted while the cell runs, the largest of each kind (or
     a few, where it is not known beforehand which takes most), and done once more by `measure` when no clock runs and no
-    peak is taken; weights, gradients and random state stay as they are. `load` is measured at once: what the model
-    holds as it is now, after attaching. `observer` hears of every operator that measuring runs."""
+    peak is taken, by the model as it was made then; weights, gradients and random state stay as they are. `load` is
+    measured at once: what the model holds as it is now, after attaching. `observer` hears of every operator that
+    measuring runs."""
 
     def __init__(
         self,
@@ -131,7 +160,7 @@ class MemoryMeter:
     ):
         self._model, self._autocast, self._observer = model, autocast, observer
         self._device = next(model.parameters()).device
-        self._noted: dict[str, Largest[tuple[Flags, Callable[[Ledger], None]]]] = {}
+        self._noted: dict[str, Largest[tuple[Parts, Flags, Callable[[Ledger], None]]]] = {}
         ledger = Ledger(model, self._device)
         with ledger.phase("load"):
             pass
@@ -147,23 +176,29 @@ class MemoryMeter:
         for work in works:
             self._note(name, work.sizes, lambda ledger, work=work: self._batch(ledger, name, call, work))  # type: ignore[misc]
 
-    def note_prefill(self, backbone: Backbone, prefix: Prefix, earlier: Sequence[Prefix]) -> None:
-        """Demonstrations that were read while those of `earlier` prefixes were kept."""
-        if not keys_and_values(prefix):
-            return
-        held = {"kv_cache": [tensor for one in earlier for tensor in keys_and_values(one)]}
+    def note_reading(self, sizes: Sizes, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
+        """That `read` gave keys and values while others were `kept`; `sizes` are what memory grows with."""
+        self._note("prefill", sizes, lambda ledger: self._reading(ledger, read, kept))
 
-        def run(ledger: Ledger) -> None:
-            self._model.eval()
-            with self._autocast():
-                prefill_phase(ledger, lambda: backbone.read(prefix), held)
-
-        self._note("prefill", (len(earlier), prefix.tokens), run)
+    def reading(self, read: Callable[[], Sequence[Tensor]]) -> PhaseMemory:
+        """The phase in which `read` gives keys and values, measured at once."""
+        with _no_collection(self._device):
+            return self._run(self._flags(), lambda ledger: self._reading(ledger, read, []))
 
     def step(self, step: Step, work: Work) -> PhaseMemory:
         """The phases of a training step, measured at once."""
         with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._step(ledger, step, work))
+
+    def gradients(self, gradients: Callable[[], RowGradients], work: Work) -> PhaseMemory:
+        """The phases of a row whose gradients are added up, measured at once."""
+
+        def run(ledger: Ledger) -> None:
+            self._model.train()
+            gradient_phases(ledger, gradients(), work)
+
+        with _no_collection(self._device):
+            return self._run(self._flags(), run)
 
     def batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> PhaseMemory:
         """The phase `name` of a batch that ran, measured at once."""
@@ -181,13 +216,14 @@ class MemoryMeter:
         with _no_collection(self._device):
             noted, self._noted = self._noted, {}
             for largest in noted.values():
-                for flags, run in largest.items():
-                    self._found |= self._run(flags, run)
+                for parts, flags, run in largest.items():
+                    with made_of(parts):
+                        self._found |= self._run(flags, run)
         owners, allocator = self._found.owners, self._found.allocator
         return PhaseMemory(_in_order(owners), _in_order(allocator))
 
     def _note(self, kind: str, sizes: Sizes, run: Callable[[Ledger], None]) -> None:
-        self._noted.setdefault(kind, Largest()).add(sizes, (self._flags(), run))
+        self._noted.setdefault(kind, Largest()).add(sizes, (parts_of(self._model), self._flags(), run))
 
     def _flags(self) -> Flags:
         return [(parameter, parameter.requires_grad) for parameter in self._model.parameters()]
@@ -201,16 +237,40 @@ class MemoryMeter:
         with self._autocast():
             batch_phase(ledger, name, call, work)
 
+    def _reading(self, ledger: Ledger, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
+        self._model.eval()
+        with self._autocast():
+            prefill_phase(ledger, read, kept)
+
     def _run(self, flags: Flags, run: Callable[[Ledger], None]) -> PhaseMemory:
         """Runs with gradients required as they were then; a method may have frozen more since."""
-        with undisturbed(self._model), _flagged(flags):
+        with undisturbed(self._model), flagged(flags):
             ledger = Ledger(self._model, self._device, self._observer)
             run(ledger)
         return PhaseMemory(ledger.peaks, ledger.allocator)
 
 
+def parts_of(model: nn.Module) -> Parts:
+    """What each module of the model is made of now."""
+    return [(module, module._parameters.copy(), module._modules.copy()) for module in model.modules()]
+
+
 @contextmanager
-def _flagged(flags: Flags) -> Iterator[None]:
+def made_of(parts: Parts) -> Iterator[None]:
+    """Within, modules are made of what they were made of then: a method may have put other parts in since."""
+    now = [(module, module._parameters, module._modules) for module, _, _ in parts]
+    try:
+        for module, parameters, modules in parts:
+            module._parameters, module._modules = parameters, modules
+        yield
+    finally:
+        for module, parameters, modules in now:
+            module._parameters, module._modules = parameters, modules
+
+
+@contextmanager
+def flagged(flags: Flags) -> Iterator[None]:
+    """Within, parameters require gradients as the flags say."""
     now = [(parameter, parameter.requires_grad) for parameter, _ in flags]
     try:
         for parameter, flag in flags:

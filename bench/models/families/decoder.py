@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import NO_LIMIT, LanguageModel, following
+from tunefront.bench.models.families.leads import NOTHING, Led, LedKeys, SeenKeys, look_back
 from tunefront.bench.models.families.windows import unsure
 from tunefront.bench.models.scoring.layouts import DecoderLayout
 from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
@@ -23,6 +24,8 @@ from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from tunefront.bench.templates import Prompt
 
 
@@ -44,9 +47,10 @@ class Decoder(LanguageModel):
         """The last prompt token's state after the final norm, (batch, width); as it is where the batch has it."""
         if "features" in batch.inputs:
             return batch.inputs["features"]
-        mask = batch.inputs["attention_mask"]
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        states = self._base(input_ids=batch.inputs["input_ids"], attention_mask=mask, position_ids=positions)
+        mask, led = batch.inputs["attention_mask"], self._leading()
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + self.led
+        inputs = {"input_ids": batch.inputs["input_ids"], "attention_mask": mask, "position_ids": positions}
+        states = self._base(**inputs, **led.inputs)
         last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
         return states[torch.arange(len(last), device=states.device), last]
 
@@ -66,7 +70,9 @@ class Decoder(LanguageModel):
         cache = DynamicCache()
         with torch.no_grad():
             ids = torch.tensor([unread.demonstrations.ids[: prefix.tokens]], device=self.model.device)
-            self._base(input_ids=ids, past_key_values=cache, use_cache=True)
+            positions = torch.arange(self.led, self.led + ids.shape[1], device=ids.device)[None]
+            placed = {"position_ids": positions, **self._leading().inputs} if self.led else {}
+            self._base(input_ids=ids, past_key_values=cache, use_cache=True, **placed)
         return replace(unread, layers=tuple((layer.keys, layer.values) for layer in cache.layers))
 
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
@@ -92,8 +98,40 @@ class Decoder(LanguageModel):
             return self._one_by_one([[*told, *query] for query in queries], choices, ids)
         layers = prefix.first(kept) if prefix and kept else []
         before = int(layers[0][0].shape[2]) if layers else 0
-        packed = pack(queries, choices, before, together).to(ids.device)
-        return _at(self._predictions(packed, layers), packed.predicts, ids)
+        packed = pack(queries, choices, self.led + before, together).to(ids.device)
+        led = self._leading(None if together else batch)
+        if led.visible is not None:
+            packed.mask[..., : self.led] &= led.visible.to(ids.device)[:, None, None]
+        return _at(self._predictions(packed, layers, led), packed.predicts, ids)
+
+    def make_lead(self, batch: Batch | None = None) -> Led:
+        """A prompt leads by the keys and values that are left of reading it once for all rows."""
+        led = super().make_lead(batch)
+        if not led.prompts:
+            return led
+        (prompt,) = led.prompts.values()
+        read, tokens = SeenKeys(), prompt.shape[0]
+        self._base(
+            inputs_embeds=prompt[None],
+            attention_mask=_added(look_back(tokens, prompt.device), self.model.dtype),
+            position_ids=torch.arange(tokens, device=prompt.device)[None],
+            leads=read,
+        )
+        return replace(led, prompts={}, keys=LedKeys(read.found))
+
+    def lead(self, module: nn.Module) -> None:
+        """Puts what `module()` gives before the tokens of every row, which their shapes say from now on."""
+        super().lead(module)
+        self.layout = replace(self.layout, led=self.led)
+
+    def _stack_modules(self) -> dict[str, PreTrainedModel]:
+        if self.one_by_one or not self.side_by_side:
+            name = type(self.model).__name__
+            raise Unsupported(f"{name} does not heed the positions and masks that what leads before a text needs")
+        return {"decoder": cast("PreTrainedModel", self.model.get_submodule(logits.bodies(self.model)[0]))}
+
+    def _run_few(self, keys: LedKeys) -> object:
+        return self._base(**self._few(), leads=keys)
 
     @property
     def side_by_side(self) -> bool:
@@ -189,7 +227,7 @@ class Decoder(LanguageModel):
         found = self._read(at_row, at_token, output or self.output, input_ids=padded, attention_mask=mask)
         return _at(found, predicts, ids)
 
-    def _predictions(self, packed: Packed, layers: list[KeysValues]) -> Tensor:
+    def _predictions(self, packed: Packed, layers: list[KeysValues], led: Led = NOTHING) -> Tensor:
         """Next-token logits in float32 at the places that are read, (m, vocabulary)."""
         from transformers import DynamicCache
 
@@ -204,6 +242,7 @@ class Decoder(LanguageModel):
             position_ids=packed.position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
+            **led.inputs,
         )
 
     def _read(self, rows: Tensor, places: Tensor, output: logits.Head, **inputs: object) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from tunefront.bench.errors import Mistake
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
+from tunefront.bench.models.families.leads import NOTHING, LedKeys, Lengths
 from tunefront.bench.models.families.logits import Checkpoint, checkpoint, has_values, trying
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from tunefront.methods.sites import Sites
@@ -47,7 +49,7 @@ class Encoder(Family):
             raise Unsupported(f"{task.name} is multiple choice, which needs a language model; encoders classify")
         config = model.config
         self.model, self.tokenizer, self.sites, self.pooling = model, tokenizer, sites, pooling
-        self.width = int(config.hidden_size)
+        self.width, self.outputs = int(config.hidden_size), task.outputs
         self.regression = task.kind == "regression"
         head = make_head(model, self.width, task.outputs, head_activation)
         self.model.add_module("head", head)
@@ -90,14 +92,55 @@ class Encoder(Family):
         """The pooled states that the head reads, (batch, width); as they are where the batch holds them already."""
         if "features" in batch.inputs:
             return batch.inputs["features"]
-        output = self.model(**batch.inputs)
+        inputs, virtual = self._inputs(batch)
+        output = self.model(**inputs)
         if self.pooling == "pooler":
             return output.pooler_output
-        states: Tensor = output.last_hidden_state
+        states: Tensor = output.last_hidden_state[:, virtual:]
         if self.pooling == "first":
             return states[:, 0]
         mask = batch.inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+    def lead(self, module: nn.Module) -> None:
+        """Puts what `module()` gives before the tokens of every row; a pooler goes on reading the first real token."""
+        super().lead(module)
+        virtual = self.lead_lengths.prompts.get("encoder", 0)
+        if virtual and self.pooling == "pooler":
+            self.model.pooler.register_forward_pre_hook(partial(_skip, virtual))
+
+    def _inputs(self, batch: Batch) -> tuple[dict[str, Any], int]:  # Any: arguments of the model's forward pass
+        """What goes into the model, with what leads, and how many virtual tokens stand before the real ones."""
+        led = self._leading()
+        if led is NOTHING:
+            return dict(batch.inputs), 0
+        ids = batch.inputs["input_ids"]
+        if not led.prompts:
+            positions = torch.arange(self.led, self.led + ids.shape[1], device=ids.device)[None]
+            return {**batch.inputs, "position_ids": positions + first_position(self.model.config), **led.inputs}, 0
+        tokens, virtual = led.tokens("encoder", self.model, ids)
+        others = {
+            name: torch.cat([value.new_full((len(ids), virtual), int(name == "attention_mask")), value], dim=1)
+            for name, value in batch.inputs.items()
+            if name != "input_ids"
+        }
+        return {**tokens, **others}, virtual
+
+    def _stack_modules(self) -> dict[str, PreTrainedModel]:
+        return {"encoder": self.model}
+
+    def _run_few(self, keys: LedKeys) -> object:
+        ids = torch.tensor([[2, 5, 6]], device=self.model.device) % self.model.get_input_embeddings().weight.shape[0]
+        return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), leads=keys)
+
+    def _check_lead(self, found: Lengths) -> None:
+        most, longest = found.most, limit_of(self.model.config, self.tokenizer, None)
+        special = self.tokenizer.num_special_tokens_to_add(pair=True)
+        if longest - most <= special:
+            raise Unsupported(
+                f"what leads takes {most} tokens of the {longest} that {self.model.config.model_type} takes in all, "
+                "which leaves no room for a text"
+            )
 
     def add_head(self) -> nn.Module:
         """The head, which an encoder has from the start."""
@@ -121,7 +164,7 @@ class Encoder(Family):
 
         Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
         """
-        limit = limit_of(self.model.config, self.tokenizer, max_length)
+        limit = limit_of(self.model.config, self.tokenizer, max_length, self.led)
         check_room(self.tokenizer, task, limit, max_length)
         rows = list(rows)
         first, second = segments(task, rows)
@@ -162,9 +205,10 @@ def row_lengths(tokenizer: PreTrainedTokenizerBase, task: Task, rows: Iterable[R
     return [len(ids) for ids in tokenizer(first, second, truncation=False, verbose=False)["input_ids"]] if first else []
 
 
-def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> int:
-    """The most tokens of a row: what the model takes, and max_length where it is given. `config` is transformers'."""
-    longest = _longest(config, tokenizer)
+def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | None, led: int = 0) -> int:
+    """The most tokens of a row: what the model takes beside `led` that lead, and max_length where it is given. `config`
+    is transformers'."""
+    longest = _longest(config, tokenizer) - led
     return longest if max_length is None else min(max_length, longest)
 
 
@@ -197,11 +241,19 @@ def _no_words(name: str, limit: int, special: str) -> str:
 
 
 def _longest(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The longest input the positions allow; RoBERTa's first position is its padding index plus one."""
-    positions = int(getattr(config, "max_position_embeddings", None) or 10**9)
-    if config.model_type == "roberta":
-        positions -= int(config.pad_token_id or 0) + 1
+    """The longest input the positions allow."""
+    positions = int(getattr(config, "max_position_embeddings", None) or 10**9) - first_position(config)
     return min(positions, int(tokenizer.model_max_length))
+
+
+def first_position(config: Any) -> int:
+    """The position of a row's first token: RoBERTa's is its padding index plus one. `config` is transformers'."""
+    return int(config.pad_token_id or 0) + 1 if config.model_type == "roberta" else 0
+
+
+def _skip(tokens: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A hook: the module reads the states (rows, seq, width) that follow the first tokens of each row."""
+    return (args[0][:, tokens:], *args[1:])
 
 
 def _implements_protocol(encoder: Encoder) -> Backbone:

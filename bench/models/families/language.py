@@ -15,6 +15,7 @@ from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
+from tunefront.bench.models.families.leads import Lengths
 from tunefront.bench.models.families.windows import window
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.normalization import choice_scores, text_length
@@ -91,12 +92,18 @@ class LanguageModel(Family):
         inputs = batch.inputs
         return choice_scores(logprobs, inputs["choice_mask"], self.prompting.normalization, inputs["choice_lengths"])
 
-    def add_head(self) -> nn.Module:
-        """A head on `features`, through which `loss` and `score` go from now on; Unsupported on multiple choice, where
-        an index means nothing."""
+    @property
+    def outputs(self) -> int:
+        """The classes; Unsupported on multiple choice, where an index means nothing."""
         if self.task.kind == "multiple choice":
-            raise Unsupported(f"{self.task.name} is multiple choice: a head cannot tell choices that depend on the row")
-        head = make_head(self.model, self.width, self.task.outputs)
+            raise Unsupported(
+                f"{self.task.name} is multiple choice: features cannot tell choices that depend on the row"
+            )
+        return self.task.outputs
+
+    def add_head(self) -> nn.Module:
+        """A head on `features`, through which `loss` and `score` go from now on; Unsupported as `outputs`."""
+        head = make_head(self.model, self.width, self.outputs)
         if self.dropout is not None:
             head.dropout.p = self.dropout
         self.model.add_module("head", head)
@@ -197,19 +204,38 @@ class LanguageModel(Family):
             raise Mistake(
                 f"row {name} of {self.task.name} under the template {self.prompting.template.name!r} has a choice of "
                 f"{longest} tokens, which leaves room for {max(0, left)} tokens of its prompt: "
-                f"{self.model.config.model_type} takes {room} in all; raise context_length where it is set, or take "
-                "another template or backbone."
+                f"{self.model.config.model_type} takes {room} in all{self._led_beside}; raise context_length where "
+                "it is set, or take another template or backbone."
             )
         return left
 
     @property
     def room(self) -> int | None:
-        """The most tokens of a whole prompt with an answer: what positions and windows allow, and context_length."""
+        """The most tokens of a whole prompt with an answer: what positions and windows allow beside what leads, and
+        context_length."""
+        longest = self._longest
+        limits = [None if longest is None else longest - self.led, self.prompting.context_length]
+        return min((limit for limit in limits if limit), default=None)
+
+    @property
+    def _longest(self) -> int | None:
+        """The most tokens that the model takes, what leads among them; None for no limit."""
         config = self.model.config
         names = ("max_position_embeddings", "n_positions")
         known = [*(getattr(config, name, None) for name in names), window(config)] if self.positions else []
-        limits = [int(limit) for limit in (*known, self.prompting.context_length) if limit]
-        return min(limits, default=None)
+        return min((int(limit) for limit in known if limit), default=None)
+
+    def _check_lead(self, found: Lengths) -> None:
+        longest, most = self._longest, found.most
+        if longest is not None and longest - most <= FEWEST_QUERY_TOKENS:
+            raise Unsupported(
+                f"what leads takes {most} tokens of the {longest} that {self.model.config.model_type} takes in all, "
+                "which leaves no room for a text"
+            )
+
+    @property
+    def _led_beside(self) -> str:
+        return f" beside the {self.led} that lead" if self.led else ""
 
     positions = True
     """Whether the model's configuration limits the length of a prompt."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +13,24 @@ from torch import Tensor, nn
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import LanguageModel, following
+from tunefront.bench.models.families.leads import NOTHING, Led, LedKeys, Lengths
 from tunefront.bench.models.scoring.layouts import EncoderDecoderLayout
 from tunefront.bench.models.scoring.prefix import Demonstrations, TextPrefix
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
-from tunefront.methods.base import Backbone, Batch, Examples, Prefix
+from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from tunefront.bench.templates import Prompt
+
+
+@runtime_checkable
+class LearnedPositions(Protocol):
+    """BART's embeddings of positions: the first token's is at place `offset` of the table."""
+
+    offset: int
 
 
 class Seq2Seq(LanguageModel):
@@ -32,15 +43,46 @@ class Seq2Seq(LanguageModel):
         """T5's relative positions set no limit."""
         return not hasattr(self.model.config, "relative_attention_num_buckets")
 
+    def _stack_modules(self) -> dict[str, PreTrainedModel]:
+        return {"encoder": self.model.get_encoder(), "decoder": self.model.get_decoder()}
+
+    def _run_few(self, keys: LedKeys) -> object:
+        words = self.model.get_input_embeddings().weight.shape[0]
+        ids = torch.tensor([[5, 6, 7]], device=self.model.device) % words
+        mask = torch.ones_like(ids)
+        states = self.model.get_encoder()(input_ids=ids, attention_mask=mask, leads=keys).last_hidden_state
+        return self._decoded(states, mask, ids[:, :2], Led(keys=keys))
+
+    def _check_lead(self, found: Lengths) -> None:
+        super()._check_lead(found)
+        if self.positions and not all(isinstance(table, LearnedPositions) for table in self._position_tables()):
+            raise Unsupported(f"{type(self.model).__name__} does not say where its positions begin")
+
+    def lead(self, module: nn.Module) -> None:
+        """Puts what `module()` gives before the tokens of every row; the tables of positions begin as many tokens later
+        where keys and values lead, since no argument of the model says so."""
+        super().lead(module)
+        self.layout = replace(self.layout, led=True)
+        for name, table in zip(self.lead_lengths.positions, self._position_tables(), strict=False):
+            if name not in self.lead_lengths.prompts:
+                cast(LearnedPositions, table).offset += self.lead_lengths.positions[name]
+
+    def _position_tables(self) -> list[object]:
+        """Each stack's embeddings of positions, none where positions are relative."""
+        return (
+            [getattr(stack, "embed_positions", None) for stack in self._stack_modules().values()]
+            if self.positions
+            else []
+        )
+
     def features(self, batch: Batch) -> Tensor:
         """The decoder's state at its first token, from which the answer starts, (batch, width)."""
         if "features" in batch.inputs:
             return batch.inputs["features"]
-        states, mask = self._encoded_prompts(batch, None)
+        led = self._leading()
+        states, mask = self._encoded_prompts(batch, None, led)
         start = torch.full((len(states), 1), self._start, device=states.device)
-        decoder = self.model.get_decoder()
-        output = decoder(input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask)
-        return cast(Tensor, output.last_hidden_state)[:, 0]
+        return self._decoded(states, mask, start, led)[:, -1]
 
     def prefix(self, demonstrations: Examples) -> TextPrefix:
         """Demonstrations that go before every prompt and are read with it."""
@@ -56,46 +98,50 @@ class Seq2Seq(LanguageModel):
         shares with its row's others, cross attention's keys and values among it, is computed once."""
         from transformers import DynamicCache, EncoderDecoderCache
 
-        states, mask = self._encoded_prompts(batch, prefix)
+        led = self._leading()
+        states, mask = self._encoded_prompts(batch, prefix, led)
         ids, kept = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         start = torch.full((len(states), 1), self._start, device=ids.device)
-        first = self._decode(states, mask, start, cache)
+        first = self._decode(states, mask, start, led, cache)
         row, choice = kept.any(-1).nonzero(as_tuple=True)
         logprobs = ids.new_zeros(ids.shape, dtype=torch.float32)
         logprobs[row, choice, 0] = _of_tokens(first[row, 0], ids[row, choice, 0])
         if ids.shape[2] > 1:
             cache.batch_select_indices(row)
-            rest = self._decode(states[row], mask[row], ids[row, choice, :-1], cache)
+            rest = self._decode(states[row], mask[row], ids[row, choice, :-1], replace(led, prompts={}), cache)
             logprobs[row, choice, 1:] = _of_tokens(rest, ids[row, choice, 1:])
         return logprobs
 
     def _logprobs(self, batch: Batch) -> Tensor:
         """Every choice in a row of its own, without a cache, so that activations can be recomputed."""
-        states, mask = self._encoded_prompts(batch, None)
+        led = self._leading(batch)
+        states, mask = self._encoded_prompts(batch, None, led)
         ids = batch.inputs["choice_ids"]
         row, choice = batch.inputs["choice_mask"].any(-1).nonzero(as_tuple=True)
         targets = ids[row, choice]
         start = targets.new_full((len(targets), 1), self._start)
-        found = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1))
+        found = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1), led)
         scored = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
         return scored.index_put((row, choice), _of_tokens(found, targets))
 
-    def _encoded_prompts(self, batch: Batch, prefix: Prefix | None) -> tuple[Tensor, Tensor]:
-        """The encoder's states (batch, seq, width) and their mask."""
+    def _encoded_prompts(self, batch: Batch, prefix: Prefix | None, led: Led) -> tuple[Tensor, Tensor]:
+        """The encoder's states (batch, seq, width), what leads among them, and their mask."""
         ids, mask = following(batch, prefix, "input_ids"), following(batch, prefix, "attention_mask")
         if not mask[:, 0].all():  # BART's positions count from the left, padding or not
             order = mask.argsort(dim=1, descending=True, stable=True)
             ids, mask = ids.gather(1, order), mask.gather(1, order)
         encoder = self.model.get_encoder()
-        return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state), mask
+        tokens, virtual = led.tokens("encoder", encoder, ids)
+        mask = torch.cat([mask.new_ones(len(mask), virtual), mask], dim=1) if virtual else mask
+        return cast(Tensor, encoder(**tokens, attention_mask=mask, **led.inputs).last_hidden_state), mask
 
-    def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None) -> Tensor:  # Any: a cache or none
-        """Logits in float32 after each token, (rows, tokens, vocabulary)."""
-        caching = {"past_key_values": cache, "use_cache": cache is not None}
+    def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, led: Led, cache: Any = None) -> Tensor:  # Any: a cache
+        """Logits in float32 after each token, (rows, tokens, vocabulary); a prompt that leads stands before them."""
+        caching, tokens = {"past_key_values": cache, "use_cache": cache is not None}, ids.shape[1]
         if self.output.way == "whole":
-            return self._whole(states, mask, ids, **caching).float()
-        read = self._decoded(states, mask, ids, **caching)
+            return self._whole(states, mask, ids, led, **caching)[:, -tokens:].float()
+        read = self._decoded(states, mask, ids, led, **caching)[:, -tokens:]
         with torch.autocast(states.device.type, enabled=False):  # of logits only differences count: bf16 is too coarse
             if self.output.way == "own":
                 return logits.own_logits(self.model, self.output.after, read.float())
@@ -120,17 +166,34 @@ class Seq2Seq(LanguageModel):
         states = cast(Tensor, self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state)
         return states, mask, ids.flip(1)
 
-    def _decoded(self, states: Tensor, mask: Tensor, ids: Tensor, **caching: Any) -> Tensor:  # Any: a cache or none
-        """The decoder's states after the final norm, (rows, tokens, width)."""
-        read = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
-        return cast(Tensor, self.model.get_decoder()(input_ids=ids, **read, **caching).last_hidden_state)
+    def _decoded(
+        self,
+        states: Tensor,
+        mask: Tensor,
+        ids: Tensor,
+        led: Led = NOTHING,
+        **caching: Any,  # Any: a cache or none
+    ) -> Tensor:
+        """The decoder's states after the final norm, (rows, tokens, width), those of a prompt that leads among them."""
+        read, decoder = {"encoder_hidden_states": states, "encoder_attention_mask": mask}, self.model.get_decoder()
+        tokens, _ = led.tokens("decoder", decoder, ids)
+        return cast(Tensor, decoder(**tokens, **read, **led.inputs, **caching).last_hidden_state)
 
-    def _whole(self, states: Tensor, mask: Tensor, ids: Tensor, **caching: Any) -> Tensor:  # Any: as above
+    def _whole(
+        self,
+        states: Tensor,
+        mask: Tensor,
+        ids: Tensor,
+        led: Led = NOTHING,
+        **caching: Any,  # Any: as above
+    ) -> Tensor:
         """The model's own logits, of an encoder that has run."""
         from transformers.modeling_outputs import BaseModelOutput
 
         read = BaseModelOutput(last_hidden_state=states)
-        found = self.model(encoder_outputs=read, attention_mask=mask, decoder_input_ids=ids, **caching)
+        tokens, _ = led.tokens("decoder", self.model.get_decoder(), ids)
+        decoded = {f"decoder_{name}": value for name, value in tokens.items()}
+        found = self.model(encoder_outputs=read, attention_mask=mask, **decoded, **led.inputs, **caching)
         return cast(Tensor, found.logits)
 
     def _plain(self, states: Tensor) -> Tensor:

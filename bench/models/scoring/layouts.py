@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -13,37 +15,45 @@ CPU_BUDGET, CUDA_BUDGET = 384, 4096
 which is computed and masked, stays small."""
 
 
+@dataclass(frozen=True)
 class DecoderLayout:
     """Queries with their choices: in training one example a row, in scoring all in one row after the prefix.
 
-    A pass is (examples, longest query, rows, tokens a row, prefix tokens, states read): linear in the tokens and in the
-    states read, and quadratic in what attention looks at.
+    A pass is (examples, longest query, rows, tokens a row, tokens before them, states read): linear in the tokens and
+    in the states read, and quadratic in what attention looks at. Before the tokens stands what leads in the model,
+    `led` tokens in every pass, and then the prefix.
     """
 
-    _SIZE = 6
+    budget: int | None = CPU_BUDGET
+    led: int = 0
+    _SIZE: ClassVar[int] = 6
 
-    def __init__(self, budget: int | None = CPU_BUDGET):
-        self.budget = budget
+    @property
+    def longest_probe(self) -> int:
+        """See `laws`: 24 tokens of a query and five more."""
+        return 29 if self.led else 0
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """See the class; a choice's last token is not fed."""
         fed = (choices - 1).clamp(min=0).sum(1)
         tokens, read = queries + fed, len(queries) + int(fed.sum())
         rows, seq = (len(queries), int(tokens.max())) if training else (1, int(tokens.sum()))
-        return (len(queries), int(queries.max()), rows, seq, before, read)
+        return (len(queries), int(queries.max()), rows, seq, self.led + before, read)
 
     def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
-        """Choices scored; and prompts alone read row by row, as features are."""
-        none = [0] * max(1, len(before))
-        full = list(before) or none
+        """Choices scored; and prompts alone read row by row, as features are. Where something leads, each pass may make
+        it anew, which costs the same whatever the rows."""
+        none = [self.led] * max(1, len(before))
+        full = [self.led + tokens for tokens in before] or none
         probes = [_decoder(1, 8, 2, full), _decoder(1, 16, 2, full), _decoder(1, 24, 5, full)]
-        with_prefix = [_decoder(1, 8, 2, none)] if any(full) else []
+        with_prefix = [_decoder(1, 8, 2, none)] if any(before) else []
         check = _decoder(2, 10, 3, full, training)
-        terms = self._with_prefix if any(full) else self._alone
-        return (
-            Law(terms, (*probes, *with_prefix), check),
-            Law(self._prompts, tuple(probes), check),
-        )
+        terms = self._with_prefix if any(before) else self._alone
+        laws = Law(terms, (*probes, *with_prefix), check), Law(self._prompts, tuple(probes), check)
+        if not self.led:
+            return laws
+        two = _decoder(2, 8, 2, full, training)
+        return tuple(Law(self._and_passes(law.terms), (*law.probes, two), check) for law in laws)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
         """One choice a row, of as many tokens as the states read tell."""
@@ -52,7 +62,10 @@ class DecoderLayout:
 
     def before(self, shape: Shape) -> tuple[int, ...]:
         """The prefix tokens of each pass."""
-        return shape[4 :: self._SIZE]
+        return tuple(before - self.led for before in shape[4 :: self._SIZE])
+
+    def _and_passes(self, terms: Callable[[Shape], tuple[int, ...]]) -> Callable[[Shape], tuple[int, ...]]:
+        return lambda shape: (*terms(shape), len(shape) // self._SIZE)
 
     def _alone(self, shape: Shape) -> tuple[int, ...]:
         return self._with_prefix(shape)[:3]
@@ -78,17 +91,30 @@ def _decoder(examples: int, query: int, fed: int, before: Sequence[int], trainin
     return tuple(n for one in before for n in (examples, query, rows, seq, one, examples * (1 + fed)))
 
 
+@dataclass(frozen=True)
 class EncoderDecoderLayout:
     """The encoder over each prompt once, the decoder over every choice in a row of its own.
 
     A pass is (examples, longest prompt, choices, longest choice): linear in each stack's tokens, quadratic in what its
-    self-attention looks at, and with a product of both for the cross attention.
+    self-attention looks at, and with a product of both for the cross attention. What leads is the same in every row;
+    where anything does (`led`), each pass may make it anew.
     """
 
     budget: int | None = None
+    led: bool = False
+    longest_probe: ClassVar[int] = 0
 
-    _SIZE = 4
-    _PROBES = ((4, 1, 2), (8, 1, 2), (12, 1, 2), (4, 1, 3), (4, 1, 4), (8, 1, 3), (4, 2, 2), (8, 2, 2))
+    _SIZE: ClassVar[int] = 4
+    _PROBES: ClassVar[tuple[Shape, ...]] = (
+        (4, 1, 2),
+        (8, 1, 2),
+        (12, 1, 2),
+        (4, 1, 3),
+        (4, 1, 4),
+        (8, 1, 3),
+        (4, 2, 2),
+        (8, 2, 2),
+    )
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """See the class; demonstrations are part of the prompt, so `before` is 0."""
@@ -96,9 +122,11 @@ class EncoderDecoderLayout:
 
     def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
         """One law for training, scoring and features alike."""
-        passes = max(1, len(before))
-        probes = tuple((1, prompt, count, tokens) * passes for prompt, count, tokens in self._PROBES)
-        return (Law(self._terms, probes, (2, 10, 4, 5) * passes),)
+        passes, check = max(1, len(before)), (2, 10, 4, 5)
+        probes = [(1, prompt, count, tokens) * passes for prompt, count, tokens in self._PROBES]
+        if not self.led:
+            return (Law(self._terms, tuple(probes), check * passes),)
+        return (Law(self._terms_and_passes, (*probes, (2, 4, 2, 2) * passes), check * passes),)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
         """The pass itself, every row with equally many choices."""
@@ -113,3 +141,6 @@ class EncoderDecoderLayout:
         passes = [shape[start : start + self._SIZE] for start in range(0, len(shape), self._SIZE)]
         terms = [(b, b * s, b * s * s, r, r * u, r * u * u, r * u * s, r * s) for b, s, r, u in passes]
         return tuple(map(sum, zip(*terms, strict=True)))
+
+    def _terms_and_passes(self, shape: Shape) -> tuple[int, ...]:
+        return (*self._terms(shape), len(shape) // self._SIZE)

@@ -71,6 +71,11 @@ class Demonstrations:
         """How many of them, from the first, have room before a query that has no tokens."""
         return max(kept for kept, end in enumerate(self.ends) if self.room is None or end <= self.room)
 
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where the tokens of each demonstration begin and end; leading special tokens belong to none."""
+        return tuple(zip((len(self.tokens.leading), *self.ends[1:]), self.ends[1:], strict=False))
+
     def ahead_of(self, examples: PromptedExamples) -> PromptedExamples:
         """The examples with what they are after these demonstrations."""
         return replace(examples, after={**examples.after, self.name: self.followed_by(examples)})

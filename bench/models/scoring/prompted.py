@@ -44,7 +44,12 @@ class Layout(Protocol):
     """How a family lays a batch out in passes through the model, which is what its FLOPs depend on; `budget` is the
     most tokens of queries and choices that are scored at once, None for no limit."""
 
-    budget: int | None
+    @property
+    def budget(self) -> int | None: ...
+
+    @property
+    def longest_probe(self) -> int:
+        """The tokens of a row that the laws' batches need room for, 0 where that is never short."""
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """The shape of the pass over rows with so many query tokens (rows,) and choice tokens (rows, choices), after
@@ -173,10 +178,10 @@ class PromptedExamples(EncodedExamples):
         return (*(one.before[first] for one in self.after.values()), *super().sizes(batch, shape, training))
 
     def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
-        """The layout's laws."""
+        """The layout's laws; none where what leads leaves no room for the batches that they are made of."""
         if self.features is not None:
             return FEATURE_LAWS
-        if self.layout is None:
+        if self.layout is None or longest < self.layout.longest_probe:
             return ()
         return self.layout.laws([max(one.before) for one in self.after.values() if not training], training)
 

@@ -89,6 +89,26 @@ def test_a_cell_given_twice_runs_once(grid: MakeGrid, tmp_path: Path) -> None:
     assert found.ran == len(found.records) == 1
 
 
+def test_a_record_that_was_found_tells_how_it_differs_from_the_paper_of_who_asks(
+    grid: MakeGrid, tmp_path: Path
+) -> None:
+    store, (cell,) = Store(tmp_path / "out"), grid(methods=("features",)).cells()
+    (first,) = run_grid([cell], store).records
+    assert (first.paper, first.deviations) == (None, None)
+    asked = replace(cell, paper="tfew2022", deviations=("dtype is float32, not bfloat16",))
+    outcome = run_grid([asked], store)
+    assert (outcome.ran, outcome.reused) == (0, 1)
+    (found,) = outcome.records
+    assert (found.paper, found.deviations) == (asked.paper, asked.deviations)
+    assert [found] == store.records()
+    before = contents(store)
+    run_grid([cell], store)  # a suite without a paper takes nothing away
+    run_grid([asked], store)
+    assert contents(store) == before
+    (anew,) = run_grid([replace(asked, seed=1)], store).records
+    assert anew.deviations == asked.deviations
+
+
 def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     (record,) = run_grid(grid(methods=("houlsby:bottleneck=4",)).cells(), store).records
@@ -101,7 +121,7 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
         "demonstrations_per_row",
     }  # nothing is shown
     may_be_null |= {"inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "prefix_seconds"}
-    may_be_null |= {"calibration_flops", "method_sources"}
+    may_be_null |= {"calibration_flops", "method_sources", "paper", "deviations"}
     may_be_null |= {"selection_scores", "device_name", "git_commit", "cuda_memory"} | {
         name for name in Record.model_fields if "allocated" in name or "resident" in name
     }
@@ -371,7 +391,7 @@ def test_a_failure_outside_a_method_is_that_cells_alone(
 
     measured = run_cell.checkpoint_bytes
 
-    def broken(model: object) -> int:
+    def broken(*_: object) -> int:
         monkeypatch.setattr(run_cell, "checkpoint_bytes", measured)
         raise MemoryError("no memory")
 

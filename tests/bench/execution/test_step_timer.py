@@ -35,3 +35,47 @@ def test_a_step_changes_what_is_scored(language_models: dict[str, str], toy_fold
     cell.train_step()
     cell._place = 0
     assert not torch.equal(cell.evaluate(), before)
+
+
+def trained_in(cell: Rehearsal) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in cell._setup.trainer.model.named_parameters()}
+
+
+def test_a_step_trains_what_fit_trained_though_other_parts_are_scored(
+    language_models: dict[str, str], toy_folder: str
+) -> None:
+    """Prefix tuning drops the network that its keys and values come from."""
+    cell = rehearsal("prefix_tuning:length=3,hidden=8", language_models["gpt2"], toy_folder)
+    assert not any("detours" in name for name in trained_in(cell))
+    cell.train_step()
+    before = trained_in(cell)
+    cell.train_step()
+    moved = {name for name, value in trained_in(cell).items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith("lead.detours.") for name in moved)
+    cell.evaluate()
+    assert not any("detours" in name for name in trained_in(cell))
+
+
+def test_rows_that_train_follow_the_demonstrations_that_training_starts_from(
+    language_models: dict[str, str], toy_folder: str
+) -> None:
+    cell = rehearsal("cartridge:k=2", language_models["gpt2"], toy_folder)
+    setup, seen = cell._setup, []
+    loss = setup.backbone._logprobs
+    setup.backbone._logprobs = lambda batch: seen.append(batch) or loss(batch)
+    cell.train_step()
+    (batch,) = seen
+    expected = setup.trainer.prompts.after_start(setup.train).batch(batch.rows.tolist()).inputs["input_ids"]
+    assert torch.equal(batch.inputs["input_ids"], expected)
+    assert batch.inputs["input_ids"].shape != setup.train.batch(batch.rows.tolist()).inputs["input_ids"].shape
+
+
+def test_what_leads_is_made_once_for_all_batches(language_models: dict[str, str], toy_folder: str) -> None:
+    cell = rehearsal("prompt_tuning:length=3", language_models["gpt2"], toy_folder)
+    backbone, made = cell._setup.backbone, []
+    make = backbone.make_lead
+    backbone.make_lead = lambda batch=None: made.append(batch) or make(batch)
+    scores = [cell.evaluate() for _ in range(len(cell._batches) + 1)]
+    assert len(made) == 1
+    assert torch.equal(scores[0], scores[-1])

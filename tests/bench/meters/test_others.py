@@ -96,6 +96,14 @@ def test_parameters_are_split_into_backbone_inserted_and_head(backbones: dict[st
     assert counts.trainable == 4 * adapter + norms + head
 
 
+def test_a_head_of_which_nothing_is_trained_is_not_counted(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    before = sum(p.numel() for name, p in backbone.model.named_parameters() if not name.startswith("head."))
+    backbone.freeze()
+    counts = count_parameters(backbone.model, backbone.head, before)
+    assert (counts.total, counts.inserted, counts.head, counts.trainable) == (before, 0, 0, 0)
+
+
 def test_a_shared_tensor_counts_once() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight

@@ -294,3 +294,22 @@ def test_a_recipe_without_any_loss_names_the_three_weights() -> None:
     assert Recipe(**off).length_normalised_weight == 1.0
     with pytest.raises(ValueError, match="one of likelihood_weight, unlikelihood_weight, length_normalised_weight"):
         Recipe(**off, length_normalised_weight=0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize(("name", "spelled"), [("gpt2", "prompt_tuning:length=3"), ("bert", "prefix_tuning:hidden=0")])
+def test_what_leads_is_made_anew_after_more_training(
+    name: str, spelled: str, optimizer: str, folders: dict[str, str]
+) -> None:
+    """What is kept of a prompt that has been scored with is forgotten when an optimiser, fused or not, moves it."""
+    method = parse(spelled)
+    backbone = pristine(folders[name], dropout=0.0)
+    method.attach(backbone)
+    trainer = harness(backbone, method, steps=2, learning_rate=0.3, optimizer=optimizer, scale_parameter=False)
+    rows, test = encode(backbone), encode(backbone, split="test")
+    before = trainer.score(backbone.score, test).values
+    trainer.train(backbone.trainable(), backbone.loss, rows)
+    after = trainer.score(backbone.score, test).values
+    backbone._kept = None
+    assert torch.equal(after, trainer.score(backbone.score, test).values)
+    assert not torch.equal(after, before)

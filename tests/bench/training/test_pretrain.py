@@ -278,7 +278,7 @@ def test_a_start_goes_on_from_another(language_models: dict[str, str], tmp_path:
     ("method", "backbone", "told"),
     [
         (Features(), "t5", "features trains a head, which belongs to one task"),
-        (ICL(), "t5", "trains nothing"),
+        (ICL(), "t5", "trains nothing before it has read a task's rows"),
         (IA3(), "gpt2", "cannot be pretrained on .*attn.c_attn fuses them"),
     ],
 )

@@ -58,9 +58,13 @@ class Analytic:
         """A decoder reading demonstrations of so many tokens once; nothing where every query reads them anew."""
         return self._walk(lambda passes: passes.prefix(tokens)) if tokens else Flops()
 
+    def lead(self) -> Flops:
+        """Making what leads once, as is done before rows are scored."""
+        return self._walk(lambda passes: passes.lead())
+
     def _walk(self, run: Callable[[Passes], object], training: bool = False) -> Flops:
         tally = Tally()
-        run(self._family(self._backbone, self._anatomy, tally, self._places))
+        run(self._family(self._backbone, self._anatomy, tally, self._places, training))
         return tally.flops(training)
 
     def _check(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -16,11 +17,21 @@ _FUSED_BACKWARD = 5
 
 
 @dataclass(frozen=True)
+class LedKeys:
+    """So many keys and values before an attention's own, and whether they need gradients."""
+
+    tokens: int
+    grad: bool
+
+
+@dataclass(frozen=True)
 class Attender:
     """Attention in one stack of one model.
 
     Args: config, the model's; heads, its attention heads; biased, whether the bias that is added to the scores needs a
-    gradient; positions, the relative positions' embeddings of disentangled attention, (1, positions, width).
+    gradient; positions, the relative positions' embeddings of disentangled attention, (1, positions, width); led, what
+    leads in attentions, by their paths; seen, where it is noted of each attention whether its own keys or values need
+    gradients.
     """
 
     leaves: Leaves
@@ -28,6 +39,8 @@ class Attender:
     heads: int
     biased: bool = False
     positions: State | None = None
+    led: Mapping[str, LedKeys] = field(default_factory=dict)
+    seen: dict[str, bool] = field(default_factory=dict)
 
     def attend(
         self,
@@ -37,25 +50,40 @@ class Attender:
         memory: State | None = None,
         before: int = 0,
         cached: bool = False,
+        keys_only: bool = False,
     ) -> State:
         """Of `x` on itself after `before` tokens, or on `memory`, whose keys and values may be `cached`; to the end of
-        the sublayer, its norm apart."""
+        the sublayer, its norm apart. With `keys_only` the loss depends on nothing but the keys and values."""
+        with self.leaves.tally.unused(keys_only):
+            return self._attend(block, attention, x, memory, before, cached)
+
+    def _attend(
+        self, block: str, attention: Attention, x: State, memory: State | None, before: int, cached: bool
+    ) -> State:
         leaves, source = self.leaves, memory or x
-        keys = source.seq + before
+        path = f"{block}.{(attention.fused or attention.query).rpartition('.')[0]}"
+        led = self.led.get(path, LedKeys(0, False))
+        keys = led.tokens + source.seq + before
+        tally = leaves.tally
         if attention.fused:
-            mixed = leaves.through(f"{block}.{attention.fused}", x, "projections")
+            with tally.unused(False):
+                mixed = leaves.through(f"{block}.{attention.fused}", x, "projections")
             query = key = value = replace(mixed, width=mixed.width // 3)
         else:
             query = leaves.through(f"{block}.{attention.query}", x, "projections")
             key = value = replace(source, grad=False)
             if not cached:
-                key = leaves.through(f"{block}.{attention.key}", source, "projections")
-                value = leaves.through(f"{block}.{attention.value}", source, "projections")
+                with tally.unused(False):
+                    key = leaves.through(f"{block}.{attention.key}", source, "projections")
+                    value = leaves.through(f"{block}.{attention.value}", source, "projections")
         query = self._head_norm(block, attention.query_norm, query)
         key = self._head_norm(block, attention.key_norm, key)
+        self.seen[path] = key.grad or value.grad
+        if led.grad:
+            key, value = replace(key, grad=True), replace(value, grad=True)
         if attention.rotary:
-            leaves.tally.elementwise(round(elementwise.ROTARY * self._rotated * (query.size + key.size)))
-        leaves.tally.elementwise(elementwise.SCORE * x.rows * self.heads * x.seq * keys)
+            tally.elementwise(round(elementwise.ROTARY * self._rotated * (query.size + key.size)))
+        tally.elementwise(elementwise.SCORE * x.rows * self.heads * x.seq * keys)
         if isinstance(attention, Disentangled):
             found = self._disentangled(block, attention, query, key, value)
         else:

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from tunefront.bench.meters.flops.analytic import elementwise
 from tunefront.bench.meters.flops.analytic.tally import State, Tally
 from tunefront.methods.base import Product, Unsupported
-from tunefront.methods.inject import Spanning, plugged
+from tunefront.methods.inject import Rebuilt, Spanning, is_conv1d, plugged
 
 
 class Leaves:
@@ -93,9 +93,29 @@ class Leaves:
                 self.tally.elementwise(elementwise.PLUGGED * x.size * len(own))
         return x
 
+    def lead(self, module: nn.Module, tokens: int) -> bool:
+        """What makes `tokens` tokens that lead; whether they need gradients. Its parameters lead as they are, unless it
+        declares products."""
+        nothing = State(1, tokens, 0)
+        if hasattr(module, "products"):
+            return self._declared(module, nothing, "inserted").grad
+        parts = list(module.modules())
+        if any(isinstance(part, nn.Linear) for part in parts):
+            raise Unsupported(
+                f"no analytic FLOPs: {type(module).__name__} makes what leads with Linear layers; declare its products"
+            )
+        grads = [self._uses(part, nothing).grad for part in parts]
+        return any(grads)
+
     def _declared(self, module: nn.Module, x: State, part: str) -> State:
         """Through a module that says itself which products it computes."""
-        for product in cast(Iterable[Product], module.products(x.tokens)):  # type: ignore[operator]
+        declared = module.products(x.tokens)  # type: ignore[operator]
+        for product in declared if isinstance(declared, Iterable) else [declared]:
+            if not isinstance(product, Product):
+                raise ValueError(
+                    f"products() of {type(module).__name__} must give the `Product`s of tunefront.methods.base, got "
+                    f"{product!r}"
+                )
             left, right = (
                 x.grad if factor == "input" else factor == "trained" for factor in (product.left, product.right)
             )
@@ -108,7 +128,7 @@ class Leaves:
     def _own(self, host: nn.Module, x: State, part: str, path: str) -> State:
         if isinstance(host, nn.Embedding):
             return replace(self._uses(host, x), width=host.embedding_dim)
-        if isinstance(host, nn.Linear) or type(host).__name__ == "Conv1D":
+        if isinstance(host, nn.Linear) or is_conv1d(host):
             return self._linear(host, x, part, path)
         if "norm" in type(host).__name__.lower():
             return self._norm(host, x)
@@ -117,15 +137,15 @@ class Leaves:
         raise Unsupported(f"no analytic FLOPs: {path} is a {type(host).__name__}, which is no known leaf")
 
     def _linear(self, host: nn.Module, x: State, part: str, path: str = "") -> State:
-        weight = host.weight if not is_parametrized(host) else None
+        weight = _original(host, "weight")
         if not isinstance(weight, nn.Parameter):
             raise Unsupported(f"no analytic FLOPs: the weight of {path or type(host).__name__} is made by other code")
         out, inner = weight.shape if isinstance(host, nn.Linear) else (weight.shape[1], weight.shape[0])
         if path and inner != x.width:
             raise Unsupported(f"no analytic FLOPs: {path} reads {inner} numbers a token, but {x.width} come to it")
-        self.tally.product(part, 2 * x.tokens * out * inner, int(x.grad), int(weight.requires_grad))
+        self.tally.product(part, 2 * x.tokens * out * inner, int(x.grad), int(_trained(host, "weight")))
         y = State(x.rows, x.seq, out, self._uses(host, x).grad)
-        if host._parameters.get("bias") is not None:
+        if _original(host, "bias") is not None:
             self.tally.elementwise(elementwise.BIAS * y.size)
         return y
 
@@ -140,4 +160,34 @@ class Leaves:
             if parameter is not None:
                 self.covered.add(id(parameter))
                 grad = grad or parameter.requires_grad
+        if is_parametrized(host):
+            for name, made in host.parametrizations.items():  # type: ignore[union-attr, operator]
+                self.covered.update(map(id, made.parameters()))
+                grad = grad or _trained(host, name)
+                for source in _sources(made):
+                    self.covered.update(map(id, source.parameters()))
         return State(x.rows, x.seq, x.width, grad)
+
+
+def _original(host: nn.Module, name: str) -> object:
+    """The parameter of that name, before `rebuild`; None where other code makes it, whose products nobody knows."""
+    if is_parametrized(host, name):
+        made = cast(nn.Module, host.parametrizations[name])  # type: ignore[index]
+        return made.original if all(isinstance(each, Rebuilt) for each in made.children()) else None
+    return host._parameters.get(name)
+
+
+def _trained(host: nn.Module, name: str) -> bool:
+    """Whether the whole tensor that the host computes with needs a gradient: where it is rebuilt, whatever small thing
+    it is rebuilt from."""
+    if not is_parametrized(host, name):
+        own = host._parameters.get(name)
+        return own is not None and own.requires_grad
+    made = cast(nn.Module, host.parametrizations[name])  # type: ignore[index]
+    parts = [made, *_sources(made)]
+    return any(parameter.requires_grad for part in parts for parameter in part.parameters())
+
+
+def _sources(made: nn.Module) -> list[nn.Module]:
+    """The modules that rebuild a tensor without being children of its parametrizations."""
+    return [each.source for each in made.children() if isinstance(each, Rebuilt)]

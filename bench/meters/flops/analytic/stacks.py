@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from torch import nn
 
 from tunefront.bench.meters.flops.analytic import elementwise
 from tunefront.bench.meters.flops.analytic.anatomy import Anatomy, Config, Disentangled, FeedForward, Stack
-from tunefront.bench.meters.flops.analytic.attention import Attender
+from tunefront.bench.meters.flops.analytic.attention import Attender, LedKeys
 from tunefront.bench.meters.flops.analytic.leaves import Leaves
 from tunefront.bench.meters.flops.analytic.tally import State
 from tunefront.methods.base import Unsupported
+
+
+@dataclass(frozen=True)
+class Led:
+    """What leads in a stack: `prompt`, so many embeddings before each row's own, which need gradients or do not
+    (`grad`); `keys` in attentions, by their paths."""
+
+    prompt: int = 0
+    grad: bool = False
+    keys: Mapping[str, LedKeys] = field(default_factory=dict)
+
+
+NOTHING = Led()
+"""Of a stack in which nothing leads."""
 
 
 class Stacks:
@@ -31,26 +45,52 @@ class Stacks:
         before: int = 0,
         memory: State | None = None,
         cached: bool = False,
+        led: Led = NOTHING,
     ) -> State:
         """The states of (rows, seq) tokens: after `before` others whose keys and values are kept, and looking at
-        `memory` where the blocks have cross attention (`cached` if its keys and values are kept too)."""
-        blocks = self._leaves.find(stack.blocks)
-        if not isinstance(blocks, nn.ModuleList):
-            raise Unsupported(f"no analytic FLOPs: this model has no list of blocks at {stack.blocks}")
-        attender = self._attender(stack)
-        x = self._embedded(stack, rows, seq)
-        for number in range(len(blocks)):
-            block = f"{stack.blocks}.{number}"
+        `memory` where the blocks have cross attention (`cached` if its keys and values are kept too). A prompt's states
+        stand before theirs."""
+        attender = self._attender(stack, led.keys)
+        return self._walk(stack, attender, self._embedded(stack, rows, seq, led), before, memory, cached)
+
+    def read(self, stack: Stack, led: Led) -> dict[str, LedKeys]:
+        """A stack over a prompt alone: the keys and values that are left of it, by attention."""
+        attender = self._attender(stack, {})
+        self._walk(stack, attender, self._embedded(stack, 1, 0, led), keys_only=True)
+        return {path: LedKeys(led.prompt, grad) for path, grad in attender.seen.items()}
+
+    def _walk(
+        self,
+        stack: Stack,
+        attender: Attender,
+        x: State,
+        before: int = 0,
+        memory: State | None = None,
+        cached: bool = False,
+        keys_only: bool = False,
+    ) -> State:
+        """Through all blocks; with `keys_only` nothing depends on what comes out of the last one."""
+        last = len(self._blocks(stack)) - 1
+        for number in range(last + 1):
+            block, unused = f"{stack.blocks}.{number}", keys_only and number == last
             own, cross = stack.attention, stack.cross_attention
             sublayers: list[tuple[str, Callable[[State], State]]] = [
-                (own.norm, partial(attender.attend, block, own, before=before)),
+                (own.norm, partial(attender.attend, block, own, before=before, keys_only=unused)),
                 (stack.feed_forward.norm, partial(self._feed_forward, block, stack.feed_forward)),
             ]
             if cross is not None and memory is not None:
                 looking = partial(attender.attend, block, cross, memory=memory, cached=cached)
                 sublayers.insert(1, (cross.norm, looking))
-            x = self._block(block, sublayers, x)
-        return self._leaves.chain(stack.end, x, "embedding")
+            with self._leaves.tally.unused(unused):
+                x = self._block(block, sublayers, x)
+        with self._leaves.tally.unused(keys_only):
+            return self._leaves.chain(stack.end, x, "embedding")
+
+    def _blocks(self, stack: Stack) -> nn.ModuleList:
+        blocks = self._leaves.find(stack.blocks)
+        if not isinstance(blocks, nn.ModuleList):
+            raise Unsupported(f"no analytic FLOPs: this model has no list of blocks at {stack.blocks}")
+        return blocks
 
     def _block(self, block: str, sublayers: list[tuple[str, Callable[[State], State]]], x: State) -> State:
         first = x
@@ -76,15 +116,19 @@ class Stacks:
         leaves.tally.elementwise(y.size * (each + elementwise.GATE * (len(read) - 1)))
         return leaves.chain([f"{block}.{path}" for path in (anatomy.down, anatomy.dropout) if path], y, part)
 
-    def _embedded(self, stack: Stack, rows: int, seq: int) -> State:
-        ids = State(rows, seq, 0)
+    def _embedded(self, stack: Stack, rows: int, seq: int, led: Led) -> State:
+        """The words first; a prompt's embeddings stand where theirs are looked up."""
         there = [chain for chain in stack.embeddings if self._leaves.find(chain[0]) is not None]
-        summed = [self._leaves.chain(chain, ids, "embedding") for chain in there]
+        words = self._leaves.through(there[0][0], State(rows, seq, 0), "embedding")
+        words = replace(words, seq=led.prompt + seq, grad=words.grad or led.grad)
+        summed = [self._leaves.chain(there[0][1:], words, "embedding")]
+        others = State(rows, led.prompt + seq, 0)
+        summed += [self._leaves.chain(chain, others, "embedding") for chain in there[1:]]
         x = replace(summed[0], grad=any(one.grad for one in summed))
         self._leaves.tally.elementwise(elementwise.RESIDUAL * x.size * (len(summed) - 1))
         return self._leaves.chain(stack.start, x, "embedding")
 
-    def _attender(self, stack: Stack) -> Attender:
+    def _attender(self, stack: Stack, led: Mapping[str, LedKeys]) -> Attender:
         """With what all blocks share: relative positions, as a bias or as embeddings."""
         attention, leaves = stack.attention, self._leaves
         heads = int(getattr(self._config, stack.heads))
@@ -95,4 +139,4 @@ class Stacks:
             table = leaves.find(attention.positions[0])
             if isinstance(table, nn.Embedding):
                 positions = leaves.chain(attention.positions, State(1, table.num_embeddings, 0), "")
-        return Attender(leaves, self._config, heads, biased, positions)
+        return Attender(leaves, self._config, heads, biased, positions, led)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -76,17 +77,39 @@ class Tally:
     def __init__(self) -> None:
         self._parts: Counter[str] = Counter()
         self._activations = self._weights = self._elementwise = 0
+        self._unused = self._done = False
 
     def product(self, part: str, flops: int, activations: int = 0, weights: int = 0) -> None:
         """A matrix product; its backward pass is one product of the same size for each factor that needs a gradient,
         `activations` of them states and `weights` of them weights."""
+        if self._done:
+            return
         self._parts[part] += flops
-        self._activations += activations * flops
-        self._weights += weights * flops
+        if not self._unused:
+            self._activations += activations * flops
+            self._weights += weights * flops
+
+    @contextmanager
+    def unused(self, whether: bool = True) -> Iterator[None]:
+        """Whether products within have no backward pass, because the loss does not depend on what comes of them."""
+        before, self._unused = self._unused, whether
+        try:
+            yield
+        finally:
+            self._unused = before
 
     def elementwise(self, flops: int) -> None:
         """Work that is no product."""
-        self._elementwise += flops
+        self._elementwise += 0 if self._done else flops
+
+    @contextmanager
+    def nothing(self, whether: bool = True) -> Iterator[None]:
+        """Whether nothing is added within, because it has been done before."""
+        before, self._done = self._done, whether
+        try:
+            yield
+        finally:
+            self._done = before
 
     def flops(self, training: bool) -> Flops:
         """All of it; without `training` there is no backward pass."""

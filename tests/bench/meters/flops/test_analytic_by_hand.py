@@ -15,6 +15,7 @@ from tests.conftest import make_backbone, make_language_model
 from tests.toys import attach, encode, pristine
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.counted import counted_step
+from tunefront.bench.models.families.leads import Lengths
 from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import plug
 from tunefront.methods.sites import SITES
@@ -81,7 +82,7 @@ def gpt3(**config: Any) -> Any:
     size = {"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048, "vocab_size": 50257, **config}
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **size))
-    return SimpleNamespace(model=model, head=None, sites=SITES["gpt2"])
+    return SimpleNamespace(model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=Lengths(), kept_lead=None)
 
 
 def test_a_model_of_gpt_3s_size_is_counted_without_its_weights() -> None:
@@ -102,7 +103,9 @@ def test_fake_tensors_are_enough(language_models: dict[str, str]) -> None:
     real = pristine(language_models["llama"])
     with FakeTensorMode():
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(language_models["llama"]))
-        fake: Any = SimpleNamespace(model=model, head=None, sites=SITES["llama"])
+        fake: Any = SimpleNamespace(
+            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=Lengths(), kept_lead=None
+        )
         assert Analytic(fake).loss((2, 9, 2, 12, 0, 5)) == Analytic(real).loss((2, 9, 2, 12, 0, 5))
 
 
@@ -235,3 +238,36 @@ def test_choices_in_rows_of_their_own_are_refused(
     monkeypatch.setattr(type(backbone), "one_by_one", True)
     with pytest.raises(Unsupported, match="rows of their own"):
         analytic.score((1, 5, 1, 7, 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("products", "said"),
+    [
+        (None, "got None"),
+        ("nonsense", "got 'n'"),
+        ([(1, 2, 3)], r"got \(1, 2, 3\)"),
+    ],
+)
+def test_products_that_are_none_say_whose_they_are(products: Any, said: str, backbones: dict[str, str]) -> None:
+    class Odd(nn.Identity):
+        def products(self, tokens: int) -> Any:
+            return products
+
+    backbone = pristine(backbones["bert"])
+    backbone.freeze(keep=backbone.head)
+    plug(backbone.model, backbone.sites.ffn_down, "odd", lambda host, width: Odd(), where="after")
+    with pytest.raises(ValueError, match=rf"products\(\) of Odd must give the `Product`s .*{said}"):
+        Analytic(backbone).loss((3, 7))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rows": -1}, "rows of a product must be a whole number of at least 0, got -1"),
+        ({"outer": 1.5}, "outer of a product must be a whole number of at least 0, got 1.5"),
+        ({"left": "banana"}, "left of a product must be one of input, trained, constant, got 'banana'"),
+    ],
+)
+def test_a_product_has_sizes_and_known_factors(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Product(**{"rows": 1, "inner": 1, "outer": 1} | wrong)

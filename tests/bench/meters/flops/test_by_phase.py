@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import LANGUAGE_MODELS
-from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, toy_task
+from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.meters.batches import Shapes
 from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
@@ -27,12 +27,11 @@ from tunefront.methods.spelling import parse
 
 def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, Trainer, Any, Any]:
     """A backbone that a method was fitted to in two steps, its harness, its scorer, and rows to score."""
-    headed = method.name == "features" or "calibrate=true" in str(pair_id(method))
-    language = Path(folder).name in LANGUAGE_MODELS
-    task = toy_task(rows=(8, 9), words=(1, 20)) if headed or not language else mixed_task(8, 9)
+    chosen = Path(folder).name in LANGUAGE_MODELS and takes_choices(method, folder)
+    task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
     backbone = pristine(folder, task, **({"template": Listed()} if task.kind == "multiple choice" else {}))
-    train, test = encode(backbone, task), encode(backbone, task, "test")
     attach(method, backbone)
+    train, test = encode(backbone, task), encode(backbone, task, "test")
     trainer = harness(backbone, method, features=features, rows=4, batch_size=4, steps=2, **recipe)
     return backbone, trainer, method.fit(backbone, train, trainer), test
 
@@ -43,11 +42,13 @@ def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: 
     backbone, trainer, scorer, test = fitted(folders[name], method)
     scored = trainer.score(scorer, test)
     phases = {**trainer.cost.flops_by_phase, "evaluation": scored.entry}
-    phases["prefill"] = trainer.prompts.entry_once(backbone, trainer.flop_ledger)
+    once = trainer.prompts.entry_once(backbone, trainer.flop_ledger)
+    started = phases.get("prefill", NOTHING)
+    phases["prefill"] = once + started
     assert scored.entry is not None
-    assert phases["prefill"].counted == trainer.prompts.flops_once(backbone)
+    assert once.counted == trainer.prompts.flops_once(backbone)
     learns = {"forward", "backward"} if backbone.trainable() else set()
-    precomputes = {"features"} if method.name == "features" else set()
+    precomputes = {"features"} & set(trainer.cost.flops_by_phase)
     assert set(phases) == learns | precomputes | {"evaluation", "prefill"}
     for phase, entry in phases.items():
         assert entry.analytic == entry.counted, phase
@@ -56,7 +57,7 @@ def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: 
         assert (entry.elementwise is None) == (phase == "backward")
         assert (entry.weight_gradients is not None) == (phase == "backward")
     assert scored.entry.counted == scored.flops
-    assert sum(phases[phase].counted for phase in learns | precomputes) == trainer.cost.flops
+    assert sum(phases[phase].counted for phase in learns | precomputes) + started.counted == trainer.cost.flops
     if learns:
         backward = phases["backward"]
         assert backward.analytic == backward.activation_gradients + backward.weight_gradients

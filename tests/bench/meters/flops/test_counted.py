@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FAMILIES
-from tests.toys import attach, encode, harness, pair_id, pairs, pristine, toy_task
+from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pairs, pristine, toy_task
 from tunefront.bench.meters.batches import Shapes
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.models.examples import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
@@ -107,7 +107,8 @@ def long_examples(backbone: Encoder) -> EncodedExamples:
     return encode(backbone, toy_task(words=(2, 50), rows=(24, 8)))
 
 
-ODD_SHAPES = ((1, 3), (5, 37), (2, 24), (7, 61), (16, 13))
+ODD_SHAPES = ((1, 3), (5, 37), (2, 24), (7, 57), (16, 13))
+"""Of which the longest leaves room for what leads."""
 
 
 @pytest.mark.parametrize("dropout", [None, 0.0])
@@ -116,8 +117,11 @@ def test_the_meters_total_is_what_every_shape_counts_exactly(
     method: Method, family: str, dropout: float | None, backbones: dict[str, str]
 ) -> None:
     backbone = pristine(backbones[family], dropout=dropout)
-    rows = long_examples(backbone)
     attach(method, backbone)
+    rows = long_examples(backbone)
+    fit_without_steps(method, backbone, rows)
+    if not backbone.trainable():
+        pytest.skip("nothing is trained")
     trainer = harness(backbone, method, dropout=dropout)
     shapes = Counter(dict(zip(ODD_SHAPES, (3, 1, 2, 1, 4), strict=True)))
     losses = sum(times * _step(backbone, rows, shape) for shape, times in shapes.items())

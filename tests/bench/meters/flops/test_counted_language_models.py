@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from tests.conftest import LANGUAGE_MODELS
-from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, toy_task
+from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
 from tunefront.bench.meters.batches import Shapes
-from tunefront.bench.meters.flops.counted import counted_flops
+from tunefront.bench.meters.flops.by_phase import NOTHING
+from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
+from tunefront.bench.meters.memory.phases import flagged
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.training.harness import Trainer
 from tunefront.methods.base import Method, Scorer
@@ -22,21 +24,18 @@ WAYS = (
     ICL(k=4),
     ICL(k=4, ensemble=2, calibrate=True),
 )
-NEEDS_LABELS = ("features", "calibrate=true")
-"""Ways to adapt that multiple choice does not allow."""
 
 
 def subject(folder: str, method: Method, **prompting: Any) -> tuple[Any, EncodedExamples, EncodedExamples]:
     """A backbone with a method, training rows and test rows of mixed lengths."""
-    if any(word in pair_id(method) for word in NEEDS_LABELS):
-        task = toy_task(rows=(8, 9), words=(1, 20))
-        backbone = pristine(folder, task, **prompting)
-    else:
+    if takes_choices(method, folder):
         task = mixed_task(8, 9)
         backbone = pristine(folder, task, template=Listed(), **prompting)
-    rows = encode(backbone, task), encode(backbone, task, "test")
+    else:
+        task = toy_task(rows=(8, 9), words=(1, 20))
+        backbone = pristine(folder, task, **prompting)
     attach(method, backbone)
-    return backbone, *rows
+    return backbone, encode(backbone, task), encode(backbone, task, "test")
 
 
 def counted(scorer: Scorer, examples: EncodedExamples, size: int) -> int:
@@ -52,34 +51,51 @@ def test_totals_are_those_of_every_batch_counted_itself(
 ) -> None:
     backbone, train, test = subject(language_models[name], method)
     trainer = harness(backbone, method, rows=4, batch_size=4, steps=2)
-    ran: list[tuple[EncodedExamples, list[int]]] = []
-    add = Shapes.add
+    steps: list[int] = []
+    add, gradients, row_by_row, of_rows = Shapes.add, trainer.gradients, False, 0
 
-    def noting(shapes: Shapes, batch: Any) -> None:
-        if shapes.training:
-            ran.append((shapes.examples, batch.rows.tolist()))
+    def counting(shapes: Shapes, batch: Any) -> None:
+        """Counts a step that ran, on the model as it was then: a fit may leave other parameters behind."""
+        if shapes.training and not row_by_row:
+            with undisturbed(backbone.model):
+                steps.append(counted_flops(lambda: backbone.loss(batch).backward()))
         add(shapes, batch)
 
-    monkeypatch.setattr(Shapes, "add", noting)
+    def adding_up(parameters: Any, loss: Any, examples: EncodedExamples, each: Any) -> dict[str, torch.Tensor]:
+        nonlocal row_by_row, of_rows
+        row_by_row = True
+        found = gradients(parameters, loss, examples, each)
+        row_by_row = False
+        backbone.model.train()
+        with flagged([(p, any(p is q for q in parameters.values())) for p in backbone.model.parameters()]):
+            for row in range(len(examples)):
+                of_rows += counted_flops(lambda: loss(examples.batch([row])).backward())  # noqa: B023  # called at once
+        backbone.model.zero_grad()
+        return found
+
+    monkeypatch.setattr(Shapes, "add", counting)
+    monkeypatch.setattr(trainer, "gradients", adding_up)
     scorer = method.fit(backbone, train, trainer)
     scored = trainer.score(scorer, test)
-    assert len(ran) == (2 if backbone.trainable() else 0)
+    assert len(steps) == (2 if backbone.trainable() else 0)
     assert scored.flops == counted(scorer, trainer.prompts.following(test), 4)
 
-    backbone.model.train()
-    steps = sum(counted_flops(lambda e=e, r=r: backbone.loss(e.batch(r)).backward()) for e, r in ran)
-    backbone.model.eval()
-    states = counted(backbone.features, train, 4) if backbone.head is not None else 0
-    assert trainer.cost.flops == steps + states
+    states = counted(backbone.features, train, 4) if "features" in trainer.cost.flops_by_phase else 0
+    started = trainer.cost.flops_by_phase.get("prefill", NOTHING).counted
+    assert trainer.cost.flops == of_rows + sum(steps) + states + started
 
-    reading = 0
     with torch.no_grad():
+        reading = counted_flops(backbone.make_lead) if backbone.lead_lengths else 0
         for prefix in trainer.prompts._prefixes:
             reading += counted_flops(lambda p=prefix: backbone.read(p.holding(4)))
     if getattr(method, "calibrate", False):
         plain = ICL(**{**vars(method), "calibrate": False}).fit(backbone, train, harness(backbone, method, rows=4))
         reading += counted(plain, trainer.prompts.following(backbone.content_free()), 4)
     assert trainer.prompts.flops_once(backbone) == reading
+    if trainer.prompts.start_prefix is not None:
+        untouched, *_ = subject(language_models[name], ICL(k=4))
+        with torch.no_grad():
+            assert started == counted_flops(lambda: untouched.read(trainer.prompts.start_prefix))
 
 
 D, INNER, LAYERS = 32, 64, 2

@@ -15,12 +15,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from tests.bench.meters.memory.test_tracker import perceptron
-from tests.toys import attach, encode, harness, pair_id, pristine, shipped
+from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pristine, shipped
 from tunefront.bench.meters.memory import peak
 from tunefront.bench.meters.memory.peak import allocator_peak, peak_memory
 from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, batch_phase, step_phases
 from tunefront.bench.meters.memory.tracker import Ledger
-from tunefront.bench.models.fast_copy import Blueprint
 from tunefront.bench.records import MEMORY_PHASES, OWNERS
 from tunefront.bench.training.feature_cache import FeatureStore
 from tunefront.bench.training.harness import Trainer
@@ -105,13 +104,12 @@ def test_on_transformers_too_but_for_what_kernels_keep_to_themselves(name: str, 
 def faked(backbone: Any) -> Any:
     """A copy of the backbone whose parameters and buffers are fake; no mode is active afterwards."""
     mode, model = FakeTensorMode(allow_non_fake_inputs=True), backbone.model
-    tensors = [*model.parameters(), *model.buffers()]
-    fakes: list[Tensor] = []
-    for tensor in tensors:
+    fakes: dict[int, Tensor] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
         fake = mode.from_tensor(tensor.detach(), static_shapes=True)
-        fakes.append(nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake)
+        fakes[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
     copied = copy.copy(backbone)
-    copied.model = Blueprint(model, tensors).build(fakes)
+    copied.model = copy.deepcopy(model, fakes)  # taken for copies that are made already
     if backbone.head is not None:
         copied.head = copied.model.head
     return copied
@@ -140,6 +138,7 @@ def test_owners_sum_to_the_peak_in_real_tensors_and_in_fakes(
 ) -> None:
     backbone = pristine(folders[name])
     attach(method, backbone)
+    fit_without_steps(method, backbone, encode(backbone))
     real = phases(backbone, method, "adamw")
     assert {owner for owners in real.peaks.values() for owner in owners} <= set(OWNERS)
     fake = phases(faked(backbone), method, "adamw")

@@ -95,5 +95,5 @@ def test_a_head_is_made_once_asked_for_and_classifies(name: str, language_models
 def test_regression_is_unsupported_and_multiple_choice_gets_no_head(name: str, language_models: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="toy is regression"):
         pristine(language_models[name], toy_task("regression"))
-    with pytest.raises(Unsupported, match="a head cannot tell choices that depend on the row"):
+    with pytest.raises(Unsupported, match="features cannot tell choices that depend on the row"):
         pristine(language_models[name], toy_task("multiple choice")).add_head()
