@@ -37,9 +37,10 @@ class Houlsby(Method):
 
     Cross attention is a sublayer too: three adapters in a block that has it.
     Trained: adapters, every layer norm (the embedding's too) and the head; 2L(2md+m+d) + 2d(2L+1) + C(d+1) on BERT.
-    The paper recommends std 1e-2; its code's default, used here, is 1e-3. Differs: AdamW, whose Adam corrects its bias,
-    for BERT's; where no dropout module follows the projections the adapters do, before the dropout (DistilBERT, OPT,
-    BART) or where there is none (Llama and its relatives).
+    `norms` false leaves the layer norms frozen, and 2d(2L+1) out. The paper recommends std 1e-2; its code's default,
+    used here, is 1e-3. Differs: AdamW, whose Adam corrects its bias, for BERT's; where no dropout module follows the
+    projections the adapters do, before the dropout (DistilBERT, OPT, BART) or where there is none (Llama and its
+    relatives).
     """
 
     name: ClassVar[str] = "houlsby"
@@ -47,13 +48,14 @@ class Houlsby(Method):
     search: ClassVar[Search | None] = Search("bottleneck", (8, 64, 256), (3e-5, 3e-4, 3e-3))
     bottleneck: int = 64
     std: float = 1e-3
+    norms: bool = True
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, bottleneck=self.bottleneck)
         at_least(0, std=self.std)
 
     def attach(self, backbone: Backbone) -> None:
-        backbone.freeze(keep=[backbone.head, backbone.sites.norms])
+        backbone.freeze(keep=[backbone.head, backbone.sites.norms if self.norms else None])
         plug(
             backbone.model,
             backbone.sites.sublayer_output,

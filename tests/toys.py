@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,18 +13,31 @@ from torch import Tensor, nn
 
 from tests.conftest import FAMILIES, LANGUAGE_MODELS, WORDS
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
+from tunefront.bench.forecast.presets import config_of, fake_model, faking
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
+from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.bench.training.harness import Trainer
 from tunefront.methods.base import Batch, Method, Recipe, Unsupported
 from tunefront.methods.registry import methods
+from tunefront.methods.sites import sites_for
 from tunefront.methods.spelling import spell
 
-SMALL = {"top_layers": {"n": 1}, "icl": {"k": 4}}
+SMALL = {
+    "top_layers": {"n": 1},
+    "icl": {"k": 4},
+    "cartridge": {"k": 4},
+    "pfeiffer": {"reduction": 4},
+    "compacter": {"reduction": 4},
+    "compacter_pp": {"reduction": 4},
+    "parallel_adapter": {"bottleneck": 16},
+    "fish": {"density": 0.05},
+    "said": {"dimension": 256, "variant": "outer"},
+}
 """Fields that a two-layer backbone of width 32 and 256 positions needs; every other method runs with its defaults."""
 
 
@@ -128,6 +141,26 @@ def pristine(
     return pretrained(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
 
 
+def trained_on_preset(method: Method, preset: str) -> int:
+    """How many parameters a method trains on a published configuration without a head, from shapes alone."""
+    model = fake_model(config_of(preset))
+    backbone = Family()
+    backbone.model, backbone.head = model, None
+    backbone.sites = sites_for(model.config.model_type)  # type: ignore[attr-defined]
+    with faking(model):
+        method.attach(cast(Backbone, backbone))
+    return sum(parameter.numel() for parameter in backbone.trainable().values())
+
+
+def takes_choices(method: Method, folder: str) -> bool:
+    """Whether a method runs on multiple choice, where every row has choices of its own."""
+    try:
+        method.attach(pristine(folder, mixed_task(), template=Listed()))
+    except Unsupported as reason:
+        return "multiple choice" not in str(reason)
+    return not getattr(method, "calibrate", False)
+
+
 def attach(method: Method, backbone: Any) -> None:
     """Attaches a method, or skips the test with the reason that it gives."""
     try:
@@ -145,13 +178,33 @@ def encode(
 
 
 def harness(
-    backbone: Backbone, method: Method, seed: int = 0, features: Any = None, rows: int = 16, **recipe: Any
+    backbone: Backbone,
+    method: Method,
+    seed: int = 0,
+    features: Any = None,
+    rows: int = 16,
+    kind: type[Trainer] = Trainer,
+    **recipe: Any,
 ) -> Trainer:
     """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
     ledger = FlopLedger(backbone, sum(parameter.numel() for parameter in backbone.model.parameters()))
-    return Trainer(backbone.model, settings, seed, identity, features, eval_batch_size=rows, flop_ledger=ledger)
+    return kind(backbone.model, settings, seed, identity, features, eval_batch_size=rows, flop_ledger=ledger)
+
+
+class Untrained(Trainer):
+    """A harness whose training takes no step."""
+
+    def train(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def fit_without_steps(method: Method, backbone: Backbone, examples: EncodedExamples) -> None:
+    """Fits a method on a few rows and without a step: what it makes in `fit` is there, and at the values that training
+    starts from."""
+    rows = examples.take(range(max(4, method.fewest_rows)))
+    method.fit(backbone, rows, harness(backbone, method, kind=Untrained))
 
 
 def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> Trainer:

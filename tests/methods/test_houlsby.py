@@ -92,6 +92,13 @@ def test_two_adapters_a_block_and_every_norm_and_the_head_are_trained(family: st
     assert set(backbone.trainable()) == expected
 
 
+def test_layer_norms_may_stay_frozen(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    Houlsby(bottleneck=4, norms=False).attach(backbone)
+    adapters = {name for name in backbone.model.state_dict() if ".adapter." in name}
+    assert {name for name in backbone.trainable() if not name.startswith("head.")} == adapters
+
+
 def test_a_fresh_adapter_is_truncated_normal_with_zero_biases() -> None:
     torch.manual_seed(0)
     adapter = Bottleneck(512, 64, std=1e-2)

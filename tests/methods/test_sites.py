@@ -24,7 +24,7 @@ from tunefront.methods.inject import matching, width
 from tunefront.methods.sites import SITES, Sites, sites_for
 from tunefront.methods.top_layers import TopLayers
 
-NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused")
+NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused", "fused_by_head")
 REGEXES = [f.name for f in fields(Sites) if f.name not in NOT_SITES]
 PROJECTIONS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_gate", "ffn_down")
 ENCODERS = [kind for kind, sites in SITES.items() if sites.family == "encoder"]
@@ -114,6 +114,8 @@ def test_every_projection_in_a_block_is_a_site_or_known_to_be_none(kind: str, mo
     assert named <= inside
     fused = {path for path in inside if sites.fused and path.endswith(f".{sites.fused}")}
     assert len(fused) == (3 if sites.fused else 0)
+    assert set(matching(model, sites.linears)) == inside == named | fused
+    assert not fused or set(matching(model, sites.fused_projection)) == fused
 
 
 @pytest.mark.parametrize("kind", SITES)

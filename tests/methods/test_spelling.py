@@ -42,7 +42,7 @@ def kinds() -> type[Method]:
 
 
 def test_spelling_has_every_field_in_declared_order_and_the_label_only_changes() -> None:
-    assert spell(Houlsby(bottleneck=8)) == "houlsby:bottleneck=8,std=0.001"
+    assert spell(Houlsby(bottleneck=8)) == "houlsby:bottleneck=8,std=0.001,norms=true"
     assert label(Houlsby(bottleneck=8)) == "houlsby:bottleneck=8"
     assert label(Houlsby()) == "houlsby"
     assert spell(Full()) == label(Full()) == "full"

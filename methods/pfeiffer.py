@@ -1,0 +1,74 @@
+"""Pfeiffer adapters: one bottleneck a block, after the feed-forward (Pfeiffer et al., 2020, arXiv:2005.00247)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from tunefront.methods.base import Backbone, Method, Recipe, Search, Unsupported, at_least
+from tunefront.methods.inject import plug
+
+
+class Adapter(nn.Module):
+    """Residual bottleneck x + W_up relu(W_down x).
+
+    Args: width, the backbone's d; bottleneck, the inner m << d; std of the normal initial weights; biases start at 0.
+    Shapes: x (..., width) -> (..., width). Size: 2 m d + d + m trainable parameters.
+    Source: Pfeiffer et al. 2020; activation and initial values from AdapterHub's code (`seq_bn`) and T-Few's.
+    """
+
+    def __init__(self, width: int, bottleneck: int, std: float):
+        super().__init__()
+        self.down = nn.Linear(width, bottleneck)
+        self.up = nn.Linear(bottleneck, width)
+        for layer in (self.down, self.up):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.relu(self.down(x)))
+
+
+def divided(width: int, reduction: int) -> int:
+    """The bottleneck that a reduction leaves of a width, rounded down; Unsupported where it leaves nothing."""
+    if reduction > width:
+        raise Unsupported(f"reduction above the width: a width of {width} over {reduction} leaves no bottleneck")
+    return width // reduction
+
+
+@dataclass(frozen=True)
+class Pfeiffer(Method):
+    """One adapter a block, after the feed-forward sublayer: L(2md+m+d) parameters, m = d / reduction, and the head.
+
+    `std` is that of the initial weights; `norms` trains every layer norm too, which the paper leaves frozen.
+    T-Few's adapters (Liu et al. 2022) are `pfeiffer:reduction=32,norms=true` with a rate of 3e-3 for 500 steps.
+    Recipe: the learning rate of AdapterHub's documentation, which its authors recommend.
+    Differs: the adapter reads the sublayer's output, as Houlsby's and T-Few's do; AdapterHub's (`seq_bn`) reads the
+    layer norm of that output's sum with the residual, or the sum itself where norms come first, and adds to the output
+    as here. The output is after dropout, or before it where the dropout is no module (DistilBERT, OPT, BART), and in
+    T5, whose adapter T-Few has before the dropout, after it.
+    Errors: Unsupported where the reduction is above the width.
+    """
+
+    name: ClassVar[str] = "pfeiffer"
+    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-4)
+    search: ClassVar[Search | None] = Search("reduction", (128, 64, 32, 16, 8, 4), (3e-5, 1e-4, 3e-4, 1e-3, 3e-3))
+    reduction: int = 16
+    std: float = 0.02
+    norms: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, 1_000_000, reduction=self.reduction)
+        at_least(0, std=self.std)
+
+    def attach(self, backbone: Backbone) -> None:
+        backbone.freeze(keep=[backbone.head, backbone.sites.norms if self.norms else None])
+        plug(
+            backbone.model,
+            backbone.sites.ffn_output,
+            "adapter",
+            lambda host, width: Adapter(width, divided(width, self.reduction), self.std),
+            where="after",
+        )
