@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import lost
@@ -46,8 +47,8 @@ def run(
     import the script that started them, so with more than one a script keeps its call under
     `if __name__ == "__main__":`.
     Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
-    of the tasks, what they warn of, and what was recorded and is not on the disk any more is logged by the logger
-    `tunefront`.
+    of the tasks, what they warn of, how a suite that repeats a paper differs from it, and what was recorded and is not
+    on the disk any more is logged by the logger `tunefront`.
 
         from tunefront import run
         from tunefront.methods.houlsby import Houlsby
@@ -65,9 +66,12 @@ def run(
         log.info("%s", line)
     for warning in planned.warnings:
         log.warning("%s", warning)
+    cells, lines = compared(planned.cells)
+    for line in lines:
+        log.info("%s", line)
     store.prepare()
     # What a program has imported is its own code, and runs in it; a file that it names gets a process of its own.
-    outcome = run_grid(planned.cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
+    outcome = run_grid(cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
     if outcome.interrupted:
         raise KeyboardInterrupt
     for line in lost(store.location, outcome.records).lines:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
@@ -67,6 +69,7 @@ def as_table(what: str, found: Sequence[Entry]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    found = [_in_two(entry) if what == "methods" else entry for entry in found]
     columns = list(dict.fromkeys(key for entry in found for key in entry))
     table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
     for column in columns:
@@ -80,8 +83,20 @@ def _described(known: Mapping[str, str]) -> list[Entry]:
     return [{"name": name, "about": about} for name, about in known.items()]
 
 
+def _in_two(method: Entry) -> Entry:
+    """A method by its name and, in lines of their own, what it is, its fields and its recipe."""
+    lines = [method["about"], _written(method["fields"])]
+    if method["recipe"]:
+        lines.append(f"recipe: {_written(method['recipe'])}")
+    return {
+        "name": method["name"],
+        "about, fields with their defaults, recipe": "\n".join(map(str, filter(None, lines))),
+    }
+
+
 def _method(cls: type[Method]) -> Entry:
-    """A method's fields with their defaults, its own recipe where it differs from the family's, and its first line."""
+    """A method's fields with their defaults, its own recipe where it differs from the family's, and what it is: of a
+    shipped one the first line of its file, which names the paper, of a user's own the class's first sentence."""
     from tunefront.methods.base import Recipe
 
     plain, own = asdict(Recipe()), asdict(cls.recipe or Recipe())
@@ -89,11 +104,20 @@ def _method(cls: type[Method]) -> Entry:
         "name": cls.name,
         "fields": {field.name: None if field.default is MISSING else field.default for field in fields(cls)},
         "recipe": {name: value for name, value in own.items() if value != plain[name]},
-        "about": next(iter((inspect.getdoc(cls) or "").splitlines()), "") if cls.__doc__ else "",
+        "about": _about(cls),
     }
+
+
+def _about(cls: type[Method]) -> str:
+    if cls.__module__.startswith("tunefront.methods."):
+        text = inspect.getdoc(sys.modules[cls.__module__])
+    else:
+        text = inspect.getdoc(cls) if cls.__doc__ else None
+    paragraph = " ".join((text or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[^.\s]{2}\.)\s", paragraph)[0]
 
 
 def _written(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}={inner}" for name, inner in value.items())
-    return "" if value is None else str(value)
+        return ", ".join(f"{name}={_written(inner) or 'none'}" for name, inner in value.items())
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -74,8 +74,8 @@ def plan(
 
 def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
     """Prints a paper's tables, or gives them as JSON; Mistake where more is asked for."""
-    from tunefront.bench.forecast.papers.catalog import as_json as paper_as_json
-    from tunefront.bench.forecast.papers.catalog import print_paper
+    from tunefront.bench.papers.tables.catalog import as_json as paper_as_json
+    from tunefront.bench.papers.tables.catalog import print_paper
 
     given = [
         option

@@ -50,6 +50,11 @@ def pretrain(
         with Steps(errors) as display:
             options = (method, backbone, task, template, set_, device, cap, seed, out)
             asked = pretraining_from(*options, tell=display.preparing)
+            if not asked.method.files:  # said before the hours that it takes
+                note = (
+                    f"note: no field of {asked.method.name} names a file to start from, so no run can start from {out}"
+                )
+                say(errors, f"{note}.", "yellow")
             from tunefront.bench.training.harness import NotFinite
             from tunefront.bench.training.pretrain import pretrain as train
 

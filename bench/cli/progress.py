@@ -24,7 +24,12 @@ from tunefront.bench.records import Record
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
 NO_BETTER = ("≤", "yellow")
 """Of a cell that ran but scored no better than always giving the same answer."""
-PHASES = {"features": ("features", 0.0, 0.0), "train": ("training", 0.0, 0.8), "evaluate": ("evaluating", 0.8, 0.2)}
+PHASES = {
+    "features": ("features", 0.0, 0.0),
+    "gradients": ("gradients", 0.0, 0.0),
+    "train": ("training", 0.0, 0.8),
+    "evaluate": ("evaluating", 0.8, 0.2),
+}
 """Phase -> its word, the share of a cell that is done when it begins, the share that it is."""
 SECONDS_BETWEEN = 0.2
 

@@ -90,6 +90,7 @@ def _run(
 ) -> Outcome:
     """Plans and runs with the progress display on, which also tells what the first seconds go into."""
     from tunefront.bench.cli.progress import Display
+    from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
 
     with Display(errors) as display:
@@ -100,17 +101,20 @@ def _run(
             announce(errors, line)
         for warning in plan.warnings:
             say(errors, f"warning: {warning}", "yellow")
+        cells, lines = compared(plan.cells, display.preparing)
+        for line in lines:
+            announce(errors, line)
         from tunefront.bench.execution.engines import default_workers
         from tunefront.bench.execution.grid import run_grid
 
-        beside = workers or default_workers(plan.cells)
+        beside = workers or default_workers(cells)
         if plan_first:
             from tunefront.bench.forecast.request import keep_foretold
 
-            keep_foretold(plan.cells, out, beside, display.preparing)
+            keep_foretold(cells, out, beside, display.preparing)
         display.preparing("looking for records")
-        on_cuda = any(cell.config.device != "cpu" for cell in plan.cells)
-        return run_grid(plan.cells, store, beside, display, fork=not on_cuda)
+        on_cuda = any(cell.config.device != "cpu" for cell in cells)
+        return run_grid(cells, store, beside, display, fork=not on_cuda)
 
 
 def _tell(outcome: Outcome, out: str, errors: Console) -> bool:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from tunefront.bench.data.task import Task
@@ -69,6 +70,7 @@ class Outline:
             for tensor in self._tensors
         ]
         model: Any = self._blueprint.build(fresh)  # Any: a PreTrainedModel
+        torch.manual_seed(seed)  # as for weights: a method may record it
         pooled = Pooled(self.pooling, self._head_activation)
         with self.making():
             backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
@@ -117,9 +119,14 @@ _ANY = Lengths()
 """The rows that the backbone is made for, which no count of parameters depends on; a head has two outputs."""
 
 
+def outline_of(name: str) -> Outline:
+    """The outline that `attached` makes backbones of."""
+    return outline(name, _ANY)
+
+
 def attached(method: Method, name: str) -> Backbone:
     """The backbone of a preset's name or a configuration's path, with the method attached; Unsupported as it says."""
-    made = outline(name, _ANY)
+    made = outline_of(name)
     backbone = made.pristine(_ANY.task(made.sites.family), seed=0, prompting=Prompting(Bare()))
     with made.making():
         method.attach(backbone)

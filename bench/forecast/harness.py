@@ -22,10 +22,12 @@ from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work,
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
+from tunefront.bench.training.demonstrations import Demonstrated
 from tunefront.bench.training.feature_cache import Rowwise
+from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.harness import Trainer, row_values
 from tunefront.bench.training.step import Step
-from tunefront.methods.base import Batch, Examples, Scorer
+from tunefront.methods.base import Backbone, Batch, Examples, Scorer
 
 SIMULATED = 3
 """So many of the shapes that occur are gone through, from smallest to largest; what others take lies between."""
@@ -72,6 +74,14 @@ class Forecaster(Trainer):
             self.cost.clocks[phase].laps += seconds
         self._enter_training(loss, shapes)
 
+    def _add_gradients(self, start: Callable[[], RowGradients], shapes: Shapes) -> dict[str, Tensor]:
+        """Takes down the rows, and goes through a few of them; the sums have no values."""
+        gradients = start()
+        laps = self._gone_through(shapes, lambda work: self.memory.gradients(start, work))
+        self.cost.clock.seconds += sum(map(sum, laps.values()))
+        self._enter_training(gradients.loss, shapes, "gradients")
+        return gradients.sums
+
     def _read(self, place: int, held: int | None = None) -> None:
         """Demonstrations in tokens, read without values; the clock gets what reading them would take."""
         super()._read(place, held)
@@ -81,8 +91,22 @@ class Forecaster(Trainer):
             seconds = sum(self._seconds(self._operations.taken()).values())
         self.prompts.reading_seconds[place] = seconds
 
+    def _start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[Demonstrated, float]:
+        self._operations.taken()
+        prefix, _ = super()._start(backbone, demonstrations)
+        return prefix, sum(self._seconds(self._operations.taken()).values())
+
+    def _keep_lead(self) -> bool:
+        """What leads, made without values; the clock gets what making it would take."""
+        if not super()._keep_lead():
+            return False
+        self.memory.measure()  # what was just noted: making it
+        self.prompts.lead_seconds = sum(self._seconds(self._operations.taken()).values())
+        return True
+
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """Zeros for every row, and what computing them would cost."""
+        self._keep_lead()
         scored, _ = self._rowwise("evaluate", scorer, self._following(examples))
         return scored
 
@@ -150,12 +174,12 @@ class Forecaster(Trainer):
             for phase, operations in phases.items()
         }
 
-    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> None:
+    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str = "step") -> None:
         """Enters the analytic FLOPs of all steps, in the totals too; counted ones where there are no analytic."""
         phases = self.flop_ledger.training(loss, shapes.times, 0, 0)
         if any(entry.analytic is None for entry in phases.values()):
-            whole = self.counting.steps(loss, shapes)
-            phases = self.flop_ledger.training(loss, shapes.times, self.counting.forward_half(loss, shapes), whole)
+            whole, half = self.counting.steps(loss, shapes, kind), self.counting.forward_half(loss, shapes, kind)
+            phases = self.flop_ledger.training(loss, shapes.times, half, whole)
         else:
             phases = {phase: replace(entry, counted=entry.analytic) for phase, entry in phases.items()}
         self.cost.flops += sum(entry.counted or 0 for entry in phases.values())

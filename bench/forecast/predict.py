@@ -103,11 +103,17 @@ def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) 
 
 
 def _check_room(setup: run_cell.Setup, lengths: Lengths) -> None:
-    """Mistake where made-up rows had to be cut."""
+    """Mistake where made-up rows had to be cut; Unsupported where they only have to be beside what leads, which is one
+    method's matter."""
     cut = setup.train.truncated + setup.test.truncated
     if not cut:
         return
-    family = setup.backbone.sites.family
+    led, family = setup.backbone.led, setup.backbone.sites.family
+    if led:
+        raise Unsupported(
+            f"it puts {led:,} tokens before every text, beside which {setup.cell.backbone} has no room for rows of "
+            f"{lengths.tokens:,} tokens; give a smaller --length"
+        )
     positions = getattr(setup.pretrained.config, "max_position_embeddings", None)
     most = positions if family == "encoder" else cast(LanguageModel, setup.backbone).room
     raise too_long(setup.cell.backbone, family, lengths, most)

@@ -128,7 +128,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
         raise unusable(f"no model can be made of {described(config)}", error, config.to_dict()) from error
     if sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
         model.pooler = None
-    if _unties(config):
+    if unties(config):
         output = model.get_output_embeddings()
         output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
     _make_fake(model)
@@ -175,7 +175,7 @@ def _make_fake(model: PreTrainedModel) -> None:
                 tensors[name] = made[id(tensor)][1]
 
 
-def _unties(config: PretrainedConfig) -> bool:
+def unties(config: PretrainedConfig) -> bool:
     """Whether checkpoints hold an output layer that transformers ties in every model it makes from a configuration.
 
     Those of T5 v1.1 and mT5 do; of T5, only v1.0 scales the states that its tied output layer reads.

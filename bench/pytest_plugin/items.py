@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import pytest
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import printable
+from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
@@ -103,6 +104,7 @@ def collect(session: pytest.Session) -> Cells:
     cells.store, cells.records = Store(out), {}
     if not option.collectonly:
         cells.store.prepare()
+        cells.plan = replace(cells.plan, cells=compared(cells.plan.cells)[0])
     cells.told = [f"tunefront: {len(cells.plan.cells)} cells of suite {suite}, records in {out}", *left_out]
     cells.told += [f"tunefront: warning: {warning}" for warning in cells.plan.warnings]
     cells.told = [printable(line) for line in cells.told]

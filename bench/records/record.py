@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever a field comes, goes or changes its type or meaning (a test compares the fields with those that are
 listed for the version); a record of another version is left alone, and never drawn together with ours."""
 
@@ -29,8 +29,8 @@ FLOP_PHASES = ("features", "forward", "backward", "prefill", "evaluation")
 STEP_PHASES = ("data", "forward", "backward", "optimizer", "evaluation")
 
 RECIPE_FIELDS = (
-    *("optimizer", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup", "schedule", "clip_norm"),
-    *("batch_size", "epochs", "steps", "balanced", "dropout", "dtype"),
+    *("optimizer", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "scale_parameter", "warmup"),
+    *("schedule", "clip_norm", "batch_size", "epochs", "steps", "balanced", "dropout", "dtype"),
     *("likelihood_weight", "unlikelihood_weight", "length_normalised_weight"),
 )
 SETTINGS_FIELDS = (
@@ -122,6 +122,12 @@ class Record(BaseModel):
     seed: int = Field(0, description="seed of initialisation, order and dropout")
     recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
     settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
+    paper: str | None = Field(None, description="the paper that the suite repeats, null where it repeats none")
+    deviations: tuple[str, ...] | None = Field(
+        None,
+        description="where the cell differs from what the paper's code does, one sentence each, as a comparison found "
+        "when the run started; null where the suite repeats no paper",
+    )
 
     split_rows: dict[str, Count] | None = Field(None, description="split -> rows that the task has")
     input_fields: tuple[str, ...] | None = Field(None, description="columns that are read, in order")
@@ -161,7 +167,7 @@ class Record(BaseModel):
     final_train_loss: float | None = Field(None, description="mean loss of the last tenth of the training steps")
 
     trainable_params: Count = Field(None, description="parameters that require gradients after fit, head included")
-    head_params: Count = Field(None, description="parameters of the head, trained in every method")
+    head_params: Count = Field(None, description="parameters of the head, 0 where none of them is trained")
     inserted_params: Count = Field(None, description="parameters that the method added to the model")
     backbone_params: Count = Field(
         None,
@@ -170,11 +176,13 @@ class Record(BaseModel):
     )
     total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
     checkpoint_bytes: Bytes = Field(
-        None, description="saved safetensors file of the trained parameters, 0 where nothing is trained"
+        None,
+        description="saved safetensors file of what ships for the task: trained parameters, buffers that the method "
+        "added, and seeds; 0 where there is nothing",
     )
 
     checkpoint_dtypes: dict[str, Amount] | None = Field(
-        None, description="dtype -> parameters in that file; empty where nothing is trained"
+        None, description="dtype -> numbers in that file; empty where it has none"
     )
     backbone_bytes: Bytes = Field(None, description="the backbone's own weights files, shipped once for all tasks")
 
@@ -184,7 +192,11 @@ class Record(BaseModel):
         description="FLOPs of each phase (features, forward, backward, prefill, evaluation), counted, analytic and by "
         "the papers' rule; all of training, all scored rows, all demonstrations once",
     )
-    train_flops: Count = Field(None, description="counted FLOPs of all training steps (and of precomputed features)")
+    train_flops: Count = Field(
+        None,
+        description="counted FLOPs of all training steps (and of precomputed features, and of reading demonstrations "
+        "that training starts from)",
+    )
     inference_flops_per_example: float | None = Field(
         None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
     )
@@ -201,7 +213,8 @@ class Record(BaseModel):
     )
     prefix_flops: Count = Field(
         None,
-        description="counted FLOPs of reading these once, and of calibrating; null where nothing is read",
+        description="counted FLOPs of reading these once, of calibrating, and of reading a prompt that leads in a "
+        "decoder; null where nothing is read",
     )
     prefix_seconds: Seconds = Field(None, description="seconds of the same")
     calibration_flops: Count = Field(None, description="those of them that calibrated, null where nothing was")
@@ -209,7 +222,7 @@ class Record(BaseModel):
     demonstration_bytes: Bytes = Field(
         None, description="text of the demonstrations that prompts keep, each once; null without any"
     )
-    train_seconds: Seconds = Field(None, description="seconds of training steps, without evaluation or tokenisation")
+    train_seconds: Seconds = Field(None, description="seconds of the same, without evaluation or tokenisation")
     eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
     train_examples_per_second: float | None = Field(
         None, ge=0, description="training rows through the model per second"
@@ -275,9 +288,9 @@ class Record(BaseModel):
 
     @property
     def task_bytes(self) -> int | None:
-        """What has to be kept for the task beside the backbone: trained parameters and demonstrations.
+        """What has to be kept for the task beside the backbone: what ships in its file, and demonstrations.
 
-        0 where nothing was trained and there are no demonstrations (zero-shot); null where that is not measured.
+        0 where nothing ships and there are no demonstrations (zero-shot); null where that is not measured.
         """
         kept = [size for size in (self.checkpoint_bytes, self.demonstration_bytes) if size is not None]
         return sum(kept) if kept or self.trainable_params == 0 else None
@@ -298,6 +311,7 @@ class Record(BaseModel):
 DETERMINISTIC = frozenset(
     set(Record.model_fields)
     - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name"}
+    - {"paper", "deviations"}
     - {"method_file", "method_sources"}
     - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
     - {"start_resident_bytes", "cuda_memory"}

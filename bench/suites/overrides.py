@@ -103,6 +103,7 @@ class Grid:
                         template=template,
                         config=self.config_of(task),
                         method_file=None if file is None else str(file),
+                        paper=part.paper,
                     )
 
     def check_recipes(self, wrong: Gathered) -> None:

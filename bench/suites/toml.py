@@ -110,6 +110,7 @@ T = TypeVar("T")
 
 LISTS = ("methods", "backbones", "tasks", "shots", "draws", "seeds", "templates")
 TABLES = ("recipe", "settings", "search")
+PAPER = "paper"
 BUDGET = "budget"
 """The entry of [search] that gives every method so many trials."""
 MOST_TRIALS = 1_000
@@ -122,7 +123,8 @@ class Part:
     `title` is what messages call it. `methods` holds spelled methods and tables (see `suites.sweeps`); None in `shots`
     is every training row; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values that every
     method is tried with; `budget` is the number of trials that every method gets over the sizes and rates that it
-    declares itself, None where the suite does not ask for that.
+    declares itself, None where the suite does not ask for that; `paper` is the one that the part repeats, with whose
+    own practice it is compared.
     """
 
     title: str
@@ -137,6 +139,7 @@ class Part:
     recipes: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     search: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    paper: str | None = None
     budget: int | None = None
 
 
@@ -160,8 +163,10 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others
                 part = replace(part, search={**part.search, **_search(lists, wrong, prefix)})
                 if BUDGET in _table("search", value):
                     part = replace(part, budget=_budget(_table("search", value)[BUDGET]))
+            elif key == PAPER:
+                part = replace(part, paper=_paper(value))
             else:
-                raise Mistake(unknown("key", key, (*LISTS, *TABLES, *others)))
+                raise Mistake(unknown("key", key, (*LISTS, *TABLES, PAPER, *others)))
     return part
 
 
@@ -214,6 +219,12 @@ def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object
         "draws": lambda item: seed_of(item, "draws"),
     }
     return tuple(_each(value, kinds.get(key, lambda item: _name(item, key)), wrong, prefix))
+
+
+def _paper(value: object) -> str:
+    if not isinstance(value, str):
+        raise Mistake(f"{PAPER} must be a text, got {value!r}.")
+    return value
 
 
 def _name(item: object, key: str) -> str:

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tunefront.reports.plots.of_page import inline, save
+from tunefront.reports.sections.papers import HEADING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         pictures=[[_drawn(picture, f"p{i}-{j}") for j, picture in enumerate(page)] for i, page in enumerate(drawn)],
         css=Markup(files(__package__).joinpath("report.css").read_text("utf-8")),  # our own file
         script=Markup(SCRIPT),
+        papers_heading=HEADING,
         script_hash=f"sha256-{digest}",
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tunefront.reports.sections.papers import HEADING
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,6 +40,8 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
             parts += [table(shown, "####") for shown in ledger.tables]
     if report.absent is not None:
         parts += ["## What did not run", table(report.absent)]
+    if report.papers:
+        parts += [f"## {HEADING}", *map(table, report.papers)]
     if report.pages:
         parts += ["## How to read this", "\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading)]
         parts += ["## What ran, and on what", *map(table, report.background)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typst
 
+from tunefront.reports.sections.papers import HEADING
 from tunefront.reports.tables import Cell, Column, Table, chunked
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
         "pages": [_page(page, pictures) for page, pictures in zip(report.pages, drawn, strict=True)],
         "background": [_table(part) for table in report.background for part in chunked(table)],
         "absent": [_table(report.absent)] if report.absent is not None else [],
+        "papers_heading": HEADING,
+        "papers": [_table(table) for table in report.papers],
         "files": [_table(_files(page, len(report.pages) > 1)) for page in report.pages],
     }
     template = files(__package__).joinpath("report.typ").read_bytes()

@@ -19,6 +19,7 @@ from tunefront.reports.sections import few_shot, findings, provenance, scores
 from tunefront.reports.sections.cautions import amounts, cautions
 from tunefront.reports.sections.how_to_read import reading
 from tunefront.reports.sections.overview import overview
+from tunefront.reports.sections.papers import papers
 from tunefront.reports.sections.provenance import absent
 from tunefront.reports.tables import Table, anchor
 
@@ -77,7 +78,7 @@ class Page:
 @dataclass(frozen=True)
 class Report:
     """Everything that is shown. `records` are those left by the filter, `warnings` what a reader must know, `overview`
-    all panels at a glance."""
+    all panels at a glance, `papers` the differences from what suites repeat."""
 
     title: str
     subtitle: str
@@ -88,6 +89,7 @@ class Report:
     pages: tuple[Page, ...]
     background: tuple[Table, ...]
     absent: Table | None
+    papers: tuple[Table, ...]
     records: tuple[Record, ...]
 
 
@@ -129,6 +131,7 @@ def compose(
         tuple(pages),
         tuple(background),
         absent(rest, names, backbones) if rest else None,
+        papers(records, names),
         tuple(records),
     )
 

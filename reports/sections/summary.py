@@ -43,6 +43,10 @@ Row = tuple[tuple[str, str], ...]
 """Cells, each with what may be left out behind it."""
 
 
+FOLDED = 36
+"""The columns of a terminal that a method's name has where it is folded."""
+
+
 @dataclass(frozen=True)
 class Summary:
     """The table with as many of its columns as the terminal is wide; the others are named under it."""
@@ -54,9 +58,10 @@ class Summary:
     notes: tuple[str, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Leaves out what is spare until the rest fits; the methods' names are folded only where that does not help."""
-        for without, scatter in self._tries():
+        """Leaves out what is spare until the rest fits; the methods' names are folded before a score is left out."""
+        for without, scatter, names in self._tries():
             table = self._table(without, scatter)
+            table.columns[0].max_width, table.columns[0].no_wrap = names, names is None
             if Measurement.get(console, options.update(max_width=UNBOUNDED), table).maximum <= options.max_width:
                 break
         else:
@@ -65,12 +70,13 @@ class Summary:
         for note in (*self.notes, *self._missing(without, scatter)):
             yield Text(note, style="dim italic")
 
-    def _tries(self) -> Iterator[tuple[tuple[int, ...], bool]]:
-        """The columns left out and whether scores have their spread, from all to the least."""
+    def _tries(self) -> Iterator[tuple[tuple[int, ...], bool, int | None]]:
+        """The columns left out, whether scores have their spread, and how wide names may be, from all to the least."""
         for count in range(len(self.costs) + 1):
-            yield self.costs[:count], True
+            yield self.costs[:count], True, None
+        yield self.costs, False, None
         for count in range(len(self.tasks) + 1):
-            yield (*self.costs, *self.tasks[:count]), False
+            yield (*self.costs, *self.tasks[:count]), False, FOLDED
 
     def _table(self, without: Collection[int], scatter: bool) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,9 +268,12 @@ def test_a_folder_without_records_exits_2(call: Any, world: World, tmp_path: Pat
 
 def test_list_names_methods_with_fields_and_recipes(call: Any, world: World) -> None:
     found = {entry["name"]: entry for entry in json.loads(call("list", "methods", "--json").stdout)}
-    assert found["houlsby"]["fields"] == {"bottleneck": 64, "std": 0.001}
+    assert found["houlsby"]["fields"] == {"bottleneck": 64, "std": 0.001, "norms": True}
     assert found["houlsby"]["recipe"] == {"learning_rate": 3e-4}
-    assert "houlsby" in call("list", "methods").stdout
+    assert found["houlsby"]["about"].endswith("(Houlsby et al., 2019, arXiv:1902.00751).")
+    shown = call("list", "methods").stdout
+    assert "bottleneck=64, std=0.001, norms=true" in shown
+    assert "recipe: learning_rate=0.0003" in shown
 
 
 @pytest.mark.parametrize(("what", "name"), [("tasks", "docstrings/kind"), ("backbones", "minilm"), ("suites", "quick")])
@@ -300,3 +305,26 @@ def test_python_m_tunefront_is_the_command() -> None:
     )
     assert done.returncode == 0
     assert "quick" in done.stdout
+
+
+def test_a_suite_that_repeats_a_paper_is_compared_with_it_and_says_what_differs(
+    call: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = types.ModuleType("tunefront.bench.papers.conformance.check")
+    said = ("dtype is float32, not bfloat16",)
+    vars(check)["compare"] = lambda cells: tuple(replace(cell, deviations=said) for cell in cells)
+    monkeypatch.setitem(sys.modules, check.__name__, check)
+    text = 'paper = "tfew2022"\nmethods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n'
+    tmp_path.joinpath("mine.toml").write_text(text, encoding="utf-8")
+    result = call("run", "mine.toml")
+    assert result.exit_code == 0, result.output
+    (asked,) = world.calls
+    assert {(cell.paper, cell.deviations) for cell in asked["cells"]} == {("tfew2022", said)}
+    assert "Liu et al. 2022 (T-Few): a difference between this run and what the paper's code does" in result.stderr
+    assert "every method: dtype is float32, not bfloat16." in result.stderr
+    call(*SMALL)
+    assert {cell.deviations for cell in world.calls[-1]["cells"]} == {None}
+    tmp_path.joinpath("mine.toml").write_text(text.replace("2022", "2020"), encoding="utf-8")
+    result = call("run", "mine.toml")
+    assert result.exit_code == 2
+    assert "no paper 'tfew2020'; did you mean 'tfew2022'?" in result.stderr

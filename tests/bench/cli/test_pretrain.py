@@ -80,6 +80,14 @@ def test_what_it_writes_is_what_a_run_starts_from(
     assert record.method == 'ia3:start="my starts/start.safetensors"'
 
 
+def test_a_method_that_reads_no_file_is_noted_before_it_trains(pretrain: Any) -> None:
+    result = pretrain(method="lora")
+    assert result.exit_code == 0, result.output
+    note = "note: no field of lora names a file to start from, so no run can start from start.safetensors."
+    assert note in result.stderr
+    assert note not in pretrain().stderr
+
+
 def test_one_template_may_be_asked_for(pretrain: Any, tasks: list[Path], tmp_path: Path) -> None:
     assert pretrain("--template", "asks", task=f"dir:{tasks[0]}").exit_code == 0
     (mixture,) = json.loads(header(str(tmp_path / "start.safetensors")).metadata["mixture"])

@@ -104,7 +104,7 @@ def test_a_log_gets_one_line_a_cell_and_no_control_characters(display: Display, 
     assert lines[1].startswith("[2/3] ✓ 0.750")
     assert lines[1].endswith("seed 0")
     assert lines[2].startswith("[3/3] ✗ failed")
-    assert lines[3] == "  houlsby:bottleneck=256,std=0.01 is failed [here]"
+    assert lines[3] == "  houlsby:bottleneck=256,std=0.01,norms=true is failed [here]"
     assert len(lines) == 4
     assert "\x1b" not in log.getvalue()
 

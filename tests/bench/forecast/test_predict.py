@@ -17,7 +17,15 @@ from tunefront.bench.forecast.synthetic import Lengths
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.methods.spelling import parse
 
-METHODS = ("full", "top_layers:n=1", "features", "houlsby:bottleneck=4", "ia3", "icl:k=3", "icl:k=0")
+METHODS = (
+    *("full", "top_layers:n=1", "features", "houlsby:bottleneck=4", "ia3", "icl:k=3", "icl:k=0", "knn:k=3"),
+    *("fish:density=0.05", "said:dimension=256,variant=outer", "said:dimension=256,variant=fastfood", "cartridge:k=3"),
+    *("prompt_tuning:length=3", "prefix_tuning:length=3,hidden=8"),
+)
+PLUGS = (
+    *("lora:dropout=0.1", "bitfit:missing=add", "pfeiffer:reduction=4", "compacter:reduction=4"),
+    *("parallel_adapter:bottleneck=8,sublayers=both", "scaling"),
+)
 BACKBONES = ("bert", "deberta-v2", "gpt2", "llama", "t5-gated", "bart")
 EXACT = (
     *("trainable_params", "head_params", "inserted_params", "backbone_params", "total_params", "checkpoint_bytes"),
@@ -36,7 +44,7 @@ def cell(spelled: str, backbone: str, task: str, **recipe: Any) -> Cell:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("spelled", METHODS)
+@pytest.mark.parametrize("spelled", METHODS + PLUGS)
 def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dict[str, str], toy_folder: str) -> None:
     one = cell(spelled, folders[backbone], toy_folder)
     planned, (measured, _) = foretell(one), run_cell(one)
@@ -114,7 +122,10 @@ def made_up(spelled: str, backbone: str, lengths: Lengths) -> Cell:
 
 
 @pytest.mark.parametrize("backbone", ["bert", "gpt2", "t5-gated"])
-@pytest.mark.parametrize("spelled", ["full", "houlsby", "ia3", "features", "icl"])
+@pytest.mark.parametrize(
+    "spelled",
+    ["full", "houlsby", "ia3", "features", "icl", "knn", "cartridge:k=6", "prompt_tuning", "prefix_tuning"],
+)
 def test_made_up_rows_have_the_lengths_that_were_asked_for(
     spelled: str, backbone: str, folders: dict[str, str]
 ) -> None:
@@ -122,7 +133,7 @@ def test_made_up_rows_have_the_lengths_that_were_asked_for(
     config = str(Path(folders[backbone]) / "config.json")
     planned = foretell(made_up(spelled, config, lengths), lengths)
     if planned.status == "skipped":
-        assert spelled in ("icl", "ia3")
+        assert spelled in ("icl", "ia3", "cartridge:k=6")
         return
     assert planned.n_train == 6
     assert planned.n_test == 5
@@ -132,7 +143,7 @@ def test_made_up_rows_have_the_lengths_that_were_asked_for(
         assert planned.demonstrations_per_row == 6
         assert planned.demonstration_bytes is None, "the bytes of a made-up text are none of anyone's"
     if backbone == "bert":
-        assert planned.head_params == 3 * (32 + 1)
+        assert planned.head_params == (3 * (32 + 1) if planned.trainable_params else 0)
 
 
 def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str]) -> None:
@@ -140,6 +151,18 @@ def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str
     config = str(Path(backbones["bert"]) / "config.json")
     with pytest.raises(Mistake, match=r"rows of 500 tokens do not fit into .*config.json, which has 80 positions"):
         foretell(made_up("full", config, lengths), lengths)
+
+
+@pytest.mark.parametrize(("name", "tokens", "length"), [("bert", 60, 50), ("llama", 200, 128)])
+def test_rows_without_room_beside_what_leads_leave_one_method_out(
+    name: str, tokens: int, length: int, folders: dict[str, str]
+) -> None:
+    lengths = Lengths(tokens=length)
+    config = str(Path(folders[name]) / "config.json")
+    planned = foretell(made_up(f"prompt_tuning:length={tokens}", config, lengths), lengths)
+    assert planned.status == "skipped"
+    assert str(planned.reason).startswith(f"it puts {tokens} tokens before every text, beside which ")
+    assert f"has no room for rows of {length} tokens; give a smaller --length" in str(planned.reason)
 
 
 def test_a_model_that_fails_when_it_is_run_is_told_with_its_file(tmp_path: Path) -> None:

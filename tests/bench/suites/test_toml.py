@@ -28,6 +28,7 @@ WRONG = {
     "a table for a list": "[backbones]\nx = 1",
     "a NUL": 'backbones = ["a\\u0000b"]',
     "unknown": "sedes = [0]",
+    "a number for a paper": "paper = 2022",
     "half": "seeds = [",
     "twice": "seeds = [0]\nseeds = [1]",
 }

@@ -295,6 +295,13 @@ def test_a_very_long_label_is_folded_not_lost():
     assert "end" in _printed([record(label="user:" + "x" * 200 + "end")], 60)
 
 
+def test_a_long_label_is_folded_before_a_score_is_left_out():
+    text = _printed([record(label="lora:rank=4,alpha=1.0,sites=every,std=0.01,norms=true", task="sst2")], 72)
+    assert "sst2" in text.splitlines()[0]
+    assert "sst2" not in text.partition("left out for want of width")[2]
+    assert "norms=true" in text
+
+
 def test_mistakes_are_clear(tmp_path):
     with pytest.raises(Mistake, match="there are no records"):
         reports.write([], tmp_path)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from tunefront.bench.forecast.fake_models import attached
-from tunefront.bench.forecast.papers.table import prints_as
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.rule import rule_flops
 from tunefront.bench.meters.storage import safetensors_bytes
 from tunefront.bench.models.families import Backbone
+from tunefront.bench.papers.tables.table import prints_as
 from tunefront.bench.suites.sweeps import method_of
 
 Data = Mapping[str, Any]  # Any: a paper's file, as its comments say

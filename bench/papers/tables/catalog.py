@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.forecast.papers.table import WHY, PaperTable
+from tunefront.bench.papers.reading import known_papers, paper_data
+from tunefront.bench.papers.tables.table import WHY, PaperTable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-
-def known_papers() -> dict[str, str]:
-    """The papers whose tables can be checked: name -> the first line of the comment in its file."""
-    shipped = sorted(files(__package__).iterdir(), key=lambda file: file.name)
-    return {
-        file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
-        for file in shipped
-        if file.name.endswith(".toml")
-    }
-
-
-def paper_data(name: str) -> dict[str, Any]:  # Any: each kind of table has a file of its own shape
-    """What the paper prints and counts with; Mistake with the nearest name for a paper that is not there."""
-    if name not in known_papers():
-        raise Mistake(unknown("paper", name, known_papers()))
-    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text("utf-8"))
 
 
 @functools.cache
@@ -109,7 +90,12 @@ def _in_two_lines(head: str) -> str:
 
 def _kinds() -> Mapping[str, Callable[[Mapping[str, Any]], tuple[PaperTable, ...]]]:  # Any: as in `paper_data`
     """What makes the tables of each kind of file; imported late, for they import torch."""
-    from tunefront.bench.forecast.papers.cost_tables import cost_tables
-    from tunefront.bench.forecast.papers.sizes import size_tables
+    from tunefront.bench.papers.conformance.practice import practice_from
+    from tunefront.bench.papers.tables.cost_tables import cost_tables
+    from tunefront.bench.papers.tables.methods import method_table
+    from tunefront.bench.papers.tables.sizes import size_tables
 
-    return {"costs": cost_tables, "sizes": size_tables}
+    return {
+        "costs": lambda data: (*cost_tables(data), method_table(practice_from(data["practice"]))),
+        "sizes": size_tables,
+    }

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from tunefront.bench.forecast.fake_models import attached
-from tunefront.bench.forecast.papers.table import PaperTable, prints_as
 from tunefront.bench.forecast.presets import config_of, fake_model
 from tunefront.bench.meters.parameters import count_parameters
+from tunefront.bench.papers.tables.table import PaperTable, prints_as
 from tunefront.bench.suites.sweeps import expand
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import label

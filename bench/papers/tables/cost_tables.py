@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunefront.bench.forecast.papers.costs import BINARY, UNITS, Data, Disk, Line, Work, lines
-from tunefront.bench.forecast.papers.table import PaperTable, prints_as
+from tunefront.bench.papers.tables.costs import BINARY, UNITS, Data, Disk, Line, Work, lines
+from tunefront.bench.papers.tables.table import PaperTable, prints_as
 
 
 def cost_tables(data: Data) -> tuple[PaperTable, ...]:
