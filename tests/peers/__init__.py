@@ -1,1 +1,2 @@
-"""Other suites, side by side with this one: `tox -e peers` installs them and prints how many times they take."""
+"""Other suites, side by side with this one: `tox -e peers` installs them, and prints what they compute and what it
+takes."""

@@ -1,0 +1,153 @@
+"""Choices scored here and in lm-evaluation-harness, in turn, on one thread, in one table.
+
+On the clock is all that a side does in an evaluation once texts are tokens: batches, the model, log-probabilities.
+Times are per query. lm_eval shares nothing between queries, so it is given some of them, of all lengths; this suite
+runs on all, and reads the demonstrations once in each run. Both are checked first: the same tokens, log-likelihoods and
+predictions, or there is no table.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tests.peers.arithmetic import Flops
+from tests.peers.lm_evaluation_harness import Answers, LmEval
+from tests.peers.material import ending_task, kind_task, make_backbone
+from tests.peers.tunefront import Evaluation
+from tunefront.bench.data.task import Task
+
+ROUNDS = 5
+BATCH_SIZES = (1, 8, 32)
+"""Of lm_eval; the fastest in a trial run is measured."""
+QUERIES = {"kind": 384, "ending": 160}
+TOLERANCE = 1e-4
+"""Of a choice's log-likelihood in float32."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Queries of a task after so many demonstrations; `asked` of them are given to lm_eval, enough to fill its largest
+    batch; `target` is how many times faster this suite is to be."""
+
+    task: str
+    shots: int
+    asked: int
+    target: float
+
+
+SETTINGS = (
+    Setting("kind", 32, 32, 26),
+    Setting("ending", 16, 8, 40),
+    Setting("ending", 32, 8, 60),
+    Setting("ending", 0, 64, 2.5),
+)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds a query: on the clock, and of the processor, which others on the machine disturb less."""
+
+    clock: float
+    processor: float
+
+    @classmethod
+    def by(cls, run: Callable[[], object], queries: int) -> Spent:
+        """What a run over so many queries takes."""
+        clock, processor = time.perf_counter(), time.process_time()
+        run()
+        return cls((time.perf_counter() - clock) / queries, (time.process_time() - processor) / queries)
+
+
+def main(rounds: int) -> None:
+    """Measures every setting and prints the table."""
+    torch.set_num_threads(1)
+    tasks = {task.name: task for task in (kind_task(QUERIES["kind"]), ending_task(QUERIES["ending"]))}
+    rows: list[dict[str, str]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        backbone = make_backbone(Path(scratch, "backbone"))
+        peer = LmEval(backbone, Path(scratch), list(tasks.values()))
+        flops = Flops.of(peer.model.model)
+        for setting in SETTINGS:
+            own = Evaluation(backbone, tasks[setting.task], setting.shots)
+            rows.append(_measured(setting, tasks[setting.task], own, peer, flops, rounds))
+            print(*rows[-1].values(), sep="  ", file=sys.stderr, flush=True)
+    table = Table(title=f"Tunefront and lm_eval {version('lm_eval')}: milliseconds a query", caption=_caption(rounds))
+    for column in rows[0]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row.values())
+    Console(width=150).print(table)
+
+
+def _measured(setting: Setting, task: Task, own: Evaluation, peer: LmEval, flops: Flops, rounds: int) -> dict[str, str]:
+    """One row of the table, by what its columns are called."""
+    queries = len(own.examples)
+    rows = _of_all_lengths(own, setting.asked)
+    answers = peer.evaluate(task, setting.shots, rows)
+    difference = _check(own, rows, answers)
+    trial = {size: Spent.by(lambda size=size: peer.run(answers, size), len(rows)) for size in BATCH_SIZES}
+    fastest = min(BATCH_SIZES, key=lambda size: trial[size].processor)
+    theirs, ours = [], []
+    for _ in range(rounds):
+        theirs.append(Spent.by(lambda: peer.run(answers, fastest), len(rows)))
+        ours.append(Spent.by(own.run, queries))
+    ratio, by_processor = (
+        statistics.median(getattr(one, clock) / getattr(other, clock) for one, other in zip(theirs, ours, strict=True))
+        for clock in ("clock", "processor")
+    )
+    plain = flops.plain(answers.computed) / len(rows)
+    limit = plain / (flops.shared(len(own.before), own.lengths) / queries)
+    return {
+        "task": f"{task.name}, {setting.shots} shots, {len(task.label_names)} choices",
+        "queries": f"{len(rows)} of {queries}",
+        "batch": str(fastest),
+        "lm_eval": f"{1000 * statistics.median(one.clock for one in theirs):.0f}",
+        "Tunefront": f"{1000 * statistics.median(one.clock for one in ours):.1f}",
+        "times faster": f"{ratio:.1f}",
+        "target": f"{setting.target:g}",
+        "by arithmetic": f"{limit:.1f}",
+        "share": f"{ratio / limit:.0%}",
+        "by processor time": f"{by_processor:.1f}",
+        "difference": f"{difference:.0e}",
+    }
+
+
+def _of_all_lengths(own: Evaluation, count: int) -> list[int]:
+    """Rows of which each stands for equally many others of about its length."""
+    lengths = own.examples.lengths
+    ordered = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+    step = len(ordered) // count
+    return sorted(ordered[step // 2 :: step])
+
+
+def _check(own: Evaluation, rows: list[int], answers: Answers) -> float:
+    """The largest difference of a log-likelihood. Errors: AssertionError for other tokens, values or predictions."""
+    for row, theirs in zip(rows, answers.token_ids, strict=True):
+        ours = [[*own.before, *own.queries[row], *choice] for choice in own.choices[row]]
+        assert ours == theirs, f"row {row} has other tokens: {ours} and {theirs}"
+    found = own.run()[rows]
+    difference = float((found - torch.tensor(answers.loglikelihoods)).abs().max())
+    assert difference <= TOLERANCE, f"log-likelihoods differ by {difference:g}"
+    assert found.argmax(1).tolist() == answers.predictions, "predictions differ"
+    return difference
+
+
+def _caption(rounds: int) -> str:
+    return (
+        "An architecture that does not heed the masks by which queries share a row is scored as lm_eval does it, a row "
+        "for each choice, and a warning says so.\n"
+        f"Medians of {rounds} rounds in turn, one thread; torch {torch.__version__}, transformers "
+        f"{version('transformers')}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    )
