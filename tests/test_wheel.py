@@ -21,9 +21,9 @@ if "CI" not in os.environ:  # there it is installed, with torch
 KEYS = """
 import json
 from tunefront.bench.execution.identity import harness_fingerprint
-from tunefront.bench.forecast.papers.catalog import known_papers
 from tunefront.bench.forecast.presets import presets
 from tunefront.bench.models.locate import locate
+from tunefront.bench.papers.reading import known_papers
 from tunefront.bench.records.environment import git_commit
 from tunefront.methods.registry import methods, source_fingerprint
 sources = {name: source_fingerprint(cls()) for name, cls in methods().items()}
