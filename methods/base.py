@@ -119,8 +119,9 @@ Factor = Literal["input", "trained", "constant"]
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product that a plug, lead or parametrization computes, (rows, inner) times (inner, outer), in training
-    and in scoring alike; closed FLOP counts are made of these.
+    """A matrix product that a plug, a lead or a scorer on features computes, (rows, inner) times (inner, outer), in
+    training and in scoring alike; closed FLOP counts are made of these. What `rebuild` makes weights of is not asked:
+    products there are counted and in no closed form.
 
     `products(tokens) -> Iterable[Product]` of a module declares them for a pass over so many tokens: `rows` is `tokens`
     for what is computed for each token, and a number of its own for what is computed once a pass. The backward pass has
@@ -394,6 +395,14 @@ from a seed has it under this name, an int, and the file's metadata keeps it."""
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that require gradients, by name: what is counted, optimised and saved."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def above(low: float, /, **values: float) -> None:
+    """Checks hyper-parameters that may not be the bound itself, as `at_least` does: above(0, alpha=self.alpha)."""
+    for name, value in values.items():
+        if not value > low:
+            raise ValueError(f"{name} must be above {low}, got {value}")
+    at_least(low, **values)
 
 
 def at_least(low: float, high: float = sys.float_info.max, /, **values: float) -> None:

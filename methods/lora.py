@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Product, Recipe, Search, Unsupported, at_least
+from tunefront.methods.base import Backbone, Method, Product, Recipe, Search, Unsupported, above, at_least
 from tunefront.methods.inject import plug, width
 
 
@@ -92,7 +92,7 @@ class LoRA(Method):
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, rank=self.rank)
-        at_least(0, alpha=self.alpha, std=self.std or 0)
+        above(0, alpha=self.alpha, std=1.0 if self.std is None else self.std)  # at 0 nothing would ever move
         at_least(0, 0.99, dropout=self.dropout)
 
     def attach(self, backbone: Backbone) -> None:

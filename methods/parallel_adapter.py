@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, Search, at_least
+from tunefront.methods.base import Backbone, Method, Recipe, Search, above, at_least
 from tunefront.methods.inject import plug
 
 
@@ -57,7 +57,7 @@ class ParallelAdapter(Method):
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, bottleneck=self.bottleneck)
-        at_least(0, scale=self.scale)
+        above(0, scale=self.scale)  # at 0 nothing would ever move
 
     def attach(self, backbone: Backbone) -> None:
         model, sites = backbone.model, backbone.sites

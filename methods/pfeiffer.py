@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, Search, Unsupported, at_least
+from tunefront.methods.base import Backbone, Method, Recipe, Search, Unsupported, above, at_least
 from tunefront.methods.inject import plug
 
 
@@ -61,7 +61,7 @@ class Pfeiffer(Method):
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, reduction=self.reduction)
-        at_least(0, std=self.std)
+        above(0, std=self.std)  # at 0 both matrices would stay there
 
     def attach(self, backbone: Backbone) -> None:
         backbone.freeze(keep=[backbone.head, backbone.sites.norms if self.norms else None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -256,6 +256,9 @@ def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scal
     searched: dict[str, tuple[Scalar, ...]] = {}
     for name, values in _table("search", value).items():
         with wrong.any(f"{prefix}[search] "):
+            known = [known.name for known in fields(Recipe)]
+            if name not in known:
+                raise Mistake(unknown("field", name, (*known, BUDGET)))
             if not isinstance(values, list) or not values:
                 raise Mistake(f"{name} must be a list of at least one value, got {values!r}.")
             searched[name] = tuple(checked(name, given, Recipe)[name] for given in values)

@@ -141,8 +141,10 @@ def test_a_rank_above_the_width_is_refused(name: str, sites: str, widths: str, f
     ("spelled", "message"),
     [
         ("lora:rank=0", "rank must be at least 1, got 0"),
-        ("lora:alpha=-1", "alpha must be at least 0, got -1"),
-        ("lora:std=-0.1", "std must be at least 0, got -0.1"),
+        ("lora:alpha=-1", "alpha must be above 0, got -1"),
+        ("lora:alpha=0", "alpha must be above 0, got 0"),
+        ("lora:std=0", "std must be above 0, got 0"),
+        ("lora:std=-0.1", "std must be above 0, got -0.1"),
         ("lora:dropout=1", "dropout must be at most 0.99, got 1"),
         ("lora:sites=key", re.escape("sites in lora:sites=key must be one of query_value, every, got 'key'")),
     ],

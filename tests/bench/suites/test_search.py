@@ -84,6 +84,14 @@ def test_a_suite_asks_for_a_budget_and_holds_rows_out(tmp_path: Path) -> None:
     assert [cell.recipe.learning_rate for cell in narrowed] == [0.1]
 
 
+def test_a_misspelt_budget_is_offered(tmp_path: Path) -> None:
+    path, wrong = tmp_path / "fair.toml", Gathered()
+    path.write_text(SUITE.replace("budget = 4", "budgt = 4"), encoding="utf-8")
+    read_suite(str(path), wrong)
+    assert len(wrong.found) == 1
+    assert "did you mean 'budget'?" in wrong.found[0]
+
+
 @pytest.mark.parametrize("budget", ["0", "true", "2.5", "[4]", '"many"', "100000"])
 def test_a_budget_is_a_whole_number(tmp_path: Path, budget: str) -> None:
     path, wrong = tmp_path / "fair.toml", Gathered()
