@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
@@ -78,9 +79,13 @@ def amounts(rest: Sequence[Record]) -> str:
 def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
     """Where methods do not cover the same recipes, tasks, runs or clocks."""
     texts = []
-    trials = sorted({entry.trials for entry in panel.entries})
-    if len(trials) > 1:
-        listed = ", ".join(f"{entry.label} {entry.trials}" for entry in panel.entries)
+    # What trains nothing has nothing to tune; the sizes of a method may share its trials (a suite's search budget).
+    learning = [entry for entry in panel.entries if any(record.train_steps for record in entry.all)]
+    families: Counter[str] = Counter()
+    for entry in learning:
+        families[entry.family] += entry.trials
+    if len({entry.trials for entry in learning}) > 1 and len(set(families.values())) > 1:
+        listed = ", ".join(f"{entry.label} {entry.trials}" for entry in learning)
         texts.append(f"Unequal tuning budget{where}: the number of recipes tried differs ({listed}).")
     partial = [entry.label for entry in panel.entries if entry.average(panel.tasks) is None]
     if partial:

@@ -94,5 +94,5 @@ def test_the_sum_is_that_of_the_sublayer_and_the_adapter(backbones: dict[str, st
 
 def test_impossible_sizes_are_refused() -> None:
     for fields in ({"bottleneck": 0}, {"scale": 0.0}, {"scale": -1.0}, {"scale": float("nan")}):
-        with pytest.raises(ValueError, match="must be (at least|above)"):
+        with pytest.raises(ValueError, match=r"must be (at least|above)"):
             ParallelAdapter(**fields)  # type: ignore[arg-type]

@@ -85,5 +85,5 @@ def test_a_reduction_above_the_width_is_refused(backbones: dict[str, str]) -> No
     with pytest.raises(Unsupported, match="reduction above the width: a width of 32 over 33 leaves no bottleneck"):
         Pfeiffer(reduction=33).attach(pristine(backbones["bert"]))
     for fields in ({"reduction": 0}, {"std": -1.0}):
-        with pytest.raises(ValueError, match="must be (at least|above)"):
+        with pytest.raises(ValueError, match=r"must be (at least|above)"):
             Pfeiffer(**fields)  # type: ignore[arg-type]

@@ -132,6 +132,15 @@ def test_unequal_tuning_budgets_and_edges_are_announced():
     assert any(table.caption == "Chosen on the selection rows" for table in report.background)
 
 
+def test_equal_budgets_are_those_of_methods_that_train():
+    """What trains nothing has nothing to tune, and the sizes of a method share its trials."""
+    tuned = [_tuned(1e-4, 0.7, 0.7), _tuned(1e-3, 0.8, 0.8)]
+    sizes = [record(method=f"lora:rank={rank}", label=f"lora:rank={rank}", key=f"lora{rank}") for rank in (1, 2)]
+    untrained = record(method="icl:k=0", label="icl:k=0", key="icl", train_steps=0, trainable_params=0)
+    report = document.compose([*tuned, *sizes, untrained])
+    assert not any("Unequal tuning budget" in text for text in report.warnings)
+
+
 def test_seconds_measured_differently_are_left_out_and_the_scores_stay():
     report = document.compose([*grid(["full"]), *grid(["ia3"], threads=2)])
     panel = report.pages[0].panel
