@@ -116,18 +116,40 @@ def _marks(
         axes.plot([x], [point.y], marker, color=colour, markerfacecolor=fill, markersize=6.2, zorder=4)
 
 
+WIDE = 0.33
+"""The share of a plot's width above which a label takes two lines."""
+
+
+def in_two_lines(name: str) -> str:
+    """A method's label broken after the colon or comma that is nearest to its middle.
+
+    >>> in_two_lines("said:dimension=2000,variant=outer")
+    'said:dimension=2000,\\nvariant=outer'
+    >>> in_two_lines("parallel_adapter")
+    'parallel_adapter'
+    """
+    breaks = [place + 1 for place, letter in enumerate(name) if letter in ":," and place + 1 < len(name)]
+    if not breaks:
+        return name
+    place = min(breaks, key=lambda at: abs(at - len(name) / 2))
+    return f"{name[:place]}\n{name[place:].lstrip()}"
+
+
 def _labels(
     axes: Axes, canvas: FigureCanvasAgg, panel: Panel, points: list[Point], span: Scale, font: float
 ) -> tuple[list[Box], int]:
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    names = [short(point.entry.label) for point in points]
-    sizes = []
-    for name in names:
+    frame = axes.get_window_extent()
+
+    def size(name: str) -> tuple[float, float]:
         text = axes.text(0.5, 0.5, name, fontsize=font, transform=axes.transAxes, parse_math=False)
         extent = text.get_window_extent(renderer)
-        sizes.append((extent.width + 1, extent.height + 1))
         text.remove()
-    frame = axes.get_window_extent()
+        return extent.width + 1, extent.height + 1
+
+    names = [short(point.entry.label) for point in points]
+    names = [in_two_lines(name) if size(name)[0] > WIDE * frame.width else name for name in names]
+    sizes = [size(name) for name in names]
     places = span.places([point.x for point in points])
     ends = [
         [tuple(axes.transData.transform((place, y))) for y in (point.y, point.low, point.high)]
