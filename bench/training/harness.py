@@ -127,10 +127,7 @@ class Trainer:
             raise NotFinite(f"a gradient overflowed in the last of {total} steps; {self._advice()}")
         self.cost.steps += total
         self.model.eval()
-        flops = self.counting.steps(loss, shapes)
-        self.cost.flops += flops
-        half = self.counting.forward_half(loss, shapes)
-        self.cost.enter(self.flop_ledger.training(loss, shapes.times, half, flops))
+        self._enter_training(loss, shapes)
         self.memory.note_step(lambda: Step(parameters, loss, self.recipe, self.autocast), self._largest(shapes))
 
     def gradients(
@@ -169,12 +166,13 @@ class Trainer:
         self.model.eval()
         if not all(tensor.isfinite().all() for tensor in gradients.sums.values()):
             raise NotFinite(f"the gradients of one of {len(rows)} rows overflowed; take a wider dtype")
-        self._enter_gradients(gradients.loss, shapes)
+        self._enter_training(gradients.loss, shapes, "gradients")
         return gradients.sums
 
-    def _enter_gradients(self, loss: Callable[[Batch], Tensor], shapes: Shapes) -> None:
-        flops = self.counting.steps(loss, shapes, "gradients")
-        half = self.counting.forward_half(loss, shapes, "gradients")
+    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str = "step") -> None:
+        """Enters the FLOPs of forward and backward passes, in the totals too; `kind` as `Counting.steps` has it."""
+        flops = self.counting.steps(loss, shapes, kind)
+        half = self.counting.forward_half(loss, shapes, kind)
         self.cost.flops += flops
         self.cost.enter(self.flop_ledger.training(loss, shapes.times, half, flops))
 
