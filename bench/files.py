@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
@@ -110,6 +111,16 @@ def sweep(folder: Path) -> None:
         with suppress(OSError):  # another process was first, or it is not ours
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink()
+
+
+def described(package: str) -> dict[str, str]:
+    """The TOML files that a package ships, by name: the first line of each one's comment."""
+    shipped = sorted(files(package).iterdir(), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
+        for file in shipped
+        if file.name.endswith(".toml")
+    }
 
 
 def expanded(path: str | Path) -> Path:

@@ -8,16 +8,12 @@ from importlib.resources import files
 from typing import Any
 
 from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.files import described
 
 
 def known_papers() -> dict[str, str]:
     """The papers by name -> the first line of the comment in the file."""
-    shipped = sorted(files(__package__).iterdir(), key=lambda file: file.name)
-    return {
-        file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
-        for file in shipped
-        if file.name.endswith(".toml")
-    }
+    return described(__package__)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tunefront.bench.errors import Gathered, Mistake, unknown
-from tunefront.bench.files import expanded
+from tunefront.bench.files import described, expanded
 from tunefront.bench.settings import RunConfig, Scalar, checked
 from tunefront.methods.base import Recipe
 
@@ -35,12 +35,7 @@ class Suite:
 
 def known_suites() -> dict[str, str]:
     """The shipped suites: name -> the first line of its comment."""
-    shipped = sorted(files(__package__).iterdir(), key=lambda file: file.name)
-    return {
-        file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
-        for file in shipped
-        if file.name.endswith(".toml")
-    }
+    return described(__package__)
 
 
 def read_suite(name: str, wrong: Gathered) -> Suite:
