@@ -46,6 +46,6 @@ class Cell:
     def title(self) -> str:
         """What a person reads in the progress display; in a search, the recipe too."""
         searched = self.changed_recipe if self.config.select else {}
-        parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items())]
+        parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items() if value is not None)]
         template = [] if self.template is None else [self.template]
         return " · ".join([" ".join(parts), self.backbone, self.task, *template, f"seed {self.seed}"])

@@ -6,7 +6,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tunefront.bench.errors import Mistake, unknown
@@ -90,12 +90,28 @@ def split_settings(values: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dic
     return {k: v for k, v in values.items() if k in recipe}, {k: v for k, v in values.items() if k not in recipe}
 
 
+def overridden(values: Mapping[str, Scalar], *overrides: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Fields of a recipe overridden one by one, the last one winning.
+
+    Steps replace epochs, so an override that names epochs and no steps takes the earlier steps away: else who asks for
+    3 epochs would silently train for the steps that a method, or the rest of a suite, names.
+
+    >>> overridden({"steps": 1500}, {"epochs": 3.0})
+    {'steps': None, 'epochs': 3.0}
+    """
+    merged = dict(values)
+    for override in overrides:
+        if "epochs" in override and merged.get("steps") is not None:
+            merged["steps"] = None
+        merged.update(override)
+    return merged
+
+
 def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
     """The method's own recipe (else the family's default) overridden field by field, the last one winning; Mistake if
     what comes out is invalid."""
-    merged = {name: value for override in overrides for name, value in override.items()}
     try:
-        return replace(method.recipe or Recipe(), **merged)  # type: ignore[arg-type]
+        return Recipe(**overridden(as_scalars(method.recipe or Recipe()), *overrides))  # type: ignore[arg-type]
     except ValueError as error:
         raise Mistake(f"recipe of {method.name}: {error}") from error
 

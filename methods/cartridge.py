@@ -87,7 +87,7 @@ class Cartridge(Method):
         unlikelihood_weight=0.0,
         length_normalised_weight=0.0,
     )
-    search: ClassVar[Search | None] = Search("k", (2, 4, 8, 16), (3e-4, 1e-3, 3e-3, 1e-2))
+    search: ClassVar[Search | None] = Search("k", (2, 4, 8, 16), (3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
     k: int = 16
     dropout: float = 0.05
 

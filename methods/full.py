@@ -17,7 +17,7 @@ class Full(Method):
 
     name: ClassVar[str] = "full"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=5e-5)
-    search: ClassVar[Search | None] = Search(learning_rates=(1e-5, 2e-5, 5e-5, 1e-4, 3e-4))
+    search: ClassVar[Search | None] = Search(learning_rates=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3))
 
     def attach(self, backbone: Backbone) -> None:
         backbone.freeze(keep=backbone.model)

@@ -45,7 +45,7 @@ class Houlsby(Method):
 
     name: ClassVar[str] = "houlsby"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=3e-4)
-    search: ClassVar[Search | None] = Search("bottleneck", (8, 64, 256), (3e-5, 3e-4, 3e-3))
+    search: ClassVar[Search | None] = Search("bottleneck", (8, 64, 256), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2))
     bottleneck: int = 64
     std: float = 1e-3
     norms: bool = True

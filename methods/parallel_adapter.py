@@ -50,7 +50,7 @@ class ParallelAdapter(Method):
 
     name: ClassVar[str] = "parallel_adapter"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-4, weight_decay=0.1, warmup=0.06)
-    search: ClassVar[Search | None] = Search("bottleneck", (4, 16, 64, 256, 512), (3e-5, 1e-4, 3e-4, 1e-3, 3e-3))
+    search: ClassVar[Search | None] = Search("bottleneck", (4, 16, 64, 256, 512), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2))
     bottleneck: int = 512
     scale: float = 4.0
     sublayers: Literal["ffn", "attention", "both"] = "ffn"

@@ -54,7 +54,7 @@ class Pfeiffer(Method):
 
     name: ClassVar[str] = "pfeiffer"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-4)
-    search: ClassVar[Search | None] = Search("reduction", (128, 64, 32, 16, 8, 4), (3e-5, 1e-4, 3e-4, 1e-3, 3e-3))
+    search: ClassVar[Search | None] = Search("reduction", (128, 64, 32, 16, 8, 4), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2))
     reduction: int = 16
     std: float = 0.02
     norms: bool = False

@@ -115,7 +115,7 @@ class PrefixTuning(Method):
 
     name: ClassVar[str] = "prefix_tuning"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-3, weight_decay=0.0)
-    search: ClassVar[Search | None] = Search("length", (2, 5, 10, 50), (3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
+    search: ClassVar[Search | None] = Search("length", (2, 5, 10, 50), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2))
     length: int = 10
     hidden: int = 512
 

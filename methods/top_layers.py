@@ -21,7 +21,7 @@ class TopLayers(Method):
 
     name: ClassVar[str] = "top_layers"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=5e-5)
-    search: ClassVar[Search | None] = Search("n", (1, 2, 4), (1e-5, 5e-5, 1e-4, 3e-4, 1e-3))
+    search: ClassVar[Search | None] = Search("n", (1, 2, 4), (3e-5, 1e-4, 3e-4, 1e-3, 3e-3))
     n: int = 2
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tunefront.bench.errors import Gathered, Mistake, unknown
 from tunefront.bench.files import described, expanded
-from tunefront.bench.settings import RunConfig, Scalar, checked
+from tunefront.bench.settings import RunConfig, Scalar, checked, overridden
 from tunefront.methods.base import Recipe
 
 PARTS = "part"
@@ -233,8 +233,8 @@ def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
     own = {key: inner for key, inner in table.items() if isinstance(inner, dict)}
     common = _settings("recipe", {key: inner for key, inner in table.items() if key not in own}, wrong, prefix)
     read = {key: _settings(f"recipe.{key}", inner, wrong, prefix) for key, inner in own.items()}
-    merged = {key: {**part.recipes.get(key, {}), **values} for key, values in read.items()}
-    return replace(part, recipe={**part.recipe, **common}, recipes={**part.recipes, **merged})
+    merged = {key: overridden(part.recipes.get(key, {}), values) for key, values in read.items()}
+    return replace(part, recipe=overridden(part.recipe, common), recipes={**part.recipes, **merged})
 
 
 def _settings(table: str, value: object, wrong: Gathered, prefix: str) -> dict[str, Scalar]:

@@ -13,6 +13,7 @@ from tunefront.bench.suites.expand import plan
 from tunefront.bench.suites.overrides import Selectors, grids
 from tunefront.bench.suites.toml import read_suite
 from tunefront.methods.base import Method
+from tunefront.methods.fish import Fish
 from tunefront.methods.full import Full
 from tunefront.methods.ia3 import IA3
 from tunefront.methods.icl import ICL
@@ -84,8 +85,36 @@ def test_a_table_of_a_part_replaces_single_fields_and_methods_keep_their_own(two
     recipes = {(cell.backbone, cell.method.name): cell.recipe for cell in plan(two).cells}
     minilm, nano = recipes["minilm", "ia3"], recipes["nano", "ia3"]
     assert (minilm.batch_size, minilm.epochs, minilm.steps, minilm.warmup) == (4, 5, None, 0.3)
-    assert (nano.batch_size, nano.epochs, nano.steps, nano.warmup) == (4, 5, 60, 0.0)
+    assert (nano.batch_size, nano.epochs, nano.steps, nano.warmup) == (4, 5, None, 0.0)
     assert recipes["minilm", "full"].steps is None
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("[[part]]\n[part.recipe]\nepochs = 2\n", {}),
+        ("[recipe]\nsteps = 7\n[[part]]\n[part.recipe]\nepochs = 2\n", {}),
+        ("[recipe.fish]\nsteps = 7\n[[part]]\n[part.recipe.fish]\nepochs = 2\n", {}),
+        ("[recipe.fish]\nsteps = 7\n[search]\nepochs = [2]\n", {}),
+        ("[recipe]\nsteps = 7\n[search]\nbudget = 1\n", {"epochs": "2"}),
+    ],
+)
+def test_epochs_take_the_place_of_the_steps_that_a_method_or_the_file_names(
+    tmp_path: Path, text: str, call: dict[str, str]
+) -> None:
+    suite = write(tmp_path, 'methods = ["fish"]\nbackbones = ["minilm"]\ntasks = ["docstrings/kind"]\n' + text)
+    (cell,) = plan(suite, Selectors(settings=call)).cells
+    assert Fish.recipe is not None
+    assert Fish.recipe.steps is not None, "a method that names steps"
+    assert (cell.recipe.epochs, cell.recipe.steps) == (2.0, None)
+    assert "steps" not in cell.title
+
+
+def test_steps_named_with_epochs_or_after_them_replace_them(tmp_path: Path) -> None:
+    head = 'methods = ["fish"]\nbackbones = ["minilm"]\ntasks = ["docstrings/kind"]\n'
+    for text in ("[recipe]\nsteps = 7\nepochs = 2\n", "[recipe]\nepochs = 2\n[recipe.fish]\nsteps = 7\n"):
+        (cell,) = plan(write(tmp_path, head + text)).cells
+        assert cell.recipe.steps == 7
 
 
 def test_a_part_searches_by_itself_and_holds_rows_out_by_itself(tmp_path: Path) -> None:
