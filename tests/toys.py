@@ -57,6 +57,20 @@ def language_pairs() -> list[tuple[Method, str]]:
     return [(method, name) for method in shipped() for name in LANGUAGE_MODELS]
 
 
+def every_third(of: list[tuple[Method, str]]) -> list[Any]:
+    """Of pairs that take seconds each a third by default, all with `-m slow`: every method meets encoders, decoders and
+    encoder-decoders, and every family a third of the methods."""
+    methods, families = (list(dict.fromkeys(each)) for each in zip(*of, strict=True))
+    return [
+        pytest.param(
+            method,
+            family,
+            marks=[] if (methods.index(method) + families.index(family)) % 3 == 0 else [pytest.mark.slow],
+        )
+        for method, family in of
+    ]
+
+
 def pair_id(value: object) -> str | None:
     """A method as spelled, in test ids."""
     return spell(value) if isinstance(value, Method) else None
