@@ -1,4 +1,4 @@
-"""The fenced code blocks of a Markdown text."""
+"""The fenced code blocks, the links and the headings of a Markdown text."""
 
 from __future__ import annotations
 
@@ -37,3 +37,16 @@ def blocks(text: str) -> Iterator[Block]:
     """The blocks, in order."""
     for language, mark, inside in re.findall(r"^```(\w+)( skip)?\n(.*?)^```$", text, re.M | re.S):
         yield Block(language, inside, bool(mark))
+
+
+def links(text: str) -> list[str]:
+    """The links, pictures among them, that lead to no other host."""
+    outside = re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.M | re.S)
+    return re.findall(r"\]\((?!https?://)([^)\s]+)\)", outside)
+
+
+def anchors(text: str) -> set[str]:
+    """What links to headings are called, as GitHub and MkDocs both make it of a heading."""
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", outside, re.M)
+    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}

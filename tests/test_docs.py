@@ -1,26 +1,40 @@
-"""README.md and CONTRIBUTING.md say what is so."""
+"""README.md, CONTRIBUTING.md and the pages of docs/ say what is so."""
 
 from __future__ import annotations
 
 import ast
+import itertools
+import math
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 import typer.main
 
 from tests import ROOT
-from tests.markdown import Block, blocks
+from tests.markdown import Block, anchors, blocks, links
 from tunefront.bench.cli.main import app
 from tunefront.bench.pytest_plugin import plugin
+from tunefront.bench.records import Record
 from tunefront.bench.suites.toml import known_suites
 from tunefront.methods.registry import methods
 from tunefront.methods.spelling import parse
 
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES = tuple(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md")))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
+OTHERS = {"--help", "--collect-only", "--rounds", "--check"}
+"""Options in the documents that belong to pytest, to `python -m tests.peers` or to ruff."""
+
+
+def text_of(name: str) -> str:
+    return ROOT.joinpath(name).read_text(encoding="utf-8")
 
 
 def quick_start() -> list[str]:
@@ -33,15 +47,26 @@ def quick_start() -> list[str]:
 def known_flags() -> set[str]:
     """Every option of the command and of the pytest plugin, and what README uses of pip and pytest."""
     group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
-    flags = {flag for command in group.commands.values() for option in command.params for flag in option.opts}
+    flags = {
+        flag
+        for command in group.commands.values()
+        for option in command.params
+        for flag in (*option.opts, *option.secondary_opts)
+    }
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser)
     flags |= {name for group in parser._groups for option in group.options for name in option.names()}
-    return flags | {plugin.SHARED, "--help", "--collect-only"}
+    return flags | {plugin.SHARED} | OTHERS
 
 
 def all_blocks() -> list[tuple[str, Block]]:
-    return [(name, block) for name in DOCUMENTS for block in blocks(ROOT.joinpath(name).read_text(encoding="utf-8"))]
+    return [(name, block) for name in DOCUMENTS for block in blocks(text_of(name))]
+
+
+def commands() -> list[str]:
+    """Every call of `tunefront` in a block, each once."""
+    lines = (line for _, block in all_blocks() if block.language == "bash" for line in block.text.splitlines())
+    return list(dict.fromkeys(line for line in lines if line.startswith("tunefront ")))
 
 
 def test_the_quick_start_is_two_commands() -> None:
@@ -57,42 +82,114 @@ def test_the_line_under_the_quick_start_names_the_cpu_index() -> None:
     assert "https://download.pytorch.org/whl/cpu" in below
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))))
-def test_a_flag_of_the_readme_exists(flag: str) -> None:
-    assert flag in known_flags()
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_flag_exists(name: str) -> None:
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text_of(name))) <= known_flags()
 
 
 @pytest.mark.parametrize(("name", "block"), all_blocks(), ids=lambda value: getattr(value, "first", value))
 def test_a_block_can_be_read(name: str, block: Block) -> None:
     if block.language == "python":
         ast.parse(block.text)
-    else:
+    elif block.language == "toml":
+        if not block.text.startswith("--8<--"):
+            tomllib.loads(block.text)
+    elif block.language != "text":
         assert block.language == "bash"
         subprocess.run(["bash", "-n", "-c", block.text], check=True)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"^tunefront (\w+)", README, re.M))))
-def test_a_command_of_the_readme_exists(name: str) -> None:
-    assert name in typer.main.get_command(app).commands  # type: ignore[attr-defined]
+@pytest.mark.parametrize("line", commands())
+def test_a_command_can_be_called_so(line: str) -> None:
+    """Its name, its options and their kinds; whether a folder is there, a run would say."""
+    group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
+    _, name, *arguments = shlex.split(line, comments=True)
+    if "--help" not in arguments:
+        try:
+            group.commands[name].make_context(name, arguments)
+        except click.ClickException as error:
+            pytest.fail(f"{line}: {error.format_message()}")
 
 
-def test_every_shipped_method_and_suite_is_in_the_readme() -> None:
-    table = {spelled.split(":")[0]: spelled for spelled in re.findall(r"^\| `([a-z][^`]*)` \|", README, re.M)}
-    shipped = {name for name, cls in methods().items() if cls.__module__ == f"tunefront.methods.{name}"}
-    assert shipped <= set(table)
-    assert all(parse(spelled).name == name for name, spelled in table.items())
-    assert not [name for name in known_suites() if f"`{name}`" not in README]
+@pytest.mark.parametrize(("name", "block"), [(n, b) for n, b in all_blocks() if b.language == "python"])
+def test_what_is_read_of_a_record_is_there(name: str, block: Block) -> None:
+    assert {name for name in re.findall(r"\brecord\.(\w+)", block.text) if not hasattr(Record, name)} <= set(
+        Record.model_fields
+    )
 
 
-def test_relative_links_lead_somewhere() -> None:
-    for name in DOCUMENTS:
-        links = re.findall(r"\]\((?!https?://)([^)#]+)\)", ROOT.joinpath(name).read_text(encoding="utf-8"))
-        assert not [link for link in links if not ROOT.joinpath(link).exists()]
+@pytest.mark.parametrize("name", ["README.md", "docs/methods.md"])
+def test_every_shipped_method_is_in_the_tables(name: str) -> None:
+    table = {spelled.split(":")[0]: spelled for spelled in re.findall(r"^\| `([a-z][^`]*)` \|", text_of(name), re.M)}
+    shipped = {known for known, cls in methods().items() if cls.__module__ == f"tunefront.methods.{known}"}
+    assert set(table) == shipped
+    assert all(parse(spelled).name == known for known, spelled in table.items())
 
 
-def test_the_readme_s_method_trains_what_it_says(tmp_path: Path, backbones: dict[str, str]) -> None:
-    """One vector a sublayer, and the head; the file is written as the README gives it."""
-    (block,) = (block for block in blocks(README) if block.file == "shift.py")
+def test_every_shipped_suite_is_on_its_page() -> None:
+    assert not [name for name in known_suites() if f"`{name}`" not in text_of("docs/suites.md")]
+
+
+def sizes(suite: dict[str, Any]) -> tuple[int, set[tuple[Any, ...]]]:
+    """How many cells a suite has, and its methods in their sizes."""
+    cells, sized = 0, set()
+    for part in (suite | part for part in suite["part"]):
+        spread = [{"name": method} if isinstance(method, str) else method for method in part["methods"]]
+        found = {
+            values
+            for method in spread
+            for values in itertools.product(*(v if isinstance(v, list) else [v] for v in method.values()))
+        }
+        others = math.prod(len(part[name]) for name in ("backbones", "tasks", "shots", "draws", "seeds"))
+        cells, sized = cells + len(found) * others, sized | found
+    return cells, sized
+
+
+def test_the_readme_counts_as_the_first_command_does() -> None:
+    cells, sized = sizes(tomllib.loads(text_of("bench/suites/quick.toml")))
+    labels = {parse(":".join(map(str, values[:1]))).name if len(values) == 1 else values for values in sized}
+    assert {("houlsby", 64), "houlsby"} <= labels  # one method at one size, written in two ways
+    assert f"{cells} runs of {len(labels) - 1} methods and sizes" in README
+    assert f"runs {len(methods_in_the_readme())} methods" in README
+
+
+def methods_in_the_readme() -> list[str]:
+    return re.findall(r"^\| `([a-z][^`]*)` \|", README, re.M)
+
+
+@pytest.mark.parametrize("package", ["peft", "lm_eval", "adapters"])
+def test_the_benchmarks_name_the_versions_that_are_measured(package: str) -> None:
+    (version,) = re.findall(rf"^ +{package}(?:\[\w+\])?==(\S+)$", text_of("tox.ini"), re.M)
+    assert version in text_of("docs/benchmarks.md")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    """Those between files of the project, to a heading too; in a site's pages none leads out of docs/."""
+    lost = []
+    for link in links(text_of(name)):
+        path, _, anchor = link.partition("#")
+        target = ROOT.joinpath(name).parent / path if path else ROOT / name
+        inside = name not in PAGES or target.resolve().is_relative_to(ROOT / "docs")
+        if not inside or not target.exists() or (anchor and anchor not in anchors(target.read_text("utf-8"))):
+            lost.append(link)
+    assert not lost
+
+
+def test_every_page_is_reached_from_the_readme_or_the_start_page() -> None:
+    linked = {ROOT.joinpath("docs", link.split("#")[0]).resolve() for link in links(text_of("docs/index.md"))}
+    linked |= {ROOT.joinpath(link.split("#")[0]).resolve() for link in links(README)}
+    shown = {path for path in PAGES if ROOT.joinpath(path).resolve() in linked}
+    assert set(PAGES) - shown <= {"docs/index.md", "docs/changelog.md", "docs/reference/python.md"}
+
+
+def test_the_method_of_the_page_trains_what_it_says(tmp_path: Path, backbones: dict[str, str]) -> None:
+    """One vector a sublayer, and the head; the file is written as the page gives it."""
+    (block,) = (block for block in blocks(text_of("docs/method.md")) if block.file == "shift.py")
     file = tmp_path / "shift.py"
     file.write_text(block.text, encoding="utf-8")
     code = (

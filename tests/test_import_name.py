@@ -163,6 +163,7 @@ BARE = re.compile(
     "path",
     [
         *(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in sorted(ROOT.glob(f"{name}/**/*.py"))),
+        *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md"))),
         *("pyproject.toml", "tox.ini", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
         *(".pre-commit-config.yaml", ".ci/run", "data_cache/README.md"),
         *("bench/nano/card.md.jinja", "bench/nano/requirements.txt"),

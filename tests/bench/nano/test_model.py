@@ -83,9 +83,9 @@ def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:
     assert {one.package for one in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)
 
 
-def test_the_readme_tells_the_same_figures() -> None:
+def test_the_documents_tell_the_same_figures() -> None:
     figures = measured()["trials"]
     assert isinstance(figures, dict)
     two, four = (100 * figures[ways]["curve"]["16"]["mean"] for ways in ("2", "4"))
     told = f"in {two:.1f} % of the rows (chance 50 %), four in {four:.1f} % (chance 25 %)"
-    assert told in (FOLDER.parent.parent.parent / "README.md").read_text("utf-8")
+    assert told in (FOLDER.parent.parent.parent / "docs" / "models.md").read_text("utf-8")
