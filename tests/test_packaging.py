@@ -65,6 +65,12 @@ def test_a_dependency_is_pinned_within_its_range(requirement: Requirement) -> No
     assert version in requirement.specifier
 
 
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    found = re.search(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", ROOT.joinpath("CHANGELOG.md").read_text("utf-8"), re.M)
+    assert found is not None
+    assert found[1] == PROJECT["project"]["version"]
+
+
 def test_every_third_party_import_is_a_dependency() -> None:
     """What the packages import is declared, so that nothing works by the luck of another package's dependencies."""
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -49,7 +48,8 @@ def main() -> None:
         page, *_ = write(records, folder, ["html"])
         first_screen(page, FOLDER / "report.png")
         plots = sorted(Path(folder, "plots").glob("1-*-tradeoff.svg"))
-        shutil.copy(plots[0], FOLDER / "tradeoff.svg")
+        text = plots[0].read_text(encoding="utf-8").replace("fill: none", "fill: #ffffff", 1)  # dark pages show through
+        FOLDER.joinpath("tradeoff.svg").write_text(text, encoding="utf-8")
     for name in ("report.png", "tradeoff.svg"):
         print(f"{FOLDER.joinpath(name).relative_to(ROOT)}: {FOLDER.joinpath(name).stat().st_size:,} bytes")
 

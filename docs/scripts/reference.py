@@ -133,22 +133,21 @@ def settings_page() -> str:
         ("Recipe", Recipe, "How a method is trained; `[recipe]` in a suite. A method may declare its own values."),
         ("Run settings", RunConfig, "What holds for every method of a run; `[settings]` in a suite."),
     ):
-        parts += [f"## {title}", where, _table(("field", "type", "default", "meaning"), setting_rows(kind))]
-        if any(not row[3] for row in setting_rows(kind)):
+        parts += [f"## {title}", where, _table(("field", "default", "meaning"), setting_rows(kind))]
+        if any(not row[-1] for row in setting_rows(kind)):
             parts.append(_paragraphs(kind))
     return "\n\n".join(parts)
 
 
-def setting_rows(kind: type) -> list[tuple[str, str, str, str]]:
-    """(name, type, default, meaning) of the fields of a dataclass: the meaning from the field's own `help`, else from
+def setting_rows(kind: type) -> list[tuple[str, str, str]]:
+    """(name, default and type, meaning) of a dataclass's fields: the meaning from the field's own `help`, else from
     the class's docstring."""
     hints = typing.get_type_hints(kind)
     described = arguments(kind.__doc__ or "", hints)
     return [
         (
             f"`{field.name}`",
-            kind_in_words(hints[field.name]),
-            "" if field.default is MISSING else f"`{_value(field.default)}`",
+            ("" if field.default is MISSING else f"`{_value(field.default)}` · ") + kind_in_words(hints[field.name]),
             _one_line(str(field.metadata.get("help") or described.get(field.name, ""))),
         )
         for field in fields(kind)
