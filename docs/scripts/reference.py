@@ -229,23 +229,25 @@ def commands_page() -> str:
     for name, command in group.commands.items():
         usage = " ".join(["tunefront", name, *(f"[{_title(known)}]" for known in _arguments(command))])
         parts += [f"## tunefront {name}", f"`{usage}`", "\n\n".join(map(_prose, (command.help or "").split("\n\n")))]
-        rows = [
-            (
-                ", ".join(f"`{flag}`" for flag in (*known.opts, *known.secondary_opts))
-                if known.param_type_name == "option"
-                else f"`{_title(known)}`",
-                _prose(str(getattr(known, "help", "") or "")),
-                "" if known.default in (None, False, (), []) else f"`{_value(known.default)}`",
-            )
-            for known in command.params
-            if "--help" not in known.opts
-        ]
-        parts.append(_table(("option", "meaning", "default"), rows, escape=False))
+        rows = [(_flags(known), _help(known)) for known in command.params if "--help" not in known.opts]
+        parts.append(_table(("option", "meaning"), rows, escape=False))
     return "\n\n".join(parts)
 
 
 def _arguments(command: typer.core.TyperCommand) -> list[typing.Any]:  # Any: click's parameters, which typer carries
     return [known for known in command.params if known.param_type_name == "argument"]
+
+
+def _flags(known: typing.Any) -> str:  # Any: as above
+    """An option by its names, an argument by its title."""
+    flags = (*known.opts, *known.secondary_opts) if known.param_type_name == "option" else (_title(known),)
+    return ", ".join(f"`{flag}`" for flag in flags)
+
+
+def _help(known: typing.Any) -> str:  # Any: as above
+    """What an option does, and its default."""
+    text = _prose(str(getattr(known, "help", "") or ""))
+    return text if known.default in (None, False, (), []) else f"{text} Default: `{_value(known.default)}`."
 
 
 def _title(argument: typing.Any) -> str:  # Any: as above
