@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tunefront.bench.errors import Gathered, Mistake, unknown
 from tunefront.bench.files import described, expanded
 from tunefront.bench.settings import RunConfig, Scalar, checked, overridden
+from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
 from tunefront.methods.base import Recipe
 
 PARTS = "part"
@@ -165,43 +166,6 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others
     return part
 
 
-def shots_of(value: object) -> int | None:
-    """A number of training rows, or None for `all`; Mistake otherwise."""
-    if value == "all":
-        return None
-    number = _whole(value)
-    if number is None or number < 1:
-        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {_cut(value)}.")
-    if number > MOST:
-        raise Mistake(f"shots must be at most {MOST:,}, or 'all', got {number:,}.")
-    return number
-
-
-def seed_of(value: object, what: str = "seeds") -> int:
-    """A seed or draw, a whole number from 0; Mistake otherwise."""
-    number = _whole(value)
-    if number is None or not 0 <= number < 2**32:
-        high = f" to {2**32 - 1:,}" if number is not None and number > 0 else ""
-        raise Mistake(f"{what} must be whole numbers from 0{high}, got {_cut(value)}.")
-    return number
-
-
-MOST = 10**9
-"""Training rows that may be asked for."""
-
-
-def _whole(value: object) -> int | None:
-    """A whole number, also as a text; None where it is none that could be meant."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _cut(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters)"
-
-
 def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object, ...]:
     if not isinstance(value, list):
         raise Mistake(f"{key} must be a list, as in {key} = [{_quoted(value)}], got {value!r}.")
@@ -209,9 +173,9 @@ def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object
         raise Mistake(f"{key} is empty; leave it out or name at least one.")
     kinds: Mapping[str, Callable[[object], object]] = {
         "methods": lambda item: item,
-        "shots": shots_of,
-        "seeds": seed_of,
-        "draws": lambda item: seed_of(item, "draws"),
+        "shots": read_shots,
+        "seeds": read_seed,
+        "draws": read_draw,
     }
     return tuple(_each(value, kinds.get(key, lambda item: _name(item, key)), wrong, prefix))
 
@@ -261,9 +225,9 @@ def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scal
 
 
 def _budget(value: object) -> int:
-    number = _whole(value)
+    number = whole_number(value)
     if number is None or not 1 <= number <= MOST_TRIALS:
-        raise Mistake(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {_cut(value)}.")
+        raise Mistake(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {shortened(value)}.")
     return number
 
 

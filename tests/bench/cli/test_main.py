@@ -39,7 +39,7 @@ def test_a_second_run_takes_the_records_and_says_so(call: Any, world: World) -> 
     assert "0 to run" in result.stderr
 
 
-def test_without_a_suite_selectors_replace_lists_of_quick(call: Any, world: World) -> None:
+def test_without_a_suite_options_replace_lists_of_quick(call: Any, world: World) -> None:
     call("run", "--method", "ia3", "--method", "full", "--seeds", "5", "--set", "epochs=1", "--workers", "3")
     (asked,) = world.calls
     assert {cell.method.name for cell in asked["cells"]} == {"ia3", "full"}
