@@ -58,6 +58,7 @@ class Listed(StrEnum):
     tasks = "tasks"
     backbones = "backbones"
     suites = "suites"
+    settings = "settings"
 
 
 Suite = Annotated[

@@ -13,7 +13,7 @@ from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, plain, quiet_libraries, say, told, warnings_on
 from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.files import writing
-from tunefront.bench.suites.overrides import Overrides, Texts
+from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.forecast.forecast import Forecast
@@ -69,7 +69,10 @@ def plan(
             seconds=memory is None if seconds is None else seconds,
             workers=workers,
         )
-        check(request, wrong)  # before the libraries are imported, which takes seconds
+        early = Gathered()
+        for name in ("backbones", "shots"):
+            OPTIONS[name].values(texts[name], early)
+        check(request, early)  # before the libraries are imported, which takes seconds
         from tunefront.bench.cli.progress import Display
         from tunefront.bench.forecast.forecast import folder_of, predict_costs
 

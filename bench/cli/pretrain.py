@@ -93,7 +93,7 @@ def pretraining_from(
     wrong = Gathered()
     tell("importing the libraries")
     from tunefront.bench.models.config import check_length, family_of
-    from tunefront.bench.settings import RunConfig, overridden, valid
+    from tunefront.bench.settings import RunConfig, build, overridden
     from tunefront.bench.suites.expand import look_up
     from tunefront.bench.suites.grids import given
     from tunefront.bench.suites.lists import listed
@@ -120,9 +120,9 @@ def pretraining_from(
         wrong.found.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
     recipe, config = RECIPE, CONFIG
     with wrong.any():
-        recipe = valid(overridden(vars(RECIPE), of_recipe), Recipe)
+        recipe = build(overridden(vars(RECIPE), of_recipe), Recipe)
     with wrong.any():
-        config = valid({**vars(CONFIG), **of_run}, RunConfig)
+        config = build({**vars(CONFIG), **of_run}, RunConfig)
         check_device(config.device)
     trained: list[Method] = []
     with wrong.any():

@@ -200,7 +200,7 @@ def predict_costs(request: PlanRequest, wrong: Gathered, tell: Tell = lambda _: 
 
     Errors: Mistakes with all that is wrong in it, Mistake where all of it is left out.
     """
-    check(request, wrong)
+    check(request)
     tell("importing the libraries")
     targets = list(dict.fromkeys(targets_of(request, wrong, tell)))
     try:

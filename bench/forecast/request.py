@@ -64,15 +64,15 @@ class PlanRequest:
         return made_up(**{name: size for name, size in given.items() if size is not None})
 
 
-def check(request: PlanRequest, wrong: Gathered) -> None:
+def check(request: PlanRequest, wrong: Gathered | None = None) -> None:
     """Mistakes with what is wrong in the backbones' names and in the lengths, at once; on made-up rows with what is
-    already known to be `wrong` in the call."""
+    already known to be `wrong` in these options."""
     check_paths(request.backbones)
     mistakes = Gathered()
     for name in request.backbones:
         with mistakes.any():
             _check_name(name, request.on_made_up_rows)
-    mistakes.found += wrong.found if request.on_made_up_rows else []
+    mistakes.found += wrong.found if wrong is not None and request.on_made_up_rows else []
     if not request.on_made_up_rows or mistakes.found:
         mistakes.told()
         return

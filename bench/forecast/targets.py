@@ -11,7 +11,7 @@ from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.forecast import limits
 from tunefront.bench.forecast.sizes import BATCH
 from tunefront.bench.forecast.synthetic import Lengths
-from tunefront.bench.settings import RunConfig, resolve_recipe, valid
+from tunefront.bench.settings import RunConfig, build, resolve_recipe
 from tunefront.bench.suites.grids import given, named_methods
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
@@ -65,7 +65,7 @@ def of_lengths(overrides: Overrides, lengths: Lengths, wrong: Gathered) -> list[
         wrong.found.append(f"made-up rows have no {name}: their length is --length, and --queries of them are scored.")
     config = RunConfig()
     with wrong.any():
-        config = valid({**of_run, "max_length": lengths.tokens}, RunConfig)
+        config = build({**of_run, "max_length": lengths.tokens}, RunConfig)
     with wrong.any():
         check_device(config.device)
     methods = named_methods(overrides, wrong)

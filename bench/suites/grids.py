@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.models.folders import local
-from tunefront.bench.settings import RunConfig, Scalar, checked, resolve_recipe, valid
+from tunefront.bench.settings import SETTINGS, RunConfig, Scalar, build, parse_setting, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import Trial, trials
 from tunefront.bench.suites.sweeps import method_of, placed, swept_methods
@@ -117,7 +117,7 @@ def grids(suite: Suite, overrides: Overrides, wrong: Gathered) -> list[Grid]:
         select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
         config = RunConfig()
         with wrong.any():
-            config = valid({**part.settings, **select, **settings}, RunConfig)
+            config = build({**part.settings, **select, **settings}, RunConfig)
             check_device(config.device)
         methods = _methods(part, overrides, suite.folder, wrong)
         named = {**recipe, **settings, **({"shots": True} if overrides.shots else {})}
@@ -128,14 +128,12 @@ def grids(suite: Suite, overrides: Overrides, wrong: Gathered) -> list[Grid]:
 
 def given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
     """The call's settings, each checked: those of the recipe, those of the run."""
-    kinds = {known.name: kind for kind in (Recipe, RunConfig) for known in fields(kind)}
-    sorted_out: dict[type, dict[str, Scalar]] = {Recipe: {}, RunConfig: {}}
+    read: dict[str, Scalar] = {}
     for name, value in settings.items():
         with wrong.any():
-            if name not in kinds:
-                raise Mistake(unknown("setting", name, kinds))
-            sorted_out[kinds[name]] |= checked(name, value, kinds[name])
-    return sorted_out[Recipe], sorted_out[RunConfig]
+            read |= parse_setting(name, value)
+    recipe = {name: value for name, value in read.items() if SETTINGS[name].table == "recipe"}
+    return recipe, {name: value for name, value in read.items() if name not in recipe}
 
 
 def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tunefront.bench.errors import Gathered, Mistake, unknown
 from tunefront.bench.files import described, expanded
-from tunefront.bench.settings import RunConfig, Scalar, checked, overridden
+from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
-from tunefront.methods.base import Recipe
 
 PARTS = "part"
 """The key of a suite's parts: an array of tables, each headed [[part]]."""
@@ -203,11 +202,10 @@ def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
 
 def _settings(table: str, value: object, wrong: Gathered, prefix: str) -> dict[str, Scalar]:
     """A table of plain values: each field known, of its type, and valid."""
-    kind: type[Recipe] | type[RunConfig] = RunConfig if table == "settings" else Recipe
     values: dict[str, Scalar] = {}
     for name, given in _table(table, value).items():
         with wrong.any(f"{prefix}[{table}] "):
-            values |= checked(name, given, kind)
+            values |= parse_setting(name, given, table.split(".")[0])
     return values
 
 
@@ -215,12 +213,12 @@ def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scal
     searched: dict[str, tuple[Scalar, ...]] = {}
     for name, values in _table("search", value).items():
         with wrong.any(f"{prefix}[search] "):
-            known = [known.name for known in fields(Recipe)]
+            known = [name for name, setting in SETTINGS.items() if setting.table == "recipe"]
             if name not in known:
                 raise Mistake(unknown("field", name, (*known, BUDGET)))
             if not isinstance(values, list) or not values:
                 raise Mistake(f"{name} must be a list of at least one value, got {values!r}.")
-            searched[name] = tuple(checked(name, given, Recipe)[name] for given in values)
+            searched[name] = tuple(parse_setting(name, given)[name] for given in values)
     return searched
 
 

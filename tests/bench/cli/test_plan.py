@@ -355,9 +355,10 @@ def test_a_method_that_is_named_twice_is_planned_once(made_up: Any) -> None:
 
 
 def test_two_mistakes_are_told_at_once(made_up: Any) -> None:
-    result = made_up("--method", "ia4", "--set", "stps=3")
-    assert result.exit_code == 2
-    assert "2 mistakes:" in result.stderr
+    for setting in ("stps=3", "steps"):
+        result = made_up("--method", "ia4", "--set", setting)
+        assert result.exit_code == 2
+        assert "2 mistakes:" in result.stderr
 
 
 def test_bytes_of_made_up_demonstrations_are_missing(call: Any, language_models: dict[str, str]) -> None:
