@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.errors import Gathered
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import lost
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
-from tunefront.bench.suites.expand import plan as cells_of
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.base import Method
 from tunefront.methods.registry import is_given_by_path
 
@@ -35,6 +36,7 @@ def run(
     seeds: Sequence[int] | None = None,
     templates: Sequence[str | None] | None = None,
     settings: Mapping[str, Scalar] | None = None,
+    device: str | None = None,
     out: str | Path = "results",
     workers: int = 1,
 ) -> list[Record]:
@@ -43,8 +45,8 @@ def run(
     Args: suite, a shipped suite's name or a TOML file's path; each list replaces the suite's (`methods` takes instances
     as well as spelled ones, None in `shots` is all rows); of a suite of several parts it replaces each part's, but
     `backbones` chooses the parts that name one of them, or the first for one that no part names; settings, any field of
-    the recipe or of the run settings; out, a folder or fsspec URL; workers, how many cells run at a time. Workers
-    import the script that started them, so with more than one a script keeps its call under
+    the recipe or of the run settings; device, one of the latter; out, a folder or fsspec URL; workers, how many cells
+    run at a time. Workers import the script that started them, so with more than one a script keeps its call under
     `if __name__ == "__main__":`.
     Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
     of the tasks, what they warn of, how a suite that repeats a paper differs from it, and what was recorded and is not
@@ -60,13 +62,23 @@ def run(
     from tunefront.bench.execution.grid import run_grid
 
     store = Store(out)
-    chosen = Selectors(methods, backbones, tasks, shots, draws, seeds, templates, settings or {})
-    planned = cells_of(suite, chosen)
-    for line in planned.announcements:
+    overrides = Overrides(
+        methods=methods,
+        backbones=backbones,
+        tasks=tasks,
+        shots=shots,
+        draws=draws,
+        seeds=seeds,
+        templates=templates,
+        settings=settings,
+        device=device,
+    )
+    expansion = expand(suite, overrides)
+    for line in expansion.announcements:
         log.info("%s", line)
-    for warning in planned.warnings:
+    for warning in expansion.warnings:
         log.warning("%s", warning)
-    cells, lines = compared(planned.cells)
+    cells, lines = compared(expansion.cells)
     for line in lines:
         log.info("%s", line)
     store.prepare()
@@ -82,47 +94,57 @@ def run(
 def plan(
     suite: str | None = None,
     *,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method] | None = None,
     backbones: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
-    shots: int | None = None,
-    templates: Sequence[str] | None = None,
+    shots: Sequence[int | None] | None = None,
+    draws: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+    templates: Sequence[str | None] | None = None,
     settings: Mapping[str, Scalar] | None = None,
+    device: str | None = None,
     length: int | None = None,
     choices: int | None = None,
     answer_tokens: int | None = None,
     queries: int | None = None,
-    device_memory: str | None = None,
-    sweep: str | None = None,
+    device_memory: int | str | None = None,
+    sweep: Mapping[str, Sequence[int]] | None = None,
     seconds: bool = False,
 ) -> Forecast:
     """What cells would cost, as records of status `planned` (or `skipped`, with the reason); nothing is run.
 
     Args: of suite cells as in `run`, of `quick` where nothing else is named; length, tokens of made-up rows, in place
-    of a suite: `shots` of them are trained on, `queries` scored, each with so many `choices` of `answer_tokens`;
-    backbones may then be presets or config.json files; device_memory, as "24GB", of which `fits` says for each record's
-    key whether it fits and the largest batch that does; sweep, as "batch=1,2,4" or "length=64,128", of which `sweep`
-    has the records at each size; seconds, whether this machine is tried.
+    of a suite: `shots`, one number, of them are trained on, `queries` scored, each with so many `choices` of
+    `answer_tokens`; backbones may then be presets or config.json files; device_memory, bytes or "24GB", of which `fits`
+    says for each record's key whether it fits and the largest batch that does; sweep, {"batch": [1, 2, 4]} or
+    {"length": [64, 128]}, of which `sweep` has the records at each size; seconds, whether this machine is tried.
     Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
     """
     quiet_libraries()
-    from tunefront.bench.forecast.asked import Asked
-    from tunefront.bench.forecast.request import forecast
-    from tunefront.bench.forecast.sizes import memory_bytes, swept
+    from tunefront.bench.forecast.forecast import predict_costs
+    from tunefront.bench.forecast.request import PlanRequest
+    from tunefront.bench.forecast.sizes import Sweep, memory_bytes
 
-    asked = Asked(
-        suite=suite,
+    overrides = Overrides(
         methods=methods,
         backbones=backbones,
         tasks=tasks,
-        shots=None if shots is None else [str(shots)],
+        shots=shots,
+        draws=draws,
+        seeds=seeds,
         templates=templates,
-        settings=[f"{name}={value}" for name, value in (settings or {}).items()],
+        settings=settings,
+        device=device,
+    )
+    request = PlanRequest(
+        suite=suite,
+        overrides=overrides,
         length=length,
         choices=choices,
         answer_tokens=answer_tokens,
         queries=queries,
+        device_memory=None if device_memory is None else memory_bytes(device_memory),
+        sweep=None if sweep is None else Sweep.from_mapping(sweep),
+        seconds=seconds,
     )
-    memory = None if device_memory is None else memory_bytes(device_memory)
-    sizes = None if sweep is None else swept(sweep)
-    return forecast(asked, memory, sizes, seconds, 1, lambda _: None)
+    return predict_costs(request, Gathered())

@@ -2,92 +2,156 @@
 
 from __future__ import annotations
 
-import sys
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import Mistake, nearest, unknown
 from tunefront.methods.base import Method, Recipe, at_least
 
 Scalar = bool | int | float | str | None
 
-
-NORMALIZATIONS = ("none", "token", "char", "byte")
+Normalization = Literal["none", "token", "char", "byte"]
 """What a choice's log-probability is divided by; `models.scoring.normalization` has the exact definitions."""
+NORMALIZATIONS: tuple[str, ...] = typing.get_args(Normalization)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Settings of a run that change its numbers, whatever the method; they are part of every key.
 
-    Args: device, `cpu`, `cuda` or `cuda:N`; threads per cell; max_length in tokens, longer rows are cut and counted,
-    None for what the model takes; eval_batch_size in rows, of which a decoder scores
-    as many at once as some hundreds of tokens hold; eval_rows, at most so many rows of the scored split, drawn once by
-    hash, None for all; select, whether rows are held out to choose hyper-parameters on (set by a suite's [search]). Of
-    language models: normalization, what a choice's log-probability is divided by (see `NORMALIZATIONS`);
-    context_length, the most tokens of a whole prompt, demonstrations and answer included, None for what the model takes
-    (max_length cuts the query alone). Of draws: published_draws takes the task folder's few_shot files instead of
-    drawing by hash; balanced_draws lets the labels take turns.
+    Each field says in its metadata what it is (`help`).
     """
 
-    device: str = "cpu"
-    threads: int = 1
-    max_length: int | None = None
-    eval_batch_size: int = 64
-    eval_rows: int | None = None
-    select: bool = False
-    normalization: str = "token"
-    context_length: int | None = None
-    published_draws: bool = False
-    balanced_draws: bool = False
+    device: str = field(default="cpu", metadata={"help": "cpu, cuda or cuda:N"})
+    threads: int = field(default=1, metadata={"help": "threads that a cell computes in"})
+    max_length: int | None = field(
+        default=None,
+        metadata={"help": "tokens of a text; longer ones are cut and counted; none for what the model takes"},
+    )
+    eval_batch_size: int = field(
+        default=64,
+        metadata={"help": "rows scored at a time; a decoder scores as many at once as some hundreds of tokens hold"},
+    )
+    eval_rows: int | None = field(
+        default=None, metadata={"help": "the most rows of the scored split, drawn once by hash; none for all"}
+    )
+    select: bool = field(
+        default=False,
+        metadata={"help": "whether rows are held out to choose hyper-parameters on; a suite's [search] sets it"},
+    )
+    normalization: Normalization = field(
+        default="token",
+        metadata={
+            "help": "what a language model's log-probability of an answer is divided by: its tokens, characters, bytes "
+            "or nothing"
+        },
+    )
+    context_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "the most tokens of a language model's prompt, demonstrations and answer included (max_length cuts "
+            "the query alone); none for what the model takes"
+        },
+    )
+    published_draws: bool = field(
+        default=False, metadata={"help": "whether draws are the few_shot files of the task's folder"}
+    )
+    balanced_draws: bool = field(
+        default=False, metadata={"help": "whether labels take turns in a draw of training rows"}
+    )
 
     def __post_init__(self) -> None:
-        for field in ("threads", "max_length", "eval_batch_size", "eval_rows", "context_length"):
-            if getattr(self, field) is not None:
-                at_least(1, 1024 if field == "threads" else 10**9, **{field: getattr(self, field)})
+        for name in ("threads", "max_length", "eval_batch_size", "eval_rows", "context_length"):
+            if getattr(self, name) is not None:
+                at_least(1, 1024 if name == "threads" else 10**9, **{name: getattr(self, name)})
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {self.normalization!r}")
 
 
-def parse_setting(name: str, value: object) -> dict[str, Scalar]:
-    """One field of the recipe or of the run settings, its value converted; Mistake naming the nearest field."""
-    kinds = {**typing.get_type_hints(Recipe), **typing.get_type_hints(RunConfig)}
-    if name not in kinds:
-        raise Mistake(unknown("setting", name, kinds))
-    allowed = set(typing.get_args(kinds[name])) if isinstance(kinds[name], types.UnionType) else {kinds[name]}
-    return {name: _converted(name, value, allowed)}
+Kind = type[Recipe] | type[RunConfig]
+TABLES: Mapping[str, Kind] = {"recipe": Recipe, "settings": RunConfig}
+"""The tables of a suite that hold settings."""
 
 
-def checked(name: str, value: object, kind: type[Recipe] | type[RunConfig]) -> dict[str, Scalar]:
-    """One field of a recipe or of the run settings, converted; Mistake if unknown there, of a wrong type or value."""
-    homes = {
-        **{known.name: ("[recipe]", Recipe) for known in fields(Recipe)},
-        **{known.name: ("[settings]", RunConfig) for known in fields(RunConfig)},
-    }
-    if name not in homes:
-        raise Mistake(unknown("field", name, [known for known, (_, home) in homes.items() if home is kind]))
-    if homes[name][1] is not kind:
-        raise Mistake(f"{name} belongs in {homes[name][0]}.")
-    setting = parse_setting(name, value)
-    valid(setting, kind)
+@dataclass(frozen=True)
+class Setting:
+    """A field of the recipe or of the run settings: the table that it stands in, its type, its default and what it
+    is."""
+
+    name: str
+    table: str
+    hint: Any  # Any: a type, or a union of them
+    default: Scalar
+    help: str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that it may have, where they are named."""
+        return typing.get_args(self.hint) if typing.get_origin(self.hint) is Literal else ()
+
+    @property
+    def takes(self) -> str:
+        """What values it takes, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        parts = typing.get_args(self.hint) if isinstance(self.hint, types.UnionType) else (self.hint,)
+        return " or ".join(sorted(part.__name__.replace("NoneType", "none") for part in parts))
+
+    def read(self, value: object) -> Scalar:
+        """The value, made of a text where it is one; Mistake where it is of another type."""
+        from pydantic import TypeAdapter, ValidationError
+
+        reader: TypeAdapter[Scalar] = TypeAdapter(self.hint)
+        text = value.strip() if isinstance(value, str) else None
+        try:
+            if text is None:
+                return reader.validate_python(value, strict=True)
+            none = text.lower() in ("none", "null") and type(None) in typing.get_args(self.hint)
+            return None if none else reader.validate_strings(text)
+        except ValidationError as error:
+            near = nearest(value, self.choices) if isinstance(value, str) else None
+            hint = f"; did you mean {near!r}?" if near else "."
+            raise Mistake(f"{self.name} must be {self.takes}, got {value!r}{hint}") from error
+
+
+def _settings_of(table: str, kind: Kind) -> Iterator[Setting]:
+    hints, plain = typing.get_type_hints(kind), asdict(kind())
+    for known in fields(kind):
+        yield Setting(known.name, table, hints[known.name], plain[known.name], known.metadata["help"])
+
+
+SETTINGS: Mapping[str, Setting] = {
+    known.name: known for table, kind in TABLES.items() for known in _settings_of(table, kind)
+}
+"""Every setting by its name."""
+LISTED = "`tunefront list settings` says what each is."
+
+
+def parse_setting(name: str, value: object, table: str | None = None) -> dict[str, Scalar]:
+    """One field of the recipe or of the run settings, its value converted.
+
+    Errors: Mistake where it is unknown, of a wrong type or value, or, with `table`, belongs in the other one.
+    """
+    known = SETTINGS.get(name)
+    if known is None:
+        offered = [other.name for other in SETTINGS.values() if table in (None, other.table)]
+        raise Mistake(unknown("field" if table else "setting", name, offered, LISTED))
+    if table not in (None, known.table):
+        raise Mistake(f"{name} belongs in [{known.table}].")
+    setting = {name: known.read(value)}
+    build(setting, TABLES[known.table])
     return setting
 
 
-def valid(values: Mapping[str, Scalar], kind: type[Recipe] | type[RunConfig]) -> Any:  # Any: a Recipe or a RunConfig
+def build(values: Mapping[str, Scalar], kind: Kind) -> Any:  # Any: a Recipe or a RunConfig
     """A recipe or run settings with these values; Mistake naming the wrong one."""
     try:
         return kind(**values)  # type: ignore[arg-type]
     except ValueError as error:
         raise Mistake(f"{error}.") from error
-
-
-def split_settings(values: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Settings -> (those of the recipe, those of the run)."""
-    recipe = {field.name for field in fields(Recipe)}
-    return {k: v for k, v in values.items() if k in recipe}, {k: v for k, v in values.items() if k not in recipe}
 
 
 def overridden(values: Mapping[str, Scalar], *overrides: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -119,29 +183,3 @@ def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
 def as_scalars(value: Recipe | RunConfig) -> dict[str, Scalar]:
     """The fields of a recipe or of the settings, as a record keeps them."""
     return asdict(value)
-
-
-def _converted(name: str, value: object, allowed: set[type]) -> Scalar:
-    if isinstance(value, str):
-        text = value.strip()
-        if text.lower() in ("none", "null") and type(None) in allowed:
-            return None
-        if text.lower() in ("true", "false") and bool in allowed:
-            return text.lower() == "true"
-        for kind in (int, float):
-            if kind in allowed:
-                try:
-                    return kind(text)
-                except ValueError:
-                    continue
-        if str in allowed:
-            return text
-    elif isinstance(value, bool):
-        if bool in allowed:
-            return value
-    elif isinstance(value, int) and int in allowed:
-        return value
-    elif isinstance(value, int | float) and float in allowed and abs(value) <= sys.float_info.max:
-        return float(value)
-    names = " or ".join(sorted(kind.__name__.replace("NoneType", "none") for kind in allowed))
-    raise Mistake(f"{name} must be {names}, got {value!r}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
@@ -25,41 +25,50 @@ class Unsupported(Exception):
     """A method, backbone and task that do not go together; the message is the reason that the record keeps."""
 
 
+Optimizer = Literal["adamw", "adafactor"]
+Schedule = Literal["linear", "constant"]
+Dtype = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a method is trained. A method may declare its paper's; suites and the command line override single fields.
 
-    Args: optimizer, `adamw` or `adafactor` (with T-Few's settings, without momentum); learning_rate, the peak;
-    weight_decay, decoupled, on matrices only (biases and norms are exempt, as in BERT's code); beta1, beta2 and
-    epsilon, of AdamW alone; scale_parameter, of Adafactor alone, whether the rate is multiplied by each tensor's root
-    mean square; warmup, the share of the steps in which the rate rises
-    linearly from zero; schedule after it, `linear` (down to zero) or `constant`; clip_norm, the largest gradient norm,
-    0 for none; batch_size in examples; epochs over the training rows; steps, which replaces epochs where it is given;
-    balanced draws every batch with equal shares of the labels; dropout, the probability everywhere in the model, None
-    for the checkpoint's own; dtype, `float32`, or `bfloat16` for autocast.
-    likelihood_weight, unlikelihood_weight and length_normalised_weight weigh the losses of language models that score
-    choices, as T-Few's; encoders have one loss and ignore them.
+    Each field says in its metadata what it is (`help`). The three weights weigh the losses of language models that
+    score choices, as T-Few's; encoders have one loss and ignore them.
     """
 
-    optimizer: str = "adamw"
-    learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-6
-    scale_parameter: bool = True
-    warmup: float = 0.1
-    schedule: str = "linear"
-    clip_norm: float = 1.0
-    batch_size: int = 32
-    epochs: float = 3.0
-    steps: int | None = None
-    balanced: bool = False
-    dropout: float | None = None
-    dtype: str = "float32"
-    likelihood_weight: float = 1.0
-    unlikelihood_weight: float = 1.0
-    length_normalised_weight: float = 1.0
+    optimizer: Optimizer = field(default="adamw", metadata={"help": "Adafactor has T-Few's settings, without momentum"})
+    learning_rate: float = field(default=5e-5, metadata={"help": "the highest rate, at the end of the warm-up"})
+    weight_decay: float = field(
+        default=0.01, metadata={"help": "decoupled, on matrices only: biases and norms are exempt, as in BERT's code"}
+    )
+    beta1: float = field(default=0.9, metadata={"help": "AdamW's decay of the mean of the gradients"})
+    beta2: float = field(default=0.999, metadata={"help": "AdamW's decay of the mean of their squares"})
+    epsilon: float = field(default=1e-6, metadata={"help": "what AdamW adds to the root of that mean"})
+    scale_parameter: bool = field(
+        default=True, metadata={"help": "whether Adafactor multiplies the rate by each tensor's root mean square"}
+    )
+    warmup: float = field(
+        default=0.1, metadata={"help": "the share of the steps in which the rate rises linearly from zero"}
+    )
+    schedule: Schedule = field(
+        default="linear", metadata={"help": "the rate after the warm-up: down to zero, or constant"}
+    )
+    clip_norm: float = field(default=1.0, metadata={"help": "the largest norm of the gradients; 0 for no limit"})
+    batch_size: int = field(default=32, metadata={"help": "training rows of a step"})
+    epochs: float = field(default=3.0, metadata={"help": "passes over the training rows"})
+    steps: int | None = field(default=None, metadata={"help": "optimiser steps, in place of epochs"})
+    balanced: bool = field(default=False, metadata={"help": "whether every batch has equal shares of the labels"})
+    dropout: float | None = field(
+        default=None, metadata={"help": "the probability everywhere in the model; none for the checkpoint's own"}
+    )
+    dtype: Dtype = field(default="float32", metadata={"help": "of computations; bfloat16 by autocast"})
+    likelihood_weight: float = field(default=1.0, metadata={"help": "of the right answer's loss, in language models"})
+    unlikelihood_weight: float = field(default=1.0, metadata={"help": "of the wrong answers' loss, in language models"})
+    length_normalised_weight: float = field(
+        default=1.0, metadata={"help": "of the loss over answers by their lengths, in language models"}
+    )
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -67,31 +76,27 @@ class Recipe:
                 raise ValueError(f"{name} must be a finite number, got {value}")
             if isinstance(value, int) and type(getattr(Recipe, name)) is float:  # 30 and 30.0 are one recipe, one key
                 object.__setattr__(self, name, float(value))
-        for field in ("learning_rate", "epsilon", "epochs"):
-            if getattr(self, field) <= 0:
-                raise ValueError(f"{field} must be above 0, got {getattr(self, field)}")
+        for name in ("learning_rate", "epsilon", "epochs"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         weights = ("likelihood_weight", "unlikelihood_weight", "length_normalised_weight")
-        for field in ("weight_decay", "clip_norm", *weights):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
-        if not any(getattr(self, field) for field in weights):
+        for name in ("weight_decay", "clip_norm", *weights):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not any(getattr(self, name) for name in weights):
             raise ValueError(f"one of {', '.join(weights)} must be above 0")
-        for field in ("beta1", "beta2", "warmup"):
-            if not 0 <= getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 0 and below 1, got {getattr(self, field)}")
+        for name in ("beta1", "beta2", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         at_least(0, 10**6, epochs=self.epochs)
         at_least(1, 10**9, batch_size=self.batch_size)
         if self.steps is not None:
             at_least(1, 10**9, steps=self.steps)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        for field, known in (
-            ("optimizer", ("adamw", "adafactor")),
-            ("schedule", ("linear", "constant")),
-            ("dtype", ("float32", "bfloat16")),
-        ):
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} must be one of {', '.join(known)}, got {getattr(self, field)!r}")
+        for name, known in (("optimizer", Optimizer), ("schedule", Schedule), ("dtype", Dtype)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)

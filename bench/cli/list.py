@@ -1,18 +1,20 @@
-"""`tunefront list`: the methods, tasks, backbones and suites that there are, as plain data and as a table."""
+"""`tunefront list`: the methods, tasks, backbones, suites and settings that there are, as plain data and as a table."""
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, plain, quiet_libraries, told
 from tunefront.bench.errors import printable
+from tunefront.bench.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +28,7 @@ HINTS = {
     "backbones": "A folder saved with save_pretrained(), or a Hub id, is a backbone too.",
     "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of tunefront.Method.",
     "suites": "Your own: a path to a .toml file.",
+    "settings": "Change one by --set NAME=VALUE, by settings={...} in Python, or in a suite, in the table above it.",
 }
 
 
@@ -34,7 +37,7 @@ def list_(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """List methods, tasks, backbones or suites."""
+    """List methods, tasks, backbones, suites or settings."""
     with told(Console(stderr=True), debug, prints=True):
         quiet_libraries()
         found = entries(what.value)
@@ -45,7 +48,9 @@ def list_(
 
 
 def entries(what: str) -> list[Entry]:
-    """What there is of `methods`, `tasks`, `backbones` or `suites`: each with a name and more."""
+    """What there is of `methods`, `tasks`, `backbones`, `suites` or `settings`: each with a name and more."""
+    if what == "settings":
+        return [_setting(known) for known in SETTINGS.values()]
     if what == "methods":
         from tunefront.bench.suites.sweeps import known_methods
 
@@ -69,6 +74,8 @@ def as_table(what: str, found: Sequence[Entry]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    if what == "settings":
+        found = list(_by_table(found))
     found = [_in_two(entry) if what == "methods" else entry for entry in found]
     columns = list(dict.fromkeys(key for entry in found for key in entry))
     table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
@@ -81,6 +88,23 @@ def as_table(what: str, found: Sequence[Entry]) -> Table:
 
 def _described(known: Mapping[str, str]) -> list[Entry]:
     return [{"name": name, "about": about} for name, about in known.items()]
+
+
+def _setting(known: Setting) -> Entry:
+    takes = ", ".join(known.choices) or known.takes
+    return {"name": known.name, "table": known.table, "takes": takes, "default": known.default, "about": known.help}
+
+
+def _by_table(settings: Sequence[Entry]) -> Iterator[Entry]:
+    """The settings below the table of a suite that they stand in."""
+    for table, entries in itertools.groupby(settings, key=lambda entry: entry["table"]):
+        yield {"name": f"[{table}]"}
+        for entry in entries:
+            yield {
+                "name": entry["name"],
+                "default": _written(entry["default"]) or "none",
+                "takes: what it is": f"{entry['takes']}: {entry['about']}",
+            }
 
 
 def _in_two(method: Entry) -> Entry:

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tunefront.bench.errors import Mistake
 from tunefront.bench.files import known_protocols, local_folder
+from tunefront.bench.suites.overrides import OPTIONS, Option, Texts
+
+
+def choosing_cells(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with the options of `Overrides` in the place of its parameter `texts`, which gets what was typed.
+
+    `helps` say of a field what --help shows where that is not what `Overrides` says.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        declared = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in declared.parameters.values():
+            parameters += _choosing(helps) if parameter.name == "texts" else [parameter]
+
+        @functools.wraps(command)
+        def called(**given: Any) -> None:  # Any: the command's own parameters
+            typed: Texts = {name: given.pop(name) for name in OPTIONS}
+            command(texts=typed, **given)
+
+        vars(called)["__signature__"] = declared.replace(parameters=parameters)
+        return called
+
+    return decorated
+
+
+def _choosing(helps: dict[str, str]) -> list[inspect.Parameter]:
+    return [_parameter(name, option, helps.get(name, option.help)) for name, option in OPTIONS.items()]
+
+
+def _parameter(name: str, option: Option, text: str) -> inspect.Parameter:
+    repeated = " Repeatable." if option.repeatable and not option.commas else ""
+    declared = typer.Option(f"--{option.name}", help=text + repeated, metavar=option.metavar)
+    typed = list[str] | None if option.repeatable else str | None
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[typed, declared])
 
 
 class Listed(StrEnum):
@@ -19,45 +58,15 @@ class Listed(StrEnum):
     tasks = "tasks"
     backbones = "backbones"
     suites = "suites"
+    settings = "settings"
 
 
 Suite = Annotated[
     str, typer.Argument(help="A shipped suite (see `tunefront list suites`) or a TOML file.", metavar="SUITE")
 ]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="As spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value. Repeatable.", metavar="M"
-    ),
-]
-Backbones = Annotated[
-    list[str] | None,
-    typer.Option(help="An embedded name, a folder or a Hub id; chooses parts of SUITE. Repeatable.", metavar="B"),
-]
-Tasks = Annotated[
-    list[str] | None, typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeatable.", metavar="T")
-]
-Shots = Annotated[
-    list[str] | None, typer.Option(help="Training rows to draw, or `all`; 16,64 for several.", metavar="K")
-]
-Draws = Annotated[str | None, typer.Option(help="Seeds of the draws of training rows, as 0,1.", metavar="N,N")]
-Seeds = Annotated[str | None, typer.Option(help="Training seeds, as 0,1.", metavar="N,N")]
-Templates = Annotated[
-    list[str] | None,
-    typer.Option(help="A prompt template by name, or all of the task's own; encoders take none.", metavar="T"),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="A field of the recipe or the run settings, learning_rate=1e-3. Repeatable.",
-        metavar="KEY=VALUE",
-    ),
-]
 Out = Annotated[str, typer.Option(help="Folder or fsspec URL of the records and the report.")]
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run: local.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", metavar="D")]
 PlanFirst = Annotated[
     bool, typer.Option("--plan/--no-plan", help="Foretell costs first; the report sets them beside what is measured.")
 ]
@@ -86,10 +95,6 @@ PlannedSuite = Annotated[
     str | None,
     typer.Argument(help="A suite, as of `run`; `quick` unless made-up rows are asked for.", metavar="SUITE"),
 ]
-PlannedBackbones = Annotated[
-    list[str] | None,
-    typer.Option(help="As of `run`, a preset (t0-11b, llama-3.1-8b) or a config.json. Repeatable.", metavar="B"),
-]
 Length = Annotated[
     int | None,
     typer.Option(
@@ -101,10 +106,6 @@ AnswerLength = Annotated[
     int | None, typer.Option(help="Tokens of each answer of a made-up row; default 1.", metavar="N")
 ]
 Queries = Annotated[int | None, typer.Option(help="Made-up rows that are scored; default 64.", metavar="N")]
-PlannedShots = Annotated[
-    list[str] | None,
-    typer.Option(help="Training rows, as of `run`; of made-up rows one number, default 32.", metavar="K"),
-]
 PlannedWorkers = Annotated[
     int, typer.Option(help="Cells that will run at a time; kept with the plan, changes no number.", metavar="N", min=1)
 ]
@@ -127,6 +128,7 @@ PlanOut = Annotated[
     typer.Option(help="Keep the plan in this results folder, whose report then sets it beside what is measured."),
 ]
 
+Device = Annotated[str | None, typer.Option(help=OPTIONS["device"].help, metavar=OPTIONS["device"].metavar)]
 Method = Annotated[str, typer.Option(help="What is trained, as spelled in records.", metavar="M")]
 Backbone = Annotated[str, typer.Option(help="A language model: a folder or a Hub id.", metavar="B")]
 MixtureTasks = Annotated[

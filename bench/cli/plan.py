@@ -11,22 +11,22 @@ from rich.text import Text
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, plain, quiet_libraries, say, told, warnings_on
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.files import writing
+from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.forecast.forecast import Forecast
 
 
+@options.choosing_cells(
+    backbones="As of `run`, a preset (t0-11b, llama-3.1-8b) or a config.json.",
+    shots="Training rows, as of `run`; of made-up rows one number, default 32.",
+)
 def plan(
     context: typer.Context,
+    texts: Texts,
     suite: options.PlannedSuite = None,
-    method: options.Methods = None,
-    backbone: options.PlannedBackbones = None,
-    task: options.Tasks = None,
-    shots: options.PlannedShots = None,
-    template: options.Templates = None,
-    set_: options.Settings = None,
     length: options.Length = None,
     choices: options.Choices = None,
     answer_length: options.AnswerLength = None,
@@ -53,23 +53,33 @@ def plan(
         if paper is not None:
             _show_paper(paper, context, as_json)
             return
-        from tunefront.bench.forecast.asked import Asked, check
-        from tunefront.bench.forecast.sizes import memory_bytes, swept
+        from tunefront.bench.forecast.request import PlanRequest, check
+        from tunefront.bench.forecast.sizes import Sweep, memory_bytes
 
-        memory = None if device_memory is None else memory_bytes(device_memory)
-        sizes = None if sweep is None else swept(sweep)
-        made_up = (length, choices, answer_length, queries)
-        asked = Asked(suite, method, backbone, task, shots, template, set_, *made_up)
-        check(asked, sizes)  # before the libraries are imported, which takes seconds
+        memory, wrong = None if device_memory is None else memory_bytes(device_memory), Gathered()
+        request = PlanRequest(
+            suite=suite,
+            overrides=Overrides.from_texts(texts, wrong),
+            length=length,
+            choices=choices,
+            answer_tokens=answer_length,
+            queries=queries,
+            device_memory=memory,
+            sweep=None if sweep is None else Sweep.from_text(sweep),
+            seconds=memory is None if seconds is None else seconds,
+            workers=workers,
+        )
+        early = Gathered()
+        for name in ("backbones", "shots"):
+            OPTIONS[name].values(texts[name], early)
+        check(request, early)  # before the libraries are imported, which takes seconds
         from tunefront.bench.cli.progress import Display
-        from tunefront.bench.forecast.forecast import folder_of
-        from tunefront.bench.forecast.request import forecast
+        from tunefront.bench.forecast.forecast import folder_of, predict_costs
 
         folder = None if out is None else folder_of(out)
         with Display(errors) as display:
-            timed = memory is None if seconds is None else seconds
-            found = forecast(asked, memory, sizes, timed, workers, display.preparing)
-        _show_plan(found, sizes[0] if sizes else "", folder, as_json, memory)
+            found = predict_costs(request, wrong, display.preparing)
+        _show_plan(found, request.sweep.name if request.sweep else "", folder, as_json, memory)
 
 
 def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:

@@ -48,8 +48,18 @@ def pretrain(
 
         out = expanded(out)
         with Steps(errors) as display:
-            options = (method, backbone, task, template, set_, device, cap, seed, out)
-            asked = pretraining_from(*options, tell=display.preparing)
+            asked = pretraining_from(
+                method=method,
+                backbone=backbone,
+                tasks=task,
+                template=template,
+                settings=set_,
+                device=device,
+                cap=cap,
+                seed=seed,
+                out=out,
+                tell=display.preparing,
+            )
             if not asked.method.files:  # said before the hours that it takes
                 note = (
                     f"note: no field of {asked.method.name} names a file to start from, so no run can start from {out}"
@@ -67,6 +77,7 @@ def pretrain(
 
 
 def pretraining_from(
+    *,
     method: str,
     backbone: str,
     tasks: Sequence[str],
@@ -82,11 +93,11 @@ def pretraining_from(
     wrong = Gathered()
     tell("importing the libraries")
     from tunefront.bench.models.config import check_length, family_of
-    from tunefront.bench.settings import RunConfig, overridden, valid
+    from tunefront.bench.settings import RunConfig, build, overridden
     from tunefront.bench.suites.expand import look_up
+    from tunefront.bench.suites.grids import given
     from tunefront.bench.suites.lists import listed
-    from tunefront.bench.suites.overrides import given
-    from tunefront.bench.suites.parse import pairs
+    from tunefront.bench.suites.overrides import Overrides
     from tunefront.bench.suites.sweeps import method_of
     from tunefront.bench.suites.validate import check_device, check_files, check_template
     from tunefront.bench.templates.choose import few, unskipped
@@ -103,14 +114,15 @@ def pretraining_from(
     with wrong.any():
         tasks = listed("--task", tasks) or []
     wrong.told()
-    of_recipe, of_run = given(pairs(settings, device, wrong), wrong)
+    settled = Overrides.from_texts({"settings": settings, "device": device}, wrong).all_settings()
+    of_recipe, of_run = given(settled, wrong)
     for name in (name for name in of_run if name not in SETTINGS):
         wrong.found.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
     recipe, config = RECIPE, CONFIG
     with wrong.any():
-        recipe = valid(overridden(vars(RECIPE), of_recipe), Recipe)
+        recipe = build(overridden(vars(RECIPE), of_recipe), Recipe)
     with wrong.any():
-        config = valid({**vars(CONFIG), **of_run}, RunConfig)
+        config = build({**vars(CONFIG), **of_run}, RunConfig)
         check_device(config.device)
     trained: list[Method] = []
     with wrong.any():

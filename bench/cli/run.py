@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,31 +13,24 @@ from tunefront.bench.cli import options
 from tunefront.bench.cli.console import FAILED, Console, announce, goes_on, quiet_libraries, say, told, warnings_on
 from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
-from tunefront.bench.errors import Mistake, in_short
+from tunefront.bench.errors import Gathered, Mistake, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import is_memory, why
+from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.execution.grid import Outcome
-    from tunefront.bench.suites.expand import Plan
 
 log = logging.getLogger("tunefront")
 
 
+@options.choosing_cells()
 def run(
+    texts: Texts,
     suite: options.Suite = "quick",
-    method: options.Methods = None,
-    backbone: options.Backbones = None,
-    task: options.Tasks = None,
-    shots: options.Shots = None,
-    draws: options.Draws = None,
-    seeds: options.Seeds = None,
-    template: options.Templates = None,
-    set_: options.Settings = None,
     out: options.Out = "results",
     workers: options.Workers = None,
     engine: options.Engine = "local",
-    device: options.Device = None,
     plan_first: options.PlanFirst = False,
     debug: options.Debug = False,
 ) -> None:
@@ -62,16 +55,11 @@ def run(
             lost = f"warning: the records in {out} are lost when the command ends; its report is not"
             say(errors, f"{lost}; cells run one at a time, in this process, which alone sees them", "yellow")
         from tunefront.bench.data import cache
-        from tunefront.bench.suites.parse import planned_from
 
         cache.folder()  # a place that is none is told before anything runs
 
-        def planned(tell: Callable[[str], None]) -> Plan:
-            selectors = (method, backbone, task, shots, draws, seeds, template, set_, device)
-            return planned_from(suite, *selectors, tell=tell)
-
         with warnings_on(errors):
-            outcome = _run(errors, planned, workers, out, plan_first)
+            outcome = _run(errors, suite, texts, workers, out, plan_first)
             if outcome.interrupted:
                 goes_on(errors)
                 raise typer.Exit(interruption.exit_code())
@@ -83,25 +71,29 @@ def run(
 
 def _run(
     errors: Console,
-    planned: Callable[[Callable[[str], None]], Plan],
+    suite: str,
+    texts: Texts,
     workers: int | None,
     out: str,
     plan_first: bool,
 ) -> Outcome:
-    """Plans and runs with the progress display on, which also tells what the first seconds go into."""
+    """Expands the suite and runs it with the progress display on, which also shows what the first seconds go into."""
     from tunefront.bench.cli.progress import Display
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
+    from tunefront.bench.suites.expand import expand
 
+    wrong = Gathered()
+    overrides = Overrides.from_texts(texts, wrong)
     with Display(errors) as display:
-        plan = planned(display.preparing)
+        expansion = expand(suite, overrides, tell=display.preparing, wrong=wrong)
         store = Store(out)
         store.prepare()
-        for line in plan.announcements:
+        for line in expansion.announcements:
             announce(errors, line)
-        for warning in plan.warnings:
+        for warning in expansion.warnings:
             say(errors, f"warning: {warning}", "yellow")
-        cells, lines = compared(plan.cells, display.preparing)
+        cells, lines = compared(expansion.cells, display.preparing)
         for line in lines:
             announce(errors, line)
         from tunefront.bench.execution.engines import default_workers
@@ -109,9 +101,9 @@ def _run(
 
         beside = workers or default_workers(cells)
         if plan_first:
-            from tunefront.bench.forecast.request import keep_foretold
+            from tunefront.bench.forecast.forecast import keep_predictions
 
-            keep_foretold(cells, out, beside, display.preparing)
+            keep_predictions(cells, out, beside, display.preparing)
         display.preparing("looking for records")
         on_cuda = any(cell.config.device != "cpu" for cell in cells)
         return run_grid(cells, store, beside, display, fork=not on_cuda)

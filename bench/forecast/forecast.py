@@ -1,4 +1,4 @@
-"""A whole plan: every cell foretold, what of it fits into a device's memory, and where it is kept."""
+"""A whole forecast: the costs of every cell, what of it fits into a device's memory, and where it is kept."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.execution.identity import key
 from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest
+from tunefront.bench.forecast.limits import TooLong
 from tunefront.bench.forecast.machine import machine
 from tunefront.bench.forecast.predict import foretell
-from tunefront.bench.forecast.targets import BATCH, Planned, over
+from tunefront.bench.forecast.request import PlanRequest, check, of_sweep, targets_of
+from tunefront.bench.forecast.sizes import BATCH, Sweep
+from tunefront.bench.forecast.targets import Target, of_cells, over
 from tunefront.bench.records import MEMORY_PHASES, CorruptRecord, Record, read_record
+from tunefront.bench.records.store import Store
 
 STEP_PHASES = ("forward", "backward", "optimizer")
 """Phases of memory whose rows are those of a training batch; of all others but `load` those of a scoring batch."""
@@ -31,8 +37,8 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Forecast:
-    """The records of a plan, `planned` and `skipped` ones, over which it iterates; `fits` of each planned one by its
-    key, where a device's memory was given; `sweep`, those at each size of a sweep."""
+    """The records of a forecast, `planned` and `skipped` ones, over which it iterates; `fits` of each planned one by
+    its key, where a device's memory was given; `sweep`, those at each size of a sweep."""
 
     records: tuple[Record, ...]
     fits: dict[str, Fit] = field(default_factory=dict)
@@ -51,44 +57,44 @@ class Forecast:
         return {"records": [one.model_dump(mode="json") for one in self.records], "fits": fits, "sweep": sweep}
 
 
-class Planner:
-    """Foretells cells, each once.
+class Predictor:
+    """Predicts the costs of cells, each once.
 
-    Args: timed, whether this machine is tried and seconds foretold; concurrent, how many cells are to run side by side;
-    tell hears what is done.
+    Args: timed, whether this machine is tried and seconds predicted; concurrent, how many cells are to run side by
+    side; tell hears what is done.
     """
 
     def __init__(self, timed: bool = False, concurrent: int = 1, tell: Tell = lambda _: None):
         self._timed, self._concurrent, self._tell = timed, concurrent, tell
-        self._known: dict[tuple[Planned, bool], Record] = {}
+        self._known: dict[tuple[Target, bool], Record] = {}
 
-    def forecast(
-        self, planned: Sequence[Planned], memory: int | None = None, sweep: tuple[str, tuple[int, ...]] | None = None
-    ) -> Forecast:
-        """The plan of these cells.
+    def forecast(self, targets: Sequence[Target], memory: int | None = None, sweep: Sweep | None = None) -> Forecast:
+        """The costs of these cells.
 
-        Args: memory, bytes of a device; sweep, a name and the sizes at which every cell is planned too.
+        Args: memory, bytes of a device; sweep, sizes at which those of every cell are predicted too.
         Errors: Mistake where nothing fits into the memory even with one row a batch.
         """
-        self._know(planned, self._timed)
-        records = tuple(self._record(one) for one in planned)
+        self._know(targets, self._timed)
+        records = tuple(self._record(target) for target in targets)
         fits: dict[str, Fit] = {}
         if memory is not None:
-            kept = [(one, record) for one, record in zip(planned, records, strict=True) if record.status == "planned"]
-            fits = {record.key: self._fit(one, record, memory) for one, record in kept}
-            if kept and not any(self._can_fit(one, fits[record.key]) for one, record in kept):
+            pairs = zip(targets, records, strict=True)
+            kept = [(target, record) for target, record in pairs if record.status == "planned"]
+            fits = {record.key: self._fit(target, record, memory) for target, record in kept}
+            if kept and not any(self._can_fit(target, fits[record.key]) for target, record in kept):
                 raise self._nothing_fits(kept, memory)
-        return Forecast(records, fits, self._swept(planned, *sweep) if sweep else {})
+        return Forecast(records, fits, self._swept(targets, sweep) if sweep else {})
 
-    def _know(self, planned: Iterable[Planned], timed: bool) -> None:
-        """Foretells those that are not known yet, several at a time in forked processes where there are cores for it,
+    def _know(self, targets: Iterable[Target], timed: bool) -> None:
+        """Predicts those that are not known yet, several at a time in forked processes where there are cores for it,
         each of a user's own method in one of its own. Forked, because outlines are made by then and shared; none of
         them computes in threads."""
-        missing = list(dict.fromkeys(one for one in planned if (one, timed) not in self._known))
+        missing = list(dict.fromkeys(target for target in targets if (target, timed) not in self._known))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        shipped = [one for one in missing if one.cell.method_file is None]
+        shipped = [target for target in missing if target.cell.method_file is None]
         groups = [shipped] if len(shipped) > 1 and cores > 1 else []
-        groups += [[one] for one in missing if one.cell.method_file is not None]  # which may do anything to its process
+        own = [target for target in missing if target.cell.method_file is not None]
+        groups += [[target] for target in own]  # each may do anything to its process
         if not groups or "fork" not in multiprocessing.get_all_start_methods():
             return
         if timed:
@@ -101,56 +107,59 @@ class Planner:
             for group in groups:
                 workers = min(cores, len(group))
                 with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=shared) as pool:
-                    found = pool.map(_foretold, [(one, timed, self._concurrent) for one in group])
+                    found = pool.map(_predict, [(target, timed, self._concurrent) for target in group])
                     try:
-                        self._known.update(zip([(one, timed) for one in group], found, strict=True))
+                        self._known.update(zip([(target, timed) for target in group], found, strict=True))
                     except BrokenProcessPool as error:
                         raise _broken(group) from error
 
-    def _record(self, one: Planned, timed: bool = True) -> Record:
-        key = one, timed and self._timed
-        if one.cell.method_file is not None:
-            self._know([one], key[1])
+    def _record(self, target: Target, timed: bool = True) -> Record:
+        key = target, timed and self._timed
+        if target.cell.method_file is not None:
+            self._know([target], key[1])
         if key not in self._known:
-            self._tell(f"going through {one.cell.title}")
-            self._known[key] = _foretold((*key, self._concurrent))
+            self._tell(f"going through {target.cell.title}")
+            self._known[key] = _predict((*key, self._concurrent))
         return self._known[key]
 
-    def _at(self, one: Planned, batch: int) -> Record:
+    def _at(self, target: Target, batch: int) -> Record:
         """The plan with another batch, without seconds: only its peak is looked at."""
-        return self._record(over(one, BATCH, batch, self._trains(one)), timed=False)
+        return self._record(over(target, BATCH, batch, self._trains(target)), timed=False)
 
-    def _trains(self, one: Planned) -> bool:
-        return bool(self._record(one).train_steps)
+    def _trains(self, target: Target) -> bool:
+        return bool(self._record(target).train_steps)
 
-    def _fit(self, one: Planned, record: Record, memory: int) -> Fit:
+    def _fit(self, target: Target, record: Record, memory: int) -> Fit:
         def most(batch: int, rows: int | None, phases: Iterable[str]) -> int | None:
-            rows = rows if one.lengths is None else None  # of made-up rows there are as many as it takes
-            return largest(batch, memory, lambda size: _peak(self._at(one, size), phases), rows)
+            rows = rows if target.lengths is None else None  # of made-up rows there are as many as it takes
+            return largest(batch, memory, lambda size: _peak(self._at(target, size), phases), rows)
 
-        recipe, config = one.cell.recipe, one.cell.config
-        trained = most(recipe.batch_size, record.n_train, STEP_PHASES) if self._trains(one) else None
+        recipe, config = target.cell.recipe, target.cell.config
+        trained = most(recipe.batch_size, record.n_train, STEP_PHASES) if self._trains(target) else None
         scored = most(config.eval_batch_size, record.n_test, set(MEMORY_PHASES).difference(STEP_PHASES))
         return Fit(_peak(record) <= memory, trained, scored)
 
-    def _can_fit(self, one: Planned, found: Fit) -> bool:
+    def _can_fit(self, target: Target, found: Fit) -> bool:
         """With few enough rows a batch."""
-        trained = found.largest_batch is not None or not self._trains(one)
+        trained = found.largest_batch is not None or not self._trains(target)
         return trained and found.largest_scoring_batch is not None
 
-    def _nothing_fits(self, kept: Iterable[tuple[Planned, Record]], memory: int) -> Mistake:
-        peak, label = min((_peak(self._at(one, 1)), record.label) for one, record in kept)
+    def _nothing_fits(self, kept: Iterable[tuple[Target, Record]], memory: int) -> Mistake:
+        peak, label = min((_peak(self._at(target, 1)), record.label) for target, record in kept)
         return Mistake(
             f"nothing fits into {memory:,} bytes: with one row a batch the least is {label}, whose tensors take "
             f"{peak:,} bytes at their peak; give a larger --device-memory, a smaller backbone or shorter rows."
         )
 
-    def _swept(self, planned: Sequence[Planned], name: str, sizes: Sequence[int]) -> dict[int, tuple[Record, ...]]:
-        found: dict[int, list[Record]] = {size: [] for size in sizes}
-        asked = [(over(one, name, size, self._trains(one)), size) for one, size in itertools.product(planned, sizes)]
-        self._know((one for one, _ in asked), timed=False)
-        for one, size in asked:
-            found[size].append(self._record(one, timed=False))
+    def _swept(self, targets: Sequence[Target], sweep: Sweep) -> dict[int, tuple[Record, ...]]:
+        found: dict[int, list[Record]] = {size: [] for size in sweep.sizes}
+        at_sizes = [
+            (over(target, sweep.name, size, self._trains(target)), size)
+            for target, size in itertools.product(targets, sweep.sizes)
+        ]
+        self._know((target for target, _ in at_sizes), timed=False)
+        for target, size in at_sizes:
+            found[size].append(self._record(target, timed=False))
         return {size: tuple(records) for size, records in found.items()}
 
 
@@ -171,19 +180,59 @@ def _begin(known: MutableMapping[str, float], alone: AbstractContextManager[obje
     _shared.append((known, alone))
 
 
-def _broken(planned: Iterable[Planned]) -> Mistake:
-    own = sorted({one.cell.method.name for one in planned if one.cell.method_file})
+def _broken(targets: Iterable[Target]) -> Mistake:
+    own = sorted({target.cell.method.name for target in targets if target.cell.method_file})
     cause = f"one of your own methods ({', '.join(own)}) ends its process" if own else "no memory may have been left"
     return Mistake(f"a process that planned cells has died: {cause}; plan fewer cells at a time to find out which.")
 
 
-def _foretold(asked: tuple[Planned, bool, int]) -> Record:
-    """Of a cell, whether seconds are foretold, and how many cells are to run side by side."""
-    one, timed, concurrent = asked
-    found = machine(one.cell.config.threads, one.cell.config.device) if timed else None
+def _predict(call: tuple[Target, bool, int]) -> Record:
+    """Of a cell, whether seconds are predicted, and how many cells are to run side by side."""
+    target, timed, concurrent = call
+    found = machine(target.cell.config.threads, target.cell.config.device) if timed else None
     if found is not None and _shared:
         found.pace.share(*_shared[-1])
-    return foretell(one.cell, one.lengths, found, concurrent)
+    return foretell(target.cell, target.lengths, found, concurrent)
+
+
+def predict_costs(request: PlanRequest, wrong: Gathered, tell: Tell = lambda _: None) -> Forecast:
+    """The forecast of what the call asks for, each cell once; `wrong` has what is wrong with the call so far.
+
+    Errors: Mistakes with all that is wrong in it, Mistake where all of it is left out.
+    """
+    check(request)
+    tell("importing the libraries")
+    targets = list(dict.fromkeys(targets_of(request, wrong, tell)))
+    try:
+        found = Predictor(request.seconds, request.workers, tell).forecast(
+            targets, request.device_memory, request.sweep
+        )
+    except TooLong as error:
+        if any(target.lengths is not None and target.lengths.tokens == error.tokens for target in targets):
+            raise
+        raise of_sweep(error) from error
+    _check_some(found)
+    return found
+
+
+def keep_predictions(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
+    """Predicts what the cells that have not run yet cost, seconds included, and keeps that in the results folder OUT;
+    Mistake where it cannot."""
+    folder, store = folder_of(out), Store(out)
+    missing = [cell for cell in cells if (found := store.read(key(cell))) is None or found.status == "failed"]
+    keep(Predictor(True, workers, tell).forecast(of_cells(missing)).records, folder)
+
+
+def _check_some(found: Forecast) -> None:
+    """Mistake with the reasons where no cell could be predicted, at no size of a sweep either."""
+    records = [*found.records, *itertools.chain.from_iterable(found.sweep.values())]
+    if any(record.status == "planned" for record in records):
+        return
+    reasons: dict[str | None, str] = {}
+    for record in found.records:
+        reasons.setdefault(record.reason, f"{record.label} on {record.backbone}")
+    listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
+    raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
 
 
 def folder_of(out: str) -> Path:

@@ -1,97 +1,191 @@
-"""From the options of `tunefront plan` to a forecast."""
+"""What a call of `plan` asks for, and what is wrong in it, most of it seen before any library is imported."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake, nearest
-from tunefront.bench.execution.identity import key
-from tunefront.bench.forecast.asked import Asked, Sweep, check, check_swept, of_sweep
-from tunefront.bench.forecast.forecast import Forecast, Planner, Tell, folder_of, keep
-from tunefront.bench.forecast.limits import TooLong
-from tunefront.bench.forecast.targets import LENGTH, Planned, of_cells, of_lengths
-from tunefront.bench.models.folders import local
-from tunefront.bench.records.store import Store
-from tunefront.bench.suites.parse import planned_from
-
-
-def forecast(
-    asked: Asked, memory: int | None, sweep: Sweep | None, seconds: bool, workers: int, tell: Tell
-) -> Forecast:
-    """The forecast of what the call asks for, each cell once. Errors: Mistakes with all that is wrong in it, Mistake
-    where all of it is left out."""
-    check(asked, sweep)
-    planned = list(dict.fromkeys(_planned(asked, tell)))
-    if sweep is not None and sweep[0] == LENGTH:
-        _check_swept(planned, sweep[1])
-    try:
-        found = Planner(seconds, workers, tell).forecast(planned, memory, sweep)
-    except TooLong as error:
-        if any(one.lengths is not None and one.lengths.tokens == error.tokens for one in planned):
-            raise
-        raise of_sweep(error) from error
-    _check_some(found)
-    return found
+from tunefront.bench.errors import Gathered, Mistake, nearest
+from tunefront.bench.forecast import limits
+from tunefront.bench.forecast.presets import find, presets, same_letters
+from tunefront.bench.forecast.sizes import LENGTH, Sweep
+from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.targets import Target, made_up, needs_lengths, of_cells, of_lengths
+from tunefront.bench.models.locate import known_backbones
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 
 
-def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
-    """Foretells the cells that have not run yet, seconds included, and keeps that in the results folder OUT; Mistake
-    where it cannot."""
-    folder, store = folder_of(out), Store(out)
-    missing = [cell for cell in cells if (found := store.read(key(cell))) is None or found.status == "failed"]
-    keep(Planner(True, workers, tell).forecast(of_cells(missing)).records, folder)
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What a call of `plan` asks for: cells of a suite, or methods on made-up rows.
+
+    Args: suite and overrides, which cells, `quick` where nothing else is named; length, choices, answer_tokens and
+    queries, of made-up rows; device_memory in bytes, of which is said what fits; sweep, sizes at which every cell is
+    planned too; seconds, whether this machine is tried; workers, how many cells are to run at a time.
+    """
+
+    suite: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    length: int | None = None
+    choices: int | None = None
+    answer_tokens: int | None = None
+    queries: int | None = None
+    device_memory: int | None = None
+    sweep: Sweep | None = None
+    seconds: bool = False
+    workers: int = 1
+
+    @property
+    def backbones(self) -> Sequence[str]:
+        """Those that the call names."""
+        return self.overrides.backbones or ()
+
+    @property
+    def on_made_up_rows(self) -> bool:
+        """Whether rows are made up: a length is given, or a backbone that is a configuration alone."""
+        return self.length is not None or needs_lengths(self.backbones)
+
+    def lengths(self) -> Lengths:
+        """Of made-up rows; Mistake where they are out of bounds."""
+        shots = self.overrides.shots or ()
+        if len(shots) > 1 or None in shots:
+            named = ", ".join("all" if count is None else str(count) for count in shots)
+            raise Mistake(f"made-up rows need one whole number of --shots, got {named}.")
+        given = {
+            "tokens": self.length,
+            "choices": self.choices,
+            "answer_tokens": self.answer_tokens,
+            "train_rows": next(iter(shots), None),
+            "test_rows": self.queries,
+        }
+        return made_up(**{name: size for name, size in given.items() if size is not None})
 
 
-def _planned(asked: Asked, tell: Tell) -> list[Planned]:
-    for name in asked.backbones or ():
-        local(name)  # Mistake for one that cannot even be looked for as a path
-    tell("importing the libraries")
-    if not asked.on_made_up_rows:
-        beside = [name for name in ("choices", "answer_tokens", "queries") if getattr(asked, name) is not None]
-        if beside:
-            option = beside[0].replace("tokens", "length").replace("_", "-")
-            raise Mistake(f"--{option} is of made-up rows: give --length too, and --backbone, or leave it out.")
-        _check_presets(asked.backbones)
-        selectors = (asked.methods, asked.backbones, asked.tasks, asked.shots, None, None, asked.templates)
-        return of_cells(planned_from(asked.suite or "quick", *selectors, asked.settings, tell=tell).cells)
-    named = [name for name in ("suite", "tasks", "templates") if getattr(asked, name)]
-    if named:
-        raise Mistake(
-            f"made-up rows have no {named[0].removesuffix('s')}: leave it out, or give neither --length nor a backbone "
-            "that is a configuration alone."
-        )
-    return of_lengths(asked.methods, asked.backbones, asked.settings, asked.lengths())
-
-
-def _check_swept(planned: Sequence[Planned], sizes: Sequence[int]) -> None:
-    """Mistake where rows cannot have these lengths, before anything is planned."""
-    for one, size in itertools.product(planned, sizes):
-        if one.lengths is None:
-            raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
-        check_swept(one.cell.backbone, one.lengths, size)
-
-
-def _check_some(found: Forecast) -> None:
-    """Mistake with the reasons where nothing could be planned, at no size of a sweep either."""
-    records = [*found.records, *itertools.chain.from_iterable(found.sweep.values())]
-    if any(one.status == "planned" for one in records):
+def check(request: PlanRequest, wrong: Gathered | None = None) -> None:
+    """Mistakes with what is wrong in the backbones' names and in the lengths, at once; on made-up rows with what is
+    already known to be `wrong` in these options."""
+    check_paths(request.backbones)
+    mistakes = Gathered()
+    for name in request.backbones:
+        with mistakes.any():
+            _check_name(name, request.on_made_up_rows)
+    mistakes.found += wrong.found if wrong is not None and request.on_made_up_rows else []
+    if not request.on_made_up_rows or mistakes.found:
+        mistakes.told()
         return
-    reasons: dict[str | None, str] = {}
-    for one in found.records:
-        reasons.setdefault(one.reason, f"{one.label} on {one.backbone}")
-    listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
-    raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
+    with mistakes.any():
+        _check_lengths(request, request.lengths(), mistakes)
+    mistakes.told()
 
 
-def _check_presets(backbones: Sequence[str] | None) -> None:
+def _check_lengths(request: PlanRequest, lengths: Lengths, mistakes: Gathered) -> None:
+    for name in request.backbones:
+        with mistakes.any():
+            limits.check(name, lengths)
+    if request.sweep is None or request.sweep.name != LENGTH or mistakes.found:
+        return
+    ends = (min(request.sweep.sizes), max(request.sweep.sizes))
+    for name, size in itertools.product(request.backbones, ends):
+        with mistakes.any():
+            check_swept(name, lengths, size)
+
+
+def _check_name(name: str, made_up_rows: bool) -> None:
+    """Mistake for a name that stands for no backbone, as far as that is known without asking the Hub."""
+    if name in known_backbones() or Path(name).expanduser().exists():
+        return
+    near = same_letters(name)
+    if made_up_rows and ("/" not in name or name.endswith(".json")):
+        find(name)
+    elif near is not None:
+        raise Mistake(
+            f"no backbone {name!r}; of presets, which are planned on made-up rows, {near!r} is the nearest: give it."
+        )
+
+
+def check_swept(backbone: str, lengths: Lengths, size: int) -> None:
+    """Mistake where rows of one length of a sweep are out of bounds, or too long for the backbone."""
+    try:
+        limits.check(backbone, made_up(lengths, tokens=size))
+    except Mistake as error:
+        raise of_sweep(error) from error
+
+
+def of_sweep(error: Mistake) -> Mistake:
+    """The mistake of a length that a sweep asks for."""
+    return Mistake(
+        str(error)
+        .replace("a smaller --length", "smaller sizes to --sweep length")
+        .replace("--length", "--sweep length")
+    )
+
+
+def check_paths(backbones: Iterable[str]) -> None:
+    """Mistake for a name that cannot even be looked for as a path."""
+    for name in backbones:
+        if not name.strip():
+            raise Mistake("--backbone is empty; give a preset, a folder, a config.json or a Hub id.")
+        try:
+            Path(name).expanduser().exists()
+        except (OSError, RuntimeError, ValueError) as error:  # the latter two: a home that nobody has, a null byte
+            why = getattr(error, "strerror", None) or str(error).rstrip(".")
+            short = name if len(name) < 100 else f"{name[:96]} ..."
+            raise Mistake(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
+
+
+def targets_of(request: PlanRequest, wrong: Gathered, tell: Callable[[str], None]) -> list[Target]:
+    """What costs are predicted of; `wrong` has what is wrong with the call so far, `tell` hears what is looked up.
+
+    Errors: Mistakes with all that is wrong in the call.
+    """
+    made = request.on_made_up_rows
+    targets = _on_made_up_rows(request, wrong) if made else _on_rows_of_tasks(request, wrong, tell)
+    if request.sweep is not None and request.sweep.name == LENGTH:
+        for target, size in itertools.product(targets, request.sweep.sizes):
+            if target.lengths is None:
+                raise Mistake("--sweep length=... needs made-up rows: give --length too, and --backbone.")
+            check_swept(target.cell.backbone, target.lengths, size)
+    return targets
+
+
+def _on_made_up_rows(request: PlanRequest, wrong: Gathered) -> list[Target]:
+    overrides = request.overrides
+    useless = {
+        "suite": request.suite,
+        "task": overrides.tasks,
+        "template": overrides.templates,
+        "draws": overrides.draws,
+        "seeds": overrides.seeds,
+    }
+    for name in (name for name, value in useless.items() if value):
+        raise Mistake(
+            f"made-up rows have no {name}: leave it out, or give neither --length nor a backbone that is a "
+            "configuration alone."
+        )
+    return of_lengths(overrides, request.lengths(), wrong)
+
+
+def _on_rows_of_tasks(request: PlanRequest, wrong: Gathered, tell: Callable[[str], None]) -> list[Target]:
+    useless = {
+        "choices": request.choices,
+        "answer-length": request.answer_tokens,
+        "queries": request.queries,
+    }
+    for option in (option for option, value in useless.items() if value is not None):
+        raise Mistake(f"--{option} is of made-up rows: give --length too, and --backbone, or leave it out.")
+    _check_presets(request.backbones)
+    return of_cells(expand(request.suite or "quick", request.overrides, tell=tell, wrong=wrong).cells)
+
+
+def _check_presets(backbones: Iterable[str]) -> None:
     """Mistake for a name that no backbone has and that is near a preset's: a suite's backbones are looked for on the
     Hub, whose answer says nothing of presets."""
-    from tunefront.bench.forecast.presets import presets
     from tunefront.bench.models.config import check_backbone
 
-    for name in backbones or ():
+    for name in backbones:
         near = nearest(name, presets())
         if near is None:
             continue

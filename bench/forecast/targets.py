@@ -1,24 +1,24 @@
-"""What is to be planned: cells of a suite, or methods on made-up rows of given lengths."""
+"""What costs are predicted of: cells of a suite, or methods on made-up rows of given lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.forecast import limits
+from tunefront.bench.forecast.sizes import BATCH
 from tunefront.bench.forecast.synthetic import Lengths
-from tunefront.bench.settings import RunConfig, resolve_recipe, valid
-from tunefront.bench.suites.overrides import given
-from tunefront.bench.suites.parse import pairs
-from tunefront.bench.suites.sweeps import known_methods, method_of
+from tunefront.bench.settings import RunConfig, build, resolve_recipe
+from tunefront.bench.suites.grids import given, named_methods
+from tunefront.bench.suites.overrides import Overrides
+from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.validate import check_device
 from tunefront.methods.base import Method
 from tunefront.methods.registry import source_file
 
-BATCH, LENGTH = "batch", "length"
 _OF_THE_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
 """Run settings that made-up rows have no use for."""
 _OPTIONS = {
@@ -32,14 +32,14 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A cell to plan; `lengths` of its made-up rows, None where its rows are real."""
+class Target:
+    """A cell to predict the costs of; `lengths` of its made-up rows, None where its rows are real."""
 
     cell: Cell
     lengths: Lengths | None = None
 
 
-def of_cells(cells: Iterable[Cell]) -> list[Planned]:
+def of_cells(cells: Iterable[Cell]) -> list[Target]:
     """The cells, one for each that differs in more than its seeds.
 
     Seeds change which rows are drawn and their order, hardly what they cost; the first of each stands for all.
@@ -47,42 +47,34 @@ def of_cells(cells: Iterable[Cell]) -> list[Planned]:
     found: dict[Cell, Cell] = {}
     for cell in cells:
         found.setdefault(replace(cell, seed=0, draw_seed=0), cell)
-    return [Planned(cell) for cell in found.values()]
+    return [Target(cell) for cell in found.values()]
 
 
-def of_lengths(
-    spelled: Sequence[str] | None,
-    backbones: Sequence[str] | None,
-    settings: Sequence[str] | None,
-    lengths: Lengths,
-) -> list[Planned]:
+def of_lengths(overrides: Overrides, lengths: Lengths, wrong: Gathered) -> list[Target]:
     """Every method on every backbone, on made-up rows; all registered methods where none is named.
 
-    Errors: Mistakes with all that is wrong in the options.
+    Errors: Mistakes with all that is wrong in the call; `wrong` has what is so far.
     """
     from tunefront.bench.forecast.fake_models import outline
 
-    wrong = Gathered()
+    backbones = overrides.backbones or ()
     if not backbones:
         wrong.found.append("--length plans without data, for a --backbone: a preset, a folder or a config.json.")
-    recipe, of_run = given(pairs(settings, None, wrong), wrong)
+    recipe, of_run = given(overrides.all_settings(), wrong)
     for name in (name for name in of_run if name in _OF_THE_ROWS):
         wrong.found.append(f"made-up rows have no {name}: their length is --length, and --queries of them are scored.")
     config = RunConfig()
     with wrong.any():
-        config = valid({**of_run, "max_length": lengths.tokens}, RunConfig)
+        config = build({**of_run, "max_length": lengths.tokens}, RunConfig)
     with wrong.any():
         check_device(config.device)
-    chosen: list[Method] = []
-    for name in spelled or ():
-        with wrong.any():
-            chosen.append(method_of(name))
-    for name in backbones or ():
+    methods = named_methods(overrides, wrong)
+    for name in backbones:
         with wrong.any():
             limits.check(name, lengths, config.context_length)
             outline(name, lengths)
     cells = []
-    for method in chosen or (() if spelled else _every_method()):
+    for method in methods or (() if overrides.methods else _every_method()):
         with wrong.any():
             resolved = resolve_recipe(method, recipe)
             file = source_file(method)
@@ -96,31 +88,31 @@ def of_lengths(
                     config=config,
                     method_file=None if file is None else str(file),
                 )
-                for backbone in backbones or ()
+                for backbone in backbones
             ]
     wrong.told()
-    return [Planned(cell, lengths) for cell in cells]
+    return [Target(cell, lengths) for cell in cells]
 
 
-def over(one: Planned, name: str, size: int, trains: bool) -> Planned:
+def over(target: Target, name: str, size: int, trains: bool) -> Target:
     """The cell at a size of a sweep: rows a `batch` in training and scoring, or the `length` of made-up rows.
 
-    Made-up rows are then as many as fill a batch: fewer would cost the same at any larger one. Rows that are not
+    Made-up rows are then as many as fill a batch: fewer would cost the same at any larger target. Rows that are not
     trained on (`trains`) are shown, all of them, so that they stay as many.
     """
     if name == BATCH:
-        recipe, config = replace(one.cell.recipe, batch_size=size), replace(one.cell.config, eval_batch_size=size)
-        cell, lengths = replace(one.cell, recipe=recipe, config=config), one.lengths
+        recipe, config = replace(target.cell.recipe, batch_size=size), replace(target.cell.config, eval_batch_size=size)
+        cell, lengths = replace(target.cell, recipe=recipe, config=config), target.lengths
         if lengths is not None:
             rows = max(lengths.train_rows, size) if trains else lengths.train_rows
             lengths = replace(lengths, train_rows=rows, test_rows=max(lengths.test_rows, size))
             cell = replace(cell, shots=rows)
-        return Planned(cell, lengths)
-    if one.lengths is None:
+        return Target(cell, lengths)
+    if target.lengths is None:
         raise Mistake("rows that are read have the lengths that they have; made-up ones can be swept over.")
-    lengths = made_up(one.lengths, tokens=size)
-    config = replace(one.cell.config, max_length=size)
-    return Planned(replace(one.cell, task=lengths.name, config=config), lengths)
+    lengths = made_up(target.lengths, tokens=size)
+    config = replace(target.cell.config, max_length=size)
+    return Target(replace(target.cell, task=lengths.name, config=config), lengths)
 
 
 def made_up(like: Lengths | None = None, /, **sizes: int) -> Lengths:
@@ -132,11 +124,11 @@ def made_up(like: Lengths | None = None, /, **sizes: int) -> Lengths:
         raise Mistake(f"made-up rows: --{_OPTIONS[field]} {told}.") from error
 
 
-def needs_lengths(backbones: Sequence[str] | None) -> bool:
+def needs_lengths(backbones: Iterable[str]) -> bool:
     """Whether a backbone is named that is a configuration alone, so that no text can be read."""
     from tunefront.bench.forecast.presets import presets
 
-    return any(name in presets() or Path(name).expanduser().suffix == ".json" for name in backbones or ())
+    return any(name in presets() or Path(name).expanduser().suffix == ".json" for name in backbones)
 
 
 def _every_method() -> list[Method]:

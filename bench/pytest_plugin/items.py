@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import printable
+from tunefront.bench.errors import Gathered, printable
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
-from tunefront.bench.suites.expand import Plan
-from tunefront.bench.suites.parse import planned_from
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import OPTIONS, Overrides
 from tunefront.methods.base import Method, Unsupported
 from tunefront.methods.checking import check_class, check_instance, said
 from tunefront.methods.spelling import label
@@ -43,17 +43,17 @@ EXTRA = {
 
 
 class Cells(pytest.Module):
-    """The cells of the plan, each as two items called `tunefront::<cell>[train_step]` and `...[evaluate]`."""
+    """The cells of a suite, each as two items called `tunefront::<cell>[train_step]` and `...[evaluate]`."""
 
-    plan: Plan
+    cells: tuple[Cell, ...]
     store: Store
     told: list[str]
     records: dict[Cell, Record]
 
     def collect(self) -> Iterator[pytest.Function]:
-        """The items, in the plan's order; a cell that is not recorded yet is run by the first of its two."""
+        """The items, in the cells' order; a cell that is not recorded yet is run by the first of its two."""
         tests: dict[str, Callable[..., None]] = {"train_step": test_train_step, "evaluate": test_evaluate}
-        for cell in self.plan.cells:
+        for cell in self.cells:
             for name, test in tests.items():
                 bound = functools.partial(test, cell=cell, record_of=self.record_of)
                 item: pytest.Function = pytest.Function.from_parent(self, name=f"{_id(cell)}[{name}]", callobj=bound)
@@ -89,24 +89,18 @@ def collect(session: pytest.Session) -> Cells:
     suite = "quick" if option.tunefront_suite is None else option.tunefront_suite
     out = "results" if option.tunefront_out is None else option.tunefront_out
     own, left_out = _own_methods(config) if not option.tunefront_method else ([], [])
-    asked = (
-        option.tunefront_backbone,
-        option.tunefront_task,
-        None if option.tunefront_shots is None else [option.tunefront_shots],
-        option.tunefront_draws,
-        option.tunefront_seeds,
-        option.tunefront_template,
-        option.tunefront_set,
-        option.tunefront_device,
-    )
+    wrong = Gathered()
+    typed = {name: getattr(option, f"tunefront_{declared.name}") for name, declared in OPTIONS.items()}
+    overrides = Overrides.from_texts(typed, wrong, more_methods=own)
     cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")
-    cells.plan = planned_from(suite, option.tunefront_method, *asked, more_methods=own, listing=option.collectonly)
+    expansion = expand(suite, overrides, listing=option.collectonly, wrong=wrong)
+    cells.cells = expansion.cells
     cells.store, cells.records = Store(out), {}
     if not option.collectonly:
         cells.store.prepare()
-        cells.plan = replace(cells.plan, cells=compared(cells.plan.cells)[0])
-    cells.told = [f"tunefront: {len(cells.plan.cells)} cells of suite {suite}, records in {out}", *left_out]
-    cells.told += [f"tunefront: warning: {warning}" for warning in cells.plan.warnings]
+        cells.cells = tuple(compared(cells.cells)[0])
+    cells.told = [f"tunefront: {len(cells.cells)} cells of suite {suite}, records in {out}", *left_out]
+    cells.told += [f"tunefront: warning: {warning}" for warning in expansion.warnings]
     cells.told = [printable(line) for line in cells.told]
     return cells
 

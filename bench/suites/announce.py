@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data import reading
 from tunefront.bench.data.sampling import eval_rows, training_rows
-from tunefront.bench.suites.overrides import Grid
+from tunefront.bench.suites.grids import Grid
 from tunefront.bench.suites.validate import Chosen
 from tunefront.bench.templates import PLAIN, find_template, left_out_of
 

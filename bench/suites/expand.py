@@ -1,4 +1,4 @@
-"""From a suite and what the call selects to the cells to run; every mistake in either is reported at once."""
+"""From a suite and what a call changes of it to the cells to run; every mistake in either is reported at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, unknown
 from tunefront.bench.models.folders import local
 from tunefront.bench.suites.announce import announced
-from tunefront.bench.suites.overrides import Grid, Selectors, grids
+from tunefront.bench.suites.grids import Grid, grids
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.toml import Part, Suite, read_suite
 from tunefront.bench.suites.validate import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Expansion:
     """The cells to run, in order; what was read for them, a line for each task; and what may be wrong with that, such
     as rows that are in both train and test."""
 
@@ -39,27 +40,37 @@ class Plan:
     announcements: tuple[str, ...] = ()
 
 
-def plan(
+def expand(
     suite: str = "quick",
-    selectors: Selectors | None = None,
+    overrides: Overrides | None = None,
+    *,
     tell: Callable[[str], None] = lambda _: None,
     listing: bool = False,
-) -> Plan:
-    """The cells of a suite under these selectors: no duplicates, even out of two parts, grouped by backbone, then task;
-    within these one part after another, each in the order of `tunefront.bench.suites.overrides.Grid.cells`.
+    wrong: Gathered | None = None,
+) -> Expansion:
+    """The cells of a suite under these overrides: no duplicates, even out of two parts, grouped by backbone, then task;
+    within these one part after another, each in the order of `tunefront.bench.suites.grids.Grid.cells`.
 
     `tell` hears what is being looked up. `listing`: the same cells for someone who will not run them; nothing is made,
-    downloaded or written for it, and what only rows can tell goes unchecked. Errors: Mistakes with all that is wrong.
+    downloaded or written for it, and what only rows can tell goes unchecked. `wrong` has what is wrong with the call so
+    far. Errors: Mistakes with all that is wrong.
     """
-    wrong = Gathered()
+    overrides, wrong = overrides or Overrides(), wrong or Gathered()
+    if not suite.strip():
+        wrong.found.append("SUITE is blank; name a suite (see `tunefront list suites`), or leave it out.")
+        wrong.told()
+    before = len(wrong.found)
+    for name in overrides.backbones or ():
+        with wrong.any():
+            local(name)
+    if len(wrong.found) > before:  # what cannot even be looked for is told at once: libraries take seconds
+        wrong.told()
     read = Suite(suite, Path.cwd(), (Part(f"suite {suite}"),))
     with wrong.any():
         read = read_suite(suite, wrong)
-    for name in (selectors and selectors.backbones) or ():
-        local(name)  # what cannot even be looked for is told at once: libraries take seconds
     tell("importing the libraries")
-    asked = grids(read, selectors or Selectors(), wrong)
-    if not wrong.found:  # else that is why they are missing
+    asked = grids(read, overrides, wrong)
+    if len(wrong.found) == before:  # else that is why they are missing
         wrong.found += [text for grid in asked for text in _missing(grid)]
     with wrong.any():
         known = known_methods()
@@ -86,7 +97,7 @@ def plan(
     warnings = [text for name in backbones for text in warnings_of(name)]
     warnings += [text for task in loaded for text in task.warnings]
     warnings += [*(text for _, told in templates for text in told), *_too_many(asked), *cut]
-    return Plan(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))
+    return Expansion(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))
 
 
 def look_up(

@@ -1,229 +1,193 @@
-"""What a call asks of a suite: the parts of the suite with the call's lists in the place of theirs."""
+"""Which cells a call asks for: what it gives in the place of a suite's lists, and how a command line gives it."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake, unknown
-from tunefront.bench.models.folders import local
-from tunefront.bench.settings import RunConfig, Scalar, checked, resolve_recipe, valid
-from tunefront.bench.suites.search import Trial, trials
-from tunefront.bench.suites.sweeps import expand, method_of, placed
-from tunefront.bench.suites.toml import Part, Suite
-from tunefront.bench.suites.validate import Chosen, check_device
-from tunefront.methods.base import Method, Recipe
-from tunefront.methods.registry import source_file
+from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.values import read_draw, read_seed, read_shots
+from tunefront.methods.base import Method
+
+Text = str | Sequence[str] | None
+"""An option as typed: once, several times, or not at all."""
+Texts = Mapping[str, Text]
+"""Options as typed, by the names of the fields of `Overrides`."""
 
 
 @dataclass(frozen=True)
-class Selectors:
-    """What a call gives besides the suite; each list that is given replaces that of every part of the suite.
+class Option:
+    """How a command line gives a field of `Overrides`: as --NAME, with pytest as --tunefront-NAME.
 
-    Of several parts, `backbones` chooses: a part keeps those that it names, or takes all if it names none, and is left
-    out if none remain; a backbone that no part names runs the first part, and any other with the same backbones.
-    `methods` are spelled or instances; `settings` are fields of the recipe or of the run settings, which no suite and
-    no search overrides; `more_methods` join the methods of the suite or of the call. Relative paths
-    start at the working directory.
+    Args: metavar and help, what --help shows; repeatable, whether it may be given several times; commas, whether a text
+    is a list of values; read, what makes a value of one of them, Mistake for one that is wrong.
     """
 
-    methods: Sequence[str | Method] | None = None
-    backbones: Sequence[str] | None = None
-    tasks: Sequence[str] | None = None
-    shots: Sequence[int | None] | None = None
-    draws: Sequence[int] | None = None
-    seeds: Sequence[int] | None = None
-    templates: Sequence[str | None] | None = None
-    settings: Mapping[str, object] = field(default_factory=dict)
-    more_methods: Sequence[Method] = ()
+    name: str
+    metavar: str
+    help: str
+    repeatable: bool = True
+    commas: bool = False
+    read: Callable[[object], object] = str
 
+    def values(self, text: Text, wrong: Gathered) -> list[Any] | None:  # Any: each option has values of its own
+        """The values of what was typed; None where nothing was, or nothing of use."""
+        values: list[Any] = []
+        with wrong.any():
+            texts = listed(f"--{self.name}", [text] if isinstance(text, str) else text, self.commas)
+            values = self.read_all(texts or (), wrong)
+        return values or None
 
-@dataclass(frozen=True)
-class Grid:
-    """A part as it is asked for: its lists are the call's where it gives them, its paths start at the working
-    directory.
-
-    `recipe` are the call's fields of the recipe; `given`, what the call itself says: settings, and whether shots;
-    `own_tasks`, the tasks that the part itself names; `sizes`, rows of train by task, as far as they are known;
-    `strict`, whether a method that finds too few rows is a mistake: where the call named it, or the suite its rows.
-    Else, as where a suite meets a small task, that is a skipped cell.
-    """
-
-    part: Part
-    methods: tuple[Method, ...]
-    recipe: Mapping[str, Scalar]
-    config: RunConfig
-    strict: bool
-    given: Mapping[str, Scalar] = field(default_factory=dict)
-    own_tasks: tuple[str, ...] = ()
-    sizes: Mapping[str, int] = field(default_factory=dict)
-
-    def made_for(self, task: str) -> bool:
-        """Whether the part itself names a task, or none at all, so that its settings are meant for any."""
-        return not self.own_tasks or _task_place(task) in {_task_place(own) for own in self.own_tasks}
-
-    def config_of(self, task: str) -> RunConfig:
-        """The run settings of a task: the part's max_length is for the texts of its own tasks, so that another task's
-        rows are as long as they are, unless the call says otherwise."""
-        if self.made_for(task) or "max_length" in self.given:
-            return self.config
-        return replace(self.config, max_length=None)
-
-    def shots_of(self, task: str) -> tuple[int | None, ...]:
-        """The shots of a task, no more than it has rows; those of published draws, which have sizes, as they are."""
-        size = self.sizes.get(task)
-        if size is None or self.config.published_draws:
-            return self.part.shots
-        return tuple(dict.fromkeys(None if count is None else min(count, size) for count in self.part.shots))
-
-    def cells(self, templates: Chosen) -> Iterator[Cell]:
-        """Its cells, grouped by backbone, then task, then draw, every method at the first seed before any at the next.
-
-        A field's value comes from the call, else [search], [recipe.<method>], [recipe], the method's own recipe, the
-        family's default.
-        """
-        part = self.part
-        rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
-        for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
-            for template, seed in itertools.product(templates[backbone, task], part.seeds):
-                for method, trial in self._trials():
-                    file = source_file(method)
-                    yield Cell(
-                        method,
-                        backbone,
-                        task,
-                        self._recipe(method, trial),
-                        shots=shots,
-                        draw_seed=draw,
-                        seed=seed,
-                        template=template,
-                        config=self.config_of(task),
-                        method_file=None if file is None else str(file),
-                        paper=part.paper,
-                    )
-
-    def check_recipes(self, wrong: Gathered) -> None:
-        """Sees that each method's values make a recipe together."""
-        for method, trial in self._trials():
+    def read_all(self, values: Iterable[object], wrong: Gathered) -> list[Any]:  # Any: as above
+        """Those that are right; what is wrong with the others is gathered."""
+        right: list[Any] = []
+        for value in values:
             with wrong.any():
-                self._recipe(method, trial)
-
-    def _recipe(self, method: Method, trial: Mapping[str, Scalar]) -> Recipe:
-        part = self.part
-        return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
-
-    def _trials(self) -> list[Trial]:
-        """Every method with the values that are searched, in every combination, of a budget with as many trials; what
-        the call gives is not searched."""
-        search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
-        values = [dict(zip(search, each, strict=True)) for each in itertools.product(*search.values())]
-        budget, elsewhere = self.part.budget, self.recipe.keys() | search.keys()
-        tried: list[Trial] = [(method, {}) for method in self.methods]
-        if budget is not None:
-            tried = [trial for method in self.methods for trial in trials(method, budget, elsewhere)]
-        return [(method, {**own, **each}) for (method, own), each in itertools.product(tried, values)]
+                right.append(self.read(value))
+        return right
 
 
-def grids(suite: Suite, chosen: Selectors, wrong: Gathered) -> list[Grid]:
-    """The parts that are asked for; what is wrong with methods, recipes and settings is gathered."""
-    recipe, settings = given(chosen.settings, wrong)
-    strict = bool(chosen.methods) or not (chosen.tasks or chosen.shots)
-    found = []
-    own = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
-    for part in _chosen([_asked(part, chosen, suite.folder) for part in suite.parts], chosen.backbones):
-        select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
-        config = RunConfig()
-        with wrong.any():
-            config = valid({**part.settings, **select, **settings}, RunConfig)
-            check_device(config.device)
-        methods = _methods(part, chosen, suite.folder, wrong)
-        named = {**recipe, **settings, **({"shots": True} if chosen.shots else {})}
-        found.append(Grid(part, methods, recipe, config, strict, named, own.get(part.title, ())))
-        found[-1].check_recipes(wrong)
-    return found
+def _given_by(**option: Any) -> Any:  # Any: as `dataclasses.field` has it
+    """A field that a call may leave out, and how a command line gives it."""
+    return field(default=None, metadata={"option": Option(**option)})
 
 
-def given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """The call's settings, each checked: those of the recipe, those of the run."""
-    kinds = {known.name: kind for kind in (Recipe, RunConfig) for known in fields(kind)}
-    sorted_out: dict[type, dict[str, Scalar]] = {Recipe: {}, RunConfig: {}}
-    for name, value in settings.items():
-        with wrong.any():
-            if name not in kinds:
-                raise Mistake(unknown("setting", name, kinds))
-            sorted_out[kinds[name]] |= checked(name, value, kinds[name])
-    return sorted_out[Recipe], sorted_out[RunConfig]
-
-
-def _asked(part: Part, chosen: Selectors, folder: Path) -> Part:
-    """The part with the call's lists. Backbones choose between parts (`_chosen`); methods are spelled in a narrower way
-    in a call (`_methods`)."""
-    return replace(
-        part,
-        backbones=tuple(_backbone_from(name, folder) for name in part.backbones),
-        tasks=tuple(chosen.tasks or (_task_from(name, folder) for name in part.tasks)),
-        shots=tuple(chosen.shots or part.shots),
-        draws=tuple(chosen.draws or part.draws),
-        seeds=tuple(chosen.seeds or part.seeds),
-        templates=tuple(chosen.templates or part.templates),
+def _read_method(value: object) -> object:
+    if isinstance(value, str | Method):
+        return value
+    raise Mistake(
+        f"methods must be spelled or instances, as in methods=['houlsby:bottleneck=8', MyMethod()], got {value!r}."
     )
 
 
-def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
-    """The parts with those of the backbones that the call asks of them; all as they are where it asks for none."""
-    if not asked:
-        return list(parts)
-    named = [{_place(name) for name in part.backbones} for part in parts]
-    known = set().union(*named)
-
-    def takes(own: set[str], name: str) -> bool:
-        return not own or name in own or (name not in known and own == named[0])
-
-    kept = [tuple(name for name in asked if takes(own, _place(name))) for own in named]
-    return [replace(part, backbones=names) for part, names in zip(parts, kept, strict=True) if names]
+def _read_name(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise Mistake(f"names of backbones, tasks and templates must be texts, got {value!r}.")
 
 
-def _place(backbone: str) -> str:
-    """What names of one backbone have in common: the place of a folder, else the name."""
-    with contextlib.suppress(Mistake):  # told where it is looked up
-        folder = local(backbone)
-        return str(folder.resolve()) if folder.is_dir() else backbone
-    return backbone
+def _read_template(value: object) -> str | None:
+    return None if value is None else _read_name(value)
 
 
-def _methods(part: Part, chosen: Selectors, folder: Path, wrong: Gathered) -> tuple[Method, ...]:
-    """The methods asked for, by the call or else by the part."""
-    found: list[Method] = []
-    items: Iterable[object] = part.methods if chosen.methods is None else ()
-    for item in items:
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """Which cells a call asks for: each list that is given replaces that of every part of the suite.
+
+    Of several parts, `backbones` chooses: a part keeps those that it names, or takes all if it names none, and is left
+    out if none remain; a backbone that no part names runs the first part, and any other with the same backbones.
+    `methods` are spelled or instances; None in `shots` is every training row; `settings` are fields of the recipe or of
+    the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` join the
+    methods of the suite or of the call. Relative paths start at the working directory.
+
+    Each field says here how a command line gives it: `tunefront run`, `tunefront plan` and the pytest plugin have these
+    options. Errors: Mistakes with all values that are wrong.
+    """
+
+    methods: Sequence[str | Method] | None = _given_by(
+        name="method",
+        metavar="M",
+        help="As spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value.",
+        read=_read_method,
+    )
+    backbones: Sequence[str] | None = _given_by(
+        name="backbone",
+        metavar="B",
+        help="An embedded name, a folder or a Hub id; chooses parts of SUITE.",
+        read=_read_name,
+    )
+    tasks: Sequence[str] | None = _given_by(
+        name="task", metavar="T", help="docstrings/NAME, dir:FOLDER or hub:NAME.", read=_read_name
+    )
+    shots: Sequence[int | None] | None = _given_by(
+        name="shots",
+        metavar="K",
+        help="Training rows to draw, or `all`; 16,64 for several.",
+        commas=True,
+        read=read_shots,
+    )
+    draws: Sequence[int] | None = _given_by(
+        name="draws",
+        metavar="N,N",
+        help="Seeds of the draws of training rows, as 0,1.",
+        commas=True,
+        repeatable=False,
+        read=read_draw,
+    )
+    seeds: Sequence[int] | None = _given_by(
+        name="seeds",
+        metavar="N,N",
+        help="Training seeds, as 0,1.",
+        commas=True,
+        repeatable=False,
+        read=read_seed,
+    )
+    templates: Sequence[str | None] | None = _given_by(
+        name="template",
+        metavar="T",
+        help="A prompt template by name, or all of the task's own; encoders take none.",
+        read=_read_template,
+    )
+    settings: Mapping[str, object] | None = _given_by(
+        name="set", metavar="KEY=VALUE", help="A field of the recipe or the run settings, learning_rate=1e-3."
+    )
+    device: str | None = _given_by(name="device", metavar="D", help="cpu, cuda or cuda:N.", repeatable=False)
+    more_methods: Sequence[Method] = ()
+
+    def __post_init__(self) -> None:
+        wrong = Gathered()
+        for name, option in OPTIONS.items():
+            values = getattr(self, name)
+            if name in _NO_LISTS or values is None:
+                continue
+            with wrong.any():
+                if isinstance(values, str) or not isinstance(values, Iterable):
+                    raise Mistake(f"{name} must be a list, as in {name}=[{values!r}], got {values!r}.")
+                object.__setattr__(self, name, tuple(option.read_all(values, wrong)))
         with wrong.any():
-            found += expand(item, folder)
-    for method in chosen.methods or ():
-        with wrong.any():
-            found.append(method_of(method) if isinstance(method, str) else method)
-    return tuple(dict.fromkeys([*found, *chosen.more_methods]))
+            self.all_settings()
+        wrong.told()
+
+    def all_settings(self) -> dict[str, object]:
+        """The settings and the device; Mistake where they name the device twice."""
+        settings = dict(self.settings or {})
+        if self.device is not None and "device" in settings:
+            raise Mistake(_twice("device", self.device, settings["device"]))
+        return settings if self.device is None else {"device": self.device, **settings}
+
+    @classmethod
+    def from_texts(cls, texts: Texts, wrong: Gathered, *, more_methods: Sequence[Method] = ()) -> Overrides:
+        """What a command line gives, by the names of the fields; what is wrong in it is gathered, and left out."""
+        values = {name: option.values(texts.get(name), wrong) for name, option in OPTIONS.items()}
+        device = next(iter(values.pop("device") or ()), None)
+        settings = split_settings(values.pop("settings") or (), device, wrong)
+        return cls(**values, settings=settings, device=device, more_methods=more_methods)
 
 
-def _task_place(task: str) -> str:
-    """What names of one task have in common: the place of a folder, else the name."""
-    path = Path(task.removeprefix("dir:"))
-    try:
-        return f"dir:{path.expanduser().resolve()}" if task.startswith("dir:") else task
-    except (OSError, RuntimeError):  # no such user, a link that leads to itself: told where the task is read
-        return task
+OPTIONS: Mapping[str, Option] = {
+    known.name: known.metadata["option"] for known in fields(Overrides) if "option" in known.metadata
+}
+"""The fields of `Overrides` that a command line gives, and how."""
+_NO_LISTS = ("settings", "device")
 
 
-def _backbone_from(backbone: str, folder: Path) -> str:
-    """A suite's backbone: a folder beside the suite file where there is one, else an embedded name or a Hub id."""
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no path at all: told where it is looked up
-        if backbone.startswith((".", "~")) or (folder / backbone).is_dir():
-            return placed(backbone, folder)
-    return backbone
+def split_settings(texts: Iterable[str], device: str | None, wrong: Gathered) -> dict[str, object]:
+    """`key=value` texts -> value by key; the device may not be among them where it is given by itself."""
+    settings: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name or not value:
+            wrong.found.append(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
+        elif name in settings:
+            wrong.found.append(_twice(name, settings[name], value))
+        elif name == "device" and device is not None:
+            wrong.found.append(_twice(name, device, value))
+        else:
+            settings[name] = value
+    return settings
 
 
-def _task_from(task: str, folder: Path) -> str:
-    return f"dir:{placed(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task
+def _twice(name: str, first: object, second: object) -> str:
+    return f"{name} is set twice, to {first} and {second}; give one of them."

@@ -19,7 +19,7 @@ from tunefront.methods.spelling import parse
 _SWEPT = re.compile(r"(?<==)\s*\[([^\[\]]*)\]")
 
 
-def expand(item: object, folder: Path) -> list[Method]:
+def swept_methods(item: object, folder: Path) -> list[Method]:
     """The methods of one entry of a suite's `methods`; `folder` is where its relative paths start.
 
     A list as a field's value is swept: `"houlsby:bottleneck=[8, 64]"` and `{name = "houlsby", bottleneck = [8, 64]}`

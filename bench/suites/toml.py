@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tunefront.bench.errors import Gathered, Mistake, unknown
 from tunefront.bench.files import described, expanded
-from tunefront.bench.settings import RunConfig, Scalar, checked, overridden
-from tunefront.methods.base import Recipe
+from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
+from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
 
 PARTS = "part"
 """The key of a suite's parts: an array of tables, each headed [[part]]."""
@@ -165,43 +165,6 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others
     return part
 
 
-def shots_of(value: object) -> int | None:
-    """A number of training rows, or None for `all`; Mistake otherwise."""
-    if value == "all":
-        return None
-    number = _whole(value)
-    if number is None or number < 1:
-        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {_cut(value)}.")
-    if number > MOST:
-        raise Mistake(f"shots must be at most {MOST:,}, or 'all', got {number:,}.")
-    return number
-
-
-def seed_of(value: object, what: str = "seeds") -> int:
-    """A seed or draw, a whole number from 0; Mistake otherwise."""
-    number = _whole(value)
-    if number is None or not 0 <= number < 2**32:
-        high = f" to {2**32 - 1:,}" if number is not None and number > 0 else ""
-        raise Mistake(f"{what} must be whole numbers from 0{high}, got {_cut(value)}.")
-    return number
-
-
-MOST = 10**9
-"""Training rows that may be asked for."""
-
-
-def _whole(value: object) -> int | None:
-    """A whole number, also as a text; None where it is none that could be meant."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _cut(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters)"
-
-
 def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object, ...]:
     if not isinstance(value, list):
         raise Mistake(f"{key} must be a list, as in {key} = [{_quoted(value)}], got {value!r}.")
@@ -209,9 +172,9 @@ def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object
         raise Mistake(f"{key} is empty; leave it out or name at least one.")
     kinds: Mapping[str, Callable[[object], object]] = {
         "methods": lambda item: item,
-        "shots": shots_of,
-        "seeds": seed_of,
-        "draws": lambda item: seed_of(item, "draws"),
+        "shots": read_shots,
+        "seeds": read_seed,
+        "draws": read_draw,
     }
     return tuple(_each(value, kinds.get(key, lambda item: _name(item, key)), wrong, prefix))
 
@@ -239,11 +202,10 @@ def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
 
 def _settings(table: str, value: object, wrong: Gathered, prefix: str) -> dict[str, Scalar]:
     """A table of plain values: each field known, of its type, and valid."""
-    kind: type[Recipe] | type[RunConfig] = RunConfig if table == "settings" else Recipe
     values: dict[str, Scalar] = {}
     for name, given in _table(table, value).items():
         with wrong.any(f"{prefix}[{table}] "):
-            values |= checked(name, given, kind)
+            values |= parse_setting(name, given, table.split(".")[0])
     return values
 
 
@@ -251,19 +213,19 @@ def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scal
     searched: dict[str, tuple[Scalar, ...]] = {}
     for name, values in _table("search", value).items():
         with wrong.any(f"{prefix}[search] "):
-            known = [known.name for known in fields(Recipe)]
+            known = [name for name, setting in SETTINGS.items() if setting.table == "recipe"]
             if name not in known:
                 raise Mistake(unknown("field", name, (*known, BUDGET)))
             if not isinstance(values, list) or not values:
                 raise Mistake(f"{name} must be a list of at least one value, got {values!r}.")
-            searched[name] = tuple(checked(name, given, Recipe)[name] for given in values)
+            searched[name] = tuple(parse_setting(name, given)[name] for given in values)
     return searched
 
 
 def _budget(value: object) -> int:
-    number = _whole(value)
+    number = whole_number(value)
     if number is None or not 1 <= number <= MOST_TRIALS:
-        raise Mistake(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {_cut(value)}.")
+        raise Mistake(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {shortened(value)}.")
     return number
 
 

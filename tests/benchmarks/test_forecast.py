@@ -18,7 +18,7 @@ LARGEST = """
 import resource, sys, time
 from tunefront import plan
 start = time.perf_counter()
-records = plan(methods=["ia3", "full", "houlsby", "icl"], backbones=["t0-11b"], length=103, answer_tokens=3, shots=41,
+records = expand(methods=["ia3", "full", "houlsby", "icl"], backbones=["t0-11b"], length=103, answer_tokens=3, shots=41,
     settings={"batch_size": 8, "steps": 1000}, seconds=sys.argv[1] == "with seconds")
 kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 print(time.perf_counter() - start, sum(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024)
@@ -31,12 +31,14 @@ def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_pat
     from tunefront.bench.forecast.machine import machine
     from tunefront.bench.forecast.predict import foretell
     from tunefront.bench.records import Record
-    from tunefront.bench.suites.expand import plan
-    from tunefront.bench.suites.overrides import Selectors
+    from tunefront.bench.suites.expand import expand
+    from tunefront.bench.suites.overrides import Overrides
 
     def cell(backbone: str, spelled: str) -> Any:
         shots = [32] if backbone == "nano" else None
-        return plan("quick", Selectors([spelled], [backbone], [task_name], shots, seeds=[0])).cells[0]
+        return expand(
+            "quick", Overrides(methods=[spelled], backbones=[backbone], tasks=[task_name], shots=shots, seeds=[0])
+        ).cells[0]
 
     cells = [cell(backbone, spelled) for backbone, spelled in CELLS]
     planned = [foretell(one, machine=machine(one.config.threads)) for one in cells]

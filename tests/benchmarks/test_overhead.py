@@ -23,11 +23,11 @@ def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, mo
     from tunefront.bench.execution.run_cell import run_cell
     from tunefront.bench.meters.flops.counted import FlopMeter
     from tunefront.bench.models.shapes import Shape
-    from tunefront.bench.suites.expand import plan
-    from tunefront.bench.suites.overrides import Selectors
+    from tunefront.bench.suites.expand import expand
+    from tunefront.bench.suites.overrides import Overrides
     from tunefront.methods.spelling import label
 
-    cells = plan("quick", Selectors(METHODS, ["minilm"], [task_name], seeds=[0, 1])).cells
+    cells = expand("quick", Overrides(methods=METHODS, backbones=["minilm"], tasks=[task_name], seeds=[0, 1])).cells
     counting, total = [0.0], FlopMeter.total
 
     def timed_total(self: FlopMeter, shapes: Mapping[Shape, int]) -> int:

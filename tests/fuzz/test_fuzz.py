@@ -28,8 +28,8 @@ from rich.console import Console
 from tests.conftest import make_backbone, make_language_model
 from tests.fuzz import inputs
 from tunefront.bench.cli.console import told
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 
 EXAMPLES = int(os.environ.get("TUNEFRONT_FUZZ_EXAMPLES", "25"))
 LONGEST_SECONDS = 60
@@ -116,8 +116,8 @@ def folder() -> Iterator[Path]:
 
 
 def planned(place: Path, *backbones: str) -> object:
-    chosen = Selectors(methods=["features"], backbones=backbones or list(models().values()), tasks=[f"dir:{place}"])
-    return plan("quick", chosen)
+    chosen = Overrides(methods=["features"], backbones=backbones or list(models().values()), tasks=[f"dir:{place}"])
+    return expand("quick", chosen)
 
 
 def of_files(kind: str, files: dict[str, bytes]) -> None:
@@ -148,8 +148,8 @@ def test_meta(data: bytes) -> None:
 @_often
 @given(inputs.spellings)
 def test_method(text: str) -> None:
-    chosen = Selectors(methods=[text], backbones=[models()["encoder"]], tasks=[f"dir:{sound_task()}"])
-    comes_to_words("method", lambda: plan("quick", chosen))
+    chosen = Overrides(methods=[text], backbones=[models()["encoder"]], tasks=[f"dir:{sound_task()}"])
+    comes_to_words("method", lambda: expand("quick", chosen))
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])

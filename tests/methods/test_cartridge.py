@@ -15,8 +15,8 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.models.families import decoder as decoders
 from tunefront.bench.settings import resolve_recipe
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.base import Unsupported
 from tunefront.methods.cartridge import Cartridge
 from tunefront.methods.icl import ICL
@@ -252,8 +252,16 @@ def test_its_record_charges_reading_to_training_and_keeps_no_text(
     settings = {"eval_rows": 6, "steps": 3}
     records = {}
     for method in ("cartridge:k=4", "icl:k=4"):
-        asked = Selectors([method], [language_models["llama"]], [toy_folder], [8], [0], [0], settings=settings)
-        records[method], _ = run_cell(plan("quick", asked).cells[0])
+        asked = Overrides(
+            methods=[method],
+            backbones=[language_models["llama"]],
+            tasks=[toy_folder],
+            shots=[8],
+            draws=[0],
+            seeds=[0],
+            settings=settings,
+        )
+        records[method], _ = run_cell(expand("quick", asked).cells[0])
     record, told = records.values()
     assert record.reason is None
     assert record.flops is not None

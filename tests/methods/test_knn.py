@@ -13,8 +13,8 @@ from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.execution.run_cell import run_cell
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.training.harness import Trainer
 from tunefront.methods.base import Unsupported
 from tunefront.methods.knn import KNN, Neighbours
@@ -170,8 +170,16 @@ def test_multiple_choice_has_no_classes_to_vote_for(name: str, language_models: 
 
 @pytest.mark.parametrize(("name", "ships"), [("bert", 8 * 32 * 4 + 8 * 8), ("gpt2", 8 * 32 * 4 + 8 * 8)])
 def test_its_record_counts_rows_and_no_head(name: str, ships: int, folders: dict[str, str], toy_folder: str) -> None:
-    asked = Selectors(["knn"], [folders[name]], [toy_folder], [8], [0], [0], settings={"eval_rows": 6})
-    record, _ = run_cell(plan("quick", asked).cells[0])
+    asked = Overrides(
+        methods=["knn"],
+        backbones=[folders[name]],
+        tasks=[toy_folder],
+        shots=[8],
+        draws=[0],
+        seeds=[0],
+        settings={"eval_rows": 6},
+    )
+    record, _ = run_cell(expand("quick", asked).cells[0])
     assert record.reason is None
     assert (record.trainable_params, record.head_params, record.inserted_params) == (0, 0, 0)
     assert record.total_params == record.backbone_params
@@ -183,9 +191,17 @@ def test_its_record_counts_rows_and_no_head(name: str, ships: int, folders: dict
 
 
 def test_too_few_rows_are_said_before_anything_runs(folders: dict[str, str], toy_folder: str) -> None:
-    asked = Selectors(["knn:k=9"], [folders["bert"]], [toy_folder], [8], [0], [0], settings={"eval_rows": 6})
+    asked = Overrides(
+        methods=["knn:k=9"],
+        backbones=[folders["bert"]],
+        tasks=[toy_folder],
+        shots=[8],
+        draws=[0],
+        seeds=[0],
+        settings={"eval_rows": 6},
+    )
     with pytest.raises(Mistake, match="knn:k=9 needs 9 training rows"):
-        plan("quick", asked)
+        expand("quick", asked)
     assert KNN(k=9).fewest_rows == 9
 
 

@@ -12,7 +12,7 @@ from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.normalization import choice_scores
 from tunefront.bench.papers.conformance.practice import Numbers, Practice
 from tunefront.bench.papers.conformance.said import differs
-from tunefront.bench.settings import valid
+from tunefront.bench.settings import build
 from tunefront.bench.training.optimizers import make_optimizer
 from tunefront.methods.base import Recipe
 
@@ -62,7 +62,7 @@ def of_step(practice: Practice, changed: Mapping[str, Any]) -> Iterator[str]:  #
     """The first step of the paper's optimiser on fixed weights; `changed` is what a method's recipe has of its own."""
     if not practice.step:
         return
-    recipe: Recipe = valid({name: values[0] for name, values in {**practice.recipe, **changed}.items()}, Recipe)
+    recipe: Recipe = build({name: values[0] for name, values in {**practice.recipe, **changed}.items()}, Recipe)
     parameters = {str(place): nn.Parameter(torch.tensor(each["weights"])) for place, each in enumerate(practice.step)}
     for parameter, each in zip(parameters.values(), practice.step, strict=True):
         parameter.grad = torch.tensor(each["gradient"])

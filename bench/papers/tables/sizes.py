@@ -14,7 +14,7 @@ from tunefront.bench.forecast.fake_models import attached
 from tunefront.bench.forecast.presets import config_of, fake_model
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.papers.tables.table import PaperTable, prints_as
-from tunefront.bench.suites.sweeps import expand
+from tunefront.bench.suites.sweeps import swept_methods
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import label
 
@@ -66,7 +66,7 @@ def closed_form(layers: int, width: int, size: int) -> int:
 
 def sizes(data: Data, backbone: str) -> list[Size]:
     """The size of each swept method on a backbone."""
-    return [_size(method, backbone, data["field"]) for method in expand(data["sizes"], Path())]
+    return [_size(method, backbone, data["field"]) for method in swept_methods(data["sizes"], Path())]
 
 
 def size_tables(data: Data) -> tuple[PaperTable, ...]:
@@ -84,7 +84,7 @@ def printed_sizes(data: Data) -> list[tuple[Mapping[str, str], list[Size]]]:
             [
                 _size(method, printed["backbone"], data["field"])
                 for item in row["methods"]
-                for method in expand(item, Path())
+                for method in swept_methods(item, Path())
             ],
         )
         for row in printed["rows"]

@@ -39,7 +39,7 @@ def test_a_second_run_takes_the_records_and_says_so(call: Any, world: World) -> 
     assert "0 to run" in result.stderr
 
 
-def test_without_a_suite_selectors_replace_lists_of_quick(call: Any, world: World) -> None:
+def test_without_a_suite_options_replace_lists_of_quick(call: Any, world: World) -> None:
     call("run", "--method", "ia3", "--method", "full", "--seeds", "5", "--set", "epochs=1", "--workers", "3")
     (asked,) = world.calls
     assert {cell.method.name for cell in asked["cells"]} == {"ia3", "full"}
@@ -288,7 +288,27 @@ def test_list_says_what_each_is(call: Any, world: World, what: str, about: str) 
     assert all(entry["about"] for entry in json.loads(call("list", what, "--json").stdout))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["pretrain", "--help"]])
+def test_list_names_every_setting_in_a_terminal_of_80_columns(
+    call: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = {entry["name"]: entry for entry in json.loads(call("list", "settings", "--json").stdout)}
+    assert found["steps"]["default"] is None
+    assert (found["dtype"]["table"], found["dtype"]["takes"]) == ("recipe", "float32, bfloat16")
+    assert found["threads"]["table"] == "settings"
+    shown = call("list", "settings").stdout
+    first = [line[1:].split(" ")[0] for line in shown.splitlines()]
+    assert [name for name in first if name in ("[recipe]", "[settings]", *found)] == [
+        "[recipe]",
+        *(name for name in found if found[name]["table"] == "recipe"),
+        "[settings]",
+        *(name for name in found if found[name]["table"] == "settings"),
+    ]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plan", "--help"], ["pretrain", "--help"]])
 def test_help_imports_neither_torch_nor_transformers(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom tunefront.bench.cli.main import app\n"

@@ -273,10 +273,10 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--choices", "1"), "--choices must be at least 2, got 1."),
         (("--answer-length", "0"), "--answer-length must be at least 1, got 0."),
         (("--queries", "0"), "--queries must be at least 1, got 0."),
-        (("--shots", "0"), "--shots must be at least 1, got 0."),
+        (("--shots", "0"), "shots must be whole numbers from 1, or 'all', got '0'."),
         (("--shots", "all"), "made-up rows need one whole number of --shots, got all."),
         (("--shots", "8,16"), "made-up rows need one whole number of --shots, got 8, 16."),
-        (("--shots", "²"), "made-up rows need one whole number of --shots, got ²."),
+        (("--shots", "²"), "shots must be whole numbers from 1, or 'all', got '²'."),
         (("--set", "dropout=-1"), "dropout must be at least 0 and below 1, got -1.0."),
         (("--set", "epochs=-1"), "epochs must be above 0, got -1.0."),
         (("--set", "stps=3"), "no setting 'stps'; did you mean 'steps'?"),
@@ -295,6 +295,9 @@ def test_an_architecture_without_sites_is_told_with_what_it_needs(made_up: Any, 
         (("--method", "ia4"), "no method 'ia4'; did you mean 'ia3'?"),
         (("--task", "dir:toy"), "made-up rows have no task"),
         (("--template", "plain"), "made-up rows have no template"),
+        (("--seeds", "1"), "made-up rows have no seeds"),
+        (("--draws", "1"), "made-up rows have no draws"),
+        (("--device", "tpu"), "there is no device 'tpu'"),
         (("quick",), "made-up rows have no suite"),
         (
             ("--paper", "tfew2022"),
@@ -347,14 +350,15 @@ def test_nothing_to_plan_is_told_with_the_reasons(more: tuple[str, ...], made_up
 
 
 def test_a_method_that_is_named_twice_is_planned_once(made_up: Any) -> None:
-    result = made_up("--json", "--method", "ia3", "--method", "full")
+    result = made_up("--json", "--method", "ia3:start=none", "--method", "full")
     assert [one["label"] for one in json.loads(result.stdout)["records"]] == ["ia3", "full"]
 
 
 def test_two_mistakes_are_told_at_once(made_up: Any) -> None:
-    result = made_up("--method", "ia4", "--set", "stps=3")
-    assert result.exit_code == 2
-    assert "2 mistakes:" in result.stderr
+    for setting in ("stps=3", "steps"):
+        result = made_up("--method", "ia4", "--set", setting)
+        assert result.exit_code == 2
+        assert "2 mistakes:" in result.stderr
 
 
 def test_bytes_of_made_up_demonstrations_are_missing(call: Any, language_models: dict[str, str]) -> None:

@@ -147,12 +147,11 @@ from pathlib import Path
 import tunefront.bench.cli.run as command
 from tunefront.bench.cli.entry import main
 from tests.bench.execution.grids import Grid
-from tunefront.bench.suites.expand import Plan
-import tunefront.bench.suites.parse as parse
+import tunefront.bench.suites.expand as suites
 import tunefront.bench.execution.run_cell
 
 grid = Grid(*json.loads(sys.argv.pop(1)))
-parse.planned_from = lambda *_, **__: Plan(tuple(grid.cells()))
+suites.expand = lambda *_, **__: suites.Expansion(tuple(grid.cells()))
 sys.argv = ["tunefront", "run", "--workers", sys.argv[1], "--out", sys.argv[2]]
 print("ready", flush=True)
 main()

@@ -12,19 +12,19 @@ from tests.bench.world import World
 from tunefront.bench.cli.main import app
 from tunefront.bench.execution.stale import cell_of, staleness
 from tunefront.bench.records.store import Store
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 
-CHOSEN = Selectors(methods=["ia3"], backbones=["tiny"], tasks=["docstrings/kind"], seeds=[3], settings={"epochs": 2})
+CHOSEN = Overrides(methods=["ia3"], backbones=["tiny"], tasks=["docstrings/kind"], seeds=[3], settings={"epochs": 2})
 
 
 def recorded(world: World, **changes: Any) -> Any:
-    (cell,) = plan("quick", CHOSEN).cells
+    (cell,) = expand("quick", CHOSEN).cells
     return world.record(cell).model_copy(update=changes)
 
 
 def test_a_cell_comes_back_from_its_record(world: World) -> None:
-    (cell,) = plan("quick", CHOSEN).cells
+    (cell,) = expand("quick", CHOSEN).cells
     assert cell_of(world.record(cell)) == cell
 
 

@@ -19,8 +19,8 @@ from tunefront.bench.errors import Mistake
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.templates import find_template
 from tunefront.methods.spelling import parse
 
@@ -279,8 +279,8 @@ def test_a_method_that_needs_more_rows_than_there_are_is_skipped_with_its_reason
 
 def planned(folder: Path, *backbones: str, methods: tuple[str, ...] = ("full",), **fields: Any) -> list[Cell]:
     """The cells of a call."""
-    asked = Selectors(methods, backbones, [f"dir:{folder}"], seeds=[0], **fields)
-    return list(plan("quick", asked).cells)
+    asked = Overrides(methods=methods, backbones=backbones, tasks=[f"dir:{folder}"], seeds=[0], **fields)
+    return list(expand("quick", asked).cells)
 
 
 def test_a_grid_of_both_kinds_gives_templates_to_language_models_alone(folders: dict[str, str], folder: Path) -> None:

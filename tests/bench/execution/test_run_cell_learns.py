@@ -9,8 +9,8 @@ import pytest
 from tests.bench.execution.episodes import pretrained_on_episodes
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.records import Record
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 
 TEMPLATES = """
 dataset: meaning
@@ -56,8 +56,17 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def mean_accuracy(model: str, tasks: list[str], method: str, **settings: object) -> tuple[float, list[Record]]:
     """Over both meanings, 32 shots each, by the recipe of T-Few's suite."""
-    asked = Selectors([method], [model], tasks, [32], [0], [0], [None], settings=settings)
-    records = [run_cell(cell)[0] for cell in plan("tfew2022", asked).cells]
+    asked = Overrides(
+        methods=[method],
+        backbones=[model],
+        tasks=tasks,
+        shots=[32],
+        draws=[0],
+        seeds=[0],
+        templates=[None],
+        settings=settings,
+    )
+    records = [run_cell(cell)[0] for cell in expand("tfew2022", asked).cells]
     assert [record.status for record in records] == ["ok"] * 2, [record.reason for record in records]
     return sum(record.score or 0.0 for record in records) / 2, records
 

@@ -12,8 +12,8 @@ import pytest
 from tests import SHARED
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.records import Record
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 
 DATA = SHARED / "data"
 TASKS = {"rte": 10, "cb": 15, "copa": 8, "wic": 10}
@@ -34,8 +34,17 @@ def quick_garbage() -> Iterator[None]:
 def ran(name: str, models: list[str], method: str, templates: list[str] | None = None) -> list[Record]:
     """Cells of the first two published draws, on three rows of the scored split."""
     settings: dict[str, Any] = {"published_draws": True, "eval_rows": 3, "max_length": 48, "steps": 1, "batch_size": 2}
-    asked = Selectors([method], models, [f"dir:{DATA / name}"], [32], [0, 1], [0], templates, settings=settings)
-    return [run_cell(cell)[0] for cell in plan("quick", asked).cells]
+    asked = Overrides(
+        methods=[method],
+        backbones=models,
+        tasks=[f"dir:{DATA / name}"],
+        shots=[32],
+        draws=[0, 1],
+        seeds=[0],
+        templates=templates,
+        settings=settings,
+    )
+    return [run_cell(cell)[0] for cell in expand("quick", asked).cells]
 
 
 @pytest.mark.parametrize("name", TASKS)

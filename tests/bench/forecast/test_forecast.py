@@ -9,42 +9,44 @@ from typing import Any
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.execution.identity import key
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.forecast.fit import MOST_ROWS
-from tunefront.bench.forecast.forecast import STEP_PHASES, Planner, folder_of, keep
-from tunefront.bench.forecast.request import keep_foretold
+from tunefront.bench.forecast.forecast import STEP_PHASES, Predictor, folder_of, keep, keep_predictions
+from tunefront.bench.forecast.sizes import Sweep
 from tunefront.bench.forecast.synthetic import Lengths
-from tunefront.bench.forecast.targets import Planned, of_cells, of_lengths
+from tunefront.bench.forecast.targets import Target, of_cells, of_lengths
 from tunefront.bench.records import Record, load_plans
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig, resolve_recipe
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.spelling import parse
 from tunefront.reports.sections.document import compose
 
 LENGTHS = Lengths(tokens=16, train_rows=6, test_rows=5)
-SETTINGS = ["batch_size=4", "steps=2", "eval_batch_size=4"]
+SETTINGS = {"batch_size": 4, "steps": 2, "eval_batch_size": 4}
 
 
 def config_of(folder: str) -> str:
     return str(Path(folder) / "config.json")
 
 
-def planned(backbone: str, *spelled: str, lengths: Lengths = LENGTHS) -> list[Planned]:
-    return of_lengths(spelled, [config_of(backbone)], SETTINGS, lengths)
+def planned(backbone: str, *spelled: str, lengths: Lengths = LENGTHS) -> list[Target]:
+    asked = Overrides(methods=spelled, backbones=[config_of(backbone)], settings=SETTINGS)
+    return of_lengths(asked, lengths, Gathered())
 
 
 def test_a_sweep_over_batches_grows_beyond_the_rows_that_were_asked_for(backbones: dict[str, str]) -> None:
     """Six rows fill no batch of 12: its peak would be that of six."""
-    found = Planner().forecast(planned(backbones["bert"], "full"), sweep=("batch", (6, 12, 24))).sweep
+    found = Predictor().forecast(planned(backbones["bert"], "full"), sweep=Sweep("batch", (6, 12, 24))).sweep
     peaks = [record.peak_memory_bytes for alike in found.values() for record in alike]
     assert peaks == sorted(set(peaks))
     assert peaks[2] - peaks[1] == pytest.approx(2 * (peaks[1] - peaks[0]), rel=0.1)
 
 
 def test_a_sweep_over_lengths_has_a_record_for_each(backbones: dict[str, str]) -> None:
-    found = Planner().forecast(planned(backbones["bert"], "full", "ia3"), sweep=("length", (16, 24))).sweep
+    found = Predictor().forecast(planned(backbones["bert"], "full", "ia3"), sweep=Sweep("length", (16, 24))).sweep
     assert {size: [record.label for record in alike] for size, alike in found.items()} == {
         16: ["full", "ia3"],
         24: ["full", "ia3"],
@@ -54,14 +56,14 @@ def test_a_sweep_over_lengths_has_a_record_for_each(backbones: dict[str, str]) -
 
 
 def test_a_batch_sweep_shows_as_many_demonstrations_at_each_size(language_models: dict[str, str]) -> None:
-    found = Planner().forecast(planned(language_models["gpt2"], "icl"), sweep=("batch", (2, 12))).sweep
+    found = Predictor().forecast(planned(language_models["gpt2"], "icl"), sweep=Sweep("batch", (2, 12))).sweep
     assert {record.prefix_tokens for alike in found.values() for record in alike} == {6 * 17}
     assert found[2][0].peak_memory_bytes < found[12][0].peak_memory_bytes
 
 
 def test_the_same_scoring_is_foretold_to_take_the_same(language_models: dict[str, str]) -> None:
     rows = planned(language_models["gpt2"], "full", "icl:k=0", "houlsby:bottleneck=2")
-    full, zero_shot, houlsby = Planner(timed=True).forecast(rows)
+    full, zero_shot, houlsby = Predictor(timed=True).forecast(rows)
     assert full.inference_flops_per_example == zero_shot.inference_flops_per_example
     assert full.eval_seconds == zero_shot.eval_seconds > 0
     assert houlsby.eval_seconds > full.eval_seconds
@@ -69,24 +71,24 @@ def test_the_same_scoring_is_foretold_to_take_the_same(language_models: dict[str
 
 def test_what_is_known_is_not_planned_again(backbones: dict[str, str]) -> None:
     heard: list[str] = []
-    planner = Planner(tell=heard.append)
+    predictor = Predictor(tell=heard.append)
     rows = planned(backbones["bert"], "ia3")
-    planner.forecast(rows)
-    planner.forecast(rows)
+    predictor.forecast(rows)
+    predictor.forecast(rows)
     assert len(heard) == 1
 
 
 @pytest.mark.parametrize("method", ["ia3", "features"])
 def test_the_largest_batches_fit_and_one_row_more_does_not(method: str, backbones: dict[str, str]) -> None:
-    rows, planner = planned(backbones["bert"], method), Planner()
-    (found,) = planner.forecast(rows, memory=2_500_000).fits.values()
+    rows, predictor = planned(backbones["bert"], method), Predictor()
+    (found,) = predictor.forecast(rows, memory=2_500_000).fits.values()
     assert found.fits
     steps = STEP_PHASES, found.largest_batch
     others = ("features", "evaluation"), found.largest_scoring_batch
     for phases, batch in (steps, others):
         assert batch is not None
         assert batch > 8
-        sweep = planner.forecast(rows, sweep=("batch", (batch, batch + 1))).sweep
+        sweep = predictor.forecast(rows, sweep=Sweep("batch", (batch, batch + 1))).sweep
         fitting, beyond = (
             max(sum(owners.values()) for phase, owners in alike[0].memory.items() if phase in phases)
             for alike in sweep.values()
@@ -98,26 +100,26 @@ def test_the_largest_batches_fit_and_one_row_more_does_not(method: str, backbone
 def test_of_a_plan_that_does_not_fit_a_batch_is_too_large(backbones: dict[str, str]) -> None:
     """One of training or of scoring, each named by itself, so that a plan with both at their largest fits."""
     (asked,) = planned(backbones["bert"], "features")
-    (whole,) = Planner().forecast([asked])
+    (whole,) = Predictor().forecast([asked])
     memory = whole.peak_memory_bytes - 1
-    (found,) = Planner().forecast([asked], memory=memory).fits.values()
+    (found,) = Predictor().forecast([asked], memory=memory).fits.values()
     assert not found.fits
     assert found.largest_scoring_batch < asked.cell.config.eval_batch_size
     config = replace(asked.cell.config, eval_batch_size=found.largest_scoring_batch)
     (smaller,) = (
-        Planner().forecast([replace(asked, cell=replace(asked.cell, config=config))], memory=memory).fits.values()
+        Predictor().forecast([replace(asked, cell=replace(asked.cell, config=config))], memory=memory).fits.values()
     )
     assert smaller.fits
 
 
 def test_a_device_that_fits_nothing_is_told_with_what_is_needed(backbones: dict[str, str]) -> None:
     with pytest.raises(Mistake, match=r"nothing fits into 1,000 bytes: .* the least is ia3, whose tensors take \d+,"):
-        Planner().forecast(planned(backbones["bert"], "full", "ia3"), memory=1000)
+        Predictor().forecast(planned(backbones["bert"], "full", "ia3"), memory=1000)
 
 
 def test_demonstrations_that_do_not_fit_are_skipped_and_the_rest_is_planned(language_models: dict[str, str]) -> None:
     rows = planned(language_models["gpt2"], "icl", "icl:k=3", "full", lengths=Lengths(60, train_rows=8, test_rows=4))
-    skipped, shorter, full = Planner().forecast(rows).records
+    skipped, shorter, full = Predictor().forecast(rows).records
     assert (shorter.status, full.status) == ("planned", "planned")
     assert skipped.status == "skipped"
     assert skipped.reason is not None
@@ -127,7 +129,7 @@ def test_demonstrations_that_do_not_fit_are_skipped_and_the_rest_is_planned(lang
 
 def test_not_even_one_demonstration_may_fit(language_models: dict[str, str]) -> None:
     rows = planned(language_models["bart"], "icl", lengths=Lengths(200, train_rows=2, test_rows=2))
-    (record,) = Planner().forecast(rows).records
+    (record,) = Predictor().forecast(rows).records
     assert record.status == "skipped"
     assert "takes 256; not even one of them would fit" in str(record.reason)
 
@@ -156,7 +158,7 @@ def test_cells_that_differ_in_seeds_are_planned_once(backbones: dict[str, str], 
 
 
 def test_a_larger_batch_than_there_are_rows_is_not_looked_for(backbones: dict[str, str], toy_folder: str) -> None:
-    (found,) = Planner().forecast(of_cells([real(backbones["bert"], toy_folder)]), memory=10**9).fits.values()
+    (found,) = Predictor().forecast(of_cells([real(backbones["bert"], toy_folder)]), memory=10**9).fits.values()
     assert found.largest_batch == 8
 
 
@@ -164,7 +166,7 @@ def test_kept_plans_are_read_and_reported_beside_their_runs(
     backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
     cell = real(backbones["bert"], toy_folder)
-    records = Planner().forecast(of_cells([cell])).records
+    records = Predictor().forecast(of_cells([cell])).records
     skipped = Record(**{**records[0].model_dump(), "key": "other", "status": "skipped", "reason": "none"})
     keep([*records, skipped], folder_of(str(tmp_path / "results")))
     plans = load_plans(tmp_path / "results")
@@ -180,7 +182,7 @@ def test_kept_plans_are_read_and_reported_beside_their_runs(
 
 def test_what_was_foretold_first_stays(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
     folder = folder_of(str(tmp_path))
-    (first,) = Planner().forecast(of_cells([real(backbones["bert"], toy_folder)])).records
+    (first,) = Predictor().forecast(of_cells([real(backbones["bert"], toy_folder)])).records
     timed = first.model_copy(update={"eval_seconds": 2.0})
 
     def kept(*plans: Record) -> list[tuple[str | None, float | None]]:
@@ -198,7 +200,7 @@ def test_what_was_foretold_first_stays(tmp_path: Path, backbones: dict[str, str]
 
 
 def test_a_plan_of_made_up_rows_is_written_again(tmp_path: Path, backbones: dict[str, str]) -> None:
-    (first,) = Planner().forecast(planned(backbones["bert"], "ia3")).records
+    (first,) = Predictor().forecast(planned(backbones["bert"], "ia3")).records
     for one in (first, first.model_copy(update={"created_at": "later"})):
         keep([one], folder_of(str(tmp_path)))
     assert [plan.created_at for plan in load_plans(tmp_path)] == ["later"]
@@ -209,11 +211,11 @@ def test_cells_that_have_run_are_not_foretold(tmp_path: Path, backbones: dict[st
     store = Store(tmp_path)
     store.prepare()
     for cell, status in ((old, "skipped"), (again, "failed")):
-        (known,) = Planner().forecast(of_cells([cell])).records
+        (known,) = Predictor().forecast(of_cells([cell])).records
         store.write(known.model_copy(update={"status": status, "reason": "none"}))
-    keep_foretold([old, again, new], str(tmp_path), 1, lambda _: None)
+    keep_predictions([old, again, new], str(tmp_path), 1, lambda _: None)
     assert {plan.key for plan in load_plans(tmp_path)} == {key(again), key(new)}
-    keep_foretold([old], str(tmp_path), 1, lambda _: None)
+    keep_predictions([old], str(tmp_path), 1, lambda _: None)
 
 
 def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path) -> None:
@@ -229,8 +231,8 @@ def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path)
 def test_from_python_a_suite_is_planned_as_made_up_rows_are(backbones: dict[str, str], toy_folder: str) -> None:
     from tunefront import plan
 
-    (real,) = plan(methods=["ia3"], backbones=[backbones["bert"]], tasks=[toy_folder], shots=8)
-    (made_up,) = plan(methods=["ia3"], backbones=[backbones["bert"]], length=16, shots=8, choices=3)
+    (real,) = plan(methods=["ia3"], backbones=[backbones["bert"]], tasks=[toy_folder], shots=[8])
+    (made_up,) = plan(methods=["ia3"], backbones=[backbones["bert"]], length=16, shots=[8], choices=3)
     assert (real.status, real.task, real.n_train) == ("planned", toy_folder, 8)
     assert (made_up.status, made_up.n_train) == ("planned", 8)
     assert made_up.head_params == 3 * 33
@@ -241,8 +243,10 @@ def test_from_python_a_suite_is_planned_as_made_up_rows_are(backbones: dict[str,
 def test_from_python_a_plan_says_what_fits_and_sweeps(backbones: dict[str, str]) -> None:
     from tunefront import plan
 
-    sizes = {"length": 16, "shots": 4, "settings": {"batch_size": 4}}
-    found = plan(methods=["ia3"], backbones=[backbones["bert"]], device_memory="200kB", sweep="batch=1,2", **sizes)
+    sizes = {"length": 16, "shots": [4], "settings": {"batch_size": 4}}
+    found = plan(
+        methods=["ia3"], backbones=[backbones["bert"]], device_memory="200kB", sweep={"batch": [1, 2]}, **sizes
+    )
     (record,) = found
     assert len(found) == 1
     assert record.peak_memory_bytes > 200_000

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from tunefront.bench.errors import Mistake
-from tunefront.bench.forecast.asked import Asked, check
+from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.forecast.limits import MOST_TOKENS, TooLong, configuration, most_tokens
 from tunefront.bench.forecast.limits import check as check_lengths
 from tunefront.bench.forecast.presets import config_of, presets, same_letters
+from tunefront.bench.forecast.request import PlanRequest, check
 from tunefront.bench.forecast.synthetic import Lengths
 from tunefront.bench.models.families.encoder import _longest
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.sites import SITES
 
 
@@ -107,7 +108,7 @@ def test_capitals_and_punctuation_name_the_nearest_preset() -> None:
     assert same_letters("BERT_base") == "bert-base"
     for made_up in (None, 16):
         with pytest.raises(Mistake, match="'t0-3b'"):
-            check(Asked(backbones=["T0_3B"], length=made_up), None)
+            check(PlanRequest(overrides=Overrides(backbones=["T0_3B"]), length=made_up), Gathered())
 
 
 REFUSE = """
@@ -131,10 +132,10 @@ print(result.output)
         (["--backbone", "bert-bse", "--length", "16"], "'bert-base'"),
         (["--backbone", "gpt2", "--length", "16", "--sweep", "length=16,2000"], "--sweep length"),
         (["--backbone", "gpt2", "--length", "16", "--sweep", "length=16,0"], "from 1"),
-        (["--backbone", "gpt2", "--length", "16", "--shots", "0"], "--shots"),
+        (["--backbone", "gpt2", "--length", "16", "--shots", "0"], "shots"),
         (["--backbone", "gpt2", "--length", "16", "--shots", ","], "--shots"),
         (["--backbone", "gpt2", "--length", "16", "--device-memory", "80XB"], "80XB"),
-        (["--backbone", " ", "--length", "16"], "--backbone is empty"),
+        (["--backbone", " ", "--length", "16"], "--backbone was given nothing"),
         (["--backbone", "no/config.json", "--length", "16"], "no/config.json"),
     ],
 )

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
+from tunefront import plan
 from tunefront.bench.errors import Mistake
-from tunefront.bench.forecast.asked import Asked
-from tunefront.bench.forecast.request import forecast
 
 CASES = int(os.environ.get("TUNEFRONT_ODD_CONFIGS", "24"))
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -81,9 +80,8 @@ def case(number: int) -> dict[str, Any]:
 
 def planned(path: Path) -> str | None:
     """What is wrong, None where nothing is."""
-    asked = Asked(methods=["full"], backbones=[str(path)], length=8, shots=["2"], queries=1, settings=["steps=1"])
     try:
-        forecast(asked, None, None, False, 1, lambda _: None)
+        plan(methods=["full"], backbones=[str(path)], length=8, shots=[2], queries=1, settings={"steps": 1})
     except Mistake as error:
         return str(error)
     return None

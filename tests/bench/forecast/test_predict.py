@@ -216,13 +216,11 @@ def test_long_rows_are_planned_without_computing_over_pairs_of_tokens(backbone: 
     """A mask of 32 rows would have tens of gigabytes at the longest, and none is made."""
     import resource
 
-    from tunefront.bench.forecast.asked import Asked
-    from tunefront.bench.forecast.request import forecast
+    from tunefront import plan
 
     length = {"gpt2": 1000}.get(backbone, 16_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    asked = Asked(methods=["full"], backbones=[backbone], length=length, settings=["steps=1"])
-    (record,) = forecast(asked, None, None, False, 1, lambda _: None).records
+    (record,) = plan(methods=["full"], backbones=[backbone], length=length, settings={"steps": 1})
     assert record.peak_memory_bytes is not None
     assert record.peak_memory_bytes > 32 * length * length
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2 * 10**9

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tunefront.bench.errors import Mistake
-from tunefront.bench.forecast.sizes import MOST_SWEPT, memory_bytes, swept
+from tunefront.bench.forecast.sizes import MOST_SWEPT, Sweep, memory_bytes
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,8 @@ def test_a_small_number_without_a_unit_is_asked_for_its_unit(text: str) -> None:
     ],
 )
 def test_a_sweep_has_each_size_once_in_order(text: str, expected: tuple[str, tuple[int, ...]]) -> None:
-    assert swept(text) == expected
+    sweep = Sweep.from_text(text)
+    assert (sweep.name, sweep.sizes) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_a_sweep_has_each_size_once_in_order(text: str, expected: tuple[str, tup
         ("batch", "there is none"),
         ("batch=", "there is none"),
         ("batch=-1", "'-1' is none"),
-        ("batch=0", "'0' is none"),
+        ("batch=0", "0 is none"),
         ("batch=1.5", "'1.5' is none"),
         ("batch=99999999", "is none"),
         ("length=a", "'a' is none"),
@@ -70,4 +73,37 @@ def test_a_sweep_has_each_size_once_in_order(text: str, expected: tuple[str, tup
 )
 def test_what_is_no_sweep(text: str, complaint: str) -> None:
     with pytest.raises(Mistake, match=complaint):
-        swept(text)
+        Sweep.from_text(text)
+
+
+def test_a_sweep_of_a_program_is_that_of_a_text() -> None:
+    assert Sweep.from_mapping({"batch": [4, 1, 4]}) == Sweep.from_text("batch=1,4")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fact"),
+    [
+        ({}, "{}"),
+        ({"batch": [1], "length": [8]}, "length"),
+        ({"epochs": [1]}, "epochs"),
+        ({"batch": []}, "there is none"),
+        ({"batch": [0]}, "0 is none"),
+        ({"batch": ["1"]}, "'1' is none"),
+        ({"batch": [True]}, "True is none"),
+        ("batch=1", "batch=1"),
+    ],
+)
+def test_what_is_no_sweep_of_a_program(sizes: Any, fact: str) -> None:
+    with pytest.raises(Mistake) as error:
+        Sweep.from_mapping(sizes)
+    assert fact in str(error.value)
+
+
+@pytest.mark.parametrize("amount", [24 * 10**9, 10**6])
+def test_bytes_are_an_amount_of_memory(amount: int) -> None:
+    assert memory_bytes(amount) == amount
+
+
+def test_a_few_bytes_are_asked_for_their_unit_from_a_program_too() -> None:
+    with pytest.raises(Mistake, match="24GB"):
+        memory_bytes(24)

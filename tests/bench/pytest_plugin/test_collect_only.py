@@ -15,8 +15,8 @@ from tunefront.bench.data.cache import write_task
 from tunefront.bench.data.sources import hub
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 
 pytest_plugins = ["pytester"]
 
@@ -93,10 +93,10 @@ def test_a_task_of_the_hub_is_taken_from_the_cache_and_a_broken_entry_is_left(
     kept = Task("hub:owner/grades", "regression", rows, ("text",), (), (MetricSpec("pearson"),))
     path = hub._path(kept.name)
     write_task(path, kept)
-    asked = Selectors(methods=["full"], backbones=[language_models["gpt2"]], tasks=[kept.name])
-    assert {cell.template for cell in plan("quick", asked, listing=True).cells} == {None}
+    asked = Overrides(methods=["full"], backbones=[language_models["gpt2"]], tasks=[kept.name])
+    assert {cell.template for cell in expand("quick", asked, listing=True).cells} == {None}
     path.write_text("broken", encoding="utf-8")
-    assert {cell.template for cell in plan("quick", asked, listing=True).cells} == {"plain"}
+    assert {cell.template for cell in expand("quick", asked, listing=True).cells} == {"plain"}
     assert path.read_text(encoding="utf-8") == "broken"
 
 
@@ -106,20 +106,20 @@ def test_a_listing_has_the_cells_of_a_plan(
 ) -> None:
     prompted = make_toy(tmp_path / "prompted")
     (prompted / "templates.yaml").write_text(TEMPLATES, encoding="utf-8")
-    asked = Selectors(
+    asked = Overrides(
         methods=["full", "icl:k=4"],
         backbones=[folders["gpt2"], *([] if templates == ["plain"] else [folders["bert"]])],
         tasks=[toy_folder, f"dir:{prompted}"],
         shots=[8],
         templates=templates,
     )
-    cells = plan("quick", asked).cells
-    assert plan("quick", asked, listing=True).cells == cells
+    cells = expand("quick", asked).cells
+    assert expand("quick", asked, listing=True).cells == cells
     assert {cell.template for cell in cells} >= {"plain"}
 
 
 @pytest.mark.parametrize(
-    ("selectors", "told"),
+    ("overrides", "told"),
     [
         ({"tasks": ["docstrings/kidn"]}, "did you mean 'docstrings/kind'?"),
         ({"tasks": ["dir:nowhere"]}, "nowhere"),
@@ -133,10 +133,10 @@ def test_a_listing_has_the_cells_of_a_plan(
     ],
 )
 def test_a_name_that_is_wrong_is_a_mistake_in_a_listing_too(
-    toy_folder: str, backbones: dict[str, str], selectors: dict[str, object], told: str
+    toy_folder: str, backbones: dict[str, str], overrides: dict[str, object], told: str
 ) -> None:
     right = {"methods": ["full"], "backbones": [backbones["bert"]], "tasks": [toy_folder]}
     with pytest.raises(Mistake) as raised:
-        plan("quick", Selectors(**(right | selectors)), listing=True)  # type: ignore[arg-type]
+        expand("quick", Overrides(**(right | overrides)), listing=True)  # type: ignore[arg-type]
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)

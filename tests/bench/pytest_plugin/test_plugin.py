@@ -120,7 +120,7 @@ def test_a_failed_cell_of_a_conftest_below_testpaths_fails_with_its_reason(proje
 
 
 @pytest.mark.usefixtures("world")
-def test_selectors_replace_the_lists_of_the_suite(pytester: pytest.Pytester) -> None:
+def test_options_replace_the_lists_of_the_suite(pytester: pytest.Pytester) -> None:
     options = ["--tunefront-method=full", "--tunefront-method=houlsby:bottleneck=8", "--tunefront-seeds=0,4"]
     options += ["--tunefront-shots=8", "--tunefront-set=learning_rate=0.5", "--tunefront-backbone=minilm"]
     listed = collected(pytester, *options)

@@ -10,8 +10,8 @@ import pytest
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.models.config import tokenizer_of
 from tunefront.bench.models.families.encoder import row_lengths
-from tunefront.bench.suites.expand import Plan, plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import Expansion, expand
+from tunefront.bench.suites.overrides import Overrides
 
 SUITE = """
 tasks = ["dir:own"]
@@ -47,9 +47,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def planned(backbone: str, task: str | None = None, **settings: object) -> Plan:
+def planned(backbone: str, task: str | None = None, **settings: object) -> Expansion:
     tasks = None if task is None else [task]
-    return plan("suite.toml", Selectors(backbones=[backbone], tasks=tasks, settings=settings))
+    return expand("suite.toml", Overrides(backbones=[backbone], tasks=tasks, settings=settings))
 
 
 def test_a_line_for_each_task_says_what_was_read(folder: Path, backbones: dict[str, str]) -> None:
@@ -109,8 +109,8 @@ def test_a_prompt_is_said_with_its_template(folder: Path, language_models: dict[
 
 
 def test_more_shots_than_rows_are_the_rows_there_are(folder: Path, backbones: dict[str, str]) -> None:
-    chosen = Selectors(backbones=[backbones["bert"]], shots=[100000, 50, 4, None])
-    found = plan("suite.toml", chosen)
+    chosen = Overrides(backbones=[backbones["bert"]], shots=[100000, 50, 4, None])
+    found = expand("suite.toml", chosen)
     assert [cell.shots for cell in found.cells] == [12, 4, None]
     (warning,) = [text for text in found.warnings if "100,000" in text]
     assert "12 training rows" in warning
@@ -122,7 +122,7 @@ def test_a_backbone_that_cannot_do_the_task_is_said_to_be_skipped(
     for split in ("train", "test"):
         rows = [{"text": f"w{row}", "label": row / 2} for row in range(5)]
         (folder / "mine" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = plan("suite.toml", Selectors(backbones=[backbones["bert"], language_models["gpt2"]], tasks=["dir:mine"]))
+    found = expand("suite.toml", Overrides(backbones=[backbones["bert"], language_models["gpt2"]], tasks=["dir:mine"]))
     assert f"{language_models['gpt2']} is a language model and skipped" in found.announcements[0]
     assert f"{backbones['bert']}: 5 rows drawn" in found.announcements[0]
 

@@ -11,8 +11,8 @@ import pytest
 from tests.bench.world import World
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake, Mistakes
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.toml import known_suites, read_suite
 from tunefront.methods.base import Recipe
 from tunefront.methods.houlsby import Houlsby
@@ -31,20 +31,20 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
     return str(path)
 
 
-def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
+def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
     with pytest.raises(Mistakes) as caught:
-        plan(suite, selectors)
+        expand(suite, overrides)
     return caught.value.mistakes
 
 
-def planned(name: str, **selectors: Any) -> tuple[Cell, ...]:
+def planned(name: str, **overrides: Any) -> tuple[Cell, ...]:
     """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
     main, *_ = read_suite(name, Gathered()).parts
     given = {
         **({} if main.backbones else {"backbones": ["tiny"]}),
         **({} if main.tasks else {"tasks": ["docstrings/kind"]}),
     }
-    return plan(name, Selectors(**(given | selectors))).cells
+    return expand(name, Overrides(**(given | overrides))).cells
 
 
 @pytest.mark.parametrize("name", sorted(known_suites()))
@@ -55,7 +55,7 @@ def test_shipped_suites_expand_without_duplicates_and_say_what_they_are(name: st
 
 
 def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seeds() -> None:
-    cells = plan("quick", Selectors(backbones=["minilm"])).cells
+    cells = expand("quick", Overrides(backbones=["minilm"])).cells
     assert {cell.method.name for cell in cells} == {"full", "top_layers", "features", "houlsby", "ia3"}
     assert {(cell.backbone, cell.shots, cell.config.eval_rows) for cell in cells} == {("minilm", 300, 400)}
     assert len({cell.task for cell in cells}) == 2
@@ -63,7 +63,7 @@ def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seed
 
 
 def test_quick_sets_rows_in_the_prompt_beside_rows_trained_on_by_t_few_s_recipe_in_fewer_steps() -> None:
-    cells = [cell for cell in plan("quick").cells if cell.backbone != "minilm"]
+    cells = [cell for cell in expand("quick").cells if cell.backbone != "minilm"]
     assert [cell.spelled for cell in cells[4:8]] == [spell(ICL(k=k)) for k in (0, 4, 16, 32)]
     assert len(cells) == 2 * 8
     found = {(cell.backbone, cell.shots, cell.draw_seed, cell.seed, cell.config.eval_rows) for cell in cells}
@@ -75,7 +75,7 @@ def test_quick_sets_rows_in_the_prompt_beside_rows_trained_on_by_t_few_s_recipe_
 
 
 def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> None:
-    cells = plan("houlsby2019").cells
+    cells = expand("houlsby2019").cells
     tried: dict[str, set[tuple[float, float]]] = {}
     for cell in cells:
         tried.setdefault(cell.spelled, set()).add((cell.recipe.learning_rate, cell.recipe.epochs))
@@ -135,7 +135,7 @@ def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
     assert mistakes("tfew2022") == [
         f"suite tfew2022 names no {what}s, and the call gives none; add --{what}." for what in ("backbone", "task")
     ]
-    assert len(mistakes("tfew2022", Selectors(backbones=["tiny"]))) == 1
+    assert len(mistakes("tfew2022", Overrides(backbones=["tiny"]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
 )
 def test_lists_in_a_method_are_swept_in_every_combination(tmp_path: Path, item: str) -> None:
     suite = write(tmp_path, SMALL.replace('"ia3"', item))
-    assert [cell.method for cell in plan(suite).cells] == [
+    assert [cell.method for cell in expand(suite).cells] == [
         Houlsby(bottleneck, std) for bottleneck in (8, 64) for std in (0.01, 0.1)
     ]
 
@@ -159,7 +159,7 @@ def test_cells_share_a_backbone_and_task_and_every_method_runs_before_the_next_s
         'methods = ["full", "ia3"]\nbackbones = ["tiny", "minilm"]\nseeds = [0, 1]\nshots = [8, "all"]\n'
         'tasks = ["docstrings/kind", "docstrings/match"]\n',
     )
-    order = [(c.backbone, c.task, c.shots, c.seed, c.method.name) for c in plan(suite).cells]
+    order = [(c.backbone, c.task, c.shots, c.seed, c.method.name) for c in expand(suite).cells]
     assert order[:4] == [
         ("tiny", "docstrings/kind", 8, 0, "full"),
         ("tiny", "docstrings/kind", 8, 0, "ia3"),
@@ -174,7 +174,7 @@ def test_cells_share_a_backbone_and_task_and_every_method_runs_before_the_next_s
 
 def test_cells_that_are_asked_for_twice_run_once(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL.replace('"ia3"', '"ia3", "ia3", "houlsby", "houlsby:bottleneck=[8,64]"'))
-    assert [cell.method for cell in plan(suite).cells] == [IA3(), Houlsby(64), Houlsby(8)]
+    assert [cell.method for cell in expand(suite).cells] == [IA3(), Houlsby(64), Houlsby(8)]
 
 
 def test_the_call_overrides_the_methods_table_which_overrides_the_suite_which_overrides_the_method(
@@ -185,31 +185,31 @@ def test_the_call_overrides_the_methods_table_which_overrides_the_suite_which_ov
         SMALL.replace('"ia3"', '"ia3", "full"')
         + "[recipe]\nbatch_size = 4\nepochs = 2\nwarmup = 0.2\n[recipe.ia3]\nepochs = 5\nwarmup = 0.3\n",
     )
-    ia3, full = (cell.recipe for cell in plan(suite, Selectors(settings={"warmup": "0.4"})).cells)
+    ia3, full = (cell.recipe for cell in expand(suite, Overrides(settings={"warmup": "0.4"})).cells)
     assert (ia3.batch_size, ia3.epochs, ia3.warmup, ia3.learning_rate) == (4, 5, 0.4, 3e-3)
     assert (full.batch_size, full.epochs, full.warmup, full.learning_rate) == (4, 2, 0.4, 5e-5)
 
 
 def test_a_search_tries_each_combination_for_every_method_and_holds_rows_out(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\nepochs = [1, 2]\n")
-    cells = plan(suite).cells
+    cells = expand(suite).cells
     assert [(c.recipe.learning_rate, c.recipe.epochs) for c in cells] == [(1e-3, 1), (1e-3, 2), (1e-4, 1), (1e-4, 2)]
     assert all(cell.config.select for cell in cells)
 
 
 def test_a_draw_that_is_too_small_to_select_on_is_found_before_anything_runs(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL + 'shots = [8, 80, 16, "all"]\ndraws = [0, 1]\n[search]\nepochs = [1, 2]\n')
-    told = mistakes(suite, Selectors(tasks=["docstrings/kind", "docstrings/match"]))
+    told = mistakes(suite, Overrides(tasks=["docstrings/kind", "docstrings/match"]))
     assert len(told) == 4
     for task in ("docstrings/kind", "docstrings/match"):
         for drawn in (8, 16):
             assert any(f"{task} out of training, but only {drawn} were drawn" in text for text in told)
-    assert plan(suite, Selectors(shots=[80, 2000])).cells
+    assert expand(suite, Overrides(shots=[80, 2000])).cells
 
 
 def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL + "[search]\nlearning_rate = [1e-3, 1e-4]\n")
-    (cell,) = plan(suite, Selectors(settings={"learning_rate": "0.5"})).cells
+    (cell,) = expand(suite, Overrides(settings={"learning_rate": "0.5"})).cells
     assert cell.recipe.learning_rate == 0.5
     assert not cell.config.select
 
@@ -222,15 +222,15 @@ def test_fields_that_are_valid_together_only_are_checked_when_all_are_known(tmp_
         "[recipe.ia3]\nlength_normalised_weight = 0\n",
     )
     assert "recipe of ia3: one of likelihood_weight, " in mistakes_text(suite)
-    (cell,) = plan(suite, Selectors(settings={"likelihood_weight": "2"})).cells
+    (cell,) = expand(suite, Overrides(settings={"likelihood_weight": "2"})).cells
     assert cell.recipe.likelihood_weight == 2
     assert cell.recipe.unlikelihood_weight == cell.recipe.length_normalised_weight == 0
 
 
-def test_selectors_replace_the_lists_of_the_suite() -> None:
-    (cell,) = plan(
+def test_overrides_replace_the_lists_of_the_suite() -> None:
+    (cell,) = expand(
         "quick",
-        Selectors(
+        Overrides(
             methods=["ia3"],
             backbones=["tiny"],
             tasks=["docstrings/kind"],
@@ -247,7 +247,7 @@ def test_selectors_replace_the_lists_of_the_suite() -> None:
 
 def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
     expected = "template 'plain' was asked for, but {} is an encoder, which takes no template"
-    assert expected.format("minilm") in mistakes_text("quick_search", Selectors(templates=[None, "plain"]))
+    assert expected.format("minilm") in mistakes_text("quick_search", Overrides(templates=[None, "plain"]))
     assert expected.format("tiny") in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
 
@@ -258,10 +258,10 @@ def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_workin
     inner.mkdir()
     write(inner, SMALL.replace("docstrings/kind", "dir:data/x"))
     monkeypatch.chdir(tmp_path)
-    assert plan("inner/mine.toml").cells[0].task == "dir:inner/data/x"
-    assert plan("inner/mine.toml", Selectors(tasks=["dir:data/x"])).cells[0].task == "dir:data/x"
+    assert expand("inner/mine.toml").cells[0].task == "dir:inner/data/x"
+    assert expand("inner/mine.toml", Overrides(tasks=["dir:data/x"])).cells[0].task == "dir:data/x"
     monkeypatch.chdir(inner)
-    assert plan("./mine.toml").cells[0].task == "dir:data/x"
+    assert expand("./mine.toml").cells[0].task == "dir:data/x"
 
 
 @pytest.mark.usefixtures("fresh_registry")
@@ -278,7 +278,7 @@ class Suited(Method):
     (tmp_path / "own").mkdir()
     write(tmp_path / "own", source, "mine.py")
     suite = write(tmp_path, SMALL.replace('"ia3"', '"own/mine.py:Suited:size=[2,3]"') + "[recipe.suited]\nepochs = 9\n")
-    cells = plan(suite).cells
+    cells = expand(suite).cells
     assert [cell.spelled for cell in cells] == ["suited:size=2", "suited:size=3"]
     assert {Path(str(cell.method_file)).name for cell in cells} == {"mine.py"}
     assert {cell.recipe.epochs for cell in cells} == {9}
@@ -306,7 +306,7 @@ def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path
         learning_rate = 1e-3
         """,
     )
-    told = mistakes(suite, Selectors(settings={"warmp": 0.1}))
+    told = mistakes(suite, Overrides(settings={"warmp": 0.1}))
     for expected in (
         "unknown key",
         "no method 'houlsbi'; did you mean 'houlsby'?",
@@ -341,14 +341,14 @@ def test_a_suite_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
     assert "line 2" in mistakes_text(suite)
 
 
-def mistakes_text(suite: str, selectors: Selectors | None = None) -> str:
+def mistakes_text(suite: str, overrides: Overrides | None = None) -> str:
     with pytest.raises(Mistake) as caught:
-        plan(suite, selectors)
+        expand(suite, overrides)
     return str(caught.value)
 
 
 def test_an_unknown_suite_offers_the_nearest_and_the_call_is_checked_all_the_same() -> None:
-    told = mistakes("qick", Selectors(methods=["houlsbi"]))
+    told = mistakes("qick", Overrides(methods=["houlsbi"]))
     assert any("no suite 'qick'; did you mean 'quick'?" in text for text in told)
     assert any("did you mean 'houlsby'?" in text for text in told)
 
@@ -364,12 +364,12 @@ def test_a_suite_without_methods_says_so(tmp_path: Path) -> None:
 
 
 def test_a_sweep_on_the_command_line_is_refused_with_what_to_write_instead() -> None:
-    assert "give --method once per value" in mistakes_text("quick", Selectors(methods=["houlsby:bottleneck=[8,64]"]))
+    assert "give --method once per value" in mistakes_text("quick", Overrides(methods=["houlsby:bottleneck=[8,64]"]))
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1"])
 def test_an_unknown_device_is_a_mistake(device: str) -> None:
-    assert "no device" in mistakes_text("quick", Selectors(settings={"device": device}))
+    assert "no device" in mistakes_text("quick", Overrides(settings={"device": device}))
 
 
 @pytest.mark.parametrize(
@@ -388,11 +388,11 @@ def test_an_unknown_device_is_a_mistake(device: str) -> None:
     ],
 )
 def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: str) -> None:
-    assert says in mistakes_text("quick", Selectors(settings={name: value}))
+    assert says in mistakes_text("quick", Overrides(settings={name: value}))
 
 
 def test_a_length_without_room_for_a_word_is_told_with_the_other_mistakes_and_by_backbone() -> None:
-    told = mistakes("quick", Selectors(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
+    told = mistakes("quick", Overrides(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
     assert "no setting 'epoch'" in told[0]
     assert told[1:] == ["tiny: max_length is 2; give at least 3.", "minilm: max_length is 2; give at least 3."]
 
@@ -401,12 +401,12 @@ def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) ->
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "sees no CUDA device" in mistakes_text("quick", Selectors(settings={"device": "cuda"}))
+    assert "sees no CUDA device" in mistakes_text("quick", Overrides(settings={"device": "cuda"}))
 
 
 def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
     world.overlap = ("2 rows are in both train and test",)
-    assert plan("quick").warnings == ("2 rows are in both train and test",)
+    assert expand("quick").warnings == ("2 rows are in both train and test",)
 
 
 def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
@@ -420,5 +420,5 @@ def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
 def test_a_backbone_that_cannot_even_be_looked_for_is_told_before_any_library_is_imported(name: str) -> None:
     told = list[str]()
     with pytest.raises(Mistake, match=r"cannot be looked for|no home folder"):
-        plan("quick", Selectors(backbones=[name]), told.append)
+        expand("quick", Overrides(backbones=[name]), tell=told.append)
     assert told == []

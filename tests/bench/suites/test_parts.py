@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tunefront.bench.errors import Gathered, Mistakes
-from tunefront.bench.suites import expand
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors, grids
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.grids import grids
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.toml import read_suite
 from tunefront.methods.base import Method
 from tunefront.methods.fish import Fish
@@ -64,7 +64,7 @@ def write(folder: Path, text: str) -> str:
 
 def asked(suite: str, *backbones: str) -> list[tuple[str, str]]:
     """(backbone, method) of the cells, one a pair, for these backbones."""
-    cells = plan(suite, Selectors(backbones=backbones or None)).cells
+    cells = expand(suite, Overrides(backbones=backbones or None)).cells
     return list(dict.fromkeys((cell.backbone, cell.method.name) for cell in cells))
 
 
@@ -82,7 +82,7 @@ def test_a_part_has_the_file_s_entries_but_for_its_own(two: str) -> None:
 
 
 def test_a_table_of_a_part_replaces_single_fields_and_methods_keep_their_own(two: str) -> None:
-    recipes = {(cell.backbone, cell.method.name): cell.recipe for cell in plan(two).cells}
+    recipes = {(cell.backbone, cell.method.name): cell.recipe for cell in expand(two).cells}
     minilm, nano = recipes["minilm", "ia3"], recipes["nano", "ia3"]
     assert (minilm.batch_size, minilm.epochs, minilm.steps, minilm.warmup) == (4, 5, None, 0.3)
     assert (nano.batch_size, nano.epochs, nano.steps, nano.warmup) == (4, 5, None, 0.0)
@@ -103,7 +103,7 @@ def test_epochs_take_the_place_of_the_steps_that_a_method_or_the_file_names(
     tmp_path: Path, text: str, call: dict[str, str]
 ) -> None:
     suite = write(tmp_path, 'methods = ["fish"]\nbackbones = ["minilm"]\ntasks = ["docstrings/kind"]\n' + text)
-    (cell,) = plan(suite, Selectors(settings=call)).cells
+    (cell,) = expand(suite, Overrides(settings=call)).cells
     assert Fish.recipe is not None
     assert Fish.recipe.steps is not None, "a method that names steps"
     assert (cell.recipe.epochs, cell.recipe.steps) == (2.0, None)
@@ -113,13 +113,13 @@ def test_epochs_take_the_place_of_the_steps_that_a_method_or_the_file_names(
 def test_steps_named_with_epochs_or_after_them_replace_them(tmp_path: Path) -> None:
     head = 'methods = ["fish"]\nbackbones = ["minilm"]\ntasks = ["docstrings/kind"]\n'
     for text in ("[recipe]\nsteps = 7\nepochs = 2\n", "[recipe]\nepochs = 2\n[recipe.fish]\nsteps = 7\n"):
-        (cell,) = plan(write(tmp_path, head + text)).cells
+        (cell,) = expand(write(tmp_path, head + text)).cells
         assert cell.recipe.steps == 7
 
 
 def test_a_part_searches_by_itself_and_holds_rows_out_by_itself(tmp_path: Path) -> None:
     text = TWO.replace("shots = [32]", "shots = [64]") + "[part.search]\nlearning_rate = [1e-3, 1e-2]\n"
-    cells = plan(write(tmp_path, text)).cells
+    cells = expand(write(tmp_path, text)).cells
     tried = {(cell.backbone, cell.method.name, cell.recipe.learning_rate, cell.config.select) for cell in cells}
     assert {found for found in tried if found[:2] == ("nano", "ia3")} == {
         ("nano", "ia3", 1e-3, True),
@@ -157,14 +157,14 @@ def test_a_folder_is_the_part_s_however_its_path_is_written(tmp_path: Path, monk
     (tmp_path / "models" / "mine").mkdir(parents=True)
     suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), Gathered())
     monkeypatch.chdir(tmp_path / "models")
-    (grid,) = grids(suite, Selectors(backbones=["./mine/"]), Gathered())
+    (grid,) = grids(suite, Overrides(backbones=["./mine/"]), Gathered())
     assert grid.methods == (IA3(), ICL(k=4))
     assert grid.part.backbones == ("./mine/",)
 
 
 def test_the_other_lists_and_settings_of_a_call_hold_for_every_part(two: str) -> None:
-    cells = plan(
-        two, Selectors(methods=["full"], tasks=["docstrings/match"], shots=[8], seeds=[3], settings={"eval_rows": 9})
+    cells = expand(
+        two, Overrides(methods=["full"], tasks=["docstrings/match"], shots=[8], seeds=[3], settings={"eval_rows": 9})
     ).cells
     assert [(cell.backbone, cell.method, cell.task) for cell in cells] == [
         ("minilm", Full(), "docstrings/match"),
@@ -176,7 +176,7 @@ def test_the_other_lists_and_settings_of_a_call_hold_for_every_part(two: str) ->
 def test_equal_cells_of_two_parts_are_one_and_a_backbone_s_cells_run_together(tmp_path: Path) -> None:
     text = 'methods = ["ia3"]\ntasks = ["docstrings/kind", "docstrings/match"]\n'
     text += '[[part]]\nbackbones = ["tiny", "minilm"]\n[[part]]\nmethods = ["full", "ia3"]\nbackbones = ["tiny"]\n'
-    order = [(cell.backbone, cell.task[11:], cell.method.name) for cell in plan(write(tmp_path, text)).cells]
+    order = [(cell.backbone, cell.task[11:], cell.method.name) for cell in expand(write(tmp_path, text)).cells]
     assert order == [
         ("tiny", "kind", "ia3"),
         ("tiny", "kind", "full"),
@@ -188,9 +188,9 @@ def test_equal_cells_of_two_parts_are_one_and_a_backbone_s_cells_run_together(tm
 
 
 def test_a_template_is_refused_only_where_no_part_has_a_model_that_reads_it(two: str) -> None:
-    cells = plan(two, Selectors(templates=["plain"])).cells
+    cells = expand(two, Overrides(templates=["plain"])).cells
     assert {(cell.backbone, cell.template) for cell in cells} == {("minilm", None), ("nano", "plain")}
-    told = mistakes(two, Selectors(templates=["plain"], backbones=["minilm", "tiny"]))
+    told = mistakes(two, Overrides(templates=["plain"], backbones=["minilm", "tiny"]))
     assert told == [
         "template 'plain' was asked for, but minilm and tiny are encoders, which take no template; leave it out, or "
         "give a language model."
@@ -205,15 +205,15 @@ def test_what_a_method_starts_from_may_go_with_the_backbone_of_any_part_that_has
     def check_files(asked: Sequence[Method], backbones: Sequence[str], wrong: Gathered) -> None:
         seen.update(dict.fromkeys(asked, backbones))
 
-    monkeypatch.setattr(expand, "check_files", check_files)
-    plan(two)
+    monkeypatch.setattr("tunefront.bench.suites.expand.check_files", check_files)
+    expand(two)
     assert seen == {Full(): ["minilm"], IA3(): ["minilm", "nano"], ICL(k=4): ["nano"]}
 
 
 def test_a_suite_s_method_may_find_too_few_rows_in_the_call_s_and_one_that_the_call_names_may_not(two: str) -> None:
-    for fewer in (Selectors(shots=[3]), Selectors(shots=[3], tasks=["docstrings/match"])):
-        assert "icl" in {cell.method.name for cell in plan(two, fewer).cells}
-    (told,) = mistakes(two, Selectors(shots=[3], methods=["icl:k=4"], backbones=["nano"]))
+    for fewer in (Overrides(shots=[3]), Overrides(shots=[3], tasks=["docstrings/match"])):
+        assert "icl" in {cell.method.name for cell in expand(two, fewer).cells}
+    (told,) = mistakes(two, Overrides(shots=[3], methods=["icl:k=4"], backbones=["nano"]))
     assert told.startswith("icl:k=4 needs 4 training rows, but 3 of docstrings/kind are drawn")
 
 
@@ -224,7 +224,7 @@ def test_rows_that_the_suite_itself_gives_are_enough_for_its_methods(tmp_path: P
 
 def test_rows_that_are_too_few_for_every_method_are_a_mistake(tmp_path: Path) -> None:
     suite = write(tmp_path, TWO.replace('["ia3", "icl:k=4"]', '["icl:k=4", "icl:k=5"]'))
-    assert mistakes(suite, Selectors(shots=[3]))[0].startswith("icl:k=4 needs 4 training rows")
+    assert mistakes(suite, Overrides(shots=[3]))[0].startswith("icl:k=4 needs 4 training rows")
 
 
 def test_the_mistakes_of_all_parts_are_told_at_once_with_the_part(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_parts_that_are_no_array_of_tables_are_told_how_to_be_written(tmp_path: 
     assert "part must be an array of tables, each [[part]], got " in told
 
 
-def mistakes(suite: str, selectors: Selectors | None = None) -> list[str]:
+def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
     with pytest.raises(Mistakes) as caught:
-        plan(suite, selectors)
+        expand(suite, overrides)
     return caught.value.mistakes

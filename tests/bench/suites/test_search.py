@@ -13,8 +13,8 @@ import pytest
 
 from tests.toys import pair_id, shipped
 from tunefront.bench.errors import Gathered
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import rates, trials
 from tunefront.bench.suites.toml import read_suite
 from tunefront.methods.base import Backbone, Method, Search
@@ -76,11 +76,11 @@ budget = 4
 def test_a_suite_asks_for_a_budget_and_holds_rows_out(tmp_path: Path) -> None:
     path = tmp_path / "fair.toml"
     path.write_text(SUITE, encoding="utf-8")
-    cells = plan(str(path)).cells
+    cells = expand(str(path)).cells
     assert Counter(cell.method.name for cell in cells) == {"full": 4, "houlsby": 8, "icl": 1}
     assert Counter(cell.method.bottleneck for cell in cells if cell.method.name == "houlsby")[5] == 4  # type: ignore[attr-defined]
     assert all(cell.config.select for cell in cells)
-    narrowed = plan(str(path), Selectors(settings={"learning_rate": "0.1"}, methods=["full"])).cells
+    narrowed = expand(str(path), Overrides(settings={"learning_rate": "0.1"}, methods=["full"])).cells
     assert [cell.recipe.learning_rate for cell in narrowed] == [0.1]
 
 

@@ -16,8 +16,8 @@ from tunefront.bench.meters.batches import Shapes
 from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.records import parse_record
-from tunefront.bench.suites.expand import plan
-from tunefront.bench.suites.overrides import Selectors
+from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.training.feature_cache import FeatureStore
 from tunefront.bench.training.harness import Trainer
 from tunefront.methods.base import Batch, Method
@@ -192,8 +192,16 @@ def test_a_record_has_the_flops_of_every_phase(
     method: str, name: str, phases: tuple[str, ...], folders: dict[str, str], toy_folder: str
 ) -> None:
     settings = {"epochs": 1.0, "eval_rows": 6}
-    asked = Selectors([method], [folders[name]], [toy_folder], [8], [0], [0], settings=settings)
-    record, _ = run_cell(plan("quick", asked).cells[0])
+    asked = Overrides(
+        methods=[method],
+        backbones=[folders[name]],
+        tasks=[toy_folder],
+        shots=[8],
+        draws=[0],
+        seeds=[0],
+        settings=settings,
+    )
+    record, _ = run_cell(expand("quick", asked).cells[0])
     assert record.reason is None
     assert record.flops is not None
     assert tuple(record.flops) == phases

@@ -1,0 +1,48 @@
+"""Numbers of rows and seeds, as a suite, a command line or a program gives them."""
+
+from __future__ import annotations
+
+from tunefront.bench.errors import Mistake
+
+MOST_SHOTS = 10**9
+"""Training rows that may be asked for."""
+MOST_SEED = 2**32 - 1
+
+
+def read_shots(value: object) -> int | None:
+    """A number of training rows, or None for `all` and for None; Mistake otherwise."""
+    if value is None or value == "all":
+        return None
+    number = whole_number(value)
+    if number is None or number < 1:
+        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {shortened(value)}.")
+    if number > MOST_SHOTS:
+        raise Mistake(f"shots must be at most {MOST_SHOTS:,}, or 'all', got {number:,}.")
+    return number
+
+
+def read_seed(value: object, what: str = "seeds") -> int:
+    """A seed or draw, a whole number from 0; Mistake otherwise."""
+    number = whole_number(value)
+    if number is None or not 0 <= number <= MOST_SEED:
+        high = f" to {MOST_SEED:,}" if number is not None and number > 0 else ""
+        raise Mistake(f"{what} must be whole numbers from 0{high}, got {shortened(value)}.")
+    return number
+
+
+def read_draw(value: object) -> int:
+    """The seed of a draw of training rows; Mistake otherwise."""
+    return read_seed(value, "draws")
+
+
+def whole_number(value: object) -> int | None:
+    """A whole number, also as a text; None for anything else."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def shortened(value: object) -> str:
+    """The value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters)"
