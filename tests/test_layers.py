@@ -13,8 +13,8 @@ from tests import ROOT
 from tests.structure import PACKAGES, back_imports, cycles, file_imports, imports, measured, room_imports
 
 ORDER = (
-    *("methods.sites", "methods.base", "methods.inject", "methods.checking", "methods.registry"),
-    *("methods.spelling", "methods"),
+    *("methods.torch_internals", "methods.sites", "methods.base", "methods.inject", "methods.checking"),
+    *("methods.registry", "methods.spelling", "methods"),
     *("bench", "bench.errors", "bench.files", "bench.quiet", "bench.settings", "bench.cells"),
     *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
     *("bench.suites", "bench.execution", "bench.forecast", "bench.papers", "bench.api"),
@@ -26,7 +26,7 @@ ORDER = (
 own files, `bench` and `reports` for their `__init__`."""
 APART = frozenset({("bench.execution", "bench.suites")})
 """(room, earlier room that it does not import all the same): what runs cells does not know where they come from."""
-SHARED = ("base", "checking", "inject", "registry", "spelling")
+SHARED = ("base", "checking", "inject", "registry", "spelling", "torch_internals")
 """The files of methods/ that are no method; nor are those of methods/sites/, which keep to a method's imports."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features"}

@@ -22,6 +22,7 @@ from tunefront.bench.models.scoring.prompted import Followed, Layout, PromptedEx
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.models.shapes import Shape
 from tunefront.methods.base import Backbone, Prefix, Unsupported
+from tunefront.methods.torch_internals import storage_key
 
 
 class Demonstrated(Prefix, Protocol):
@@ -237,5 +238,5 @@ class Prompts:
 
 def beside_parameters(tensors: Sequence[Tensor], model: nn.Module) -> list[Tensor]:
     """The tensors that are no part of a parameter of the model."""
-    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    return [tensor for tensor in tensors if tensor.untyped_storage()._cdata not in own]
+    own = {storage_key(parameter) for parameter in model.parameters()}
+    return [tensor for tensor in tensors if storage_key(tensor) not in own]

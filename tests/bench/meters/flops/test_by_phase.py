@@ -137,7 +137,17 @@ def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, s
         entry = trainer.score(other, rows).entry
         assert entry is not None
         assert entry == Entry(entry.counted)
-    assert not {"score", "features"} & set(vars(backbone))
+
+
+def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    batch, score = encode(backbone).batch(range(2)), backbone.score
+    with backbone.counting_calls() as calls:
+        score(batch)  # which reads features
+        backbone.features(batch)
+        backbone.loss(batch)
+    backbone.score(batch)
+    assert calls == {"score": 1, "features": 1}
 
 
 def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str], backbones: dict[str, str]) -> None:
