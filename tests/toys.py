@@ -21,7 +21,8 @@ from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt, Template, find_template
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
+from tunefront.bench.training.instruments import Subject
 from tunefront.methods.base import Batch, Method, Recipe, Unsupported
 from tunefront.methods.registry import methods
 from tunefront.methods.sites import sites_for
@@ -183,17 +184,18 @@ def harness(
     seed: int = 0,
     features: Any = None,
     rows: int = 16,
-    kind: type[Trainer] = Trainer,
+    kind: type[MeasuringHarness] = MeasuringHarness,
+    report: Any = None,
     **recipe: Any,
-) -> Trainer:
+) -> MeasuringHarness:
     """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
     ledger = FlopLedger(backbone, sum(parameter.numel() for parameter in backbone.model.parameters()))
-    return kind(backbone.model, settings, seed, identity, features, eval_batch_size=rows, flop_ledger=ledger)
+    return kind(Subject(backbone.model, settings, seed, identity, rows, ledger), features, report)
 
 
-class Untrained(Trainer):
+class Untrained(MeasuringHarness):
     """A harness whose training takes no step."""
 
     def train(self, *_: Any) -> None:
@@ -207,9 +209,9 @@ def fit_without_steps(method: Method, backbone: Backbone, examples: EncodedExamp
     method.fit(backbone, rows, harness(backbone, method, kind=Untrained))
 
 
-def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> Trainer:
+def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> MeasuringHarness:
     """A harness without a method."""
-    return Trainer(model, replace(Recipe(batch_size=8), **recipe), 0, identity)
+    return MeasuringHarness(Subject(model, replace(Recipe(batch_size=8), **recipe), 0, identity))
 
 
 def shake(parameters: dict[str, torch.nn.Parameter], scale: float = 0.1) -> None:

@@ -113,19 +113,17 @@ def collect(session: pytest.Session) -> Cells:
 
 def test_train_step(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> None:
     """Times single optimiser steps on a fresh attach of the cell."""
-    rehearsal = _rehearsal(benchmark, cell, record_of)
-    _time(benchmark, rehearsal.train_step)
+    _time(benchmark, _step_timer(benchmark, cell, record_of).train_step)
 
 
 def test_evaluate(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> None:
     """Times the scoring of single batches on a fresh attach of the cell."""
-    rehearsal = _rehearsal(benchmark, cell, record_of)
-    _time(benchmark, rehearsal.evaluate)
+    _time(benchmark, _step_timer(benchmark, cell, record_of).evaluate)
 
 
-def _rehearsal(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> Any:
+def _step_timer(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> Any:
     """The cell attached anew, its record in `extra_info`; a skip or a failure where that is what the record says."""
-    from tunefront.bench.execution.step_timer import Rehearsal
+    from tunefront.bench.execution.step_timer import StepTimer
 
     record = record_of(cell)
     if record.status == "skipped":
@@ -133,7 +131,7 @@ def _rehearsal(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cel
     if record.status == "failed":
         pytest.fail(printable(record.reason or "no reason recorded"), pytrace=False)
     benchmark.extra_info.update(record.model_dump(mode="json", include=EXTRA))
-    return Rehearsal(cell)
+    return StepTimer(cell)
 
 
 def _time(benchmark: BenchmarkFixture, step: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -47,7 +48,8 @@ class Prompts:
     calibrating), `flops` of calibrating (`calibrating`: from every source), `tokens`, `cache_bytes` of keys and values
     (None: not kept); and `ids`, the rows that each was made of.
     Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs; queries, the rows that
-    are to be scored, where they are known: with none, as many demonstrations are read as fit without any query.
+    are to be scored, where they are known: with none, as many demonstrations are read as fit without any query; now,
+    what clocks read.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Prompts:
         identity: tuple[str, ...],
         autocast: Callable[[], AbstractContextManager[object]],
         queries: Sequence[EncodedExamples] = (),
+        now: Callable[[], float] = time.perf_counter,
     ):
+        self._now = now
         self._model, self._identity, self._autocast, self._queries = model, identity, autocast, tuple(queries)
         self.flops = 0
         self.calibrating, self.calibrating_seconds = NOTHING, 0.0
@@ -94,7 +98,7 @@ class Prompts:
         made now and is kept beside the parameters."""
         if not backbone.lead_lengths or backbone.kept_lead is not None:
             return []
-        clock = Clock(next(self._model.parameters()).device)
+        clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
             kept = beside_parameters(backbone.keep_lead().tensors, self._model)
@@ -137,7 +141,7 @@ class Prompts:
 
     def _read(self, backbone: Backbone, prefix: Demonstrated) -> tuple[Demonstrated, float]:
         """A prefix as the model has read it, and the seconds of that."""
-        clock = Clock(next(self._model.parameters()).device)
+        clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
             read = backbone.read(prefix)

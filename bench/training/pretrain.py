@@ -21,7 +21,8 @@ from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records.environment import git_commit, versions
 from tunefront.bench.settings import RunConfig, as_scalars
-from tunefront.bench.training.harness import Report, Trainer
+from tunefront.bench.training.harness import MeasuringHarness, Report
+from tunefront.bench.training.instruments import Subject
 from tunefront.bench.training.mixture import CAP, Asked, drawn
 from tunefront.methods.base import Method, Recipe, Unsupported
 from tunefront.methods.registry import source_fingerprint
@@ -97,7 +98,7 @@ def pretrain(
         )
     examples = _encoded(asked, backbone, tell)
     identity = ("pretrain", spell(asked.method), source_fingerprint(asked.method), str(backbone.fingerprint))
-    trainer = Trainer(backbone.model, asked.recipe, asked.seed, identity, report=report)
+    trainer = MeasuringHarness(Subject(backbone.model, asked.recipe, asked.seed, identity), report=report)
     asked.method.fit(backbone, examples, trainer)
     shipped = checkpoints.shipped(backbone.model, backbone.published_buffers)
     tensors = {name: value.detach().cpu().contiguous() for name, value in shipped.items()}
@@ -141,7 +142,7 @@ def _encoded(asked: Pretraining, backbone: Decoder | Seq2Seq, tell: Callable[[st
     return examples if wrong_ones_weigh else examples.right_answers()
 
 
-def _metadata(asked: Pretraining, examples: PromptedExamples, trainer: Trainer) -> dict[str, str]:
+def _metadata(asked: Pretraining, examples: PromptedExamples, trainer: MeasuringHarness) -> dict[str, str]:
     """What the file says of itself: texts, and JSON for all else."""
     mixture = [
         {

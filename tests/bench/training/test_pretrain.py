@@ -20,9 +20,10 @@ from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.templates import Prompt, Template, find_template
-from tunefront.bench.training.harness import NotFinite, Trainer
+from tunefront.bench.training.instruments import Instruments
 from tunefront.bench.training.mixture import Asked, asked, drawn
 from tunefront.bench.training.pretrain import CONFIG, RECIPE, Pretraining, pretrain
+from tunefront.bench.training.step import NotFinite
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.features import Features
 from tunefront.methods.full import Full
@@ -252,14 +253,14 @@ def test_it_learns_the_mixture(language_models: dict[str, str], tmp_path: Path) 
     asked_for = replace(plan(language_models["t5"], Full()), recipe=replace(RECIPE, steps=100, learning_rate=0.02))
     losses: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
-        steps = Trainer.steps
+        steps = Instruments.steps
 
         def noted(*arguments: Any) -> Any:
             for done, batch, loss in steps(*arguments):
                 losses.append(loss)
                 yield done, batch, loss
 
-        patch.setattr(Trainer, "steps", noted)
+        patch.setattr(Instruments, "steps", noted)
         pretrain(asked_for, tmp_path / "start")
     assert sum(losses[-6:]) < 0.2 * sum(losses[:6])  # a thirtieth, and a sixtieth with other weights
 

@@ -19,13 +19,13 @@ from tunefront.bench.records import parse_record
 from tunefront.bench.suites.expand import plan
 from tunefront.bench.suites.overrides import Selectors
 from tunefront.bench.training.feature_cache import FeatureStore
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Batch, Method
 from tunefront.methods.icl import ICL
 from tunefront.methods.spelling import parse
 
 
-def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, Trainer, Any, Any]:
+def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, MeasuringHarness, Any, Any]:
     """A backbone that a method was fitted to in two steps, its harness, its scorer, and rows to score."""
     chosen = Path(folder).name in LANGUAGE_MODELS and takes_choices(method, folder)
     task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
