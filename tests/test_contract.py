@@ -202,7 +202,7 @@ def test_published_names_and_bits_survive_attaching(
     method: Method, family: str, folders: dict[str, str], attach: Attach
 ) -> None:
     """Where a method rebuilds weights, the published ones have the names that torch gives to what is rebuilt."""
-    published = snapshot(Pretrained(folders[family], torch.device("cpu"))._master)
+    published = snapshot(Pretrained(folders[family], torch.device("cpu")).load())
     model = attach(method, family).ready().backbone.model
     attached = model.state_dict()
 

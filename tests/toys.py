@@ -18,7 +18,8 @@ from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.families.family import Family
-from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.session import Session
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.bench.training.harness import MeasuringHarness
@@ -135,11 +136,19 @@ def pristine(
     """
     task = task or toy_task()
     if not prompting:
-        return pretrained(folder).pristine(task, seed, dropout)
+        return loaded(folder).pristine(task, seed, dropout)
     template = prompting.pop("template", None)
     if not isinstance(template, Template):
         template = find_template(task, template)
-    return pretrained(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+    return loaded(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+
+
+_SESSION = Session(most=32)
+
+
+def loaded(folder: str) -> Pretrained:
+    """The weights in a folder, read once."""
+    return _SESSION.pretrained(folder)
 
 
 def trained_on_preset(method: Method, preset: str) -> int:

@@ -27,8 +27,8 @@ from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
-from tunefront.bench.models.pretrained import pretrained as pretrained_weights
 from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.models.session import Session
 from tunefront.bench.records import FLOP_PHASES, PhaseFlops, Record
 from tunefront.bench.records.environment import cpu_model, git_commit
 from tunefront.bench.templates import Template, find_template
@@ -74,12 +74,14 @@ class StandIns:
 class Setup:
     """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
 
-    Args: harness, made of what is fitted, None for one that measures; instead, None for the cell's own.
+    Args: session, which keeps the backbone for the cells that follow; harness, made of what is fitted, None for one
+    that measures; instead, None for the cell's own.
     """
 
     def __init__(
         self,
         cell: Cell,
+        session: Session | None = None,
         harness: Callable[[Subject], CellHarness] | None = None,
         instead: StandIns | None = None,
     ):
@@ -90,7 +92,9 @@ class Setup:
         if len(self.rows.train) < cell.method.fewest_rows:
             needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
             raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
-        self.pretrained: Source = instead.source if instead else pretrained_weights(cell.backbone, cell.config.device)
+        self.pretrained: Source = (
+            instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
+        )
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
@@ -121,14 +125,17 @@ def measuring(report: Report | None = None, concurrent_cells: int = 1) -> Callab
     return lambda subject: MeasuringHarness(subject, FeatureStore(cache.folder() / "features"), report, conditions)
 
 
-def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1) -> tuple[Record, pd.DataFrame | None]:
+def run_cell(
+    cell: Cell, report: Report | None = None, concurrent_cells: int = 1, session: Session | None = None
+) -> tuple[Record, pd.DataFrame | None]:
     """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
     or a model does wrong: that is a failed record. DiskFull comes through, and Mistake where data or backbone are gone.
+    `session` keeps the backbone for the cells that follow.
     """
     base = _base(cell, concurrent_cells)
     try:
         with process_unchanged():
-            setup = Setup(cell, measuring(report, concurrent_cells))
+            setup = Setup(cell, session, measuring(report, concurrent_cells))
             found, predictions = _measured(setup)
         return Record(**base, status="ok", **found), predictions
     except Unsupported as reason:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution.run_cell import Setup
 from tunefront.bench.meters.memory.phases import Flags, Parts, flagged, made_of, parts_of
+from tunefront.bench.models.session import Session
 from tunefront.bench.training.harness import CellHarness
 from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Scorer, Unsupported
 
@@ -69,8 +70,8 @@ class StepHarness:
 class StepTimer:
     """A cell attached anew. Unsupported, with the reason, where the cell cannot run."""
 
-    def __init__(self, cell: Cell):
-        self._setup = setup = Setup(cell)
+    def __init__(self, cell: Cell, session: Session | None = None):
+        self._setup = setup = Setup(cell, session)
         self._harness, self._tools = StepHarness(setup.trainer), setup.trainer.tools
         self._scorer = cell.method.fit(setup.backbone, setup.train, self._harness)
         self._test = setup.trainer.prompts.following(setup.test)

@@ -86,7 +86,7 @@ class Outline:
             self.pooling, self._head_activation = "first", "tanh"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def outline(name: str, lengths: Lengths | None = None) -> Outline:
     """The outline of a backbone, made once per process."""
     return Outline(name, lengths)

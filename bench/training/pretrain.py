@@ -17,7 +17,7 @@ from tunefront.bench.files import writing
 from tunefront.bench.models import checkpoints, locate
 from tunefront.bench.models.families import Decoder, Encoder, Prompting, Seq2Seq
 from tunefront.bench.models.losses import LossWeights
-from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records.environment import git_commit, versions
 from tunefront.bench.settings import RunConfig, as_scalars
@@ -120,8 +120,8 @@ def pretrain(
 def _backbone(asked: Pretraining) -> Decoder | Seq2Seq:
     first, recipe = asked.mixture[0], asked.recipe
     prompting = Prompting(first.templates[0], losses=LossWeights.of(recipe), context_length=asked.config.context_length)
-    backbones = pretrained(asked.backbone, asked.config.device)
-    backbone = backbones.pristine(first.task, asked.seed, recipe.dropout, prompting)
+    pretrained = Pretrained(asked.backbone, torch.device(asked.config.device))
+    backbone = pretrained.pristine(first.task, asked.seed, recipe.dropout, prompting)
     if isinstance(backbone, Encoder):
         raise Mistake(f"{asked.backbone} is an encoder, which has a head for each task; give a language model.")
     return backbone

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.toys import bare_harness, toy_task
+from tests.toys import bare_harness, loaded, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.checkpoints import header, tensors
 from tunefront.bench.models.families import Prompting
 from tunefront.bench.models.locate import fingerprint
 from tunefront.bench.models.losses import LossWeights
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.bench.training.instruments import Instruments
@@ -126,7 +125,7 @@ def encoded(backbone: Any) -> list[PromptedExamples]:
 
 def backbone_of(folder: str, **losses: float) -> Any:
     first = mixture()[0]
-    return pretrained(folder).pristine(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
+    return loaded(folder).pristine(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
@@ -208,7 +207,7 @@ def test_the_file_holds_what_was_trained_and_says_how(
 ) -> None:
     folder, path, told = language_models["t5"], tmp_path / "new" / "start.safetensors", []
     start = pretrain(plan(folder, method), path, lambda *step: told.append(step), lambda what: told.append(what))
-    fresh: Any = pretrained(folder).pristine(toy_task(), 0)
+    fresh: Any = loaded(folder).pristine(toy_task(), 0)
     method.attach(fresh)
     saved = tensors(str(path))
     assert saved.keys() == fresh.trainable().keys()
