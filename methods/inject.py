@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
 from tunefront.methods.base import Unsupported
 from tunefront.methods.sites import SITES
+from tunefront.methods.torch_internals import FakeTensor, hooks_of, own_parameters
 
 Where = Literal["before", "after", "parallel"]
 
@@ -131,12 +131,12 @@ def rebuild(
     left = set(map(id, without.parameters())) if without is not None else set()
     weights = [parameter for parameter in model.parameters() if id(parameter) not in left]
     places = {id(weight): place for place, weight in enumerate(weights)}
-    hosts = [(host, key) for host in model.modules() for key, own in host._parameters.items() if id(own) in places]
+    hosts = [(host, key) for host in model.modules() for key, own in own_parameters(host).items() if id(own) in places]
     source = make(weights)
     place(source, **_placement(model, model))
     for host, key in hosts:
         # Unsafe only in that torch does not try it at once, which rebuilds every weight.
-        register_parametrization(host, key, Rebuilt(source, places[id(host._parameters[key])]), unsafe=True)
+        register_parametrization(host, key, Rebuilt(source, places[id(own_parameters(host)[key])]), unsafe=True)
     model.add_module(name, source.train(model.training))
     return source
 
@@ -165,8 +165,7 @@ def plugged(host: nn.Module) -> list[tuple[Where | Literal["tap"], nn.Module]]:
         _parallel: "parallel",
         _tap: "tap",
     }
-    hooks = [*host._forward_pre_hooks.values(), *host._forward_hooks.values()]
-    ours = [hook for hook in hooks if isinstance(hook, partial) and hook.func in wheres]
+    ours = [hook for hook in hooks_of(host) if isinstance(hook, partial) and hook.func in wheres]
     return [(wheres[hook.func], getattr(host, hook.args[0])) for hook in ours]
 
 

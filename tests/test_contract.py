@@ -134,6 +134,12 @@ def read_once(folder: str) -> Pretrained:
     return Pretrained(folder, torch.device("cpu"))
 
 
+@cache
+def published_weights(folder: str) -> dict[str, Tensor]:
+    """The tensors of a folder by name, as transformers reads them."""
+    return snapshot(read_once(folder).load())
+
+
 def recompute_activations(model: nn.Module) -> None:
     """Turns gradient checkpointing on, under the name that this release of transformers has for it."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -214,7 +220,7 @@ def test_published_names_and_bits_survive_attaching(
     method: Method, family: str, folders: dict[str, str], attach: Attach
 ) -> None:
     """Where a method rebuilds weights, the published ones have the names that torch gives to what is rebuilt."""
-    published = snapshot(read_once(folders[family])._master)
+    published = published_weights(folders[family])
     model = attach(method, family).ready().backbone.model
     attached = model.state_dict()
 

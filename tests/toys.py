@@ -18,10 +18,12 @@ from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.families.family import Family
-from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.session import Session
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt, Template, find_template
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
+from tunefront.bench.training.instruments import Subject
 from tunefront.methods.base import Batch, Method, Recipe, Unsupported
 from tunefront.methods.registry import methods
 from tunefront.methods.sites import sites_for
@@ -148,11 +150,19 @@ def pristine(
     """
     task = task or toy_task()
     if not prompting:
-        return pretrained(folder).pristine(task, seed, dropout)
+        return loaded(folder).pristine(task, seed, dropout)
     template = prompting.pop("template", None)
     if not isinstance(template, Template):
         template = find_template(task, template)
-    return pretrained(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+    return loaded(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+
+
+_SESSION = Session(most=32)
+
+
+def loaded(folder: str) -> Pretrained:
+    """The weights in a folder, read once."""
+    return _SESSION.pretrained(folder)
 
 
 def trained_on_preset(method: Method, preset: str) -> int:
@@ -197,17 +207,18 @@ def harness(
     seed: int = 0,
     features: Any = None,
     rows: int = 16,
-    kind: type[Trainer] = Trainer,
+    kind: type[MeasuringHarness] = MeasuringHarness,
+    report: Any = None,
     **recipe: Any,
-) -> Trainer:
+) -> MeasuringHarness:
     """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
     ledger = FlopLedger(backbone, sum(parameter.numel() for parameter in backbone.model.parameters()))
-    return kind(backbone.model, settings, seed, identity, features, eval_batch_size=rows, flop_ledger=ledger)
+    return kind(Subject(backbone.model, settings, seed, identity, rows, ledger), features, report)
 
 
-class Untrained(Trainer):
+class Untrained(MeasuringHarness):
     """A harness whose training takes no step."""
 
     def train(self, *_: Any) -> None:
@@ -221,9 +232,9 @@ def fit_without_steps(method: Method, backbone: Backbone, examples: EncodedExamp
     method.fit(backbone, rows, harness(backbone, method, kind=Untrained))
 
 
-def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> Trainer:
+def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), **recipe: Any) -> MeasuringHarness:
     """A harness without a method."""
-    return Trainer(model, replace(Recipe(batch_size=8), **recipe), 0, identity)
+    return MeasuringHarness(Subject(model, replace(Recipe(batch_size=8), **recipe), 0, identity))
 
 
 def shake(parameters: dict[str, torch.nn.Parameter], scale: float = 0.1) -> None:

@@ -65,8 +65,8 @@ def pretrain(
                     f"note: no field of {asked.method.name} names a file to start from, so no run can start from {out}"
                 )
                 say(errors, f"{note}.", "yellow")
-            from tunefront.bench.training.harness import NotFinite
             from tunefront.bench.training.pretrain import pretrain as train
+            from tunefront.bench.training.step import NotFinite
 
             try:
                 start = train(asked, out, display.step, display.preparing)

@@ -11,6 +11,7 @@ from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, pool
 from tunefront.bench.execution.identity import compared, ingredients, key, label_of
 from tunefront.bench.files import is_memory
+from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
@@ -43,6 +44,7 @@ def run_grid(
     progress: Progress | None = None,
     fork: bool = False,
     alone: Callable[[Cell], bool] = is_users_own,
+    session: Session | None = None,
 ) -> Outcome:
     """Runs every cell that has no ok or skipped record yet; Ctrl-C stops cleanly with `interrupted` set.
 
@@ -50,7 +52,8 @@ def run_grid(
     for a store in memory, all of whose cells run in this process; fork,
     whether workers may be forked from this process: only where it has imported but never computed; alone, of which
     cells no other may run in the same process afterwards, so that neither a patched library nor a killed process
-    reaches it: with one worker they run first, each in a process of its own, the others in this one.
+    reaches it: with one worker they run first, each in a process of its own, the others in this one; session, what this
+    process keeps for the cells of another call. Cells of one backbone run together, in their order otherwise.
     Errors: Mistake where the store cannot be written or a task or backbone is gone, DiskFull.
     """
     store.prepare()
@@ -64,12 +67,13 @@ def run_grid(
         name: _compared_again(record, keys[name], store) for name, record in found.items() if record.status != "failed"
     }
     works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
+    works = _by_backbone(works)
     progress.planned(len(keys), len(done))
     reused = len(done)
     cuda = any(cell.config.device.startswith("cuda") for cell in cells)
     start_method = "spawn" if cuda else "fork" if fork else "forkserver"
     if workers == 1 or not works:
-        running = _one_at_a_time(works, store, progress, start_method, alone)
+        running = _one_at_a_time(works, store, progress, start_method, alone, session or Session())
     else:
         running = pool.run(works, store, progress, workers, start_method, alone)
     with interruption.listening():
@@ -98,13 +102,24 @@ def run_grid(
 
 
 def _one_at_a_time(
-    works: Sequence[Work], store: Store, progress: Progress, start_method: str, alone: Callable[[Cell], bool]
+    works: Sequence[Work],
+    store: Store,
+    progress: Progress,
+    start_method: str,
+    alone: Callable[[Cell], bool],
+    session: Session,
 ) -> Generator[tuple[Work, Record], None, None]:
     """Cells that run alone first: they may be forked while this process has not computed yet."""
     apart = [work for work in works if alone(work.cell)]
     if apart:
         yield from pool.run(apart, store, progress, 1, start_method, alone)
-    yield from inprocess.run([work for work in works if not alone(work.cell)], store, progress)
+    yield from inprocess.run([work for work in works if not alone(work.cell)], store, progress, session)
+
+
+def _by_backbone(works: Sequence[Work]) -> list[Work]:
+    """Backbones in the order in which they first occur: each is read once, though one is kept at a time."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(work.cell.backbone for work in works))}
+    return sorted(works, key=lambda work: places[work.cell.backbone])
 
 
 def _named(record: Record, cell: Cell, label: str) -> Record:

@@ -27,7 +27,7 @@ from tunefront.methods.registry import source_fingerprint
 from tunefront.methods.spelling import label, spell
 
 DECIDING = (
-    *("methods/base.py", "methods/inject.py"),
+    *("methods/base.py", "methods/inject.py", "methods/torch_internals.py"),
     *("bench/data/task.py", "bench/data/sampling.py", "bench/data/metrics.py", "bench/data/metric_classes.py"),
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
     "bench/execution/run_cell.py",

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -26,13 +27,14 @@ from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
-from tunefront.bench.models.pretrained import pretrained as pretrained_weights
 from tunefront.bench.models.scoring.prompted import PromptedExamples
+from tunefront.bench.models.session import Session
 from tunefront.bench.records import FLOP_PHASES, PhaseFlops, Record
 from tunefront.bench.records.environment import cpu_model, git_commit
 from tunefront.bench.templates import Template, find_template
 from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
-from tunefront.bench.training.harness import Report, Trainer
+from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
+from tunefront.bench.training.instruments import Subject
 from tunefront.methods.base import Scorer, Unsupported
 
 if TYPE_CHECKING:
@@ -58,32 +60,41 @@ class Source(Protocol):
     def making(self) -> AbstractContextManager[object]: ...
 
 
+@dataclass(frozen=True)
+class StandIns:
+    """What takes the place of a cell's own where it is not run: the source of its backbone, what counted FLOPs may be
+    shared under, and its task and template where they are given."""
+
+    source: Source
+    identity: tuple[str, ...]
+    task: Task | None = None
+    template: Template | None = None
+
+
 class Setup:
     """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
 
-    Args: task and pretrained, the cell's own where they are None; identity, what counted FLOPs and features may be
-    shared under, that of the cell's method, backbone and outputs where it is None; template, in place of the one that
-    the cell names.
+    Args: session, which keeps the backbone for the cells that follow; harness, made of what is fitted, None for one
+    that measures; instead, None for the cell's own.
     """
 
     def __init__(
         self,
         cell: Cell,
-        report: Report | None = None,
-        harness: Callable[..., Trainer] = Trainer,
-        concurrent_cells: int = 1,
-        task: Task | None = None,
-        pretrained: Source | None = None,
-        identity: tuple[str, ...] | None = None,
-        template: Template | None = None,
+        session: Session | None = None,
+        harness: Callable[[Subject], CellHarness] | None = None,
+        instead: StandIns | None = None,
     ):
         torch.set_num_threads(cell.config.threads)
-        self.cell, self.task = cell, task or sources.load_task(cell.task)
+        template = instead.template if instead else None
+        self.cell, self.task = cell, (instead.task if instead else None) or sources.load_task(cell.task)
         self.rows = rows_of(cell, self.task)
         if len(self.rows.train) < cell.method.fewest_rows:
             needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
             raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
-        self.pretrained = pretrained or pretrained_weights(cell.backbone, cell.config.device)
+        self.pretrained: Source = (
+            instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
+        )
         self.backbone: Backbone = self.pretrained.pristine(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
@@ -93,31 +104,38 @@ class Setup:
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
         self.test = self._encode(self.rows.test)
-        self.trainer = harness(
+        subject = Subject(
             self.backbone.model,
             cell.recipe,
             cell.seed,
-            identity=_identity(cell, self.task) if identity is None else identity,
-            features=FeatureStore(cache.folder() / "features"),
-            report=report,
+            identity=instead.identity if instead else _identity(cell, self.task),
             eval_batch_size=cell.config.eval_batch_size,
-            conditions=(cpu_model(), str(concurrent_cells)),
             flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
             queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
         )
+        self.trainer = (harness or measuring())(subject)
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
         return self.backbone.encode(self.task, rows, self.cell.config.max_length)
 
 
-def run_cell(cell: Cell, report: Report | None = None, concurrent_cells: int = 1) -> tuple[Record, pd.DataFrame | None]:
+def measuring(report: Report | None = None, concurrent_cells: int = 1) -> Callable[[Subject], CellHarness]:
+    """Makes the harness of a cell that runs; what it computes of features is kept in the cache."""
+    conditions = (cpu_model(), str(concurrent_cells))
+    return lambda subject: MeasuringHarness(subject, FeatureStore(cache.folder() / "features"), report, conditions)
+
+
+def run_cell(
+    cell: Cell, report: Report | None = None, concurrent_cells: int = 1, session: Session | None = None
+) -> tuple[Record, pd.DataFrame | None]:
     """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
     or a model does wrong: that is a failed record. DiskFull comes through, and Mistake where data or backbone are gone.
+    `session` keeps the backbone for the cells that follow.
     """
     base = _base(cell, concurrent_cells)
     try:
         with process_unchanged():
-            setup = Setup(cell, report, concurrent_cells=concurrent_cells)
+            setup = Setup(cell, session, measuring(report, concurrent_cells))
             found, predictions = _measured(setup)
         return Record(**base, status="ok", **found), predictions
     except Unsupported as reason:

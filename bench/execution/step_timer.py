@@ -11,47 +11,84 @@ from torch import Tensor, nn
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution.run_cell import Setup
 from tunefront.bench.meters.memory.phases import Flags, Parts, flagged, made_of, parts_of
-from tunefront.bench.training.harness import Trainer
-from tunefront.methods.base import Batch, Examples, Unsupported
+from tunefront.bench.models.session import Session
+from tunefront.bench.training.harness import CellHarness
+from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Scorer, Unsupported
 
 
-class _Rehearsal(Trainer):
-    """Takes down what a method would train, what the model is made of then, and trains nothing."""
+class StepHarness:
+    """A harness that takes down what a method would train, and what the model is made of then, and trains nothing; all
+    else is done by another.
 
-    training: Iterator[object] | None = None
-    parts: Parts
-    flags: Flags
+    `training` takes a step each time it is asked for the next; None where nothing is trained.
+    """
+
+    def __init__(self, other: CellHarness):
+        self._other = other
+        self.recipe, self.generator = other.recipe, other.generator
+        self.training: Iterator[object] | None = None
+        self.parts: Parts = []
+        self.flags: Flags = []
 
     def train(
         self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
     ) -> None:
-        rows, total, _ = self._begun(parameters, examples)
-        self.training = self.steps(parameters, loss, rows, total)
-        self.parts = parts_of(self.model)
-        self.flags = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
+        """Gets steps of the recipe ready, and takes none."""
+        tools = self._other.tools
+        rows, total, _ = tools.begin(parameters, examples)
+        self.training = tools.steps(parameters, loss, rows, total)
+        self.parts = parts_of(tools.subject.model)
+        self.flags = [(parameter, parameter.requires_grad) for parameter in tools.subject.model.parameters()]
+
+    def gradients(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        each: Callable[[Tensor], Tensor],
+    ) -> dict[str, Tensor]:
+        """As the other harness."""
+        return self._other.gradients(parameters, loss, examples, each)
+
+    def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> Examples:
+        """As the other harness."""
+        return self._other.cached(name, compute, examples)
+
+    def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
+        """As the other harness."""
+        return self._other.prefill(backbone, demonstrations)
+
+    def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
+        """As the other harness."""
+        return self._other.start_from(backbone, demonstrations)
+
+    def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
+        """As the other harness."""
+        return self._other.scores(scorer, examples)
 
 
-class Rehearsal:
+class StepTimer:
     """A cell attached anew. Unsupported, with the reason, where the cell cannot run."""
 
-    def __init__(self, cell: Cell):
-        self._setup = Setup(cell, harness=_Rehearsal)
-        self._scorer = cell.method.fit(self._setup.backbone, self._setup.train, self._setup.trainer)
-        self._test = self._setup.trainer.prompts.following(self._setup.test)
+    def __init__(self, cell: Cell, session: Session | None = None):
+        self._setup = setup = Setup(cell, session)
+        self._harness, self._tools = StepHarness(setup.trainer), setup.trainer.tools
+        self._scorer = cell.method.fit(setup.backbone, setup.train, self._harness)
+        self._test = setup.trainer.prompts.following(setup.test)
         self._batches = self._test.scoring_order(cell.config.eval_batch_size)
         self._place = 0
         self._training, self._entered = ExitStack(), False
 
     def train_step(self) -> None:
         """One optimiser step on the next training batch, just as `fit` takes it; Unsupported if nothing is trained."""
-        trainer = self._setup.trainer
-        if not isinstance(trainer, _Rehearsal) or trainer.training is None:
+        harness = self._harness
+        if harness.training is None:
             raise Unsupported(f"{self._setup.cell.spelled} trains nothing")
         if not self._entered:  # once: `fit` may have put other parts into the model after its training
-            self._training.enter_context(made_of(trainer.parts))
-            self._training.enter_context(flagged(trainer.flags))
+            self._training.enter_context(made_of(harness.parts))
+            self._training.enter_context(flagged(harness.flags))
             self._entered = True
-        next(trainer.training)
+        next(harness.training)
 
     def evaluate(self) -> Tensor:
         """Scores of the next evaluation batch, (batch, choices), after what leads, which is made for the first."""
@@ -61,5 +98,5 @@ class Rehearsal:
         rows = self._batches[self._place % len(self._batches)]
         self._place += 1
         self._setup.backbone.model.eval()
-        with torch.inference_mode(), self._setup.trainer.autocast():
-            return self._scorer(self._test.batch(rows, self._setup.trainer.device))
+        with torch.inference_mode(), self._tools.subject.autocast():
+            return self._scorer(self._test.batch(rows, self._tools.device))

@@ -73,9 +73,7 @@ class Outline:
         torch.manual_seed(seed)  # as for weights: a method may record it
         pooled = Pooled(self.pooling, self._head_activation)
         with self.making():
-            backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
-        backbone.load = _loads_nothing  # type: ignore[method-assign]  # what is copied into fake tensors costs nothing
-        return backbone
+            return family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
 
     def making(self) -> AbstractContextManager[None]:
         """Modules made under this have no values either."""
@@ -88,7 +86,7 @@ class Outline:
             self.pooling, self._head_activation = "first", "tanh"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def outline(name: str, lengths: Lengths | None = None) -> Outline:
     """The outline of a backbone, made once per process."""
     return Outline(name, lengths)
@@ -109,10 +107,6 @@ def _file_bytes(model: nn.Module) -> int:
     named = model.state_dict(keep_vars=True)  # else each would be a tensor of its own
     once = {id(tensor): name for name, tensor in reversed(named.items())}
     return safetensors_bytes({name: named[name] for name in once.values()})
-
-
-def _loads_nothing(path: str) -> None:
-    """Takes the place of `Backbone.load`."""
 
 
 _ANY = Lengths()

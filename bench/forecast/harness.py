@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +17,17 @@ from tunefront.bench.forecast.operator_times import Operations, Phases
 from tunefront.bench.meters.batches import Shapes
 from tunefront.bench.meters.flops.by_phase import Entry
 from tunefront.bench.meters.memory.peak import PeakMemory
-from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, keys_and_values
+from tunefront.bench.meters.memory.phases import PhaseMemory, Work, flagged
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
-from tunefront.bench.training.demonstrations import Demonstrated
+from tunefront.bench.records import Spread
 from tunefront.bench.training.feature_cache import Rowwise
 from tunefront.bench.training.gradients import RowGradients
-from tunefront.bench.training.harness import Trainer, row_values
+from tunefront.bench.training.harness import row_values
+from tunefront.bench.training.instruments import Instruments, Subject, encoded
 from tunefront.bench.training.step import Step
-from tunefront.methods.base import Backbone, Batch, Examples, Scorer
+from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Scorer
 
 SIMULATED = 3
 """So many of the shapes that occur are gone through, from smallest to largest; what others take lies between."""
@@ -37,35 +37,36 @@ _TIMED_AS = {"features": "evaluation", "query": "evaluation", "prefill": "evalua
 """Phases of memory that are forward passes without gradients, as evaluation is."""
 
 
-class Forecaster(Trainer):
-    """`Trainer` without training: `fit` goes through the motions, and every cost is foretold.
+class PredictingHarness:
+    """A harness that does not train: `fit` goes through the motions, and every cost is predicted.
 
     FLOPs are analytic where the family has an anatomy, else counted on tensors without values. Batches of a few of the
     shapes that occur, the largest among them, are gone through once under the memory ledger, which also tells the
     operators; their seconds follow from how fast `machine` runs these, None for no seconds. Scores mean nothing.
     """
 
-    def __init__(self, *args: Any, machine: Machine | None = None, **kwargs: Any):  # Any: those of Trainer
-        super().__init__(*args, **kwargs)
-        self._machine = machine
-        self._operations = Operations()
-        self.memory = MemoryMeter(self.model, self.autocast, None if machine is None else self._operations)
-        self._features = None  # what earlier cells computed has no part in a forecast
+    def __init__(self, subject: Subject, machine: Machine | None = None):
+        self.subject, self.model, self.recipe, self.device = subject, subject.model, subject.recipe, subject.device
+        self._machine, self._operations = machine, Operations()
+        observer = None if machine is None else self._operations
+        self.tools = tools = Instruments(subject, observer, self._reading_seconds)
+        self.generator, self.cost, self.memory = tools.generator, tools.cost, tools.memory
+        self.prompts, self.counting, self.flop_ledger = tools.prompts, tools.counting, subject.flop_ledger
 
     def train(
         self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
     ) -> None:
         """Takes down the batches of the whole recipe, and goes through a step."""
-        examples, total, shapes = self._begun(parameters, examples)
-        order = training_order(examples, self.recipe.batch_size, self.generator, self.recipe.balanced)
-        data = Clock(self.device)
-        for rows in islice(order, total):
+        rows, total, shapes = self.tools.begin(parameters, examples)
+        order = training_order(rows, self.recipe.batch_size, self.generator, self.recipe.balanced)
+        data = Clock(self.device, self.subject.now)
+        for places in islice(order, total):
             with data.running():
-                batch = examples.batch(rows)
+                batch = rows.batch(places)
             shapes.add(batch)
-            self.cost.examples += len(rows)
+            self.cost.examples += len(places)
         self.cost.steps += total
-        step = Step(parameters, loss, self.recipe, self.autocast)
+        step = Step(parameters, loss, self.recipe, self.subject.autocast)
         laps = self._gone_through(shapes, lambda work: self.memory.step(step, work))
         if self._machine is not None:
             laps["data"] = data.laps  # batches are made as they would be
@@ -74,50 +75,61 @@ class Forecaster(Trainer):
             self.cost.clocks[phase].laps += seconds
         self._enter_training(loss, shapes)
 
-    def _add_gradients(self, start: Callable[[], RowGradients], shapes: Shapes) -> dict[str, Tensor]:
+    def gradients(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        each: Callable[[Tensor], Tensor],
+    ) -> dict[str, Tensor]:
         """Takes down the rows, and goes through a few of them; the sums have no values."""
-        gradients = start()
-        laps = self._gone_through(shapes, lambda work: self.memory.gradients(start, work))
-        self.cost.clock.seconds += sum(map(sum, laps.values()))
-        self._enter_training(gradients.loss, shapes, "gradients")
+        shapes = self.tools.single_rows(parameters, examples)
+        wanted = set(map(id, parameters.values()))
+
+        def start() -> RowGradients:
+            return RowGradients(parameters, loss, each, self.subject.autocast)
+
+        with flagged([(parameter, id(parameter) in wanted) for parameter in self.model.parameters()]):
+            gradients = start()
+            laps = self._gone_through(shapes, lambda work: self.memory.gradients(start, work))
+            self.cost.clock.seconds += sum(map(sum, laps.values()))
+            self._enter_training(loss, shapes, "gradients")
+        self.cost.examples += len(shapes.examples)
         return gradients.sums
 
-    def _read(self, place: int, held: int | None = None) -> None:
-        """Demonstrations in tokens, read without values; the clock gets what reading them would take."""
-        super()._read(place, held)
-        seconds = 0.0
-        if keys_and_values(self.prompts.prefixes[place]):
-            self.memory.measure()  # what was just noted: reading it
-            seconds = sum(self._seconds(self._operations.taken()).values())
-        self.prompts.reading_seconds[place] = seconds
+    def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> EncodedExamples:
+        """`examples` with zeros in place of tokens; what earlier cells computed has no part in a forecast."""
+        rows = encoded(examples)
+        self.cost.cut_rows |= rows.cut_rows
+        features, entry = self._rowwise("features", compute, rows)
+        return self.tools.charge_features(features, entry, rows, name)
 
-    def _start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[Demonstrated, float]:
-        self._operations.taken()
-        prefix, _ = super()._start(backbone, demonstrations)
-        return prefix, sum(self._seconds(self._operations.taken()).values())
+    def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
+        """Demonstrations in tokens, read without values."""
+        return self.tools.prefill(backbone, demonstrations)
 
-    def _keep_lead(self) -> bool:
-        """What leads, made without values; the clock gets what making it would take."""
-        if not super()._keep_lead():
-            return False
-        self.memory.measure()  # what was just noted: making it
-        self.prompts.lead_seconds = sum(self._seconds(self._operations.taken()).values())
-        return True
+    def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
+        """Demonstrations that are read as part of training, without values."""
+        return self.tools.start_from(backbone, demonstrations)
+
+    def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
+        """Zeros for rows that are part of getting ready; what they would cost joins the prefixes'."""
+        return self.tools.calibrate(self.score(scorer, encoded(examples)), examples)
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
         """Zeros for every row, and what computing them would cost."""
-        self._keep_lead()
-        scored, _ = self._rowwise("evaluate", scorer, self._following(examples))
-        return scored
+        return self._rowwise("evaluate", scorer, self.tools.following(examples))[0]
+
+    def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
+        """What each phase of a training step would take, and a batch of `scored`."""
+        return self.cost.step_seconds(scored.batch_seconds)
 
     def peak(self) -> AbstractContextManager[PeakMemory]:
         """Nothing: what the process takes meanwhile is that of a plan, not of a run."""
         return nullcontext(PeakMemory())
 
-    def _rowwise(
-        self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples
-    ) -> tuple[Rowwise, list[Work]]:
-        shapes, widths = self._scored(examples), [1]
+    def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Entry]:
+        shapes, widths = self.tools.scored_shapes(examples), [1]
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
 
         def noting(batch: Batch) -> Tensor:
@@ -132,7 +144,7 @@ class Forecaster(Trainer):
         seconds = [lap for of_phase in laps.values() for lap in of_phase]
         values = torch.zeros(len(examples), max(widths))
         rowwise = Rowwise(values, sum(seconds), entry.counted or 0, batch_seconds=tuple(seconds), entry=entry)
-        return rowwise, self._largest(shapes)
+        return rowwise, entry
 
     def _gone_through(self, shapes: Shapes, run: Callable[[Work], PhaseMemory]) -> dict[str, list[float]]:
         """Enters the memory of a few batches; the seconds of each phase, one for every batch that would run, nothing
@@ -145,7 +157,7 @@ class Forecaster(Trainer):
             self.memory.add(run(work))
             known.append((sizes[work.shape], self._seconds(self._operations.taken())))
 
-        largest = self._largest(shapes)
+        largest = self.tools.largest(shapes)
         for work in largest:
             go_through(work)
         if self._machine is None:
@@ -165,6 +177,11 @@ class Forecaster(Trainer):
             for phase, seconds in _between(known, sizes[shape]).items():
                 found[phase] += [seconds] * times
         return found
+
+    def _reading_seconds(self, _: float) -> float:
+        """What reading, which was just noted, would take, whatever it took without values."""
+        self.memory.measure()
+        return sum(self._seconds(self._operations.taken()).values())
 
     def _seconds(self, phases: Phases) -> dict[str, float]:
         if self._machine is None:

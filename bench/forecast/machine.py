@@ -33,7 +33,7 @@ class Machine:
         return alone + self.around[phase] * operations.total()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def machine(threads: int, device: str = "cpu") -> Machine:
     """This machine with so many threads, found out in a second or two: once per process."""
     before = torch.get_num_threads()

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from tunefront.bench.meters.flops.counted import flops_of
 from tunefront.bench.meters.memory.fake_ops import told
+from tunefront.methods.torch_internals import UNSAFE_VIEW, schema_of, tree_flatten, tree_unflatten
 
 MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8
 """An operator on more than this is run on a part of its rows to see what it takes."""
@@ -238,9 +238,9 @@ class Pace:
 
 def _is_view(function: Any) -> bool:  # Any: as Operation.function
     """Whether it returns its input's memory and writes nothing; what the schema of one does not say."""
-    if function is torch.ops.aten._unsafe_view.default:
+    if function is UNSAFE_VIEW:
         return True
-    returns = function._schema.returns
+    returns = schema_of(function).returns
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 

@@ -15,7 +15,7 @@ from tunefront.bench.errors import Mistake, in_short
 from tunefront.bench.execution import run_cell
 from tunefront.bench.execution.identity import ingredients, key, named
 from tunefront.bench.forecast.fake_models import Outline, outline
-from tunefront.bench.forecast.harness import Forecaster
+from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.forecast.limits import too_long
 from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.presets import is_file
@@ -49,11 +49,13 @@ def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, conc
     try:
         setup = run_cell.Setup(
             cell,
-            harness=partial(Forecaster, machine=machine),
-            task=task,
-            pretrained=model,
-            identity=(base["key"],),
-            template=Bare() if lengths is not None and model.sites.family != "encoder" else None,
+            harness=partial(PredictingHarness, machine=machine),
+            instead=run_cell.StandIns(
+                source=model,
+                identity=(base["key"],),
+                task=task,
+                template=Bare() if lengths is not None and model.sites.family != "encoder" else None,
+            ),
         )
         if lengths is not None:
             _check_room(setup, lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -137,40 +137,27 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
 
 @contextmanager
 def faking(model: PreTrainedModel) -> Iterator[None]:
-    """What is plugged into a fake model, or run through it, is fake too inside this block, and is not initialised:
-    truncated normal numbers are drawn again where they are too large, which cannot be told of fake ones."""
-    from torch.nn import init
+    """What is plugged into a fake model, or run through it, is fake too inside this block."""
+    from tunefront.methods.torch_internals import NoValues
 
-    originals = {name: call for name, call in vars(init).items() if name.endswith("_") and not name.startswith("_")}
-    try:
-        for name in originals:
-            setattr(init, name, lambda tensor, *_, **__: tensor)
-        with next(model.parameters()).fake_mode:
-            yield
-    finally:
-        vars(init).update(originals)
+    with next(model.parameters()).fake_mode, NoValues():
+        yield
 
 
 def _make_fake(model: PreTrainedModel) -> None:
     """Puts a fake tensor in the place of each of a model's tensors; one that stands in two places stays one."""
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+    from tunefront.methods.torch_internals import ForgetfulMode, fake_like, own_buffers, own_parameters
 
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    # It remembers by weak references which tensor each was made of, and Module.to() swaps no tensor that has any.
-    mode.fake_tensor_converter.set_tensor_memo = lambda t, v: None  # type: ignore[method-assign]
+    mode = ForgetfulMode()
     made: dict[int, tuple[Tensor, Tensor]] = {}
     for module in model.modules():
-        for tensors in (module._parameters, module._buffers):
+        own: Sequence[dict[str, Any]] = own_parameters(module), own_buffers(module)  # Any: tensors of two kinds
+        for tensors in own:
             for name, tensor in tensors.items():
                 if tensor is None:
                     continue
                 if id(tensor) not in made:
-                    meta = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-                    fake = FakeTensor(mode, meta, torch.device("cpu"))
-                    if isinstance(tensor, torch.nn.Parameter):
-                        fake._is_param = True  # what nn.Parameter() does too, at ten times the cost
-                        fake.requires_grad_()
+                    fake = fake_like(tensor, mode)
                     made[id(tensor)] = tensor, fake  # the tensor too: an id is its own only as long as it lives
                 tensors[name] = made[id(tensor)][1]
 

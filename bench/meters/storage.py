@@ -10,9 +10,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from tunefront.bench.models.checkpoints import seed_metadata, shipped
+from tunefront.methods.torch_internals import FakeTensor
 
 
 def save_trained(model: nn.Module, path: Path, published: Collection[str] = ()) -> int:

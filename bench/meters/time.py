@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,12 +15,15 @@ MOST_WARM_UP = 5
 
 
 class Clock:
-    """Adds up the seconds spent inside `running()`, each time's in `laps`; waits for the accelerator at both ends."""
+    """Adds up the seconds spent inside `running()`, each time's in `laps`; waits for the accelerator at both ends.
 
-    def __init__(self, device: torch.device):
+    `now` is what seconds are read from.
+    """
+
+    def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter):
         self.seconds = 0.0
         self.laps: list[float] = []
-        self._device = device
+        self._device, self._read = device, now
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -35,7 +38,7 @@ class Clock:
     def _now(self) -> float:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        return time.perf_counter()
+        return self._read()
 
 
 def spread(laps: Sequence[float]) -> Spread | None:

@@ -115,7 +115,7 @@ def tensors(path: str) -> dict[str, Tensor]:
         return load_file(file)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def _digest(file: Path, _changed: int, _size: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -39,7 +39,7 @@ MOST_BYTES_TRIED = 4 * 2**30
 """Of weights whose values are looked at before a run, in about the time that their fingerprint takes."""
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def check_backbone(name: str) -> None:
     """Finds the backbone, its configuration, and its weights and tokenizer, which have to go with it; Mistake where it
     cannot be used. Of weights the headers are read, and each value once where that is soon done."""

@@ -33,7 +33,7 @@ def known_backbones() -> dict[str, str]:
     }
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def locate(name: str) -> Path:
     """The folder that holds a backbone: embedded, local, or downloaded from the Hub into the cache."""
     if name == "minilm":
@@ -58,7 +58,7 @@ def check_here(name: str) -> None:
         download(name, known_backbones(), here=True)  # what is wrong with others, `locate` finds without a network
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def fingerprint(name: str) -> str:
     """sha256 over every file of the backbone that can change a number: weights, configurations, tokenizer."""
     folder = locate(name)
@@ -70,7 +70,7 @@ def fingerprint(name: str) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def backbone_bytes(name: str) -> int | None:
     """The size of the weights files that would be loaded, every shard counted; None where there are none."""
     folder = locate(name)
@@ -107,7 +107,7 @@ def _nano() -> Path:
     return NANO
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

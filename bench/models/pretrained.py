@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +19,7 @@ from tunefront.bench.models.fast_copy import Blueprint
 from tunefront.bench.models.fit import auto_class, misfits, told
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate
 from tunefront.bench.models.pooling import folder_pooling
+from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.methods.sites import Sites
@@ -29,18 +28,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-@functools.cache
-def pretrained(name: str, device: str = "cpu") -> Pretrained:
-    """The backbone's weights, read from disk once per process."""
-    return Pretrained(name, torch.device(device))
-
-
 class Pretrained:
-    """A pretrained model in memory, never run and never changed, from which pristine backbones are made.
+    """The weights of a pretrained model, never run and never changed, from which pristine backbones are made.
 
     A pristine backbone is a copy of the module tree (hooks, flags and all are the original's) whose parameters and
-    buffers live in storage that every cell reuses, the weights copied in. So nothing has to be undone after a cell, and
-    the previous cell's backbone is dead as soon as the next one is made.
+    buffers live in memory that every cell reuses, restored to the weights. So nothing has to be undone after a cell,
+    and the previous cell's backbone is dead as soon as the next one is made.
     """
 
     def __init__(self, name: str, device: torch.device):
@@ -52,11 +45,12 @@ class Pretrained:
         if self.sites.family == "encoder":
             self.pooling = folder_pooling(folder) or self.sites.pooling
         self.tokenizer = tokenizer_of(name)
-        self._master = self._load(folder)
-        self._tensors = [*self._master.parameters(), *self._master.buffers()]
-        self._storage = [torch.empty_like(tensor, device=device) for tensor in self._tensors]
-        self._blueprint = Blueprint(self._master, self._tensors)
-        self.params = sum(parameter.numel() for parameter in self._master.parameters())
+        model = self.load()
+        tensors = [*model.parameters(), *model.buffers()]
+        self._tensors = restorable(tensors, device)
+        self._flags = [tensor.requires_grad if isinstance(tensor, nn.Parameter) else None for tensor in tensors]
+        self._blueprint = Blueprint(model, tensors)
+        self.params = sum(parameter.numel() for parameter in model.parameters())
         self.file_bytes = backbone_bytes(name)
 
     def pristine(
@@ -66,13 +60,9 @@ class Pretrained:
 
         A language model is asked as `prompting` says, by the task's first template where it is None.
         """
-        restored = []
-        for tensor, stored in zip(self._tensors, self._storage, strict=True):
-            with torch.no_grad():
-                stored.copy_(tensor)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            restored.append(nn.Parameter(stored, tensor.requires_grad) if is_parameter else stored)
-        model = self._blueprint.build(restored)
+        restored = zip(self._tensors.restored(), self._flags, strict=True)
+        tensors = [tensor if trained is None else nn.Parameter(tensor, trained) for tensor, trained in restored]
+        model = self._blueprint.build(tensors)
         torch.manual_seed(seed)
         pooled = Pooled(self.pooling, self.head_activation)
         backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
@@ -83,10 +73,11 @@ class Pretrained:
         """What modules of a pristine backbone are made under: nothing in particular."""
         return contextlib.nullcontext()
 
-    def _load(self, folder: Path) -> PreTrainedModel:
-        """Reads the weights; a pooler that nothing reads, or that the checkpoint lacks, is left out of the model."""
+    def load(self) -> PreTrainedModel:
+        """The model as transformers reads it; a pooler that nothing reads, or the checkpoint lacks, is left out."""
         from transformers import GenerationConfig
 
+        folder = locate(self.name)
         if self.sites.family == "seq2seq":
             self.config.decoder_start_token_id = start_token(folder, self.config)
         model, report = auto_class(self.sites.family).from_pretrained(

@@ -29,7 +29,7 @@ _TRIED = ("The quick brown fox, 12 of them.", "good film")
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """The backbone's tokenizer. Errors: Mistake for one that cannot be read, or that has no words."""
     folder = locate(name)

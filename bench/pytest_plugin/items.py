@@ -16,6 +16,7 @@ import pytest
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, printable
+from tunefront.bench.models.session import Session
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
@@ -49,13 +50,14 @@ class Cells(pytest.Module):
     store: Store
     told: list[str]
     records: dict[Cell, Record]
+    backbones: Session
 
     def collect(self) -> Iterator[pytest.Function]:
         """The items, in the cells' order; a cell that is not recorded yet is run by the first of its two."""
         tests: dict[str, Callable[..., None]] = {"train_step": test_train_step, "evaluate": test_evaluate}
         for cell in self.cells:
             for name, test in tests.items():
-                bound = functools.partial(test, cell=cell, record_of=self.record_of)
+                bound = functools.partial(test, cell=cell, cells=self)
                 item: pytest.Function = pytest.Function.from_parent(self, name=f"{_id(cell)}[{name}]", callobj=bound)
                 item.add_marker(pytest.mark.filterwarnings("default"))  # a project's `error` is about its own code
                 item.add_marker(pytest.mark.benchmark(group=f"{name} {cell.backbone} {cell.task}"))
@@ -67,7 +69,7 @@ class Cells(pytest.Module):
             from tunefront.bench.execution.grid import run_grid
 
             # Its steps are timed in this process afterwards: no process of its own would keep a method out of it.
-            outcome = run_grid([cell], self.store, alone=lambda _: False)
+            outcome = run_grid([cell], self.store, alone=lambda _: False, session=self.backbones)
             if outcome.interrupted:
                 raise KeyboardInterrupt
             self.records[cell] = outcome.records[0]
@@ -95,7 +97,7 @@ def collect(session: pytest.Session) -> Cells:
     cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")
     expansion = expand(suite, overrides, listing=option.collectonly, wrong=wrong)
     cells.cells = expansion.cells
-    cells.store, cells.records = Store(out), {}
+    cells.store, cells.records, cells.backbones = Store(out), {}, Session()
     if not option.collectonly:
         cells.store.prepare()
         cells.cells = tuple(compared(cells.cells)[0])
@@ -105,29 +107,27 @@ def collect(session: pytest.Session) -> Cells:
     return cells
 
 
-def test_train_step(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> None:
+def test_train_step(benchmark: BenchmarkFixture, cell: Cell, cells: Cells) -> None:
     """Times single optimiser steps on a fresh attach of the cell."""
-    rehearsal = _rehearsal(benchmark, cell, record_of)
-    _time(benchmark, rehearsal.train_step)
+    _time(benchmark, _step_timer(benchmark, cell, cells).train_step)
 
 
-def test_evaluate(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> None:
+def test_evaluate(benchmark: BenchmarkFixture, cell: Cell, cells: Cells) -> None:
     """Times the scoring of single batches on a fresh attach of the cell."""
-    rehearsal = _rehearsal(benchmark, cell, record_of)
-    _time(benchmark, rehearsal.evaluate)
+    _time(benchmark, _step_timer(benchmark, cell, cells).evaluate)
 
 
-def _rehearsal(benchmark: BenchmarkFixture, cell: Cell, record_of: Callable[[Cell], Record]) -> Any:
+def _step_timer(benchmark: BenchmarkFixture, cell: Cell, cells: Cells) -> Any:
     """The cell attached anew, its record in `extra_info`; a skip or a failure where that is what the record says."""
-    from tunefront.bench.execution.step_timer import Rehearsal
+    from tunefront.bench.execution.step_timer import StepTimer
 
-    record = record_of(cell)
+    record = cells.record_of(cell)
     if record.status == "skipped":
         pytest.skip(printable(record.reason or "no reason recorded"))
     if record.status == "failed":
         pytest.fail(printable(record.reason or "no reason recorded"), pytrace=False)
     benchmark.extra_info.update(record.model_dump(mode="json", include=EXTRA))
-    return Rehearsal(cell)
+    return StepTimer(cell, cells.backbones)
 
 
 def _time(benchmark: BenchmarkFixture, step: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -22,6 +23,7 @@ from tunefront.bench.models.scoring.prompted import Followed, Layout, PromptedEx
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.models.shapes import Shape
 from tunefront.methods.base import Backbone, Prefix, Unsupported
+from tunefront.methods.torch_internals import storage_key
 
 
 class Demonstrated(Prefix, Protocol):
@@ -46,7 +48,8 @@ class Prompts:
     calibrating), `flops` of calibrating (`calibrating`: from every source), `tokens`, `cache_bytes` of keys and values
     (None: not kept); and `ids`, the rows that each was made of.
     Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs; queries, the rows that
-    are to be scored, where they are known: with none, as many demonstrations are read as fit without any query.
+    are to be scored, where they are known: with none, as many demonstrations are read as fit without any query; now,
+    what clocks read.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class Prompts:
         identity: tuple[str, ...],
         autocast: Callable[[], AbstractContextManager[object]],
         queries: Sequence[EncodedExamples] = (),
+        now: Callable[[], float] = time.perf_counter,
     ):
+        self._now = now
         self._model, self._identity, self._autocast, self._queries = model, identity, autocast, tuple(queries)
         self.flops = 0
         self.calibrating, self.calibrating_seconds = NOTHING, 0.0
@@ -93,7 +98,7 @@ class Prompts:
         made now and is kept beside the parameters."""
         if not backbone.lead_lengths or backbone.kept_lead is not None:
             return []
-        clock = Clock(next(self._model.parameters()).device)
+        clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
             kept = beside_parameters(backbone.keep_lead().tensors, self._model)
@@ -136,7 +141,7 @@ class Prompts:
 
     def _read(self, backbone: Backbone, prefix: Demonstrated) -> tuple[Demonstrated, float]:
         """A prefix as the model has read it, and the seconds of that."""
-        clock = Clock(next(self._model.parameters()).device)
+        clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
             read = backbone.read(prefix)
@@ -237,5 +242,5 @@ class Prompts:
 
 def beside_parameters(tensors: Sequence[Tensor], model: nn.Module) -> list[Tensor]:
     """The tensors that are no part of a parameter of the model."""
-    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    return [tensor for tensor in tensors if tensor.untyped_storage()._cdata not in own]
+    own = {storage_key(parameter) for parameter in model.parameters()}
+    return [tensor for tensor in tensors if storage_key(tensor) not in own]

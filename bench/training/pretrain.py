@@ -17,11 +17,12 @@ from tunefront.bench.files import writing
 from tunefront.bench.models import checkpoints, locate
 from tunefront.bench.models.families import Decoder, Encoder, Prompting, Seq2Seq
 from tunefront.bench.models.losses import LossWeights
-from tunefront.bench.models.pretrained import pretrained
+from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records.environment import git_commit, versions
 from tunefront.bench.settings import RunConfig, as_scalars
-from tunefront.bench.training.harness import Report, Trainer
+from tunefront.bench.training.harness import MeasuringHarness, Report
+from tunefront.bench.training.instruments import Subject
 from tunefront.bench.training.mixture import CAP, Asked, drawn
 from tunefront.methods.base import Method, Recipe, Unsupported
 from tunefront.methods.registry import source_fingerprint
@@ -97,7 +98,7 @@ def pretrain(
         )
     examples = _encoded(asked, backbone, tell)
     identity = ("pretrain", spell(asked.method), source_fingerprint(asked.method), str(backbone.fingerprint))
-    trainer = Trainer(backbone.model, asked.recipe, asked.seed, identity, report=report)
+    trainer = MeasuringHarness(Subject(backbone.model, asked.recipe, asked.seed, identity), report=report)
     asked.method.fit(backbone, examples, trainer)
     shipped = checkpoints.shipped(backbone.model, backbone.published_buffers)
     tensors = {name: value.detach().cpu().contiguous() for name, value in shipped.items()}
@@ -119,8 +120,8 @@ def pretrain(
 def _backbone(asked: Pretraining) -> Decoder | Seq2Seq:
     first, recipe = asked.mixture[0], asked.recipe
     prompting = Prompting(first.templates[0], losses=LossWeights.of(recipe), context_length=asked.config.context_length)
-    backbones = pretrained(asked.backbone, asked.config.device)
-    backbone = backbones.pristine(first.task, asked.seed, recipe.dropout, prompting)
+    pretrained = Pretrained(asked.backbone, torch.device(asked.config.device))
+    backbone = pretrained.pristine(first.task, asked.seed, recipe.dropout, prompting)
     if isinstance(backbone, Encoder):
         raise Mistake(f"{asked.backbone} is an encoder, which has a head for each task; give a language model.")
     return backbone
@@ -141,7 +142,7 @@ def _encoded(asked: Pretraining, backbone: Decoder | Seq2Seq, tell: Callable[[st
     return examples if wrong_ones_weigh else examples.right_answers()
 
 
-def _metadata(asked: Pretraining, examples: PromptedExamples, trainer: Trainer) -> dict[str, str]:
+def _metadata(asked: Pretraining, examples: PromptedExamples, trainer: MeasuringHarness) -> dict[str, str]:
     """What the file says of itself: texts, and JSON for all else."""
     mixture = [
         {

@@ -53,3 +53,7 @@ def rate(recipe: Recipe, step: int, total: int) -> float:
     if step < warm:
         return (step + 1) / (warm + 1)
     return 1.0 if recipe.schedule == "constant" else max(0.0, (total - step) / max(1, total - warm))
+
+
+class NotFinite(ArithmeticError):
+    """The training loss is not a number any more."""

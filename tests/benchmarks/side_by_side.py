@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tunefront.bench.models.examples import EncodedExamples
     from tunefront.bench.models.pretrained import Pretrained
-    from tunefront.bench.training.harness import Trainer
+    from tunefront.bench.training.harness import MeasuringHarness
     from tunefront.methods.base import Recipe
 
 LOAD_NOTE = "times taken in one run, in turn; a busy machine blurs them"
@@ -67,11 +67,12 @@ def minilm() -> Pretrained:
     return Pretrained("minilm", torch.device("cpu"))
 
 
-def trainer(model: torch.nn.Module, recipe: Recipe, name: str, seed: int = 0) -> Trainer:
+def trainer(model: torch.nn.Module, recipe: Recipe, name: str, seed: int = 0) -> MeasuringHarness:
     """The harness as a cell has it, without a cache."""
-    from tunefront.bench.training.harness import Trainer
+    from tunefront.bench.training.harness import MeasuringHarness
+    from tunefront.bench.training.instruments import Subject
 
-    return Trainer(model, recipe, seed, identity=("benchmark", name))
+    return MeasuringHarness(Subject(model, recipe, seed, identity=("benchmark", name)))
 
 
 def random_tokens(columns: Mapping[str, object], rows: int, length: int) -> EncodedExamples:

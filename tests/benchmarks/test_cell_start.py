@@ -13,8 +13,8 @@ TARGET = 100
 STARTS = 10
 NEW_PROCESS = (
     "import torch, tunefront.bench.execution.run_cell\n"
-    "from tunefront.bench.models.pretrained import pretrained\n"
-    "pretrained('minilm')"
+    "from tunefront.bench.models.session import Session\n"
+    "Session().pretrained('minilm')"
 )
 
 

@@ -31,7 +31,7 @@ def test_a_step_costs_less_than_one_of_full_fine_tuning(
         parse(name).attach(backbone)
         examples = random_tokens(pretrained.tokenizer.model_input_names, 8 * ROWS, LENGTH)
         harness = trainer(backbone.model, recipe, name)
-        stream = harness.steps(backbone.trainable(), backbone.loss, examples, total=10_000)
+        stream = harness.tools.steps(backbone.trainable(), backbone.loss, examples, total=10_000)
         next(stream)
         batch = examples.batch(range(ROWS))
         with undisturbed(backbone.model):

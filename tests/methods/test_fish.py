@@ -163,7 +163,7 @@ def test_memory_shows_the_rebuilt_weights_and_no_state_of_whole_ones(backbones: 
         rows = encode(backbone, TASK)
         fit_without_steps(method, backbone, rows)
         trainer = harness(backbone, method, optimizer="adamw", dropout=0.0)
-        step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.autocast)
+        step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
         found[method.name] = trainer.memory.step(step, Work((1,), lambda rows=rows: rows.batch([0, 1]))).owners
     model = pristine(backbones["bert"], TASK).model
     matrices = sum(m.weight.nbytes for p, m in model.named_modules() if isinstance(m, nn.Linear) and p[:4] != "head")

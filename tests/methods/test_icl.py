@@ -17,7 +17,7 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.execution.identity import key
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Scorer, Unsupported
 from tunefront.methods.icl import ICL
 from tunefront.methods.spelling import parse, spell
@@ -28,7 +28,7 @@ def folder(request: pytest.FixtureRequest, language_models: dict[str, str]) -> s
     return language_models[request.param]
 
 
-def fitted(folder: str, method: ICL, task: Task | None = None, seed: int = 0) -> tuple[Any, Trainer, Scorer]:
+def fitted(folder: str, method: ICL, task: Task | None = None, seed: int = 0) -> tuple[Any, MeasuringHarness, Scorer]:
     """A backbone with the method's scorer."""
     backbone = pristine(folder, task, seed)
     method.attach(backbone)

@@ -15,7 +15,7 @@ from tunefront.bench.errors import Mistake
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Unsupported
 from tunefront.methods.knn import KNN, Neighbours
 
@@ -29,7 +29,7 @@ def neighbours(labels: list[float], k: int, classes: int | None = 2, **fields: A
     )
 
 
-def fitted(folder: str, method: KNN, task: Task | None = None) -> tuple[Any, Trainer, Any]:
+def fitted(folder: str, method: KNN, task: Task | None = None) -> tuple[Any, MeasuringHarness, Any]:
     backbone = pristine(folder, task)
     method.attach(backbone)
     trainer = harness(backbone, method)

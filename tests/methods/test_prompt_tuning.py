@@ -8,7 +8,6 @@ import torch
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import encode, harness, pristine
 from tunefront.bench.forecast.fake_models import attached
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.methods.base import Unsupported
 from tunefront.methods.prompt_tuning import PromptTuning
 
@@ -128,9 +127,9 @@ def test_bfloat16_autocast_gives_nearly_the_same_scores(name: str, folders: dict
 def test_a_pretrained_backbone_is_not_changed(language_models: dict[str, str]) -> None:
     backbone = pristine(language_models["llama"])
     PromptTuning().attach(backbone)
-    master = pretrained(language_models["llama"])._master
-    assert not hasattr(master, "lead")
-    assert master.config._attn_implementation == "sdpa"
+    model = pristine(language_models["llama"]).model
+    assert not hasattr(model, "lead")
+    assert model.config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize("name", ["gpt2", "qwen2"])

@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from tests.toys import loaded
 from tunefront.bench.data.task import Task
 from tunefront.bench.models.families import Decoder, Prompting
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.settings import RunConfig
 from tunefront.bench.templates import PLAIN, find_template
@@ -22,7 +22,7 @@ class Evaluation:
 
     def __init__(self, folder: Path, task: Task, shots: int):
         prompting = Prompting(find_template(task, PLAIN), normalization="none")
-        self.backbone = cast(Decoder, pretrained(str(folder)).pristine(task, 0, prompting=prompting))
+        self.backbone = cast(Decoder, loaded(str(folder)).pristine(task, 0, prompting=prompting))
         self.backbone.model.eval()
         self.backbone.try_side_by_side()
         self.examples = self.backbone.encode(task, task.splits["test"])

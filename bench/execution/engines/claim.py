@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
+from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.training.harness import Report
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 REPORT_EVERY_SECONDS = 0.2
 
 
-def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int) -> Record | None:
+def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int, session: Session) -> Record | None:
     """The cell's record, run and written; None where another process holds the cell."""
     from tunefront.bench.execution.run_cell import run_cell
 
     def run() -> tuple[Record, pd.DataFrame | None]:
         process = os.getpid()
         try:
-            return run_cell(work.cell, throttled(report), concurrent_cells)
+            return run_cell(work.cell, throttled(report), concurrent_cells, session)
         finally:
             if os.getpid() != process:  # a copy of the process that a method forked and let run on
                 os._exit(1)

@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.claim import run_claimed
+from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
@@ -16,7 +17,9 @@ BUSY_SECONDS = 1.0
 """How long to wait before asking again for a cell that another process holds."""
 
 
-def run(works: Sequence[Work], store: Store, progress: Progress) -> Generator[tuple[Work, Record], None, None]:
+def run(
+    works: Sequence[Work], store: Store, progress: Progress, session: Session
+) -> Generator[tuple[Work, Record], None, None]:
     """Yields each cell's record once it is written; cells that another process holds are waited for, last."""
     waiting = deque(works)
     while waiting:
@@ -28,6 +31,7 @@ def run(works: Sequence[Work], store: Store, progress: Progress) -> Generator[tu
             store,
             lambda phase, done, total, work=work: progress.step(work.cell, phase, done, total),  # type: ignore[misc]
             1,
+            session,
         )
         if record is None:
             waiting.append(work)

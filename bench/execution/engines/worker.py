@@ -16,6 +16,7 @@ from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.claim import run_claimed
+from tunefront.bench.models.session import Session
 from tunefront.bench.records.store import Store
 
 log = logging.getLogger("tunefront")
@@ -72,6 +73,7 @@ class _Printable(logging.Formatter):
 
 def _serve(connection: Connection, store: Store, concurrent: int) -> None:
     """One cell after another until the parent closes the pipe."""
+    session = Session()
     while True:
         try:
             message, key, attempts = connection.recv()
@@ -79,7 +81,7 @@ def _serve(connection: Connection, store: Store, concurrent: int) -> None:
             return
         try:
             work = Work(message.cell(), key, attempts)
-            record = run_claimed(work, store, partial(_tell, connection), concurrent)
+            record = run_claimed(work, store, partial(_tell, connection), concurrent, session)
             connection.send(("busy",) if record is None else ("finished", record))
         except DiskFull as error:
             connection.send(("disk full", str(error)))

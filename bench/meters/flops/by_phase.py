@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from tunefront.bench.meters.flops.analytic import Analytic, Flops, elementwise
 from tunefront.bench.meters.flops.analytic.passes import PASSES, Kind
@@ -52,40 +52,9 @@ class FlopLedger:
     def __init__(self, backbone: Backbone | None = None, params: int | None = None):
         self.backbone, self._params = backbone, params
 
-    @contextmanager
-    def watching(self) -> Iterator[Counter[str]]:
+    def watching(self) -> AbstractContextManager[Counter[str]]:
         """Counts the calls of the backbone's scores and features that come from outside it."""
-        calls: Counter[str] = Counter()
-        if self.backbone is None:
-            yield calls
-            return
-        inside = False
-
-        def noting(name: str) -> Any:  # Any: a method of the backbone, whatever it takes
-            method = getattr(self.backbone, name)
-
-            def noted(*args: Any, **named: Any) -> Any:
-                nonlocal inside
-                if inside:
-                    return method(*args, **named)
-                calls[name] += 1
-                inside = True
-                try:
-                    return method(*args, **named)
-                finally:
-                    inside = False
-
-            return noted
-
-        own = vars(self.backbone)
-        before = {name: own[name] for name in _WATCHED if name in own}
-        own.update({name: noting(name) for name in _WATCHED})
-        try:
-            yield calls
-        finally:
-            for name in _WATCHED:
-                del own[name]
-            own.update(before)
+        return nullcontext(Counter[str]()) if self.backbone is None else self.backbone.counting_calls()
 
     def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, Entry]:
         """The phases of training steps: of `whole` counted FLOPs `forward` are those of the forward pass."""
@@ -150,9 +119,6 @@ class FlopLedger:
             elementwise=None if flops is None else flops.elementwise,
             rule=forward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
         )
-
-
-_WATCHED = ("score", "features")
 
 
 def _owner(call: object, name: str) -> Backbone | None:

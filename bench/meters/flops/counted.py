@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from tunefront.bench.models.shapes import Law, Shape
+from tunefront.methods.torch_internals import CPU_ATTENTION, CPU_ATTENTION_BACKWARD, TorchDispatchMode, packet_of
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
@@ -30,14 +30,14 @@ def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor,
 
 # torch 2.13 counts nothing for attention on CPU: its formulas know the CUDA kernels only.
 ON_CPU = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    CPU_ATTENTION: _attention,
+    CPU_ATTENTION_BACKWARD: _attention_backward,
 }
 
 
 def flops_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:  # Any: as torch dispatches
     """FLOPs of an operator by torch's own formulas, 0 where it has none."""
-    formula: Any = ON_CPU.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
+    formula: Any = ON_CPU.get(packet_of(func)) or flop_registry.get(packet_of(func))
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=out))
 
 

@@ -9,8 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+
+from tunefront.methods.torch_internals import (
+    FakeTensor,
+    FakeTensorMode,
+    schema_of,
+    storage_key,
+    tree_leaves,
+    tree_map_only,
+)
 
 MOST_REAL = 2**24
 """Elements that a real tensor may have while others are fake."""
@@ -59,7 +66,7 @@ class Fakes:
 def too_large(func: Any, args: Any) -> bool:  # Any: as torch dispatches
     """Whether an operator on real tensors would make another of more than `MOST_REAL` elements: masks and distances
     between all pairs of tokens, which a plan has no need to compute."""
-    if any(one.alias_info is not None and one.alias_info.is_write for one in func._schema.arguments):
+    if any(one.alias_info is not None and one.alias_info.is_write for one in schema_of(func).arguments):
         return False
     shapes = [one.shape for one in args if isinstance(one, Tensor)]
     sizes = [tuple(one) for one in args if isinstance(one, list | tuple) and all(type(size) is int for size in one)]
@@ -92,10 +99,10 @@ def _device(tensor: Tensor) -> torch.device:
 def _as_made(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[Made, ...] | None:  # Any: as torch dispatches
     """How the results are made again; None where they cannot be. What an operator's schema says of shared memory is not
     enough: it says nothing of `_unsafe_view`."""
-    schema = func._schema
+    schema = schema_of(func)
     if any(one.alias_info is not None for one in (*schema.arguments, *schema.returns)):
         return None
-    taken = {one.untyped_storage()._cdata for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+    taken = {storage_key(one) for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
     results = out if isinstance(out, tuple) else (out,)
     if not all(isinstance(one, FakeTensor) and one.constant is None and _alone(one, taken) for one in results):
         return None
@@ -107,4 +114,4 @@ def _alone(tensor: Tensor, taken: Container[int]) -> bool:
     made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     storage = tensor.untyped_storage()
     whole = tensor.storage_offset() == 0 and storage.nbytes() == made.untyped_storage().nbytes()
-    return whole and storage._cdata not in taken
+    return whole and storage_key(storage) not in taken

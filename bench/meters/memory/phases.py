@@ -16,10 +16,11 @@ from tunefront.bench.meters.memory.tracker import Ledger, Observer
 from tunefront.bench.models.shapes import Shape
 from tunefront.bench.records import MEMORY_PHASES
 from tunefront.methods.base import Batch, Prefix
+from tunefront.methods.torch_internals import OwnParts, own_parts, preserving_versions, put_parts
 
 Sizes = tuple[int, ...]
 Flags = list[tuple[nn.Parameter, bool]]
-Parts = list[tuple[nn.Module, dict[str, nn.Parameter | None], dict[str, nn.Module | None]]]
+Parts = list[tuple[nn.Module, OwnParts]]
 Peaks = dict[str, dict[str, int]]
 """phase -> owner (or what the allocator counts) -> bytes."""
 
@@ -90,7 +91,7 @@ def step_phases(ledger: Ledger, step: Step, work: Work) -> None:
     kept = [parameter.detach().to("cpu", copy=True) for parameter in step.parameters]
     for group in step.optimizer.param_groups:
         group["lr"] = 0.0
-    unwritten = torch.autograd.grad_mode._unsafe_preserve_version_counter(tuple(step.parameters))
+    unwritten = preserving_versions(tuple(step.parameters))
     try:
         with ledger, unwritten:
             batch = work.begin(ledger)
@@ -252,20 +253,20 @@ class MemoryMeter:
 
 def parts_of(model: nn.Module) -> Parts:
     """What each module of the model is made of now."""
-    return [(module, module._parameters.copy(), module._modules.copy()) for module in model.modules()]
+    return [(module, own_parts(module).copy()) for module in model.modules()]
 
 
 @contextmanager
 def made_of(parts: Parts) -> Iterator[None]:
     """Within, modules are made of what they were made of then: a method may have put other parts in since."""
-    now = [(module, module._parameters, module._modules) for module, _, _ in parts]
+    now = [(module, own_parts(module)) for module, _ in parts]
     try:
-        for module, parameters, modules in parts:
-            module._parameters, module._modules = parameters, modules
+        for module, then in parts:
+            put_parts(module, then)
         yield
     finally:
-        for module, parameters, modules in now:
-            module._parameters, module._modules = parameters, modules
+        for module, before in now:
+            put_parts(module, before)
 
 
 @contextmanager

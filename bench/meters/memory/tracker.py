@@ -11,14 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tunefront.bench.meters.memory.fake_ops import Fakes, too_large
 from tunefront.bench.meters.memory.peak import allocator_peak
 from tunefront.bench.records import OWNERS
+from tunefront.methods.torch_internals import (
+    READ_VALUE,
+    FakeTensor,
+    TorchDispatchMode,
+    in_backward,
+    storage_key,
+    tree_leaves,
+)
 
 _WEIGHTS = ("frozen_weights", "trained_weights")
 _NO_TENSOR_WORK = ("prim", "profiler")
@@ -27,7 +32,6 @@ _NEVER = sys.maxsize
 _LIFT = torch.ops.aten.lift_fresh.default
 """What `torch.tensor` ends with: its argument is as new as its result."""
 _DEVICE = torch.ops.prim.device.default
-_VALUE = torch.ops.aten._local_scalar_dense.default
 
 
 Observer = Callable[[str, Any, Any, Any, Any], None]
@@ -138,7 +142,7 @@ class Ledger(TorchDispatchMode):
         if func.namespace in _NO_TENSOR_WORK:
             return func(*args, **kwargs)
         self.operations += 1
-        if func is _VALUE and isinstance(args[0], FakeTensor):
+        if func is READ_VALUE and isinstance(args[0], FakeTensor):
             return torch.ones((), dtype=args[0].dtype).item()
         if func is not _LIFT:
             self._see(args, "inputs")
@@ -148,7 +152,7 @@ class Ledger(TorchDispatchMode):
         if fakes is None and self._fakes is not None and too_large(func, args):
             fakes, args = self._fakes, self._fakes.faked(args)
         out = func(*args, **kwargs) if fakes is None else fakes.run(func, types, args, kwargs)
-        recomputed = torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
+        recomputed = torch.is_grad_enabled() and in_backward()
         self._see((out,), "saved_activations" if recomputed else "temporary")
         if self._observer is not None and self._phase is not None:
             self._observer(self._phase, func, args, kwargs, out)
@@ -168,7 +172,7 @@ class Ledger(TorchDispatchMode):
             storage = tensor.untyped_storage()
         except (NotImplementedError, RuntimeError):
             return None
-        holding = self._live.get(storage._cdata)
+        holding = self._live.get(storage_key(storage))
         if holding is None:
             return self._born(storage, owner)
         if holding.nbytes != storage.nbytes():  # resized, by `out=` most of the time
@@ -178,7 +182,7 @@ class Ledger(TorchDispatchMode):
 
     def _born(self, storage: torch.UntypedStorage, owner: str) -> _Holding:
         holding = _Holding(storage, self._died)
-        holding.key, holding.nbytes, holding.owner = storage._cdata, storage.nbytes(), owner
+        holding.key, holding.nbytes, holding.owner = storage_key(storage), storage.nbytes(), owner
         self._event += 1
         holding.birth, holding.death = self._event, _NEVER
         self._live[holding.key] = holding

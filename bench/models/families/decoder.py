@@ -43,10 +43,8 @@ class Decoder(LanguageModel):
 
     layout = DecoderLayout()
 
-    def features(self, batch: Batch) -> Tensor:
-        """The last prompt token's state after the final norm, (batch, width); as it is where the batch has it."""
-        if "features" in batch.inputs:
-            return batch.inputs["features"]
+    def _features(self, batch: Batch) -> Tensor:
+        """The last prompt token's state after the final norm."""
         mask, led = batch.inputs["attention_mask"], self._leading()
         positions = (mask.cumsum(1) - 1).clamp(min=0) + self.led
         inputs = {"input_ids": batch.inputs["input_ids"], "attention_mask": mask, "position_ids": positions}

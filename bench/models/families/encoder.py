@@ -84,14 +84,12 @@ class Encoder(Family):
             return nn.functional.mse_loss(outputs.squeeze(-1), batch.labels.to(outputs.dtype))
         return nn.functional.cross_entropy(outputs, batch.labels)
 
-    def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+    def _score(self, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Logits (batch, choices), or (batch, 1), the predicted values; an encoder has no prefix."""
         return self._outputs(batch)
 
-    def features(self, batch: Batch) -> Tensor:
-        """The pooled states that the head reads, (batch, width); as they are where the batch holds them already."""
-        if "features" in batch.inputs:
-            return batch.inputs["features"]
+    def _features(self, batch: Batch) -> Tensor:
+        """The pooled states that the head reads."""
         inputs, virtual = self._inputs(batch)
         output = self.model(**inputs)
         if self.pooling == "pooler":
@@ -189,7 +187,7 @@ class Encoder(Family):
         return len(self.tokenizer(first, second, truncation=False, verbose=False)["input_ids"])
 
     def _outputs(self, batch: Batch) -> Tensor:
-        return self.head(self.features(batch)).float()
+        return self.head(self._states(batch)).float()
 
 
 def segments(task: Task, rows: Iterable[Row]) -> tuple[list[str], list[str] | None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +15,8 @@ from torch import Tensor, nn
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.families import leads
-from tunefront.bench.models.families.logits import trying
-from tunefront.methods.base import Batch, Stack, Unsupported, trained
+from tunefront.bench.models.families.logits import has_values, trying
+from tunefront.methods.base import Batch, Prefix, Stack, Unsupported, trained
 from tunefront.methods.inject import named, place
 
 if TYPE_CHECKING:
@@ -37,6 +39,42 @@ class Family:
     lead_lengths: leads.Lengths = leads.Lengths()
     """How many tokens lead in each stack and attention."""
     _kept: leads.Kept | None = None
+    _calls: Counter[str] | None = None
+
+    def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+        """Scores of a batch, (batch, choices), -inf where an example has fewer."""
+        self._count("score")
+        return self._score(batch, prefix)
+
+    def features(self, batch: Batch) -> Tensor:
+        """The states that a head reads, (batch, width); as they are where the batch holds them already."""
+        self._count("features")
+        return self._states(batch)
+
+    @contextmanager
+    def counting_calls(self) -> Iterator[Counter[str]]:
+        """How often `score` and `features` are called within; what a family makes of either for itself is no call."""
+        before, calls = self._calls, Counter[str]()
+        self._calls = calls
+        try:
+            yield calls
+        finally:
+            self._calls = before
+
+    def _states(self, batch: Batch) -> Tensor:
+        return batch.inputs["features"] if "features" in batch.inputs else self._features(batch)
+
+    def _count(self, name: str) -> None:
+        if self._calls is not None:
+            self._calls[name] += 1
+
+    @abstractmethod
+    def _score(self, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """What `score` gives."""
+
+    @abstractmethod
+    def _features(self, batch: Batch) -> Tensor:
+        """What `features` gives of a batch of tokens."""
 
     def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
         """Turns gradients off everywhere but in `keep`: modules, or regexes that are matched in full on the paths of
@@ -118,11 +156,13 @@ class Family:
 
     def load(self, path: str) -> None:
         """Copies a safetensors file into what is trainable now and the persistent buffers that the method added; heads,
-        which belong to a task, stay as they are.
+        which belong to a task, stay as they are, and so do all where the model holds no values.
 
         Errors: Unsupported for a file that says it was made for another backbone; Mistake for one that cannot be read
         or has other tensors or seeds.
         """
+        if not has_values(self.model):
+            return
         header = checkpoints.header(path)
         if self.fingerprint is not None and header.backbone not in (None, self.fingerprint):
             raise Unsupported(f"{path} goes with another backbone than this: it was made for {header.made_for}")

@@ -83,7 +83,7 @@ class LanguageModel(Family):
             return nn.functional.cross_entropy(self._outputs(batch), batch.labels)
         return self.prompting.losses.combined(self._logprobs(batch), batch.inputs["choice_mask"], batch.labels)
 
-    def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+    def _score(self, batch: Batch, prefix: Prefix | None) -> Tensor:
         """The choices' normalised log-probabilities, (batch, choices), -inf where a row has fewer; or the logits of the
         head, where there is one."""
         if self.head is not None:
@@ -242,11 +242,7 @@ class LanguageModel(Family):
 
     def _outputs(self, batch: Batch) -> Tensor:
         assert self.head is not None  # asked for only then
-        return self.head(self.features(batch)).float()
-
-    @abstractmethod
-    def features(self, batch: Batch) -> Tensor:
-        """The state that a head reads, (batch, width)."""
+        return self.head(self._states(batch)).float()
 
     @abstractmethod
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:

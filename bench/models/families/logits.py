@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from tunefront.bench.models.config_files import gist
 from tunefront.methods.base import Unsupported
+from tunefront.methods.torch_internals import FakeTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

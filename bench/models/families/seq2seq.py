@@ -75,10 +75,8 @@ class Seq2Seq(LanguageModel):
             else []
         )
 
-    def features(self, batch: Batch) -> Tensor:
-        """The decoder's state at its first token, from which the answer starts, (batch, width)."""
-        if "features" in batch.inputs:
-            return batch.inputs["features"]
+    def _features(self, batch: Batch) -> Tensor:
+        """The decoder's state at its first token, from which the answer starts."""
         led = self._leading()
         states, mask = self._encoded_prompts(batch, None, led)
         start = torch.full((len(states), 1), self._start, device=states.device)

@@ -58,7 +58,7 @@ def _looks_back(config: Any) -> bool:  # Any: as above
     return True
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _known(kind: type) -> frozenset[str]:
     """The fields that an architecture has by itself; none where that cannot be told."""
     try:

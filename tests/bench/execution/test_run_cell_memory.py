@@ -6,11 +6,11 @@ import pytest
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution.run_cell import run_cell
-from tunefront.bench.execution.step_timer import Rehearsal
+from tunefront.bench.execution.step_timer import StepTimer
 from tunefront.bench.meters.memory.phases import MemoryMeter
 from tunefront.bench.records import Record
 from tunefront.bench.settings import resolve_recipe
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.spelling import parse
 
 
@@ -45,9 +45,9 @@ def test_memory_is_measured_after_every_peak_was_taken(
     backbones: dict[str, str], toy_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And never where single steps are timed."""
-    happened, peak, measure = [], Trainer.peak, MemoryMeter.measure
+    happened, peak, measure = [], MeasuringHarness.peak, MemoryMeter.measure
 
-    def noting_peak(trainer: Trainer) -> object:
+    def noting_peak(trainer: MeasuringHarness) -> object:
         happened.append("peak")
         return peak(trainer)
 
@@ -55,12 +55,12 @@ def test_memory_is_measured_after_every_peak_was_taken(
         happened.append("measure")
         return measure(meter)
 
-    monkeypatch.setattr(Trainer, "peak", noting_peak)
+    monkeypatch.setattr(MeasuringHarness, "peak", noting_peak)
     monkeypatch.setattr(MemoryMeter, "measure", noting_measure)
     asked = cell("full", backbones["bert"], toy_folder)
     assert run_cell(asked)[0].status == "ok"
     assert happened == ["peak", "peak", "measure"]
-    rehearsal = Rehearsal(asked)
-    rehearsal.train_step()
-    rehearsal.evaluate()
+    step_timer = StepTimer(asked)
+    step_timer.train_step()
+    step_timer.evaluate()
     assert len(happened) == 3

@@ -13,11 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch._subclasses.fake_tensor import FakeTensor
 
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import toy_task
+from tests.toys import loaded, toy_task
 from tunefront.bench.forecast.fake_models import Outline, outline
 from tunefront.bench.forecast.synthetic import Bare, Lengths
 from tunefront.bench.models.families import Prompting
-from tunefront.bench.models.pretrained import pretrained
 
 NAMES = (*FAMILIES, *LANGUAGE_MODELS)
 
@@ -36,12 +35,12 @@ def pristine(source: Any, prompting: Prompting | None) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_outline_is_the_model_without_its_numbers(name: str, folders: dict[str, str]) -> None:
-    drawn, loaded = Outline(folders[name]), pretrained(folders[name])
-    assert drawn.params == loaded.params
-    assert drawn.pooling == loaded.pooling
-    assert drawn.file_bytes == loaded.file_bytes
+    drawn, weights = Outline(folders[name]), loaded(folders[name])
+    assert drawn.params == weights.params
+    assert drawn.pooling == weights.pooling
+    assert drawn.file_bytes == weights.file_bytes
     prompting = Prompting(Bare()) if name in LANGUAGE_MODELS else None
-    ours, theirs = pristine(drawn, prompting), pristine(loaded, prompting)
+    ours, theirs = pristine(drawn, prompting), pristine(weights, prompting)
     sizes = {path: (tuple(one.shape), one.dtype) for path, one in ours.model.named_parameters()}
     assert sizes == {path: (tuple(one.shape), one.dtype) for path, one in theirs.model.named_parameters()}
     assert shared(ours.model) == shared(theirs.model)
@@ -88,11 +87,11 @@ def test_a_checkpoint_without_a_pooler_is_read_at_its_first_token(
         weights.rename(folder / "model-00001-of-00001.safetensors")
         index = {"metadata": {}, "weight_map": dict.fromkeys(kept, "model-00001-of-00001.safetensors")}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    drawn, loaded = Outline(str(folder)), pretrained(str(folder))
-    assert drawn.pooling == loaded.pooling == "first"
-    assert drawn.params == loaded.params < Outline(backbones["bert"]).params
+    drawn, weights = Outline(str(folder)), loaded(str(folder))
+    assert drawn.pooling == weights.pooling == "first"
+    assert drawn.params == weights.params < Outline(backbones["bert"]).params
     paths = [path for path, _ in pristine(drawn, None).model.named_parameters()]
-    assert paths == [path for path, _ in pristine(loaded, None).model.named_parameters()]
+    assert paths == [path for path, _ in pristine(weights, None).model.named_parameters()]
 
 
 def test_a_lone_configuration_is_taken_to_have_all_weights(backbones: dict[str, str]) -> None:

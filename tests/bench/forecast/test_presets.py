@@ -111,15 +111,28 @@ def test_a_fake_model_runs_under_its_mode(name: str) -> None:
     assert out.shape == (2, 3 if more else 7, width)
 
 
-def test_what_is_made_of_a_fake_model_is_fake_and_not_initialised() -> None:
+def test_what_is_made_of_a_fake_model_is_fake() -> None:
     model = fake_model(config_of("gpt2"))
-    before = torch.nn.init.trunc_normal_
     with faking(model):
         layer = torch.nn.Linear(3, 5).to(device="cpu", dtype=torch.float32)
-        torch.nn.init.trunc_normal_(layer.weight)  # reads what it has drawn, which a fake tensor does not tell
         assert isinstance(layer(torch.zeros(2, 3)), FakeTensor)
-    assert torch.nn.init.trunc_normal_ is before
-    assert torch.nn.init.ones_(torch.zeros(2)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        *(("uniform_", ()), ("normal_", ()), ("constant_", (2.0,)), ("ones_", ()), ("zeros_", ()), ("eye_", ())),
+        *(("xavier_uniform_", ()), ("xavier_normal_", ()), ("kaiming_uniform_", ()), ("kaiming_normal_", ())),
+        *(("orthogonal_", ()), ("sparse_", (0.5,))),
+        *(("trunc_normal_", ()), ("trunc_normal_", (3.0, 0.001, 3.0, 3.1))),  # both ways in which it draws again
+    ],
+)
+def test_every_way_to_start_runs_on_a_fake_tensor_and_real_ones_get_numbers(name: str, args: tuple[float, ...]) -> None:
+    start = getattr(torch.nn.init, name)
+    with faking(fake_model(config_of("gpt2"))):
+        assert isinstance(start(torch.nn.Parameter(torch.empty(6, 4)), *args), FakeTensor)
+        assert start is getattr(torch.nn.init, name)
+    assert start(torch.empty(6, 4), *args).isfinite().all()
 
 
 def test_output_layers_are_tied_where_the_checkpoints_are() -> None:

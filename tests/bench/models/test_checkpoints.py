@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.conftest import make_language_model
-from tests.toys import pristine, shake, toy_task
+from tests.toys import loaded, pristine, shake, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.execution.grid import run_grid
@@ -23,7 +23,6 @@ from tunefront.bench.execution.stale import staleness
 from tunefront.bench.meters.storage import save_trained
 from tunefront.bench.models.checkpoints import digest, files_of, header
 from tunefront.bench.models.locate import fingerprint
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig
@@ -268,12 +267,12 @@ def test_a_cell_whose_start_does_not_fit_is_recorded_with_the_reason(
 def test_language_models_start_from_a_file_too(language_models: dict[str, str], tmp_path: Path) -> None:
     task, folder = toy_task(), make_language_model(tmp_path / "t5", "t5", seed=3)
     for name in (str(folder), language_models["llama"]):
-        backbone: Any = pretrained(name).pristine(task, 0)
+        backbone: Any = loaded(name).pristine(task, 0)
         IA3().attach(backbone)
         shake(backbone.trainable(), 0.3)
         saved = {path: value.detach().clone() for path, value in backbone.trainable().items()}
         start = resaved(saved, tmp_path / "start.safetensors", backbone_fingerprint=fingerprint(name))
-        again: Any = pretrained(name).pristine(task, 0)
+        again: Any = loaded(name).pristine(task, 0)
         IA3(start=start).attach(again)
         assert all(torch.equal(value, saved[path]) for path, value in again.trainable().items())
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from tests.bench.models.folders import copy_of
-from tests.toys import encode, pristine, toy_task
+from tests.toys import encode, loaded, pristine, toy_task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config import check_backbone, config_at, warnings_of
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.methods.base import Batch
 
 IGNORED: list[dict[str, Any]] = [
@@ -232,7 +231,7 @@ def test_nothing_is_said_in_the_words_of_transformers(
     try:
         with contextlib.suppress(Mistake):
             check_backbone(folder)
-            pretrained(folder)
+            loaded(folder)
     finally:
         logging.getLogger("transformers").removeHandler(listening)
     assert said == []

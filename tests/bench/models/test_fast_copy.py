@@ -26,7 +26,7 @@ def built(model: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_copy_is_the_model_as_loaded_in_modules_hooks_flags_and_bits(family: str, backbones: dict[str, str]) -> None:
-    loaded = Pretrained(backbones[family], torch.device("cpu"))._master
+    loaded = Pretrained(backbones[family], torch.device("cpu")).load()
     copied = built(loaded)
     assert tree(copied) == tree(loaded) == tree(copy.deepcopy(loaded))
     for ours, theirs in zip(tensors_of(copied), tensors_of(loaded), strict=True):
@@ -39,7 +39,7 @@ def test_a_copy_is_the_model_as_loaded_in_modules_hooks_flags_and_bits(family: s
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_copies_share_nothing_that_can_change(family: str, backbones: dict[str, str]) -> None:
-    loaded = Pretrained(backbones[family], torch.device("cpu"))._master
+    loaded = Pretrained(backbones[family], torch.device("cpu")).load()
     blueprint = Blueprint(loaded, tensors_of(loaded))
 
     def parts() -> list[object]:

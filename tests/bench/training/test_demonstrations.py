@@ -12,14 +12,13 @@ import torch
 
 from tests.bench.models.scoring.plain import plain_scores
 from tests.conftest import WORDS
-from tests.toys import encode, harness, pristine
+from tests.toys import encode, harness, loaded, pristine
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.task import Row
 from tunefront.bench.execution.run_cell import Setup, run_cell
 from tunefront.bench.forecast.predict import foretell
 from tunefront.bench.models.families.language import FILLERS
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates import Prompt, find_template
@@ -64,7 +63,7 @@ def ends_of(
     demonstrations' texts, by tokenising whole prompts."""
     task = load_task(cell.task)
     template = find_template(task, "plain")
-    tokenizer = pretrained(cell.backbone, "cpu").tokenizer
+    tokenizer = loaded(cell.backbone).tokenizer
 
     def length(text: str) -> int:
         return len(tokenizer(text)["input_ids"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from tests.toys import encode, harness, pristine, toy_task
 from tunefront.bench.forecast.fake_models import outline
-from tunefront.bench.forecast.harness import Forecaster
+from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.flops.counted import counted_step
-from tunefront.bench.training.harness import NotFinite, Trainer
+from tunefront.bench.training.harness import CellHarness, MeasuringHarness
+from tunefront.bench.training.instruments import Subject
+from tunefront.bench.training.step import NotFinite
 from tunefront.methods.features import Features
 from tunefront.methods.full import Full
 
@@ -82,7 +85,8 @@ def test_they_are_on_the_clock_and_no_steps(backbones: dict[str, str]) -> None:
     backbone, weights = backbone_of(backbones["bert"])
     rows = encode(backbone, LENGTHS)
     told: list[tuple[str, int, int]] = []
-    trainer = Trainer(backbone.model, Full.recipe, 0, ("gradients",), report=lambda *step: told.append(step))
+    subject = Subject(backbone.model, Full.recipe, 0, ("gradients",))
+    trainer = MeasuringHarness(subject, report=lambda *step: told.append(step))
     trainer.gradients(weights, backbone.loss, rows, torch.square)
     cost = trainer.cost
     assert cost.clock.seconds > 0
@@ -91,9 +95,11 @@ def test_they_are_on_the_clock_and_no_steps(backbones: dict[str, str]) -> None:
     assert told == [("gradients", row, 6) for row in range(1, 7)]
 
 
-def measured(backbone: Any, rows: Any, weights: dict[str, nn.Parameter], kind: type[Trainer]) -> dict[str, Any]:
-    ledger = FlopLedger(backbone)
-    trainer = kind(backbone.model, Full.recipe, 0, (kind.__name__,), flop_ledger=ledger)
+def measured(
+    backbone: Any, rows: Any, weights: dict[str, nn.Parameter], kind: Callable[[Subject], CellHarness]
+) -> dict[str, Any]:
+    identity = (type(backbone.model).__name__, str(kind))
+    trainer = kind(Subject(backbone.model, Full.recipe, 0, identity, flop_ledger=FlopLedger(backbone)))
     trainer.gradients(weights, backbone.loss, rows, torch.square)
     entries = {phase: entry.analytic for phase, entry in trainer.cost.flops_by_phase.items()}
     return {"memory": trainer.memory.measure().owners, "flops": entries, "counted": trainer.cost.flops}
@@ -103,12 +109,12 @@ def measured(backbone: Any, rows: Any, weights: dict[str, nn.Parameter], kind: t
 def test_a_plan_has_what_a_run_takes(name: str, folders: dict[str, str]) -> None:
     """Weights, their gradients and the sums, in the same bytes."""
     backbone, weights = backbone_of(folders[name])
-    run = measured(backbone, encode(backbone, LENGTHS), weights, Trainer)
+    run = measured(backbone, encode(backbone, LENGTHS), weights, MeasuringHarness)
     drawn = outline(folders[name])
     fake = drawn.pristine(LENGTHS, 0, 0.0)
     fake.freeze(keep=fake.head)
     without = {key: p for key, p in fake.model.named_parameters() if not key.startswith("head.")}
-    assert measured(fake, encode(fake, LENGTHS), without, Forecaster) == run
+    assert measured(fake, encode(fake, LENGTHS), without, PredictingHarness) == run
     size = sum(parameter.nbytes for parameter in weights.values())
     forward, backward = run["memory"]["forward"], run["memory"]["backward"]
     assert forward["trained_weights"] == forward["gradients"] == size  # of which the gradients are the sums
@@ -123,7 +129,7 @@ def test_the_gradients_of_one_row_are_held_at_a_time(backbones: dict[str, str]) 
         task = toy_task(rows=(count, 4), words=(5, 5))
         backbone = pristine(backbones["bert"], task)
         weights = {name: p for name, p in backbone.model.named_parameters() if not name.startswith("head.")}
-        memory = measured(backbone, encode(backbone, task), weights, Trainer)["memory"]
+        memory = measured(backbone, encode(backbone, task), weights, MeasuringHarness)["memory"]
         peaks.append({phase: {**owners, "inputs": 0} for phase, owners in memory.items()})  # of all rows' labels a view
     assert peaks[0] == peaks[1]
 

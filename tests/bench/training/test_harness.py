@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine, toy_task
 from tunefront.bench.models.examples import training_order
-from tunefront.bench.training.harness import NotFinite, Trainer
-from tunefront.bench.training.step import rate, total_steps
+from tunefront.bench.training.harness import MeasuringHarness
+from tunefront.bench.training.instruments import Subject
+from tunefront.bench.training.step import NotFinite, rate, total_steps
 from tunefront.methods.base import Batch, Recipe
 from tunefront.methods.spelling import parse
 
@@ -127,7 +128,7 @@ class Wall(nn.Module):
 def test_a_loss_that_is_no_number_stops_at_once_with_advice(bad: float, backbones: dict[str, str]) -> None:
     rows = encode(pristine(backbones["bert"]))
     wall = Wall(2, bad)
-    trainer = Trainer(wall, Recipe(steps=50, learning_rate=0.5, warmup=0.0), 0, ("wall",))
+    trainer = MeasuringHarness(Subject(wall, Recipe(steps=50, learning_rate=0.5, warmup=0.0), 0, ("wall",)))
     with pytest.raises(
         NotFinite, match=r"the loss is -?(nan|inf) at step 3 of 50; lower the learning rate \(now 0.5\)"
     ):
@@ -149,7 +150,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(backbones: 
 
     rows = encode(pristine(backbones["bert"]))
     cliff = Cliff()
-    trainer = Trainer(cliff, Recipe(steps=1), 0, ("cliff",))
+    trainer = MeasuringHarness(Subject(cliff, Recipe(steps=1), 0, ("cliff",)))
     with pytest.raises(NotFinite, match="a gradient overflowed in the last of 1 steps; lower the learning rate"):
         trainer.train(dict(cliff.named_parameters()), cliff.loss, rows)
 
@@ -192,7 +193,7 @@ def test_balanced_training_sees_labels_in_equal_shares(backbones: dict[str, str]
         backbone = pristine(backbones["bert"], task)
         trainer = harness(backbone, parse("full"), steps=20, balanced=balanced)
         shares = seen.setdefault(balanced, Counter())
-        steps = trainer.steps(backbone.trainable(), backbone.loss, encode(backbone, task), 20)
+        steps = trainer.tools.steps(backbone.trainable(), backbone.loss, encode(backbone, task), 20)
         for _, batch, _ in itertools.islice(steps, 20):
             shares.update(batch.labels.tolist())
     assert seen[False][1] / seen[False].total() == pytest.approx(4 / 36, abs=0.05)
@@ -204,8 +205,7 @@ def test_every_step_and_every_scored_batch_is_reported(backbones: dict[str, str]
     method = parse("features")
     backbone = pristine(backbones["bert"])
     method.attach(backbone)
-    trainer = harness(backbone, method, steps=3)
-    trainer._report = lambda *step: told.append(step)
+    trainer = harness(backbone, method, steps=3, report=lambda *step: told.append(step))
     scorer = method.fit(backbone, encode(backbone), trainer)
     trainer.score(scorer, encode(backbone, split="test"))
     assert told == [

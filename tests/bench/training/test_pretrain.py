@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 import torch
 
-from tests.toys import bare_harness, toy_task
+from tests.toys import bare_harness, loaded, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.checkpoints import header, tensors
 from tunefront.bench.models.families import Prompting
 from tunefront.bench.models.locate import fingerprint
 from tunefront.bench.models.losses import LossWeights
-from tunefront.bench.models.pretrained import pretrained
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.templates import Prompt, Template, find_template
-from tunefront.bench.training.harness import NotFinite, Trainer
+from tunefront.bench.training.instruments import Instruments
 from tunefront.bench.training.mixture import Asked, asked, drawn
 from tunefront.bench.training.pretrain import CONFIG, RECIPE, Pretraining, pretrain
+from tunefront.bench.training.step import NotFinite
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.features import Features
 from tunefront.methods.full import Full
@@ -125,7 +125,7 @@ def encoded(backbone: Any) -> list[PromptedExamples]:
 
 def backbone_of(folder: str, **losses: float) -> Any:
     first = mixture()[0]
-    return pretrained(folder).pristine(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
+    return loaded(folder).pristine(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
@@ -207,7 +207,7 @@ def test_the_file_holds_what_was_trained_and_says_how(
 ) -> None:
     folder, path, told = language_models["t5"], tmp_path / "new" / "start.safetensors", []
     start = pretrain(plan(folder, method), path, lambda *step: told.append(step), lambda what: told.append(what))
-    fresh: Any = pretrained(folder).pristine(toy_task(), 0)
+    fresh: Any = loaded(folder).pristine(toy_task(), 0)
     method.attach(fresh)
     saved = tensors(str(path))
     assert saved.keys() == fresh.trainable().keys()
@@ -252,14 +252,14 @@ def test_it_learns_the_mixture(language_models: dict[str, str], tmp_path: Path) 
     asked_for = replace(plan(language_models["t5"], Full()), recipe=replace(RECIPE, steps=100, learning_rate=0.02))
     losses: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
-        steps = Trainer.steps
+        steps = Instruments.steps
 
         def noted(*arguments: Any) -> Any:
             for done, batch, loss in steps(*arguments):
                 losses.append(loss)
                 yield done, batch, loss
 
-        patch.setattr(Trainer, "steps", noted)
+        patch.setattr(Instruments, "steps", noted)
         pretrain(asked_for, tmp_path / "start")
     assert sum(losses[-6:]) < 0.2 * sum(losses[:6])  # a thirtieth, and a sixtieth with other weights
 

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tunefront.bench.meters.flops.extrapolate import Counting
 from tunefront.bench.meters.time import spread
 from tunefront.bench.models.examples import EncodedExamples
-from tunefront.bench.training import harness as trainers
-from tunefront.bench.training.harness import Trainer
-from tunefront.bench.training.step import Step
+from tunefront.bench.training.harness import MeasuringHarness
+from tunefront.bench.training.instruments import Subject
 from tunefront.methods.base import Batch, Recipe
 
 SECONDS = {"data": 1.0, "forward": 10.0, "backward": 100.0, "optimizer": 1000.0, "evaluation": 10_000.0}
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def now() -> Iterator[list[float]]:
     """The time, which stands still unless a phase's work moves it."""
     moment = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: moment[0])
-    return moment
+
+    def stepping(*_: object) -> None:
+        moment[0] += SECONDS["optimizer"]
+
+    hook = register_optimizer_step_pre_hook(stepping)
+    yield moment
+    hook.remove()
+
+
+@dataclass(frozen=True)
+class SlowRows(EncodedExamples):
+    """Rows of which making a batch takes its seconds."""
+
+    now: Sequence[list[float]] = ()
+
+    def batch(self, rows: Sequence[int], device: torch.device | None = None) -> Batch:
+        for moment in self.now:
+            moment[0] += SECONDS["data"]
+        return super().batch(rows, device)
 
 
 class Slow(nn.Module):
@@ -54,36 +69,19 @@ class Slow(nn.Module):
         return torch.zeros(len(batch.labels), 2)
 
 
-def slow_trainer(now: list[float], monkeypatch: pytest.MonkeyPatch, **recipe: Any) -> tuple[Trainer, Slow]:
-    model = Slow(now)
-    update, order = Step.update, trainers.training_order
-
-    def slow_update(step: Step) -> None:
-        now[0] += SECONDS["optimizer"]
-        update(step)
-
-    def slow_order(*args: Any) -> Iterator[list[int]]:
-        for rows in order(*args):
-            now[0] += SECONDS["data"]
-            yield rows
-
-    monkeypatch.setattr(Step, "update", slow_update)
-    monkeypatch.setattr(trainers, "training_order", slow_order)
-    monkeypatch.setattr(Counting, "steps", lambda *_: 0)
-    monkeypatch.setattr(Counting, "rows", lambda *_: 0)
-    return Trainer(model, Recipe(batch_size=4, **recipe), 0, ("slow",), eval_batch_size=4), model
+def slow_trainer(now: list[float], **recipe: int) -> tuple[MeasuringHarness, Slow]:
+    model, settings = Slow(now), Recipe(batch_size=4, **recipe)  # type: ignore[arg-type]
+    return MeasuringHarness(Subject(model, settings, 0, ("slow",), 4, now=lambda: now[0])), model
 
 
-def rows(count: int) -> EncodedExamples:
+def rows(count: int, *now: list[float]) -> EncodedExamples:
     tokens = {"input_ids": [torch.tensor([1, 2, 3])] * count}
-    return EncodedExamples(tokens, {"input_ids": 0}, torch.zeros(count, dtype=torch.long))
+    return SlowRows(tokens, {"input_ids": 0}, torch.zeros(count, dtype=torch.long), now=now)
 
 
-def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(
-    now: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer, model = slow_trainer(now, monkeypatch, steps=4)
-    trainer.train({"weight": model.weight}, model.loss, rows(8))
+def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(now: list[float]) -> None:
+    trainer, model = slow_trainer(now, steps=4)
+    trainer.train({"weight": model.weight}, model.loss, rows(8, now))
     scored = trainer.score(model.score, rows(16))
     found = trainer.step_seconds(scored)
     assert {name: (one.low, one.median, one.high, one.count) for name, one in found.items()} == {
@@ -95,9 +93,9 @@ def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(
     assert scored.seconds == 4 * SECONDS["evaluation"]
 
 
-def test_scoring_while_fitting_is_in_no_phase_of_a_step(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, model = slow_trainer(now, monkeypatch, steps=3)
-    trainer.train({"weight": model.weight}, model.loss, rows(8))
+def test_scoring_while_fitting_is_in_no_phase_of_a_step(now: list[float]) -> None:
+    trainer, model = slow_trainer(now, steps=3)
+    trainer.train({"weight": model.weight}, model.loss, rows(8, now))
     before = {name: list(clock.laps) for name, clock in trainer.cost.clocks.items()}
     trainer.score(model.score, rows(40))
     scored = trainer.score(model.score, rows(12))
@@ -105,10 +103,8 @@ def test_scoring_while_fitting_is_in_no_phase_of_a_step(now: list[float], monkey
     assert trainer.step_seconds(scored)["evaluation"].count == 2, "of the rows scored last alone"
 
 
-def test_a_cell_that_trains_nothing_has_seconds_of_its_batches_alone(
-    now: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer, model = slow_trainer(now, monkeypatch)
+def test_a_cell_that_trains_nothing_has_seconds_of_its_batches_alone(now: list[float]) -> None:
+    trainer, model = slow_trainer(now)
     assert set(trainer.step_seconds(trainer.score(model.score, rows(4)))) == {"evaluation"}
 
 

@@ -13,6 +13,7 @@ from tunefront.bench.meters.flops.analytic import elementwise
 from tunefront.bench.meters.flops.analytic.tally import State, Tally
 from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import Rebuilt, Spanning, is_conv1d, plugged
+from tunefront.methods.torch_internals import own_parameters
 
 
 class Leaves:
@@ -156,7 +157,7 @@ class Leaves:
 
     def _uses(self, host: nn.Module, x: State) -> State:
         grad = x.grad
-        for parameter in host._parameters.values():  # parameters() takes ten times as long
+        for parameter in own_parameters(host).values():
             if parameter is not None:
                 self.covered.add(id(parameter))
                 grad = grad or parameter.requires_grad
@@ -174,14 +175,14 @@ def _original(host: nn.Module, name: str) -> object:
     if is_parametrized(host, name):
         made = cast(nn.Module, host.parametrizations[name])  # type: ignore[index]
         return made.original if all(isinstance(each, Rebuilt) for each in made.children()) else None
-    return host._parameters.get(name)
+    return own_parameters(host).get(name)
 
 
 def _trained(host: nn.Module, name: str) -> bool:
     """Whether the whole tensor that the host computes with needs a gradient: where it is rebuilt, whatever small thing
     it is rebuilt from."""
     if not is_parametrized(host, name):
-        own = host._parameters.get(name)
+        own = own_parameters(host).get(name)
         return own is not None and own.requires_grad
     made = cast(nn.Module, host.parametrizations[name])  # type: ignore[index]
     parts = [made, *_sources(made)]

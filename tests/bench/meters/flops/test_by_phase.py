@@ -19,13 +19,13 @@ from tunefront.bench.records import parse_record
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.training.feature_cache import FeatureStore
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Batch, Method
 from tunefront.methods.icl import ICL
 from tunefront.methods.spelling import parse
 
 
-def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, Trainer, Any, Any]:
+def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, MeasuringHarness, Any, Any]:
     """A backbone that a method was fitted to in two steps, its harness, its scorer, and rows to score."""
     chosen = Path(folder).name in LANGUAGE_MODELS and takes_choices(method, folder)
     task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
@@ -137,7 +137,17 @@ def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, s
         entry = trainer.score(other, rows).entry
         assert entry is not None
         assert entry == Entry(entry.counted)
-    assert not {"score", "features"} & set(vars(backbone))
+
+
+def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dict[str, str]) -> None:
+    backbone = pristine(backbones["bert"])
+    batch, score = encode(backbone).batch(range(2)), backbone.score
+    with backbone.counting_calls() as calls:
+        score(batch)  # which reads features
+        backbone.features(batch)
+        backbone.loss(batch)
+    backbone.score(batch)
+    assert calls == {"score": 1, "features": 1}
 
 
 def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str], backbones: dict[str, str]) -> None:

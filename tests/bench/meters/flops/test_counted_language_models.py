@@ -27,7 +27,7 @@ from tunefront.bench.meters.flops.by_phase import NOTHING
 from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
 from tunefront.bench.meters.memory.phases import flagged
 from tunefront.bench.models.examples import EncodedExamples
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Method, Scorer
 from tunefront.methods.icl import ICL
 
@@ -119,7 +119,9 @@ def gpt2_states(tokens: int, before: int = 0) -> int:
     return 2 * LAYERS * block
 
 
-def demonstrated(folder: str, context_length: int | None = None) -> tuple[Any, Trainer, Scorer, EncodedExamples]:
+def demonstrated(
+    folder: str, context_length: int | None = None
+) -> tuple[Any, MeasuringHarness, Scorer, EncodedExamples]:
     backbone, train, test = subject(folder, ICL(k=4), context_length=context_length)
     trainer = harness(backbone, ICL(k=4))
     return backbone, trainer, ICL(k=4).fit(backbone, train, trainer), test

@@ -10,7 +10,7 @@ from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
 from tunefront.bench.meters.batches import Shapes
 from tunefront.bench.meters.memory.phases import MOST, Largest, PhaseMemory, Work
 from tunefront.bench.models.examples import EncodedExamples
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.step import Step
 from tunefront.methods.base import Backbone, Batch, Scorer
 from tunefront.methods.spelling import parse
@@ -18,7 +18,9 @@ from tunefront.methods.spelling import parse
 LANGUAGE = ("gpt2", "llama", "t5", "t5-gated", "bart")
 
 
-def ready(name: str, spelled: str, folders: dict[str, str]) -> tuple[Trainer, Backbone, Scorer, EncodedExamples]:
+def ready(
+    name: str, spelled: str, folders: dict[str, str]
+) -> tuple[MeasuringHarness, Backbone, Scorer, EncodedExamples]:
     """A method that was fitted, the rows that it learned from being of many lengths, and rows to score."""
     if name in LANGUAGE:
         task = mixed_task(train=40, test=60)
@@ -66,7 +68,7 @@ def test_no_batch_that_was_trained_on_needs_more(
     monkeypatch.setattr(Shapes, "add", noting)
     trainer, backbone, *_ = ready(name, "full", folders)
     recorded = trainer.memory.measure()
-    step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.autocast)
+    step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
     found = [trainer.memory.step(step, Work((), partial(examples.batch, rows))) for examples, rows in ran]
     assert len(found) == 10
     for phase in ("forward", "backward"):

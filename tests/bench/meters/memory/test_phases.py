@@ -22,7 +22,8 @@ from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work,
 from tunefront.bench.meters.memory.tracker import Ledger
 from tunefront.bench.records import MEMORY_PHASES, OWNERS
 from tunefront.bench.training.feature_cache import FeatureStore
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
+from tunefront.bench.training.instruments import Subject
 from tunefront.bench.training.step import Step
 from tunefront.methods.base import Batch, Method, Recipe, trained
 from tunefront.methods.spelling import parse
@@ -125,7 +126,7 @@ def phases(backbone: Any, method: Method, optimizer: str) -> Ledger:
     torch.manual_seed(0)
     if trained(backbone.model):
         backbone.model.train()
-        step_phases(ledger, Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.autocast), work)
+        step_phases(ledger, Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast), work)
     backbone.model.eval()
     batch_phase(ledger, "evaluation", backbone.score, work)
     return ledger
@@ -164,8 +165,8 @@ def step_of(model: nn.Module, recipe: Recipe) -> tuple[Step, Work]:
         return nn.functional.dropout(model(batch.inputs["rows"]), 0.5).square().mean()
 
     batch = Batch({"rows": torch.randn(3, 4)}, torch.zeros(3), torch.arange(3))
-    trainer = Trainer(model, recipe, 0, ("toy",))
-    return Step(trained(model), loss, recipe, trainer.autocast), Work((1,), lambda: batch)
+    subject = Subject(model, recipe, 0, ("toy",))
+    return Step(trained(model), loss, recipe, subject.autocast), Work((1,), lambda: batch)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
@@ -220,7 +221,7 @@ def test_of_a_phase_known_twice_the_larger_peak_is_kept() -> None:
     )
 
 
-def fitted(method: str, backbone: Any, **settings: Any) -> tuple[Trainer, Tensor]:
+def fitted(method: str, backbone: Any, **settings: Any) -> tuple[MeasuringHarness, Tensor]:
     chosen = parse(method)
     chosen.attach(backbone)
     trainer = harness(backbone, chosen, **settings)

@@ -12,13 +12,13 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.conftest import FAMILIES, make_backbone
-from tests.toys import encode, pristine, toy_task
+from tests.toys import encode, loaded, pristine, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.models.config import MOST_SPECIAL_TOKENS, check_backbone, check_length
 from tunefront.bench.models.families import encoder
 from tunefront.bench.models.families.encoder import Encoder
-from tunefront.bench.models.pretrained import Pretrained, pretrained
+from tunefront.bench.models.pretrained import Pretrained
 from tunefront.methods.base import Batch
 
 HEADS = {  # our head's layers -> the published classifier's
@@ -319,7 +319,7 @@ def test_a_tokenizer_of_special_tokens_alone_is_a_mistake(backbones: dict[str, s
         path.unlink()
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
     with pytest.raises(Mistake, match="no tokenizer with words"):
-        pretrained(str(folder))
+        loaded(str(folder))
 
 
 def test_a_pooling_configuration_that_is_no_json_is_a_mistake(backbones: dict[str, str], tmp_path: Path) -> None:

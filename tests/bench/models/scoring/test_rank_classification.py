@@ -17,7 +17,7 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.execution.run_cell import _predictions
 from tunefront.bench.models.families import decoder
 from tunefront.bench.models.scoring.normalization import NORMALIZATIONS
-from tunefront.bench.training.harness import Trainer
+from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.icl import ICL
 from tunefront.methods.sites import SITES, Sites
 
@@ -30,7 +30,7 @@ def close(found: Tensor, expected: Tensor) -> bool:
     return torch.equal(there, found.isfinite()) and bool((found - expected)[there].abs().max() < 1e-4)
 
 
-def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, Trainer]:
+def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, MeasuringHarness]:
     """A backbone with k demonstrations before every query: (backbone, scorer, harness)."""
     backbone = pristine(folder, task, template=Listed(), **prompting)
     method = ICL(k=k)

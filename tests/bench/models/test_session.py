@@ -1,0 +1,45 @@
+"""A session keeps the backbones that were used last."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from tests.toys import toy_task
+from tunefront.bench.errors import Mistake
+from tunefront.bench.models.session import Session
+
+
+def test_cells_of_one_backbone_share_its_weights(backbones: dict[str, str]) -> None:
+    session = Session()
+    assert session.pretrained(backbones["bert"]) is session.pretrained(backbones["bert"])
+
+
+def test_one_backbone_is_kept_and_the_last_one_is_gone(backbones: dict[str, str]) -> None:
+    session = Session()
+    first = session.pretrained(backbones["bert"])
+    model = weakref.ref(first.pristine(toy_task(), 0).model)
+    gone = weakref.ref(first)
+    del first
+    session.pretrained(backbones["roberta"])
+    gc.collect()
+    assert gone() is None
+    assert model() is None
+
+
+def test_what_was_used_last_stays(backbones: dict[str, str]) -> None:
+    session = Session(most=2)
+    first, second = (session.pretrained(backbones[name]) for name in ("bert", "roberta"))
+    assert session.pretrained(backbones["bert"]) is first
+    session.pretrained(backbones["distilbert"])
+    assert session.pretrained(backbones["bert"]) is first
+    assert session.pretrained(backbones["roberta"]) is not second
+
+
+def test_a_backbone_that_cannot_be_read_is_not_kept() -> None:
+    session = Session()
+    for _ in range(2):
+        with pytest.raises(Mistake):
+            session.pretrained("/nowhere/at/all")
