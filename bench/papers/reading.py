@@ -8,12 +8,12 @@ from importlib.resources import files
 from typing import Any
 
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.files import described
+from tunefront.bench.files import describe_shipped
 
 
 def known_papers() -> dict[str, str]:
     """The papers by name -> the first line of the comment in the file."""
-    return described(__package__)
+    return describe_shipped(__package__)
 
 
 @functools.cache
