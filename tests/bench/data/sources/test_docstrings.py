@@ -14,7 +14,7 @@ from tunefront.bench.data.cache import write_task
 from tunefront.bench.data.sources import candidates, docstrings, harvest, known_tasks
 from tunefront.bench.data.sources.candidates import LIBRARIES, TASKS, split_of, summarise
 from tunefront.bench.data.sources.docstrings import build
-from tunefront.bench.data.sources.harvest import Docstring, Source, fraction, of_code
+from tunefront.bench.data.sources.harvest import Docstring, Source, code_docstrings, fraction
 from tunefront.bench.errors import Mistake
 
 SYNTHETIC = ["kind", "library", "match"]
@@ -66,7 +66,7 @@ def made(name: str, found: list[Docstring] | None = None):
 
 
 def test_modules_classes_functions_and_methods_are_harvested_but_not_local_functions():
-    found = {(docstring.kind, docstring.name) for docstring in of_code(CODE, "toy", "toy/tools.py")}
+    found = {(docstring.kind, docstring.name) for docstring in code_docstrings(CODE, "toy", "toy/tools.py")}
     assert found == {
         ("module", "tools"),
         ("class", "Outer"),
@@ -99,7 +99,7 @@ def test_a_missing_package_is_a_mistake_that_says_what_to_install(monkeypatch):
         return "1.0"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    with pytest.raises(Mistake, match=r"scikit-learn, rich are not installed; run: pip install scikit-learn rich"):
+    with pytest.raises(Mistake, match=r"scikit-learn, rich.*not installed; run: pip install scikit-learn rich"):
         harvest.versions()
 
 

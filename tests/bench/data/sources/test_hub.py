@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from tunefront.bench.data.sources.hub import load, outline
+from tunefront.bench.data.sources.hub import load, preview
 from tunefront.bench.errors import Mistake
 
 FILM = {"text": ["a fine film", "a dull film"], "label": [1, 0]}
@@ -75,7 +75,7 @@ def test_what_was_loaded_is_kept_and_not_asked_for_again(hub):
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        (ConnectionError("Couldn't reach 'imdb' on the Hub (OfflineModeIsEnabled)"), r"out of reach .*dir:<path>"),
+        (ConnectionError("Couldn't reach 'imdb' on the Hub (OfflineModeIsEnabled)"), r"unreachable .*dir:<path>"),
         (RuntimeError("Dataset scripts are no longer supported, but found imdb.py"), "never run"),
         (ValueError("Config name is missing. Please pick one among ['a', 'b']"), r"'a', 'b'.*last part"),
         (OSError("disk on fire"), r"OSError: disk on fire"),
@@ -120,7 +120,7 @@ def test_what_lies_here_under_a_datasets_name_is_never_read(hub, working_folder,
         load(spelled)
     assert f"dir:{dataset}" in str(caught.value)
     with pytest.raises(Mistake, match="dir:"):
-        outline(spelled)
+        preview(spelled)
     assert hub["asked", None] == []
     assert not list(working_folder.parent.glob("tasks/*"))
     local.rename(working_folder / "another name")

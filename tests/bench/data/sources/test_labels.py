@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests import ROOT
-from tunefront.bench.data.sources.doubts import doubts, refused
+from tunefront.bench.data.sources.doubts import label_error, label_warnings
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.labels import class_of, kind_of, names_of, number, value_of
 from tunefront.bench.errors import Mistake
@@ -128,7 +128,7 @@ def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, told, form):
     ],
 )
 def test_names_with_marks_in_them_are_names(labels):
-    assert refused(labels) is None
+    assert label_error(labels) is None
     assert names_of(labels) == sorted(labels)
 
 
@@ -214,14 +214,14 @@ def test_a_declared_name_is_found_in_any_unicode_form():
 
 def test_many_whole_numbers_may_be_scores():
     names = [str(n) for n in range(30)]
-    (doubt,) = doubts(names, names * 2, declared=False)
+    (doubt,) = label_warnings(names, names * 2, declared=False)
     assert "regression" in doubt
     assert "2.0 rows each" in doubt
-    assert not doubts(names, names * 2, declared=True)
-    assert not doubts(names[:5], names, declared=False)
-    assert not doubts([], [], declared=False)
-    assert not doubts(names, names * 20, declared=False)
-    assert doubts([str(n * 5) for n in range(30)], names * 20, declared=False)
+    assert not label_warnings(names, names * 2, declared=True)
+    assert not label_warnings(names[:5], names, declared=False)
+    assert not label_warnings([], [], declared=False)
+    assert not label_warnings(names, names * 20, declared=False)
+    assert label_warnings([str(n * 5) for n in range(30)], names * 20, declared=False)
 
 
 @pytest.mark.parametrize(
