@@ -1,4 +1,4 @@
-"""What a user's class may be: each other form is told with its file, its class, its field and what to write."""
+"""Checks of a user's class: each error names its file, its class, its field and what to write."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WRONG = {
         "got a property",
     ),
     "as a field": (WHOLE.replace("ClassVar[str]", "str"), "field name"),
-    "no dataclass": (
+    "not a dataclass": (
         "class Mine(Method):\n" + NAME + "    size: int = 3\n" + ATTACH,
         "@dataclass(frozen=True) above it",
     ),
@@ -100,8 +100,8 @@ WRONG = {
     "rows that raise": (fields("@property", "def fewest_rows(self): return 1 / 0"), "fewest_rows raises"),
     "needs": (fields("size: int"), "lacks size; write mine_"),
     "a function": ("def Mine(): pass\n", "Mine in"),
-    "a class": ("class Mine: pass\n", "no method class"),
-    "the base": ("Mine = Method\n", "no method class"),
+    "a class": ("class Mine: pass\n", "not a method class"),
+    "the base": ("Mine = Method\n", "not a method class"),
     "missing": ("x = 1\n", "has no method class 'Mine'"),
     "no class": (WHOLE, "has no method class ''", "", ""),
     "broken": ("def (:\n", "SyntaxError"),
@@ -109,7 +109,7 @@ WRONG = {
     "no import": ("import nowhere_at_all\n", "nowhere_at_all"),
     "exit at import": ("sys.exit(0)\n", "SystemExit: 0"),
     "error at import": ("1 / 0\n", "ZeroDivisionError: division by zero (line 12)"),
-    "shipped name": (WHOLE.replace("mine_NUMBER", "full"), "two methods are called 'full'"),
+    "shipped name": (WHOLE.replace("mine_NUMBER", "full"), "two methods are named 'full'"),
 }
 
 

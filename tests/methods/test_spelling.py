@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_garbage", "forgotten")
 
 
 def kinds() -> type[Method]:
-    """A method with a field of every kind; made anew for each test, so that no other test meets it."""
+    """A method with a field of every kind, defined in each test, so that no other test sees it."""
 
     @dataclass(frozen=True)
     class Kinds(Method):
