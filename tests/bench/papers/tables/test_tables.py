@@ -1,4 +1,4 @@
-"""Papers' tables beside ours: what is printed is data, and what comes out by rule, by formula and by count is not."""
+"""Papers' tables and ours: printed figures are data; results by rule, formula and count are computed."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def test_what_no_file_explains_is_said_to_be_unexplained() -> None:
 
 @pytest.mark.parametrize(("backbone", "place"), [("bert-base", 0), ("bert-large", 1)])
 def test_attached_adapters_are_as_many_as_by_the_formula(backbone: str, place: int) -> None:
-    found = {size.size: (size.formula, size.trained) for size in swept(backbone)}
-    assert found == {m: (row[place], row[place]) for m, row in HOULSBY.items()}
+    counts = {size.size: (size.formula, size.trained) for size in swept(backbone)}
+    assert counts == {m: (row[place], row[place]) for m, row in HOULSBY.items()}
 
 
 def test_the_formula_is_that_of_both_layers_of_a_bottleneck() -> None:
