@@ -48,8 +48,8 @@ def test_every_file_of_a_held_out_library_is_held_out(package: str) -> None:
     assert all(is_held_out(one) for one in harvest((Source(package, package),)))
 
 
-def read(sources: tuple[Source, ...], beside: Path | None = None) -> corpus.Corpus:
-    return corpus.gather(beside, sources)
+def read(sources: tuple[Source, ...], packages: Path | None = None) -> corpus.Corpus:
+    return corpus.gather(packages, sources)
 
 
 @pytest.fixture(scope="module")
