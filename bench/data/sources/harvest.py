@@ -121,8 +121,8 @@ def code_docstrings(code: str, package: str, path: str) -> Iterator[Docstring]:
 
 
 def _of_source(source: Source, search_folder: Path | None) -> Iterator[Docstring]:
-    local = search_folder is not None and _lies_in(search_folder, source)
-    root = search_folder / source.package if local else _folder(source)
+    local = search_folder and _lies_in(search_folder, source)
+    root = search_folder / source.package if search_folder and local else _folder(source)
     for file in _files(root):
         path = f"{source.package}/{file.relative_to(root).as_posix()}"
         try:

@@ -77,18 +77,18 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_preparing_at_once_succeeds_for_all_and_leaves_one_whole_entry(tmp_path):
-    path, together, found = tmp_path / "toy.jsonl", threading.Barrier(4), []
+    path, together, actual = tmp_path / "toy.jsonl", threading.Barrier(4), []
 
     def make() -> Task:
         together.wait(timeout=20)  # every one of them has found nothing
         return toy(500)
 
-    threads = [threading.Thread(target=lambda: found.append(load_or_make(path, make))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: actual.append(load_or_make(path, make))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [toy(500)] * 4
+    assert actual == [toy(500)] * 4
     assert [file.name for file in tmp_path.iterdir()] == ["toy.jsonl"]
     assert read_task(path) == toy(500)
 

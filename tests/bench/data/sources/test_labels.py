@@ -89,7 +89,7 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         ([["neg"], ["pos"], ["neg", "pos"]], "multi-label"),
         (["['neg', 'pos']", "['neg']", "['pos']"], "multi-label"),
@@ -109,8 +109,8 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
     ],
 )
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, told, form):
-    with pytest.raises(Mistake, match=told):
+def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, message, form):
+    with pytest.raises(Mistake, match=message):
         load(str(written(tmp_path, labels * 2, form)))
 
 
@@ -174,19 +174,19 @@ def test_a_label_that_stands_for_nothing_beside_names_is_doubted(tmp_path):
 
 @pytest.mark.parametrize("names", [None, ["no", "yes"]])
 def test_true_and_false_have_one_reading_in_every_format(tmp_path, names):
-    found = set()
+    actual = set()
     for form, labels in (("jsonl", [True, False]), ("csv", [True, False]), ("parquet", [True, False])):
         place = written(tmp_path / form, labels * 3, form)
         if names:
             (place / "meta.json").write_text(json.dumps({"label_names": names}))
         task = load(str(place))
-        found.add((task.label_names, tuple(row.label for row in task.splits["test"])))
+        actual.add((task.label_names, tuple(row.label for row in task.splits["test"])))
     place = written(tmp_path / "lower", ["true", "false"] * 3, "csv")
     if names:
         (place / "meta.json").write_text(json.dumps({"label_names": names}))
     task = load(str(place))
-    found.add((task.label_names, tuple(row.label for row in task.splits["test"])))
-    assert found == {(("no", "yes") if names else ("False", "True"), (1, 0, 1, 0, 1, 0))}
+    actual.add((task.label_names, tuple(row.label for row in task.splits["test"])))
+    assert actual == {(("no", "yes") if names else ("False", "True"), (1, 0, 1, 0, 1, 0))}
 
 
 def test_labels_that_differ_in_blanks_or_unicode_form_are_one_with_a_warning(tmp_path):
@@ -233,12 +233,12 @@ def test_a_declared_label_is_a_name_or_its_number_in_every_spelling(value, index
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [("god", "did you mean 'good'"), (2, "0 to 1"), (-1, "hidden"), (0.5, "0.5")]
+    ("value", "message"), [("god", "did you mean 'good'"), (2, "0 to 1"), (-1, "hidden"), (0.5, "0.5")]
 )
-def test_a_declared_label_that_means_nothing_is_told(value, told):
+def test_an_undeclared_label_is_reported(value, message):
     said = class_of(value, ("bad", "good"), declared=True)
     assert isinstance(said, str)
-    assert told in said
+    assert message in said
 
 
 def test_numbers():

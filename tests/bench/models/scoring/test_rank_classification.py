@@ -25,12 +25,12 @@ DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decod
 
 
 def close(scores: Tensor, expected: Tensor) -> bool:
-    """Equal to 1e-4, of which rounding takes a twentieth, and absent where the other is."""
+    """Equal to 1e-4 (rounding takes a twentieth of that), with the same missing entries."""
     there = expected.isfinite()
     return torch.equal(there, scores.isfinite()) and bool((scores - expected)[there].abs().max() < 1e-4)
 
 
-def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, Trainer]:
+def fitted(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, Trainer]:
     """A backbone with k demonstrations before every query: (backbone, scorer, harness)."""
     backbone = pristine(folder, task, template=Listed(), **prompting)
     method = ICL(k=k)
@@ -46,13 +46,13 @@ def test_scores_are_those_of_a_forward_pass_for_every_choice(
 ) -> None:
     """Rows of mixed lengths with choices of mixed number and length, 1 and 16 at a time, padded on either side."""
     task = mixed_task()
-    backbone, _, _ = asked(language_models[name], task, k)
+    backbone, _, _ = fitted(language_models[name], task, k)
     rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts[:k]
     assert len({len(choices) for choices in rows.choices}) > 1
     assert len({len(choice) for choices in rows.choices for choice in choices}) > 2
     expected = plain_scores(backbone.model, backbone.tokenizer, rows.prompts, demonstrations)
     for size in (1, 16):
-        backbone, scorer, trainer = asked(language_models[name], task, k, size)
+        backbone, scorer, trainer = fitted(language_models[name], task, k, size)
         rows = encode(backbone, task, "test")
         assert max(map(len, trainer.prompts.following(rows).scoring_order(size))) == size
         assert close(trainer.score(scorer, rows).values, expected)
@@ -68,7 +68,7 @@ def test_scores_are_divided_by_the_length_that_the_normalization_names(
     normalization: str, name: str, language_models: dict[str, str]
 ) -> None:
     task = listed_task([("Text: the film", "good|very bad|naïve", 0), ("Text: a book", "fine film|poor", 1)])
-    backbone, scorer, trainer = asked(language_models[name], task, 0, normalization=normalization)
+    backbone, scorer, trainer = fitted(language_models[name], task, 0, normalization=normalization)
     rows = encode(backbone, task, "test")
     scores = trainer.score(scorer, rows).values
     for row, prompt in enumerate(rows.prompts):
@@ -83,7 +83,7 @@ def test_scores_are_divided_by_the_length_that_the_normalization_names(
 def test_ties_go_to_the_first_choice(language_models: dict[str, str]) -> None:
     """A model that finds all tokens equally likely, and choices of one token each."""
     task = listed_task([("Text: the film", "good|bad|fine", 2), ("Text: a book", "poor|awful", 1)])
-    backbone, scorer, trainer = asked(language_models["gpt2"], task, 0)
+    backbone, scorer, trainer = fitted(language_models["gpt2"], task, 0)
     torch.nn.init.zeros_(backbone.model.lm_head.weight)
     scores = trainer.score(scorer, encode(backbone, task, "test")).values
     assert len(set(scores[scores.isfinite()].tolist())) == 1
@@ -98,7 +98,7 @@ def test_plain_rows_give_what_side_by_side_gives(
 ) -> None:
     task, scores = mixed_task(), {}
     for side_by_side in (True, False):
-        backbone, scorer, trainer = asked(language_models[name], task, k)
+        backbone, scorer, trainer = fitted(language_models[name], task, k)
         assert backbone.side_by_side, "found out by itself"
         monkeypatch.setitem(decoder._SIDE_BY_SIDE, backbone.kind, side_by_side)
         scores[side_by_side] = trainer.score(scorer, encode(backbone, task, "test")).values
@@ -152,7 +152,7 @@ def test_an_architecture_that_ignores_positions_is_detected_and_scored_in_plain_
     BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
     tokenizer.save_pretrained(tmp_path / "bloom")
     task = mixed_task()
-    backbone, scorer, trainer = asked(str(tmp_path / "bloom"), task, k)
+    backbone, scorer, trainer = fitted(str(tmp_path / "bloom"), task, k)
     rows = encode(backbone, task, "test")
     scores = trainer.score(scorer, rows).values
     assert decoder._SIDE_BY_SIDE.pop((BloomForCausalLM, None)) is False
@@ -164,7 +164,7 @@ def test_an_architecture_that_ignores_positions_is_detected_and_scored_in_plain_
 def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: dict[str, str]) -> None:
     """What the plain computation reads is what the tokens say."""
     task = listed_task([("Text: good", "yes|no", 0), ("Text: bad", "yes|no", 1), ("Text: fine", "yes|no", 0)], train=2)
-    backbone, _, trainer = asked(language_models["gpt2"], task, 2)
+    backbone, _, trainer = fitted(language_models["gpt2"], task, 2)
     (prefix,) = trainer.prompts._prefixes
     (tokens,) = trainer.prompts.following(encode(backbone, task, "test")).by_prefix[prefix.demonstrations.name].tokens
     read = backbone.tokenizer.decode([*prefix.demonstrations.ids, *tokens])
@@ -175,6 +175,6 @@ def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: d
 def test_a_row_needs_no_batch_mate_with_as_many_choices(language_models: dict[str, str]) -> None:
     """Rows scored one by one come back as one table, -inf where a row has fewer choices."""
     task = listed_task([("Text: good", "yes|no|one", 0), ("Text: bad", "yes|no", 1)])
-    backbone, scorer, trainer = asked(language_models["opt"], task, 0, rows=1)
+    backbone, scorer, trainer = fitted(language_models["opt"], task, 0, rows=1)
     scores = trainer.score(scorer, encode(backbone, task, "test")).values
     assert scores.isfinite().tolist() == [[True] * 3, [True, True, False]]

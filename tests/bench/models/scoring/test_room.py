@@ -21,7 +21,7 @@ from tunefront.methods.icl import ICL
 
 
 def task_of(lengths: tuple[int, ...], train: int = 4) -> Task:
-    """Rows of so many words; the first are demonstrations."""
+    """Rows of these numbers of words; the first are demonstrations."""
     texts = [" ".join(WORDS[(row + place) % 14] for place in range(count)) for row, count in enumerate(lengths)]
     return listed_task([(text, "yes|no" if row % 2 else "very good|bad", 0) for row, text in enumerate(texts)], train)
 
@@ -78,7 +78,7 @@ def test_a_query_that_is_cut_follows_the_whole_separator(kind: str) -> None:
 def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
     name: str, language_models: dict[str, str]
 ) -> None:
-    """Every row keeps as many as fit, from the first, and its score is that of the shortened text."""
+    """Every row keeps the first demonstrations that fit, and its score is that of the shortened text."""
     task, method = task_of(LENGTHS), ICL(k=4)
     backbone: Any = pristine(language_models[name], task, template=Listed(), context_length=90)
     method.attach(backbone)
@@ -167,7 +167,7 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
 
 @pytest.mark.parametrize("family", [Decoder, Seq2Seq])
 def test_choices_that_are_the_same_tokens_are_a_mistake(family: type[LanguageModel]) -> None:
-    """Characters that a vocabulary does not tell apart."""
+    """Characters that a vocabulary does not distinguish."""
     task = listed_task([("Text: the film", "日|月", 0)])
     with pytest.raises(Mistake, match="has choices that are the same tokens, '日' and '月', so that they could not be"):
         encode(without_weights(TOKENIZERS["t5"](), task, family), task, "test")
