@@ -95,7 +95,7 @@ def _habits(cell: Cell, trains: bool, task: Task) -> dict[str, str]:
     encoder = sites_of(_config(cell.backbone), cell.backbone).family == "encoder"
     if not encoder:
         habits["template"] = "the same for every row"
-        habits["what is cut of a long prompt"] = "its start"
+        habits["truncated part of a long prompt"] = "its start"
     habits["training seed"] = "the draw's" if cell.seed == cell.draw_seed else "one for all draws"
     if trains:
         habits["loss"] = "of a head" if encoder else "of choices"
@@ -103,7 +103,7 @@ def _habits(cell: Cell, trains: bool, task: Task) -> dict[str, str]:
         habits["rate of the first step"] = "0" if warm == 0 else "above 0"
         habits["order of rows"] = "by length within shuffled parts" if sorts_by_length(drawn, batch) else "shuffled"
         if drawn % batch:
-            habits["a last batch that is short"] = "kept"
+            habits["incomplete last batch"] = "kept"
     return habits
 
 

@@ -33,7 +33,7 @@ def test_an_episode_reads_as_the_plain_template_does(material: Material, drawn: 
         for place, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
     task = Task("episode", "classification", {"train": rows}, ("text",), names, (MetricSpec("accuracy"),))
-    prompts = [Plain().render(task, one) for one in rows]
+    prompts = [Plain().render(task, example) for example in rows]
     expected = BETWEEN.join(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts) + BETWEEN
     assert tokenizer.decode(drawn.ids[row].tolist(), skip_special_tokens=True) == expected
 

@@ -80,7 +80,7 @@ def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
 
 
 def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:
-    assert {one.package for one in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)
+    assert {docstring.package for docstring in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)
 
 
 def test_the_readme_tells_the_same_figures() -> None:

@@ -28,9 +28,9 @@ def test_classes_are_files_of_one_library_in_turn() -> None:
     made = trials.trials(library_snippets(), 2, 8)
     assert [trial.name.split("-")[-1] for trial in made] == ["first", "second"] * 4
     for trial in made:
-        assert len({snippet.path for of_one in trial.classes for snippet in of_one}) == 2
-        assert {snippet.library for of_one in trial.classes for snippet in of_one} == {trial.name.split("-")[-1]}
-        assert all(len(of_one) == trials.TRAIN + trials.TEST for of_one in trial.classes)
+        assert len({snippet.path for snippets in trial.classes for snippet in snippets}) == 2
+        assert {snippet.library for snippets in trial.classes for snippet in snippets} == {trial.name.split("-")[-1]}
+        assert all(len(snippets) == trials.TRAIN + trials.TEST for snippets in trial.classes)
         assert set(trial.labels) <= {label.strip() for label in LABELS}
 
 
@@ -57,7 +57,7 @@ def test_variants_differ_in_their_labels_alone() -> None:
     assert set(variants) == {"permuted", "words", "letters", "files"}
     assert variants["permuted"].labels == trial.labels[::-1]
     assert all(variant.classes == trial.classes for variant in variants.values())
-    assert set(variants["files"].labels) == {Path(of_one[0].path).stem for of_one in trial.classes}
+    assert set(variants["files"].labels) == {Path(snippets[0].path).stem for snippets in trial.classes}
 
 
 def test_suites_ask_for_the_curve_the_orders_and_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

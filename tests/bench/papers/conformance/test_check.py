@@ -112,8 +112,8 @@ def test_settings_shots_splits_and_seeds_that_differ_are_reported(cell: Cell) ->
     ("habits", "sentence"),
     [
         ({"rate of the first step": "0"}, "rate of the first step is above 0, not 0"),
-        ({"a last batch that is short": "dropped"}, None),  # 32 rows in batches of 8: there is none
-        ({"template": "drawn anew for every row"}, None),  # an encoder has none
+        ({"incomplete last batch": "dropped"}, None),  # 32 rows in batches of 8: there is none
+        ({"template": "drawn for every row"}, None),  # an encoder has none
         ({"loss": "of choices"}, "loss is of a head, not of choices"),
     ],
 )
@@ -121,15 +121,15 @@ def test_habits_count_where_a_cell_has_them(cell: Cell, habits: dict[str, str], 
     assert differences_of(cell, habits=habits) == ((sentence,) if sentence else ())
     short = replace(cell, shots=30)
     assert any("last batch" in text for text in differences_of(short, habits=habits)) is (
-        "a last batch that is short" in habits
+        "incomplete last batch" in habits
     )
 
 
 def test_a_language_model_has_one_template_and_cut_at_the_start(cell: Cell, language_models: dict[str, str]) -> None:
-    habits = {"template": "drawn anew for every row", "what is cut of a long prompt": "its end"}
+    habits = {"template": "drawn for every row", "truncated part of a long prompt": "its end"}
     sentences = differences_of(replace(cell, backbone=language_models["llama"]), habits=habits)
-    assert "template is the same for every row, not drawn anew for every row" in sentences
-    assert "what is cut of a long prompt is its start, not its end" in sentences
+    assert "template is the same for every row, not drawn for every row" in sentences
+    assert "truncated part of a long prompt is its start, not its end" in sentences
     assert "backbone is " in sentences[0]
 
 
