@@ -27,7 +27,7 @@ from tunefront.methods.base import Backbone, Prefix, Unsupported
 class Demonstrated(Prefix, Protocol):
     """A prefix that knows how rows follow it, and how many of its demonstrations are held ready for them."""
 
-    held: int
+    n_kept: int
 
     @property
     def demonstrations(self) -> Demonstrations: ...

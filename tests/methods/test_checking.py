@@ -84,7 +84,7 @@ WRONG = {
     "recipe that is wrong": (fields("recipe: ClassVar = Recipe(learning_rate=-1)"), "learning_rate must be above 0"),
     "files as text": (fields("files: ClassVar = 'start'"), "files = 'start'"),
     "files unknown": (fields("files: ClassVar = ('start',)"), "files = ('start',)"),
-    "raises": (fields("def __post_init__(self): raise TypeError('odd')"), "could not be made"),
+    "raises": (fields("def __post_init__(self): raise TypeError('odd')"), "could not be constructed"),
     "exits": (fields("def __post_init__(self): sys.exit(0)"), "SystemExit: 0"),
     "panics": (fields("def __post_init__(self): raise type('Panic', (BaseException,), {})('rust')"), "Panic: rust"),
     "refuses": (fields("size: int = 1", "def __post_init__(self): raise ValueError('size is odd')"), "size is odd in"),
@@ -114,7 +114,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_no_method_is_told_in_one_paragraph(case: str, tmp_path: Path) -> None:
+def test_an_invalid_class_is_reported_in_one_paragraph(case: str, tmp_path: Path) -> None:
     content, fact, *rest = WRONG[case]
     with pytest.raises(Mistake) as error:
         method_of(given(tmp_path, content, *rest))
@@ -160,7 +160,7 @@ def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "nowhere", "long", "user", "nul", "latin-1"])
-def test_a_file_that_is_none_is_told(kind: str, tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_reported(kind: str, tmp_path: Path) -> None:
     path = str(tmp_path / "own.py")
     if kind == "folder":
         os.mkdir(path)
@@ -175,7 +175,7 @@ def test_a_file_that_is_none_is_told(kind: str, tmp_path: Path) -> None:
     assert Path(path).name[:9] in str(error.value)
 
 
-def test_a_file_without_its_class_is_told_how(tmp_path: Path) -> None:
+def test_a_file_without_its_class_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"own\.py:ClassName"):
         method_of(given(tmp_path, WHOLE).removesuffix(":Mine"))
 

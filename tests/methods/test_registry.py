@@ -149,7 +149,7 @@ def test_a_module_that_was_imported_before_is_taken_as_it_is(tmp_path: Path, mon
     del sys.modules["imported_before"]
 
 
-def test_workers_are_told_of_every_file_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_get_every_file_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker process starts without the parent's conftest.py: it has to import the file itself."""
     path = write(tmp_path, file="conftest_like.py")
     monkeypatch.syspath_prepend(tmp_path)

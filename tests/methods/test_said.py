@@ -167,7 +167,7 @@ def test_seeds_make_different_projections(backbones: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("dimension", [20_000, 500_000])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_counts_of_t0_are_what_is_asked_for(variant: str, dimension: int) -> None:
+def test_counts_of_t0_are_as_requested(variant: str, dimension: int) -> None:
     """T-Few's code trains one number less: it takes one more than there are weights from those that are projected."""
     backbone = attached(Said(dimension=dimension, variant=variant), "t0-3b")
     assert sum(p.numel() for p in backbone.trainable().values()) == dimension

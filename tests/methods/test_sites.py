@@ -130,7 +130,7 @@ def test_blocks_are_numbered_by_the_first_group_from_the_encoders_to_the_decoder
 
 
 @pytest.mark.parametrize("kind", SITES)
-def test_projections_are_told_apart_by_their_shapes(kind: str, models: dict[str, nn.Module]) -> None:
+def test_projections_are_distinguished_by_their_shapes(kind: str, models: dict[str, nn.Module]) -> None:
     """Up widens, down narrows, the others go between the model's width and the heads'; none is two sites at once."""
     sites, shapes, seen = SITES[kind], {}, set()
     for name in set(PROJECTIONS) - ABSENT.get(kind, set()):

@@ -133,7 +133,7 @@ def test_a_cache_that_cannot_be_entered_is_no_cache(tmp_path, caplog, monkeypatc
     assert "cannot be read" in caplog.text
 
 
-def test_a_cache_of_nobody_is_told_with_the_variable(monkeypatch):
+def test_a_cache_of_an_unknown_user_is_reported_with_the_variable(monkeypatch):
     monkeypatch.setenv("TUNEFRONT_CACHE", "~nobody-of-this-name/x")
     with pytest.raises(Mistake, match="TUNEFRONT_CACHE"):
         folder()

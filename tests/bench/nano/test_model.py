@@ -46,7 +46,7 @@ def test_nano_is_found_without_a_network() -> None:
     assert "nano" in locate.known_backbones()
 
 
-def test_the_card_tells_what_was_measured() -> None:
+def test_the_card_states_the_measurements() -> None:
     assert (FOLDER / card.CARD).read_text("utf-8") == card.render(FIGURES)
 
 
@@ -83,7 +83,7 @@ def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:
     assert {docstring.package for docstring in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)
 
 
-def test_the_readme_tells_the_same_figures() -> None:
+def test_the_readme_states_the_same_figures() -> None:
     figures = measured()["trials"]
     assert isinstance(figures, dict)
     two, four = (100 * figures[ways]["curve"]["16"]["mean"] for ways in ("2", "4"))

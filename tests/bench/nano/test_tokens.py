@@ -25,7 +25,7 @@ def test_a_prompt_in_pieces_is_the_prompt_as_a_whole(material: Material) -> None
     assert whole == [around.opening, *text, around.cue, *label, around.between]
 
 
-def test_it_has_the_size_asked_for() -> None:
+def test_it_has_the_requested_size() -> None:
     trained = tokens.train(["one two three four five " * 20, "six seven eight nine ten " * 20], size=380)
     assert trained.get_vocab_size() <= 380
     assert set(tokens.LABELS) <= set(trained.get_vocab())

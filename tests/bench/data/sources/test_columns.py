@@ -119,7 +119,7 @@ def test_a_path_that_names_the_label_is_warned_of(tmp_path):
     assert "24 of 24 values contain the name of their label" in warning
 
 
-def test_a_path_whose_folder_tells_the_label_is_warned_of(tmp_path):
+def test_a_path_whose_folder_reveals_the_label_is_warned_of(tmp_path):
     letters = "abcdefghijklmnopqrstuvwxyz"
     task = task_of(tmp_path, path=lambda row: f"{('one', 'two')[row % 2]}/{letters[row]}{row * row}.txt")
     (warning,) = [text for text in task.warnings if "'path'" in text]

@@ -66,7 +66,7 @@ def test_two_parts_are_owner_and_dataset_first_then_dataset_and_configuration(hu
     assert hub["requests", None] == [("glue/sst2", None), ("glue", "sst2")]
 
 
-def test_what_was_loaded_is_kept_and_not_asked_for_again(hub):
+def test_a_loaded_task_is_cached_and_not_requested_again(hub):
     hub["imdb", None] = {"train": data(FILM, label=CLASSES), "test": data(FILM, label=CLASSES)}
     assert load("imdb") == load("imdb")
     assert len(hub["requests", None]) == 1

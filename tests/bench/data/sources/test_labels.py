@@ -152,21 +152,21 @@ def test_decimal_commas_are_points_with_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("stray", ["n/a", "inf", "1.50 EUR", "unknown"])
-def test_a_stray_text_among_scores_is_told(tmp_path, stray):
+def test_a_stray_text_among_scores_is_reported(tmp_path, stray):
     labels = [row / 8 for row in range(39)] + [stray]
     with pytest.raises(Mistake, match=r"39 of 40|78 of 80|is not a finite number"):
         load(str(written(tmp_path, labels, "jsonl")))
 
 
 @pytest.mark.parametrize("nothing", ["nan", "NA", "NULL", "None", "<NA>"])
-def test_what_stands_for_nothing_is_no_class_beside_numbers(tmp_path, nothing):
+def test_a_missing_value_is_no_class_among_numbers(tmp_path, nothing):
     (tmp_path / "train.csv").write_text(f"text,label\na b,0\nc d,1\ne f,{nothing}\n")
     (tmp_path / "test.csv").write_text("text,label\ng,0\nh,1\n")
     with pytest.raises(Mistake, match=f"row 3: no label '{nothing}'"):
         load(str(tmp_path))
 
 
-def test_a_label_that_stands_for_nothing_beside_names_is_doubted(tmp_path):
+def test_a_missing_value_among_names_is_warned_of(tmp_path):
     task = load(str(written(tmp_path, ["nan", "pos", "neg", "nan"], "jsonl")))
     assert any("'nan' is read as a class" in text for text in task.warnings)
     assert not load(str(written(tmp_path / "none", ["none", "pos", "neg"], "jsonl"))).warnings

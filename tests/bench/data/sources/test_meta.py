@@ -115,7 +115,7 @@ def test_what_is_wrong_with_meta_is_one_short_paragraph(tmp_path: Path, meta: ob
     assert len(str(caught.value)) < 500
 
 
-def test_meta_that_is_a_folder_is_told(tmp_path: Path) -> None:
+def test_meta_that_is_a_folder_is_reported(tmp_path: Path) -> None:
     folder = put(tmp_path, {})
     (tmp_path / "meta.json").unlink()
     (tmp_path / "meta.json").mkdir()

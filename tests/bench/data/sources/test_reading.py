@@ -181,7 +181,7 @@ def test_a_file_that_is_something_else_is_called_what_it_is(
 
 
 @pytest.mark.parametrize(("member", "says"), [("xl/workbook.xml", "Excel workbook"), ("train.csv", "zip archive")])
-def test_an_archive_is_told_from_a_workbook(tmp_path: Path, member: str, says: str) -> None:
+def test_an_archive_is_distinguished_from_a_workbook(tmp_path: Path, member: str, says: str) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(member, CSV)
@@ -224,7 +224,7 @@ def test_many_blank_lines_take_no_longer_than_other_lines(tmp_path: Path) -> Non
     assert records(tmp_path, "a.jsonl", json.dumps(ROWS[0]) + "\n" * 300_000 + json.dumps(ROWS[1])) == ROWS
 
 
-def test_gzip_around_parquet_is_told_with_the_way_to_unpack_a_copy(tmp_path: Path) -> None:
+def test_gzip_around_parquet_is_reported_with_the_command_to_unpack_a_copy(tmp_path: Path) -> None:
     for name in ("train.parquet.gz", "train.parquet"):
         assert "gzip -dk" in mistake(tmp_path, name, gzip.compress(b"PAR1" * 20, mtime=0))
 

@@ -235,7 +235,7 @@ def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
         few_shot(task, 7, 1)
 
 
-def test_a_split_that_is_a_folder_a_broken_link_or_a_loop_is_told(tmp_path: Path) -> None:
+def test_a_split_that_is_a_folder_a_broken_link_or_a_loop_is_reported(tmp_path: Path) -> None:
     put(tmp_path, "test.csv")
     (tmp_path / "train.csv").mkdir()
     assert "train.csv is a folder" in mistake(tmp_path)
@@ -258,7 +258,7 @@ def test_a_link_to_an_ordinary_file_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["listdir", "open"])
-def test_a_folder_or_file_without_permission_is_told(
+def test_a_folder_or_file_without_permission_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     put(tmp_path, "train.csv", "test.csv")
@@ -273,7 +273,7 @@ def test_a_folder_or_file_without_permission_is_told(
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 5000, "~nosuchuser"])
-def test_a_path_that_can_lead_nowhere_is_told(path: str) -> None:
+def test_a_path_that_can_lead_nowhere_is_reported(path: str) -> None:
     with pytest.raises(Mistake) as caught:
         load(path)
     assert len(str(caught.value)) < 600

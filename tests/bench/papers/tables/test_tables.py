@@ -75,7 +75,7 @@ def test_no_other_figure_is_as_printed_without_the_querys_tokens_alone() -> None
     assert not prints_as(t5.without_query, t5.printed)
 
 
-def test_the_count_is_near_the_rule_and_tells_what_the_rule_leaves_out() -> None:
+def test_the_count_is_near_the_rule_and_states_what_the_rule_leaves_out() -> None:
     for line in costs():
         work = line.inference
         assert work.analytic.forward == pytest.approx(work.rule, rel=0.15)
