@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and where a location leads: to a local folder or behind an fsspec URL."""
+"""Atomic file writes, and result locations: a local folder or an fsspec URL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import IO
 from tunefront.bench.errors import Mistake
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The folder that holds bench, methods and reports: the top of a checkout, or the installed package."""
+"""The folder of bench, methods and reports: the top of a checkout, or the installed package."""
 LEFT_SECONDS = 24 * 3600
-"""How old a temporary file must be to have been left by a process that is gone."""
+"""Age of a temporary file after which its process is taken to be gone."""
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Names the file in what goes wrong with writing it: a full disk, a limit and a broken disk do not."""
+    """Adds the file's name to write errors that lack it: a full disk, a limit, a broken disk."""
     try:
         yield
     except OSError as error:
@@ -35,20 +35,21 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path`, whole and on the disk, when the block ends, or not at all; its folders are made.
+    """Opens a file for an atomic write: it appears at `path`, synced, when the block ends, or not at all. Creates
+    missing folders.
 
-    Several processes may write the same path at once: the last one to finish is read.
+    Several processes may write the same path at once: the last to finish wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _naming(path), temporary.open("xb") as file:  # closing writes what is left
+        with _naming(path), temporary.open("xb") as file:  # closing flushes the rest
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # what went wrong before is what is told
+        with suppress(OSError):  # the earlier error is the one to report
             temporary.unlink(missing_ok=True)
 
 
@@ -62,39 +63,39 @@ _KINDS = (
 
 
 class NotOrdinary(OSError):
-    """What is there is no ordinary file; `strerror` says what it is, as `a pipe`."""
+    """The path is no regular file; `strerror` says what it is, as `a pipe`."""
 
 
-def odd(state: os.stat_result) -> str | None:
-    """What a file is, where it is no ordinary one."""
+def special_kind(state: os.stat_result) -> str | None:
+    """The kind of a file that is no regular one, else None."""
     return next((kind for test, kind in _KINDS if test(state.st_mode)), None)
 
 
 def open_ordinary(path: Path) -> IO[bytes]:
-    """A file of whoever put it there, for reading: a pipe or a device could be waited on for ever.
+    """Opens a regular file for reading; a pipe or a device, on which reading could block for ever, is refused.
 
-    Errors: NotOrdinary; other OSErrors as of `open`.
+    Errors: NotOrdinary; other OSErrors as in `open`.
     """
-    # Asked before it is opened, since opening can be waited on; and after, since it may have been replaced in between.
-    if (kind := odd(os.stat(path))) is not None:
+    # Checked before opening, which can block, and after, since the file may have been replaced in between.
+    if (kind := special_kind(os.stat(path))) is not None:
         raise NotOrdinary(errno.EINVAL, kind, str(path))
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = os.fdopen(descriptor, "rb")
-    if (kind := odd(os.fstat(descriptor))) is not None:
+    if (kind := special_kind(os.fstat(descriptor))) is not None:
         file.close()
         raise NotOrdinary(errno.EINVAL, kind, str(path))
     return file
 
 
 def check_writable(path: Path) -> None:
-    """Sees that a new file can be written at `path`, whose folders are made; Mistake where one is there already."""
-    scheme, colon, _ = str(path).partition(":/")  # a path has one slash where its URL had two
+    """Checks that a new file can be written at `path` and creates its folders; Mistake if the path exists."""
+    scheme, colon, _ = str(path).partition(":/")  # Path reduces the two slashes of a URL to one
     if colon and scheme in known_protocols():
-        raise Mistake(f"{path} is a URL; give the path of a local file, and copy that there.")
+        raise Mistake(f"{path} is a URL; give the path of a local file and copy it there.")
     try:
         if path.exists():
-            kind = " It is a folder: give the file to write in it." if path.is_dir() else ""
-            raise Mistake(f"{path} is there already; remove it, or give another path.{kind}")
+            kind = " It is a folder: give a file in it." if path.is_dir() else ""
+            raise Mistake(f"{path} exists already; remove it, or give another path.{kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
@@ -106,15 +107,15 @@ def check_writable(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what killed processes left of their writing: temporary files older than a day; others may write now."""
+    """Removes temporary files older than a day, left by killed processes; younger ones may be in use."""
     for left in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process was first, or it is not ours
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink()
 
 
-def described(package: str) -> dict[str, str]:
-    """The TOML files that a package ships, by name: the first line of each one's comment."""
+def describe_shipped(package: str) -> dict[str, str]:
+    """The first comment line of each TOML file that a package ships, by file name."""
     shipped = sorted(files(package).iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".toml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
@@ -124,33 +125,32 @@ def described(package: str) -> dict[str, str]:
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` and `~name` replaced; Mistake where there is no such user, or where no path is written so."""
+    """The path with `~` and `~name` replaced; Mistake for an unknown user or an invalid path."""
     text = str(path)
     if "\0" in text:
-        raise Mistake(f"the path {text!r} has a NUL character in it, which no path has.")
+        raise Mistake(f"the path {text!r} contains a NUL character, which is not allowed in a path.")
     try:
         os.fsencode(text)
         return Path(text).expanduser()
     except UnicodeEncodeError as error:
-        raise Mistake(f"the path {text!r} has a lone surrogate in it, which no path can be written with.") from error
+        raise Mistake(f"the path {text!r} contains a lone surrogate, which is not allowed in a path.") from error
     except RuntimeError as error:
         who = text.split("/")[0]
         raise Mistake(
-            f"{text}: there is no home folder {who} here; give the path without it, or ./{text} where a folder is "
-            "called so."
+            f"{text}: there is no home folder {who} here; give the path without it, or ./{text} for a folder of that "
+            "name."
         ) from error
 
 
 def local_folder(location: str | Path) -> Path | None:
-    """The folder that a location names, None where it is a URL of anything but a local folder; Mistake where it is
-    blank, or no path.
+    """The local folder of a location, None for the URL of another file system; Mistake for a blank or invalid path.
 
     >>> local_folder("file:///data/results").as_posix(), local_folder("s3://bucket/results")
     ('/data/results', None)
     >>> local_folder("file://localhost/data/results").as_posix()
     '/data/results'
     """
-    text = str(location) if isinstance(location, str | os.PathLike) else ""  # None, of a caller that checks no types
+    text = str(location) if isinstance(location, str | os.PathLike) else ""  # callers may pass None
     for scheme in ("file://", "local://"):
         if text.startswith(f"{scheme}localhost/"):
             text = text.removeprefix(f"{scheme}localhost")
@@ -161,7 +161,7 @@ def local_folder(location: str | Path) -> Path | None:
 
 
 def is_memory(location: str | Path) -> bool:
-    """Whether what is written there is in this process's memory: no other sees it, and it is lost when this one ends.
+    """Whether the location is in this process's memory: invisible to other processes, and lost when it ends.
 
     >>> is_memory("memory://x"), is_memory("simplecache::memory://x"), is_memory("memory")
     (True, True, False)
@@ -171,75 +171,75 @@ def is_memory(location: str | Path) -> bool:
 
 
 def known_protocols() -> set[str]:
-    """The schemes of URLs that fsspec knows, installed or not."""
+    """URL schemes that fsspec knows, installed or not."""
     from fsspec.registry import known_implementations, registry
 
     return {*known_implementations, *registry}
 
 
 @contextmanager
-def delivered(location: str | Path) -> Iterator[Path]:
-    """A local folder whose files are at `location` when the block ends: the folder itself, or one that is sent to the
-    fsspec URL; Mistake where that cannot be written, before and after."""
+def output_folder(location: str | Path) -> Iterator[Path]:
+    """A local folder whose files are at `location` when the block ends: the location itself, or a temporary folder that
+    is then uploaded to the fsspec URL. Mistake if the URL cannot be written, checked before and after."""
     folder = local_folder(location)
     if folder is not None:
         yield folder
         return
     url = str(location).rstrip("/")
-    with reached(url, "written"):
+    with url_errors(url, "written"):
         import fsspec
 
         files, inside = fsspec.core.url_to_fs(url)
         files.makedirs(inside, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tunefront-") as made:
         yield Path(made)
-        with reached(url, "written"):
+        with url_errors(url, "written"):
             for path in sorted(path for path in Path(made).rglob("*") if path.is_file()):
                 files.makedirs(f"{inside}/{path.parent.relative_to(made).as_posix()}", exist_ok=True)
                 files.pipe_file(f"{inside}/{path.relative_to(made).as_posix()}", path.read_bytes())
 
 
 _HINTS = {
-    errno.EACCES: "mend its permissions, or give another place",
-    errno.EPERM: "mend its permissions, or give another place",
-    errno.EROFS: "it is on a read-only file system: give another place",
-    errno.ENOENT: "give a place that exists",
-    errno.ENOTDIR: "a part of the path is a file, not a folder: give another place",
+    errno.EACCES: "fix its permissions, or choose another path",
+    errno.EPERM: "fix its permissions, or choose another path",
+    errno.EROFS: "it is on a read-only file system: choose another path",
+    errno.ENOENT: "choose a path that exists",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
     errno.EISDIR: "it is a folder: give a file",
-    errno.EEXIST: "something else is there: remove it, or give another place",
+    errno.EEXIST: "something else is there: remove it, or choose another path",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.ELOOP: "its links go round in a circle: remove one of them",
+    errno.ELOOP: "its links form a circle: remove one of them",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
-    errno.ENFILE: "the machine has too many files open: close what else runs",
-    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), or give a place on another file system",
-    errno.EAGAIN: "the machine allows no more processes or threads (`ulimit -u`): take fewer --workers",
-    errno.ENOMEM: "the machine has no memory left: take fewer --workers, or a smaller batch",
-    errno.EIO: "the disk or its network fails: look at the system's log, or give a place elsewhere",
-    errno.ENOLCK: "its file system gives no locks: give a place on another one",
-    errno.ESTALE: "its network folder has gone: give another place, or mount it again",
-    errno.ENOSPC: "free some room and give the same command again: what is recorded stays",
-    errno.EDQUOT: "free some of your quota and give the same command again: what is recorded stays",
+    errno.ENFILE: "the machine has too many open files: close other programs",
+    errno.EFBIG: "raise the limit on file size (`ulimit -f`), or choose a path on another file system",
+    errno.EAGAIN: "the machine allows no more processes or threads (`ulimit -u`): use fewer --workers",
+    errno.ENOMEM: "the machine has no memory left: use fewer --workers, or a smaller batch",
+    errno.EIO: "the disk or its network fails: look at the system's log, or choose another path",
+    errno.ENOLCK: "its file system has no locks: choose a path on another one",
+    errno.ESTALE: "its network folder is gone: mount it again, or choose another path",
+    errno.ENOSPC: "free some space and repeat the command: finished records are kept",
+    errno.EDQUOT: "free some of your quota and repeat the command: finished records are kept",
 }
 
 
-def why(error: OSError) -> str:
-    """What could not be used, the system's reason, and what to do, as one sentence.
+def explain_os_error(error: OSError) -> str:
+    """One sentence: the unusable file, the system's reason, and what to do.
 
-    >>> why(OSError(errno.EROFS, "Read-only file system", "/cd/results"))
-    '/cd/results cannot be used (Read-only file system): it is on a read-only file system: give another place.'
+    >>> explain_os_error(OSError(errno.EROFS, "Read-only file system", "/cd/results"))
+    '/cd/results cannot be used (Read-only file system): it is on a read-only file system: choose another path.'
     """
-    if error.errno is None:  # of a library: a server that does not answer, say
+    if error.errno is None:  # raised by a library, as for a server that does not answer
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"a file or a server could not be reached ({type(error).__name__}: {text})."
     named = [str(name) for name in (error.filename, error.filename2) if name not in (None, "")]
     reason = error.strerror or errno.errorcode.get(error.errno, str(error.errno))
-    hint = _HINTS.get(error.errno, "see that it is there and may be used, or give another place")
+    hint = _HINTS.get(error.errno, "check that it exists and is accessible, or choose another path")
     return f"{' and '.join(named) or 'a file'} cannot be used ({reason}): {hint}."
 
 
 @contextmanager
-def reached(url: str, verb: str) -> Iterator[None]:
-    """Turns what goes wrong in reaching a URL into a Mistake. `verb` is what was asked: read or written."""
+def url_errors(url: str, verb: str) -> Iterator[None]:
+    """Converts any failure to reach a URL into a Mistake. `verb`: read or written."""
     try:
         yield
     except Mistake:
@@ -247,6 +247,6 @@ def reached(url: str, verb: str) -> Iterator[None]:
     except Exception as error:  # unknown protocol, missing package, no permission: each file system has its own errors
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Mistake(
-            f"{url} cannot be {verb} ({why}); give a local folder, or see that the URL is right, that the package for "
-            "it is installed (s3fs for s3://, gcsfs for gs://) and that its credentials allow it."
+            f"{url} cannot be {verb} ({why}); give a local folder, or check that the URL is right, that its package is "
+            "installed (s3fs for s3://, gcsfs for gs://) and that your credentials allow it."
         ) from error

@@ -1,4 +1,4 @@
-"""Silence from the libraries: their bars and chatter have no place among what is told of cells."""
+"""Silences the libraries' progress bars and log messages, which would mix with ours."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _QUIET = {
 
 
 def quiet_libraries() -> None:
-    """Keeps the libraries' bars and chatter out of what is told; what a person set in the environment stays. Libraries
-    read it once, as they are imported."""
+    """Silences the libraries through environment variables, which they read on import; variables already set are
+    kept."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Neither progress bars nor warnings of transformers inside this block."""
-    from transformers.utils import logging as of_transformers
+    """Silences the progress bars and warnings of transformers inside this block."""
+    from transformers.utils import logging as transformers_logging
 
-    level, bars = of_transformers.get_verbosity(), of_transformers.is_progress_bar_enabled()
-    of_transformers.set_verbosity_error()
-    of_transformers.disable_progress_bar()
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        of_transformers.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            of_transformers.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """No word of the Hub's library inside this block, which prints each of its tries."""
+    """Silences the Hub's library inside this block, which logs each retry."""
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     level = get_verbosity()

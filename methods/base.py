@@ -1,4 +1,4 @@
-"""The contract between a way of adapting a model and the harness that runs it."""
+"""The interface between a method and the harness that runs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Scorer = Callable[["Batch"], "Tensor"]
 
 
 class Unsupported(Exception):
-    """A method, backbone and task that do not go together; the message is the reason that the record keeps."""
+    """An unsupported combination of method, backbone and task; the record keeps the message as the reason."""
 
 
 Optimizer = Literal["adamw", "adafactor"]
@@ -32,7 +32,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained. A method may declare its paper's; suites and the command line override single fields.
+    """Training hyper-parameters. A method may declare its paper's; suites and the command line override single fields.
 
     Each field says in its metadata what it is (`help`). The three weights weigh the losses of language models that
     score choices, as T-Few's; encoders have one loss and ignore them.
@@ -72,7 +72,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN is not either
+            if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN is not
                 raise ValueError(f"{name} must be a finite number, got {value}")
             if isinstance(value, int) and type(getattr(Recipe, name)) is float:  # 30 and 30.0 are one recipe, one key
                 object.__setattr__(self, name, float(value))
@@ -101,11 +101,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Search:
-    """What a fair search tries for a method.
+    """The search space of a method in a fair comparison.
 
-    Args: size, the field that sets how many parameters are trained, None where no field does; sizes, its values from
-    small to large; learning_rates, the rates to try for each size, from the paper's own, made for thousands of
-    steps, up to what a hundred steps need.
+    Args: size, the field that sets the number of trained parameters, None if no field does; sizes, its values from
+    small to large; learning_rates, the rates to try for each size, from the paper's rate for thousands of steps up to
+    rates for a hundred steps.
     """
 
     size: str | None = None
@@ -120,18 +120,18 @@ class Search:
 
 
 Factor = Literal["input", "trained", "constant"]
-"""Whether a factor of a product needs a gradient: as what goes into the module does, always, or never."""
+"""When a factor of a product needs a gradient: if the module's input does, always, or never."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product that a plug, a lead or a scorer on features computes, (rows, inner) times (inner, outer), in
-    training and in scoring alike; closed FLOP counts are made of these. What `rebuild` makes weights of is not asked:
-    products there are counted and in no closed form.
+    """A matrix product (rows, inner) times (inner, outer) of a plug, a lead or a scorer on features, the same in
+    training and in scoring; the closed-form FLOP counts sum these. Modules of `rebuild` declare none: their products
+    are counted, not computed in closed form.
 
-    `products(tokens) -> Iterable[Product]` of a module declares them for a pass over so many tokens: `rows` is `tokens`
-    for what is computed for each token, and a number of its own for what is computed once a pass. The backward pass has
-    one product of the same size for each factor that needs a gradient.
+    A module's `products(tokens) -> Iterable[Product]` declares them for a pass over `tokens` tokens: `rows` is `tokens`
+    for per-token products, and another number for those computed once per pass. The backward pass has one product of
+    the same size for each factor that needs a gradient.
     """
 
     rows: int
@@ -152,17 +152,17 @@ class Product:
 
     @property
     def flops(self) -> int:
-        """Of the forward pass; a multiply-add is two."""
+        """FLOPs of the forward pass; a multiply-add is two."""
         return 2 * self.rows * self.inner * self.outer
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that go through the model together.
+    """Rows that pass through the model together.
 
-    Shapes: each tensor of `inputs` (batch, seq), or (batch, width) under the name `features` once they are
+    Shapes: each tensor of `inputs` (batch, seq), or (batch, width) under the name `features` if they are
     precomputed; language models also have `choice_ids` and `choice_mask` (batch, choices, tokens); `labels` (batch,),
-    class indices, indices of the right choice, or real values; `rows` (batch,), the rows' places in their examples.
+    class indices, indices of the right choice, or real values; `rows` (batch,), the rows' indices in their examples.
     """
 
     inputs: Mapping[str, Tensor]
@@ -171,8 +171,8 @@ class Batch:
 
 
 class Examples(Protocol):
-    """Encoded training or test rows; `labels` (rows,), and `features` (rows, n), what `Harness.cached` computed of
-    them, None elsewhere."""
+    """Encoded training or test rows; `labels` (rows,), and `features` (rows, n), the result of `Harness.cached`, else
+    None."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -187,8 +187,8 @@ class Examples(Protocol):
 
 
 class Prefix(Protocol):
-    """Demonstrations that go before every query: `text` is what would have to be stored, `tokens` how many they are,
-    `nbytes` what their keys and values take, None where a family cannot keep any."""
+    """Demonstrations before every query: `text`, their text to store; `tokens`, their number of tokens; `nbytes`, the
+    size of their keys and values, None for a family that cannot cache them."""
 
     @property
     def text(self) -> str: ...
@@ -202,11 +202,11 @@ class Prefix(Protocol):
 
 @dataclass(frozen=True)
 class Prefilled:
-    """What demonstrations leave behind in a decoder that reads them, for a method to train from.
+    """The cached keys and values of demonstrations in a decoder, from which a method can start training.
 
-    `layers` are the keys and values of each self-attention in order, each (1, heads, tokens, width), rotated already
-    where the decoder rotates keys; `spans` where each demonstration's tokens begin and end. Special tokens that the
-    text begins with belong to no demonstration.
+    `layers` are the keys and values of each self-attention in order, each (1, heads, tokens, width), after any rotation
+    of keys; `spans` are the start and end of each demonstration's tokens. Leading special tokens belong to no
+    demonstration.
     """
 
     layers: Sequence[tuple[Tensor, Tensor]]
@@ -215,9 +215,9 @@ class Prefilled:
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """An attention in a model: its path, whether it reads its own stack (`self`) or the encoder's states (`cross`), and
-    the shape (1, heads, n, width) of n keys, or values, that lead in it: `heads` are those of the keys, which query
-    heads may share."""
+    """An attention module: its path, whether it attends to its own stack (`self`) or the encoder's states (`cross`),
+    and the shape (1, heads, n, width) of n leading keys or values: `heads` counts key heads, which query heads may
+    share."""
 
     path: str
     kind: Literal["self", "cross"]
@@ -227,23 +227,23 @@ class AttentionShape:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack of blocks: `encoder` or `decoder`, the width of the token embeddings that it reads, and its attentions in
-    the order in which they run."""
+    """A stack of blocks: `encoder` or `decoder`, the width of its token embeddings, and its attentions in execution
+    order."""
 
     name: str
     width: int
     attentions: tuple[AttentionShape, ...]
 
     def of_kind(self, kind: Literal["self", "cross"]) -> tuple[AttentionShape, ...]:
-        """The attentions of one kind, one a block."""
+        """The attentions of one kind, one per block."""
         return tuple(attention for attention in self.attentions if attention.kind == kind)
 
 
 class Backbone(Protocol):
     """A pretrained model as a method sees it; `bench` implements it once per family.
 
-    `head` is every module that the checkpoint does not provide and the output layer: always trained. `width` is the
-    size of the pooled state that the head reads.
+    `head` contains every module that the checkpoint does not provide and the output layer, and is always trained.
+    `width` is the size of the pooled state that the head reads.
     """
 
     model: nn.Module
@@ -255,73 +255,72 @@ class Backbone(Protocol):
 
     @property
     def outputs(self) -> int:
-        """How many numbers a head gives: the classes, 1 for regression; Unsupported on multiple choice, where an index
-        means nothing."""
+        """Outputs of a head: the number of classes, 1 for regression; Unsupported on multiple choice, where the index
+        of a choice has no fixed meaning."""
 
     @property
     def head(self) -> nn.Module | None:
-        """The head, None for language models that score choices."""
+        """The head; None for language models that score choices."""
 
     def freeze(self, keep: Keep | Sequence[Keep] = None) -> None:
-        """Turns gradients off everywhere but in `keep`: modules, or regexes that are matched in full on the paths of
-        modules (sites) and on the names of parameters; ValueError where a regex matches neither."""
+        """Turns gradients off everywhere except in `keep`: modules, or regexes that are matched in full on the paths of
+        modules (sites) and the names of parameters. Errors: ValueError if a regex matches neither."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that require gradients, by name."""
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
-        """The encoder, the decoder or both, in the order in which they run; Unsupported where nothing can lead in the
-        model's attention."""
+        """The encoder, the decoder or both, in execution order; Unsupported if nothing can lead in the model's
+        attention."""
 
     def lead(self, module: nn.Module) -> None:
-        """Puts what `module()` gives before the tokens of every row, in loss, scores and features alike.
+        """Puts the output of `module()` before the tokens of every row, in loss, scores and features.
 
         `module()` takes no arguments and returns a mapping: from a stack's name to prompt embeddings (n, width), which
-        the stack reads before its tokens' own; or from an attention's path to keys and values, each (1, heads, n,
-        width), as the attention reads them (after any rotation), before those of its tokens and without a relative
-        position's bias. The module becomes the model's child `lead`. What leads in a stack's self-attentions takes n
-        positions: tokens start at position n, there is room for n fewer, and pooling reads real tokens only. Attach
-        before rows are encoded. A module may also have `visible(batch)`, (rows, n), False where a decoder's row must
-        not see what leads while it trains.
-        Errors: Unsupported where attention takes no lead, or n leaves no room; ValueError for shapes that do not fit
-        and for a second lead.
+        precede its token embeddings; or from an attention's path to keys and values, each (1, heads, n, width), which
+        precede those of its tokens, after any rotation and without a relative position bias. The module becomes the
+        model's child `lead`. A lead in a stack's self-attentions takes n positions: tokens start at position n, there
+        is room for n fewer, and pooling reads real tokens only. Attach before rows are encoded. A module may also have
+        `visible(batch)`, (rows, n), False where a row of a decoder must not attend to the lead in training.
+        Errors: Unsupported if the attention takes no lead, or n leaves no room; ValueError for mismatched shapes and
+        for a second lead.
         """
 
     def load(self, path: str) -> None:
-        """Copies a safetensors file into what is trainable now and the persistent buffers that the method added, heads
-        apart, where training shall start from.
+        """Loads initial values from a safetensors file into the current trainable parameters and the persistent buffers
+        that the method added, except heads.
 
-        Errors: ValueError unless the file has just these tensors, in these shapes, and the model's seeds; Unsupported
-        where it says that it was made for another backbone.
+        Errors: ValueError unless the file has exactly these tensors, in these shapes, and the model's seeds;
+        Unsupported if its metadata names another backbone.
         """
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean training loss of a batch, a scalar."""
 
     def score(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
-        """Scores of a batch, (batch, choices), -inf where an example has fewer; after the demonstrations of `prefix`,
-        which `Harness.prefill` made."""
+        """Scores of a batch, (batch, choices), -inf for missing choices; after the demonstrations of `prefix`, from
+        `Harness.prefill`."""
 
     def features(self, batch: Batch) -> Tensor:
         """The pooled states that the head reads, (batch, width)."""
 
     def add_head(self) -> nn.Module:
-        """The head; a language model, which has none, gets one on its features, and then classifies with it."""
+        """The head; a language model gets a new one on its features, and then classifies with it."""
 
     def prefix(self, demonstrations: Examples) -> Prefix:
-        """Demonstrations in this order, each with its answer, in tokens; Unsupported on encoders."""
+        """Tokenises demonstrations with their answers, in this order; Unsupported on encoders."""
 
     def read(self, prefix: Prefix) -> Prefix:
-        """The prefix with what the model keeps of having read it; `Harness.prefill` does both."""
+        """The prefix after the model has read and cached it; `Harness.prefill` does both."""
 
     def content_free(self) -> Examples:
-        """The task's prompt with nothing in it, a row for each filler ("N/A", "[MASK]", ""); Unsupported where the
-        choices depend on the row (Zhao et al. 2021, section 5)."""
+        """Content-free prompts of the task, one row per filler ("N/A", "[MASK]", ""); Unsupported if the choices depend
+        on the row (Zhao et al. 2021, section 5)."""
 
 
 class Harness(Protocol):
-    """What the harness does for a method; it owns the clocks, the seeds and the recipe."""
+    """The services of the harness for a method; it owns the clocks, the seeds and the recipe."""
 
     recipe: Recipe
     generator: torch.Generator
@@ -329,7 +328,7 @@ class Harness(Protocol):
     def train(
         self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
     ) -> None:
-        """Runs the recipe's optimiser over `examples` on the clock; raises when the loss is not finite."""
+        """Runs the recipe's optimiser over `examples`, timed; raises if the loss is not finite."""
 
     def gradients(
         self,
@@ -338,38 +337,38 @@ class Harness(Protocol):
         examples: Examples,
         each: Callable[[Tensor], Tensor],
     ) -> dict[str, Tensor]:
-        """The sum over all rows of `each` of a row's gradient, by the parameters' names: with `torch.square` the
-        diagonal of the empirical Fisher information, times the number of rows.
+        """The sum over all rows of `each` applied to a row's gradient, by parameter name: with `torch.square`, the
+        diagonal of the empirical Fisher information times the number of rows.
 
-        Every row is a batch of its own, in training mode, on the clock; one row's gradients are held at a time. Whether
-        the parameters require gradients otherwise does not matter; meanwhile they alone do. In a plan the sums hold no
-        values (see `inject.has_values`). Raises when a gradient is not finite.
+        Every row is a separate batch, in training mode, timed; only one row's gradients are kept at a time. During the
+        call exactly these parameters require gradients. In a forecast the sums have no values (see
+        `inject.has_values`). Raises if a gradient is not finite.
         """
 
     def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> Examples:
-        """`examples` with their inputs replaced by one row of `compute` each (named `name`), computed without
-        gradients once per method, backbone and rows and kept in the cache; what it cost is charged to every use."""
+        """`examples` with each row's inputs replaced by its row of `compute` (named `name`), computed without gradients
+        once per method, backbone and rows, and cached; every use is charged the cost."""
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
-        """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
+        """Tokenises demonstrations and reads them, timed separately; every row scored later follows them."""
 
     def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
-        """Demonstrations read by a decoder, as part of training: a method makes what it trains of what they leave.
-        Every row that is trained on or scored later is tokenised as it follows all of them; their text is not stored.
+        """Lets a decoder read demonstrations as part of training: a method initialises its parameters from their keys
+        and values. Every later row, in training and scoring, is tokenised after all of them; their text is not stored.
 
-        Errors: Unsupported where a row has no room for all of them, and on what keeps no keys and values.
+        Errors: Unsupported if a row has no room for all of them, and for models without a cache of keys and values.
         """
 
     def scores(self, scorer: Scorer, examples: Examples) -> Tensor:
-        """(rows, choices) scores of rows that are part of getting ready; what they cost joins the prefixes'."""
+        """(rows, choices) scores of rows for calibration; their cost is added to that of the prefixes."""
 
 
 @dataclass(frozen=True)
 class Method(ABC):
     """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record.
 
-    `search` is what a fair search tries, None for nothing. `files` are the fields that name safetensors files for
-    `Backbone.load`; a record is identified by what such a file holds, not by where it lies.
+    `search` is the search space for a fair comparison, None without one. `files` are the fields that name safetensors
+    files for `Backbone.load`; a record is identified by the content of such a file, not by its path.
     """
 
     name: ClassVar[str]
@@ -379,12 +378,12 @@ class Method(ABC):
 
     @property
     def fewest_rows(self) -> int:
-        """How many training rows it needs at least; with fewer it is refused before anything runs, or skipped."""
+        """The minimum number of training rows; with fewer the method is refused before anything runs, or skipped."""
         return 1
 
     @abstractmethod
     def attach(self, backbone: Backbone) -> None:
-        """Freezes and injects, in place; raises `Unsupported` with the reason where it cannot run."""
+        """Freezes and injects, in place; raises `Unsupported` with the reason if it cannot run."""
 
     def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
         """Learns from `examples`; returns batch -> (batch, choices) scores, higher is better."""
@@ -393,18 +392,18 @@ class Method(ABC):
 
 
 SEED = "ships_as_seed"
-"""What ships for a task, and is counted in its bytes, is what is trained, the persistent buffers that a method added
-(register what can be made again with persistent=False), and seeds: a module whose frozen random numbers are made again
-from a seed has it under this name, an int, and the file's metadata keeps it."""
+"""The checkpoint of a task, counted in its bytes, contains the trained parameters, the persistent buffers that a method
+added (use persistent=False for buffers that can be recomputed), and seeds: a module whose frozen random numbers are
+regenerated from a seed has it under this name, an int, and the file's metadata stores it."""
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that require gradients, by name: what is counted, optimised and saved."""
+    """The parameters that require gradients, by name: these are counted, optimised and saved."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def above(low: float, /, **values: float) -> None:
-    """Checks hyper-parameters that may not be the bound itself, as `at_least` does: above(0, alpha=self.alpha)."""
+    """Like `at_least`, with an exclusive lower bound: above(0, alpha=self.alpha)."""
     for name, value in values.items():
         if not value > low:
             raise ValueError(f"{name} must be above {low}, got {value}")
@@ -414,10 +413,10 @@ def above(low: float, /, **values: float) -> None:
 def at_least(low: float, high: float = sys.float_info.max, /, **values: float) -> None:
     """Checks hyper-parameters in a method's `__post_init__`: at_least(1, bottleneck=self.bottleneck).
 
-    `high` is the most that is allowed: any finite number where it is not given.
+    `high` is the maximum, by default any finite number.
     """
     for name, value in values.items():
-        if not value >= low:  # rather than "below": NaN is neither
+        if not value >= low:  # not `value < low`, which is False for NaN
             raise ValueError(f"{name} must be at least {low}, got {value}")
         if value > high:
             raise ValueError(f"{name} must be at most {high:,}, got {value}")

@@ -1,4 +1,4 @@
-"""BitFit: the biases alone are trained (Ben Zaken et al., 2021, arXiv:2106.10199)."""
+"""BitFit: trains only the biases (Ben Zaken et al., 2021, arXiv:2106.10199)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunefront.methods.inject import matching, plug
 
 
 class Bias(nn.Module):
-    """x + b, with b (width,) starting at zero, for a projection that has no bias of its own."""
+    """x + b, with b (width,) starting at zero, for a projection without a bias."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -26,17 +26,17 @@ class Bias(nn.Module):
 
 @dataclass(frozen=True)
 class BitFit(Method):
-    """Trains every bias of the backbone, those of its layer norms and its pooler too, and the head.
+    """Trains every bias of the backbone, including layer norms and pooler, and the head.
 
     L(7d + d_ff) + 2d + C(d+1) parameters on BERT.
-    `missing` is what becomes of projections without a bias (T5's, Llama's): `skip`, as in the paper, leaves them
-    without one; `add` gives each linear layer of the blocks a bias that starts at zero, those of `ffn_down` only where
-    the field of that name says so. `norms` trains the weights of the layer norms too, not their biases alone.
+    `missing` decides about projections without a bias (T5's, Llama's): `skip`, as in the paper, leaves them without
+    one; `add` gives each linear layer of the blocks a bias that starts at zero, those of `ffn_down` only if the field
+    `ffn_down` is true. `norms` also trains the weights of the layer norms, not only their biases.
     T-Few (Liu et al. 2022) is `bitfit:missing=add,norms=true,ffn_down=false`: its pattern for the feed-forward's output
-    projection (w_o) is no module of T5's (wo). Its rate is 3e-4, with Adafactor.
-    Recipe: the learning rate of the authors' code (run_glue.py). Differs: a warm-up and a linear decay, of which that
-    code has neither; batches of 32 for its 8, and 3 epochs for 16.
-    Errors: Unsupported where nothing has a bias and none is added.
+    projection (w_o) matches no module of T5 (wo). Its rate is 3e-4, with Adafactor.
+    Recipe: the learning rate of the authors' code (run_glue.py). Differs: a warm-up and a linear decay, while that code
+    has neither; batches of 32 instead of 8, and 3 epochs instead of 16.
+    Errors: Unsupported if no layer has a bias and none is added.
     """
 
     name: ClassVar[str] = "bitfit"

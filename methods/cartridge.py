@@ -1,4 +1,4 @@
-"""Cartridge: keys and values of demonstrations, trained (Context Tuning's CT-KV, Lu et al., 2025, arXiv:2507.04221)."""
+"""Cartridge: trained keys and values of demonstrations (Context Tuning's CT-KV, Lu et al., 2025, arXiv:2507.04221)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tunefront.methods.base import (
 
 
 class KeysValues(nn.Module):
-    """Keys and values that lead in every self-attention of a decoder, starting as those of demonstrations.
+    """Leading keys and values in every self-attention of a decoder, initialised from demonstrations.
 
-    Args: attentions, their paths; start, what the demonstrations left; dropout, the probability that a row does not see
-    a token of the prefix while it trains; seed, of what is dropped.
-    Size: two tensors (1, heads, tokens, width) an attention, in float32 whatever they were read in.
+    Args: attentions, their paths; start, the cached demonstrations; dropout, the probability that a training row does
+    not attend to a token of the prefix; seed of the dropout.
+    Size: two tensors (1, heads, tokens, width) per attention, in float32 whatever the dtype of `start`.
     """
 
     def __init__(self, attentions: Sequence[str], start: Prefilled, dropout: float, seed: int):
@@ -43,7 +43,7 @@ class KeysValues(nn.Module):
         return dict(zip(self.attentions, zip(self.keys, self.values, strict=True), strict=True))
 
     def visible(self, batch: Batch) -> Tensor:
-        """(rows, tokens): a row that is a demonstration itself does not see its own; and token dropout."""
+        """(rows, tokens): token dropout, and a row that is a demonstration does not attend to its own tokens."""
         seen = torch.ones(len(batch.rows), self.keys[0].shape[2], dtype=torch.bool)
         for place, row in enumerate(batch.rows.tolist()):
             if row < len(self._spans):
@@ -57,23 +57,23 @@ class KeysValues(nn.Module):
 
 
 def _trainable(read: Tensor) -> nn.Parameter:
-    """A copy: what was read under inference_mode cannot be trained itself."""
+    """A trainable copy, since tensors made under inference_mode cannot be trained."""
     return nn.Parameter(read.float().clone(memory_format=torch.contiguous_format))
 
 
 @dataclass(frozen=True)
 class Cartridge(Method):
-    """Trains the keys and values that the first k rows leave as demonstrations: 2 L n h parameters, n their tokens and
-    h the width of a block's keys. Before a step it scores as `icl:k` does; what ships are the keys and values, no text.
+    """Trains the keys and values of the first k rows as demonstrations: 2 L n h parameters for n tokens, with h the
+    width of a block's keys. Untrained, it scores as `icl:k` does; the checkpoint contains keys and values, no text.
 
-    Every row is trained on. One that is a demonstration does not see its own keys and values (leave-one-out masking),
-    or it would learn to copy its answer; those of later demonstrations, which have read it, it sees, as in the paper. A
-    query's positions follow all demonstrations' whatever is hidden from it. The name is that of trained keys and values
-    in Eyuboglu et al. 2025, arXiv:2506.06266.
-    Fields: k, the demonstrations; dropout, the probability that a row does not see a token of the prefix in a step (the
-    code's 0.05). The model's own dropout is off, as in the code.
-    Differs: a linear schedule where the code's is a cosine; special tokens before the first demonstration are left in
-    for every row; rows beyond the first k are trained on too, where the paper has none.
+    Trains on every row. A row that is a demonstration does not attend to its own keys and values (leave-one-out
+    masking), or it would learn to copy its answer; it does attend to those of later demonstrations, which have read it,
+    as in the paper. A query's positions follow all demonstrations, even masked ones. The name is that of trained keys
+    and values in Eyuboglu et al. 2025, arXiv:2506.06266.
+    Fields: k, the number of demonstrations; dropout, the probability that a row does not attend to a token of the
+    prefix in a step (0.05 in the code). The model's own dropout is off, as in the code.
+    Differs: a linear schedule instead of the code's cosine; special tokens before the first demonstration are kept for
+    every row; rows beyond the first k are trained on too, while the paper has none.
     """
 
     name: ClassVar[str] = "cartridge"
@@ -104,7 +104,7 @@ class Cartridge(Method):
         if backbone.sites.family != "decoder":
             kind = {"encoder": "an encoder", "seq2seq": "an encoder-decoder"}[backbone.sites.family]
             raise Unsupported(f"a cartridge is keys and values of text that a decoder has read; this is {kind}")
-        _ = backbone.stacks  # Unsupported where none can lead
+        _ = backbone.stacks  # Unsupported if nothing can lead
         backbone.freeze()
 
     def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:

@@ -1,4 +1,4 @@
-"""What a method's class must be, so that it can be spelled, recorded and made again in a worker."""
+"""Checks a method class, so that it can be spelled, recorded and constructed again in a worker."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 from tunefront.methods.base import Method, Recipe, Search
 
 PLAIN = (bool, int, float, str, type(None))
-"""What a field may hold: it is written in every record and on the command line."""
+"""Types of field values, which are written in every record and on the command line."""
 
 
 def check_class(cls: type[Method]) -> None:
-    """ValueError with all that keeps a class from being a method, each with what to write instead."""
-    wrong = list(_wrong_with(cls))
-    if wrong:
-        raise ValueError(f"{where(cls)} {'; '.join(wrong)}.")
+    """Raises ValueError with all problems of a method class, each with what to write instead."""
+    problems = list(_problems(cls))
+    if problems:
+        raise ValueError(f"{where(cls)} {'; '.join(problems)}.")
 
 
 def check_instance(method: Method) -> None:
-    """ValueError where a method's values cannot be told apart or kept."""
+    """Raises ValueError for field values that cannot be compared or stored."""
     for field in fields(method):
         value = getattr(method, field.name, MISSING)
         if not isinstance(value, PLAIN):
@@ -33,24 +33,26 @@ def check_instance(method: Method) -> None:
     try:
         hash(method)
     except Exception as error:
-        raise ValueError(f"{where(type(method))} has no hash ({said(error)}); leave out its own __eq__") from error
+        raise ValueError(
+            f"{where(type(method))} has no hash ({describe_error(error)}); leave out its own __eq__"
+        ) from error
     try:
         fewest = method.fewest_rows
     except Exception as error:
-        raise ValueError(f"{where(type(method))}: fewest_rows raises {said(error)}") from error
+        raise ValueError(f"{where(type(method))}: fewest_rows raises {describe_error(error)}") from error
     if not isinstance(fewest, int) or fewest < 0:
         raise ValueError(f"{where(type(method))}: fewest_rows must be a whole number from 0, got {fewest!r}")
 
 
 def is_name(name: object) -> bool:
-    """Whether a method may be called so: lower case, [a-z][a-z0-9_]*."""
+    """Whether this is a valid method name: lower case, [a-z][a-z0-9_]*."""
     if not isinstance(name, str):
         return False
     return name.isidentifier() and name.isascii() and name == name.lower() and not name.startswith("_")
 
 
 def members(hint: object) -> Iterator[object]:
-    """The types that a type stands for: those of a union, and the values of a Literal each as itself."""
+    """The members of a union; any other type, a Literal included, by itself."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         for part in typing.get_args(hint):
             yield from members(part)
@@ -59,17 +61,17 @@ def members(hint: object) -> Iterator[object]:
 
 
 def where(cls: type) -> str:
-    """A class as it is found: `file.py:Class` for a user's file, else its module and name."""
+    """The location of a class: `file.py:Class` for a user's file, else its module and name."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     shipped = file is None or Path(file).parent == Path(__file__).parent
     return f"{cls.__module__}.{cls.__qualname__}" if shipped else f"{file}:{cls.__qualname__}"
 
 
-def said(error: BaseException) -> str:
-    """An error's type and the first line of its text, as far as it has one."""
+def describe_error(error: BaseException) -> str:
+    """An error's type and the first line of its text, if it has any."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # a user's own exception may do anything
+    except Exception:  # the text of a user's exception may fail too
         lines = []
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
@@ -78,7 +80,7 @@ def _plain() -> str:
     return "true, false, a number, a text or None"
 
 
-def _wrong_with(cls: type[Method]) -> Iterator[str]:
+def _problems(cls: type[Method]) -> Iterator[str]:
     name = inspect.getattr_static(cls, "name", None)
     if not is_name(name):
         yield (
@@ -88,8 +90,8 @@ def _wrong_with(cls: type[Method]) -> Iterator[str]:
     else:
         try:
             _ = cls.name
-        except Exception as error:  # of its metaclass
-            yield f"cannot be asked for its name ({said(error)})"
+        except Exception as error:  # raised by its metaclass
+            yield f"has a name that cannot be read ({describe_error(error)})"
     if cls.__abstractmethods__:
         missing = " and ".join(f"{method}()" for method in sorted(cls.__abstractmethods__))
         yield f"defines no {missing}; write `def attach(self, backbone: Backbone) -> None`"
@@ -107,7 +109,7 @@ def _wrong_with(cls: type[Method]) -> Iterator[str]:
         )
     own = [name for name in inspect.get_annotations(cls) if not name.startswith("__")]
     if not is_dataclass(cls):
-        yield "is no dataclass; write @dataclass(frozen=True) above it"
+        yield "is not a dataclass; write @dataclass(frozen=True) above it"
         return
     if "__dataclass_fields__" not in vars(cls) and any(
         name not in ("name", "recipe", "files", "search") for name in own
@@ -120,35 +122,35 @@ def _wrong_with(cls: type[Method]) -> Iterator[str]:
         hints = typing.get_type_hints(cls)
     except Exception as error:
         yield (
-            f"has an annotation that cannot be read ({said(error)}); import what it names, outside TYPE_CHECKING, or "
-            f"leave it out: a field holds {_plain()}"
+            f"has an annotation that cannot be read ({describe_error(error)}); import its names outside TYPE_CHECKING, "
+            f"or remove it: a field holds {_plain()}"
         )
         return
     for field in fields(cls):
-        yield from _wrong_with_field(field, hints[field.name])
+        yield from _field_problems(field, hints[field.name])
     known = [field.name for field in fields(cls)]
     if isinstance(search, Search) and search.size is not None and search.size not in known:
-        yield f"searches over {search.size!r}, which is none of its fields ({', '.join(known) or 'it has none'})"
+        yield f"searches over {search.size!r}, which is not one of its fields ({', '.join(known) or 'it has none'})"
     files = inspect.getattr_static(cls, "files", ())
     if not isinstance(files, tuple) or not set(files) <= set(known):
         yield f"has files = {files!r}; write a tuple of names of its fields ({', '.join(known) or 'it has none'})"
 
 
-def _wrong_with_field(field: Field[typing.Any], hint: object) -> Iterator[str]:
+def _field_problems(field: Field[typing.Any], hint: object) -> Iterator[str]:
     if field.name in ("name", "recipe", "files", "search", "fewest_rows", "attach", "fit"):
-        yield f"has a field {field.name}; what is the class's own is written {field.name}: ClassVar[...] = ..."
+        yield f"has a field {field.name}; write {field.name}: ClassVar[...] = ... to set it on the class"
         return
     literal = [part for part in members(hint) if typing.get_origin(part) is typing.Literal]
-    odd = [part for part in members(hint) if part not in PLAIN and part not in literal]
-    odd += [part for part in literal if not all(isinstance(value, PLAIN) for value in typing.get_args(part))]
-    if odd:
-        called = getattr(odd[0], "__name__", str(odd[0]))
+    unsupported = [part for part in members(hint) if part not in PLAIN and part not in literal]
+    unsupported += [part for part in literal if not all(isinstance(value, PLAIN) for value in typing.get_args(part))]
+    if unsupported:
+        called = getattr(unsupported[0], "__name__", str(unsupported[0]))
         yield (
             f"has a field {field.name} of type {called}; a field holds {_plain()} (bool, int, float, str, "
             "`int | None`, Literal), since records and the command line spell it"
         )
     elif not field.init:
-        yield f"has a field {field.name} with init=False; a worker could not make the method again: leave that out"
+        yield f"has a field {field.name} with init=False; a worker could not construct the method: remove that"
     elif field.default is not MISSING and not isinstance(field.default, PLAIN):
         yield f"has a field {field.name} whose default is {_kind(field.default)}; a field holds {_plain()}"
     elif field.default is not MISSING and not _fits(field.default, hint):
@@ -156,7 +158,7 @@ def _wrong_with_field(field: Field[typing.Any], hint: object) -> Iterator[str]:
 
 
 def _fits(value: object, hint: object) -> bool:
-    """Whether a default is of its field's type: a whole number is a fraction too."""
+    """Whether a default has its field's type; an int is a valid float."""
     for part in members(hint):
         if typing.get_origin(part) is typing.Literal:
             if any(value == known and type(value) is type(known) for known in typing.get_args(part)):
@@ -171,5 +173,5 @@ def _called(hint: object) -> str:
 
 
 def _kind(value: object) -> str:
-    """A value in words: a text or number as it is, anything else by its type."""
+    """A value for messages: plain values as they are, others by type."""
     return repr(value) if isinstance(value, PLAIN) else f"a {type(value).__name__}"

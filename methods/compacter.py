@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from tunefront.methods.base import Backbone, Factor, Method, Product, Recipe, Search, Unsupported, at_least
 from tunefront.methods.inject import matching, plug
-from tunefront.methods.pfeiffer import divided
+from tunefront.methods.pfeiffer import reduced_width
 
 
 class Rule(nn.Module):
-    """The matrices A_i, (n, n, n), that say how the parts of a layer's input are mixed: normal, learned or fixed."""
+    """The matrices A_i, (n, n, n), that mix the parts of a layer's input: normal at the start, learned or fixed."""
 
     def __init__(self, n: int, std: float, learned: bool):
         super().__init__()
@@ -31,10 +31,11 @@ class Rule(nn.Module):
 class HypercomplexLinear(nn.Module):
     """x W + b with W = sum_i A_i kron (s_i t_i): a parameterised hypercomplex multiplication of low rank.
 
-    Args: inner and outer, both divided by n; rank, of s_i t_i; rule, the A_i, which other layers may have too.
+    Args: inner and outer, both reduced_width by n; rank, of s_i t_i; rule, the A_i, which layers may share.
     Shapes: x (..., inner) -> (..., outer). Size: rank (inner + outer) + outer, and the rule's n^3.
-    W is not built. The n parts of x go through every s_i, A_i mixes them, and t_i makes the n parts of the output: the
-    same product with 2 n rank (inner + n^2 + outer) FLOPs a token, where W takes 2 inner outer and building it more.
+    W is not built. The n parts of x are multiplied by every s_i, A_i mixes them, and t_i gives the n parts of the
+    output: the same product with 2 n rank (inner + n^2 + outer) FLOPs per token instead of 2 inner outer for W, plus
+    building it.
     Source: Karimi Mahabadi et al. 2021, the LPHM layer; initial values from the authors' code.
     """
 
@@ -56,7 +57,7 @@ class HypercomplexLinear(nn.Module):
         return torch.einsum("...bir,irq->...bq", mixed, self.right).flatten(-2) + self.bias
 
     def products(self, tokens: int, x: Factor) -> Iterator[Product]:
-        """The three products of a pass; `x` says whether the input needs a gradient."""
+        """The three products of a pass; `x`: whether the input needs a gradient."""
         n, part, rank = self.left.shape
         yield Product(tokens * n, part, n * rank, left=x)
         learned: Factor = "trained" if self.rule.weight.requires_grad else "constant"
@@ -77,27 +78,27 @@ class HypercomplexAdapter(nn.Module):
         return x + self.up(inner)
 
     def products(self, tokens: int) -> Iterator[Product]:
-        """Of a pass over so many tokens."""
+        """The products of a pass over `tokens` tokens."""
         yield from self.down.products(tokens, "input")
         yield from self.up.products(tokens, "trained")
 
 
 @dataclass(frozen=True)
 class Compacter(Method):
-    """Two hypercomplex adapters a block, after its first sublayer (self-attention) and its last (the feed-forward).
+    """Two hypercomplex adapters per block, after its first sublayer (self-attention) and its last (the feed-forward).
 
-    Cross attention has none. Trained: adapters, the rule, every layer norm and the head; with m = d / reduction,
+    Cross-attention has none. Trained: adapters, the rule, every layer norm and the head; with m = d / reduction,
     2L(2 rank (d + m) + m + d) + n^3 + 2d(2L+1) + C(d+1) on BERT.
     `n` is the number of Kronecker products, `rank` that of their second factors. The rule A_i is `learned` or `fixed`
-    at its first values (normal, `std`), and one for all layers, unless `share` is false: then each layer, of two in an
-    adapter, has its own n^3. `norms` trains the layer norms.
-    T-Few's (Liu et al. 2022) is `compacter:activation=relu,share=false,std=0.02`; its configuration asks for 1e-4,
-        which its code uses for factorised rules alone. Recipe: the learning rate of the authors' configuration, without
-    decay (its optimizer, that of transformers' trainer, is AdamW too). Differs: batches of 32 for its 100, a warm-up
-    over a tenth of the steps for 500 of them, and 3 epochs, for which it has 20 on small tasks; the adapters come after
-    the sublayer's dropout, where the authors' and T-Few's T5 have them before it, and before it too where the dropout
-    is no module (DistilBERT, OPT, BART).
-    Errors: Unsupported where n does not divide the width and the bottleneck, or the rank is above what it leaves.
+    at its initial values (normal, `std`), and shared by all layers, unless `share` is false: then each of the two
+    layers of an adapter has its own n^3. `norms` trains the layer norms.
+    T-Few's (Liu et al. 2022) is `compacter:activation=relu,share=false,std=0.02`; its configuration sets 1e-4, which
+    its code uses only for factorised rules. Recipe: the learning rate of the authors' configuration, without decay (its
+    optimizer, that of transformers' trainer, is AdamW too). Differs: batches of 32 instead of 100, a warm-up over a
+    tenth of the steps instead of 500 steps, and 3 epochs instead of 20 on small tasks; the adapters follow the
+    sublayer's dropout, while the authors' and T-Few's T5 have them before it, as here if the dropout is no module
+    (DistilBERT, OPT, BART).
+    Errors: Unsupported if n does not divide the width and the bottleneck, or the rank exceeds a part's width.
     """
 
     name: ClassVar[str] = "compacter"
@@ -122,11 +123,11 @@ class Compacter(Method):
         shared = self._rule() if self.share else None
 
         def adapter(host: nn.Module, width: int) -> HypercomplexAdapter:
-            bottleneck = divided(width, self.reduction)
+            bottleneck = reduced_width(width, self.reduction)
             if width % self.n or bottleneck % self.n:
                 raise Unsupported(
-                    f"sizes that do not divide: {self.name}:n={self.n} needs a width and a bottleneck that n divides; "
-                    f"they are {width} and {bottleneck} (the width over reduction={self.reduction})"
+                    f"sizes that do not divide: {self.name}:n={self.n} must divide the width and the bottleneck, which "
+                    f"are {width} and {bottleneck} (the width over reduction={self.reduction})"
                 )
             if self.rank > bottleneck // self.n:
                 raise Unsupported(
@@ -146,5 +147,5 @@ class Compacter(Method):
         """The outputs of each block's first and last sublayer."""
         outputs = list(matching(backbone.model, backbone.sites.sublayer_output))
         blocks = [f"{path}." for path in matching(backbone.model, backbone.sites.block)]
-        of_blocks = [[path for path in outputs if path.startswith(block)] for block in blocks]
-        return "|".join(re.escape(path) for paths in of_blocks for path in (*paths[:1], *paths[-1:]))
+        by_block = [[path for path in outputs if path.startswith(block)] for block in blocks]
+        return "|".join(re.escape(path) for paths in by_block for path in (*paths[:1], *paths[-1:]))

@@ -1,4 +1,4 @@
-"""Compacter++: hypercomplex adapters after the feed-forward alone (Karimi Mahabadi et al., 2021, arXiv:2106.04647)."""
+"""Compacter++: hypercomplex adapters after the feed-forward only (Karimi Mahabadi et al., 2021, arXiv:2106.04647)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunefront.methods.compacter import Compacter
 
 @dataclass(frozen=True)
 class CompacterPP(Compacter):
-    """As `compacter`, with one adapter a block, after its feed-forward sublayer.
+    """`compacter` with one adapter per block, after its feed-forward sublayer.
 
     L(2 rank (d + m) + m + d) + n^3 + 2d(2L+1) + C(d+1) on BERT. T-Few's is
     `compacter_pp:activation=relu,share=false,std=0.02`.

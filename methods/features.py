@@ -10,9 +10,9 @@ from tunefront.methods.base import Backbone, Examples, Harness, Method, Recipe, 
 
 @dataclass(frozen=True)
 class Features(Method):
-    """Computes each row's pooled state once, keeps it, and trains only the head on the stored states.
+    """Computes and caches each row's pooled state once, and trains only the head on these states.
 
-    The states are computed without dropout, so every epoch sees the same ones; the head's own dropout stays on.
+    The states are computed without dropout, so they are the same in every epoch; the head's dropout stays on.
     """
 
     name: ClassVar[str] = "features"

@@ -1,4 +1,4 @@
-"""FISH Mask: training the few weights of the largest Fisher information (Sung et al., 2021, arXiv:2111.09839)."""
+"""FISH Mask: trains the few weights with the largest Fisher information (Sung et al., 2021, arXiv:2111.09839)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tunefront.methods.inject import has_values, originals, rebuild
 
 
 class SparseUpdate(nn.Module):
-    """Adds n trained numbers, zero at the start, to n entries of all weights together: w0 + scatter(values).
+    """Adds n trained numbers, zero at the start, to n entries across all weights: w0 + scatter(values).
 
-    `indices` (n,) are places within a weight; the slice of weight i is from starts[i] to starts[i + 1]. No entry is
-    chosen before `choose`, and a weight is what it was. Size: n trained parameters, 4 n bytes of indices.
+    `indices` (n,) are positions within a weight; the slice of weight i is from starts[i] to starts[i + 1]. Before
+    `choose` no entry is chosen and weights are unchanged. Size: n trained parameters, 4 n bytes of indices.
     """
 
     def __init__(self, sizes: Sequence[int], n: int):
@@ -35,19 +35,19 @@ class SparseUpdate(nn.Module):
             return original
         own = slice(starts[place], starts[place + 1])
         values, indices = self.values[own].to(original.dtype), cast(Tensor, self.indices)[own].long()
-        # Where nothing of a weight is chosen too, so that a step costs the same whatever is.
+        # Even without chosen entries, so that the cost of a step does not depend on the choice.
         return original.flatten().scatter_add(0, indices, values).view_as(original)
 
     def choose(self, scores: Sequence[Tensor]) -> None:
-        """Takes the n entries of the highest scores, of equal ones the first."""
+        """Chooses the n entries with the highest scores, the first of equal ones."""
         n, offsets = self.values.numel(), list(accumulate(self.sizes, initial=0))
-        if not has_values(scores[0]):  # to every weight its share
+        if not has_values(scores[0]):  # proportional to the size of each weight
             self._slices = [n * offset // offsets[-1] for offset in offsets]
             return
         flat = torch.cat([score.flatten().cpu() for score in scores])
         lowest = flat.topk(n).values.min()
         chosen = flat > lowest
-        ties = (flat == lowest).nonzero().flatten()  # of ties topk takes any
+        ties = (flat == lowest).nonzero().flatten()  # topk breaks ties arbitrarily
         chosen[ties[: n - int(chosen.sum())]] = True
         places = chosen.nonzero().flatten()
         starts = torch.searchsorted(places, torch.tensor(offsets))
@@ -58,11 +58,11 @@ class SparseUpdate(nn.Module):
 
     @property
     def _written(self) -> tuple[int, int]:
-        starts = cast(Tensor, self.starts)  # a copy of the module, or loading, may put another in its place
+        starts = cast(Tensor, self.starts)  # copying the module, or loading, may replace the buffer
         return id(starts), starts._version
 
     def _starts(self) -> list[int]:
-        """The starts as numbers, read again where the buffer was written to (chosen, or loaded)."""
+        """The starts as ints, read again after writes to the buffer (chosen, or loaded)."""
         starts = cast(Tensor, self.starts)
         if has_values(starts) and self._read != self._written:
             self._slices, self._read = starts.tolist(), self._written
@@ -71,19 +71,19 @@ class SparseUpdate(nn.Module):
 
 @dataclass(frozen=True)
 class Fish(Method):
-    """Trains a share `density` of the backbone's weights: those with the largest sums of squared gradients over the
-    training rows, each a batch of its own (the empirical Fisher information, with the loss that is trained with).
+    """Trains a fraction `density` of the backbone's weights: those with the largest sums of squared gradients over the
+    training rows, one row per batch (the empirical Fisher information of the training loss).
 
-    All weights compete: matrices, embeddings (tied ones are one), norms, biases. A head is trained whole beside them.
-    Trained: floor(density * N) of the N parameters of the backbone, and the head. Their places ship too.
-    Recipe: T-Few's for it (3e-4, 1500 steps in batches of 8).
-    Differs: AdamW for T-Few's Adafactor, which scales the rate by the root mean square of each weight; here it would be
-    that of the chosen numbers, which start at zero, so that next to nothing moves: give it scale_parameter=false. Both
-    codes mask the gradients of whole weights, which the optimiser keeps
-    states of, where here only the chosen numbers have any. The authors' code looks at 1,024 rows at most, without
-    dropout, and counts a classifier's numbers within the share; here every training row counts, with the dropout of
-    training, as in T-Few's code, and the head comes on top.
-    Errors: Unsupported where the share is less than one weight.
+    All weights compete: matrices, embeddings (tied ones count once), norms, biases. The head is trained in addition.
+    Trained: floor(density * N) of the N parameters of the backbone, and the head. The checkpoint includes the indices.
+    Recipe: T-Few's for this method (3e-4, 1500 steps in batches of 8).
+    Differs: AdamW instead of T-Few's Adafactor, which scales the rate by the root mean square of each weight; here that
+    would be of the chosen numbers, which start at zero, so almost nothing would move: use scale_parameter=false with
+    it. Both codes mask the gradients of whole weights, for which the optimiser keeps states; here only the chosen
+    numbers have states. The authors' code uses at most 1,024 rows, without dropout, and counts a classifier's numbers
+    within the fraction; here every training row counts, with the dropout of training, as in T-Few's code, and the head
+    is additional.
+    Errors: Unsupported if the fraction is less than one weight.
     """
 
     name: ClassVar[str] = "fish"

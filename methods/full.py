@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight is trained (the baseline of Houlsby et al., 2019, arXiv:1902.00751, section 3)."""
+"""Full fine-tuning: trains every weight (the baseline of Houlsby et al., 2019, arXiv:1902.00751, section 3)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tunefront.methods.inject import plug
 class Bottleneck(nn.Module):
     """Residual bottleneck x + W_up gelu(W_down x), near the identity at the start.
 
-    Args: width, the backbone's d; bottleneck, the inner m << d; std of the initial weights, truncated at two of them.
+    Args: width, the backbone's d; bottleneck, the inner m << d; std of the initial weights, truncated at 2 std.
     Shapes: x (..., width) -> (..., width), dtype kept. Size: 2 m d + d + m trainable parameters.
     Source: Houlsby et al. 2019, section 2.1 and figure 2; the GELU is the tanh approximation of the paper's code.
     """
@@ -33,13 +33,13 @@ class Bottleneck(nn.Module):
 
 @dataclass(frozen=True)
 class Houlsby(Method):
-    """Two adapters a block, each after a sublayer's output projection and dropout and before the residual sum.
+    """Two adapters per block, each after a sublayer's output projection and dropout and before the residual sum.
 
-    Cross attention is a sublayer too: three adapters in a block that has it.
+    Cross-attention is a sublayer too: a block with it has three adapters.
     Trained: adapters, every layer norm (the embedding's too) and the head; 2L(2md+m+d) + 2d(2L+1) + C(d+1) on BERT.
-    `norms` false leaves the layer norms frozen, and 2d(2L+1) out. The paper recommends std 1e-2; its code's default,
-    used here, is 1e-3. Differs: AdamW, whose Adam corrects its bias, for BERT's; where no dropout module follows the
-    projections the adapters do, before the dropout (DistilBERT, OPT, BART) or where there is none (Llama and its
+    With norms=false the layer norms stay frozen: 2d(2L+1) fewer. The paper recommends std 1e-2; its code's default,
+    used here, is 1e-3. Differs: AdamW with bias correction, unlike BERT's; if no dropout module follows a projection,
+    the adapter follows the projection itself, before the dropout (DistilBERT, OPT, BART) or without one (Llama and its
     relatives).
     """
 

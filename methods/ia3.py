@@ -27,12 +27,12 @@ class Rescale(nn.Module):
 class IA3(Method):
     """Rescales keys, values and the inner feed-forward activation of every block: L (2d + d_ff) + head parameters.
 
-    Blocks with cross attention have 4d + d_ff each; d is the width of the keys, all their heads together. Of a gated
-    feed-forward (T5 v1.1, Llama) the product is rescaled: the same as rescaling the projection without the activation.
-    `start` is a safetensors file of the vectors to start from, as `tunefront pretrain` writes it (T-Few's section 3.4:
-    vectors that were first trained on a mixture of other tasks); they start at one without it.
-    Differs: AdamW for Adafactor, batches of 32 for 8; DeBERTa's relative-position keys are rescaled with the others;
-    Llama's and its relatives' keys before they are rotated (Qwen3's before they are normed).
+    Blocks with cross-attention have 4d + d_ff each; d is the width of the keys of all heads. In a gated feed-forward
+    (T5 v1.1, Llama) the product is rescaled, which equals rescaling the projection without the activation.
+    `start` is a safetensors file with initial vectors, as written by `tunefront pretrain` (T-Few's section 3.4: vectors
+    first trained on a mixture of other tasks); without it they start at one.
+    Differs: AdamW instead of Adafactor, batches of 32 instead of 8; DeBERTa's relative-position keys are rescaled with
+    the others; keys of Llama and its relatives before the rotation (Qwen3's before their norm).
     """
 
     name: ClassVar[str] = "ia3"

@@ -17,9 +17,9 @@ class ICL(Method):
     """Scores the choices after k demonstrations, the same ones for every query; `icl:k=0` is zero-shot.
 
     Fields: k, the first k of the drawn rows, None for all; order, 0 for the drawn order, n for the n-th permutation;
-    balanced, labels in turn instead of the first k; ensemble, so many prompts (orders `order`, `order` + 1, ...) whose
-    choices' probabilities are averaged; calibrate, contextual calibration: probabilities are divided by those that
-    content-free queries get (Zhao et al. 2021, arXiv:2102.09690, section 5, the diagonal W).
+    balanced, labels in turn instead of the first k; ensemble, the number of prompts (orders `order`, `order` + 1, ...)
+    whose choice probabilities are averaged; calibrate, contextual calibration: probabilities are divided by those for
+    content-free queries (Zhao et al. 2021, arXiv:2102.09690, section 5, the diagonal W).
     """
 
     name: ClassVar[str] = "icl"
@@ -51,24 +51,26 @@ class ICL(Method):
         prefixes = [harness.prefill(backbone, examples.take(rows)) if rows else None for rows in orders]
 
         def scores(batch: Batch) -> Tensor:
-            each = [backbone.score(batch, prefix) for prefix in prefixes]
-            if len(each) == 1:
-                return each[0]
-            return torch.stack([one.log_softmax(1) for one in each]).logsumexp(0) - math.log(len(each))
+            members = [backbone.score(batch, prefix) for prefix in prefixes]
+            if len(members) == 1:
+                return members[0]
+            return torch.stack([member.log_softmax(1) for member in members]).logsumexp(0) - math.log(len(members))
 
         if not self.calibrate:
             return scores
         free = harness.scores(scores, backbone.content_free()).log_softmax(1)
-        prior = free.logsumexp(0) - math.log(len(free))  # of the mean probabilities: long answers' would underflow
+        prior = free.logsumexp(0) - math.log(
+            len(free)
+        )  # log of the mean probabilities, which underflow for long answers
 
         def calibrated(batch: Batch) -> Tensor:
-            found = scores(batch).log_softmax(1)
-            return found - prior.to(found.device)
+            logprobs = scores(batch).log_softmax(1)
+            return logprobs - prior.to(logprobs.device)
 
         return calibrated
 
     def _chosen(self, labels: list[float]) -> list[int]:
-        """The rows that become demonstrations, in drawn order."""
+        """The rows to use as demonstrations, in drawn order."""
         count = len(labels) if self.k is None else self.k
         if not self.balanced:
             return list(range(count))
@@ -77,7 +79,7 @@ class ICL(Method):
 
 
 def _permuted(rows: list[int], order: int) -> list[int]:
-    """The rows in the order of a number: 0 as they are."""
+    """The `order`-th permutation of the rows; 0 keeps their order."""
     if order == 0:
         return rows
     places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(order)).tolist()

@@ -1,4 +1,4 @@
-"""Injection without forking: forward hooks on leaf modules (style guide, section 4)."""
+"""Injects modules through forward hooks on leaf modules, without forking models (style guide, section 4)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Where = Literal["before", "after", "parallel"]
 
 
 class Tap(nn.Module):
-    """Holds what went into a leaf until another leaf's plug, a `Spanning`, takes it. It has no parameters."""
+    """Holds the input of a leaf until the plug of another leaf, a `Spanning`, takes it. It has no parameters."""
 
     def __init__(self) -> None:
         super().__init__()
         self.input: Tensor | None = None
 
     def take(self) -> Tensor:
-        """The input, which is not held any longer."""
-        held, self.input = self.input, None
-        if held is None:
+        """Returns the input and releases it."""
+        x, self.input = self.input, None
+        if x is None:
             raise RuntimeError("a plug that reads another leaf ran before that leaf did")
-        return held
+        return x
 
 
 class Spanning(nn.Module):
-    """A plug that reads the input of one leaf, by its tap, and adds to the output of another."""
+    """A plug that reads the input of one leaf, through its tap, and adds to the output of another."""
 
     def __init__(self, module: nn.Module, tap: Tap):
         super().__init__()
@@ -55,12 +55,12 @@ def plug(
 ) -> list[nn.Module]:
     """Gives each leaf that matches `site` a child module `name` and one forward hook; returns the new modules.
 
-    Args: site, a regex matched in full on module paths, None where the architecture has no such leaf; make receives
+    Args: site, a regex matched in full on module paths, None if the architecture has no such leaf; make receives
     (host, width), the width of the input for `before`, of the output otherwise; where, `before` f(plug(x)), `after`
-    plug(f(x)), `parallel` f(x) + plug(x); reads, for `parallel` alone, a site whose leaves' inputs the plugs take in
-    place of their hosts' own, each the leaf of its host's place among the matches, which must run before it.
-    Errors: Unsupported where the site is None or a host is no leaf; ValueError where nothing matches, the name is
-    taken, or the two sites do not match equally often.
+    plug(f(x)), `parallel` f(x) + plug(x); reads, only for `parallel`, a site whose leaves' inputs the plugs read
+    instead of their hosts' inputs: the i-th match of `reads` for the i-th host, before which it must run.
+    Errors: Unsupported if the site is None or a host is no leaf; ValueError if nothing matches, the name is taken, or
+    the two sites have different numbers of matches.
     """
     if where not in _HOOKS:
         raise ValueError(f"a plug goes before, after or parallel to its host, got {where!r}")
@@ -89,17 +89,16 @@ def plug(
 
 
 _TAP = "_tap"
-"""What the name of a plug's tap ends with."""
+"""Suffix of the name of a plug's tap."""
 
 
 class Rebuilt(nn.Module):
-    """A parametrization by which a weight is what `source`, one module for many weights, makes of it: source(original,
-    place)."""
+    """A parametrization that computes a weight by `source`, one module for many weights: source(original, place)."""
 
     def __init__(self, source: nn.Module, place: int):
         super().__init__()
         self.place = place
-        self._source = (source,)  # no child: it would be saved and counted under the name of every weight
+        self._source = (source,)  # not a child module, which would be saved and counted for every weight
 
     @property
     def source(self) -> nn.Module:
@@ -120,45 +119,45 @@ class Rebuilt(nn.Module):
 def rebuild(
     model: nn.Module, name: str, make: Callable[[list[nn.Parameter]], nn.Module], without: nn.Module | None = None
 ) -> nn.Module:
-    """Lets one new module, the child `name` of the model, rebuild every parameter of the model whenever it is read.
+    """Adds one module, the child `name` of the model, that recomputes every parameter whenever it is read.
 
-    Args: make receives the parameters, each once (tied ones have one place); the module that it returns is called with
-    a parameter and its place among them, and returns what is used instead; without, a module that is left as it is.
-    Errors: ValueError where the name is taken.
+    Args: make receives the parameters, each once (tied ones have one index); the module that it returns is called with
+    a parameter and its index, and returns the replacement; without, a module whose parameters stay as they are.
+    Errors: ValueError if the name is taken.
     """
     if hasattr(model, name):
         raise ValueError(f"{type(model).__name__} has an attribute {name!r} already; give the module another name")
-    left = set(map(id, without.parameters())) if without is not None else set()
-    weights = [parameter for parameter in model.parameters() if id(parameter) not in left]
+    excluded = set(map(id, without.parameters())) if without is not None else set()
+    weights = [parameter for parameter in model.parameters() if id(parameter) not in excluded]
     places = {id(weight): place for place, weight in enumerate(weights)}
     hosts = [(host, key) for host in model.modules() for key, own in own_parameters(host).items() if id(own) in places]
     source = make(weights)
     place(source, **_placement(model, model))
     for host, key in hosts:
-        # Unsafe only in that torch does not try it at once, which rebuilds every weight.
+        # unsafe=True only skips torch's check, which would rebuild every weight.
         register_parametrization(host, key, Rebuilt(source, places[id(own_parameters(host)[key])]), unsafe=True)
     model.add_module(name, source.train(model.training))
     return source
 
 
 def originals(model: nn.Module, source: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that a module of `rebuild` rebuilds, by name (tied ones by the first), in their places' order."""
-    found: dict[int, tuple[str, nn.Parameter]] = {}
+    """The parameters rebuilt by a module of `rebuild`, by name (the first of tied ones), in index order."""
+    by_place: dict[int, tuple[str, nn.Parameter]] = {}
     for path, module in model.named_modules():
         if isinstance(module, ParametrizationList) and isinstance(module[0], Rebuilt) and module[0].source is source:
-            found.setdefault(module[0].place, (f"{path}.original", cast(nn.Parameter, module.original)))
-    return dict(found[place] for place in sorted(found))
+            by_place.setdefault(module[0].place, (f"{path}.original", cast(nn.Parameter, module.original)))
+    return dict(by_place[place] for place in sorted(by_place))
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether a tensor holds numbers. In a plan none does, and methods are attached and fitted there too: what depends
-    on numbers has to do without them."""
+    """Whether a tensor has values. In a forecast none has, and methods are attached and fitted there too, so code that
+    depends on values must work without them."""
     return not (isinstance(tensor, FakeTensor) or tensor.is_meta)
 
 
 def plugged(host: nn.Module) -> list[tuple[Where | Literal["tap"], nn.Module]]:
-    """The modules that `plug` gave a leaf and where each acts, in the order in which they run; a tap only holds what
-    goes into its leaf."""
+    """The modules that `plug` added to a leaf and where each acts, in execution order; a tap only holds its leaf's
+    input."""
     wheres: dict[object, Where | Literal["tap"]] = {
         _before: "before",
         _after: "after",
@@ -172,39 +171,39 @@ def plugged(host: nn.Module) -> list[tuple[Where | Literal["tap"], nn.Module]]:
 def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
     """The modules whose whole path matches the regex `site`.
 
-    Errors: Unsupported where the site is None, saying what is fused; ValueError naming the nearest paths where nothing
+    Errors: Unsupported if the site is None, with the fused projection; ValueError with the nearest paths if nothing
     matches.
     """
     if site is None:
         raise Unsupported(_absence(model))
-    found = {path: module for path, module in model.named_modules() if re.fullmatch(site, path)}
-    if not found:
+    matches = {path: module for path, module in model.named_modules() if re.fullmatch(site, path)}
+    if not matches:
         paths = [path for path, _ in model.named_modules() if path]
         near = difflib.get_close_matches(site.replace("\\", ""), paths, n=3, cutoff=0) or paths[:3]
         raise ValueError(
             f"no module of {type(model).__name__} matches the site {site!r}; nearest paths: {near}. "
             "Give the backbone its own Sites(...) (see methods/sites)."
         )
-    return found
+    return matches
 
 
 def named(model: nn.Module, regex: str) -> list[nn.Module | nn.Parameter]:
-    """The modules whose whole path matches, and the parameters whose whole name does, each tensor once.
+    """The parameters whose whole name matches; if there are none, the modules whose whole path matches.
 
-    Errors: as `matching`, where neither matches.
+    Errors: as in `matching`, if neither matches.
     """
     parameters = [value for name, value in model.named_parameters() if re.fullmatch(regex, name)]
     return [*parameters, *(() if parameters else matching(model, regex).values())]
 
 
 def is_conv1d(host: nn.Module) -> bool:
-    """Whether it is transformers' transposed linear layer of GPT-2, weight (in, out); torch gives one whose weight is
-    rebuilt a class of its own."""
+    """Whether it is transformers' Conv1D, the transposed linear layer of GPT-2, weight (in, out); compares names in the
+    MRO, since torch changes the class of a parametrized module."""
     return any(kind.__name__ == "Conv1D" for kind in type(host).__mro__)
 
 
 def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
-    """The size of the last dimension that goes into or comes out of a leaf; a dropout's is taken to be the model's."""
+    """The last dimension of a leaf's input or output; for dropout, the hidden size of the model."""
     if isinstance(host, nn.Linear):
         return host.in_features if side == "in" else host.out_features
     if isinstance(host, nn.Embedding) and side == "out":
@@ -212,7 +211,7 @@ def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
     if is_conv1d(host):
         return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[index]
     is_norm, weight = "norm" in type(host).__name__.lower(), getattr(host, "weight", None)
-    if is_norm and weight is not None:  # of Qwen3's keys, say: narrower than the model
+    if is_norm and weight is not None:  # may be narrower than the model, as for Qwen3's keys
         return int(weight.shape[-1])
     if is_norm or isinstance(host, nn.Dropout | nn.Identity):
         return int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
@@ -237,13 +236,13 @@ def _placement(model: nn.Module, host: nn.Module) -> dict[str, Any]:  # Any: key
 
 
 def place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Moves the module unless it is there already: one without values (a fake tensor's) cannot be moved."""
+    """Moves the module unless it is there already, since fake tensors cannot be moved."""
     parts = list(module.parameters()) + list(module.buffers())
     if any(part.device != device or (part.is_floating_point() and part.dtype != dtype) for part in parts):
         module.to(device=device, dtype=dtype)
 
 
-# The hooks look their plug up on the host they are called with: a closure would make deepcopy share the original's.
+# The hooks find their plug on the host that they are called with: with a closure, deepcopy would share the original's.
 
 
 def _before(name: str, host: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -15,14 +15,14 @@ METRICS = ("cosine", "euclidean")
 
 
 class Neighbours(nn.Module):
-    """The k nearest of n stored rows, which vote for their labels.
+    """Classifies by a vote of the k nearest of n stored rows.
 
-    Args: states (n, width), the rows' features; labels (n,), class indices below `classes`, or real values where
-    `classes` is None; k, metric and temperature as the method has them.
+    Args: states (n, width), the rows' features; labels (n,), class indices below `classes`, or real values if `classes`
+    is None; k, metric and temperature as in the method.
     Shapes: (batch, width) -> (batch, classes), shares of the votes, or (batch, 1), the mean of the neighbours' values;
-    in float32 whatever comes in, since distances that are close to each other decide.
-    Without a temperature every neighbour has one vote, and of classes with equally many the one whose nearest neighbour
-    is nearer gets up to half a vote more. A query that is not a number gets scores that are none.
+    in float32 for any input dtype, since small differences of distances matter.
+    Without a temperature every neighbour has one vote, and among classes with equal votes the one with the nearer
+    neighbour gets up to half a vote more. NaN in a query gives NaN scores.
     """
 
     states: Tensor
@@ -43,11 +43,11 @@ class Neighbours(nn.Module):
         nearest, places = near.topk(self.k, dim=1)
         temperature = self.temperature
         weights = torch.full_like(nearest, 1 / self.k) if temperature is None else (nearest / temperature).softmax(1)
-        found = self.labels[places]
+        labels = self.labels[places]
         unknown = 0 * nearest.sum(1, keepdim=True)
         if self.classes is None:
-            return (weights * found).sum(1, keepdim=True) + unknown
-        votes = found[:, :, None] == torch.arange(self.classes, device=found.device)
+            return (weights * labels).sum(1, keepdim=True) + unknown
+        votes = labels[:, :, None] == torch.arange(self.classes, device=labels.device)
         shares = (weights[:, :, None] * votes).sum(1)
         if temperature is None:
             closeness = 1 / (1 - nearest)  # 1 at distance 0, towards 0 far away
@@ -55,7 +55,7 @@ class Neighbours(nn.Module):
         return shares + unknown
 
     def products(self, tokens: int) -> Iterable[Product]:
-        """Each of so many queries with every stored row."""
+        """The product of `tokens` queries with all stored rows."""
         rows, width = self.states.shape
         return (Product(tokens, width, rows, "constant", "constant"),)
 
@@ -80,21 +80,21 @@ class Nearest:
         return scores
 
     def products(self, tokens: int) -> Iterable[Product]:
-        """What so many rows take beside their features."""
+        """The products for `tokens` rows, in addition to their features."""
         return self.neighbours.products(tokens)
 
 
 @dataclass(frozen=True)
 class KNN(Method):
-    """The k nearest training rows vote, in the space of the pooled states that a head would read: trains nothing.
+    """The k nearest training rows vote, in the space of the pooled states that a head would read; trains nothing.
 
-    What ships are the n rows: their states, n d numbers in float32, and their labels. The head that an encoder brings
+    The checkpoint contains the n rows: their states, n d numbers in float32, and their labels. The head of an encoder
     is not used.
-    Fields: k, the neighbours that vote (their values' mean is the prediction in regression); metric, `cosine` (one
-    minus the cosine) or `euclidean`; temperature, None for equal votes, else neighbours at distance x weigh
-    exp(-x / temperature), in the k together 1 (Wu et al. 2018, arXiv:1805.01978, section 3.4, has 0.07 with cosine).
-    Differs: Cover and Hart's rule has equal votes, and one neighbour where nothing else is said; of classes with
-    equally many votes the one with the nearest neighbour wins.
+    Fields: k, the number of voting neighbours (regression predicts the mean of their values); metric, `cosine` (one
+    minus the cosine) or `euclidean`; temperature, None for equal votes, else a neighbour at distance x has the weight
+    exp(-x / temperature), normalised over the k (0.07 with cosine in Wu et al. 2018, arXiv:1805.01978, section 3.4).
+    Differs: Cover and Hart's rule has equal votes, and one neighbour by default; among classes with equal votes the one
+    with the nearest neighbour wins.
     """
 
     name: ClassVar[str] = "knn"
@@ -116,14 +116,14 @@ class KNN(Method):
         return self.k
 
     def attach(self, backbone: Backbone) -> None:
-        _ = backbone.outputs  # Unsupported where rows have choices of their own, for which no neighbour can vote
+        _ = backbone.outputs  # Unsupported if rows have their own choices, for which no neighbour can vote
         backbone.freeze()
 
     def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
         rows = harness.cached("features", backbone.features, examples)
         states = rows.features
         if states is None or not states.isfinite().all():
-            raise ValueError("some training row's features are not finite numbers, to which no row is near")
+            raise ValueError("some training row's features are not finite, so no row is near them")
         classes = None if rows.labels.is_floating_point() else backbone.outputs
         neighbours = Neighbours(states, rows.labels, classes, self.k, self.metric, self.temperature)
         backbone.model.add_module("neighbours", neighbours)

@@ -1,4 +1,4 @@
-"""LN-tuning: the layer norms alone are trained (Qi et al., 2022, arXiv:2211.08682)."""
+"""LN-tuning: trains only the layer norms (Qi et al., 2022, arXiv:2211.08682)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tunefront.methods.base import Backbone, Method, Recipe, Search
 
 @dataclass(frozen=True)
 class LayerNorm(Method):
-    """Trains the weight and bias of every layer norm, the embedding's and the final one too, and the head.
+    """Trains the weight and bias of every layer norm, including the embedding's and the final one, and the head.
 
     2d(2L+1) + C(d+1) parameters on BERT; norms without a bias (T5's, Llama's) have d each.
     T-Few (Liu et al. 2022) trains the same at a rate of 3e-4, with Adafactor, which multiplies it by each tensor's root
-    mean square. Differs: the paper trains the two norms of each block alone, without the embedding's; the rate is that
-    of BitFit's authors, who train as few parameters on the same tasks.
+    mean square. Differs: the paper trains only the two norms of each block, not the embedding's; the rate is that of
+    BitFit's authors, who train similarly few parameters on the same tasks.
     """
 
     name: ClassVar[str] = "layernorm"

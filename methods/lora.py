@@ -1,4 +1,4 @@
-"""LoRA: low-rank updates beside frozen projections (Hu et al., 2021, arXiv:2106.09685)."""
+"""LoRA: low-rank updates in parallel to frozen projections (Hu et al., 2021, arXiv:2106.09685)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class LowRank(nn.Module):
     """The update (alpha / rank) B A x, zero at the start because B is.
 
     Args: inner and outer, the host's input and output widths; std of A's normal initial values, None for the uniform
-    ones of the authors' code (and of nn.Linear); dropout of what A reads.
+    ones of the authors' code (and of nn.Linear); dropout of A's input.
     Shapes: x (..., inner) -> (..., outer). Size: rank (inner + outer).
-    Source: Hu et al. 2021, section 4.1. The scale is applied between A and B, where it costs least.
+    Source: Hu et al. 2021, section 4.1. The scale is applied between A and B, where it is cheapest.
     """
 
     def __init__(self, inner: int, outer: int, rank: int, scale: float, std: float | None, dropout: float):
@@ -43,8 +43,8 @@ class LowRank(nn.Module):
 class QueryValue(nn.Module):
     """Updates of the queries and of the values in the output of a fused projection; nothing is added to the keys.
 
-    Args: query and value, an update each; heads, how many parts the output has that hold queries, keys and values one
-    after another: 1 for all heads together (GPT-2), the number of heads where each has its own (GPT-NeoX).
+    Args: query and value, their updates; heads, the number of parts of the output with consecutive queries, keys and
+    values: 1 for all heads together (GPT-2), the number of heads if they are interleaved by head (GPT-NeoX).
     Shapes: x (..., inner) -> (..., 3 outer).
     """
 
@@ -57,7 +57,7 @@ class QueryValue(nn.Module):
         return torch.cat((query, torch.zeros_like(query), value), dim=-1).flatten(-2)
 
     def products(self, tokens: int) -> Iterator[Product]:
-        """Two updates that read the same input."""
+        """The products of two updates that read the same input."""
         for update in (self.query, self.value):
             rank, inner = update.down.weight.shape
             yield Product(tokens, inner, rank)
@@ -69,15 +69,15 @@ class LoRA(Method):
     """Adds (alpha / rank) B A x to the output of projections: rank (inner + outer) parameters each, and the head.
 
     `sites` is `query_value`, as in the paper (2L rank 2d parameters on BERT), or `every`: each linear layer of the
-    blocks, the fused projection of GPT-2 and GPT-NeoX among them (peft's "all-linear"). A fused projection has an
-    update each for its queries and its values under `query_value`, as the authors' code has on GPT-2.
-    `std` is that of A's normal initial values, None for the uniform ones of the authors' code, whose paper has normal
-    ones; `dropout` is that of what A reads (0.1 in the paper's GPT-2, 0 in its RoBERTa); `norms` trains every layer
-    norm too. The defaults are those of the paper's RoBERTa (table 9); the authors' scripts have alpha 16 there.
+    blocks, including the fused projection of GPT-2 and GPT-NeoX (peft's "all-linear"). With `query_value`, a fused
+    projection has separate updates for queries and values, as in the authors' code for GPT-2.
+    `std` is that of A's normal initial values, None for the uniform ones of the authors' code (normal in the paper);
+    `dropout` applies to A's input (0.1 in the paper's GPT-2, 0 in its RoBERTa); `norms` also trains every layer norm.
+    The defaults are those of the paper's RoBERTa (table 9); the authors' scripts use alpha 16 there.
     T-Few (Liu et al. 2022) is `lora:rank=4,alpha=1,sites=every,std=0.01,norms=true` with a rate of 3e-3.
-    Differs: the update is computed beside the projection, in training as in scoring, where the authors' code merges it
-    into the weight for scoring, and T-Few's in every pass: what it costs is counted here.
-    Errors: Unsupported where the rank is above a projection's width.
+    Differs: the update is computed in parallel to the projection, in training and in scoring, while the authors' code
+    merges it into the weight for scoring, and T-Few's in every pass: its cost is counted here.
+    Errors: Unsupported if the rank is above a projection's width.
     """
 
     name: ClassVar[str] = "lora"
@@ -92,7 +92,7 @@ class LoRA(Method):
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, rank=self.rank)
-        above(0, alpha=self.alpha, std=1.0 if self.std is None else self.std)  # at 0 nothing would ever move
+        above(0, alpha=self.alpha, std=1.0 if self.std is None else self.std)  # at 0 nothing would train
         at_least(0, 0.99, dropout=self.dropout)
 
     def attach(self, backbone: Backbone) -> None:

@@ -1,4 +1,4 @@
-"""Parallel adapters: a scaled bottleneck beside a sublayer (He et al., 2022, arXiv:2110.04366)."""
+"""Parallel adapters: a scaled bottleneck in parallel to a sublayer (He et al., 2022, arXiv:2110.04366)."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class ParallelBottleneck(nn.Module):
 
 @dataclass(frozen=True)
 class ParallelAdapter(Method):
-    """An adapter beside each feed-forward sublayer, which reads its input and adds to its output: L(2md+m+d), and the
+    """An adapter in parallel to each feed-forward sublayer reads its input and adds to its output: L(2md+m+d), and the
     head.
 
-    `sublayers` is `ffn`, the paper's choice, `attention` (cross attention too) or `both`. Fields are those of the
-    paper's summarisation and translation; its script for GLUE has bottleneck 16 and scale 2. Recipe: learning rate,
-    decay and warm-up of that script.
-    Differs: the adapter reads what the sublayer's first projection reads, so after a layer norm where norms come first
-    (the authors' code reads the residual there); it has no dropout inside; attention's adds after the output
-    projection (before it there), without a layer norm of its own. The feed-forward's sum comes after the sublayer's
-    dropout, or before it where the dropout is no module (DistilBERT, OPT, BART).
+    `sublayers` is `ffn`, the paper's choice, `attention` (including cross-attention) or `both`. The defaults are those
+    of the paper's summarisation and translation; its script for GLUE has bottleneck 16 and scale 2. Recipe: learning
+    rate, decay and warm-up of that script.
+    Differs: the adapter reads the input of the sublayer's first projection, which follows a layer norm in pre-norm
+    models (the authors' code reads the residual there); it has no inner dropout; for attention it adds after the output
+    projection (the authors' code before it), without its own layer norm. The feed-forward's sum follows the sublayer's
+    dropout, or precedes it if the dropout is no module (DistilBERT, OPT, BART).
     """
 
     name: ClassVar[str] = "parallel_adapter"
@@ -57,7 +57,7 @@ class ParallelAdapter(Method):
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, bottleneck=self.bottleneck)
-        above(0, scale=self.scale)  # at 0 nothing would ever move
+        above(0, scale=self.scale)  # at 0 nothing would train
 
     def attach(self, backbone: Backbone) -> None:
         model, sites = backbone.model, backbone.sites
@@ -69,7 +69,7 @@ class ParallelAdapter(Method):
         if self.sublayers != "attention":
             plug(model, sites.ffn_output, "beside", adapter, where="parallel", reads=sites.ffn_up)
         if self.sublayers != "ffn":
-            # A query projection that is called again on positions (DeBERTa's) would leave those to be read.
+            # A query projection that is called again on positions (DeBERTa's) would leave those in the tap.
             query = sites.value if "query" in sites.repeated else sites.query
             reads = query if sites.fused_projection is None else sites.fused_projection
             plug(model, sites.attention_output, "beside", adapter, where="parallel", reads=reads)

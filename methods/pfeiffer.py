@@ -1,4 +1,4 @@
-"""Pfeiffer adapters: one bottleneck a block, after the feed-forward (Pfeiffer et al., 2020, arXiv:2005.00247)."""
+"""Pfeiffer adapters: one bottleneck per block, after the feed-forward (Pfeiffer et al., 2020, arXiv:2005.00247)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Adapter(nn.Module):
         return x + self.up(nn.functional.relu(self.down(x)))
 
 
-def divided(width: int, reduction: int) -> int:
-    """The bottleneck that a reduction leaves of a width, rounded down; Unsupported where it leaves nothing."""
+def reduced_width(width: int, reduction: int) -> int:
+    """width // reduction; Unsupported if that is zero."""
     if reduction > width:
         raise Unsupported(f"reduction above the width: a width of {width} over {reduction} leaves no bottleneck")
     return width // reduction
@@ -40,16 +40,16 @@ def divided(width: int, reduction: int) -> int:
 
 @dataclass(frozen=True)
 class Pfeiffer(Method):
-    """One adapter a block, after the feed-forward sublayer: L(2md+m+d) parameters, m = d / reduction, and the head.
+    """One adapter per block, after the feed-forward sublayer: L(2md+m+d) parameters, m = d / reduction, and the head.
 
-    `std` is that of the initial weights; `norms` trains every layer norm too, which the paper leaves frozen.
+    `std` is that of the initial weights; `norms` also trains every layer norm, which the paper leaves frozen.
     T-Few's adapters (Liu et al. 2022) are `pfeiffer:reduction=32,norms=true` with a rate of 3e-3 for 500 steps.
     Recipe: the learning rate of AdapterHub's documentation, which its authors recommend.
     Differs: the adapter reads the sublayer's output, as Houlsby's and T-Few's do; AdapterHub's (`seq_bn`) reads the
-    layer norm of that output's sum with the residual, or the sum itself where norms come first, and adds to the output
-    as here. The output is after dropout, or before it where the dropout is no module (DistilBERT, OPT, BART), and in
-    T5, whose adapter T-Few has before the dropout, after it.
-    Errors: Unsupported where the reduction is above the width.
+    layer norm of that output's sum with the residual, or the sum itself in pre-norm models, and adds to the output as
+    here. The output is taken after dropout (in T5 too, where T-Few has the adapter before it), or before it if the
+    dropout is no module (DistilBERT, OPT, BART).
+    Errors: Unsupported if the reduction is above the width.
     """
 
     name: ClassVar[str] = "pfeiffer"
@@ -61,7 +61,7 @@ class Pfeiffer(Method):
 
     def __post_init__(self) -> None:
         at_least(1, 1_000_000, reduction=self.reduction)
-        above(0, std=self.std)  # at 0 both matrices would stay there
+        above(0, std=self.std)  # at 0 both matrices would stay at zero
 
     def attach(self, backbone: Backbone) -> None:
         backbone.freeze(keep=[backbone.head, backbone.sites.norms if self.norms else None])
@@ -69,6 +69,6 @@ class Pfeiffer(Method):
             backbone.model,
             backbone.sites.ffn_output,
             "adapter",
-            lambda host, width: Adapter(width, divided(width, self.reduction), self.std),
+            lambda host, width: Adapter(width, reduced_width(width, self.reduction), self.std),
             where="after",
         )

@@ -28,9 +28,9 @@ KeysValues = tuple[Tensor, Tensor]
 class Detour(nn.Module):
     """Keys and values of a group of attentions as W_2 tanh(W_1 P), with P (n, width) shared by the group.
 
-    Args: attentions, of the group; width, of P, the model's d; hidden, the rows h of W_1.
+    Args: attentions of the group; width of P, the model's d; hidden, the rows h of W_1.
     Shapes: () -> (n, 2, heads * head width) for each attention in turn.
-    Size: n d + h (d + 1) + 2 (h + 1) times the width of all the group's keys together.
+    Size: n d + h (d + 1) + 2 (h + 1) times the summed width of the group's keys.
     Source: Li & Liang 2021, section 4.3, whose code has a tanh and h = 512.
     """
 
@@ -50,7 +50,7 @@ class Detour(nn.Module):
 
 
 class Prefix(nn.Module):
-    """Keys and values that lead in attentions: parameters as they are, or what a detour gives until `settle`.
+    """Leading keys and values of attentions: parameters, or the outputs of reparametrizations until `settle`.
 
     Shapes: each parameter (n, 2, heads * head width), the keys and the values of one attention.
     """
@@ -61,7 +61,7 @@ class Prefix(nn.Module):
         self.detours = nn.ModuleList(Detour(group, length, width, hidden) for group in groups if hidden)
         self.states = nn.ParameterList()
         if not hidden:
-            self._hold(torch.randn(length, 2 * one.heads * one.width) for one in self.attentions)
+            self._hold(torch.randn(length, 2 * attention.heads * attention.width) for attention in self.attentions)
 
     def forward(self) -> dict[str, KeysValues]:
         return {
@@ -74,7 +74,7 @@ class Prefix(nn.Module):
             yield from detour.products()
 
     def settle(self) -> None:
-        """Puts the keys and values in the place of the detours that they come from."""
+        """Replaces the reparametrizations by the keys and values that they compute."""
         if len(self.detours):
             with torch.no_grad():
                 states = list(self._states())
@@ -98,19 +98,18 @@ class Prefix(nn.Module):
 
 @dataclass(frozen=True)
 class PrefixTuning(Method):
-    """Trains `length` keys and values before those of every attention, and the head: 2 * length * d + head parameters
-    for each attention, d being the width of its keys, all their heads together.
+    """Trains `length` keys and values before those of every attention: 2 * length * d parameters per attention, d being
+    the width of the keys of all heads, and the head.
 
-    An encoder-decoder has them in the encoder, in the decoder and in cross attention, as in the paper and in T-Few's
-    code. While it trains they come of a detour, one for each of these groups (`Detour`), which is dropped afterwards:
-    what is counted, saved and shipped are the keys and values alone. With the detour a group trains length * d +
-    h (d + 1) + 2 A (h + 1) d parameters for its A attentions: 154,449,408 on T0-3B with 2 tokens, of which 589,824 are
-    left.
-    Fields: length, in tokens; hidden, the detour's inner width h, 0 for none: then the keys and values themselves are
-    trained, from N(0, 1).
-    Differs: a rate of 1e-3 for the paper's 5e-5, batches of 32 for 5, and 3 epochs for 10. T-Few's code starts by
-    fitting the detours to the keys and values of a text, and adds T5's relative biases to the prefix's scores, as for
-    tokens that stand before.
+    An encoder-decoder has them in the encoder, in the decoder and in cross-attention, as in the paper and in T-Few's
+    code. In training each of these groups computes them by a reparametrization (`Detour`), which is dropped afterwards:
+    only the keys and values are counted, saved and shipped. With it a group trains length * d + h (d + 1) +
+    2 A (h + 1) d parameters for its A attentions: 154,449,408 on T0-3B with 2 tokens, and 589,824 remain.
+    Fields: length, in tokens; hidden, the inner width h of the reparametrization, 0 for none: then the keys and values
+    are trained directly, from N(0, 1).
+    Differs: a rate of 1e-3 instead of the paper's 5e-5, batches of 32 instead of 5, and 3 epochs instead of 10. T-Few's
+    code starts by fitting the reparametrizations to the keys and values of a text, and adds T5's relative biases to the
+    prefix's scores, as for preceding tokens.
     """
 
     name: ClassVar[str] = "prefix_tuning"
@@ -130,7 +129,7 @@ class PrefixTuning(Method):
         backbone.lead(Prefix([group for group in groups if group], self.length, stacks[0].width, self.hidden))
 
     def fit(self, backbone: Backbone, examples: Examples, harness: Harness) -> Scorer:
-        """Trains, and drops the detour."""
+        """Trains, and drops the reparametrization."""
         scorer = super().fit(backbone, examples, harness)
         cast(Prefix, backbone.model.lead).settle()
         return scorer

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from tunefront.methods.base import Backbone, Method, Recipe, Search, at_least
 
 COMMON = 5_000
-"""So many of a vocabulary's first words are drawn from (Lester et al. 2021, section 3.2): the commonest, where the
-tokenizer orders its vocabulary so."""
+"""Initial words are drawn from this many first entries of the vocabulary (Lester et al. 2021, section 3.2): the most
+common ones, if the tokenizer sorts its vocabulary by frequency."""
 
 
 class SoftPrompt(nn.Module):
-    """A prompt for each stack, which leads in it.
+    """A leading prompt for each stack.
 
-    Args: prompts, the initial embeddings (n, width) by the stack's name.
-    Size: n times the widths of all stacks.
+    Args: prompts, the initial embeddings (n, width) by stack name.
+    Size: n times the sum of the stacks' widths.
     """
 
     def __init__(self, prompts: dict[str, Tensor]):
@@ -35,13 +35,13 @@ class PromptTuning(Method):
     """Trains `length` embeddings before the tokens of every text, and the head: length * d + head parameters.
 
     An encoder-decoder has a prompt in each stack, as in T-Few's code: 2 * length * d. A decoder reads its prompt once
-    for a batch that trains, and once before rows are scored.
-    Fields: length, in tokens; start, what the embeddings begin as: `vocabulary` (those of words drawn from the 5,000
-    first that are not special), `text` (those of the words of the field `text`, repeated or cut to the length) or
-    `random` (uniform between -0.5 and 0.5).
-    Differs: 20 tokens, for which short models have room, for the paper's 100; AdamW with a rate of 0.03 that falls for
-    Adafactor with a constant 0.3; a prompt in the decoder of an encoder-decoder, for which the paper has one in the
-    encoder alone; prompts in encoders that classify, too.
+    per training batch, and once before scoring.
+    Fields: length, in tokens; start, the initial embeddings: `vocabulary` (of words drawn from the first 5,000 that are
+    not special), `text` (of the tokens of the field `text`, repeated or truncated to the length) or `random` (uniform
+    between -0.5 and 0.5).
+    Differs: 20 tokens, which fit into short models, instead of the paper's 100; AdamW with a decaying rate of 0.03
+    instead of Adafactor with a constant 0.3; a prompt in the decoder of an encoder-decoder, while the paper has one
+    only in the encoder; prompts also in encoders that classify.
     """
 
     name: ClassVar[str] = "prompt_tuning"
@@ -56,7 +56,7 @@ class PromptTuning(Method):
         if self.start == "text" and not self.text:
             raise ValueError(f"start=text needs a text to start from, text=WORDS; text is {self.text!r}")
         if self.start != "text" and self.text is not None:
-            raise ValueError(f"text is {self.text!r}, which only start=text reads, and start is {self.start!r}")
+            raise ValueError(f"text is {self.text!r}, but only start=text reads it, and start is {self.start!r}")
 
     def attach(self, backbone: Backbone) -> None:
         stacks = backbone.stacks
@@ -64,7 +64,7 @@ class PromptTuning(Method):
         backbone.lead(SoftPrompt({stack.name: self._initial(backbone, stack.width) for stack in stacks}))
 
     def _initial(self, backbone: Backbone, width: int) -> Tensor:
-        """The embeddings (length, width) that a prompt begins as, by torch's own random numbers."""
+        """The initial embeddings (length, width) of a prompt, drawn from torch's global generator."""
         embed = backbone.model.get_input_embeddings()  # type: ignore[operator]
         if self.start == "random":
             return torch.rand(self.length, width) - 0.5
@@ -72,7 +72,7 @@ class PromptTuning(Method):
             return embed(self._words(backbone, embed.weight.shape[0]).to(embed.weight.device)).clone()
 
     def _words(self, backbone: Backbone, vocabulary: int) -> Tensor:
-        """The ids (length,) of the words that a prompt begins as."""
+        """The token ids (length,) of the initial prompt."""
         tokenizer = backbone.tokenizer
         if self.text:
             ids = list(tokenizer(self.text, add_special_tokens=False)["input_ids"])

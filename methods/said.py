@@ -1,4 +1,4 @@
-"""SAID: training in a random subspace of all weights (Aghajanyan et al., 2020, arXiv:2012.13255; Li et al., 2018,
+"""SAID: trains in a random subspace of all weights (Aghajanyan et al., 2020, arXiv:2012.13255; Li et al., 2018,
 arXiv:1804.08838)."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tunefront.methods.inject import rebuild
 
 
 class _Hadamard(torch.autograd.Function):
-    """H x of a vector of 2^k numbers, H the Walsh-Hadamard matrix of ones and minus ones, by k rounds of sums and
-    differences. H is symmetric, so that its gradient is the same transform."""
+    """H x for a vector of 2^k numbers, with the Walsh-Hadamard matrix H of ones and minus ones, in k rounds of sums and
+    differences. H is symmetric, so the gradient is the same transform."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # Any: autograd's context, here and below
@@ -24,7 +24,7 @@ class _Hadamard(torch.autograd.Function):
         while step < len(x):
             first, second = x.view(-1, 2, step).unbind(1)
             difference = first - second
-            first.add_(second)  # in place: new tensors for every round take several times as long
+            first.add_(second)  # in place: new tensors in every round are several times slower
             second.copy_(difference)
             step *= 2
         return x
@@ -35,16 +35,16 @@ class _Hadamard(torch.autograd.Function):
 
 
 def hadamard(x: Tensor) -> Tensor:
-    """The Walsh-Hadamard transform of a vector of 2^k numbers, not normalised."""
+    """The unnormalised Walsh-Hadamard transform of a vector of 2^k numbers."""
     return cast(Tensor, _Hadamard.apply(x))  # type: ignore[no-untyped-call]
 
 
 class Fastfood(nn.Module):
-    """A random projection of a vector to `size` numbers that keeps its length on average, H G P H B x, scaled: B are
+    """A random projection of a vector to `size` numbers that preserves its norm on average, H G P H B x, scaled: B are
     random signs, P is a permutation, G are normal numbers and H is the Walsh-Hadamard transform (Le et al., 2013).
 
-    x is padded with zeros to 2^k numbers, the least that hold both it and the result. The buffers are made again from
-    the generator's seed, and never stored.
+    x is zero-padded to 2^k numbers, the fewest that hold both it and the result. The buffers are regenerated from the
+    generator's seed and never stored.
     Source: Li et al. 2018, section S7; Aghajanyan et al. 2020, section 3.1, and their code for the scale.
     """
 
@@ -53,7 +53,7 @@ class Fastfood(nn.Module):
         self.size, self.padded = size, 1 << (max(inputs, size) - 1).bit_length()
         signs = torch.randint(0, 2, (self.padded,), generator=generator, device="cpu")
         order = torch.randperm(self.padded, generator=generator, device="cpu")
-        # In float64, rounded: processors differ in last bits of what they draw.
+        # In float64, then rounded: processors differ in the last bits of drawn numbers.
         normal = torch.randn(self.padded, generator=generator, dtype=torch.float64, device="cpu")
         scale = (normal.square().sum() * size).rsqrt()
         self.register_buffer("signs", (2 * signs - 1).to(torch.int8), persistent=False)
@@ -67,12 +67,12 @@ class Fastfood(nn.Module):
 
 
 class Subspace(nn.Module):
-    """Adds to every weight what a few trained numbers are projected to: of `values` (dimension,) the last, one for each
-    weight, scale what all the others give it (the structure-aware intrinsic dimension). They start at one, the others
-    at zero, so that the model starts unchanged.
+    """Adds a projection of a few trained numbers to every weight: of `values` (dimension,), the last ones, one per
+    weight, scale the projection of all the others (the structure-aware intrinsic dimension). Scales start at one, the
+    others at zero, so the model starts unchanged.
 
-    Args: shapes, of the weights; outer, whether a matrix (rows, columns) gets the outer product of two parts of one
-    projection to rows + columns numbers in place of a number for each entry; seed, of all projections.
+    Args: shapes of the weights; outer, whether a matrix (rows, columns) gets the outer product of the two parts of one
+    projection to rows + columns numbers instead of one number per entry; seed of all projections.
     """
 
     def __init__(self, shapes: Sequence[torch.Size], dimension: int, outer: bool, seed: int):
@@ -95,20 +95,20 @@ class Subspace(nn.Module):
 
 @dataclass(frozen=True)
 class Said(Method):
-    """Trains `dimension` numbers, which fixed random projections take to all weights of the backbone.
+    """Trains `dimension` numbers, which fixed random projections map to all weights of the backbone.
 
-    Fields: dimension, the trained numbers, one of them for each weight tensor; variant, `fastfood` for a projection to
-    every entry of a weight (the paper), `outer` for rank-1 outer products, as in T-Few's code.
-    Trained: dimension, and the head. The projections follow from the run's seed, which is all that ships of them.
-    Recipe: T-Few's steps and batches (3000 of 8), but 1e-3 for its rate of 3e-2, at which a step of AdamW moves every
-    weight of the model by a vector of length 4.
-    Differs: AdamW for T-Few's Adafactor, which scales the rate by each tensor's root mean square: there the projected
-    numbers, which start at zero, are a tensor of their own and move by 3e-5 at first, a thousandth of the rate; here
-    they share it with the scales. The paper scales the weights of a layer by one number, the code that T-Few took from
-    its author each tensor, as here. For weights of fewer entries that code cuts numbers off; it scales the gradients
-    that pass through H, and trains one number less than it is asked for.
-    Errors: Unsupported where the dimension leaves no number beside those that scale a weight each, or is above the
-    backbone's numbers.
+    Fields: dimension, the trained numbers, including one scale per weight tensor; variant, `fastfood` for a projection
+    to every entry of a weight (the paper), `outer` for rank-1 outer products, as in T-Few's code.
+    Trained: dimension, and the head. The projections follow from the run's seed, which alone is stored for them.
+    Recipe: T-Few's steps and batches (3000 of 8), but 1e-3 instead of its rate of 3e-2, at which a step of AdamW moves
+    every weight of the model by a vector of norm 4.
+    Differs: AdamW instead of T-Few's Adafactor, which scales the rate by each tensor's root mean square: there the
+    projected numbers, which start at zero, are a separate tensor and move by 3e-5 at first, a thousandth of the rate;
+    here they share a tensor with the scales. The paper scales the weights of a layer by one number; the code that T-Few
+    took from its author scales each tensor, as here. That code truncates numbers for smaller weights, scales the
+    gradients that pass through H, and trains one number fewer than requested.
+    Errors: Unsupported if the dimension leaves no number besides the scales, or exceeds the number of the backbone's
+    weights.
     """
 
     name: ClassVar[str] = "said"
@@ -126,16 +126,16 @@ class Said(Method):
         def make(weights: list[nn.Parameter]) -> Subspace:
             if self.dimension <= len(weights):
                 raise Unsupported(
-                    f"said needs a dimension above the {len(weights)} weights that a number each scales; "
-                    f"it is {self.dimension}"
+                    f"said needs a dimension above {len(weights)}, the number of weights, which have one scale each; "
+                    f"got {self.dimension}"
                 )
             entries = sum(weight.numel() for weight in weights)
             if self.dimension > entries:
                 raise Unsupported(
-                    f"said needs a dimension of at most the {entries:,} numbers in the backbone's weights, of which it "
-                    f"trains a subspace; it is {self.dimension:,}"
+                    f"said needs a dimension of at most {entries:,}, the number of entries in the backbone's weights; "
+                    f"got {self.dimension:,}"
                 )
-            seed = torch.initial_seed()  # which the run has set
+            seed = torch.initial_seed()  # set by the run
             return Subspace([weight.shape for weight in weights], self.dimension, self.variant == "outer", seed)
 
         backbone.freeze(keep=backbone.head)

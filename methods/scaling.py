@@ -12,12 +12,12 @@ from tunefront.methods.inject import plug
 
 @dataclass(frozen=True)
 class Scaling(Method):
-    """Rescales what goes into and comes out of every linear layer of the blocks: inner + outer parameters each.
+    """Rescales the input and output of every linear layer of the blocks: inner + outer parameters each.
 
-    b * (W (a * x) + bias), which is W times the rank-1 matrix b a^T, with vectors that start at one; the head is
-    trained too. (IA)^3 is the part of it that rescales keys, values and the inner feed-forward activation. On BERT
+    b * (W (a * x) + bias), which is W times the rank-1 matrix b a^T, with vectors that start at one; also trains the
+    head. (IA)^3 is the part that rescales keys, values and the inner feed-forward activation. On BERT
     L(10d + 2d_ff) + C(d+1) parameters. A fused projection is one layer.
-    Source: `lora_scaling.json` and `lora.py` of T-Few's code; recipe as (IA)^3's there.
+    Source: `lora_scaling.json` and `lora.py` of T-Few's code; with the recipe of (IA)^3 there.
     """
 
     name: ClassVar[str] = "scaling"

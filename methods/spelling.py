@@ -1,4 +1,4 @@
-"""How methods are written, `name:field=value,...`: the identity of each in every record and on the command line."""
+"""Spells and parses methods, `name:field=value,...`: their identity in records and on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.methods.base import Method
-from tunefront.methods.checking import check_class, check_instance, members, said, where
+from tunefront.methods.checking import check_class, check_instance, describe_error, members, where
 from tunefront.methods.registry import UnknownMethod, find, load_file
 
 Value = bool | int | float | str | None
@@ -24,7 +24,7 @@ Value = bool | int | float | str | None
 def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
     """The identity of a method: its name and every field in declared order, as the command line takes it.
 
-    `instead` has values to write in the place of some fields' own: what a file holds for where it lies.
+    `instead` replaces the values of some fields, such as a file's path by a hash of its content.
 
     >>> from tunefront.methods.houlsby import Houlsby
     >>> spell(Houlsby(bottleneck=8))
@@ -34,7 +34,7 @@ def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
 
 
 def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
-    """The short form for reports: only the fields that differ from their default, files without their folder.
+    """The short form for reports: only fields that differ from their default, and files without their folder.
 
     >>> from tunefront.methods.houlsby import Houlsby
     >>> from tunefront.methods.ia3 import IA3
@@ -48,17 +48,17 @@ def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
 
 
 def parse(text: str, files: bool = True) -> Method:
-    """The method that a text spells: `houlsby:bottleneck=8`, `houlsby(bottleneck=8)` or `file.py:Class:field=value`.
+    """Parses a spelled method: `houlsby:bottleneck=8`, `houlsby(bottleneck=8)` or `file.py:Class:field=value`.
 
-    A file that is named so is run; with `files` false, for texts of others than the caller, it is no method.
+    Runs a named file; with files=False, for untrusted texts, a file is no method.
 
     >>> parse("houlsby(bottleneck=8)") == parse("houlsby:bottleneck=8")
     True
 
-    Errors: UnknownMethod, or ValueError naming the wrong field or value.
+    Errors: UnknownMethod, or ValueError that names the invalid field or value.
     """
     if len(text) > LONGEST:
-        raise ValueError(f"a method is spelled in at most {LONGEST:,} characters, got {len(text):,}: {text[:50]!r}...")
+        raise ValueError(f"a spelled method has at most {LONGEST:,} characters, got {len(text):,}: {text[:50]!r}...")
     cls, arguments = _split(text.strip(), files)
     check_class(cls)
     known = {field.name: hint for field in fields(cls) for hint in [typing.get_type_hints(cls)[field.name]]}
@@ -80,17 +80,17 @@ def parse(text: str, files: bool = True) -> Method:
     try:
         method = cls(**values)
     except ValueError as error:
-        raise ValueError(f"{said(error).removeprefix('ValueError: ')} in {text[:200]}.") from error
+        raise ValueError(f"{describe_error(error).removeprefix('ValueError: ')} in {text[:200]}.") from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise ValueError(f"{where(cls)} could not be made of {text}: {said(error)}.") from error
+        raise ValueError(f"{where(cls)} could not be constructed from {text}: {describe_error(error)}.") from error
     check_instance(method)
     return method
 
 
 LONGEST = 10_000
-"""Characters of a spelled method."""
+"""Maximum characters of a spelled method."""
 
 
 _PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
@@ -98,11 +98,11 @@ _PLAIN = re.compile(r"[^\s,\"'()\\]+")
 
 
 class _Quoted(str):
-    """A text that was given in quotes: no number, no truth value, not none."""
+    """A quoted text, which is no number, boolean or none."""
 
 
 def _split(text: str, files: bool) -> tuple[type[Method], list[tuple[str, object]]]:
-    """A spelled method -> its class and its (field, value) pairs, values still texts or literals."""
+    """A spelled method -> its class and (field, value) pairs, with values still texts or literals."""
     if text.endswith(")") and "(" in text:
         head, _, inside = text[:-1].partition("(")
         try:
@@ -147,23 +147,23 @@ def _class(head: str, files: bool) -> type[Method]:
     if ".py:" not in head:
         return find(head)
     if not files:
-        raise UnknownMethod(f"{head[:80]!r} names a file, and no method by its name.")
+        raise UnknownMethod(f"{head[:80]!r} names a file, not a method.")
     file, _, name = head.rpartition(":")
     module = load_file(file)
-    found = vars(module).get(name)
-    if not inspect.isclass(found) or not issubclass(found, Method) or found is Method:
+    cls = vars(module).get(name)
+    if not inspect.isclass(cls) or not issubclass(cls, Method) or cls is Method:
         classes = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c is not Method]
         own = [c.__name__ for c in classes if c.__module__ == module.__name__]
         has = f"it has: {', '.join(own) or 'none'}"
         if name in vars(module):
-            raise UnknownMethod(f"{name} in {file} is no method class, a subclass of tunefront.Method; {has}.")
+            raise UnknownMethod(f"{name} in {file} is not a method class (a subclass of tunefront.Method); {has}.")
         raise UnknownMethod(f"{file} has no method class {name!r}; {has}.")
-    check_class(found)
-    return find(found.name)
+    check_class(cls)
+    return find(cls.name)
 
 
 def _convert(value: object, hint: object, what: str) -> Value:
-    """A text or literal as the field's type: bool, int, float, str, or one of them and None."""
+    """Converts a text or literal to the field's type: bool, int, float, str, or one of these or None."""
     kinds = set(members(hint))
     choices = [
         choice for kind in kinds if typing.get_origin(kind) is typing.Literal for choice in typing.get_args(kind)
@@ -181,14 +181,14 @@ def _convert(value: object, hint: object, what: str) -> Value:
     if isinstance(literal, bool) and bool in kinds:
         return literal
     if isinstance(literal, int) and not isinstance(literal, bool) and int in kinds:
-        if literal.bit_length() > LONGEST:  # Python writes no number of so many digits
+        if literal.bit_length() > LONGEST:  # beyond Python's limit of digits
             raise ValueError(f"{what} is a number of {literal.bit_length()} bits; give a smaller one")
         return literal
     if isinstance(literal, int | float) and not isinstance(literal, bool) and float in kinds:
         try:
             return float(literal)
         except OverflowError:
-            return math.inf  # which no method takes
+            return math.inf  # which every method refuses
     if str in kinds and isinstance(value, str):
         return str(value)
     names = " or ".join(sorted(getattr(kind, "__name__", str(kind)).replace("NoneType", "none") for kind in kinds))
@@ -208,7 +208,7 @@ def _literal(text: str) -> object:
 
 
 def _values(method: Method) -> dict[str, Value]:
-    """A method's fields, a whole number given for a fraction as the fraction: equal methods are spelled alike."""
+    """A method's fields, with ints of float fields converted, so that equal methods have one spelling."""
     hints = typing.get_type_hints(type(method))
     values = {field.name: getattr(method, field.name) for field in fields(method)}
     for name, value in values.items():

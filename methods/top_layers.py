@@ -1,4 +1,4 @@
-"""Fine-tuning of the top layers only (the second baseline of Houlsby et al., 2019, arXiv:1902.00751, section 3)."""
+"""Fine-tunes only the top layers (the second baseline of Houlsby et al., 2019, arXiv:1902.00751, section 3)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tunefront.methods.inject import matching
 
 @dataclass(frozen=True)
 class TopLayers(Method):
-    """Trains the last n blocks, the final norm and the head (where the backbone has them); all else is frozen.
+    """Trains the last n blocks, the final norm and the head (if the backbone has them); the rest is frozen.
 
-    An encoder-decoder's last blocks are its decoder's, the encoder's lie below them. A pooler that the checkpoint
-    provides (BERT's) stays frozen, and so do a language model's output embeddings.
-    Errors: Unsupported where the backbone has fewer than n blocks.
+    In an encoder-decoder the decoder's blocks are last. A pooler of the checkpoint (BERT's) stays frozen, and so do the
+    output embeddings of a language model.
+    Errors: Unsupported if the backbone has fewer than n blocks.
     """
 
     name: ClassVar[str] = "top_layers"
@@ -29,7 +29,7 @@ class TopLayers(Method):
 
     def attach(self, backbone: Backbone) -> None:
         model, sites = backbone.model, backbone.sites
-        blocks = list(matching(model, sites.block).values())  # as registered: from the first to the last
+        blocks = list(matching(model, sites.block).values())  # in order of registration, first to last
         if self.n > len(blocks):
             raise Unsupported(f"top_layers:n={self.n} needs {self.n} blocks; the backbone has {len(blocks)}")
         final = sites.final_norm

@@ -23,7 +23,7 @@ from tunefront.bench.cli.terminal import begin, lost_output
 from tunefront.bench.cli.terminal import plain as plain
 from tunefront.bench.errors import DiskFull, Mistake, in_short, printable, without_long_words
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import why
+from tunefront.bench.files import explain_os_error
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
 
 FAILED, MISTAKE = 1, 2
@@ -85,7 +85,7 @@ def _paragraph(error: BaseException, debug: bool) -> tuple[str, int]:
     if isinstance(error, DiskFull):
         return str(error), FAILED
     if isinstance(error, OSError):
-        return why(error), FAILED if error.errno in (errno.ENOSPC, errno.EDQUOT) else MISTAKE
+        return explain_os_error(error), FAILED if error.errno in (errno.ENOSPC, errno.EDQUOT) else MISTAKE
     if isinstance(error, MemoryError):
         return (
             "the machine has no memory left; take fewer --workers or smaller batches: what is done stays.",

@@ -100,7 +100,7 @@ def pretraining_from(
     from tunefront.bench.suites.overrides import Overrides
     from tunefront.bench.suites.sweeps import method_of
     from tunefront.bench.suites.validate import check_device, check_files, check_template
-    from tunefront.bench.templates.choose import few, unskipped
+    from tunefront.bench.templates.choose import applicable_rows, sample_rows
     from tunefront.bench.training.mixture import asked
     from tunefront.bench.training.pretrain import CONFIG, RECIPE, SETTINGS, Pretraining
     from tunefront.methods.base import Recipe
@@ -143,7 +143,7 @@ def pretraining_from(
             mixture.append(asked(task, template))
             check_length(backbone, task, config.max_length)
             for one in mixture[-1].templates:
-                check_template(task, one, reading, unskipped(task, one, few(task)), config, wrong)
+                check_template(task, one, reading, applicable_rows(task, one, sample_rows(task)), config, wrong)
     check_files(trained, [backbone], wrong)
     wrong.told()
     check_writable(out)

@@ -12,7 +12,7 @@ from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, say, told, warnings_on
 from tunefront.bench.cli.options import location
 from tunefront.bench.errors import Gathered, Mistake
-from tunefront.bench.files import delivered, is_memory, local_folder
+from tunefront.bench.files import is_memory, local_folder, output_folder
 from tunefront.bench.suites.lists import listed
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def written_report(
     from tunefront.reports import write
 
     try:
-        with Console(stderr=True).status("writing the report"), delivered(out) as folder:
+        with Console(stderr=True).status("writing the report"), output_folder(out) as folder:
             files = write(records, str(folder), formats=formats, where=where, plans=plans, notes=notes)
             written = [Path(path) for path in files]
             if local_folder(out) is not None:

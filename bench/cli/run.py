@@ -15,7 +15,7 @@ from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
 from tunefront.bench.errors import Gathered, Mistake, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import is_memory, why
+from tunefront.bench.files import explain_os_error, is_memory
 from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _as_warning(errors: Console, what: str, broken: list[str]) -> Iterator[None]
     try:
         yield
     except (Mistake, OSError) as error:
-        text = why(error) if isinstance(error, OSError) else str(error)
+        text = explain_os_error(error) if isinstance(error, OSError) else str(error)
         say(errors, f"warning: {what} was written: {text}", "yellow")
     except Exception as error:
         broken.append(what)

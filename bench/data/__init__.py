@@ -1,1 +1,1 @@
-"""What is learned from and scored: tasks, their sources, draws of rows, metrics."""
+"""Tasks to learn from and score: their sources, draws of rows, metrics."""

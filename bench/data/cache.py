@@ -1,4 +1,4 @@
-"""The cache folder: what is prepared once and read again; anything in it may be deleted at any time."""
+"""The cache folder of prepared tasks and features; anything in it may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("tunefront")
 
 LAYOUT = 2
-"""Of the entries in `tasks/`; a change of layout changes their names."""
+"""Version of the layout of entries in `tasks/`, part of their names."""
 
 
 def folder(room: str = "") -> Path:
-    """$TUNEFRONT_CACHE, else data_cache/ of a checkout that can be written, else the user's cache; or a room of it."""
+    """$TUNEFRONT_CACHE, else data_cache/ of a writable checkout, else the user's cache; or the subfolder `room`."""
     chosen = os.environ.get("TUNEFRONT_CACHE")
     if chosen:
         try:
@@ -39,51 +39,51 @@ def folder(room: str = "") -> Path:
 
 
 def task_path(name: str, made_from: Mapping[str, str]) -> Path:
-    """Where a prepared task lies: its name, and a hash over all that its rows were made from (versions, code)."""
+    """The path of a prepared task: its name, and a hash over everything that decides its rows (versions, code)."""
     digest = hashlib.sha256(json.dumps([LAYOUT, name, sorted(made_from.items())]).encode()).hexdigest()
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     return folder("tasks") / f"{plain}-{digest[:16]}.jsonl"
 
 
-def prepared(path: Path, make: Callable[[], Task]) -> Task:
-    """The task kept at `path`, else what `make` gives, which is then kept there.
+def load_or_make(path: Path, make: Callable[[], Task]) -> Task:
+    """The task saved at `path`; otherwise calls `make` and saves the result there.
 
-    An entry that cannot be read or does not match its fingerprint is named in a warning and made again. Where nothing
-    can be written, the task is made each time, with a warning.
+    An entry that is unreadable or does not match its fingerprint is made again, with a warning. If the cache cannot be
+    written, the task is made each time, with a warning.
     """
-    if (kept := peek(path)) is not None:
-        return kept
+    if (cached := load_cached(path)) is not None:
+        return cached
     task = make()
-    keep(path, task)
+    save_cached(path, task)
     return task
 
 
-def peek(path: Path) -> Task | None:
-    """The task kept at `path`; None, with a warning, where it is not whole any more."""
+def load_cached(path: Path) -> Task | None:
+    """The task saved at `path`, None if there is none; None with a warning if it is corrupted."""
     try:
         if not path.exists():
             return None
     except OSError as error:
-        log.warning("the cache %s cannot be entered (%s); what is in it is made again", path.parent, error.strerror)
+        log.warning("the cache %s cannot be read (%s); its entries are made again", path.parent, error.strerror)
         return None
     try:
         return read_task(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        log.warning("cache entry %s is corrupted (%s); it has to be made again", path, error)
+        log.warning("cache entry %s is corrupted (%s); it is made again", path, error)
         return None
 
 
-def keep(path: Path, task: Task) -> None:
-    """Write the task to `path`; a warning where that cannot be done."""
+def save_cached(path: Path, task: Task) -> None:
+    """Writes the task to `path`; a warning if that fails."""
     try:
         write_task(path, task)
         sweep(path.parent)
     except OSError as error:
-        log.warning("%s cannot be kept (%s); set TUNEFRONT_CACHE to a folder that can be written", path, error)
+        log.warning("%s cannot be written (%s); set TUNEFRONT_CACHE to a writable folder", path, error)
 
 
 def write_task(path: Path, task: Task) -> None:
-    """JSON Lines: first all but the rows, with the fingerprint; then a row a line, split by split."""
+    """Writes JSON Lines: first everything but the rows, with the fingerprint; then one row per line, split by split."""
     head = {
         "name": task.name,
         "kind": task.kind,
@@ -103,7 +103,7 @@ def write_task(path: Path, task: Task) -> None:
 
 
 def read_task(path: Path) -> Task:
-    """What `write_task` wrote; an ordinary exception where it is not whole any more."""
+    """Reads what `write_task` wrote. Errors: an ordinary exception if it is corrupted."""
     with path.open(encoding="utf-8") as file:
         head = json.loads(next(file, ""))
         rows = [Row(*json.loads(line)) for line in file]

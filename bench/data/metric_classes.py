@@ -1,4 +1,4 @@
-"""The metrics themselves, as `evaluate.Metric` subclasses; importing this file imports `evaluate`."""
+"""The metrics as `evaluate.Metric` subclasses; importing this file imports `evaluate`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class InMemoryMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate has no types
-    """A metric that neither downloads nor writes: predictions and references stay in memory, no folder is made.
+    """A metric that neither downloads nor writes files: predictions and references stay in memory.
 
     `evaluate` keeps even one batch in an Arrow file under the user's cache; two processes then share its lock. Here
     `compute(predictions=..., references=...)` goes straight to the formula, and `add_batch` buffers in memory.
@@ -43,27 +43,27 @@ class InMemoryMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ha
     def compute(
         self, *, predictions: ArrayLike | None = None, references: ArrayLike | None = None, **kwargs: object
     ) -> dict[str, float | None]:
-        """The score under the metric's own name; None where it is not defined.
+        """The score under the metric's own name; None if it is undefined.
 
-        Shapes: predictions (n,), references (n,): class indices, or values for correlations; without them, what
-        `add_batch` has gathered. Errors: ValueError where the two differ in length.
+        Shapes: predictions (n,), references (n,): class indices, or values for correlations; without them, those
+        collected by `add_batch`. Errors: ValueError if their lengths differ.
         """
         if predictions is None and references is None:
-            gathered: dict[str, float | None] = super().compute(**kwargs)
-            return gathered
+            scores: dict[str, float | None] = super().compute(**kwargs)
+            return scores
         return self._compute(predictions=predictions, references=references, **kwargs)  # type: ignore[arg-type]
 
     def _compute(self, *, predictions: ArrayLike, references: ArrayLike, **kwargs: object) -> dict[str, float | None]:
-        found, expected = (np.asarray(values, dtype=np.float64).reshape(-1) for values in (predictions, references))
-        if len(found) != len(expected):
-            raise ValueError(f"{self.title}: {len(found)} predictions for {len(expected)} references")
-        if not len(found) or not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        predicted, expected = (np.asarray(values, dtype=np.float64).reshape(-1) for values in (predictions, references))
+        if len(predicted) != len(expected):
+            raise ValueError(f"{self.title}: {len(predicted)} predictions for {len(expected)} references")
+        if not len(predicted) or not (np.isfinite(predicted).all() and np.isfinite(expected).all()):
             return {self.title: None}
-        return {self.title: self.value(found, expected, **kwargs)}
+        return {self.title: self.value(predicted, expected, **kwargs)}
 
     @abstractmethod
-    def value(self, found: Values, expected: Values) -> float | None:
-        """The formula, on finite values, at least one; None where it is not defined."""
+    def value(self, predicted: Values, expected: Values) -> float | None:
+        """The formula, for at least one finite value; None if it is undefined."""
 
 
 class Accuracy(InMemoryMetric):
@@ -71,66 +71,66 @@ class Accuracy(InMemoryMetric):
 
     title = "accuracy"
 
-    def value(self, found: Values, expected: Values) -> float:
-        return float(np.mean(found == expected))
+    def value(self, predicted: Values, expected: Values) -> float:
+        return float(np.mean(predicted == expected))
 
 
 class F1(InMemoryMetric):
-    """F1 averaged, unweighted, over the class indices `labels`; all that occur where `labels` is None.
+    """Unweighted mean F1 over the class indices `labels`, or over all that occur if `labels` is None.
 
-    As in scikit-learn with zero_division=0: a class neither predicted nor expected counts 0.
+    As in scikit-learn with zero_division=0: a class neither predicted nor in the references counts 0.
     """
 
     title = "f1"
 
-    def value(self, found: Values, expected: Values, labels: Sequence[int] | None = None) -> float:
-        classes = np.union1d(found, expected) if labels is None else np.asarray(labels, dtype=np.float64)
-        is_found, is_expected = found == classes[:, None], expected == classes[:, None]
-        hits, total = (is_found & is_expected).sum(1), is_found.sum(1) + is_expected.sum(1)
+    def value(self, predicted: Values, expected: Values, labels: Sequence[int] | None = None) -> float:
+        classes = np.union1d(predicted, expected) if labels is None else np.asarray(labels, dtype=np.float64)
+        is_predicted, is_expected = predicted == classes[:, None], expected == classes[:, None]
+        hits, total = (is_predicted & is_expected).sum(1), is_predicted.sum(1) + is_expected.sum(1)
         return float(np.mean(2 * hits / np.maximum(total, 1)))
 
 
 class MacroF1(F1):
-    """F1 averaged, unweighted, over the classes that occur among predictions or references."""
+    """Unweighted mean F1 over the classes that occur in predictions or references."""
 
     title = "macro_f1"
 
 
 class Matthews(InMemoryMetric):
-    """Matthews correlation of any number of classes (Gorodkin's R_K); 0 for constant predictions, as in GLUE.
+    """Matthews correlation for any number of classes (Gorodkin's R_K); 0 for constant predictions, as in GLUE.
 
     Source: Gorodkin 2004, Comparing two K-category assignments by a K-category correlation coefficient.
     """
 
     title = "matthews"
 
-    def value(self, found: Values, expected: Values) -> float:
-        classes = np.union1d(found, expected)[:, None]
-        predicted, actual = (found == classes).sum(1), (expected == classes).sum(1)
-        rows, hits = len(found), int((found == expected).sum())
-        covariance = hits * rows - int(predicted @ actual)
-        spread = (rows**2 - int(predicted @ predicted)) * (rows**2 - int(actual @ actual))
+    def value(self, predicted: Values, expected: Values) -> float:
+        classes = np.union1d(predicted, expected)[:, None]
+        predicted_counts, counts = (predicted == classes).sum(1), (expected == classes).sum(1)
+        rows, hits = len(predicted), int((predicted == expected).sum())
+        covariance = hits * rows - int(predicted_counts @ counts)
+        spread = (rows**2 - int(predicted_counts @ predicted_counts)) * (rows**2 - int(counts @ counts))
         return covariance / spread**0.5 if spread else 0.0
 
 
 class Pearson(InMemoryMetric):
-    """Pearson correlation; None where either side is constant."""
+    """Pearson correlation; None if either side is constant."""
 
     title = "pearson"
     value_type = "float64"
 
-    def value(self, found: Values, expected: Values) -> float | None:
-        return _correlation(found, expected)
+    def value(self, predicted: Values, expected: Values) -> float | None:
+        return _correlation(predicted, expected)
 
 
 class Spearman(InMemoryMetric):
-    """Spearman rank correlation, tied values sharing their mean rank; None where either side is constant."""
+    """Spearman rank correlation, with mean ranks for ties; None if either side is constant."""
 
     title = "spearman"
     value_type = "float64"
 
-    def value(self, found: Values, expected: Values) -> float | None:
-        return _correlation(_ranks(found), _ranks(expected))
+    def value(self, predicted: Values, expected: Values) -> float | None:
+        return _correlation(_ranks(predicted), _ranks(expected))
 
 
 def _correlation(left: Values, right: Values) -> float | None:
@@ -141,7 +141,7 @@ def _correlation(left: Values, right: Values) -> float | None:
 
 
 def _unit(values: Values) -> Values:
-    """Centred, of length one; halved and scaled first, so that neither tiny nor huge values over- or underflow."""
+    """Centred, of unit norm; halved and scaled first, so that neither tiny nor huge values over- or underflow."""
     halves = values / 2
     centred = halves - halves.mean()
     centred = centred / np.abs(centred).max()

@@ -1,4 +1,4 @@
-"""Which metrics there are, which suits which task, and how predictions are scored; imports `evaluate` only to score."""
+"""Metrics by name, their fit to tasks, and scoring; imports `evaluate` only to score."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def known_metrics() -> list[str]:
 
 
 def default_metrics(kind: Kind) -> tuple[MetricSpec, ...]:
-    """What a task is scored by where it does not say."""
+    """The metrics of a task that declares none."""
     return tuple(MetricSpec(name) for name in (("pearson", "spearman") if kind == "regression" else ("accuracy",)))
 
 
 def metric_mistakes(metrics: Iterable[MetricSpec], kind: Kind, label_names: Sequence[str]) -> list[str]:
-    """What is wrong with a task's metrics, a sentence each; empty where nothing is."""
+    """One sentence per problem of a task's metrics."""
     mistakes = []
     for metric in metrics:
         if metric.name not in METRICS:
@@ -53,10 +53,10 @@ def metric_mistakes(metrics: Iterable[MetricSpec], kind: Kind, label_names: Sequ
 
 
 def score(task: Task, predictions: Sequence[float], labels: Sequence[float] | None = None) -> dict[str, float | None]:
-    """The task's metrics by title, headline first; None where a metric is undefined (nothing to score, not a number).
+    """The task's metrics by title, headline first; None if a metric is undefined (no rows, NaN).
 
-    Shapes: predictions (n,), class indices, or values for regression; labels (n,), those of the scored split if None.
-    Errors: ValueError where the two differ in length.
+    Shapes: predictions (n,), class indices, or values for regression; labels (n,), by default those of the
+    scored split. Errors: ValueError if their lengths differ.
     """
     if labels is None:
         labels = [row.label for row in task.splits[task.eval_split]]

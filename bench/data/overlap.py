@@ -1,4 +1,4 @@
-"""Rows that occur in both the training split and one that is evaluated on: counted and named, never removed."""
+"""Rows that occur in both the training split and an evaluation split: counted and named, never removed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ _NAMED_IDS = 5
 
 
 def overlap_warnings(task: Task) -> tuple[str, ...]:
-    """One sentence for every evaluation split with rows whose inputs also occur in train; case and spaces set aside."""
+    """One sentence per evaluation split with rows whose inputs also occur in train, up to case and spaces."""
     seen = {_normalised(task, row) for row in task.splits["train"]}
-    found = []
+    warnings = []
     for split, rows in task.splits.items():
-        again = [row.id for row in rows if _normalised(task, row) in seen] if split != "train" else []
-        if again:
-            named = ", ".join(again[:_NAMED_IDS]) + (", ..." if len(again) > _NAMED_IDS else "")
-            count = f"{len(again)} of {len(rows)} {split} rows also occur{'s' if len(again) == 1 else ''} in train"
-            found.append(f"{task.name}: {count} ({'ids' if len(again) > 1 else 'id'} {named})")
-    return tuple(found)
+        repeated = [row.id for row in rows if _normalised(task, row) in seen] if split != "train" else []
+        if repeated:
+            named = ", ".join(repeated[:_NAMED_IDS]) + (", ..." if len(repeated) > _NAMED_IDS else "")
+            count = (
+                f"{len(repeated)} of {len(rows)} {split} rows also occur{'s' if len(repeated) == 1 else ''} in train"
+            )
+            warnings.append(f"{task.name}: {count} ({'ids' if len(repeated) > 1 else 'id'} {named})")
+    return tuple(warnings)
 
 
 def _normalised(task: Task, row: Row) -> tuple[str, ...]:

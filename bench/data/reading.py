@@ -1,4 +1,4 @@
-"""What was read of a task, in words: rows, inputs, what was left out and why, labels and their shares."""
+"""Describes a loaded task: rows, inputs, columns left out and why, labels and their shares."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
 
 _LISTED = 6
-"""So many labels, or columns that are left out, are named; of more, the first."""
+"""Number of labels, or of columns left out, that are named."""
 _SHORT = 40
 
 
-def told(task: Task) -> str:
-    """One sentence without the task's name and without a full stop, notes included."""
+def describe_task(task: Task) -> str:
+    """One sentence, without the task's name and a full stop, notes included."""
     return "; ".join(part for part in (_rows(task), _inputs(task), _labels(task), *task.notes) if part)
 
 
 def count(number: int, noun: str) -> str:
-    """A count with its noun, thousands apart."""
+    """A count with its noun and thousands separators."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -40,7 +40,7 @@ def _inputs(task: Task) -> str:
 
 
 def _grouped(left_out: Mapping[str, str]) -> str:
-    """Columns that are left out, those of one reason together."""
+    """The columns left out, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(_short(name))
@@ -54,7 +54,7 @@ def _labels(task: Task) -> str:
         mean = sum(values) / len(values)
         return f"values from {min(values):g} to {max(values):g}, mean {mean:.3g} of {count(len(train), 'train row')}"
     counts = task.label_counts("train")
-    ordered = counts if len(counts) <= _LISTED else dict(sorted(counts.items(), key=lambda each: -each[1]))
+    ordered = counts if len(counts) <= _LISTED else dict(sorted(counts.items(), key=lambda item: -item[1]))
     shares = [f"{_short(name)} {100 * number / len(train):.0f} %" for name, number in ordered.items()]
     what = "answers" if task.kind == "multiple choice" else "labels"
     return f"{len(counts)} {what}: {', '.join(_few(shares))} of {count(len(train), 'train row')}"

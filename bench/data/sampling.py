@@ -1,7 +1,7 @@
-"""Which rows are trained on, which choose between settings and which are scored: by hash, the same on every machine.
+"""Draws the rows for training, model selection and scoring: by hash, the same on every machine.
 
-Rows are put in the order of sha256 over (purpose, seed, id, fields, label): no generator, no PYTHONHASHSEED. A row's
-place among others depends on nothing but itself and the seed, so rows added to a split leave the rest in order.
+Rows are sorted by sha256 over (purpose, seed, id, fields, label): no generator, no PYTHONHASHSEED. A row's hash depends
+only on the row and the seed, so rows added to a split leave the order of the rest unchanged.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ FEWEST_HELD_OUT = 32
 
 
 def draw(task: Task, shots: int | None, draw_seed: int, balanced: bool = False) -> tuple[Row, ...]:
-    """`shots` training rows in drawn order; all of them for None, or where there are no more than that.
+    """`shots` training rows in drawn order; all rows for None, or if there are no more.
 
-    With `balanced` the labels take turns, each giving its rows in drawn order, as long as it has any. A smaller draw is
-    a prefix of a larger one either way. Errors: Mistake for a negative number, and for turns without classes.
+    With `balanced`, labels take turns to give their next row in drawn order while they have any. In both modes a
+    smaller draw is a prefix of a larger one. Errors: Mistake for a negative number, and for a balanced regression.
     """
     if shots is not None and shots < 0:
-        raise Mistake(f"{shots} shots of {task.name} were asked for; ask for 0 or more, or leave shots out for all.")
+        raise Mistake(f"shots must be at least 0, got {shots} for {task.name}; leave shots out for all rows.")
     rows = _in_order(task.splits["train"], "draw", draw_seed)
     if balanced:
         if task.kind == "regression":
-            raise Mistake(f"{task.name} is regression: there are no labels to balance; leave balanced_draws out.")
+            raise Mistake(f"{task.name} is a regression task: it has no labels to balance; leave balanced_draws out.")
         rows = _in_turn(rows)
     return tuple(rows[:shots])
 
 
 def _in_turn(rows: Sequence[Row]) -> list[Row]:
-    """The first row of every label, then the second of every label, and so on; in the order given within a turn."""
+    """The first row of every label, then the second of every label, and so on; each turn keeps the order of `rows`."""
     seen: Counter[int | float] = Counter()
     turns = []
     for row in rows:
@@ -69,18 +69,18 @@ def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row
         )
     order = _in_order(rows, "hold out", draw_seed)
     if task.kind == "regression":
-        held = order[:size]
+        held_out = order[:size]
     else:
         quotas = _quotas(Counter(row.label for row in rows), size)
-        held = [row for label, quota in quotas.items() for row in [r for r in order if r.label == label][:quota]]
-    chosen = {id(row) for row in held}
+        held_out = [row for label, quota in quotas.items() for row in [r for r in order if r.label == label][:quota]]
+    chosen = {id(row) for row in held_out}
     return tuple(r for r in rows if id(r) not in chosen), tuple(r for r in rows if id(r) in chosen)
 
 
 def selection(task: Task, rows: Sequence[Row], draw_seed: int) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
-    """Drawn rows -> (rows to train on, rows to select with, the split these come from: `validation` or `train`).
+    """Drawn rows -> (rows to train on, rows to select with, the split of the latter: `validation` or `train`).
 
-    `validation` where it is not what is scored, and then all drawn rows are trained on; else `hold_out`.
+    Selects on `validation` unless it is the scored split, and then trains on all drawn rows; otherwise `hold_out`.
     """
     if task.eval_split != "validation" and "validation" in task.splits:
         return tuple(rows), tuple(task.splits["validation"]), "validation"
@@ -88,7 +88,7 @@ def selection(task: Task, rows: Sequence[Row], draw_seed: int) -> tuple[tuple[Ro
 
 
 def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
-    """The scored split in its own order; where it has more than `limit` rows, those drawn by hash, the same for all."""
+    """The scored split in its own order; above `limit` rows, a subset drawn by hash, the same for all cells."""
     rows = task.splits[task.eval_split]
     if limit is None or len(rows) <= limit:
         return tuple(rows)
@@ -97,7 +97,7 @@ def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
 
 
 def _quotas(counts: Counter[int | float], size: int) -> dict[int | float, int]:
-    """How many rows each label gives so that `size` are given: largest remainder, a label's last row last."""
+    """Rows to hold out per label, `size` in total: largest remainder, a label's last row last."""
     total = sum(counts.values())
     quotas = {label: counts[label] * size // total for label in sorted(counts)}
     for _ in range(size - sum(quotas.values())):
@@ -120,8 +120,8 @@ def _place(row: Row, purpose: str, seed: int) -> bytes:
 
 @dataclass(frozen=True)
 class Rows:
-    """A cell's rows: what it trains on, chooses on (none: null) and is scored on; `source`, the folder of published
-    draws that the first come from."""
+    """A cell's rows for training, selection and scoring; `selection_split` is None without selection, and `source` the
+    folder of the published draw that the training rows come from."""
 
     train: tuple[Row, ...]
     selection: tuple[Row, ...]
@@ -131,7 +131,7 @@ class Rows:
 
 
 def rows_of(cell: Cell, task: Task) -> Rows:
-    """A cell's rows: drawn by hash, or from the task folder's published files. Errors: Mistake where there are none."""
+    """A cell's rows: drawn by hash, or from the task folder's published draws. Errors: Mistake if there are none."""
     train, chosen_on, split, source = training_rows(task, cell.shots, cell.draw_seed, cell.config)
     return Rows(train, chosen_on, split, tuple(eval_rows(task, cell.config.eval_rows)), source)
 
@@ -139,7 +139,7 @@ def rows_of(cell: Cell, task: Task) -> Rows:
 def training_rows(
     task: Task, shots: int | None, draw_seed: int, config: RunConfig
 ) -> tuple[tuple[Row, ...], tuple[Row, ...], str | None, str | None]:
-    """(rows to train on, rows to select with, the split these come from, the folder of a published draw)."""
+    """(rows to train on, rows to select with, the split of the latter, the folder of a published draw)."""
     train, source = _drawn(task, shots, draw_seed, config)
     if not config.select:
         return tuple(train), (), None, source
@@ -154,7 +154,7 @@ def _drawn(task: Task, shots: int | None, draw_seed: int, config: RunConfig) -> 
 
 
 def published_fingerprint(cell: Cell, task: Task) -> str | None:
-    """sha256 over the rows of a published draw, which are no part of the task's splits; None for draws by hash."""
+    """sha256 over the rows of a published draw, which are not in the task's splits; None for draws by hash."""
     if not cell.config.published_draws:
         return None
     rows, source = few_shot(task, cell.shots, cell.draw_seed)

@@ -1,4 +1,4 @@
-"""A task: rows with inputs and a label, what may be answered, and how answers are scored."""
+"""A task: rows with inputs and a label, the possible answers, and their metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Fields = Mapping[str, Value]
 class Row:
     """One example: its id within the split, its fields under their original names, its label (class index or value).
 
-    Lists and mappings among the fields are there for templates; inputs are texts and numbers.
+    Lists and mappings among the fields are for templates; inputs are texts and numbers.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric by name; `labels` are the class names that an F1 averages over, None for the metric's own rule."""
+    """A metric by name; `labels` are the class names that an F1 averages over, None for the metric's default."""
 
     name: str
     labels: tuple[str, ...] | None = None
@@ -47,9 +47,9 @@ class Task:
 
     `splits` has `train` and at least one of `validation` and `test`; `input_fields` are the fields that a model reads,
     in order; `label_names` the choices in label order, empty for regression; the first metric is the headline;
-    `origin` what the rows were harvested from, with versions, empty where they were read as they are; `templates` the
-    folder's templates.yaml, None where it has none; `folder` is where a `dir:` task lies. How it was read: `left_out`
-    has the columns that are no input, with the reason; `notes` what else is worth saying; `warnings` what may be wrong.
+    `origin` the packages and versions that rows were harvested from, empty for rows read as they are; `templates` the
+    folder's templates.yaml, None if it has none; `folder` the folder of a `dir:` task. About its reading: `left_out`
+    maps columns that are no input to the reason; `notes` are facts worth reporting; `warnings` possible problems.
     """
 
     name: str
@@ -77,12 +77,12 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """How many numbers the head gives: the classes, or one value."""
+        """Outputs of the head: the number of classes, or one value."""
         return 1 if self.kind == "regression" else len(self.label_names)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the rows and over all that turns them into inputs and scores."""
+        """sha256 over the rows and everything that turns them into inputs and scores."""
         digest = hashlib.sha256()
         metrics = [[metric.name, metric.labels] for metric in self.metrics]
         digest.update(_json([self.kind, self.input_fields, self.label_names, metrics, self.origin]))
@@ -93,12 +93,12 @@ class Task:
         return digest.hexdigest()
 
     def texts(self, row: Row) -> tuple[str, ...]:
-        """The row's inputs, in order; "" for one that the row lacks."""
+        """The row's inputs, in order; "" for a missing input."""
         values = (row.fields.get(name) for name in self.input_fields)
         return tuple("" if value is None else str(value) for value in values)
 
     def label_counts(self, split: str) -> dict[str, int]:
-        """Label -> rows of a split, in the order of the labels; empty for regression."""
+        """Label -> number of rows in a split, in label order; empty for regression."""
         counts = Counter(int(row.label) for row in self.splits[split]) if self.label_names else Counter[int]()
         return {name: counts[place] for place, name in enumerate(self.label_names)}
 

@@ -60,9 +60,9 @@ class Places:
 
     def task(self, name: str, recorded: str | None) -> str:
         """The task under the name by which it is found from here; as `backbone`."""
-        from tunefront.bench.data.sources import load_task, outline_task
+        from tunefront.bench.data.sources import load_task, preview_task
 
-        if name.startswith("hub:") and not outline_task(name).splits:
+        if name.startswith("hub:") and not preview_task(name).splits:
             raise Missing(f"task {name}")
         if not name.startswith("dir:"):
             return name

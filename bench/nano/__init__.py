@@ -8,4 +8,4 @@ FOLDER = NANO
 """The shipped model: configuration, weights, tokenizer and its card."""
 
 FIGURES = Path(__file__).with_name("figures")
-"""What was logged and measured, out of which the card is written; apart, since a model's files are its identity."""
+"""Logs and measurements for the card; kept out of the model's folder, whose files are its identity."""

@@ -11,19 +11,21 @@ from rich.console import Console
 
 from tunefront.bench.cli.console import told
 
-STOPPED = "Stopped; what is finished is kept, and the same command goes on from there."
+STOPPED = "Stopped; finished work is kept, and the same command resumes from there."
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-Out = Annotated[Path, typer.Option(help="Where everything that is made lies; what is there already is not made again.")]
-Beside = Annotated[
+Out = Annotated[Path, typer.Option(help="Folder of all outputs; existing ones are reused.")]
+Packages = Annotated[
     Path | None,
-    typer.Option(help="Further packages: pip install --no-deps --target BESIDE -r bench/nano/requirements.txt"),
+    typer.Option(help="Further packages: pip install --no-deps --target PACKAGES -r bench/nano/requirements.txt"),
 ]
 
 
 @app.command()
-def train(out: Out = Path("nano"), beside: Beside = None, device: str = "cpu", threads: int = 0, seed: int = 0) -> None:
-    """Prepares the text and trains, from the last checkpoint on where there is one."""
+def train(
+    out: Out = Path("nano"), packages: Packages = None, device: str = "cpu", threads: int = 0, seed: int = 0
+) -> None:
+    """Prepares the text and trains, resuming from the last checkpoint."""
     with told(Console(stderr=True), stopped=STOPPED):
         import torch
 
@@ -37,17 +39,17 @@ def train(out: Out = Path("nano"), beside: Beside = None, device: str = "cpu", t
         if threads:
             torch.set_num_threads(threads)
         where = torch.device(device)
-        material = prepare(out, where, beside)
+        material = prepare(out, where, packages)
         torch.manual_seed(seed)
         nano = Nano.new(material, WIDTH)
         begin(nano.model, material.train.ids, material.train.embeddings, seed)
-        watched = {name: probes(material, probe) for name, probe in PROBES.items()}
-        Training(nano, material, watched, out, where, seed=seed).run()
+        probe_rows = {name: probes(material, probe) for name, probe in PROBES.items()}
+        Training(nano, material, probe_rows, out, where, seed=seed).run()
 
 
 @app.command()
 def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help="Another folder.")] = None) -> None:
-    """Writes the checkpoint's model and its tokenizer where the suite loads `nano` from."""
+    """Writes the checkpoint's model and its tokenizer to the folder from which `nano` is loaded."""
     with told(Console(stderr=True), stopped=STOPPED):
         from tunefront.bench.nano import FOLDER
         from tunefront.bench.nano.shipping import ship
@@ -56,18 +58,18 @@ def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help
 
 
 @app.command()
-def tasks(out: Out = Path("nano"), beside: Beside = None) -> None:
-    """Writes tasks of the libraries that were held out, and suites that measure `nano` on them."""
+def tasks(out: Out = Path("nano"), packages: Packages = None) -> None:
+    """Writes tasks from the held-out libraries, and suites that measure `nano` on them."""
     with told(Console(stderr=True), stopped=STOPPED):
         from tunefront.bench.nano.trials import write_all
 
-        for suite in write_all(out / "trials", beside):
+        for suite in write_all(out / "trials", packages):
             typer.echo(f"tunefront run {suite}")
 
 
 @app.command()
-def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) -> None:
-    """Measures the shipped model by the suite's own methods, and writes its card."""
+def measure(out: Out = Path("nano"), packages: Packages = None, workers: int = 2) -> None:
+    """Measures the shipped model with this project's own methods, and writes its card."""
     with told(Console(stderr=True), stopped=STOPPED):
         from tunefront.bench.api import run
         from tunefront.bench.nano import FIGURES, FOLDER, holdout, measuring
@@ -76,8 +78,8 @@ def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) ->
         from tunefront.bench.nano.shipping import facts, fresh
         from tunefront.bench.nano.trials import DRAWS, ORDERS, write_all
 
-        suites, results = write_all(out / "trials", beside), out / "results"
-        found = [record for suite in suites for record in run(str(suite), out=results / "trials", workers=workers)]
+        suites, results = write_all(out / "trials", packages), out / "results"
+        records = [record for suite in suites for record in run(str(suite), out=results / "trials", workers=workers)]
         few_shot = run(str(out / "trials" / "few_shot.toml"), out=results / "few_shot", workers=workers)
         fresh(out / "trials" / "fresh")
         against = run(str(out / "trials" / "against_fresh.toml"), out=results / "fresh", workers=workers)
@@ -85,8 +87,8 @@ def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) ->
             **facts(),
             "draws": len(DRAWS),
             "orders": len(ORDERS),
-            "trials": measuring.gather({record.key: record for record in found}.values()),
-            "fixed": measuring.fixed(found),
+            "trials": measuring.gather({record.key: record for record in records}.values()),
+            "fixed": measuring.fixed(records),
             "few_shot_draws": len({record.draw_seed for record in few_shot}),
             "few_shot_steps": min(int(record.train_steps or 0) for record in few_shot if record.train_steps),
             "few_shot_rows": max(record.n_test or 0 for record in few_shot),
@@ -94,8 +96,8 @@ def measure(out: Out = Path("nano"), beside: Beside = None, workers: int = 2) ->
             "fresh_epochs": against[0].recipe["epochs"],
             "against_fresh": measuring.against_fresh(against),
         }
-        read = read_versions(beside)
-        measuring.keep(measured, {library: read[library] for library in holdout.LIBRARIES}, found[0], FIGURES)
+        read = read_versions(packages)
+        measuring.keep(measured, {library: read[library] for library in holdout.LIBRARIES}, records[0], FIGURES)
         keep_training(out, FIGURES)
         typer.echo(f"{write(FIGURES, FOLDER)}")
 

@@ -1,4 +1,4 @@
-"""The model card: written from what was measured and logged, so that no figure in it is typed by hand."""
+"""Renders the model card from measurements and logs, so that no figure in it is typed by hand."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tunefront.bench.nano.tokens import LABELS
 
 CARD, TRAINED = "README.md", "training.json"
 _SHOWN_EVERY = 200
-"""Steps between two lines of the table of curves."""
+"""Steps between lines of the table of curves."""
 
 
 def keep_training(out: Path, figures: Path) -> Path:
-    """Writes how the run in the folder `out` went, and on what, into the folder of figures."""
+    """Writes a summary of the run in the folder `out` and its data to the folder of figures."""
     run = json.loads((out / RUN).read_text("utf-8"))
     lines = [json.loads(line) for line in (out / CURVES).read_text("utf-8").splitlines()]
     last = lines[-1]
@@ -42,7 +42,7 @@ def keep_training(out: Path, figures: Path) -> Path:
 
 
 def write(figures: Path, folder: Path) -> Path:
-    """The card of the model in this folder, out of its figures."""
+    """Writes the card of the model in `folder` from its figures."""
     place = folder / CARD
     with writing(place) as file:
         file.write(render(figures).encode())
@@ -59,7 +59,7 @@ def render(figures: Path) -> str:
         autoescape=False,  # Markdown of our own figures
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    told: dict[str, Any] = {
+    context: dict[str, Any] = {
         "measured": json.loads((figures / MEASURED).read_text("utf-8")),
         "training": json.loads((figures / TRAINED).read_text("utf-8")),
         "shape": shape,
@@ -71,4 +71,4 @@ def render(figures: Path) -> str:
         "installed": [source.distribution for source in (*CORE, *INSTALLED)],
         "further": [source.distribution for source in FURTHER],
     }
-    return environment.get_template("card.md.jinja").render(told)
+    return environment.get_template("card.md.jinja").render(context)

@@ -1,4 +1,4 @@
-"""Ways to group snippets into classes, from ones that a word gives away to ones that only meaning does."""
+"""Groups snippets into classes, from classes that share a word to classes that share only a meaning."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
     from tunefront.bench.nano.corpus import Snippet
 
 _WORD_ROWS = range(40, 3000)
-"""In how many snippets a word has to occur, to make a class."""
+"""Numbers of snippets in which a word may occur to form a class."""
 
 CLUSTER_SIZES = (1000, 300, 80)
-"""Of how many snippets or so a cluster is made, coarse and fine."""
+"""Approximate snippets per cluster, from coarse to fine."""
 _MOST_OF_ONE_LIBRARY = 0.8
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups of snippets (rows of the corpus), any of which may be the classes of an episode.
+    """Groups of snippets (rows of the corpus) that may be the classes of an episode.
 
-    The classes of an episode come from one `scope` (a library, for files, modules, parts and clusters, so that
-    which library a text comes from is never what tells classes apart); empty: from anywhere. In `overlapping` groups a
-    snippet may stand in several.
+    The classes of an episode come from one of the `scopes` (a library, for files, modules, parts and clusters, so that
+    the library of a text never distinguishes classes). In `overlapping` groups a snippet may belong to several.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Grouping:
     overlapping: bool = False
 
     def draw(self, ways: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """`ways` groups of one scope, at random; fewer where no scope drawn has so many."""
+        """`ways` random groups of one scope; fewer if no drawn scope has enough."""
         for _ in range(8):
             scope = self.scopes[rng.integers(len(self.scopes))]
             if len(scope) >= ways:
@@ -54,30 +53,32 @@ def groupings(
     embeddings: np.ndarray,
     sizes: Sequence[int] = CLUSTER_SIZES,
 ) -> dict[str, Grouping]:
-    """All of them; none is what a benchmark asks for (`holdout.NEVER_CLASSES`).
+    """All groupings by name; none matches the classes of a benchmark (`holdout.NEVER_CLASSES`).
 
-    Args: lengths in tokens (snippets,), the teacher's embeddings (snippets, width) of length one, sizes of clusters.
+    Args: lengths in tokens (snippets,), the teacher's unit embeddings (snippets, width), sizes of clusters.
     """
     library = {s.path: s.library for s in snippets} | {s.module: s.library for s in snippets}
     of_library = library.__getitem__
     first_words = _by(snippets, lambda s: s.text.split()[0].casefold(), 16)
-    found = [
+    all_groupings = [
         _scoped("file", _by(snippets, lambda s: s.path, 12), of_library),
         _scoped("module", _by(snippets, lambda s: s.module, 24), of_library),
-        _scoped("first word", _telling_little(first_words, snippets)),
-        replace(_scoped("word", _telling_little(_by_word(snippets), snippets)), overlapping=True),
+        _scoped("first word", _without_benchmark_classes(first_words, snippets)),
+        replace(_scoped("word", _without_benchmark_classes(_by_word(snippets), snippets)), overlapping=True),
         _scoped("part", _by(snippets, lambda s: f"{s.library} {s.part}", 40), lambda name: name.split()[0]),
         _scoped("length", _by_length(lengths)),
         _scoped("same text", {str(row): np.array([row]) for row in range(len(snippets))}),
     ]
     for size in sizes:
-        found.append(_scoped(f"cluster of {size}", _clusters(snippets, embeddings, size), lambda name: name.split()[0]))
-    return {grouping.name: grouping for grouping in found}
+        all_groupings.append(
+            _scoped(f"cluster of {size}", _clusters(snippets, embeddings, size), lambda name: name.split()[0])
+        )
+    return {grouping.name: grouping for grouping in all_groupings}
 
 
-def _telling_little(groups: dict[str, np.ndarray], snippets: Sequence[Snippet]) -> dict[str, np.ndarray]:
-    """Of groups by word, those that are no class of a benchmark: no library's name, kind or type, and spread over
-    libraries, so that the word does not stand for one."""
+def _without_benchmark_classes(groups: dict[str, np.ndarray], snippets: Sequence[Snippet]) -> dict[str, np.ndarray]:
+    """The groups by word that match no class of a benchmark: no library's name, kind or type, and spread over
+    libraries, so that the word does not identify one."""
     libraries = np.array([snippet.library for snippet in snippets])
     names = {snippet.library.casefold() for snippet in snippets}
 
@@ -93,7 +94,7 @@ def _telling_little(groups: dict[str, np.ndarray], snippets: Sequence[Snippet]) 
 
 
 def _scoped(name: str, groups: dict[str, np.ndarray], scope: Callable[[str], str] = lambda _: "") -> Grouping:
-    """Only scopes of two groups and more; larger scopes are drawn more often, in proportion to their square root."""
+    """A grouping with the scopes of two or more groups; larger scopes are drawn in proportion to their square root."""
     scopes: dict[str, list[int]] = defaultdict(list)
     for place, key in enumerate(groups):
         scopes[scope(key)].append(place)
@@ -106,20 +107,20 @@ def _by(snippets: Sequence[Snippet], key: Callable[[Snippet], str], least: int) 
     rows: dict[str, list[int]] = defaultdict(list)
     for row, snippet in enumerate(snippets):
         rows[key(snippet)].append(row)
-    return {name: np.array(of_one) for name, of_one in rows.items() if len(of_one) >= least}
+    return {name: np.array(members) for name, members in rows.items() if len(members) >= least}
 
 
 def _by_word(snippets: Sequence[Snippet]) -> dict[str, np.ndarray]:
-    """Snippets that share a word of four letters and more."""
+    """Groups of snippets that share a word of at least four letters."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, snippet in enumerate(snippets):
         for word in set(re.findall(r"[a-z]{4,}", snippet.text.casefold())):
             rows[word].append(row)
-    return {word: np.array(of_one) for word, of_one in rows.items() if len(of_one) in _WORD_ROWS}
+    return {word: np.array(members) for word, members in rows.items() if len(members) in _WORD_ROWS}
 
 
 def _by_length(lengths: np.ndarray) -> dict[str, np.ndarray]:
-    """Four lengths, apart from each other."""
+    """Four disjoint, non-adjacent ranges of lengths."""
     bounds = np.quantile(lengths, (0, 0.15, 0.28, 0.42, 0.55, 0.7, 0.83, 1))
     return {
         f"length {place}": np.flatnonzero((lengths >= bounds[place]) & (lengths < bounds[place + 1]))
@@ -130,12 +131,12 @@ def _by_length(lengths: np.ndarray) -> dict[str, np.ndarray]:
 def _clusters(
     snippets: Sequence[Snippet], embeddings: np.ndarray, size: int, rounds: int = 8, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Groups of near embeddings, of about `size` each, within every library: k-means by mini-batches."""
+    """Clusters of embeddings, about `size` snippets each, within every library: mini-batch k-means."""
     from sklearn.cluster import MiniBatchKMeans
 
     groups: dict[str, np.ndarray] = {}
     for library, rows in _by(snippets, lambda s: s.library, 2 * size).items():
         means = MiniBatchKMeans(len(rows) // size, batch_size=4096, max_iter=rounds, n_init=1, random_state=seed)
-        found = means.fit_predict(embeddings[rows])
-        groups |= {f"{library} {place}": rows[found == place] for place in range(means.n_clusters)}
+        labels = means.fit_predict(embeddings[rows])
+        groups |= {f"{library} {place}": rows[labels == place] for place in range(means.n_clusters)}
     return {name: rows for name, rows in groups.items() if len(rows) >= 12}

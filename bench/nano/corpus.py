@@ -1,4 +1,4 @@
-"""The text that `nano` is trained on: docstrings, whole for the next token, and in short pieces for episodes."""
+"""The training text of `nano`: whole docstrings for next-token prediction, and short snippets for episodes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 CORE = tuple(Source(source.package, source.distribution) for source in SOURCES)
-"""The core dependencies and the standard library, every file of them."""
+"""The core dependencies and the standard library, with all files."""
 INSTALLED = (Source("numpy", "numpy"), Source("setuptools", "setuptools"))
-"""What comes with them."""
+"""Packages that are installed with them."""
 FURTHER = tuple(
     Source(package, distribution)
     for package, distribution in {
@@ -47,15 +47,15 @@ FURTHER = tuple(
         "xarray": "xarray",
     }.items()
 )
-"""Libraries with much to read under permissive licences; nothing of them is imported, so they need not be installed."""
+"""Libraries with much documentation under permissive licences; they are not imported and need not be installed."""
 _COPIES = frozenset({"compat", "extern", "external", "externals", "third_party", "vendored", "_vendor"})
-"""Folders of code from elsewhere: a copy of a file that is held out would be read."""
+"""Folders of vendored code, which may contain copies of held-out files."""
 LONGEST_DOCUMENT = 6000
-"""Characters of a docstring that are read."""
+"""Maximum characters per docstring."""
 
 _BLANK = re.compile(r"\n\s*\n")
 _LONG_PARAGRAPH = 8
-"""Words."""
+"""Minimum words of a long paragraph."""
 _SECTION = re.compile(r"^(?P<title>[A-Z][A-Za-z ]{2,20})\n-{3,}\n(?P<text>(?:.+\n?)+)", re.MULTILINE)
 _TITLE = re.compile(r"[A-Z][A-Za-z ]*(?::|\n-{3,}\n|\n={3,}\n)")
 _DESCRIPTION = re.compile(r"^(?:\w+ : [^\n]+\n|[ ]*\w+ \([^\n]+?\):)(?P<text>(?:[ ]+\S[^\n]*\n?)+)", re.MULTILINE)
@@ -63,7 +63,7 @@ _DESCRIPTION = re.compile(r"^(?:\w+ : [^\n]+\n|[ ]*\w+ \([^\n]+?\):)(?P<text>(?:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A sentence and where it stands: library, file, and the part of a docstring (summary, parameter, a section)."""
+    """A sentence and its origin: library, file, and part of the docstring (summary, parameter, a section)."""
 
     text: str
     library: str
@@ -72,47 +72,47 @@ class Snippet:
 
     @property
     def module(self) -> str:
-        """The folder that the file lies in."""
+        """The folder of the file."""
         return str(PurePosixPath(self.path).parent)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is read in training: whole docstrings, and snippets, each text once."""
+    """The distinct texts for training: whole docstrings and snippets."""
 
     documents: tuple[str, ...]
     snippets: tuple[Snippet, ...]
 
 
-def gather(beside: Path | None = None, sources: Iterable[Source] = (*CORE, *INSTALLED, *FURTHER)) -> Corpus:
-    """The corpus out of the packages installed here and, before those, the ones in the folder `beside`.
+def gather(packages: Path | None = None, sources: Iterable[Source] = (*CORE, *INSTALLED, *FURTHER)) -> Corpus:
+    """The corpus from the folder `packages` and, for packages missing there, from the installed ones.
 
-    Held out: see `tunefront.bench.nano.holdout`. Errors: Mistake where a package is missing.
+    Held out: see `tunefront.bench.nano.holdout`. Errors: Mistake if a package is missing.
     """
-    found = harvest(sources, beside)
-    held = [docstring for docstring in found if holdout.is_held_out(docstring)]
-    held += harvest(holdout.HELD_OUT, beside)
+    docstrings = harvest(sources, packages)
+    held = [docstring for docstring in docstrings if holdout.is_held_out(docstring)]
+    held += harvest(holdout.HELD_OUT, packages)
     unseen = holdout.contents(held) | {normal(text) for docstring in held for _, text in _parts(docstring.text)}
     passages = Passages(unseen)
     elsewhere = frozenset(part for docstring in held for part in _paragraphs(docstring.text))
-    kept = [docstring for docstring in found if not holdout.is_held_out(docstring) and not _is_copy(docstring)]
+    kept = [docstring for docstring in docstrings if not holdout.is_held_out(docstring) and not _is_copy(docstring)]
     return Corpus(tuple(_documents(kept, passages, elsewhere)), tuple(_snippets(kept, passages)))
 
 
-def held_out_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
-    """The snippets of the libraries that are kept out, for measuring."""
-    return tuple(_snippets(harvest(holdout.HELD_OUT, beside), Passages(())))
+def held_out_snippets(packages: Path | None = None) -> tuple[Snippet, ...]:
+    """The snippets of the held-out libraries, for measuring."""
+    return tuple(_snippets(harvest(holdout.HELD_OUT, packages), Passages(())))
 
 
-def development_snippets(beside: Path | None = None) -> tuple[Snippet, ...]:
-    """The snippets of the held-out files of libraries that no benchmark row comes from: what progress is watched on."""
-    found = [docstring for docstring in harvest(FURTHER, beside) if holdout.is_held_out(docstring)]
-    return tuple(_snippets(found, Passages(())))
+def development_snippets(packages: Path | None = None) -> tuple[Snippet, ...]:
+    """Snippets for monitoring progress: from held-out files of libraries without benchmark rows."""
+    held = [docstring for docstring in harvest(FURTHER, packages) if holdout.is_held_out(docstring)]
+    return tuple(_snippets(held, Passages(())))
 
 
-def read_versions(beside: Path | None) -> dict[str, str]:
-    """Package -> version of everything that is read in training, and of the libraries held out."""
-    return versions((*CORE, *INSTALLED, *FURTHER, *holdout.HELD_OUT), beside)
+def read_versions(packages: Path | None) -> dict[str, str]:
+    """Package -> version of all training packages and held-out libraries."""
+    return versions((*CORE, *INSTALLED, *FURTHER, *holdout.HELD_OUT), packages)
 
 
 def _is_copy(docstring: Docstring) -> bool:
@@ -120,7 +120,7 @@ def _is_copy(docstring: Docstring) -> bool:
 
 
 def _documents(docstrings: Iterable[Docstring], unseen: Passages, elsewhere: frozenset[str]) -> Iterator[str]:
-    """Each text once, in the order of their hashes, without held-out sentences and the paragraphs `elsewhere`."""
+    """Distinct texts in hash order, without held-out sentences and the paragraphs `elsewhere`."""
     texts = {unseen.cut(_without(docstring.text[:LONGEST_DOCUMENT], elsewhere)) for docstring in docstrings}
     return iter(
         sorted((text for text in texts if len(text.split()) >= SHORTEST), key=lambda t: fraction(f"document {t}"))
@@ -132,13 +132,13 @@ def _without(text: str, paragraphs: frozenset[str]) -> str:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Those of some length: short ones, as a section's heading, stand everywhere."""
+    """Long paragraphs; short ones, such as headings, occur everywhere."""
     spelled = (normal(part) for part in _BLANK.split(text))
     return (part for part in spelled if len(part.split()) >= _LONG_PARAGRAPH)
 
 
 def _snippets(docstrings: Iterable[Docstring], unseen: Passages) -> Iterator[Snippet]:
-    """Each text once, the first place where it stands; none that holds a held-out sentence."""
+    """Distinct texts at their first place, without those that contain a held-out sentence."""
     seen: set[str] = set()
     for docstring in docstrings:
         for part, text in _parts(docstring.text):
@@ -149,15 +149,15 @@ def _snippets(docstrings: Iterable[Docstring], unseen: Passages) -> Iterator[Sni
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """The sentences of a docstring that make snippets: its summary, its parameters' descriptions, its sections'."""
+    """(part, sentence) for the snippets of a docstring: summary, parameter descriptions, sections, body."""
     if summary := summarise(text):
         yield "summary", summary
-    for found in _DESCRIPTION.finditer(text):
-        if description := summarise(found["text"]):
+    for section in _DESCRIPTION.finditer(text):
+        if description := summarise(section["text"]):
             yield "parameter", description
-    for found in _SECTION.finditer(text):
-        title = found["title"].strip().lower()
-        if title not in ("parameters", "attributes", "examples") and (sentence := summarise(found["text"])):
+    for section in _SECTION.finditer(text):
+        title = section["title"].strip().lower()
+        if title not in ("parameters", "attributes", "examples") and (sentence := summarise(section["text"])):
             yield title, sentence
     for paragraph in _BLANK.split(text.strip())[1:]:
         first = paragraph.lstrip()

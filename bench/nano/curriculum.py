@@ -1,4 +1,4 @@
-"""What `nano` is trained on, stage after stage: first to copy, then from lexical to semantic classes."""
+"""The training stages of `nano`: first copying, then from lexical to semantic classes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from tunefront.bench.nano.preparation import Material
 
 LABELS = {"reserved": 0.35, "words": 0.5, "letters": 0.1, "digits": 0.05}
-"""Shares of the kinds of label in the later stages."""
+"""Shares of label kinds in the later stages."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`steps` batches of `tokens` tokens, each of one objective drawn by `mix`; sequences of `length` tokens.
+    """`steps` batches of `tokens` tokens in sequences of `length`; each batch has one objective, drawn from `mix`.
 
-    Objectives: `phrases` and `labelled` (the recall warm-up), `language` (the next token of whole docstrings),
-    `reading` (only the lower half: MiniLM's embedding of each text of an episode), `episodes` (labels, and reading).
-    `rate` and `final_rate` are shares of the learning rate, which falls from one to the other linearly; with
-    `fits_heads` the stage begins by fitting heads (`tunefront.bench.nano.heads`).
+    Objectives: `phrases` and `labelled` (the recall warm-up), `language` (next-token prediction on whole
+    docstrings), `reading` (lower half only: predict MiniLM's embedding of each text of an episode), `episodes` (labels,
+    and reading). The learning rate falls linearly from the share `rate` to `final_rate`; with `fits_heads` the stage
+    begins by fitting heads (`tunefront.bench.nano.heads`).
     """
 
     name: str
@@ -55,7 +55,7 @@ _SEMANTIC = Difficulty(
 )  # fmt: skip
 
 FITTED_ON = Difficulty({"file": 0.5, "word": 0.5}, 8, 16, {"reserved": 0.5, "words": 0.4, "letters": 0.1})
-"""What heads are fitted on (`tunefront.bench.nano.heads`)."""
+"""Episodes on which heads are fitted (`tunefront.bench.nano.heads`)."""
 
 STAGES = (
     Stage("recall", 120, {"phrases": 0.7, "reading": 0.3}, 96, _LEXICAL, tokens=6144),
@@ -68,7 +68,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Probe:
-    """Episodes of held-out files that progress is watched on: one grouping, so many classes."""
+    """Episodes of held-out files to monitor progress: a grouping and the number of classes."""
 
     grouping: str
     ways: int
@@ -79,7 +79,7 @@ _PROBE_BATCHES, _PROBE_ROWS, _PROBE_LENGTH, _PROBE_TEXT_TOKENS = 6, 16, 512, 24
 
 
 def probes(material: Material, probe: Probe, seed: int = 7) -> list[Rows]:
-    """The probe's episodes, always the same."""
+    """The probe's episodes, deterministic."""
     rng = np.random.default_rng(seed)
     difficulty = Difficulty({probe.grouping: 1.0}, probe.ways, _PROBE_TEXT_TOKENS, {"reserved": 1.0}, probe.ways)
     episodes = material.episodes(material.development)

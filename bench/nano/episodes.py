@@ -1,7 +1,6 @@
-"""Episodes of "text, label" pairs in the plain template's format: classes and labels are drawn anew for each.
+"""Episodes of "text, label" pairs in the plain template's format, with random classes and labels per episode.
 
-Every label is to be predicted from all that precedes it, once its class has occurred: before that, there is nothing to
-know it by.
+Every label is a target once its class has occurred; before that, it cannot be predicted.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Layout:
-    """Token ids of what stands around a text: `opening` before it, `asked` after it, `between` pairs."""
+    """Token ids around a text: `opening` before it, `cue` after it, `between` pairs."""
 
     opening: int
-    asked: int
+    cue: int
     between: int
     end: int
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What episodes are drawn from: shares of the groupings, most classes, tokens of a text, kinds of label; fewest
-    classes."""
+    """The distribution of episodes: shares of groupings, maximum classes, tokens per text, shares of label kinds,
+    minimum classes."""
 
     groupings: Mapping[str, float]
     most_ways: int
@@ -45,10 +44,10 @@ class Difficulty:
 class Rows:
     """A batch of sequences.
 
-    ids, (batch, seq), padded at the end; targets, (batch, seq): the id that follows each place, IGNORED where it does
-    not count; places, (found, 2): row and place of each `asked`; texts (found,): the snippet in front of it;
-    candidates, of every place the first ids of all the episode's labels (found, most ways), padded with -1; right
-    (found,), which of them; seen (found,), how many pairs stand before.
+    ids, (batch, seq), padded at the end; targets, (batch, seq): the id after each position, IGNORED if it is no target;
+    places, (cues, 2): row and position of each `cue`; texts (cues,): the snippet before it; candidates (cues, most
+    ways): the first ids of all labels of the episode, padded with -1; right (cues,), the index of the right one; seen
+    (cues,), the number of preceding pairs.
     """
 
     ids: np.ndarray
@@ -61,7 +60,7 @@ class Rows:
 
 
 class Episodes:
-    """Draws episodes. Args: texts, the snippets' ids; labels, kinds of label and the ids of each that there is."""
+    """Draws episodes. Args: texts, the snippets' ids; labels, the ids of all labels by kind."""
 
     def __init__(
         self,
@@ -73,24 +72,26 @@ class Episodes:
         self._layout, self._texts, self._groupings, self._labels = layout, texts, groupings, labels
 
     def batch(self, rows: int, length: int, difficulty: Difficulty, rng: np.random.Generator) -> Rows:
-        """`rows` episodes, each as many pairs as have room in `length` tokens."""
-        drawn = [self._episode(length, difficulty, rng) for _ in range(rows)]
+        """`rows` episodes, each with the pairs that fit into `length` tokens."""
+        episodes = [self._episode(length, difficulty, rng) for _ in range(rows)]
         ids = np.full((rows, length), self._layout.end, dtype=np.int64)
         targets = np.full((rows, length), IGNORED, dtype=np.int64)
-        widest = max(len(one.labels) for one in drawn)
+        widest = max(len(episode.labels) for episode in episodes)
         places, texts, candidates, right, seen = [], [], [], [], []
-        for row, one in enumerate(drawn):
-            ids[row, : len(one.ids)] = one.ids
-            first = [label[0] for label in one.labels] + [-1] * (widest - len(one.labels))
+        for row, episode in enumerate(episodes):
+            ids[row, : len(episode.ids)] = episode.ids
+            first = [label[0] for label in episode.labels] + [-1] * (widest - len(episode.labels))
             known: set[int] = set()
-            for number, (place, text, which) in enumerate(zip(one.places, one.texts, one.classes, strict=True)):
+            for number, (place, text, which) in enumerate(
+                zip(episode.places, episode.texts, episode.classes, strict=True)
+            ):
                 places.append((row, place))
                 texts.append(text)
                 candidates.append(first)
                 right.append(which)
                 seen.append(number)
                 if which in known:
-                    for step, token in enumerate(one.labels[which]):
+                    for step, token in enumerate(episode.labels[which]):
                         targets[row, place + step] = token
                 known.add(which)
         return Rows(
@@ -113,14 +114,14 @@ class Episodes:
             which = int(rng.choice(len(groups), p=shares))
             row = int(queues[which][taken[which] % len(queues[which])])
             taken[which] += 1
-            if members and sum(row in of_one for of_one in members) > 1:
+            if members and sum(row in member for member in members) > 1:
                 if taken[which] > 4 * length:
                     return episode
-                continue  # a text with the words of two classes
+                continue  # a text that belongs to two classes
             text = self._texts[row][: difficulty.text_tokens]
             if len(episode.ids) + len(text) + len(labels[which]) + 3 > length:
                 return episode
-            episode.ids += [layout.opening, *text, layout.asked]
+            episode.ids += [layout.opening, *text, layout.cue]
             episode.places.append(len(episode.ids) - 1)
             episode.ids += [*labels[which], layout.between]
             episode.texts.append(row)

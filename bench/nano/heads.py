@@ -1,14 +1,14 @@
-"""Heads fitted to what the lower half has learned to tell: labels recall the texts that they stood behind.
+"""Fits heads to the lower half's representations, so that labels are recalled by the texts before them.
 
-Training alone was slow to find this circuit: the lower half's state at `Label:` told files apart long before the model
-as a whole did, and no head of the upper half looked from a label back at its `Label:` (the card's table of curves has
-the accuracy before and after). So three maps are fitted on episodes, in closed form, and trained on from there:
+Training alone was slow to find this circuit: the lower half's state at `Label:` separated files long before the whole
+model did, and no head of the upper half attended from a label back to its `Label:` (the card's table of curves has the
+accuracy before and after). So three maps are fitted on episodes, in closed form, and then trained further:
 
-1. in layer 3 a head attends from every place to a `Label:` right before it, and writes what the text there means (the
-   teacher's first principal axes, by the distillation's own projection) into a subspace;
-2. in layer 4 two heads, each with half of those axes, attend from `Label:` to the places whose written meaning is near
-   its own text's;
-3. the same heads copy the label that stands there: a map from states at labels to their rows of the output layer.
+1. in layer 3 a head attends from every position to a `Label:` right before it, and writes the meaning of its text (the
+   teacher's first principal axes, by the distillation's projection) into a subspace;
+2. in layer 4 two heads, each with half of those axes, attend from `Label:` to the positions whose written meaning is
+   near that of its own text;
+3. the same heads copy the label at that position: a map from states at labels to their rows of the output layer.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from tunefront.bench.nano.shape import Nano
 
 LOOKING, COMPARING = 1, (1, 2)
-"""Which heads are set: of layer 3, and of layer 4."""
+"""The heads that are set, of layer 3 and of layer 4."""
 _SIZE = shape.WIDTH // shape.HEADS
 _HALF = _SIZE // 2
 AXES = _SIZE // len(COMPARING)
-"""Of meaning, for each head that compares; so one head can write all of them."""
+"""Axes of meaning per comparing head; one head can write all of them."""
 _LOOKING_BACK, _FREQUENCIES = 12.0, 16
 _NEARNESS = 14.0
-"""Logit of a text that means the same."""
+"""Logit of a text with the same meaning."""
 _WRITTEN, _LOUDNESS = 1.0, 1.5
-"""Of what is written and of what is copied, against the norm of the state that it is added to."""
+"""Scales of written and of copied vectors, relative to the norm of the state that they are added to."""
 _RIDGE = 1.0
 
 
@@ -44,48 +44,50 @@ _RIDGE = 1.0
 def fit(nano: Nano, taught: Tensor, drawn: Rows) -> None:
     """Sets one head of layer 3 and two of layer 4, in place.
 
-    Args: taught, the teacher's centred embeddings (texts, width); drawn, episodes, of whose labels the first tokens are
-    looked at.
+    Args: taught, the teacher's centred embeddings (texts, width); drawn, episodes, of which the first tokens of labels
+    are used.
     """
     model = nano.model
     below, above = shape.READING_LAYERS, shape.READING_LAYERS + 1
     ids = torch.from_numpy(drawn.ids)
-    rows, asked = (torch.from_numpy(column) for column in drawn.places.T)
+    rows, cue = (torch.from_numpy(column) for column in drawn.places.T)
     read = shape.lower(model, ids)
     states = _normed(read)
     count = AXES * len(COMPARING)
-    pairs = torch.arange(_HALF - AXES // 2, _HALF)  # of the slowest phases, over which content can be compared
+    pairs = torch.arange(_HALF - AXES // 2, _HALF)  # the slowest phases, with which content can be compared
     slow = torch.cat([pairs, _HALF + pairs])
     axes = torch.linalg.svd(taught, full_matrices=False).Vh[:count]
-    meaning = axes @ nano.towards_teacher.weight * nano.norm.weight  # of states, each divided by its root mean square
-    centre = states[rows, asked].mean(0)
+    meaning = (
+        axes @ nano.towards_teacher.weight * nano.norm.weight
+    )  # applied to states divided by their root mean square
+    centre = states[rows, cue].mean(0)
     meaning = meaning - torch.outer(meaning @ centre, centre) / centre.square().sum()
-    meaning = meaning / (states[rows, asked] @ meaning.T).norm(dim=1).mean()
+    meaning = meaning / (states[rows, cue] @ meaning.T).norm(dim=1).mean()
 
     blocks = model.model.layers
     attention = blocks[below].self_attn
     attention.o_proj.weight[:, _rows(LOOKING)] = 0.0
     later = shape.through(model, read, slice(below, above)).reshape(-1, shape.WIDTH)
-    quiet = torch.linalg.eigh(later.T @ later).eigenvectors[:, :count]  # where states hardly reach: (width, count)
-    _look_back(model, below, states, rows, asked)
+    quiet = torch.linalg.eigh(later.T @ later).eigenvectors[:, :count]  # directions of low variance: (width, count)
+    _look_back(model, below, states, rows, cue)
     _project(blocks[below], LOOKING, "v_proj", meaning, slice(0, count))
-    written = _WRITTEN * read[rows, asked + 1].norm(dim=1).mean()
+    written = _WRITTEN * read[rows, cue + 1].norm(dim=1).mean()
     attention.o_proj.weight[:, _rows(LOOKING)][:, :count] = written * quiet
 
     later = _normed(shape.through(model, read, slice(below, above)))
     for place, head in enumerate(COMPARING):
         some = slice(place * AXES, (place + 1) * AXES)
-        matched = ((later[rows, asked] @ meaning[some].T) * (later[rows, asked + 1] @ quiet[:, some])).sum(1).mean()
+        matched = ((later[rows, cue] @ meaning[some].T) * (later[rows, cue + 1] @ quiet[:, some])).sum(1).mean()
         if place == 0:
             strength = _NEARNESS * _SIZE**0.5 / matched
         _project(blocks[above], head, "q_proj", strength * meaning[some], slow)
         _project(blocks[above], head, "k_proj", quiet[:, some].T, slow)
-        _copy(model, head, later[rows, asked + 1], ids[rows, asked + 1], read[rows, asked].norm(dim=1).mean())
+        _copy(model, head, later[rows, cue + 1], ids[rows, cue + 1], read[rows, cue].norm(dim=1).mean())
 
 
-def _look_back(model: LlamaForCausalLM, layer: int, states: Tensor, rows: Tensor, asked: Tensor) -> None:
-    """Queries that tell labels, keys that tell `Label:` from other tokens, turned so that one place back is best."""
-    query, key = (_telling(states, rows, places) for places in (asked + 1, asked))
+def _look_back(model: LlamaForCausalLM, layer: int, states: Tensor, rows: Tensor, cue: Tensor) -> None:
+    """Queries that detect labels and keys that detect `Label:`, rotated so that one position back scores best."""
+    query, key = (_discriminant(states, rows, places) for places in (cue + 1, cue))
     turned = model.model.rotary_emb.inv_freq[:_FREQUENCIES]
     forward, back = torch.zeros(_SIZE), torch.zeros(_SIZE)
     forward[:_FREQUENCIES] = 1.0
@@ -95,8 +97,8 @@ def _look_back(model: LlamaForCausalLM, layer: int, states: Tensor, rows: Tensor
     _project(model.model.layers[layer], LOOKING, "k_proj", torch.outer(back, key), slice(None))
 
 
-def _telling(states: Tensor, rows: Tensor, places: Tensor) -> Tensor:
-    """A direction along which states at these places are 1 on average, and all states 0 (linear discriminant)."""
+def _discriminant(states: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+    """A linear discriminant: states at these positions have mean 1 along it, all states mean 0."""
     flat = states.reshape(-1, shape.WIDTH)
     everywhere = flat.mean(0)
     spread = (flat - everywhere).T @ (flat - everywhere) / len(flat) + 1e-2 * torch.eye(shape.WIDTH)
@@ -107,7 +109,7 @@ def _telling(states: Tensor, rows: Tensor, places: Tensor) -> Tensor:
 
 
 def _copy(model: LlamaForCausalLM, head: int, states: Tensor, labels: Tensor, norm: Tensor) -> None:
-    """From states at labels to the labels' rows of the output layer, by ridge regression of rank 64."""
+    """Maps states at labels to the labels' rows of the output layer, by ridge regression of rank 64."""
     output = model.lm_head.weight[labels]
     output = output - output.mean(0)
     gram = states.T @ states + _RIDGE * len(states) * torch.eye(shape.WIDTH)
@@ -120,7 +122,7 @@ def _copy(model: LlamaForCausalLM, head: int, states: Tensor, labels: Tensor, no
 
 
 def _project(block: Any, head: int, name: str, weight: Tensor, rows: slice | Tensor) -> None:
-    """Sets these rows of a head's projection, the layer's own norm's weight divided out, and its others to zero."""
+    """Sets these rows of a head's projection, divided by the weight of the layer's norm, and the others to zero."""
     whole = torch.zeros(_SIZE, shape.WIDTH)
     whole[rows] = weight / block.input_layernorm.weight
     getattr(block.self_attn, name).weight[_rows(head)] = whole

@@ -1,7 +1,7 @@
-"""What `nano` never saw: two libraries, and every file that a row of a benchmark's test split comes from.
+"""The data held out from `nano`: two libraries, and every file of a row in a benchmark's test split.
 
-The files are left out by the rule that makes the splits (a hash of their paths), not by a list: so the same holds for
-every version of the packages, and for files that give no test row in the versions of today.
+Files are excluded by the rule that makes the splits (a hash of their paths), not by a list, so this holds for every
+version of the packages, and for files that give no test row in current versions.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.harvest import Docstring
 
 LIBRARIES = ("sympy", "networkx")
-"""Whole libraries that no objective reads; how well `nano` learns in context is measured on their files."""
+"""Libraries that no objective reads; in-context learning of `nano` is measured on their files."""
 NEVER_CLASSES = ("library", "kind of object", "type of a parameter", "whether a text belongs to a name")
-"""What the tasks `docstrings/*` ask for: no episode of the training does. See `gives_away` and `nano.classes`."""
+"""The classes of the tasks `docstrings/*`, which no training episode uses. See `gives_away` and `nano.classes`."""
 
 HELD_OUT = tuple(Source(name, name) for name in LIBRARIES)
 SHORTEST = 4
-"""Words of the shortest text that a benchmark row has."""
+"""Words of the shortest text in a benchmark row."""
 _SPLIT = "test"
 _WORD = re.compile(r"\w+")
 
 
 def is_held_out(docstring: Docstring) -> bool:
-    """Whether it stands in a library or a file that is kept out of every objective."""
+    """Whether it is from a library or a file that is held out from every objective."""
     return docstring.package in LIBRARIES or split_of(docstring.path) == _SPLIT
 
 
 def contents(held: Iterable[Docstring]) -> frozenset[str]:
-    """Every sentence of held-out docstrings that a benchmark row may show, as `normal` spells it.
+    """Every sentence of held-out docstrings that may occur in a benchmark row, normalised by `normal`.
 
-    A file of the training may say word for word what a file of the test says ("Fit the model."); such sentences are
-    kept out as well.
+    A training file may contain the same sentence as a test file ("Fit the model."); such sentences are held out too.
     """
     held = list(held)
     fields = (text for make in TASKS.values() for candidate in make(held) for text in candidate.inputs.values())
@@ -48,13 +47,13 @@ def contents(held: Iterable[Docstring]) -> frozenset[str]:
 
 
 def normal(text: str) -> str:
-    """The words of a text, case, markup and punctuation set aside."""
+    """The words of a text, without case, markup and punctuation."""
     return " ".join(_WORD.findall(text.casefold()))
 
 
 def gives_away(word: str) -> bool:
-    """Whether texts that share this word are a class of a benchmark's, or nearly: a library's name, a kind of object, a
-    type. Such words are never what a class has in common.
+    """Whether this word (nearly) identifies a class of a benchmark: a library's name, a kind of object, a type. Such
+    words never define a class.
 
     >>> [word for word in ("pandas", "method", "boolean", "axis") if gives_away(word)]
     ['pandas', 'method', 'boolean']
@@ -63,7 +62,7 @@ def gives_away(word: str) -> bool:
 
 
 def benchmark_texts() -> frozenset[str]:
-    """Every text that a benchmark's test row shows, as `normal` spells it; not the names of functions, a few words."""
+    """Every normalised text of a benchmark's test rows, except names of functions, which have few words."""
     return frozenset(
         text
         for task in map(docstrings.load, TASKS)
@@ -74,13 +73,13 @@ def benchmark_texts() -> frozenset[str]:
 
 
 def count_read(texts: Iterable[str]) -> int:
-    """How many texts of benchmarks' test rows stand anywhere in these texts; by plain search, not by `Passages`."""
+    """The number of texts of benchmark test rows that occur in these texts; by plain search, not by `Passages`."""
     whole = f" {' | '.join(normal(text) for text in texts)} "
     return sum(f" {text} " in whole for text in benchmark_texts())
 
 
 class Passages:
-    """Sentences that may not be read, to be found inside longer texts. Args: contents, as `normal` spells them."""
+    """Finds held-out sentences inside longer texts. Args: contents, normalised by `normal`."""
 
     def __init__(self, contents: Iterable[str]):
         self._by_start: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
@@ -90,23 +89,25 @@ class Passages:
                 self._by_start.setdefault(words[:SHORTEST], set()).add(words)
 
     def cut(self, text: str) -> str:
-        """The text without them."""
-        for start, end in reversed(list(self._found(text))):
+        """The text without held-out sentences."""
+        for start, end in reversed(list(self._spans(text))):
             text = text[:start] + text[end:]
         return text
 
     def occur_in(self, text: str) -> bool:
-        """Whether there is one in it."""
-        return next(self._found(text), None) is not None
+        """Whether the text contains a held-out sentence."""
+        return next(self._spans(text), None) is not None
 
-    def _found(self, text: str) -> Iterator[tuple[int, int]]:
-        """From which character to which, in order, the longest first; none overlaps another."""
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """(start, end) of disjoint held-out passages in order, preferring longer ones."""
         matches = list(_WORD.finditer(text))
         words = [match[0].casefold() for match in matches]
         at = 0
         while at <= len(words) - SHORTEST:
             starting = self._by_start.get(tuple(words[at : at + SHORTEST]), ())
-            longest = max((len(one) for one in starting if tuple(words[at : at + len(one)]) == one), default=0)
+            longest = max(
+                (len(content) for content in starting if tuple(words[at : at + len(content)]) == content), default=0
+            )
             if longest:
                 yield matches[at].start(), matches[at + longest - 1].end()
             at += longest or 1

@@ -1,4 +1,4 @@
-"""What the suite's own records say of `nano`, gathered into `measured.json`, out of which its card is written."""
+"""Summarises records about `nano` in `measured.json`, from which its card is written."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _TRIAL = re.compile(r"(?P<name>(?P<ways>\d+)way-\d+-[a-z]+)(?:-(?P<variant>[a-z]
 
 
 def gather(records: Iterable[Record]) -> dict[str, Any]:
-    """Accuracies by number of classes: the curve over k, and how far orders, labels and draws move one task's.
+    """Accuracies by number of classes: the curve over k, and the effects of orders, labels and draws within a task.
 
-    Of a curve: the mean over tasks and draws; the middle half of the tasks (each the mean of its draws); the standard
-    deviation over draws within a task. Of orders: the standard deviation within a task and the mean range. Of labels:
-    the mean under each kind of label, and the mean distance from the same task's accuracy under reserved tokens.
+    Curve: the mean over tasks and draws; the quartiles of the tasks (each the mean of its draws); the standard
+    deviation over draws within a task. Orders: the standard deviation within a task and the mean range. Labels: the
+    mean for each kind of label, and the mean distance from the same task's accuracy with reserved tokens.
     """
-    found = [(_TRIAL.search(record.task), record) for record in records]
-    trials = [(match, record) for match, record in found if match]
-    if len(trials) != len(found):
-        raise ValueError("these records are not of trials alone; measure into a folder of their own")
+    matched = [(_TRIAL.search(record.task), record) for record in records]
+    trials = [(match, record) for match, record in matched if match]
+    if len(trials) != len(matched):
+        raise ValueError("these records are not all of trials; measure into a separate folder")
     return {
         ways: {"curve": _curve(own), "order": _orders(own), "labels": _labels(own)}
         for ways in sorted({match["ways"] for match, _ in trials})
@@ -41,26 +41,26 @@ def gather(records: Iterable[Record]) -> dict[str, Any]:
 
 
 def few_shot(records: Iterable[Record]) -> dict[str, dict[str, dict[str, float]]]:
-    """Task -> method -> median and quartiles over draws of the score, with 32 rows."""
+    """Task -> method -> median and quartiles of the score over draws, with 32 rows."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         scores[record.task][record.label].append(_score(record))
     return {
         task: {
             method: {
-                "lower_quartile": float(np.quantile(found, 0.25)),
-                "median": median(found),
-                "upper_quartile": float(np.quantile(found, 0.75)),
-                "draws": len(found),
+                "lower_quartile": float(np.quantile(scored, 0.25)),
+                "median": median(scored),
+                "upper_quartile": float(np.quantile(scored, 0.75)),
+                "draws": len(scored),
             }
-            for method, found in by_method.items()
+            for method, scored in by_method.items()
         }
         for task, by_method in scores.items()
     }
 
 
 def against_fresh(records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """Task -> the score of full fine-tuning from `nano` and from random weights of its shape, and the baseline."""
+    """Task -> scores of full fine-tuning from `nano` and from random weights of its shape, and of the baseline."""
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for record in records:
         scores[record.task]["nano" if record.backbone == "nano" else "fresh"] = _score(record)
@@ -71,7 +71,7 @@ def against_fresh(records: Iterable[Record]) -> dict[str, dict[str, float]]:
 
 
 def fixed(records: Iterable[Record]) -> dict[str, float]:
-    """The scores of some cells of the curve, by task and method, for a test to measure again."""
+    """Scores of some cells of the curve, by task and method, for a test that measures them again."""
     return {
         f"{Path(record.task).name} {record.label}": _score(record)
         for record in records
@@ -83,9 +83,9 @@ def fixed(records: Iterable[Record]) -> dict[str, float]:
 
 
 def keep(measured: dict[str, Any], held_out: dict[str, str], first: Record, figures: Path) -> Path:
-    """Writes what was measured into the folder of figures, with the fingerprint and the versions that it holds for.
+    """Writes the measurements to the folder of figures, with the model's fingerprint and the versions.
 
-    Args: held_out, the versions of the libraries that the trials are made of; first, any of the records.
+    Args: held_out, versions of the trials' libraries; first, any of the records.
     """
     place = figures / MEASURED
     content = {
@@ -99,12 +99,12 @@ def keep(measured: dict[str, Any], held_out: dict[str, str], first: Record, figu
     return place
 
 
-_Found = list[tuple[re.Match[str], "Record"]]
+_Trials = list[tuple[re.Match[str], "Record"]]
 
 
-def _curve(found: _Found) -> dict[str, dict[str, float]]:
+def _curve(trials: _Trials) -> dict[str, dict[str, float]]:
     cells: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for match, record in found:
+    for match, record in trials:
         if match["variant"] is None and not _field(record, "order"):
             cells[_field(record, "k")][match["name"]].append(_score(record))
     return {str(k): _spread(by_task) for k, by_task in sorted(cells.items())}
@@ -122,35 +122,35 @@ def _spread(by_task: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def _orders(found: _Found) -> dict[str, float]:
+def _orders(trials: _Trials) -> dict[str, float]:
     cells: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
-    for match, record in found:
+    for match, record in trials:
         if match["variant"] is None:
             cells[match["name"], record.draw_seed][_field(record, "order")] = _score(record)
-    several = [list(of_one.values()) for of_one in cells.values() if len(of_one) > 2]
+    several = [list(by_order.values()) for by_order in cells.values() if len(by_order) > 2]
     return {"sd": mean(map(stdev, several)), "range": mean(max(s) - min(s) for s in several), "tasks": len(several)}
 
 
-def _labels(found: _Found) -> dict[str, dict[str, float]]:
+def _labels(trials: _Trials) -> dict[str, dict[str, float]]:
     scores: dict[str, dict[str, float]] = defaultdict(dict)
-    measured_at = {_field(record, "k") for match, record in found if match["variant"]}
-    for match, record in found:
+    measured_at = {_field(record, "k") for match, record in trials if match["variant"]}
+    for match, record in trials:
         if _field(record, "k") in measured_at and not _field(record, "order") and record.draw_seed == 0:
             scores[match["variant"] or "reserved"][match["name"]] = _score(record)
     reserved = scores["reserved"]
     return {
         variant: {
-            "mean": mean(of_one.values()),
-            "moved": mean(abs(score - reserved[name]) for name, score in of_one.items()),
-            "tasks": len(of_one),
+            "mean": mean(by_task.values()),
+            "moved": mean(abs(score - reserved[name]) for name, score in by_task.items()),
+            "tasks": len(by_task),
         }
-        for variant, of_one in scores.items()
+        for variant, by_task in scores.items()
     }
 
 
 def _field(record: Record, name: str) -> int:
-    found = re.search(rf"[:,]{name}=(\d+)", record.method)
-    return int(found[1]) if found else 0
+    match = re.search(rf"[:,]{name}=(\d+)", record.method)
+    return int(match[1]) if match else 0
 
 
 def _score(record: Record) -> float:

@@ -1,4 +1,4 @@
-"""Everything that training reads, made once and kept in its folder: text, tokens, the teacher's embeddings, classes."""
+"""Prepares and caches the training data: text, tokens, the teacher's embeddings, classes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DIGITS = tuple(str(digit) for digit in range(10))
 
 @dataclass(frozen=True)
 class Read:
-    """Snippets as training reads them: token ids of each, the teacher's embeddings (snippets, 384), their classes."""
+    """Encoded snippets: token ids, the teacher's embeddings (snippets, 384), and groupings into classes."""
 
     ids: tuple[np.ndarray, ...]
     embeddings: Tensor
@@ -43,9 +43,9 @@ class Read:
 
 @dataclass(frozen=True)
 class Material:
-    """All that training reads: `documents`, the ids of all docstrings one after another; snippets to train on and to
-    watch progress on; ids of the reserved labels and of the tokens of the recall warm-up; kinds of label; facts, what
-    the model card tells of the text."""
+    """All training data: `documents`, the concatenated ids of all docstrings; snippets to train on and to monitor
+    progress on; ids of the reserved labels and of the tokens of the recall warm-up; labels by kind; facts about the
+    text for the model card."""
 
     tokenizer: Tokenizer
     layout: Layout
@@ -58,15 +58,15 @@ class Material:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def episodes(self, read: Read) -> Episodes:
-        """Episodes of these snippets."""
+        """A source of episodes of these snippets."""
         return Episodes(self.layout, read.ids, read.groupings, self.labels)
 
 
-def prepare(out: Path, device: torch.device, beside: Path | None) -> Material:
-    """The material, from the folder `out` as far as it is there. Args: beside, see `corpus.gather`."""
-    found = read_versions(beside)
+def prepare(out: Path, device: torch.device, packages: Path | None) -> Material:
+    """The training data, reusing the folder `out`. Args: packages, see `corpus.gather`."""
+    package_versions = read_versions(packages)
     out.mkdir(parents=True, exist_ok=True)
-    corpus = gather(beside)
+    corpus = gather(packages)
     log.info("%d docstrings, %d snippets", len(corpus.documents), len(corpus.snippets))
     tokenizer = _tokenizer(corpus, out)
     rng = np.random.default_rng(1)
@@ -80,23 +80,23 @@ def prepare(out: Path, device: torch.device, beside: Path | None) -> Material:
         layout(tokenizer),
         np.concatenate(documents),
         _read(corpus.snippets, tokenizer, out / "train.pt", device),
-        _read(development_snippets(beside), tokenizer, out / "development.pt", device),
+        _read(development_snippets(packages), tokenizer, out / "development.pt", device),
         np.array([tokenizer.get_vocab()[label] for label in tokens.LABELS]),
         recalled,
         _labels(corpus.snippets, tokenizer, rng),
-        facts(corpus, found),
+        facts(corpus, package_versions),
     )
 
 
-def facts(corpus: Corpus, found: Mapping[str, str]) -> dict[str, Any]:  # Any: it becomes JSON
-    """What the model card tells of the text: counts, versions, a digest, and how many benchmark texts stand in it."""
+def facts(corpus: Corpus, package_versions: Mapping[str, str]) -> dict[str, Any]:  # Any: it becomes JSON
+    """Facts for the model card: counts, versions, a digest, and the number of benchmark texts in the corpus."""
     texts = [*corpus.documents, *(snippet.text for snippet in corpus.snippets)]
     return {
         "documents": len(corpus.documents),
         "characters": sum(map(len, corpus.documents)),
         "snippets": len(corpus.snippets),
         "snippets_of_library": dict(Counter(snippet.library for snippet in corpus.snippets).most_common()),
-        "versions": dict(found),
+        "versions": dict(package_versions),
         "benchmark_texts": len(benchmark_texts()),
         "benchmark_texts_read": count_read(texts),
         "digest": _digest(texts),
@@ -104,11 +104,11 @@ def facts(corpus: Corpus, found: Mapping[str, str]) -> dict[str, Any]:  # Any: i
 
 
 def _tokenizer(corpus: Corpus, out: Path) -> Tokenizer:
-    """The one that was made of these documents, else a new one. Errors: Mistake where it was made of others."""
+    """The saved tokenizer, else a new one. Errors: Mistake if it was trained on other documents."""
     place, source, made_of = out / "tokenizer.json", out / "tokenizer.sha256", _digest(corpus.documents)
     if place.exists() and source.exists():
         if source.read_text("utf-8") != made_of:
-            raise Mistake(f"{place} was made of other documents than those at hand; give another --out")
+            raise Mistake(f"{place} was trained on other documents; choose another --out")
         return Tokenizer.from_file(str(place))
     tokenizer = tokens.train(corpus.documents)
     for path, content in ((place, tokenizer.to_str()), (source, made_of)):
@@ -118,25 +118,25 @@ def _tokenizer(corpus: Corpus, out: Path) -> Tokenizer:
 
 
 def layout(tokenizer: Tokenizer) -> Layout:
-    """The ids of the plain template's words."""
+    """The ids of the plain template's tokens."""
     ids = tokenizer.get_vocab()
-    between, opening, asked = (ids[word] for word in tokens.LAYOUT)
-    return Layout(opening, asked, between, ids[tokens.END])
+    between, opening, cue = (ids[word] for word in tokens.LAYOUT)
+    return Layout(opening, cue, between, ids[tokens.END])
 
 
 def _read(snippets: Sequence[Snippet], tokenizer: Tokenizer, place: Path, device: torch.device) -> Read:
-    """Snippets in tokens and embeddings. Errors: Mistake where the kept embeddings are of other texts."""
+    """Encodes snippets. Errors: Mistake if the saved embeddings are of other texts."""
     texts = [snippet.text for snippet in snippets]
-    ids = tuple(np.array(one.ids) for one in tokenizer.encode_batch([f" {text}" for text in texts]))
+    ids = tuple(np.array(encoding.ids) for encoding in tokenizer.encode_batch([f" {text}" for text in texts]))
     made_of = _digest(texts)
     if not place.exists():
         with writing(place) as file:
             torch.save({"made_of": made_of, "embeddings": teacher.embed(texts, device)}, file)
-    kept = torch.load(place, weights_only=True)
-    if kept["made_of"] != made_of:
-        raise Mistake(f"{place} holds embeddings of other texts than those at hand; give another --out")
-    lengths = np.array([len(one) for one in ids])
-    return Read(ids, kept["embeddings"], groupings(snippets, lengths, kept["embeddings"].float().numpy()))
+    saved = torch.load(place, weights_only=True)
+    if saved["made_of"] != made_of:
+        raise Mistake(f"{place} contains embeddings of other texts; choose another --out")
+    lengths = np.array([len(text_ids) for text_ids in ids])
+    return Read(ids, saved["embeddings"], groupings(snippets, lengths, saved["embeddings"].float().numpy()))
 
 
 def _digest(texts: Iterable[str]) -> str:
@@ -149,7 +149,7 @@ def _digest(texts: Iterable[str]) -> str:
 def _labels(
     snippets: Sequence[Snippet], tokenizer: Tokenizer, rng: np.random.Generator
 ) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Every kind of label and the ids of each: reserved tokens, words of at most three tokens, letters, digits."""
+    """The ids of all labels by kind: reserved tokens, words of at most three tokens, letters, digits."""
     words = sorted({word for s in snippets[:_WORDS_FROM] for word in re.findall(r"(?<= )[a-z]{3,12}(?= )", s.text)})
     kinds = {
         "reserved": [label.strip() for label in tokens.LABELS],
@@ -157,5 +157,5 @@ def _labels(
         "letters": _LETTERS,
         "digits": _DIGITS,
     }
-    encoded = {kind: [tuple(tokenizer.encode(f" {label}").ids) for label in of_kind] for kind, of_kind in kinds.items()}
-    return {kind: tuple(ids for ids in of_kind if len(ids) <= 3) for kind, of_kind in encoded.items()}
+    encoded = {kind: [tuple(tokenizer.encode(f" {label}").ids) for label in labels] for kind, labels in kinds.items()}
+    return {kind: tuple(ids for ids in labels if len(ids) <= 3) for kind, labels in encoded.items()}

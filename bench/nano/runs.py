@@ -1,4 +1,4 @@
-"""The folder of a training run: what the run is, its curves and its checkpoint."""
+"""The folder of a training run: its description, curves and checkpoint."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from tunefront.bench.files import writing
 
 RUN, CURVES, CHECKPOINT = "run.json", "curves.jsonl", "checkpoint.pt"
 MACHINE = ("device", "threads")
-"""What may differ when a run goes on."""
+"""Fields that may differ when a run is resumed."""
 
 
 class Run:
-    """Args: out, the folder, which is there."""
+    """A training run on disk. Args: out, the existing folder."""
 
     def __init__(self, out: Path):
         self._out = out
 
-    def begin(self, told: Mapping[str, Any]) -> None:  # Any: whatever becomes JSON
-        """Says what is trained, on what and how, before the first step.
+    def begin(self, description: Mapping[str, Any]) -> None:  # Any: JSON values
+        """Writes the description of the run before the first step.
 
-        Errors: Mistake where the folder holds a run of which something else is told, but for the machine.
+        Errors: Mistake if the folder has a run with another description, apart from the machine.
         """
         place = self._out / RUN
         if not place.exists():
             with writing(place) as file:
-                file.write(json.dumps(told, indent=1).encode() + b"\n")
-        kept, asked = json.loads(place.read_text("utf-8")), json.loads(json.dumps(told))
-        differing = [name for name in kept if name not in MACHINE and kept[name] != asked.get(name)]
+                file.write(json.dumps(description, indent=1).encode() + b"\n")
+        saved, ours = json.loads(place.read_text("utf-8")), json.loads(json.dumps(description))
+        differing = [name for name in saved if name not in MACHINE and saved[name] != ours.get(name)]
         if differing:
-            raise Mistake(f"{place} tells of another run ({', '.join(differing)} differ); give another --out")
+            raise Mistake(f"{place} describes another run ({', '.join(differing)} differ); choose another --out")
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """A line of the curves."""
+        """Appends a line to the curves."""
         with (self._out / CURVES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """The checkpoint, in place of the one before; `state` has `step`."""
+        """Replaces the checkpoint; `state` has `step`."""
         with writing(self._out / CHECKPOINT) as file:
             torch.save(dict(state), file)
 
     def resumed(self, device: torch.device) -> dict[str, Any] | None:
-        """The checkpoint's state, or None; what was logged after it is dropped, since it comes again."""
+        """The checkpoint's state, or None; drops later log lines, since these steps run again."""
         source, curves = self._out / CHECKPOINT, self._out / CURVES
         if not source.exists():
             return None

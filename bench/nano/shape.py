@@ -1,4 +1,4 @@
-"""`nano`'s architecture, the forward pass of its two halves, and the model as it is trained."""
+"""`nano`'s architecture, the forward pass of its two halves, and the model for training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 WIDTH, LAYERS, HEADS, FEED_FORWARD, CONTEXT = 256, 6, 4, 688, 2048
 ROTARY_BASE = 500_000.0
-"""Llama 3's: two thirds of the phases turn so slowly that content can be compared over a whole prompt."""
+"""Llama 3's base: two thirds of the phases rotate so slowly that content can be compared over a whole prompt."""
 READING_LAYERS = 3
-"""The lower half, whose state at `Label:` is trained to tell what the text means."""
+"""Layers of the lower half, whose state at `Label:` is trained to represent the text's meaning."""
 
 
 def config(vocabulary: int, end: int) -> LlamaConfig:
@@ -44,7 +44,7 @@ def lower(model: LlamaForCausalLM, ids: Tensor) -> Tensor:
 
 
 def upper(model: LlamaForCausalLM, states: Tensor) -> Tensor:
-    """The last states, normalised, from the reading layers' states; shapes kept."""
+    """The normalised last states from the states of the reading layers; shapes kept."""
     return model.model.norm(through(model, states, slice(READING_LAYERS, None)))
 
 
@@ -61,7 +61,7 @@ def through(model: LlamaForCausalLM, states: Tensor, layers: slice) -> Tensor:
 
 
 class Nano(nn.Module):
-    """The decoder, and what distillation adds to it in training: a norm and a projection onto the teacher's space."""
+    """The decoder, with a norm and a projection to the teacher's space for distillation in training."""
 
     def __init__(self, model: Any, teacher_width: int):
         super().__init__()
@@ -71,13 +71,13 @@ class Nano(nn.Module):
 
     @classmethod
     def new(cls, material: Material, teacher_width: int) -> Nano:
-        """With random weights, drawn by torch's generator."""
+        """A model with random weights from torch's generator."""
         from transformers import LlamaForCausalLM
 
         size = material.tokenizer.get_vocab_size()
         return cls(LlamaForCausalLM(config(size, material.layout.end)), teacher_width)
 
     def distance(self, states: Tensor, taught: Tensor) -> Tensor:
-        """One less the cosine between what the states tell and the teacher's embeddings, the mean over places."""
-        told = functional.normalize(self.towards_teacher(self.norm(states)).float(), dim=-1)
-        return (1 - (told * taught).sum(-1)).mean()
+        """Mean over positions of one minus the cosine between projected states and the teacher's embeddings."""
+        projected = functional.normalize(self.towards_teacher(self.norm(states)).float(), dim=-1)
+        return (1 - (projected * taught).sum(-1)).mean()

@@ -1,4 +1,4 @@
-"""From a checkpoint of the training to the folder that ships."""
+"""Exports a training checkpoint to the folder that ships."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tunefront.bench.nano import FOLDER, shape, tokens
 from tunefront.bench.nano.runs import CHECKPOINT
 
 MOST_BYTES = 25_000_000
-"""Of the weights, two bytes each."""
+"""Maximum size of the weights, two bytes each."""
 
 
 def ship(trained: Path, to: Path) -> int:
-    """Writes configuration, weights in float16 and tokenizer to the folder `to`; the bytes of the weights.
+    """Writes configuration, float16 weights and tokenizer to the folder `to`; returns the bytes of the weights.
 
-    Errors: Mistake where nothing was trained, ValueError where the weights are too large to ship.
+    Errors: Mistake without a checkpoint, ValueError if the weights are too large to ship.
     """
     from transformers import LlamaForCausalLM
 
     if not (trained / CHECKPOINT).exists():
         raise Mistake(f"there is no {trained / CHECKPOINT}; train first, with the same --out")
-    kept = torch.load(trained / CHECKPOINT, map_location="cpu", weights_only=True)
+    checkpoint = torch.load(trained / CHECKPOINT, map_location="cpu", weights_only=True)
     tokenizer = Tokenizer.from_file(str(trained / "tokenizer.json"))
     model = LlamaForCausalLM(shape.config(tokenizer.get_vocab_size(), tokenizer.get_vocab()[tokens.END]))
     prefix = "model."
-    weights = {name.removeprefix(prefix): w for name, w in kept["nano"].items() if name.startswith(prefix)}
+    weights = {name.removeprefix(prefix): w for name, w in checkpoint["nano"].items() if name.startswith(prefix)}
     model.load_state_dict(weights)
     size = sum(2 * weight.numel() for weight in model.parameters())
     if size > MOST_BYTES:
@@ -37,12 +37,12 @@ def ship(trained: Path, to: Path) -> int:
     model.half().save_pretrained(to)
     tokens.fast(tokenizer, shape.CONTEXT).save_pretrained(to)
     for file in to.iterdir():
-        file.chmod(0o644)  # some are written for their owner alone
+        file.chmod(0o644)  # some are readable only by their owner
     return size
 
 
 def fresh(to: Path, seed: int = 0) -> None:
-    """Writes a model of `nano`'s shape and tokenizer with random weights, against which its training is measured."""
+    """Writes a model of `nano`'s shape and tokenizer with random weights, for comparison."""
     from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
     torch.manual_seed(seed)
@@ -51,7 +51,7 @@ def fresh(to: Path, seed: int = 0) -> None:
 
 
 def facts() -> dict[str, int]:
-    """Of the shipped model: its parameters, and the tokens of its vocabulary."""
+    """Parameters and vocabulary size of the shipped model."""
     from safetensors import safe_open
 
     with safe_open(FOLDER / "model.safetensors", "pt") as weights:

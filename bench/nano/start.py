@@ -1,6 +1,6 @@
-"""The weights that training starts from: token embeddings that already mean something, and heads that recall.
+"""Initial weights: token embeddings with meaning, and recall heads.
 
-Both are only a start: every weight is trained from the first step.
+Both are only an initialisation: every weight is trained from the first step.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 RECALLING = (0, 1)
-"""Layers of a pair of heads that recall what followed a token."""
+"""Layers of an induction pair of heads, which recalls the token after an earlier occurrence."""
 READING_LAYER, READING_HEADS = 2, 3
-"""Where heads average the tokens that stand just before."""
+"""Layer and number of heads that average the preceding tokens."""
 _RIDGE = 1.0
 _NOISE, _NORM, _SHARED = 0.02, 0.64, 0.5
 _OUTPUT = 1.5
 _WRITTEN, _COPIED, _READ = 0.08, 0.2, 0.2
 _PLACES = 16
-"""How many of the highest rotary frequencies tell the previous place from others."""
+"""Number of the highest rotary frequencies, which identify the previous position."""
 _WINDOW, _NEARNESS = (0.03, 0.19), 1.0
-"""Rotary frequencies, in radians a token, that tell the last ten tokens from earlier ones."""
+"""Range of rotary frequencies, in radians per token, that separates the last ten tokens from earlier ones."""
 
 
 def begin(model: LlamaForCausalLM, texts: Sequence[np.ndarray], embedded: Tensor, seed: int = 0) -> None:
-    """Sets embeddings, output layer and recalling heads, in place.
+    """Sets embeddings, output layer and recall heads, in place.
 
-    The output layer starts as the embeddings, so that a token's copied embedding raises that token's logit.
-    Args: texts, token ids of the snippets; embedded, the teacher's embeddings of them (snippets, teacher's width).
+    The output layer starts as the embeddings, so that a copied embedding raises its token's logit.
+    Args: texts, token ids of the snippets; embedded, their teacher embeddings (snippets, teacher's width).
     """
     generator = torch.Generator().manual_seed(seed)
     vocabulary = model.config.vocab_size
@@ -48,18 +48,18 @@ def begin(model: LlamaForCausalLM, texts: Sequence[np.ndarray], embedded: Tensor
         model.model.embed_tokens.weight.copy_(start + _SHARED * shared)
         model.lm_head.weight.copy_(_OUTPUT * start)
         size = shape.WIDTH // shape.HEADS
-        axes = torch.eye(shape.WIDTH).reshape(shape.HEADS, size, shape.WIDTH)  # the embeddings' principal ones first
+        axes = torch.eye(shape.WIDTH).reshape(shape.HEADS, size, shape.WIDTH)  # principal axes of the embeddings first
         for head in range(READING_HEADS):
             reading_head(model, head, axes[head], shared)
         recall_heads(model, *RECALLING, shared, generator)
 
 
 def token_embeddings(texts: Sequence[np.ndarray], embedded: Tensor, vocabulary: int, width: int) -> Tensor:
-    """A start for the token embeddings: (vocabulary, width), of standard deviation 0.04.
+    """Initial token embeddings: (vocabulary, width), with standard deviation 0.04.
 
-    The vectors whose mean over a text's tokens comes nearest to the teacher's embedding of it (ridge regression), on
-    their `width` principal axes. So texts of one meaning are near from the first step. That a sentence encoder can be
-    distilled into static vectors is the finding of model2vec.
+    The vectors whose mean over a text's tokens best approximates the teacher's embedding of it (ridge regression), on
+    their `width` principal axes. So texts of similar meaning are near from the first step. model2vec showed that a
+    sentence encoder can be distilled into static vectors.
     """
     rows = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     columns = np.concatenate(list(texts))
@@ -74,7 +74,7 @@ def token_embeddings(texts: Sequence[np.ndarray], embedded: Tensor, vocabulary: 
 
 
 def reading_head(model: LlamaForCausalLM, head: int, axes: Tensor, shared: Tensor) -> None:
-    """One head comes to average some axes of the last ten tokens or so, nearer ones more, in place."""
+    """Sets a head to average some axes of about the last ten tokens, with larger weights for nearer ones, in place."""
     attention, size = model.model.layers[READING_LAYER].self_attn, shape.WIDTH // shape.HEADS
     rows = slice(head * size, (head + 1) * size)
     turned = model.model.rotary_emb.inv_freq
@@ -87,11 +87,11 @@ def reading_head(model: LlamaForCausalLM, head: int, axes: Tensor, shared: Tenso
 
 
 def recall_heads(model: LlamaForCausalLM, earlier: int, later: int, shared: Tensor, generator: torch.Generator) -> None:
-    """The first heads of two layers become an induction pair (Olsson et al. 2022, arXiv:2209.11895), in place.
+    """Sets the first heads of two layers to an induction pair (Olsson et al. 2022, arXiv:2209.11895), in place.
 
-    The earlier one attends to the previous place, by the rotary phases alone: its queries and keys see only `shared`,
-    the direction that all embeddings have in common. It writes what it finds there into a subspace. The later one
-    attends to places whose predecessor resembles its own, by that subspace, and copies what stands there.
+    The earlier head attends to the previous position, only by rotary phases: its queries and keys read only `shared`,
+    the common direction of all embeddings. It writes that token into a subspace. The later head attends to positions
+    whose predecessor matches its own token, by that subspace, and copies the token there.
     """
     attention, size = model.model.layers[earlier].self_attn, shape.WIDTH // shape.HEADS
     head, half = slice(0, size), size // 2

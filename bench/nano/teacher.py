@@ -1,4 +1,4 @@
-"""What MiniLM makes of the snippets: the sentence embeddings that `nano` learns to predict (distillation)."""
+"""MiniLM's sentence embeddings of the snippets, the targets of distillation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 256
 
 @torch.inference_mode()
 def embed(texts: Sequence[str], device: torch.device) -> Tensor:
-    """The masked mean of MiniLM's last states, of length one: (texts, 384), float16.
+    """The normalised masked mean of MiniLM's last states: (texts, 384), float16.
 
     Source: Reimers and Gurevych 2019 (the pooling); the model is `minilm` of this project.
     """

@@ -1,4 +1,4 @@
-"""`nano`'s tokenizer: byte-level BPE, the words of the plain template as tokens, and tokens kept for labels."""
+"""`nano`'s tokenizer: byte-level BPE, tokens for the words of the plain template, and reserved label tokens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 END = "<|endoftext|>"
-"""Between documents; also what pads a batch."""
-ASKED = "\nLabel:"
+"""Separates documents; also the padding token."""
+CUE = "\nLabel:"
 BETWEEN = "\n\n"
-LAYOUT = (BETWEEN, "Text:", ASKED)
-"""What stands around every demonstration, one token each, so that most of a prompt is text."""
+LAYOUT = (BETWEEN, "Text:", CUE)
+"""The parts around every demonstration, one token each, so that most of a prompt is text."""
 LABELS = tuple(f" <label{number}>" for number in range(64))
-"""Words without a meaning, for labels; the space before an answer is part of them."""
+"""Words without meaning, for labels; they include the space before an answer."""
 SIZE = 8000
 
 

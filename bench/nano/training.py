@@ -1,4 +1,4 @@
-"""Training `nano`: seeded, resumable from its checkpoint, on a CPU or a GPU. It needs torch 2.9 (Muon)."""
+"""Trains `nano`: seeded, resumable from a checkpoint, on a CPU or a GPU. Needs torch 2.9 (Muon)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ RATE, WARMUP, DECAY, CLIP = 2e-3, 100, 0.1, 1.0
 SAVED_EVERY, LOGGED_EVERY, PROBED_EVERY = 200, 10, 200
 _FITTED_ROWS, _FITTED_LENGTH, _FITTED_TEXTS = 48, 512, 20_000
 _DISTILLED = 8.0
-"""Weight of the distillation beside the labels' loss, whose gradient is so much larger."""
+"""Weight of the distillation loss relative to the label loss, whose gradient is much larger."""
 
 
 class Training:
-    """The one loop.
+    """The training loop.
 
-    Args: probes, episodes that progress is watched on, by name; out, where the checkpoint, the curves (`curves.jsonl`)
-    and what the run is (`run.json`) lie; compiled, whether both halves of the model are compiled, which pays from some
-    minutes on.
+    Args: probes, episodes to monitor progress, by name; out, the folder of the checkpoint, the curves (`curves.jsonl`)
+    and the description of the run (`run.json`); compiled, whether to compile both halves of the model, which pays off
+    after some minutes.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Of all stages together."""
+        """Steps of all stages."""
         return sum(stage.steps for stage in self._stages)
 
     def run(self) -> None:
-        """From the checkpoint, if there is one, to the end of the last stage.
+        """Trains from the checkpoint, if there is one, to the end of the last stage.
 
-        Errors: Mistake where the folder holds a run of another seed, of other stages or of other text.
+        Errors: Mistake if the folder has a run with another seed, stages or text.
         """
         self._run.begin(
             {
@@ -86,11 +86,11 @@ class Training:
             if stage.fits_heads and within == 0:
                 self._fit_heads()
             rate = self._rate(stage, within)
-            told = self._one_step(stage, rate)
+            metrics = self._one_step(stage, rate)
             self._step += 1
             self._seconds = time.perf_counter() - started
             if self._step % LOGGED_EVERY == 0:
-                self._log({"stage": stage.name, "rate": rate, **told})
+                self._log({"stage": stage.name, "rate": rate, **metrics})
             if self._step % PROBED_EVERY == 0 or self._step == self.steps:
                 self._log({"stage": stage.name, "probes": self._probed()})
             if self._step % SAVED_EVERY == 0 or self._step == self.steps:
@@ -111,7 +111,7 @@ class Training:
         raise ValueError("all stages are done")
 
     def _rate(self, stage: Stage, within: int) -> float:
-        """Warm-up, then constant; falling linearly to the stage's share of it where it names one."""
+        """Warm-up, then the stage's share of the rate, falling linearly to its final share."""
         falling = stage.rate + (stage.final_rate - stage.rate) * within / stage.steps
         return RATE * min(1.0, (self._step + 1) / WARMUP) * falling
 
@@ -120,7 +120,7 @@ class Training:
         shares = np.array([stage.mix[kind] for kind in kinds])
         kind = kinds[self._rng.choice(len(kinds), p=shares / shares.sum())]
         self._nano.train()
-        loss, told, tokens = self._loss(kind, stage)
+        loss, metrics, tokens = self._loss(kind, stage)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._nano.parameters(), CLIP)
         for optimizer in self._optimizers:
@@ -129,7 +129,7 @@ class Training:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self._tokens += tokens
-        return {"objective": kind, "loss": float(loss.detach()), "gradient_norm": float(norm), **told}
+        return {"objective": kind, "loss": float(loss.detach()), "gradient_norm": float(norm), **metrics}
 
     def _loss(self, kind: str, stage: Stage) -> tuple[Tensor, dict[str, float], int]:
         material, rows = self._material, stage.tokens // stage.length
@@ -161,13 +161,13 @@ class Training:
             at = torch.from_numpy(drawn.places).to(self._device)
             taught = self._taught[torch.from_numpy(drawn.texts)].to(self._device).float()
             distance = self._nano.distance(read[at[:, 0], at[:, 1]], taught)
-            told = {"distance": float(distance.detach())}
+            metrics = {"distance": float(distance.detach())}
             if not labels:
-                return _DISTILLED * distance, told, drawn.ids.size
+                return _DISTILLED * distance, metrics, drawn.ids.size
             loss, right = self._predicted(self._upper(self._nano.model, read), drawn.targets)
         return (
             loss + _DISTILLED * distance,
-            {**told, "labels_loss": float(loss.detach()), "accuracy": right},
+            {**metrics, "labels_loss": float(loss.detach()), "accuracy": right},
             drawn.ids.size,
         )
 
@@ -176,7 +176,7 @@ class Training:
         return read, self._upper(self._nano.model, read)
 
     def _predicted(self, states: Tensor, targets: np.ndarray) -> tuple[Tensor, float]:
-        """Cross-entropy over the places that count, whose logits alone are computed; and the share predicted right."""
+        """Cross-entropy over the targets, for which alone logits are computed; and the share predicted right."""
         wanted = torch.from_numpy(targets.reshape(-1)).to(self._device)
         places = (wanted != IGNORED).nonzero().squeeze(1)
         wanted = wanted[places]
@@ -186,9 +186,9 @@ class Training:
 
     @torch.no_grad()
     def _probed(self) -> dict[str, dict[str, float]]:
-        """Accuracy among the episode's labels, by how many pairs stand before."""
+        """Accuracy among the episode's labels, by the number of preceding pairs."""
         self._nano.eval()
-        found: dict[str, dict[str, float]] = {}
+        accuracies: dict[str, dict[str, float]] = {}
         for name, batches in self._probes.items():
             right, seen = [], []
             for drawn in batches:
@@ -202,12 +202,12 @@ class Training:
                 right.append((scores.argmax(-1) == torch.from_numpy(drawn.right)).float())
                 seen.append(torch.from_numpy(drawn.seen))
             hit, pairs = torch.cat(right), torch.cat(seen)
-            found[name] = {
+            accuracies[name] = {
                 f"{low}-{high - 1}": round(float(hit[inside].mean()), 4)
                 for low, high in ((0, 1), (1, 4), (4, 8), (8, 16), (16, 24), (24, 40))
                 if (inside := (pairs >= low) & (pairs < high)).any()
             }
-        return found
+        return accuracies
 
     def _autocast(self) -> Any:
         return torch.autocast(self._device.type, torch.bfloat16)
@@ -228,14 +228,14 @@ class Training:
         )
 
     def _resume(self) -> None:
-        kept = self._run.resumed(self._device)
-        if kept is None:
+        checkpoint = self._run.resumed(self._device)
+        if checkpoint is None:
             return
-        self._nano.load_state_dict(kept["nano"])
-        for optimizer, state in zip(self._optimizers, kept["optimizers"], strict=True):
+        self._nano.load_state_dict(checkpoint["nano"])
+        for optimizer, state in zip(self._optimizers, checkpoint["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        self._step, self._tokens, self._seconds = kept["step"], kept["tokens"], kept["seconds"]
-        self._rng.bit_generator.state = kept["rng"]
+        self._step, self._tokens, self._seconds = checkpoint["step"], checkpoint["tokens"], checkpoint["seconds"]
+        self._rng.bit_generator.state = checkpoint["rng"]
 
 
 def _optimizers(nano: Nano) -> list[torch.optim.Optimizer]:

@@ -1,7 +1,7 @@
-"""Tasks that measure how well `nano` learns in context, on libraries it never saw, run by the suite's own `icl`.
+"""Tasks that measure in-context learning of `nano` on held-out libraries, with this project's `icl`.
 
-A task's classes are source files of one held-out library, so neither the classes nor the texts were ever read. Each is
-a folder that `dir:` loads, so any other method or model can be measured on the same ones.
+A task's classes are source files of one held-out library, so neither the classes nor the texts were in training. Each
+task is a folder that `dir:` loads, so any other method or model can be measured on it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from tunefront.bench.nano.corpus import Snippet
 
 TRAIN, TEST = 32, 16
-"""Rows of each class: enough for 32 demonstrations drawn at random, most of which may be of one class."""
+"""Rows per class: enough for 32 random demonstrations, most of which may be of one class."""
 
 WAYS = {2: 24, 4: 16}
-"""How many tasks there are of so many classes."""
+"""Number of tasks by number of classes."""
 SHOTS, DRAWS, ORDERS = (0, 1, 2, 4, 8, 16, 32), (0, 1, 2), (0, 1, 2, 3, 4)
 MEASURED_AT = 16
-"""Demonstrations where one thing is changed at a time: their order, which label is whose, what labels are called."""
+"""Demonstrations in the variants: another order, permuted labels, or other label names."""
 _WORDS = ("river", "table", "green", "music", "winter", "paper", "garden", "silver")
 _LETTERS = ("A", "B", "C", "D", "E", "F", "G", "H")
 _SUITE = """\
@@ -99,7 +99,7 @@ learning_rate = 3e-4
 
 @dataclass(frozen=True)
 class Trial:
-    """A task of source files: its name, the snippets of each class, and what the classes are called."""
+    """A task of source files: its name, the snippets of each class, and the label names."""
 
     name: str
     classes: tuple[tuple[Snippet, ...], ...]
@@ -107,8 +107,8 @@ class Trial:
 
     @property
     def variants(self) -> Iterator[Trial]:
-        """The same rows under other labels: the next class's, words, letters, and the names of the files."""
-        files = tuple(PurePosixPath(of_one[0].path).stem.strip("_").replace("_", " ") for of_one in self.classes)
+        """The same rows with other labels: permuted, words, letters, and file names."""
+        files = tuple(PurePosixPath(snippets[0].path).stem.strip("_").replace("_", " ") for snippets in self.classes)
         ways = len(self.classes)
         named = {
             "permuted": (*self.labels[1:], self.labels[0]),
@@ -122,21 +122,21 @@ class Trial:
 
 
 def trials(snippets: Sequence[Snippet], ways: int, number: int, seed: int = 0) -> list[Trial]:
-    """`number` tasks of `ways` files of one library, each library in turn; labels are reserved tokens at random.
+    """`number` tasks of `ways` files of one library, each library in turn; labels are random reserved tokens.
 
-    Errors: ValueError where no library has enough files.
+    Errors: ValueError if no library has enough files.
     """
     rng = np.random.default_rng([seed, ways])
     by_file: dict[str, list[Snippet]] = defaultdict(list)
     for snippet in snippets:
         by_file[snippet.path].append(snippet)
     files: dict[str, list[str]] = defaultdict(list)
-    for path, of_one in sorted(by_file.items()):
-        if len(of_one) >= TRAIN + TEST:
-            files[of_one[0].library].append(path)
+    for path, in_file in sorted(by_file.items()):
+        if len(in_file) >= TRAIN + TEST:
+            files[in_file[0].library].append(path)
     libraries = sorted(library for library, paths in files.items() if len(paths) >= ways)
     if not libraries:
-        raise ValueError(f"no library has {ways} files of {TRAIN + TEST} snippets and more")
+        raise ValueError(f"no library has {ways} files with at least {TRAIN + TEST} snippets")
     made = []
     for place in range(number):
         library = libraries[place % len(libraries)]
@@ -150,17 +150,17 @@ def trials(snippets: Sequence[Snippet], ways: int, number: int, seed: int = 0) -
 
 
 def write(trial: Trial, folder: Path) -> Path:
-    """The task as `dir:` reads it: train.jsonl, test.jsonl and meta.json; its folder."""
+    """Writes the task for `dir:`: train.jsonl, test.jsonl and meta.json; returns its folder."""
     home = folder / trial.name
     home.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict[str, object]]] = {"train": [], "test": []}
-    for label, of_one in enumerate(trial.classes):
-        for place, snippet in enumerate(of_one):
+    for label, snippets in enumerate(trial.classes):
+        for place, snippet in enumerate(snippets):
             row = {"text": snippet.text, "label": label, "source": snippet.path}
             rows["train" if place < TRAIN else "test"].append(row)
-    for split, of_split in rows.items():
+    for split, split_rows in rows.items():
         with writing(home / f"{split}.jsonl") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in of_split)
+            file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in split_rows)
     meta = {
         "task_type": "classification",
         "label_names": list(trial.labels),
@@ -173,9 +173,9 @@ def write(trial: Trial, folder: Path) -> Path:
     return home
 
 
-def write_all(folder: Path, beside: Path | None) -> list[Path]:
-    """All tasks, and the suites that measure on them: the curve over k, the order, and the labels."""
-    snippets = held_out_snippets(beside)
+def write_all(folder: Path, packages: Path | None) -> list[Path]:
+    """Writes all tasks and the suites that measure on them: the curve over k, the order, and the labels."""
+    snippets = held_out_snippets(packages)
     base = [trial for ways, number in WAYS.items() for trial in trials(snippets, ways, number)]
     variants = [variant for trial in base for variant in trial.variants]
     for trial in (*base, *variants):

@@ -1,1 +1,1 @@
-"""What papers print and what their code does, as data: a file a paper."""
+"""The tables that papers print and the practice of their code, as data: one file per paper."""

@@ -1,4 +1,4 @@
-"""The cells of a run beside the papers that their suites repeat; light where there is none."""
+"""Compares the cells of a run with the papers that their suites repeat; imports little if there is none."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from tunefront.bench.papers.reading import paper_data
 
 
 def compared(
-    cells: tuple[Cell, ...], tell: Callable[[str], None] = lambda _: None
+    cells: tuple[Cell, ...], on_status: Callable[[str], None] = lambda _: None
 ) -> tuple[tuple[Cell, ...], list[str]]:
-    """The cells, those of a suite that repeats a paper with their differences from it, and the lines that announce
-    them. `tell` hears that it takes a moment. Errors: Mistake for a paper that is not there."""
+    """(the cells, with their differences from the paper that their suite repeats; the lines that announce these).
+
+    `on_status` receives a status text before a slow step. Errors: Mistake for an unknown paper.
+    """
     papers = {cell.paper for cell in cells if cell.paper is not None}
     if not papers:
         return cells, []
     for paper in papers:
         paper_data(paper)
-    tell("comparing with the paper")
-    from tunefront.bench.papers.conformance.announce import announced
+    on_status("comparing with the paper")
+    from tunefront.bench.papers.conformance.announce import announce_differences
     from tunefront.bench.papers.conformance.check import compare
 
-    found = compare(cells)
-    return found, announced(found)
+    cells = compare(cells)
+    return cells, announce_differences(cells)

@@ -1,4 +1,4 @@
-"""How many parameters a method trains on a model of a given configuration."""
+"""Counts the parameters that a method trains on a model of a configuration."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ log = logging.getLogger("tunefront")
 
 @functools.cache
 def trained_count(method: Method, preset: str) -> int:
-    """Parameters that require gradients once the method is attached to a preset's shape, its head left out.
+    """Trainable parameters of the method attached to a preset's shape, without its head.
 
-    Kept in the cache folder by all that decides about it: attaching to a large shape takes some tenths of a second.
-    Errors: Unsupported, as the method says.
+    Cached on disk under everything that decides it: attaching to a large shape takes tenths of a second.
+    Errors: Unsupported, as raised by the method.
     """
     path = cache.folder("counts") / f"{_digest(method, preset)}.json"
     try:
-        kept = json.loads(path.read_text("utf-8"))
-        if type(kept) is int:
-            return kept
-    except (OSError, ValueError):  # none yet, or one that cannot be read: it is made again
+        cached = json.loads(path.read_text("utf-8"))
+        if type(cached) is int:
+            return cached
+    except (OSError, ValueError):  # missing or corrupted: counted again
         pass
     count = attached_count(method, preset)
     try:
@@ -42,12 +42,12 @@ def trained_count(method: Method, preset: str) -> int:
         with writing(path) as file:
             file.write(str(count).encode())
     except OSError as error:
-        log.debug("the count of %s cannot be kept: %s", spell(method), error)
+        log.debug("the count of %s cannot be cached: %s", spell(method), error)
     return count
 
 
 def attached_count(method: Method, preset: str) -> int:
-    """The same, counted now."""
+    """Like `trained_count`, without the cache."""
     from tunefront.bench.forecast.fake_models import attached
     from tunefront.bench.meters.parameters import count_parameters
 
@@ -57,8 +57,7 @@ def attached_count(method: Method, preset: str) -> int:
 
 
 def kept_count(method: Method, preset: str) -> int:
-    """Parameters that still require gradients once the method has fitted, without a step of training, its head left
-    out."""
+    """Parameters that still require gradients after `fit` without training steps, without the head."""
     from tunefront.bench.forecast.fake_models import attached, outline_of
     from tunefront.bench.meters.parameters import count_parameters
 
@@ -73,11 +72,11 @@ class _Untrained:
     """A harness that trains nothing."""
 
     def train(self, *_: object) -> None:
-        """Takes no step."""
+        """Does nothing."""
 
 
 def _digest(method: Method, preset: str) -> str:
-    """Of the method, the shape, the sites, the harness and the libraries."""
+    """sha256 over the method, the shape, the sites, the harness and the library versions."""
     shape = presets()[preset]
     sites = {
         name: value if not isinstance(value, frozenset) else sorted(value)

@@ -24,7 +24,7 @@ from tunefront.bench.records.store import Store
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import OPTIONS, Overrides
 from tunefront.methods.base import Method, Unsupported
-from tunefront.methods.checking import check_class, check_instance, said
+from tunefront.methods.checking import check_class, check_instance, describe_error
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
@@ -170,5 +170,5 @@ def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
                 check_instance(found[-1])
             except Exception as error:
                 found = [method for method in found if type(method) is not value]
-                left_out.append(f"tunefront: left out: {value.name}: {said(error)}")
+                left_out.append(f"tunefront: left out: {value.name}: {describe_error(error)}")
     return found, left_out

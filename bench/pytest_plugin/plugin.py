@@ -128,7 +128,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
             if "benchmark" in getattr(item, "fixturenames", ()):
                 item.add_marker(skip)
     from tunefront.bench.errors import Mistake, printable
-    from tunefront.bench.files import why
+    from tunefront.bench.files import explain_os_error
     from tunefront.bench.pytest_plugin.items import collect
 
     try:
@@ -136,7 +136,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     except Mistake as error:
         raise pytest.UsageError(printable(str(error))) from error
     except OSError as error:
-        raise pytest.UsageError(printable(why(error))) from error
+        raise pytest.UsageError(printable(explain_os_error(error))) from error
     config.stash[CELLS] = cells
     items += session.genitems(cells)
 

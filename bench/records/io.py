@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunefront.bench.errors import Mistake, printable
-from tunefront.bench.files import local_folder, reached
+from tunefront.bench.files import local_folder, url_errors
 from tunefront.bench.records.ordinary import Unreadable, contents, listed, shown
 from tunefront.bench.records.record import KEYS, SCHEMA_VERSION, WHOLE, Record
 
@@ -151,7 +151,7 @@ def load(folder: str | Path, kind: str = "records") -> Loaded:
     `load_records`."""
     local = local_folder(folder)
     if local is None:
-        with reached(str(folder), "read"):
+        with url_errors(str(folder), "read"):
             return _sorted_out(_remote(f"{str(folder).rstrip('/')}/{kind}"))
     if os.path.exists(local) and not os.path.isdir(local):
         raise Mistake(f"{folder} is a file; give the folder that `tunefront run --out` wrote.")

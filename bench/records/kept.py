@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunefront.bench.files import reached
+from tunefront.bench.files import url_errors
 from tunefront.bench.records.ordinary import ends, listed
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import PARQUET, Store, whole_parquet
@@ -86,7 +86,7 @@ def _sizes(store: Store, room: str, ending: str) -> dict[str, int | None]:
         return {path.name.removesuffix(ending): None for path in listed(store.folder / room, ending)}
     import fsspec
 
-    with reached(store.location, "read"):
+    with url_errors(store.location, "read"):
         files, place = fsspec.core.url_to_fs(store.location)
         try:
             entries = files.ls(f"{place.rstrip('/')}/{room}", detail=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import DiskFull, Mistake
-from tunefront.bench.files import local_folder, reached, sweep, writing
+from tunefront.bench.files import local_folder, sweep, url_errors, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
 from tunefront.bench.records.ordinary import ends, not_a_folder
 
@@ -49,7 +49,7 @@ class Store:
     def prepare(self) -> None:
         """Makes the folders and removes what killed processes left in them; Mistake where they cannot be written."""
         if self.folder is None:
-            with reached(self.location, "written"):
+            with url_errors(self.location, "written"):
                 self._prepare_remote()
             return
         try:
@@ -134,7 +134,7 @@ class Store:
     def _fetched(self, key: str) -> Record | None:
         """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
         path = f"{self.location}/records/{key}.json"
-        with reached(path, "read"):
+        with url_errors(path, "read"):
             try:
                 content = _filesystem(self.location).cat_file(path)
             except FileNotFoundError:

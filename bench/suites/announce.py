@@ -44,7 +44,7 @@ def announced(asked: Sequence[tuple[Grid, Chosen]], tasks: Iterable[Task]) -> tu
 
 
 def _of_task(task: Task, asked: Sequence[tuple[Grid, Chosen]]) -> tuple[str, list[str]]:
-    parts, warnings = [reading.told(task)], []
+    parts, warnings = [reading.describe_task(task)], []
     for grid, templates in asked:
         if task.name not in grid.part.tasks or task.name not in grid.sizes:
             continue

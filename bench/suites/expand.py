@@ -108,7 +108,7 @@ def look_up(
     listing: bool = False,
 ) -> list[Task]:
     """Sees that each backbone and task is there; returns the tasks, with `listing` their outlines."""
-    from tunefront.bench.data.sources import load_task, outline_task
+    from tunefront.bench.data.sources import load_task, preview_task
     from tunefront.bench.models.config import check_backbone
     from tunefront.bench.models.locate import check_here
 
@@ -122,7 +122,7 @@ def look_up(
     for name in dict.fromkeys(tasks):
         tell(f"reading {name}")
         with wrong.any():
-            loaded.append(outline_task(name) if listing else load_task(name))
+            loaded.append(preview_task(name) if listing else load_task(name))
     return loaded
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tunefront.bench.errors import Gathered, Mistake, unknown
-from tunefront.bench.files import described, expanded
+from tunefront.bench.files import describe_shipped, expanded
 from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
 
@@ -35,7 +35,7 @@ class Suite:
 
 def known_suites() -> dict[str, str]:
     """The shipped suites: name -> the first line of its comment."""
-    return described(__package__)
+    return describe_shipped(__package__)
 
 
 def read_suite(name: str, wrong: Gathered) -> Suite:

@@ -12,7 +12,7 @@ from tunefront.bench.data.sampling import training_rows
 from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.models import checkpoints
 from tunefront.bench.templates import Template, find_template
-from tunefront.bench.templates.choose import ALL, few, template_names
+from tunefront.bench.templates.choose import ALL, sample_rows, template_names
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import label
 
@@ -67,7 +67,9 @@ def check_prompts(chosen: Chosen, tasks: Iterable[Task], config: RunConfig, wron
                 asked.setdefault((task, name), []).append(backbone)
     by_name = {task.name: task for task in tasks}
     for (task, name), backbones in asked.items():
-        check_template(by_name[task], find_template(by_name[task], name), backbones, few(by_name[task]), config, wrong)
+        check_template(
+            by_name[task], find_template(by_name[task], name), backbones, sample_rows(by_name[task]), config, wrong
+        )
 
 
 def check_template(

@@ -1,4 +1,4 @@
-"""Prompt templates: what a language model reads for a row of a task, and the answers that it ranks."""
+"""Prompt templates: the text that a language model reads for a row of a task, and the answers that it ranks."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _NO_ANSWERS = "it has no answer_choices"
 
 
 def templates_of(task: Task) -> dict[str, Template]:
-    """The templates by which the task's answers can be ranked: those of its file, in order, then `plain`.
+    """The templates that can rank the task's answers: those of its file, in order, then `plain`.
 
-    None for regression, which has no answers. Left out are those of the file without answers, and, for classification,
-    those with more or fewer answers than labels (where that depends on the row, rendering the row tells).
-    Errors: Mistakes for a file that cannot be read; what is wrong with a Jinja source is told when a row is rendered.
+    Empty for regression, which has no answers. Templates of the file without answers are left out, and, for
+    classification, those whose number of answers differs from the number of labels (where that depends on the row,
+    rendering checks it). Errors: Mistakes for an unreadable file; errors of a Jinja source are raised by rendering.
     """
     return {} if task.kind == "regression" else {**_usable(task)[0], PLAIN: Plain()}
 
 
 def find_template(task: Task, name: str | None) -> Template:
-    """The template of this name; None: the first of the file that asks the original task, else the first that fits
+    """The template of this name; None: the file's first template for the original task, else the first that renders
     the task's first rows, else `plain`.
 
-    Errors: Mistake, with the nearest name, for one that there is not or that cannot be ranked, and where none of the
-    file can be; as in `templates_of`.
+    Errors: Mistake, with the nearest name, for an unknown template or one that cannot be ranked, and where no template
+    of the file can be ranked; as in `templates_of`.
     """
     if task.kind == "regression":
-        raise Mistake(f"{task.name} is a regression task, which has no answers to rank; no template asks for numbers.")
+        raise Mistake(f"{task.name} is a regression task: it has no answers to rank, and no template asks for numbers.")
     if name == PLAIN:
         return Plain()
     usable, left_out = _usable(task)
     if name is None:
         if left_out and not usable:
-            told = "; ".join(f"{each!r}: {why}" for each, why in left_out.items())
+            reasons = "; ".join(f"{each!r}: {why}" for each, why in left_out.items())
             raise Mistake(
-                f"no template of {task.templates} can be ranked ({told:.500}): one answer a label goes into "
-                f"answer_choices, in the order {', '.join(task.label_names):.200}. Correct one of them, or take the "
+                f"no template of {task.templates} can be ranked ({reasons:.500}): answer_choices needs one "
+                f"answer per label, in the order {', '.join(task.label_names):.200}. Correct a template, or use the "
                 f"built-in one with --template {PLAIN}."
             )
         original = (template for template in usable.values() if template.original_task)
@@ -55,19 +55,19 @@ def find_template(task: Task, name: str | None) -> Template:
         return next(original, None) or next(others, Plain())
     if name in left_out:
         listed = ", ".join([*usable, PLAIN])
-        raise Mistake(f"template {name!r} of {task.name} cannot be ranked: {left_out[name]}; take one of {listed}.")
+        raise Mistake(f"template {name!r} of {task.name} cannot be ranked: {left_out[name]}; use one of {listed}.")
     if name not in usable:
         raise Mistake(f"{task.name}: {unknown('template', name, [*usable, PLAIN])}")
     return usable[name]
 
 
 def left_out_of(task: Task) -> dict[str, str]:
-    """The templates of the task's file that cannot be ranked, and why; those that say that they have no answers apart.
+    """The templates of the task's file that cannot be ranked, with reasons, except those that declare no answers.
 
-    Errors: as `templates_of`.
+    Errors: as in `templates_of`.
     """
-    told = {} if task.kind == "regression" else _usable(task)[1]
-    return {name: why for name, why in told.items() if why != _NO_ANSWERS}
+    left_out = {} if task.kind == "regression" else _usable(task)[1]
+    return {name: why for name, why in left_out.items() if why != _NO_ANSWERS}
 
 
 def _fits(task: Task, template: Template) -> bool:
@@ -80,7 +80,7 @@ def _fits(task: Task, template: Template) -> bool:
 
 
 def _usable(task: Task) -> tuple[dict[str, Template], dict[str, str]]:
-    """The file's templates that can be ranked, and why the others cannot."""
+    """The file's templates that can be ranked, and the reasons why others cannot."""
     usable: dict[str, Template] = {}
     left_out: dict[str, str] = {}
     for entry in read_templates(task.templates) if task.templates else ():

@@ -1,4 +1,4 @@
-"""Which templates a call means, of those that a task has."""
+"""Chooses the templates of a task that a call names."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
 
 ALL = "all"
-"""In the place of a template's name: each of the task's own that asks the original task of every row."""
-FEW = 32
-"""So many rows of a split are rendered and tokenised."""
+"""In place of a template's name: every template of the task's file for the original task that skips no row."""
+SAMPLE_SIZE = 32
+"""Number of rows per split to render and tokenise."""
 
 
-def few(task: Task) -> list[Row]:
-    """A few rows of the train and of the scored split, evenly spaced: labels may come sorted."""
+def sample_rows(task: Task) -> list[Row]:
+    """Evenly spaced rows of the train and of the scored split, since rows may be sorted by label."""
     splits = (task.splits[name] for name in dict.fromkeys(("train", task.eval_split)))
-    return [row for rows in splits for row in rows[:: max(1, math.ceil(len(rows) / FEW))]]
+    return [row for rows in splits for row in rows[:: max(1, math.ceil(len(rows) / SAMPLE_SIZE))]]
 
 
-def unskipped(task: Task, template: Template, rows: Iterable[Row]) -> list[Row]:
+def applicable_rows(task: Task, template: Template, rows: Iterable[Row]) -> list[Row]:
     """The rows that a template does not skip."""
     return [row for row in rows if template.applies(task, row)]
 
 
-def template_names(task: Task, asked: str | None, warnings: list[str]) -> list[str]:
-    """The names of the templates that a call asks of a task; what `all` leaves out is added to the warnings.
+def template_names(task: Task, name: str | None, warnings: list[str]) -> list[str]:
+    """The names of the templates that a call requests for a task; a warning names those that `all` leaves out.
 
-    Errors: Mistake where there is no such template, or where `all` leaves none.
+    Errors: Mistake for an unknown template, or where `all` selects none.
     """
-    if asked != ALL:
-        return [find_template(task, asked).name]
+    if name != ALL:
+        return [find_template(task, name).name]
     own = {name: template for name, template in templates_of(task).items() if template.original_task and name != PLAIN}
     if not own:
         return [find_template(task, None).name]
-    rows = few(task)
+    rows = sample_rows(task)
     skipping = []
-    for name, template in own.items():
-        with contextlib.suppress(Mistake):  # told when they are rendered
-            skipping += [name] if len(unskipped(task, template, rows)) < len(rows) else []
+    for own_name, template in own.items():
+        with contextlib.suppress(Mistake):  # raised when they are rendered
+            skipping += [own_name] if len(applicable_rows(task, template, rows)) < len(rows) else []
     if len(skipping) == len(own):
         raise Mistake(
-            f"every template of {task.name} that asks the original task skips some rows, so that `{ALL}` leaves none; "
-            f"split the task by what they ask, or take the built-in one with --template {PLAIN}."
+            f"all templates of {task.name} for the original task skip some rows, so --template {ALL} selects none; "
+            f"split the task into one task per kind of row, or use the built-in one with --template {PLAIN}."
         )
     if skipping:
         listed = ", ".join(map(repr, skipping))
-        warnings.append(f"`{ALL}` templates of {task.name} are without {listed}, which skip some rows.")
+        warnings.append(f"--template {ALL} leaves out {listed} of {task.name}, which skip some rows.")
     return [name for name in own if name not in skipping]

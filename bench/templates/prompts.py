@@ -1,4 +1,4 @@
-"""What a language model is asked about a row, and what turns rows into it."""
+"""Prompts, and the templates that render rows as prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered row: what the model reads, the answers in order, and which one is right."""
+    """A rendered row: the text that the model reads, the answers in order, and the index of the right one."""
 
     text: str
     choices: tuple[str, ...]
@@ -23,10 +23,10 @@ class Prompt:
 
 
 class Template(ABC):
-    """A way to ask about the rows of a task: immutable, hashable, and the same in every process.
+    """A way to render the rows of a task: immutable, hashable, and the same in every process.
 
-    Args: name, as in templates.yaml, `plain` for the built-in one; original_task, whether it asks what the dataset
-    was made for (`metadata.original_task`; True for `plain`).
+    Args: name, as in templates.yaml, `plain` for the built-in one; original_task, whether it poses the task that the
+    dataset was made for (`metadata.original_task`; True for `plain`).
     """
 
     name: str
@@ -35,40 +35,40 @@ class Template(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """sha256 over the name and over all that decides the rendering."""
+        """sha256 over the name and everything that decides the rendering."""
 
     @abstractmethod
     def render(self, task: Task, row: Row) -> Prompt:
-        """The row as a prompt. For classification, answer i stands for label i, so that `label` is the row's.
+        """The row as a prompt. For classification, answer i stands for label i, so `label` is the row's label.
 
-        Errors: Mistake for a template that fails, skips this row, or cannot be scored on it.
+        Errors: Mistake if the template fails, skips this row, or cannot be scored on it.
         """
 
     @abstractmethod
     def applies(self, task: Task, row: Row) -> bool:
-        """False where the template skips the row: it writes no prompt, or no target. Errors: Mistake as in `render`."""
+        """False if the template skips the row: it writes no prompt or no target. Errors: Mistake as in `render`."""
 
     @abstractmethod
     def content_free(self, task: Task, filler: str) -> Prompt:
-        """The prompt with `filler`, such as N/A, for every input field; fields that are no input, and the label, are
-        those of the first training row, and the label means nothing.
+        """The prompt with `filler`, such as N/A, in every input field; other fields and the label come from the first
+        training row, and the label has no meaning.
 
-        Errors: Unsupported where the answers depend on the row; Mistake as in `render`.
+        Errors: Unsupported if the answers depend on the row; Mistake as in `render`.
         Source: contextual calibration, Zhao et al. 2021, arXiv:2102.09690.
         """
 
-    def mistake(self, task: Task, row: Row, found: str) -> Mistake:
-        """What was found when the row was rendered, with the names of all concerned."""
-        return Mistake(f"template {self.name!r} of {task.name}, row {row.id!r}: {found}.")
+    def mistake(self, task: Task, row: Row, problem: str) -> Mistake:
+        """A problem with rendering a row, with the names of the template, the task and the row."""
+        return Mistake(f"template {self.name!r} of {task.name}, row {row.id!r}: {problem}.")
 
     def checked(self, task: Task, row: Row, choices: tuple[str, ...]) -> tuple[str, ...]:
-        """The answers. Errors: Mistake for fewer than two, an empty one, or two that no score could tell apart."""
+        """The answers. Errors: Mistake for fewer than two answers, an empty one, or two equal ones."""
         twice, times = Counter(choices).most_common(1)[0] if choices else ("", 0)
         if len(choices) < 2:
             raise self.mistake(task, row, f"there is only {len(choices)} answer; give at least two to choose from")
         if "" in choices:
             raise self.mistake(task, row, f"answer {choices.index('')} is empty, counted from 0; fill it in")
         if times > 1:
-            found = f"the answer {twice[:100]!r} is there {times} times; make answers differ, or remove the row"
-            raise self.mistake(task, row, found)
+            problem = f"the answer {twice[:100]!r} occurs {times} times; make the answers differ, or remove the row"
+            raise self.mistake(task, row, problem)
         return choices

@@ -2,15 +2,15 @@
 
 The source `jinja` writes the prompt, `|||` and the target; the source `answer_choices` writes the answers with `|||`
 between them; all parts are stripped. The row's fields are variables, `label` is the number of the row's label, and
-`jinja` has the answers as the list `answer_choices`. Unlike in PromptSource, a `|` at the end of a text beside the
-separator stays in the text (one tweet of tweet_emotion), and `choice` does not depend on chance.
+`jinja` has the answers as the list `answer_choices`. Unlike in PromptSource, a `|` at the end of a text next to
+the separator stays in the text (one tweet of tweet_emotion), and `choice` does not depend on chance.
 
-Which answer is right: the one that equals the target. For classification it must stand at the label's number, and
-there must be as many answers as labels, so that a chosen answer names a label, as metrics need. That is what templates
-do: of the 176 in the data folders of this project (23 files for 19 of its 24 tasks),
+The right answer is the one that equals the target. For classification its index must be the label's number, and the
+numbers of answers and labels must be equal, so that a chosen answer names a label, as metrics need. Most templates
+comply: of the 176 in the data folders of this project (23 files for 19 of its 24 tasks),
 
 - 7 have no answer_choices: all 5 of stsb, a regression, and 2 of mrpc, which generate a paraphrase;
-- 152 have answers, and on every row of every split the target's place is the row's label;
+- 152 have answers, and on every row of every split the target's index is the row's label;
 - 4 of copa too, but on the half of the rows to which they apply (`{% if question == "effect" %}`);
 - 13 of trec do not: they ask for one of 2 to 50 fine classes, by the field fine_label, where the task has 6 labels.
   Two of them, fine_grained_open and fine_grained_open_context_first, say `original_task: true` nevertheless.
@@ -52,21 +52,21 @@ class PromptSource(Template):
         choices, text, target = self._parts(task, row)
         if not text or not target:
             lacks = "target" if text else "prompt"
-            found = f"it writes no {lacks}, which is how a template skips a row; take one that applies to all rows"
-            raise self.mistake(task, row, found)
+            problem = f"it writes no {lacks}, which is how a template skips a row; use one that applies to all rows"
+            raise self.mistake(task, row, problem)
         self.checked(task, row, choices)
         listed = f"{' | '.join(choices):.300}"
         if target not in choices:
-            found = f"the target {target[:100]!r} is none of the answers ({listed}); write one after {SEPARATOR}"
-            raise self.mistake(task, row, found)
+            problem = f"the target {target[:100]!r} is none of the answers ({listed}); write one after {SEPARATOR}"
+            raise self.mistake(task, row, problem)
         place = choices.index(target)
         if task.kind == "classification" and (place != row.label or len(choices) != len(task.label_names)):
             labels = f"{' | '.join(task.label_names):.300}"
-            found = (
+            problem = (
                 f"the target is answer {place} of {len(choices)} ({listed}), the label number {row.label} of "
-                f"{len(task.label_names)} ({labels}), counted from 0; list one answer a label, in the labels' order"
+                f"{len(task.label_names)} ({labels}), counted from 0; list one answer per label, in the labels' order"
             )
-            raise self.mistake(task, row, found)
+            raise self.mistake(task, row, problem)
         return Prompt(text, choices, place)
 
     def applies(self, task: Task, row: Row) -> bool:
@@ -75,7 +75,7 @@ class PromptSource(Template):
         return bool(text and target)
 
     def content_free(self, task: Task, filler: str) -> Prompt:
-        """The prompt with `filler` for every input field, as in `Template`."""
+        """The prompt with `filler` in every input field, as in `Template`."""
         row = task.splits["train"][0]
         try:
             read = sandbox.read(self.answer_choices).variables
@@ -83,23 +83,23 @@ class PromptSource(Template):
             raise self.mistake(task, row, f"in answer_choices, {fault}") from fault
         if read:
             raise Unsupported(
-                f"the answers of template {self.name!r} depend on the row ({', '.join(sorted(read))}), so that no "
-                "prompt is free of content"
+                f"the answers of template {self.name!r} depend on the row ({', '.join(sorted(read))}), so "
+                "calibration cannot build a content-free prompt"
             )
         fields = {**row.fields, **dict.fromkeys(task.input_fields, filler)}
         return self.render(task, replace(row, id=f"{row.id} with {filler} as every input", fields=fields))
 
     def answers(self) -> int | None:
-        """How many answers every row has; None where that depends on the row."""
+        """The number of answers of every row; None if it depends on the row."""
         try:
             if not sandbox.read(self.answer_choices).variables:
                 return len(sandbox.render(self.answer_choices, {}))
         except Fault:
-            pass  # told when a row is rendered
+            pass  # raised when a row is rendered
         return None
 
     def _parts(self, task: Task, row: Row) -> tuple[tuple[str, ...], str, str]:
-        """The answers, the prompt and the target; both empty, or the target, where the template skips the row."""
+        """The answers, the prompt and the target; an empty prompt or target means that the template skips the row."""
         if "answer_choices" in row.fields:
             raise self.mistake(task, row, "the row has a field called answer_choices; rename it")
         values = {**row.fields, "label": row.label}
@@ -113,6 +113,6 @@ class PromptSource(Template):
         except Fault as fault:
             raise self.mistake(task, row, str(fault)) from fault
         if len(rest) > 1 or (text and not rest):
-            found = f"{SEPARATOR} goes between prompt and target, and was written {len(rest)} times; write it once"
-            raise self.mistake(task, row, found)
+            problem = f"{SEPARATOR} separates prompt and target, and was written {len(rest)} times; write it once"
+            raise self.mistake(task, row, problem)
         return tuple(choices), text, rest[0] if rest else ""

@@ -1,4 +1,4 @@
-"""A templates.yaml that nobody has vouched for: PromptSource's two tags beside YAML's own, and four keys."""
+"""Reads an untrusted templates.yaml: YAML's own tags and PromptSource's two, and four keys."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _EXAMPLE = "templates: {first: !Template {name: ..., jinja: '... ||| ...', answe
 
 @dataclass(frozen=True)
 class Entry:
-    """A template as it stands in the file; answer_choices is None for one that generates text. original_task is True
-    where the file does not say."""
+    """A template as written in the file. answer_choices is None for one that generates text; original_task is True by
+    default."""
 
     name: str
     original_task: bool
@@ -29,10 +29,10 @@ class Entry:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with PromptSource's tags, which give plain dicts."""
+    """PyYAML's safe loader; PromptSource's tags become plain dicts."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuses merge keys: with aliases to merge, a short file stands for one of any length."""
+        """Refuses merge keys: with aliases, they expand a short file to any length."""
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 raise yaml.MarkedYAMLError(problem="a merge key (<<) is not allowed", problem_mark=key.start_mark)
@@ -48,20 +48,20 @@ for _tag in ("!Template", "!TemplateMetadata"):
 
 @cache
 def read_templates(file: Path) -> tuple[Entry, ...]:
-    """The file's templates in order. Read once per process: a file changed later is not seen.
+    """The file's templates in order. Cached per process: later changes of the file are not seen.
 
-    Errors: Mistakes with everything that is wrong with the file.
+    Errors: Mistakes with all problems of the file.
     """
     content = _content(file)
     templates = content.get("templates") if isinstance(content, dict) else None
     if not isinstance(templates, dict):
-        raise Mistake(f"{file} has no mapping called templates; it is written so: {_EXAMPLE}")
+        raise Mistake(f"{file} has no mapping named templates; write it like this: {_EXAMPLE}")
     wrong, entries = Gathered(), dict[str, Entry]()
     for key, template in templates.items():
         with wrong.any(f"{file}, template {key!r:.100}: "):
             entry = _entry(template)
             if entry.name in entries:
-                raise Mistake(f"another is called {entry.name!r} too; rename one of them.")
+                raise Mistake(f"another template is named {entry.name!r} too; rename one of them.")
             entries[entry.name] = entry
     wrong.told()
     return tuple(entries.values())
@@ -71,7 +71,7 @@ def _content(file: Path) -> object:
     try:
         data = file.read_bytes()
         if len(data) > _LARGEST:
-            raise Mistake(f"{file} has {len(data):,} bytes; split it up: at most {_LARGEST:,} are read.")
+            raise Mistake(f"{file} has {len(data):,} bytes, the limit is {_LARGEST:,}; split it.")
         return yaml.load(data.decode("utf-8-sig"), _Loader)  # a safe loader, above
     except OSError as error:
         raise Mistake(f"{file} cannot be read: {error.strerror or error}.") from error
@@ -87,14 +87,14 @@ def _content(file: Path) -> object:
 
 def _entry(template: object) -> Entry:
     if not isinstance(template, dict):
-        raise Mistake(f"a mapping was expected; it is written so: {_EXAMPLE}")
+        raise Mistake(f"a template must be a mapping; write it like this: {_EXAMPLE}")
     for key, needed in {"name": True, "jinja": True, "answer_choices": False}.items():
         value = template.get(key)
         if not (isinstance(value, str) and value.strip()) and (needed or value is not None):
-            raise Mistake(f"{key} must be text, a value of type {type(value).__name__} was found; put it in quotes.")
+            raise Mistake(f"{key} must be text, got a value of type {type(value).__name__}; put it in quotes.")
     metadata = template.get("metadata")
-    said = metadata.get("original_task") if isinstance(metadata, dict) else None
-    if said is not None and not isinstance(said, bool):
-        raise Mistake(f"metadata.original_task must be true or false, {said!r:.100} was found.")
-    original = said is not False  # where nothing is said, a template asks what its task was made for
+    stated = metadata.get("original_task") if isinstance(metadata, dict) else None
+    if stated is not None and not isinstance(stated, bool):
+        raise Mistake(f"metadata.original_task must be true or false, got {stated!r:.100}.")
+    original = stated is not False  # by default a template poses the original task
     return Entry(template["name"], original, template["jinja"], template.get("answer_choices"))

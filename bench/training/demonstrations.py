@@ -19,7 +19,7 @@ from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.language import LanguageModel
 from tunefront.bench.models.scoring.prefix import Demonstrations
-from tunefront.bench.models.scoring.prompted import Followed, Layout, PromptedExamples
+from tunefront.bench.models.scoring.prompted import Layout, PrefixedRows, PromptedExamples
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.models.shapes import Shape
 from tunefront.methods.base import Backbone, Prefix, Unsupported
@@ -29,12 +29,12 @@ from tunefront.methods.torch_internals import storage_key
 class Demonstrated(Prefix, Protocol):
     """A prefix that knows how rows follow it, and how many of its demonstrations are held ready for them."""
 
-    held: int
+    n_kept: int
 
     @property
     def demonstrations(self) -> Demonstrations: ...
 
-    def holding(self, held: int) -> Demonstrated: ...
+    def limited_to(self, n_kept: int) -> Demonstrated: ...
 
     def take_over(self, read: Any) -> None: ...  # Any: a prefix of the same kind
 
@@ -69,7 +69,7 @@ class Prompts:
         self._prefixes: list[Demonstrated] = []
         self.start_prefix: Demonstrated | None = None
         self._layout: Callable[[], Layout | None] = lambda: None
-        self._known: dict[tuple[int, str], tuple[EncodedExamples, Followed]] = {}
+        self._known: dict[tuple[int, str], tuple[EncodedExamples, PrefixedRows]] = {}
         self.lead_seconds, self._lead_was_kept = 0.0, False
 
     @property
@@ -112,7 +112,7 @@ class Prompts:
             raise ValueError("rows follow demonstrations already, those that training starts from")
         prefix = cast(Demonstrated, backbone.prefix(demonstrations))
         if self._queries:
-            prefix = prefix.holding(max(self._most_kept(prefix, rows) for rows in self._queries))
+            prefix = prefix.limited_to(max(self._most_kept(prefix, rows) for rows in self._queries))
         self.ids.append(cast(PromptedExamples, demonstrations).ids)
         self._prefixes.append(prefix)
         self.reading_seconds.append(0.0)
@@ -122,7 +122,7 @@ class Prompts:
         """A prefix read on the clock, `held` of its demonstrations where that is given; what it read before counts no
         more."""
         prefix = self._prefixes[place]
-        read, seconds = self._read(backbone, prefix if held is None else prefix.holding(held))
+        read, seconds = self._read(backbone, prefix if held is None else prefix.limited_to(held))
         prefix.take_over(read)
         self.reading_seconds[place] = seconds if prefix.tokens else 0.0
         return prefix
@@ -133,7 +133,7 @@ class Prompts:
         if self.start_prefix is not None or self._prefixes:
             raise ValueError("rows follow demonstrations already; training cannot start from others")
         prefix = cast(Demonstrated, backbone.prefix(demonstrations))
-        self.start_prefix = prefix.holding(len(prefix.demonstrations.texts))
+        self.start_prefix = prefix.limited_to(len(prefix.demonstrations.texts))
         self._layout = lambda: cast(LanguageModel, backbone).layout  # which changes once the method makes keys lead
         for rows in (demonstrations, *self._queries):
             self.after_start(rows)
@@ -150,7 +150,7 @@ class Prompts:
     def lacking(self, examples: EncodedExamples) -> dict[int, int]:
         """The prefixes, by their places, of which these rows keep more demonstrations than were read, and how many."""
         most = {place: self._most_kept(prefix, examples) for place, prefix in enumerate(self._prefixes)}
-        return {place: kept for place, kept in most.items() if kept > self._prefixes[place].held}
+        return {place: kept for place, kept in most.items() if kept > self._prefixes[place].n_kept}
 
     def following(self, examples: EncodedExamples) -> EncodedExamples:
         """The rows as they follow every prefix; as they are where there is none."""
@@ -158,7 +158,7 @@ class Prompts:
             return self.after_start(examples)
         rows = cast(PromptedExamples, examples)
         after = {prefix.demonstrations.name: self._followed(prefix, examples) for prefix in self._prefixes}
-        return replace(rows, after={**rows.after, **after})
+        return replace(rows, by_prefix={**rows.by_prefix, **after})
 
     def flops_once(self, backbone: Backbone) -> int:
         """Counted FLOPs of reading every prefix once, of calibrating, and of making what leads. Counting reads them
@@ -174,13 +174,13 @@ class Prompts:
     @property
     def text_bytes(self) -> int:
         """What has to be stored of the demonstrations that prompts keep, each once, in UTF-8."""
-        kept = [text for prefix in self._prefixes for text in prefix.demonstrations.texts[: prefix.held]]
+        kept = [text for prefix in self._prefixes for text in prefix.demonstrations.texts[: prefix.n_kept]]
         return len(BETWEEN.join(dict.fromkeys(kept)).encode())
 
     def flops_without_reuse(self, backbone: Backbone, examples: EncodedExamples) -> int:
         """Counted FLOPs of reading, for every row anew, the demonstrations that it keeps of each prefix."""
         return sum(
-            self._reading(backbone, prefix.holding(kept)) * rows
+            self._reading(backbone, prefix.limited_to(kept)) * rows
             for prefix in self._prefixes
             for kept, rows in Counter(self._followed(prefix, examples).kept).items()
             if kept
@@ -195,9 +195,9 @@ class Prompts:
             return examples
         rows, followed = cast(PromptedExamples, examples), self._followed(self.start_prefix, examples)
         least = min(range(len(rows)), key=lambda row: followed.kept[row], default=None)
-        if least is not None and followed.kept[least] < followed.given:
+        if least is not None and followed.kept[least] < followed.total:
             raise Unsupported(
-                f"row {rows.ids[least]} leaves room for {followed.kept[least]} of {followed.given} demonstrations, and "
+                f"row {rows.ids[least]} leaves room for {followed.kept[least]} of {followed.total} demonstrations, and "
                 "what is trained from them has to stand before every row; give fewer demonstrations, or a max_length"
             )
         return replace(rows, columns={**rows.columns, "input_ids": followed.tokens}, layout=self._layout())
@@ -205,12 +205,12 @@ class Prompts:
     def _most_kept(self, prefix: Demonstrated, examples: EncodedExamples) -> int:
         return max(self._followed(prefix, examples).kept, default=0)
 
-    def _followed(self, prefix: Demonstrated, examples: EncodedExamples) -> Followed:
+    def _followed(self, prefix: Demonstrated, examples: EncodedExamples) -> PrefixedRows:
         """How the rows follow a prefix; found out once, for every row is tokenised for it."""
         key = id(examples), prefix.demonstrations.name
         if key not in self._known:
             rows = cast(PromptedExamples, examples)
-            self._known[key] = (examples, prefix.demonstrations.followed_by(rows))  # both: an id is one's own for life
+            self._known[key] = (examples, prefix.demonstrations.prefix_rows(rows))  # both: an id is one's own for life
         return self._known[key][1]
 
     def start_flops(self, backbone: Backbone) -> int:

@@ -12,7 +12,7 @@ import torch
 from tunefront.bench.data.sampling import draw
 from tunefront.bench.errors import Mistake
 from tunefront.bench.templates import PLAIN, Template, find_template, templates_of
-from tunefront.bench.templates.choose import ALL, unskipped
+from tunefront.bench.templates.choose import ALL, applicable_rows
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
@@ -59,6 +59,6 @@ def drawn(
     found = []
     for task, template, rows in parts:
         end = bisect_left(chosen, len(rows))
-        found.append((task, template, unskipped(task, template, [rows[place] for place in chosen[:end]])))
+        found.append((task, template, applicable_rows(task, template, [rows[place] for place in chosen[:end]])))
         chosen = [place - len(rows) for place in chosen[end:]]
     return found

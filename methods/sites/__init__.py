@@ -1,4 +1,4 @@
-"""Where methods act, per architecture: regexes matched in full on the module paths of the pretrained model."""
+"""Sites, where methods act, per architecture: regexes matched in full on module paths of the pretrained model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SITES: dict[str, Sites] = ENCODERS | DECODERS | SEQ2SEQ
 
 
 def sites_for(model_type: str) -> Sites:
-    """The sites of an architecture; KeyError saying how to add one."""
+    """The sites of an architecture; KeyError with instructions to add one."""
     if model_type in SITES:
         return SITES[model_type]
     raise KeyError(
@@ -24,5 +24,5 @@ def sites_for(model_type: str) -> Sites:
         f'    SITES["{model_type}"] = Sites(block=r"encoder\\.layer\\.(\\d+)", query=..., key=..., value=...,\n'
         "        attention_output=..., ffn_up=..., ffn_down=..., sublayer_output=..., norms=...)\n"
         "each a regex that matches a whole module path of the model (see methods/sites), a language model's with "
-        'family="decoder" or "seq2seq" beside them.'
+        'family="decoder" or "seq2seq" in addition.'
     )

@@ -46,7 +46,7 @@ def test_the_caches_are_swept_when_they_are_written(tmp_path: Path) -> None:
     left(tmp_path)
     rows = [Row("0", {"text": "a"}, 0), Row("1", {"text": "b"}, 1)]
     splits = {"train": rows, "test": rows}
-    cache.keep(
+    cache.save_cached(
         tmp_path / "task.jsonl", Task("t", "classification", splits, ("text",), ("x", "y"), (MetricSpec("accuracy"),))
     )
     assert (tmp_path / "task.jsonl").is_file()
@@ -69,8 +69,8 @@ except OSError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="limits")
 def test_a_file_that_may_not_be_so_large_is_named(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
-    told = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == str(path)
+    result = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == str(path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -157,7 +157,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         },
         "tunefront.bench.data.sources": {
             "load_task": load_task,
-            "outline_task": load_task,
+            "preview_task": load_task,
             "known_tasks": lambda: TASKS,
         },
         "tunefront.bench.execution.grid": {

@@ -44,14 +44,14 @@ def test_before_a_step_it_scores_as_the_same_demonstrations_do(
     name: str, dtype: str, language_models: dict[str, str]
 ) -> None:
     """Bit for bit, in either dtype: the trained float32 numbers are cast back to what was read."""
-    found = []
+    actual = []
     for method in (ICL(k=5), Cartridge(k=5)):
         backbone = pristine(language_models[name])
         method.attach(backbone)
         trainer = harness(backbone, method, kind=Untrained, dtype=dtype)
         scorer = method.fit(backbone, encode(backbone), trainer)
-        found.append(trainer.score(scorer, encode(backbone, split="test")).values)
-    assert torch.equal(*found)
+        actual.append(trainer.score(scorer, encode(backbone, split="test")).values)
+    assert torch.equal(*actual)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -61,10 +61,10 @@ def test_the_count_is_two_tensors_a_block_of_the_demonstrations_tokens(
     backbone, trainer = begun(language_models[name])
     tokens = trainer.prompts.start_prefix.tokens
     heads = 1 if name == "qwen2" else 2
-    found = backbone.trainable()
-    assert sum(parameter.numel() for parameter in found.values()) == 2 * 2 * tokens * heads * 16
-    assert {parameter.dtype for parameter in found.values()} == {torch.float32}
-    assert not any(parameter.is_inference() for parameter in found.values())
+    actual = backbone.trainable()
+    assert sum(parameter.numel() for parameter in actual.values()) == 2 * 2 * tokens * heads * 16
+    assert {parameter.dtype for parameter in actual.values()} == {torch.float32}
+    assert not any(parameter.is_inference() for parameter in actual.values())
     assert trainer.prompts.prefixes == ()
 
 
@@ -144,10 +144,10 @@ def test_a_demonstration_is_hidden_from_its_own_row_alone(name: str, language_mo
                 for parameter in lead.parameters():
                     parameter[:, :, first:end] += 1.5
         with torch.no_grad():
-            found = [float(backbone.loss(rows.batch([row]))) for row in range(6)]
+            actual = [float(backbone.loss(rows.batch([row]))) for row in range(6)]
             for parameter, value in zip(lead.parameters(), kept, strict=True):
                 parameter.copy_(value)
-        return found
+        return actual
 
     backbone.model.eval()
     before = losses()
@@ -262,22 +262,22 @@ def test_its_record_charges_reading_to_training_and_keeps_no_text(
             settings=settings,
         )
         records[method], _ = run_cell(expand("quick", asked).cells[0])
-    record, told = records.values()
+    record, icl = records.values()
     assert record.reason is None
     assert record.flops is not None
-    assert told.flops is not None
+    assert icl.flops is not None
     assert list(record.flops) == ["forward", "backward", "prefill", "evaluation"]
-    assert record.flops["prefill"].counted == told.flops["prefill"].counted
+    assert record.flops["prefill"].counted == icl.flops["prefill"].counted
     assert record.train_flops == sum(record.flops[phase].counted or 0 for phase in ("forward", "backward", "prefill"))
-    assert record.inference_flops_per_example == told.inference_flops_per_example
+    assert record.inference_flops_per_example == icl.inference_flops_per_example
     for name in ("prefix_flops", "prefix_seconds", "kv_cache_bytes", "demonstration_bytes", "demonstration_ids"):
         assert getattr(record, name) is None, name
     assert record.trainable_params == record.inserted_params == record.total_params - record.backbone_params
-    assert record.trainable_params * 4 == told.kv_cache_bytes
+    assert record.trainable_params * 4 == icl.kv_cache_bytes
     assert record.checkpoint_bytes is not None
-    assert told.kv_cache_bytes < record.checkpoint_bytes < told.kv_cache_bytes + 2000
+    assert icl.kv_cache_bytes < record.checkpoint_bytes < icl.kv_cache_bytes + 2000
     assert record.memory is not None
-    assert record.memory["prefill"]["kv_cache"] == told.kv_cache_bytes
+    assert record.memory["prefill"]["kv_cache"] == icl.kv_cache_bytes
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a user's class may be: each other form is told with its file, its class, its field and what to write."""
+"""Checks of a user's class: each error names its file, its class, its field and what to write."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WRONG = {
         "got a property",
     ),
     "as a field": (WHOLE.replace("ClassVar[str]", "str"), "field name"),
-    "no dataclass": (
+    "not a dataclass": (
         "class Mine(Method):\n" + NAME + "    size: int = 3\n" + ATTACH,
         "@dataclass(frozen=True) above it",
     ),
@@ -84,7 +84,7 @@ WRONG = {
     "recipe that is wrong": (fields("recipe: ClassVar = Recipe(learning_rate=-1)"), "learning_rate must be above 0"),
     "files as text": (fields("files: ClassVar = 'start'"), "files = 'start'"),
     "files unknown": (fields("files: ClassVar = ('start',)"), "files = ('start',)"),
-    "raises": (fields("def __post_init__(self): raise TypeError('odd')"), "could not be made"),
+    "raises": (fields("def __post_init__(self): raise TypeError('odd')"), "could not be constructed"),
     "exits": (fields("def __post_init__(self): sys.exit(0)"), "SystemExit: 0"),
     "panics": (fields("def __post_init__(self): raise type('Panic', (BaseException,), {})('rust')"), "Panic: rust"),
     "refuses": (fields("size: int = 1", "def __post_init__(self): raise ValueError('size is odd')"), "size is odd in"),
@@ -100,8 +100,8 @@ WRONG = {
     "rows that raise": (fields("@property", "def fewest_rows(self): return 1 / 0"), "fewest_rows raises"),
     "needs": (fields("size: int"), "lacks size; write mine_"),
     "a function": ("def Mine(): pass\n", "Mine in"),
-    "a class": ("class Mine: pass\n", "no method class"),
-    "the base": ("Mine = Method\n", "no method class"),
+    "a class": ("class Mine: pass\n", "not a method class"),
+    "the base": ("Mine = Method\n", "not a method class"),
     "missing": ("x = 1\n", "has no method class 'Mine'"),
     "no class": (WHOLE, "has no method class ''", "", ""),
     "broken": ("def (:\n", "SyntaxError"),
@@ -109,12 +109,12 @@ WRONG = {
     "no import": ("import nowhere_at_all\n", "nowhere_at_all"),
     "exit at import": ("sys.exit(0)\n", "SystemExit: 0"),
     "error at import": ("1 / 0\n", "ZeroDivisionError: division by zero (line 12)"),
-    "shipped name": (WHOLE.replace("mine_NUMBER", "full"), "two methods are called 'full'"),
+    "shipped name": (WHOLE.replace("mine_NUMBER", "full"), "two methods are named 'full'"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_no_method_is_told_in_one_paragraph(case: str, tmp_path: Path) -> None:
+def test_an_invalid_class_is_reported_in_one_paragraph(case: str, tmp_path: Path) -> None:
     content, fact, *rest = WRONG[case]
     with pytest.raises(Mistake) as error:
         method_of(given(tmp_path, content, *rest))
@@ -160,7 +160,7 @@ def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "nowhere", "long", "user", "nul", "latin-1"])
-def test_a_file_that_is_none_is_told(kind: str, tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_reported(kind: str, tmp_path: Path) -> None:
     path = str(tmp_path / "own.py")
     if kind == "folder":
         os.mkdir(path)
@@ -175,7 +175,7 @@ def test_a_file_that_is_none_is_told(kind: str, tmp_path: Path) -> None:
     assert Path(path).name[:9] in str(error.value)
 
 
-def test_a_file_without_its_class_is_told_how(tmp_path: Path) -> None:
+def test_a_file_without_its_class_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"own\.py:ClassName"):
         method_of(given(tmp_path, WHOLE).removesuffix(":Mine"))
 

@@ -62,11 +62,11 @@ def test_a_layer_is_the_sum_of_kronecker_products(rank: int) -> None:
     weight = sum(torch.kron(a, s @ t) for a, s, t in zip(layer.rule.weight, layer.left, layer.right, strict=True))
     assert isinstance(weight, Tensor)
     tensors = [x, *layer.parameters()]
-    expected, found = x @ weight + layer.bias, layer(x)
-    assert torch.allclose(expected, found, rtol=1e-5, atol=1e-5)
-    direction = torch.randn(found.shape)
+    expected, actual = x @ weight + layer.bias, layer(x)
+    assert torch.allclose(expected, actual, rtol=1e-5, atol=1e-5)
+    direction = torch.randn(actual.shape)
     for ours, theirs in zip(
-        torch.autograd.grad(found, tensors, direction), torch.autograd.grad(expected, tensors, direction), strict=True
+        torch.autograd.grad(actual, tensors, direction), torch.autograd.grad(expected, tensors, direction), strict=True
     ):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -112,8 +112,8 @@ def test_adapters_follow_self_attention_and_the_feed_forward(
     for method, expected in ((Compacter(reduction=4), hosts), (CompacterPP(reduction=4), hosts[1::2])):
         backbone = pristine(folders[name])
         method.attach(backbone)
-        found = {p for p, module in backbone.model.named_modules() if isinstance(module, HypercomplexAdapter)}
-        assert found == {f"{host.format(block)}.adapter" for host in expected for block in (0, 1)}
+        actual = {p for p, module in backbone.model.named_modules() if isinstance(module, HypercomplexAdapter)}
+        assert actual == {f"{host.format(block)}.adapter" for host in expected for block in (0, 1)}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -132,10 +132,10 @@ def test_declared_products_are_what_is_counted(spelled: str, backbones: dict[str
     backbone = pristine(backbones["bert"], dropout=0.0)
     parse(spelled).attach(backbone)
     forward, whole = counted_step(lambda: backbone.loss(encode(backbone).shaped(3, 7)))
-    found = Analytic(backbone).loss((3, 7))
-    assert (found.forward, found.backward) == (forward, whole - forward)
+    actual = Analytic(backbone).loss((3, 7))
+    assert (actual.forward, actual.backward) == (forward, whole - forward)
     n, rank, adapters = 4, 2 if "rank" in spelled else 1, 2 if "pp" in spelled else 4
-    assert found.parts["inserted"] == adapters * 2 * (2 * 21 * n * rank * (32 + n**2 + 8))
+    assert actual.parts["inserted"] == adapters * 2 * (2 * 21 * n * rank * (32 + n**2 + 8))
 
 
 def test_a_fixed_rule_is_kept_with_the_model_and_not_trained(backbones: dict[str, str]) -> None:
@@ -150,10 +150,10 @@ def test_a_fixed_rule_is_kept_with_the_model_and_not_trained(backbones: dict[str
 @pytest.mark.parametrize("name", ["compacter", "compacter_pp"])
 def test_sizes_that_do_not_divide_are_refused(name: str, backbones: dict[str, str]) -> None:
     with pytest.raises(
-        Unsupported, match=rf"sizes that do not divide: {name}:n=4 needs .*; they are 32 and 2 \(.* reduction=16\)"
+        Unsupported, match=rf"sizes that do not divide: {name}:n=4 needs .*; are 32 and 2 \(.* reduction=16\)"
     ):
         parse(f"{name}:reduction=16").attach(pristine(backbones["bert"]))
-    with pytest.raises(Unsupported, match=f"{name}:n=3 needs .* they are 32 and 8"):
+    with pytest.raises(Unsupported, match=f"{name}:n=3 needs .* are 32 and 8"):
         parse(f"{name}:reduction=4,n=3").attach(pristine(backbones["bert"]))
     with pytest.raises(Unsupported, match="reduction above the width"):
         parse(f"{name}:reduction=33").attach(pristine(backbones["bert"]))

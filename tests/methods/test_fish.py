@@ -53,12 +53,12 @@ def fisher_by_hand(folder: str) -> list[Tensor]:
 
 def masks(update: SparseUpdate, weights: dict[str, nn.Parameter]) -> list[Tensor]:
     """Of each weight, which entries are chosen."""
-    starts, found = update.starts.tolist(), []
+    starts, actual = update.starts.tolist(), []
     for place, weight in enumerate(weights.values()):
         mask = torch.zeros(weight.numel(), dtype=torch.bool)
         mask[update.indices[starts[place] : starts[place + 1]].long()] = True
-        found.append(mask.view_as(weight))
-    return found
+        actual.append(mask.view_as(weight))
+    return actual
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "gpt2", "t5", "t5-gated"])
@@ -78,9 +78,9 @@ def test_of_equal_scores_the_first_are_taken() -> None:
     update.choose([torch.tensor([[1.0, 3.0], [2.0, 2.0]]), torch.tensor([0.0, 2.0, 5.0, 2.0, 1.0, 2.0])])
     assert update.starts.tolist() == [0, 3, 5]
     assert update.indices.tolist() == [1, 2, 3, 1, 2]
-    alike = SparseUpdate([3, 3], 4)
-    alike.choose([torch.zeros(3), torch.zeros(3)])
-    assert (alike.starts.tolist(), alike.indices.tolist()) == ([0, 3, 4], [0, 1, 2, 0])
+    equal = SparseUpdate([3, 3], 4)
+    equal.choose([torch.zeros(3), torch.zeros(3)])
+    assert (equal.starts.tolist(), equal.indices.tolist()) == ([0, 3, 4], [0, 1, 2, 0])
 
 
 @pytest.mark.parametrize("assign", [False, True])
@@ -156,7 +156,7 @@ def _shape(name: str) -> tuple[int, ...]:
 
 
 def test_memory_shows_the_rebuilt_weights_and_no_state_of_whole_ones(backbones: dict[str, str]) -> None:
-    found = {}
+    actual = {}
     for method in (FEW, Full()):
         backbone = pristine(backbones["bert"], TASK, dropout=0.0)
         method.attach(backbone)
@@ -164,17 +164,17 @@ def test_memory_shows_the_rebuilt_weights_and_no_state_of_whole_ones(backbones: 
         fit_without_steps(method, backbone, rows)
         trainer = harness(backbone, method, optimizer="adamw", dropout=0.0)
         step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
-        found[method.name] = trainer.memory.step(step, Work((1,), lambda rows=rows: rows.batch([0, 1]))).owners
+        actual[method.name] = trainer.memory.step(step, Work((1,), lambda rows=rows: rows.batch([0, 1]))).owners
     model = pristine(backbones["bert"], TASK).model
     matrices = sum(m.weight.nbytes for p, m in model.named_modules() if isinstance(m, nn.Linear) and p[:4] != "head")
-    rebuilt = found["fish"]["forward"]["saved_activations"] - found["full"]["forward"]["saved_activations"]
+    rebuilt = actual["fish"]["forward"]["saved_activations"] - actual["full"]["forward"]["saved_activations"]
     assert rebuilt > 0.9 * matrices
-    assert found["fish"]["optimizer"]["optimizer_state"] < 0.1 * found["full"]["optimizer"]["optimizer_state"]
+    assert actual["fish"]["optimizer"]["optimizer_state"] < 0.1 * actual["full"]["optimizer"]["optimizer_state"]
 
 
 @pytest.mark.parametrize("name", ["bert", "t5"])
 def test_what_ships_brings_back_the_scores(name: str, folders: dict[str, str], tmp_path: Path) -> None:
-    """Places of the numbers included: four bytes beside four."""
+    """Including the indices: four bytes in addition to four."""
     backbone = fitted(folders[name])
     shake({"values": backbone.model.fish.values})
     rows = encode(backbone, TASK)
@@ -194,10 +194,10 @@ def test_what_ships_brings_back_the_scores(name: str, folders: dict[str, str], t
 @pytest.mark.parametrize(("density", "millions"), [(0.002, 5.7), (0.0002, 0.57)])
 def test_counts_of_t0_are_those_of_t_few(density: float, millions: float) -> None:
     backbone = attached(Fish(density=density), "t0-3b")
-    found = sum(p.numel() for p in backbone.trainable().values())
-    whole = sum(p.numel() for p in backbone.model.parameters()) - found
-    assert found == int(density * whole)
-    assert found / 1e6 == pytest.approx(millions, rel=0.01)
+    actual = sum(p.numel() for p in backbone.trainable().values())
+    whole = sum(p.numel() for p in backbone.model.parameters()) - actual
+    assert actual == int(density * whole)
+    assert actual / 1e6 == pytest.approx(millions, rel=0.01)
 
 
 @pytest.mark.parametrize("density", [0.0, -0.1, 1.1, float("nan")])

@@ -61,5 +61,5 @@ def test_the_inner_activation_is_rescaled_after_its_nonlinearity(backbones: dict
         inner = x @ w["intermediate.dense.weight"].T + w["intermediate.dense.bias"]
         inner = inner * (1 + torch.erf(inner / 2**0.5)) / 2 * w["output.dense.ia3.scale"]
         expected = inner @ w["output.dense.weight"].T + w["output.dense.bias"]
-        found = layer.output.dense(layer.intermediate(x))
-    assert torch.allclose(expected, found, rtol=1e-4, atol=1e-5)
+        actual = layer.output.dense(layer.intermediate(x))
+    assert torch.allclose(expected, actual, rtol=1e-4, atol=1e-5)

@@ -42,7 +42,7 @@ def scores(folder: str, method: ICL, task: Task | None = None, seed: int = 0) ->
     return trainer.score(scorer, encode(backbone, task, "test")).values
 
 
-def told(folder: str, method: ICL, task: Task | None = None) -> list[tuple[str, ...]]:
+def demonstration_ids(folder: str, method: ICL, task: Task | None = None) -> list[tuple[str, ...]]:
     """The ids of each prompt's demonstrations."""
     return fitted(folder, method, task)[1].prompts.ids
 
@@ -56,17 +56,17 @@ def uneven(labels: Sequence[int]) -> Task:
 
 
 def test_the_first_k_drawn_rows_are_the_demonstrations_in_drawn_order(folder: str) -> None:
-    assert told(folder, ICL(k=5)) == [("0", "1", "2", "3", "4")]
-    assert told(folder, ICL(), toy_task(rows=(7, 3))) == [tuple("0123456")]
-    assert told(folder, ICL(k=0)) == []
+    assert demonstration_ids(folder, ICL(k=5)) == [("0", "1", "2", "3", "4")]
+    assert demonstration_ids(folder, ICL(), toy_task(rows=(7, 3))) == [tuple("0123456")]
+    assert demonstration_ids(folder, ICL(k=0)) == []
 
 
 def test_an_order_is_a_permutation_of_the_same_rows_and_always_the_same_one(folder: str) -> None:
-    orders = [told(folder, ICL(k=6, order=number))[0] for number in range(5)]
+    orders = [demonstration_ids(folder, ICL(k=6, order=number))[0] for number in range(5)]
     assert orders[0] == tuple("012345")
     assert all(sorted(order) == list("012345") for order in orders)
     assert len(set(orders)) == 5
-    assert told(folder, ICL(k=6, order=3)) == [orders[3]]
+    assert demonstration_ids(folder, ICL(k=6, order=3)) == [orders[3]]
     assert not torch.equal(scores(folder, ICL(k=6)), scores(folder, ICL(k=6, order=3)))
 
 
@@ -74,19 +74,19 @@ def test_balanced_takes_labels_in_turn_and_keeps_the_drawn_order(folder: str) ->
     """Of labels 1 1 1 0 1 0 0 1, four rows: the first two of either label, where the draw has them."""
     task = uneven([1, 1, 1, 0, 1, 0, 0, 1])
     ids = [row.id for row in task.splits["train"]]
-    assert told(folder, ICL(k=4), task) == [tuple(ids[:4])]
-    assert told(folder, ICL(k=4, balanced=True), task) == [(ids[0], ids[1], ids[3], ids[5])]
-    assert told(folder, ICL(k=5, balanced=True), task) == [(ids[0], ids[1], ids[2], ids[3], ids[5])]
-    assert told(folder, ICL(balanced=True), task) == [tuple(ids)]
+    assert demonstration_ids(folder, ICL(k=4), task) == [tuple(ids[:4])]
+    assert demonstration_ids(folder, ICL(k=4, balanced=True), task) == [(ids[0], ids[1], ids[3], ids[5])]
+    assert demonstration_ids(folder, ICL(k=5, balanced=True), task) == [(ids[0], ids[1], ids[2], ids[3], ids[5])]
+    assert demonstration_ids(folder, ICL(balanced=True), task) == [tuple(ids)]
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities_of_its_prompts(folder: str) -> None:
     """Each prompt computed apart, by itself."""
     single = [scores(folder, ICL(k=4, order=order)).softmax(1) for order in (2, 3, 4)]
-    found = scores(folder, ICL(k=4, order=2, ensemble=3))
-    assert torch.allclose(found.exp(), sum(single) / 3, atol=1e-6)
-    assert told(folder, ICL(k=4, order=2, ensemble=3)) == [
-        told(folder, ICL(k=4, order=order))[0] for order in (2, 3, 4)
+    actual = scores(folder, ICL(k=4, order=2, ensemble=3))
+    assert torch.allclose(actual.exp(), sum(single) / 3, atol=1e-6)
+    assert demonstration_ids(folder, ICL(k=4, order=2, ensemble=3)) == [
+        demonstration_ids(folder, ICL(k=4, order=order))[0] for order in (2, 3, 4)
     ]
 
 
@@ -96,7 +96,7 @@ def test_calibration_is_the_diagonal_of_zhao_et_al(method: ICL, folder: str) -> 
 
     From texts and plain forward passes alone.
     """
-    found = scores(folder, method).softmax(1)
+    actual = scores(folder, method).softmax(1)
     backbone = pristine(folder)
     demonstrations = encode(backbone).prompts[: method.k]
     empty = [Prompt(f"Text: {filler}\nLabel:", ("good", "bad"), 0) for filler in ("N/A", "[MASK]", "")]
@@ -106,7 +106,7 @@ def test_calibration_is_the_diagonal_of_zhao_et_al(method: ICL, folder: str) -> 
 
     weights = torch.diag(1 / probabilities(empty).mean(0))
     expected = probabilities(encode(backbone, split="test").prompts[:12]) @ weights
-    assert torch.allclose(found[:12], expected / expected.sum(1, keepdim=True), atol=1e-5)
+    assert torch.allclose(actual[:12], expected / expected.sum(1, keepdim=True), atol=1e-5)
 
 
 def test_an_ensemble_is_calibrated_as_a_whole(folder: str) -> None:
@@ -173,7 +173,7 @@ def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models
     assert backbone.side_by_side
     read.clear()
     trainer.score(scorer, rows)
-    (one,) = trainer.prompts.following(rows).after.values()
+    (one,) = trainer.prompts.following(rows).by_prefix.values()
     assert sum(read) == sum(map(len, one.tokens)), "one-token choices feed nothing, so only queries are read"
 
 

@@ -83,10 +83,10 @@ def test_a_vote_more_counts_for_more_than_any_closeness() -> None:
 
 
 def test_a_temperature_weighs_votes_by_distance() -> None:
-    found = neighbours([0, 1, 1], k=3, temperature=0.5)(torch.tensor([[1.0, 0.0]]))
+    actual = neighbours([0, 1, 1], k=3, temperature=0.5)(torch.tensor([[1.0, 0.0]]))
     weights = torch.exp(-torch.tensor([0.0, 1.0, 2.0]) / 0.5)
     weights = weights / weights.sum()
-    assert torch.allclose(found, torch.tensor([[weights[0], weights[1] + weights[2]]]), atol=1e-6)
+    assert torch.allclose(actual, torch.tensor([[weights[0], weights[1] + weights[2]]]), atol=1e-6)
 
 
 def test_regression_is_the_mean_of_the_neighbours_values() -> None:
@@ -108,7 +108,7 @@ def test_training_rows_without_numbers_are_refused(backbones: dict[str, str]) ->
     KNN().attach(backbone)
     with torch.no_grad():
         backbone.model.pooler.dense.bias[0] = float("nan")
-    with pytest.raises(ValueError, match="not finite numbers"):
+    with pytest.raises(ValueError, match="not finite"):
         KNN().fit(backbone, encode(backbone), harness(backbone, KNN()))
 
 

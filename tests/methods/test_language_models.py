@@ -106,9 +106,9 @@ def test_an_encoder_decoders_top_three_blocks_are_the_decoders_and_one_of_the_en
 ) -> None:
     backbone = attached(language_models[name], TopLayers(n=3))
     blocks = {".".join(path.split(".")[:-1]) for path in backbone.trainable()}
-    found = {match[0] for path in blocks if (match := re.search(r"(en|de)coder\.(block|layers)\.\d", path))}
+    actual = {match[0] for path in blocks if (match := re.search(r"(en|de)coder\.(block|layers)\.\d", path))}
     layers = "layers" if name == "bart" else "block"
-    assert found == {f"encoder.{layers}.1", f"decoder.{layers}.0", f"decoder.{layers}.1"}
+    assert actual == {f"encoder.{layers}.1", f"decoder.{layers}.0", f"decoder.{layers}.1"}
     with pytest.raises(Unsupported, match="top_layers:n=5 needs 5 blocks; the backbone has 4"):
         attached(language_models[name], TopLayers(n=5))
 
@@ -157,7 +157,7 @@ T0_11B = {"d_model": 4096, "d_kv": 64, "num_heads": 64, "d_ff": 10240, "num_laye
     ("size", "ia3", "norms"), [(T0_3B, 540_672, 249_856), (T0_11B, 1_081_344, 499_712)], ids=["3B", "11B"]
 )
 def test_counts_on_t0_equal_t_fews(size: dict[str, int], ia3: int, norms: int) -> None:
-    """Of the (IA)^3 vectors, and of the norms, which T-Few trains beside its own adapters."""
+    """Of the (IA)^3 vectors, and of the norms, which T-Few trains in addition to its own adapters."""
     backbone = without_weights("t5", **size, feed_forward_proj="gated-gelu", vocab_size=32_128)
     IA3().attach(backbone)
     assert backbone.count == ia3 == vectors("t5", size["d_kv"] * size["num_heads"], size["d_ff"], size["num_layers"])

@@ -108,8 +108,8 @@ def test_queries_and_values_alone_have_an_update(family: str, backbones: dict[st
     LoRA(rank=3).attach(backbone)
     sites = backbone.sites
     expected = {p for site in (sites.query, sites.value) for p in matching(backbone.model, site)}
-    found = {path.removesuffix(".lora") for path, m in backbone.model.named_modules() if isinstance(m, LowRank)}
-    assert found == expected
+    actual = {path.removesuffix(".lora") for path, m in backbone.model.named_modules() if isinstance(m, LowRank)}
+    assert actual == expected
     heads = {n for n, _ in backbone.model.named_parameters() if n.startswith("head.")}
     assert set(backbone.trainable()) - heads == {f"{p}.lora.{n}.weight" for p in expected for n in ("down", "up")}
 

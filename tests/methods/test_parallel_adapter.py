@@ -68,14 +68,14 @@ def test_each_adapter_adds_to_its_sublayer_what_plain_algebra_says(name: str, fo
         if path.endswith(endings):
             # DeBERTa's query projection goes on to read positions, which are no (batch, seq, width).
             module.register_forward_pre_hook(lambda _, args: read.append(args[0]) if len(read) == len(pairs) else None)
-        beside = getattr(module, "beside", None)
-        if beside is not None:
-            beside.register_forward_hook(lambda m, args, out: pairs.append((_change(read[len(pairs)], m.module), out)))
+        adapter = getattr(module, "beside", None)
+        if adapter is not None:
+            adapter.register_forward_hook(lambda m, args, out: pairs.append((_change(read[len(pairs)], m.module), out)))
     with torch.no_grad():
         backbone.score(encode(backbone, toy_task(words=(7, 7))).batch(range(4)))
     assert len(pairs) >= 4
-    assert all(torch.allclose(expected, found, rtol=1e-4, atol=1e-5) for expected, found in pairs)
-    assert all(found.std() > 0.01 for _, found in pairs)
+    assert all(torch.allclose(expected, actual, rtol=1e-4, atol=1e-5) for expected, actual in pairs)
+    assert all(actual.std() > 0.01 for _, actual in pairs)
 
 
 def test_the_sum_is_that_of_the_sublayer_and_the_adapter(backbones: dict[str, str]) -> None:

@@ -52,8 +52,8 @@ def test_the_first_values_are_normal_with_zero_biases() -> None:
 def test_an_adapter_follows_each_feed_forward(name: str, hosts: list[str], folders: dict[str, str]) -> None:
     backbone = pristine(folders[name])
     Pfeiffer().attach(backbone)
-    found = [path for path, module in backbone.model.named_modules() if isinstance(module, Adapter)]
-    assert found == [f"{host}.adapter" for host in hosts]
+    actual = [path for path, module in backbone.model.named_modules() if isinstance(module, Adapter)]
+    assert actual == [f"{host}.adapter" for host in hosts]
 
 
 def test_a_block_computes_what_plain_algebra_says(backbones: dict[str, str]) -> None:

@@ -50,7 +50,7 @@ def test_counts_on_t0_3b_are_those_of_t_few() -> None:
 
 
 def test_keys_and_values_are_the_detour_in_plain_algebra(language_models: dict[str, str]) -> None:
-    """W_2 tanh(W_1 P + b_1) + b_2, of which each attention has its columns: keys, then values, head by head."""
+    """W_2 tanh(W_1 P + b_1) + b_2, split into columns per attention: keys, then values, head by head."""
     backbone = pristine(language_models["qwen2"])
     PrefixTuning(length=3, hidden=8).attach(backbone)
     lead = backbone.model.lead

@@ -86,7 +86,7 @@ def test_random_prompts_lie_between_minus_and_plus_one_half(language_models: dic
         ({"length": 0}, "length must be at least 1"),
         ({"start": "text"}, "start=text needs a text to start from, text=WORDS; text is None"),
         ({"start": "text", "text": ""}, "start=text needs a text to start from, text=WORDS; text is ''"),
-        ({"text": "good"}, "text is 'good', which only start=text reads, and start is 'vocabulary'"),
+        ({"text": "good"}, "text is 'good', .* start is 'vocabulary'"),
         ({"text": ""}, "text is ''"),
     ],
 )

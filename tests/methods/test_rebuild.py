@@ -74,13 +74,13 @@ def test_what_is_trained_has_one_name_and_the_originals_keep_their_bits(net: Net
     source = shifted(net)
     assert list(trained(net)) == ["shift.shifts"]
     assert [name for name in net.state_dict() if "shift" in name] == ["shift.shifts"]
-    found = originals(net, source)
-    assert list(found) == [
+    actual = originals(net, source)
+    assert list(actual) == [
         "words.parametrizations.weight.original",
         "up.parametrizations.weight.original",
         "up.parametrizations.bias.original",
     ]
-    assert all(one is two for one, two in zip(found.values(), weights, strict=True))
+    assert all(one is two for one, two in zip(actual.values(), weights, strict=True))
 
 
 def test_a_deep_copy_reads_its_own_module(net: Net) -> None:

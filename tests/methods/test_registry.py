@@ -44,7 +44,7 @@ def test_two_methods_of_one_name_are_rejected_with_both_places() -> None:
     class Twin(Houlsby):
         name: ClassVar[str] = "full"
 
-    with pytest.raises(ValueError, match=r"two methods are called 'full': .*; rename one") as error:
+    with pytest.raises(ValueError, match=r"two methods are named 'full': .*; rename one") as error:
         methods()
     assert "tunefront.methods.full.Full" in str(error.value)
     assert "Twin" in str(error.value)
@@ -149,7 +149,7 @@ def test_a_module_that_was_imported_before_is_taken_as_it_is(tmp_path: Path, mon
     del sys.modules["imported_before"]
 
 
-def test_workers_are_told_of_every_file_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_get_every_file_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker process starts without the parent's conftest.py: it has to import the file itself."""
     path = write(tmp_path, file="conftest_like.py")
     monkeypatch.syspath_prepend(tmp_path)
@@ -160,7 +160,7 @@ def test_workers_are_told_of_every_file_that_is_not_installed(tmp_path: Path, mo
 
 
 def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
+    groups = []
 
     class Entry:
         value = "theirs:Mine"
@@ -169,13 +169,13 @@ def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             return load_file(write(tmp_path, "theirs")).Mine  # type: ignore[no-any-return]
 
     def points(group: str) -> list[Entry]:
-        asked.append(group)
+        groups.append(group)
         return [Entry()]
 
     monkeypatch.setattr(registry, "entry_points", points)
     registry._import_shipped.cache_clear()
     assert "theirs" in methods()
-    assert asked == ["tunefront.methods"]
+    assert groups == ["tunefront.methods"]
 
 
 def test_the_source_fingerprint_changes_with_the_file_and_only_with_it(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_the_source_fingerprint_covers_the_shipped_methods_that_a_file_imports(
     (package / "near.py").write_text("from tunefront.methods.far import Layer\n", encoding="utf-8")
     (package / "far.py").write_text("class Layer: ...\n", encoding="utf-8")
     monkeypatch.setattr(registry, "__file__", str(package / "registry.py"))
-    found: dict[str, str] = {}
-    registry._add_imported("from tunefront.methods.base import Method\nfrom tunefront.methods.near import Near", found)
-    assert set(found) == {"tunefront.methods.near", "tunefront.methods.far"}
+    actual: dict[str, str] = {}
+    registry._add_imported("from tunefront.methods.base import Method\nfrom tunefront.methods.near import Near", actual)
+    assert set(actual) == {"tunefront.methods.near", "tunefront.methods.far"}
 
 
 def test_the_source_fingerprint_covers_base_classes_and_not_fields(tmp_path: Path) -> None:

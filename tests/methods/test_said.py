@@ -30,10 +30,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def walsh(size: int) -> Tensor:
     """Sylvester's construction."""
-    found = torch.ones(1, 1)
-    while len(found) < size:
-        found = torch.cat((torch.cat((found, found), 1), torch.cat((found, -found), 1)))
-    return found
+    actual = torch.ones(1, 1)
+    while len(actual) < size:
+        actual = torch.cat((torch.cat((actual, actual), 1), torch.cat((actual, -actual), 1)))
+    return actual
 
 
 def matrix(projection: Any, inputs: int) -> Tensor:
@@ -47,10 +47,10 @@ def matrix(projection: Any, inputs: int) -> Tensor:
 @pytest.mark.parametrize("size", [1, 2, 4, 32, 256])
 def test_the_transform_is_the_product_with_the_walsh_hadamard_matrix(size: int) -> None:
     x = torch.randn(size, generator=generator(), requires_grad=True)
-    found = hadamard(x)
-    assert torch.allclose(found, walsh(size) @ x, rtol=1e-4, atol=1e-4)
+    actual = hadamard(x)
+    assert torch.allclose(actual, walsh(size) @ x, rtol=1e-4, atol=1e-4)
     weights = torch.randn(size, generator=generator(1))
-    (found * weights).sum().backward()
+    (actual * weights).sum().backward()
     assert torch.allclose(x.grad, walsh(size).T @ weights, rtol=1e-4, atol=1e-4)
 
 
@@ -58,12 +58,12 @@ def test_the_transform_is_the_product_with_the_walsh_hadamard_matrix(size: int) 
 def test_a_projection_is_its_explicit_matrix(inputs: int, size: int) -> None:
     projection = Fastfood(inputs, size, generator())
     x = torch.randn(inputs, generator=generator(1), requires_grad=True)
-    found = projection(x)
-    assert found.shape == (size,)
+    actual = projection(x)
+    assert actual.shape == (size,)
     dense = matrix(projection, inputs)
-    assert torch.allclose(found, dense @ x, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(actual, dense @ x, rtol=1e-4, atol=1e-5)
     weights = torch.randn(size, generator=generator(2))
-    (found * weights).sum().backward()
+    (actual * weights).sum().backward()
     assert torch.allclose(x.grad, dense.T @ weights, rtol=1e-4, atol=1e-5)
     assert projection.padded == {11: 16, 16: 16, 3: 16, 40: 64}[size]
     assert set(projection.signs.tolist()) <= {-1, 1}
@@ -117,12 +117,12 @@ def test_weights_and_gradients_are_those_of_explicit_matrices(name: str, variant
     for place in small:
         original = weights[place]
         expected = by_hand(original.detach(), values, place, source, variant == "outer")
-        found = source(original, place)
-        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
-        pulled = torch.randn(found.shape, generator=generator(place))
+        actual = source(original, place)
+        assert torch.allclose(actual, expected, rtol=1e-4, atol=1e-5)
+        pulled = torch.randn(actual.shape, generator=generator(place))
         ours, theirs = (
             torch.autograd.grad((made * pulled).sum(), leaf)[0]
-            for made, leaf in ((found, source.values), (expected, values))
+            for made, leaf in ((actual, source.values), (expected, values))
         )
         assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
@@ -167,7 +167,7 @@ def test_seeds_make_different_projections(backbones: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("dimension", [20_000, 500_000])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_counts_of_t0_are_what_is_asked_for(variant: str, dimension: int) -> None:
+def test_counts_of_t0_are_as_requested(variant: str, dimension: int) -> None:
     """T-Few's code trains one number less: it takes one more than there are weights from those that are projected."""
     backbone = attached(Said(dimension=dimension, variant=variant), "t0-3b")
     assert sum(p.numel() for p in backbone.trainable().values()) == dimension
@@ -178,7 +178,7 @@ def test_bad_values_are_refused_and_too_few_numbers_have_a_reason(backbones: dic
         Said(dimension=0)
     with pytest.raises(ValueError, match="variant must be fastfood or outer, got 'dense'"):
         Said(variant="dense")
-    with pytest.raises(Unsupported, match="above the 39 weights"):
+    with pytest.raises(Unsupported, match="above 39, the number of weights"):
         Said(dimension=39).attach(pristine(backbones["bert"]))
     Said(dimension=40).attach(pristine(backbones["bert"]))
 
@@ -189,5 +189,5 @@ def test_a_subspace_is_no_larger_than_all_weights(backbones: dict[str, str]) -> 
     numbers = sum(weight.numel() for weight in backbone.model.parameters()) - sum(
         weight.numel() for weight in backbone.head.parameters()
     )
-    with pytest.raises(Unsupported, match=f"at most the {numbers:,} numbers in the backbone's weights"):
+    with pytest.raises(Unsupported, match=f"at most {numbers:,}, the number of entries"):
         Said(dimension=numbers + 1).attach(backbone)

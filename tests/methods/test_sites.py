@@ -1,4 +1,4 @@
-"""Sites: every regex matches on its architecture, and an unknown architecture is told what to write."""
+"""Sites: every regex matches on its architecture, and the error for an unknown architecture says what to write."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def test_every_site_matches_once_a_block_or_is_none(kind: str, site: str, models
     if site in ABSENT.get(kind, set()):
         assert regex is None
         return
-    found = matching(models[kind], regex)
+    actual = matching(models[kind], regex)
     if site == "norms":
-        assert set(found.values()) == {module for module in models[kind].modules() if is_norm(module)}
+        assert set(actual.values()) == {module for module in models[kind].modules() if is_norm(module)}
         return
-    assert len(found) == COUNTS[SITES[kind].family][site]
+    assert len(actual) == COUNTS[SITES[kind].family][site]
     if site in PROJECTIONS:
-        assert all(is_projection(module) for module in found.values())
+        assert all(is_projection(module) for module in actual.values())
 
 
 @pytest.mark.parametrize("kind", SITES)
@@ -130,14 +130,14 @@ def test_blocks_are_numbered_by_the_first_group_from_the_encoders_to_the_decoder
 
 
 @pytest.mark.parametrize("kind", SITES)
-def test_projections_are_told_apart_by_their_shapes(kind: str, models: dict[str, nn.Module]) -> None:
+def test_projections_are_distinguished_by_their_shapes(kind: str, models: dict[str, nn.Module]) -> None:
     """Up widens, down narrows, the others go between the model's width and the heads'; none is two sites at once."""
     sites, shapes, seen = SITES[kind], {}, set()
     for name in set(PROJECTIONS) - ABSENT.get(kind, set()):
-        found = matching(models[kind], getattr(sites, name))
-        shapes[name] = {(width(models[kind], m, "in"), width(models[kind], m, "out")) for m in found.values()}
-        assert not seen & set(found)
-        seen |= set(found)
+        actual = matching(models[kind], getattr(sites, name))
+        shapes[name] = {(width(models[kind], m, "in"), width(models[kind], m, "out")) for m in actual.values()}
+        assert not seen & set(actual)
+        seen |= set(actual)
     queries, keys = HEADS.get(kind, (8, 8))
     expected = {"query": (8, queries), "key": (8, keys), "value": (8, keys), "attention_output": (queries, 8)}
     expected |= {"ffn_up": (8, 12), "ffn_gate": (8, 12), "ffn_down": (12, 8)}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_garbage", "forgotten")
 
 
 def kinds() -> type[Method]:
-    """A method with a field of every kind; made anew for each test, so that no other test meets it."""
+    """A method with a field of every kind, defined in each test, so that no other test sees it."""
 
     @dataclass(frozen=True)
     class Kinds(Method):
@@ -196,7 +196,7 @@ def test_a_choice_is_checked_against_its_list() -> None:
     assert parse("kinds:way=down") == cls(way="down")
 
 
-def test_a_field_without_a_default_is_asked_for() -> None:
+def test_a_field_without_a_default_is_required() -> None:
     @dataclass(frozen=True)
     class Asking(Method):
         name: ClassVar[str] = "asking"
@@ -225,7 +225,7 @@ def test_a_users_file_gives_its_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "ask", "message"),
     [
-        (None, "gone.py:Mine", "there is no file .*gone.py; give a method of your own as path/to/file.py:ClassName"),
+        (None, "gone.py:Mine", "there is no file .*gone.py; give your own method as path/to/file.py:ClassName"),
         ("x = 1", "own.py:Mine", "own.py has no method class 'Mine'; it has: none"),
         (WRITTEN.format(name="mine"), "own.py:Mien", "has no method class 'Mien'; it has: Mine"),
         ("1 +", "own.py:Mine", "own.py could not be imported: SyntaxError"),

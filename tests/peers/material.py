@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.data.sources.candidates import summarise
-from tunefront.bench.data.sources.harvest import of_code
+from tunefront.bench.data.sources.harvest import code_docstrings
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
 
 SIZE = {"n_embd": 512, "n_layer": 8, "n_head": 8, "n_positions": 4096, "initializer_range": 0.05}
@@ -33,7 +33,7 @@ def sentences() -> tuple[tuple[str, str], ...]:
     with warnings.catch_warnings(action="ignore"):  # of escapes in strings
         for file in sorted(library.rglob("*.py")):
             if not apart & set(file.relative_to(library).parts):
-                docstrings = of_code(file.read_text("utf-8"), "python", file.name)
+                docstrings = code_docstrings(file.read_text("utf-8"), "python", file.name)
                 found |= {summarise(docstring.text): docstring.kind for docstring in docstrings}
     plain = [text for text in found if re.fullmatch(r"[A-Z][A-Za-z ,.'()-]+", text) and found[text] != "module"]
     return tuple((found[text], text) for text in sorted(plain, key=lambda text: hashlib.sha256(text.encode()).digest()))

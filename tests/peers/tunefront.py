@@ -30,7 +30,7 @@ class Evaluation:
         if shots:
             train: PromptedExamples = self.backbone.encode(task, task.splits["train"])
             self._prefix = self.backbone.prefix(train.take(range(shots)))
-            self.examples = self._prefix.demonstrations.ahead_of(self.examples)
+            self.examples = self._prefix.demonstrations.prepend_to(self.examples)
 
     def run(self) -> Tensor:
         """(rows, choices) log-likelihoods: the demonstrations are read, and every row is scored, as in a cell."""
@@ -65,7 +65,7 @@ class Evaluation:
         """Each row's tokens after the demonstrations."""
         rows = self.examples.columns["input_ids"]
         if self._prefix:
-            rows = self.examples.after[self._prefix.demonstrations.name].tokens
+            rows = self.examples.by_prefix[self._prefix.demonstrations.name].tokens
         return [row.tolist() for row in rows]
 
     @property

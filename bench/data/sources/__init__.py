@@ -1,4 +1,4 @@
-"""Where tasks come from, by how they are spelled: docstrings/<task>, dir:<path> or hub:<dataset>[/<config>]."""
+"""Loads tasks by name: docstrings/<task>, dir:<path> or hub:<dataset>[/<config>]."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from tunefront.bench.errors import Mistake, unknown
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
 
-__all__ = ["known_tasks", "load_task", "outline_task"]
+__all__ = ["known_tasks", "load_task", "preview_task"]
 
 _EMBEDDED = ("kind", "library", "match", "param_type")
 
 
 def known_tasks() -> list[str]:
-    """The tasks that need neither files nor a network."""
+    """The embedded tasks, which need neither files nor a network."""
     return [f"docstrings/{name}" for name in _EMBEDDED]
 
 
 def load_task(name: str) -> Task:
-    """The task of this name, its `warnings` naming rows that occur in both train and an evaluation split.
+    """The task of this name; its `warnings` name rows that occur in both train and an evaluation split.
 
-    Loaded once per process (and, for a relative `dir:`, per working folder): files changed later are not seen.
-    Errors: Mistake for a name, a folder or data that are wrong.
+    Cached per process (and, for a relative `dir:`, per working folder): files changed later are not seen.
+    Errors: Mistake for an unknown name or invalid data.
     """
     return _loaded(name, _working_folder() if name.startswith("dir:") else "")
 
 
-def outline_task(name: str) -> Task:
-    """The task as far as it is known where nothing is made, downloaded or kept: that of a folder is whole, any other
-    has what decides about its cells (name, kind, templates) and perhaps no rows.
+def preview_task(name: str) -> Task:
+    """The task as far as it is known without preparing, downloading or saving anything: a folder's task is complete,
+    any other has what decides about its cells (name, kind, templates) and may have no rows.
 
-    Errors: Mistake for a name or a folder that is wrong.
+    Errors: Mistake for an unknown name or an invalid folder.
     """
     if name in known_tasks():
         from tunefront.bench.data.task import Task
@@ -46,7 +46,7 @@ def outline_task(name: str) -> Task:
     if name.startswith("hub:") and name != "hub:":
         from tunefront.bench.data.sources import hub
 
-        return hub.outline(name.removeprefix("hub:"))
+        return hub.preview(name.removeprefix("hub:"))
     return load_task(name)
 
 
@@ -74,7 +74,7 @@ def _load(name: str) -> Task:
 
 
 def _spelled(name: str) -> str:
-    """How to spell the task where the name is a path: an existing one with `dir:`, or what only looks like one."""
+    """A hint for a name that is a path, or looks like one: its spelling with `dir:`."""
     try:
         path = Path(name).expanduser()
         folder = path if path.is_dir() else path.parent if path.is_file() else None
@@ -84,11 +84,11 @@ def _spelled(name: str) -> str:
         return f"There is no folder {name} either. " if name.startswith(("/", "./", "../", "~")) else ""
     if folder is path:
         return f"{name} is a folder: did you mean 'dir:{name.rstrip('/') or name}'? "
-    return f"{name} is a file, and a task is the folder that holds train and test: 'dir:{Path(name).parent}'. "
+    return f"{name} is a file; a task is the folder of its train and test files: 'dir:{Path(name).parent}'. "
 
 
 def _working_folder() -> str:
     try:
         return os.getcwd()
-    except OSError:  # it was removed; an absolute path can be read all the same
+    except OSError:  # it was removed; absolute paths still work
         return ""

@@ -1,4 +1,4 @@
-"""What the schema of a Parquet or Arrow file says of its columns: names of classes, pandas' index, what is no text."""
+"""Reads the schema of a Parquet or Arrow file: class names, pandas' index, columns that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def class_names(schema: Any) -> dict[str, tuple[str, ...]]:
-    """Column -> names of its classes in label order, from what `datasets` writes into a schema's metadata."""
+    """Column -> class names in label order, from the metadata that `datasets` writes into a schema."""
     features = _metadata(schema, b"huggingface").get("info", {})
     features = features.get("features", {}) if isinstance(features, dict) else {}
-    found = {}
+    names_by_column = {}
     for column, feature in features.items() if isinstance(features, dict) else ():
         given = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
         if isinstance(given, list) and given and all(isinstance(name, str) for name in given):
-            found[column] = tuple(given)
-    return found
+            names_by_column[column] = tuple(given)
+    return names_by_column
 
 
 def _index_columns(schema: Any, keep: Collection[str]) -> list[str]:
-    """The columns that pandas made of an index. One with a name of its own is text where nothing else is."""
+    """The columns that pandas wrote for its index. A named one counts as text if there is no other text column."""
     listed = _metadata(schema, b"pandas").get("index_columns", [])
     named = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     texts = [field.name for field in schema if is_string(field.type) and field.name not in (*named, *keep)]
@@ -34,10 +34,10 @@ def _index_columns(schema: Any, keep: Collection[str]) -> list[str]:
 
 def _metadata(schema: Any, key: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads((schema.metadata or {}).get(key, b"{}"))
+        metadata = json.loads((schema.metadata or {}).get(key, b"{}"))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def left_out(schema: Any, keep: Collection[str], notes: list[str]) -> set[str]:
@@ -45,12 +45,12 @@ def left_out(schema: Any, keep: Collection[str], notes: list[str]) -> set[str]:
     odd = [field for field in schema if not _readable(field.type) and field.name not in index]
     if index:
         notes.append(f"pandas' index left out ({', '.join(index)})")
-    notes += (f"column {field.name} left out, which holds {str(field.type)[:60]}" for field in odd)
+    notes += (f"column {field.name} left out: its type is {str(field.type)[:60]}" for field in odd)
     return {*index, *(field.name for field in odd)}
 
 
 def _readable(kind: Any) -> bool:
-    """Whether values are null, text, numbers, truth values, or lists or structures of such."""
+    """Whether values are null, text, numbers, booleans, or lists or structs of these."""
     types = pyarrow.types
     if isinstance(kind, pyarrow.BaseExtensionType):
         return _readable(kind.storage_type)

@@ -1,4 +1,4 @@
-"""Parquet and Arrow files: read in batches under the task's budget, without what is no text, number or list of them."""
+"""Reads Parquet and Arrow files in batches within the task's memory budget; other types are left out."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _HEADS = {"Parquet": b"PAR1", "Arrow": b"ARROW1"}
 
 Columns = tuple[list[str], list["Record"], dict[str, tuple[str, ...]]]
-"""(names in order, a record for each row, class names by column)."""
+"""(column names in order, one record per row, class names by column)."""
 
 
 def read_parquet(file: Path, budget: Budget, keep: Collection[str], notes: list[str]) -> Columns:
-    """The rows of a Parquet file. `keep`: columns that are read even where they are the file's index.
+    """The rows of a Parquet file. `keep`: columns that are read even if they are the file's index.
 
     Errors: Unreadable.
     """
@@ -58,7 +58,7 @@ def read_parquet(file: Path, budget: Budget, keep: Collection[str], notes: list[
         rows = check_footer(file, parquet.metadata, left_out, texts, budget)
         wanted = [name for name in schema.names if name not in left_out]
         columns = wanted if left_out else None
-        if rows < BATCH_ROWS:  # what could grow is weighed before any of it is kept
+        if rows < BATCH_ROWS:  # columns that may grow are weighed before any is kept
             scales = replace(budget)
             for batch in parquet.iter_batches(rows, columns=columns, use_threads=False):
                 for name in wanted:
@@ -68,14 +68,14 @@ def read_parquet(file: Path, budget: Budget, keep: Collection[str], notes: list[
 
 
 def read_arrow(file: Path, budget: Budget, keep: Collection[str], notes: list[str]) -> Columns:
-    """The rows of an Arrow file, of the streaming format, in which `datasets` saves, or of Feather's.
+    """The rows of an Arrow file in the streaming format, which `datasets` saves, or in Feather's format.
 
     Errors: Unreadable.
     """
     with open_file(file) as source, _explained(file, "Arrow"):
         feather = _check_head(file, source, "Arrow")
         _check_end(file, source, _HEADS["Arrow"] if feather else _END_OF_STREAM)
-        start = _FEATHER_HEAD if feather else 0  # Feather's holds a stream too
+        start = _FEATHER_HEAD if feather else 0  # a Feather file contains a stream too
         source.seek(start)
         for message in pyarrow.ipc.MessageReader.open_stream(source):
             budget.check(file, decompressed_bytes(message))
@@ -92,9 +92,9 @@ def read_batches(
     keep: Collection[str],
     notes: list[str],
 ) -> Columns:
-    """Record batches as records, without the columns that hold no text, numbers or lists of them, and without indices.
+    """Record batches as records, without index columns and columns of types that are not read.
 
-    Errors: Unreadable where a name occurs twice, a text is not UTF-8 or the budget does not allow the rows.
+    Errors: Unreadable if a name occurs twice, a text is not UTF-8, or the rows exceed the budget.
     """
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
@@ -115,7 +115,7 @@ def read_batches(
 
 
 def _check_head(file: Path, source: Any, what: str) -> bool:
-    """Whether the file starts as one of this format does; Unreadable where it starts as another."""
+    """Whether the file starts with the magic bytes of this format; Unreadable for those of another format."""
     head = source.read(4096)
     source.seek(0)
     known = head.startswith(_HEADS[what])
@@ -127,15 +127,15 @@ def _check_head(file: Path, source: Any, what: str) -> bool:
 
 
 def _check_end(file: Path, source: Any, expected: bytes) -> None:
-    """Errors: Unreadable where the end is missing: the rows before it can be read, and fewer would not be noticed."""
+    """Errors: Unreadable if the end is missing: the rows before it are readable, so missing ones would go unnoticed."""
     source.seek(0, 2)
     source.seek(max(0, source.tell() - len(expected)))
     if source.read() != expected:
-        raise Unreadable(f"{file} cannot be read as Arrow (its end is missing); fetch it again, or write it again.")
+        raise Unreadable(f"{file} cannot be read as Arrow (its end is missing); download it again, or write it again.")
 
 
 def _values(file: Path, name: str, array: Any, before: int, budget: Budget) -> list[object]:
-    """The array as Python values, booked first. `before`: the file's rows before it, to name the place of a mistake."""
+    """The array as Python values, charged to the budget first. `before`: rows of the file before it, for messages."""
     array = storage(array)
     if pyarrow.types.is_string_view(array.type):
         step = max(1, min(len(array) or 1, budget.left_bytes // max(1, array.nbytes)))
@@ -143,7 +143,7 @@ def _values(file: Path, name: str, array: Any, before: int, budget: Budget) -> l
         return list(chain.from_iterable(_values(file, name, part, before, budget) for part in parts))
     budget.spend(file, *weight(array))
     if pyarrow.types.is_decimal(array.type):
-        array = array.cast(pyarrow.float64())  # as the other formats give numbers
+        array = array.cast(pyarrow.float64())  # numbers as in the other formats
     try:
         if isinstance(array, pyarrow.DictionaryArray):
             shared = array.dictionary.to_pylist()
@@ -171,7 +171,7 @@ def _chunks(column: Any) -> list[Any]:
 
 
 def _validated(batches: Iterable[Any]) -> Iterator[Any]:
-    """Arrow trusts the offsets of its own files; those of a stranger may point anywhere."""
+    """Validates the batches, since Arrow trusts the offsets of a file, which may point anywhere."""
     for batch in batches:
         batch.validate(full=True)
         yield batch
@@ -181,7 +181,7 @@ _FAILURES = (
     *(OSError, ValueError, KeyError, OverflowError, MemoryError, RecursionError),
     *(pyarrow.ArrowException, struct.error),
 )
-"""What reading a damaged file ends in."""
+"""Exceptions raised by reading a damaged file."""
 
 
 @contextmanager
@@ -190,6 +190,6 @@ def _explained(file: Path, what: str) -> Iterator[None]:
         yield
     except _FAILURES as error:
         raise Unreadable(
-            f"{file} cannot be read as {what} ({reason(error)[:300]}); fetch it again, or write it again, for example "
-            "by pandas."
+            f"{file} cannot be read as {what} ({reason(error)[:300]}); download it again, or write it again, for "
+            "example with pandas."
         ) from None

@@ -1,7 +1,7 @@
-"""How much memory the columns of a Parquet or Arrow file will take, known before they are decoded.
+"""Estimates the memory of the columns of a Parquet or Arrow file before they are decoded.
 
-Encodings repeat a text for a few bits. So the footer is asked first; then texts stay in their dictionaries until their
-full size is known, and whatever else could grow comes in small batches.
+Encodings repeat a text for a few bits. So the footer is checked first; then texts stay in their dictionaries until
+their full size is known, and other columns that may grow are read in small batches.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 65_536
 ROW_VALUES = 4
-"""A record and its place cost about as much as four values."""
+"""Cost of a record and its place, in values."""
 _GROWING_BYTES = 2**25
 _FEWEST_ROWS = 64
 _BOUNDED = frozenset({"PLAIN", "RLE", "BIT_PACKED", "BYTE_STREAM_SPLIT"})
-"""Encodings that give no more bytes of text than they are stored in."""
+"""Encodings whose decoded text is no larger than the stored bytes."""
 _DICTIONARY = _BOUNDED | {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
-"""Encodings of text that can be read as a dictionary and the places in it."""
+"""Encodings of text that can be read as a dictionary and indices."""
 _FLAT = frozenset({"BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE"})
 
 
 def with_dictionary(schema: Any, footer: Any) -> list[str]:
-    """The text columns of which every part can be read as a dictionary."""
+    """The text columns that can be read entirely as a dictionary."""
     groups = map(footer.row_group, range(footer.num_row_groups))
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     others = {column.path_in_schema for column in columns if not {*column.encodings} <= _DICTIONARY}
@@ -41,7 +41,7 @@ def with_dictionary(schema: Any, footer: Any) -> list[str]:
 
 
 def check_footer(file: Path, footer: Any, left_out: Collection[str], texts: Collection[str], budget: Budget) -> int:
-    """How many rows a batch may have; Unreadable where the footer alone says that the rows are too many or large."""
+    """The number of rows per batch; Unreadable if the footer already shows that the rows exceed the budget."""
     size, values, growing = 0, ROW_VALUES * footer.num_rows, 0
     for group in map(footer.row_group, range(footer.num_row_groups)):
         grows = 0
@@ -57,12 +57,12 @@ def check_footer(file: Path, footer: Any, left_out: Collection[str], texts: Coll
     budget.check(file, size, values)
     if not growing:
         return BATCH_ROWS
-    fewest = max(1, min(_FEWEST_ROWS, budget.left_bytes // growing))  # no value is longer than all that is stored
+    fewest = max(1, min(_FEWEST_ROWS, budget.left_bytes // growing))  # no value is longer than everything stored
     return max(fewest, min(BATCH_ROWS, _GROWING_BYTES // growing))
 
 
 def weight(array: Any) -> tuple[int, int]:
-    """(bytes of text, number of values) that the array's Python values will take."""
+    """(bytes of text, number of values) of the array as Python values."""
     types, kind = pyarrow.types, array.type
     if isinstance(array, pyarrow.DictionaryArray):
         lengths = pyarrow.compute.binary_length(array.dictionary) if is_string(kind.value_type) else None
@@ -85,10 +85,10 @@ def storage(array: Any) -> Any:
 
 
 def decompressed_bytes(message: Any) -> int:
-    """How many bytes a message of an Arrow stream will take, by what it says of each compressed buffer.
+    """The decompressed bytes of a message in an Arrow stream, as declared for each compressed buffer.
 
-    Read from the flatbuffer itself: pyarrow tells it only by decompressing. Layout: Message and RecordBatch in
-    format/Message.fbs of Apache Arrow. Errors: struct.error where the message is broken.
+    Read from the flatbuffer itself, since pyarrow would have to decompress. Layout: Message and RecordBatch in
+    format/Message.fbs of Apache Arrow. Errors: struct.error if the message is damaged.
     """
     head, body = memoryview(message.metadata), memoryview(message.body or b"")
 
@@ -96,10 +96,10 @@ def decompressed_bytes(message: Any) -> int:
         return int(struct.unpack_from(form, head, place)[0])
 
     def field(table: int, which: int) -> int:
-        """Where a table's field stands, 0 where it has none."""
+        """The offset of a table's field, 0 if it is absent."""
         known = table - number("<i", table)
-        given = 4 + 2 * which < number("<H", known)
-        offset = number("<H", known + 4 + 2 * which) if given else 0
+        present = 4 + 2 * which < number("<H", known)
+        offset = number("<H", known + 4 + 2 * which) if present else 0
         return table + offset if offset else 0
 
     def follow(place: int) -> int:

@@ -1,4 +1,4 @@
-"""What each embedded task makes of docstrings: its inputs, its classes, and what a text may not give away."""
+"""Builds the embedded tasks from docstrings: inputs, classes, and the words that would reveal the class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SHARES = {"train": 0.62, "validation": 0.77, "test": 1.0}
-"""Up to which fraction of the hash of its path a file belongs to a split."""
+"""Upper bound of the path's hash fraction for each split."""
 _WORDS = range(4, 41)
 
 LIBRARIES = {
@@ -23,9 +23,9 @@ LIBRARIES = {
     "sklearn": r"scikit[- ]learn|sklearn",
     "scipy": r"scipy|sp",
 }
-"""Classes of `library`, and how their names appear in text: masked, each as the word `library`."""
+"""Classes of `library`, and patterns of their names, which are masked by the word `library`."""
 PARAM_TYPES = {"bool": ("bool", "boolean"), "float": ("float",), "int": ("int", "integer"), "str": ("str", "string")}
-"""Classes of `param_type`, and how docstrings spell them."""
+"""Classes of `param_type`, and their spellings in docstrings."""
 
 LIBRARY_NAME = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(LIBRARIES.values())})(?![A-Za-z0-9])", re.IGNORECASE)
 KIND_WORD = re.compile(
@@ -44,7 +44,7 @@ _GOOGLE_PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row that could be: what the model reads, the class, and the file it stands in."""
+    """A candidate row: the inputs, the class, and the file that contains it."""
 
     inputs: Mapping[str, str]
     label: str
@@ -52,7 +52,7 @@ class Candidate:
 
     @property
     def content(self) -> str:
-        """The inputs, case and spaces set aside: what makes two rows the same."""
+        """The inputs up to case and spaces, by which duplicates are found."""
         return "\n".join(" ".join(text.casefold().split()) for text in self.inputs.values())
 
 
@@ -75,15 +75,15 @@ def kind(docstrings: Iterable[Docstring]) -> list[Candidate]:
 
 
 def param_type(docstrings: Iterable[Docstring]) -> list[Candidate]:
-    """What type has the parameter that is described so? Descriptions that name a type or a default are left out."""
+    """Which type has the parameter with this description? Descriptions that name a type or a default are left out."""
     return [
         Candidate({"text": description}, label, docstring.path)
         for docstring in docstrings
         if docstring.kind != "module"
         for pattern in (_NUMPY_PARAMETER, _GOOGLE_PARAMETER)
-        for found in pattern.finditer(docstring.text)
-        if (label := _type_class(found["type"]))
-        and (description := summarise(found["text"]))
+        for parameter in pattern.finditer(docstring.text)
+        if (label := _type_class(parameter["type"]))
+        and (description := summarise(parameter["text"]))
         and not TYPE_WORD.search(description)
     ]
 
@@ -91,8 +91,8 @@ def param_type(docstrings: Iterable[Docstring]) -> list[Candidate]:
 def match(docstrings: Iterable[Docstring]) -> list[Candidate]:
     """Does this summary belong to the function of this name?
 
-    Every name occurs once and every summary once. Half of the functions, by hash, keep their summary; the others pass
-    theirs on to the next of their package and split in the order of hashes.
+    Every name and every summary occurs once. Half of the functions, by hash, keep their summary; the others pass theirs
+    on to the next function of their package and split, in hash order.
     """
     named: dict[str, tuple[str, Docstring]] = {}
     for docstring in sorted(docstrings, key=lambda d: fraction(f"name {d.path} {d.name} {d.text}")):
@@ -124,7 +124,7 @@ TASKS: dict[str, Callable[[Iterable[Docstring]], list[Candidate]]] = {
 
 
 def summarise(text: str) -> str:
-    """The first sentence of the first paragraph without markup, empty where it has under 4 or over 40 words."""
+    """The first sentence of the first paragraph without markup; empty for under 4 or over 40 words."""
     paragraph = " ".join(re.split(r"\n\s*\n", text.strip())[0].split())
     plain = re.sub(r"[`*]|(?<=\W)~|^~", "", _ROLE.sub("", paragraph))
     sentence = _SENTENCE_END.split(plain)[0]
@@ -132,11 +132,11 @@ def summarise(text: str) -> str:
 
 
 def split_of(path: str) -> str:
-    """The split to which all rows of a file belong."""
+    """The split of all rows of a file."""
     return next(split for split, end in SHARES.items() if fraction(f"split {path}") < end)
 
 
 def _type_class(spelled: str) -> str | None:
-    """`int, default=5` -> `int`; None for any other type and for alternatives, but for None."""
+    """`int, default=5` -> `int`; None for other types and for alternatives other than None."""
     words = re.findall(r"[A-Za-z_]\w*", re.split(r",|default", re.sub(r" or `?None`?", "", spelled))[0])
     return next((label for label, names in PARAM_TYPES.items() if len(words) == 1 and words[0] in names), None)

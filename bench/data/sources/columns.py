@@ -1,4 +1,4 @@
-"""Which columns of a table a model reads, why the others are left out, and which give the label away."""
+"""Selects the input columns of a table, with reasons for the others, and detects columns that reveal the label."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tunefront.bench.data.sources.labels import missing, number
 ROW_NUMBERS = frozenset({"idx", "id"})
 _ID_NAME = re.compile(r"(?i:(.*[_\-. ])?(id|idx|uid|uuid|guid|key|hash|index))|.*[a-z](ID|Id)")
 _CODE = re.compile(r"\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?|[0-9a-f]{24}|[0-9a-f]{40}", re.IGNORECASE)
-"""A UUID, or as many digits as a usual hash has."""
-TWIN = "says the label in other words"
+"""A UUID, or a hexadecimal hash of a usual length."""
+TWIN = "repeats the label in other words"
 _IDS = "ids"
 _ROWS_A_VALUE = 3
-"""Rows of train that each value of a column must have for it to tell: texts differ from row to row anyway."""
+"""Training rows per distinct value from which a column can reveal the label; texts differ in every row anyway."""
 _EXPLAINED = 0.9
-"""Of the rows that have not the commonest label, the share that a column must give away."""
+"""Share of the rows without the most common label that a column must explain."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read, in order; why each of the others is not; and what is worth saying of those read."""
+    """The input columns in order, the reasons against the others, and notes about the inputs."""
 
     inputs: tuple[str, ...]
     left_out: Mapping[str, str]
@@ -32,10 +32,10 @@ class Columns:
 
 
 def text_columns(columns: Mapping[str, Sequence[object]], labels: Sequence[object]) -> Columns:
-    """Of columns by name, each with a value a row, those of text; `labels` has the rows' labels.
+    """The text columns of `columns` (name -> one value per row); `labels` are the rows' labels.
 
-    Left out are columns without a value, of lists and other nested values, of numbers (a column of texts may hold a few
-    numbers, which are read as texts), of ids, and one that says the label in other words, if another is left.
+    Leaves out empty columns, lists and other nested values, numbers (a text column may contain a few numbers, read as
+    texts), ids, and a column that repeats the label in other words, provided that another column is left.
     """
     left_out, inputs, notes = {}, [], []
     for name, values in columns.items():
@@ -44,7 +44,7 @@ def text_columns(columns: Mapping[str, Sequence[object]], labels: Sequence[objec
             left_out[name] = why
         else:
             inputs.append(name)
-    if not inputs:  # codes are texts, too
+    if not inputs:  # without other inputs, ids are texts
         inputs = [name for name, why in left_out.items() if why == _IDS]
         left_out = {name: why for name, why in left_out.items() if why != _IDS}
     classes = len({str(label) for label in labels})
@@ -61,26 +61,26 @@ def text_columns(columns: Mapping[str, Sequence[object]], labels: Sequence[objec
     return Columns(tuple(inputs), left_out, tuple(notes))
 
 
-def telling(columns: Mapping[str, Sequence[object]], labels: Sequence[object]) -> dict[str, str]:
-    """Column -> how it gives the label away, of those whose value alone does on all rows, or on nearly all."""
-    found = {}
+def label_leaks(columns: Mapping[str, Sequence[object]], labels: Sequence[object]) -> dict[str, str]:
+    """Column -> how it reveals the label, for columns whose value alone does so on (nearly) all rows."""
+    leaks = {}
     for name, values in columns.items():
         pairs = _pairs(values, labels)
-        told = _by_value(pairs) or _by_name(pairs) or _by_folder(pairs)
-        if told:
-            found[name] = told
-    return found
+        leak = _by_value(pairs) or _by_name(pairs) or _by_folder(pairs)
+        if leak:
+            leaks[name] = leak
+    return leaks
 
 
 def _pairs(values: Sequence[object], labels: Sequence[object]) -> list[tuple[str, str]]:
-    """Value and label of the rows that have a value, as texts."""
+    """(value, label) of the rows with a value, as texts."""
     return [(str(value), str(label)) for value, label in zip(values, labels, strict=True) if not missing(value)]
 
 
 def _by_value(pairs: Sequence[tuple[str, str]]) -> str | None:
-    """That each value goes with one label, but for rows so few that nearly all is explained; None where it is not so.
+    """States that each value goes with one label on (nearly) all rows; None if not.
 
-    Not counted is what always answering the commonest label explains.
+    Rows that the most common label explains do not count.
     """
     by_value: dict[str, Counter[str]] = {}
     for value, label in pairs:
@@ -96,7 +96,7 @@ def _by_value(pairs: Sequence[tuple[str, str]]) -> str | None:
 
 
 def _by_name(pairs: Sequence[tuple[str, str]]) -> str | None:
-    """That codes such as paths hold the name of their row's label and no other's; None where it is not so."""
+    """States that codes such as paths contain the name of their row's label and of no other; None if not."""
     names = {label for _, label in pairs}
     if len(names) < 2 or any(number(name) is not None for name in names) or any(" " in value for value, _ in pairs):
         return None
@@ -105,19 +105,21 @@ def _by_name(pairs: Sequence[tuple[str, str]]) -> str | None:
         label.lower() in part and not any(name.lower() in part for name in names if name != label)
         for part, (_, label) in zip(parts, pairs, strict=True)
     )
-    return f"{own:,} of {len(pairs):,} values hold the name of their label" if own >= _EXPLAINED * len(pairs) else None
+    return (
+        f"{own:,} of {len(pairs):,} values contain the name of their label" if own >= _EXPLAINED * len(pairs) else None
+    )
 
 
 def _by_folder(pairs: Sequence[tuple[str, str]]) -> str | None:
-    """That the folders of paths give the label away, as in `pos/12.txt`; None where they do not."""
+    """States that the folders of paths reveal the label, as in `pos/12.txt`; None if not."""
     if not pairs or not all("/" in value and " " not in value for value, _ in pairs):
         return None
-    told = _by_value([(value.rpartition("/")[0], label) for value, label in pairs])
-    return told and f"of the paths' folders, {told}"
+    leak = _by_value([(value.rpartition("/")[0], label) for value, label in pairs])
+    return leak and f"of the paths' folders, {leak}"
 
 
 def _is_twin(values: Sequence[object], labels: Sequence[object], classes: int) -> bool:
-    """Whether a column is the label in other words: one value for each class, on nearly all rows."""
+    """Whether a column repeats the label in other words: one value per class, on nearly all rows."""
     pairs = _pairs(values, labels)
     meant: dict[str, str] = {}
     if any(meant.setdefault(value, label) != label for value, label in pairs):
@@ -127,7 +129,7 @@ def _is_twin(values: Sequence[object], labels: Sequence[object], classes: int) -
 
 
 def _why_not(name: str, filled: Sequence[object]) -> str | None:
-    """Why a column is no input, None where it is one."""
+    """The reason why a column is no input, None if it is one."""
     if not filled:
         return "empty"
     nested = [value for value in filled if not isinstance(value, (str, int, float))]
@@ -140,22 +142,22 @@ def _why_not(name: str, filled: Sequence[object]) -> str | None:
     if not texts:
         return "numbers"
     if len(texts) * 2 < len(filled):
-        return f"numbers, but for {len(texts)} of {len(filled)}"
+        return f"numbers, except {len(texts)} of {len(filled)}"
     if all(is_list(text) for text in texts):
         return "lists written as text"
     return _IDS if _are_ids(name, texts) else None
 
 
 def _are_ids(name: str, texts: Sequence[str]) -> bool:
-    """Whether texts are codes that tell rows apart: hashes, one pattern with another number in every row (row_7), or
-    anything with digits under an id's name."""
+    """Whether texts identify rows: hashes, one pattern with a different number in every row (row_7), or anything with
+    digits in a column named like an id."""
     if any(len(text.split()) > 1 for text in texts):
         return False
     numbered = all(any(letter.isdigit() for letter in text) for text in texts)
     patterns = {re.sub(r"\d+", "#", text) for text in texts} if numbered else set()
-    apart = len(set(texts)) == len(texts) > 2
+    distinct = len(set(texts)) == len(texts) > 2
     return (
         all(_CODE.fullmatch(text.strip()) for text in texts)
         or (numbered and _ID_NAME.fullmatch(name) is not None)
-        or (apart and len(patterns) == 1)
+        or (distinct and len(patterns) == 1)
     )

@@ -1,7 +1,7 @@
-"""The bytes of a file, and the text in them: ordinary files only, gzip unpacked, encodings told apart by what is there.
+"""Reads the bytes and the text of a file: regular files only, with gzip and the usual text encodings.
 
-What a file is comes from its first bytes, not its name: a pointer of Git LFS, a web page or a workbook that bears the
-name of a table is called what it is, with the way to the data.
+The kind of a file is detected from its first bytes, not its name: the error for a Git LFS pointer, a web page or a
+workbook named like a table says what it is and how to get the data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 2**20
 _HEAD_BYTES = 4096
 _FOREIGN_SHARE = 0.3
-"""Of all letters: more of them beyond ASCII than any Western European language has mean another encoding."""
+"""Share of non-ASCII letters that no Western European language reaches: the encoding must be another."""
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
@@ -34,10 +34,10 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _KINDS = (
-    (rb"version https://git-lfs", "a pointer of Git LFS, not the data; fetch the data in that checkout: git lfs pull"),
-    (rb"# xet version|version https://xet", "a pointer of Xet, not the data; fetch the data by hf download"),
+    (rb"version https://git-lfs", "a pointer of Git LFS, not the data; download it in that checkout: git lfs pull"),
+    (rb"# xet version|version https://xet", "a pointer of Xet, not the data; download it with hf download"),
     (rb"(?i)\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype\s+html|html|head|body)\b",
-     "a web page (HTML), not data; download the file itself, by the link named raw or download"),
+     "a web page (HTML), not data; download the file itself from the link named raw or download"),
     (rb"(?i)\s*<\?xml|\s*<error>", "XML; convert it to CSV or JSON Lines"),
     (rb"PK(\x03\x04|\x05\x06).{0,4000}?(\[Content_Types\]|xl/|_rels)", "an Excel workbook; save it as CSV UTF-8"),
     (rb"PK(\x03\x04|\x05\x06)", "a zip archive; unpack it into the folder: python -m zipfile -e {file} {folder}"),
@@ -57,26 +57,26 @@ _KINDS = (
     (rb"\x89HDF\r\n", "an HDF5 file; save the table as Parquet or CSV"),
     (rb"\x93NUMPY", "a NumPy array; save the rows as CSV"),
 )  # fmt: skip
-"""(pattern at the start, what the file is and what to do)."""
+"""(pattern at the start, kind of the file and what to do)."""
 
 
 def open_file(file: Path) -> IO[bytes]:
-    """The file, opened for reading; a FIFO or a device, which could be waited for without end, is refused.
+    """Opens the file for reading; a FIFO or a device, on which reading could block for ever, is refused.
 
     Errors: Unreadable.
     """
     try:
         return open_ordinary(file)
     except NotOrdinary as error:
-        raise Unreadable(f"{file} is {error.strerror}, no ordinary file; put the rows themselves there.") from None
+        raise Unreadable(f"{file} is {error.strerror}, not a regular file; put the rows themselves there.") from None
     except (OSError, ValueError) as error:
         raise Unreadable(f"{file} cannot be read: {reason(error)}.") from None
 
 
 def read_bytes(file: Path, budget: Budget) -> bytes:
-    """All bytes of a text file, unpacked where its name ends in .gz; never more than the budget has left.
+    """All bytes of a text file, unpacked if its name ends in .gz; never more than the budget has left.
 
-    Errors: Unreadable, also where the first bytes are those of something that is no text.
+    Errors: Unreadable, also if the first bytes show that the file is no text.
     """
     with open_file(file) as raw:
         head = raw.read(_HEAD_BYTES)
@@ -86,7 +86,7 @@ def read_bytes(file: Path, budget: Budget) -> bytes:
         try:
             size = os.fstat(raw.fileno()).st_size
             budget.check(file, size)
-            if packed and size >= 18:  # the least that gzip writes; it ends with the size of what was packed
+            if packed and size >= 18:  # the smallest gzip file; its last bytes are the unpacked size
                 raw.seek(-4, os.SEEK_END)
                 budget.check(file, int.from_bytes(raw.read(4), "little"))
             raw.seek(0)
@@ -94,7 +94,7 @@ def read_bytes(file: Path, budget: Budget) -> bytes:
             stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
             data = raw.read() if bounded else _all(file, stream, budget)
         except (OSError, EOFError, zlib.error) as error:
-            cure = "; it is cut off or damaged: fetch it again" if packed else ""
+            cure = "; it is truncated or damaged: download it again" if packed else ""
             raise Unreadable(f"{file} cannot be read: {reason(error)}{cure}.") from None
     if packed:
         check_kind(file, data[:_HEAD_BYTES], "text")
@@ -102,25 +102,27 @@ def read_bytes(file: Path, budget: Budget) -> bytes:
 
 
 def check_kind(file: Path, head: bytes, expected: str) -> None:
-    """Errors: Unreadable where the first bytes say that the file is something else than its name says."""
+    """Errors: Unreadable if the first bytes contradict the file's name."""
     for pattern, kind in _KINDS:
         if re.match(pattern, head, re.DOTALL):
-            told = kind.replace("{file}", quote(str(file))).replace("{folder}", quote(str(file.parent)))
-            raise Unreadable(f"{file} is not {expected}: it is {told}.")
+            actual = kind.replace("{file}", quote(str(file))).replace("{folder}", quote(str(file.parent)))
+            raise Unreadable(f"{file} is not {expected}: it is {actual}.")
 
 
 def decode(file: Path, data: bytes, notes: list[str]) -> tuple[str, str]:
-    """(the text, the encoding that all of `data` is in, which is noted where it is not UTF-8).
+    """(text, encoding); an encoding other than UTF-8 is noted.
 
-    UTF-8, with or without a mark; UTF-16 and UTF-32 by their mark, or by where their zeros stand; Windows-1252 where
-    nothing is UTF-8 beyond ASCII and most letters are ASCII. Errors: Unreadable for anything else, and for NUL bytes.
+    UTF-8, with or without a BOM; UTF-16 and UTF-32 by their BOM or the positions of zeros; Windows-1252 if nothing
+    beyond ASCII is UTF-8 and most letters are ASCII. Errors: Unreadable for anything else, and for NUL bytes.
     """
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None) or _unmarked(data)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding not in ("utf-8", "utf-8-sig"):
-            raise Unreadable(f"{file} starts as {encoding.upper()} but does not go on so ({error}).") from None
+            raise Unreadable(
+                f"{file} starts as {encoding.upper()} but is not valid {encoding.upper()} ({error})."
+            ) from None
         encoding, text = "cp1252", _western(file, data, error)
         shown = next(letter for letter in text if not letter.isascii())
         line = text[: text.index(shown)].count("\n") + 1
@@ -128,7 +130,7 @@ def decode(file: Path, data: bytes, notes: list[str]) -> tuple[str, str]:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise Unreadable(
-            f"{file}, line {line}: a NUL byte, which no text has; the file is damaged or binary. Write it again."
+            f"{file}, line {line}: a NUL byte, which text cannot have; the file is damaged or binary; write it again."
         )
     if encoding.startswith(("utf-16", "utf-32")):
         notes.append(f"read as {encoding.upper()}")
@@ -136,7 +138,7 @@ def decode(file: Path, data: bytes, notes: list[str]) -> tuple[str, str]:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, without the file's name."""
+    """The error's text without the file's name."""
     return str(getattr(error, "strerror", None) or error).split("\n")[0]
 
 
@@ -160,11 +162,11 @@ def _unmarked(data: bytes) -> str:
 
 def _western(file: Path, data: bytes, error: UnicodeDecodeError) -> str:
     line = data[: error.start].count(b"\n") + 1
-    found = f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8"
+    invalid = f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8"
     lenient = data.decode("utf-8", "surrogateescape")
     if any(not letter.isascii() and not "\udc80" <= letter <= "\udcff" for letter in set(lenient)):
         raise Unreadable(
-            f"{found}, but other letters of the file are: it is damaged or of two encodings. Mend the line."
+            f"{invalid}, but other letters of the file are: it is damaged or mixes two encodings. Fix the line."
         )
     try:
         text = data.decode("cp1252")
@@ -173,8 +175,8 @@ def _western(file: Path, data: bytes, error: UnicodeDecodeError) -> str:
     if not text or _foreign(text) > _FOREIGN_SHARE:
         new = file.with_name(f"utf8-{file.name}")
         raise Unreadable(
-            f"{found}, nor does the file seem to be Western European text. Find out its encoding and write a copy: "
-            f"iconv -f ENCODING -t UTF-8 {quote(str(file))} > {quote(str(new))}; look at the copy, then use it instead."
+            f"{invalid}, and the file is not Western European text either. Find its encoding and write a copy: "
+            f"iconv -f ENCODING -t UTF-8 {quote(str(file))} > {quote(str(new))}; check the copy, then use it instead."
         )
     return text
 

@@ -1,4 +1,4 @@
-"""CSV and TSV: the separator is the one that splits every row as it splits the header; all values are text."""
+"""Reads CSV and TSV: the separator is the one that splits every row like the header; all values are text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from tunefront.bench.data.sources.tables import Problems, Record
 
-_NAMELESS = "\0"
-"""How a column without a name is called until it is left out: no file can hold it."""
+_UNNAMED_COLUMN = "\0"
+"""Temporary name of an unnamed column, which no file can contain."""
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass
 class _Parse:
-    """A file as one separator splits it: its header, its rows with their numbers, and where it does not fit."""
+    """A file split by one separator: its header, its numbered rows, and the rows that do not fit."""
 
     separator: str
     columns: list[str]
@@ -39,14 +39,14 @@ class _Parse:
 
     @property
     def odd_names(self) -> int:
-        """Columns whose names begin or end with a blank, as they do where a sentence was split."""
+        """Number of column names with leading or trailing blanks, the sign of a split sentence."""
         return sum(1 for name in self.columns if name != name.strip())
 
 
 def read_csv(
     file: Path, data: bytes, encoding: str, separator: str, problems: Problems, notes: list[str]
 ) -> tuple[list[str], list[Record], list[str]]:
-    """(columns, records, places); rows that do not fit the header are noted in `problems`. Errors: Unreadable."""
+    """(columns, records, places); rows that do not fit the header are added to `problems`. Errors: Unreadable."""
     parse = _best(data, encoding, separator, notes)
     if parse.error:
         raise Unreadable(f"{file}, {parse.error}; double the quotes inside quoted text.")
@@ -57,25 +57,25 @@ def read_csv(
         counts = f"{count} values for {len(parse.columns)} columns"
         cure = f"put text with {_NAMES.get(parse.separator, 'separators')} in double quotes"
         problems.add(f"{file}, row {number}: {counts}; {cure}.", str(file), "csv")
-    columns = [name if name.strip() else f"{_NAMELESS}{place}" for place, name in enumerate(parse.columns)]
+    columns = [name if name.strip() else f"{_UNNAMED_COLUMN}{place}" for place, name in enumerate(parse.columns)]
     records: list[Record] = [dict(zip(columns, values, strict=True)) for _, values in parse.rows]
     return columns, records, [f"{file}, row {number}" for number, _ in parse.rows]
 
 
-def nameless(column: str) -> bool:
-    """Whether the header had no name for this column."""
-    return column.startswith(_NAMELESS)
+def is_unnamed(column: str) -> bool:
+    """Whether the header does not name this column."""
+    return column.startswith(_UNNAMED_COLUMN)
 
 
 def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Parse:
     limit = csv.field_size_limit()
-    csv.field_size_limit(max(limit, len(data)))  # the module's own limit, of 131,072 characters, is the process's
+    csv.field_size_limit(max(limit, len(data)))  # the module's limit (131,072 characters) holds per process
     try:
         with _text(data, encoding) as text:
             header = next((line for line in text if line.strip()), "")
         declared = re.fullmatch(r"sep=([,;|:\t])\r?\n?", header)
-        if declared:  # what Excel writes and reads above the header
-            notes.append(f"columns separated by {declared[1]!r}, as its first line says")
+        if declared:  # the line that Excel writes above the header
+            notes.append(f"columns separated by {declared[1]!r}, as the first line declares")
             return _parse(data, encoding, declared[1], skip=1)
         usual = _parse(data, encoding, separator)
         others = [mark for mark in _NAMES if mark != separator and mark in header]
@@ -97,14 +97,14 @@ def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Pars
 
 
 def _nearest(parses: list[_Parse], header: str) -> _Parse:
-    """The separator to speak of where none fits: the one that the header has most of."""
+    """The separator for messages if none fits: the most frequent in the header."""
     return max(parses, key=lambda parse: header.count(parse.separator))
 
 
 def _unquoted(data: bytes, encoding: str, quoted: _Parse) -> _Parse:
-    """TSV is written both with quotes, by Excel, and without, as GLUE's: there a quote is a character of the text.
+    """Chooses between TSV with quotes, as Excel writes it, and without, as in GLUE, where a quote is text.
 
-    Without, every line is a row; where all lines fit so and quotes would join some of them, there are no quotes.
+    Without quotes every line is a row: chosen if all lines fit then and quotes would join some of them.
     """
     literal = _parse(data, encoding, "\t", quoting=csv.QUOTE_NONE)
     literal.literal = True
@@ -112,24 +112,24 @@ def _unquoted(data: bytes, encoding: str, quoted: _Parse) -> _Parse:
 
 
 def _parse(data: bytes, encoding: str, separator: str, quoting: int = csv.QUOTE_MINIMAL, skip: int = 0) -> _Parse:
-    found = _Parse(separator, [], [], [])
+    parse = _Parse(separator, [], [], [])
     with _text(data, encoding) as text:
         for _ in range(skip):
             text.readline()
         reader = csv.reader(text, strict=True, delimiter=separator, quoting=quoting)  # type: ignore[arg-type]
         try:
-            found.columns = next((values for values in reader if values), [])
-            width = len(found.columns)
+            parse.columns = next((values for values in reader if values), [])
+            width = len(parse.columns)
             for number, values in enumerate(reader, 1):
                 if not any(values):
-                    found.empty += bool(values)  # a blank line is none
+                    parse.empty += bool(values)  # a blank line is none
                 elif len(values) == width or (len(values) > width and not any(values[width:])):
-                    found.rows.append((number, values[:width]))
+                    parse.rows.append((number, values[:width]))
                 else:
-                    found.wrong.append((number, len(values)))
+                    parse.wrong.append((number, len(values)))
         except csv.Error as error:
-            found.error = f"line {reader.line_num + skip}: not valid CSV ({error})"
-    return found
+            parse.error = f"line {reader.line_num + skip}: not valid CSV ({error})"
+    return parse
 
 
 def _text(data: bytes, encoding: str) -> io.TextIOWrapper:

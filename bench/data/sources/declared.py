@@ -1,4 +1,4 @@
-"""What files and splits say of labels: names of classes in a file's metadata, and splits whose labels are hidden."""
+"""Class names from a file's metadata, and splits with hidden labels."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 def declared_names(tables: Mapping[str, Table], meta: Meta, problems: Problems) -> Meta:
-    """`meta` with the names of the label's classes that the files' metadata give, where meta.json gives none.
+    """`meta` with the class names from the files' metadata, unless meta.json has its own.
 
-    Splits that give different names, or the same in another order, are noted: their labels would mean different things.
+    Splits with different names, or another order, are a problem: their labels would mean different classes.
     """
     if meta.label_names or meta.task_type in ("regression", "multiple choice"):
         return meta
-    given = {split: table.class_names[meta.label_field] for split, table in tables.items()
+    declared = {split: table.class_names[meta.label_field] for split, table in tables.items()
              if meta.label_field in table.class_names}  # fmt: skip
-    if len(set(given.values())) > 1:
-        listed = "; ".join(f"{split}: {', '.join(names)[:200]}" for split, names in given.items())
+    if len(set(declared.values())) > 1:
+        listed = "; ".join(f"{split}: {', '.join(names)[:200]}" for split, names in declared.items())
         problems.add(
             f"{next(iter(tables.values())).file.parent}: the files name the classes of {meta.label_field!r} "
-            f"differently ({listed}); make them alike, or give label_names in meta.json."
+            f"differently ({listed}); make them equal, or set label_names in meta.json."
         )
-    names = next(iter(given.values()), ())
+    names = next(iter(declared.values()), ())
     return meta.model_copy(update={"label_names": list(names)}) if len(names) > 1 else meta
 
 
 def without_unlabelled(
     tables: Mapping[str, Table], schema: Schema, problems: Problems
 ) -> tuple[dict[str, Table], list[str]]:
-    """(the splits that can be used, a note for each that is left out because all its labels are hidden).
+    """(usable splits, one note per split that is left out because all of its labels are hidden).
 
-    Hidden are labels without a column, empty ones, and -1 where that is no label of the task. Noted as a problem where
-    nothing would be left to score; a train split always stays, as does one whose label column seems to be misspelt.
+    Labels are hidden if their column is missing or empty, or if they are -1 and the task has no such label. It is a
+    problem if no split is left to score. Train always stays, and so does a split with a misspelt label column.
     """
     hidden = {
         split: why for split, table in tables.items() if split != "train" and (why := _hidden(table, tables, schema))
@@ -49,15 +49,15 @@ def without_unlabelled(
     if hidden and len(hidden) == len(scored):
         listed = "; ".join(f"{split} {why}" for split, why in hidden.items())
         problems.add(
-            f"{tables[scored[0]].file}: no labels to score against: {listed}. Labels are needed in validation or in "
-            "test; hold some rows of train out as validation."
+            f"{tables[scored[0]].file}: no labels to score against: {listed}. validation or test "
+            "needs labels; hold some rows of train out as validation."
         )
-    notes = [f"{split} left out, which {why}" for split, why in hidden.items()]
+    notes = [f"{split} left out: it {why}" for split, why in hidden.items()]
     return {split: table for split, table in tables.items() if split not in hidden}, notes
 
 
 def _hidden(table: Table, tables: Mapping[str, Table], schema: Schema) -> str:
-    """Why no row of the table has a label; empty where one has, or where the column may only be misspelt."""
+    """The reason why no row of the table has a label; empty if one has, or if the column may be misspelt."""
     field = schema.label_field
     if field not in table.columns:
         added = [name for name in table.columns if name not in tables["train"].columns]
@@ -69,4 +69,4 @@ def _hidden(table: Table, tables: Mapping[str, Table], schema: Schema) -> str:
         return ""
     trained = [number(record.get(field)) for record in tables["train"].records]
     below = schema.kind == "regression" and any(value is not None and value < 0 for value in trained)
-    return "" if below else f"has only -1 as {field!r}, which stands for hidden"
+    return "" if below else f"has only -1 as {field!r}, which means hidden"

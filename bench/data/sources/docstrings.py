@@ -1,4 +1,4 @@
-"""The embedded tasks `docstrings/<task>`: real text without a network, out of the installed packages."""
+"""The embedded tasks `docstrings/<task>`: real text from the installed packages, without a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.data.cache import keep, prepared, task_path
+from tunefront.bench.data.cache import load_or_make, save_cached, task_path
 from tunefront.bench.data.sources.candidates import TASKS, Candidate, split_of
 from tunefront.bench.data.sources.harvest import Docstring, fraction, harvest, versions
 from tunefront.bench.data.task import MetricSpec, Row, Task
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SPLITS = {"train": 3000, "validation": 504, "test": 1000}
-"""About how many rows a split has; each class has as many as any other."""
+"""Approximate rows per split; classes are balanced."""
 
 
 def load(name: str) -> Task:
-    """The embedded task of this name (a key of `TASKS`), from the cache or made now, all four out of one harvest."""
-    return prepared(_path(name), lambda: _made(name))
+    """The embedded task of this name (a key of `TASKS`), from the cache or built now; one harvest builds all four."""
+    return load_or_make(_path(name), lambda: _made(name))
 
 
 def _made(name: str) -> Task:
-    """The task; those made with it are kept here, the task itself where it was asked for."""
+    """Builds all tasks and saves the others; the caller saves the requested one."""
     built = _build_all()
     for other, task in built.items():
         if other != name and not _path(other).exists():
-            keep(_path(other), task)
+            save_cached(_path(other), task)
     return built[name]
 
 
 @cache
 def _build_all() -> dict[str, Task]:
-    docstrings, found = harvest(), versions()
-    origin = tuple(f"{package} {version}" for package, version in sorted(found.items()))
+    docstrings, packages = harvest(), versions()
+    origin = tuple(f"{package} {version}" for package, version in sorted(packages.items()))
     return {name: build(name, docstrings, origin) for name in TASKS}
 
 
@@ -48,15 +48,15 @@ def _path(name: str) -> Path:
 
 @cache
 def _code() -> str:
-    """sha256 over the code that decides about the rows: other code, another entry in the cache."""
+    """sha256 over the code that decides the rows, part of the cache entry's name."""
     files = [Path(__file__).with_name(f"{name}.py") for name in ("harvest", "candidates", "docstrings")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def build(name: str, docstrings: Iterable[Docstring], origin: tuple[str, ...]) -> Task:
-    """The task `docstrings/<name>`: distinct rows, split by file, every class as large as any other.
+    """The task `docstrings/<name>`: distinct rows, split by file, with balanced classes.
 
-    Errors: Mistake where a class would have no row in a split.
+    Errors: Mistake if a class would have no row in a split.
     """
     candidates = _distinct(TASKS[name](docstrings))
     label_names = tuple(sorted({candidate.label for candidate in candidates}))
@@ -78,12 +78,12 @@ def build(name: str, docstrings: Iterable[Docstring], origin: tuple[str, ...]) -
 
 
 def _rows(split: str, candidates: Iterable[Candidate], label_names: tuple[str, ...]) -> list[Row]:
-    """The split's rows, classes mixed; of every class those whose hashes come first."""
+    """The split's rows, shuffled; for each class those with the lowest hashes."""
     order = sorted((fraction(c.content), c.label, c) for c in candidates if split_of(c.path) == split)
     counts = Counter(label for _, label, _ in order)
     size = min(SPLITS[split] // len(label_names), *(counts[label] for label in label_names))
-    chosen = [(place, c) for name in label_names for place, _, c in [one for one in order if one[1] == name][:size]]
-    chosen.sort(key=lambda one: fraction(f"order {one[1].content}"))
+    chosen = [(place, c) for name in label_names for place, _, c in [row for row in order if row[1] == name][:size]]
+    chosen.sort(key=lambda row: fraction(f"order {row[1].content}"))
     return [
         Row(f"{int(place * 2**48):012x}", {**c.inputs, "source": c.path}, label_names.index(c.label))
         for place, c in chosen
@@ -91,7 +91,7 @@ def _rows(split: str, candidates: Iterable[Candidate], label_names: tuple[str, .
 
 
 def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """One of each content, the same whatever the order; none where the copies' classes differ."""
+    """One candidate per content, independent of the order; none if duplicates have different classes."""
     copies: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         copies.setdefault(candidate.content, []).append(candidate)

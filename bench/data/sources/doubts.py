@@ -1,4 +1,4 @@
-"""Labels that no task here can have, and labels that may not mean what they seem to."""
+"""Errors and warnings about labels: unsupported values, and values that may be misread."""
 
 from __future__ import annotations
 
@@ -23,53 +23,55 @@ _FEW_ROWS, _SOME_ROWS = 3, 20
 _NO_VALUE = frozenset({"nan", "<na>", "#n/a", "null"})
 _NEARLY_ALL = 0.9
 _MULTI = (
-    "but a row has one label here: multi-label data is not read. Make a task of each label (has it, has it not), or "
-    "keep the rows that have one"
+    "but a row has one label here: multi-label data is not supported. Make a binary task of each label, or keep the "
+    "rows with one label"
 )
 
 
-def refused(values: Sequence[object], kind: Kind | None = None, declared: bool = False) -> str | None:
-    """Why no task here can have these labels: several labels a row, or values that are none. None where one can.
+def label_error(values: Sequence[object], kind: Kind | None = None, declared: bool = False) -> str | None:
+    """The reason why these labels are unsupported: several labels per row, or values that are no labels; else None.
 
-    `kind` is the task's where meta.json says it, `declared` whether it names the classes: what is said is not doubted.
+    `kind`: the task's kind if meta.json sets it; `declared`: whether it names the classes. Both are trusted.
     """
     odd = next((value for value in values if not isinstance(value, (str, int, float, Decimal))), None)
     if isinstance(odd, (list, tuple, set, dict)):
         return f"the label {reprlib.repr(odd)} is {'a mapping' if isinstance(odd, dict) else 'a list'}, {_MULTI}."
     if odd is not None:
-        return f"the label {reprlib.repr(odd)} is of type {type(odd).__name__}; write a text or a number."
+        return f"the label {reprlib.repr(odd)} has type {type(odd).__name__}; use a text or a number."
     texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
-    endless = next((text for text in texts if len(text) > _LONGEST_NAME), None)
-    if endless is not None:
-        return f"a label has {len(endless):,} characters ({endless[:20]}...); is it the right column?"
+    longest = next((text for text in texts if len(text) > _LONGEST_NAME), None)
+    if longest is not None:
+        return f"a label has {len(longest):,} characters ({longest[:20]}...); is this the right column?"
     if declared or kind == "multiple choice":
         return None
     commas = [text for text in texts if "," in text and number(text) is not None]
     numeric = kind_of(values) == "regression"
     if commas and all(_THOUSANDS.fullmatch(text.strip()) for text in commas) and (numeric or kind == "regression"):
         return (
-            f"the label {reprlib.repr(commas[0])} may be thousands or a decimal fraction; write numbers with a decimal "
-            "point and nothing between thousands."
+            f"the label {reprlib.repr(commas[0])} may mean thousands or a decimal fraction; write numbers with a "
+            "decimal point and without thousands separators."
         )
     if kind == "regression":
         return None
     return _several(texts, numeric) or (None if kind else _strays(values))
 
 
-def doubts(names: Sequence[str], labels: Sequence[object], declared: bool) -> list[str]:
-    """What may be wrong with the names of classes, a sentence each: labels that are read as one, names that differ in
-    next to nothing, and labels that are many enough to be values. `labels`: those of all splits."""
-    found = []
-    for group in _groups({each for each in labels if isinstance(each, str)}, lambda text: name_of(text, numeric=False)):
-        found.append(f"the labels {_shown(group)} are read as one, since they differ only in blanks or Unicode form")
+def label_warnings(names: Sequence[str], labels: Sequence[object], declared: bool) -> list[str]:
+    """One sentence per possible problem of the class names: labels merged into one class, nearly equal names, and so
+    many distinct labels that they may be values. `labels`: those of all splits."""
+    warnings = []
+    for group in _groups(
+        {label for label in labels if isinstance(label, str)}, lambda text: name_of(text, numeric=False)
+    ):
+        warnings.append(f"the labels {_shown(group)} are read as one, since they differ only in blanks or Unicode form")
     for group in _groups(names, _plain):
-        found.append(
-            f"the labels {_shown(group)} are different classes, though only case, blanks, leading zeros or letters "
-            "that look alike tell them apart; write them alike if they are meant to be one"
+        warnings.append(
+            f"the labels {_shown(group)} are different classes, though they differ only in case, blanks, leading zeros "
+            "or similar letters; write them the same if they mean one class"
         )
     for name in names:
         if not declared and name.lower() in _NO_VALUE:
-            found.append(f"the label {name!r} is read as a class; if it stands for no label, remove its rows")
+            warnings.append(f"the label {name!r} is read as a class; if it means a missing label, remove its rows")
     few = len(labels) < len(names) * _FEW_ROWS
     numbered = (
         bool(names) and are_numeric(names) and (len(labels) < len(names) * _SOME_ROWS or not _are_in_a_row(names))
@@ -77,15 +79,15 @@ def doubts(names: Sequence[str], labels: Sequence[object], declared: bool) -> li
     if not declared and len(names) > _MANY_CLASSES and (few or numbered):
         what = "whole numbers" if are_numeric(names) else "texts"
         rows = f", {len(labels) / len(names):.1f} rows each" if few else ""
-        found.append(
+        warnings.append(
             f"the labels are {len(names)} different {what}{rows}, read as classes; if they are values, write them as "
-            'numbers and say "task_type": "regression" in meta.json'
+            'numbers and set "task_type": "regression" in meta.json'
         )
-    return found
+    return warnings
 
 
 def is_list(text: str) -> bool:
-    """Whether a text is a list as Python, JSON or numpy writes it."""
+    """Whether a text is a list as written by Python, JSON or numpy."""
     inside = text.strip()
     if inside[:1] + inside[-1:] not in ("[]", "{}", "()"):
         return False
@@ -99,80 +101,80 @@ def is_list(text: str) -> bool:
 
 
 def _several(texts: Sequence[str], numeric: bool) -> str | None:
-    """That a label stands for several; None where it does not. Names with a mark in them are names (`Paris, France`),
-    unless each part is a label by itself, and so are numbers with a decimal comma."""
+    """The message for a label that joins several; None if there is none. Names with a separator (`Paris, France`) and
+    numbers with a decimal comma count as one label, unless each part is a label by itself."""
     listed = next((text for text in texts if is_list(text)), None)
     if listed is not None:
         return f"the label {reprlib.repr(listed)} is a list, {_MULTI}."
     if len(texts) > 1 and all(_SWITCHES.fullmatch(text.strip()) for text in texts):
-        return f"the label {reprlib.repr(texts[0])} is a row of switches, {_MULTI}."
-    found = _joined(texts, _ANY_MARK, alone=True) or _joined(texts, _LIST_MARK, alone=False)
-    if found is None or (numeric and not set(found[1]) <= {text.strip() for text in texts}):
+        return f"the label {reprlib.repr(texts[0])} is a row of 0/1 flags, {_MULTI}."
+    joined = _joined(texts, _ANY_MARK, alone=True) or _joined(texts, _LIST_MARK, alone=False)
+    if joined is None or (numeric and not set(joined[1]) <= {text.strip() for text in texts}):
         return None
-    text, each = found
+    text, parts = joined
     how = (
-        'numbers with a decimal comma, say "task_type": "regression"' if numeric else "names, give them as label_names"
+        'numbers with a decimal comma, set "task_type": "regression"' if numeric else "names, list them as label_names"
     )
     return (
-        f"the label {reprlib.repr(text)} joins what other labels hold too ({', '.join(map(repr, each)):.200}), "
+        f"the label {reprlib.repr(text)} joins parts of other labels ({', '.join(map(repr, parts)):.200}), "
         f"{_MULTI}. If these are {how} in meta.json."
     )
 
 
 def _joined(texts: Sequence[str], mark: re.Pattern[str], alone: bool) -> tuple[str, list[str]] | None:
-    """A label that stands for several, with these; None where such texts are names of their own.
+    """(a label that joins several, its parts); None if such texts are single names.
 
-    They are several where each part is a label by itself (`alone`), or else stands in two labels and in no fixed place
-    (`a;b b;c`; not `food|good food|bad`).
+    A text joins several labels if each part is a label by itself (`alone`), or otherwise if each part occurs in two
+    labels and at varying positions (`a;b b;c`; not `food|good food|bad`).
     """
-    parts = {text: [part for part in mark.split(text.strip()) if part] for text in texts}
-    several = {text: each for text, each in parts.items() if len(each) > 1}
-    within = Counter(part for each in parts.values() for part in set(each))
+    split = {text: [part for part in mark.split(text.strip()) if part] for text in texts}
+    several = {text: parts for text, parts in split.items() if len(parts) > 1}
+    within = Counter(part for parts in split.values() for part in set(parts))
     places: dict[str, set[int]] = {}
-    for each in several.values():
-        for place, part in enumerate(each):
+    for parts in several.values():
+        for place, part in enumerate(parts):
             places.setdefault(part, set()).add(place)
     singles = {text.strip() for text in texts}
     if alone:
-        joined = all(set(each) <= singles for each in several.values())
+        joined = all(set(parts) <= singles for parts in several.values())
     else:
-        joined = all(within[part] > 1 for part in places) and any(len(found) > 1 for found in places.values())
+        joined = all(within[part] > 1 for part in places) and any(len(positions) > 1 for positions in places.values())
     return next(iter(several.items())) if several and joined else None
 
 
 def _strays(values: Sequence[object]) -> str | None:
-    """That some labels are no numbers where nearly all others are, and not whole ones."""
+    """The message for a few labels that are no numbers while nearly all others are, not all of them whole."""
     strays = [value for value in values if number(value) is None]
     numbers = [value for value in values if number(value) is not None]
     if not strays or len(numbers) < _NEARLY_ALL * len(values) or all(whole(value) is not None for value in numbers):
         return None
     return (
-        f"{len(numbers):,} of {len(values):,} labels are numbers, and {reprlib.repr(strays[0])} is none; correct it or "
-        'remove the row. If labels are names all the same, say "task_type": "classification" in meta.json.'
+        f"{len(numbers):,} of {len(values):,} labels are numbers, but {reprlib.repr(strays[0])} is not; correct it or "
+        'remove the row. If all labels are names, set "task_type": "classification" in meta.json.'
     )
 
 
 def _are_in_a_row(names: Sequence[str]) -> bool:
-    """Whether whole numbers are those of classes: from 0 or 1 on, none left out."""
+    """Whether whole numbers are consecutive from 0 or 1, as class numbers are."""
     numbers = sorted(int(name) for name in names)
     return numbers[0] in (0, 1) and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _groups(texts: Iterable[str], meaning: Callable[[str], str]) -> list[list[str]]:
-    """Those of the texts that mean the same, more than one each, in order."""
-    alike: dict[str, list[str]] = {}
+    """Groups of two or more texts with the same meaning, in order."""
+    groups: dict[str, list[str]] = {}
     for text in sorted(texts):
-        alike.setdefault(meaning(text), []).append(text)
-    return [group for group in alike.values() if len(group) > 1]
+        groups.setdefault(meaning(text), []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _shown(group: Sequence[str]) -> str:
-    """Texts in quotes, so that those that look alike can be told apart."""
+    """Quoted texts in ASCII, so that similar ones can be distinguished."""
     return " and ".join(ascii(text) for text in group)
 
 
 def _plain(name: str) -> str:
-    """A name without what is easily overlooked: case, blanks, marks that no one sees."""
+    """A name without differences that are easily overlooked: case, blanks, invisible characters."""
     seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     text = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
     return str(int(text)) if are_numeric([text]) else text

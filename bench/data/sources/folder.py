@@ -1,4 +1,4 @@
-"""Tasks `dir:<path>`: a folder with train, validation and test in files of rows, and optionally meta.json."""
+"""Tasks `dir:<path>`: a folder with train, validation and test files, and optionally meta.json."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ _SEED_DIGITS = 18
 
 
 def load(path: str, name: str | None = None) -> Task:
-    """The task that lies in the folder `path`, named `dir:<path>` or `name`; rules of inference: see `schema`.
+    """The task in the folder `path`, named `dir:<path>` or `name`; see `schema` for the inference rules.
 
-    A split for scoring whose labels are hidden is left out, with a note, where another is left.
-    Errors: Mistakes with everything that is wrong with the folder, each in one paragraph with file and row.
+    An evaluation split with hidden labels is left out, with a note, if another is left.
+    Errors: Mistakes with all problems of the folder, one paragraph each with file and row.
     """
     folder = _folder(path)
     try:
         return _load(folder, name or f"dir:{path}")
-    except RecursionError:  # what JSON could hold just so is too deep for what is done with it
-        raise Mistake(f"{folder}: a value is nested too deeply; rows hold texts, numbers and lists of them.") from None
+    except RecursionError:  # JSON just within its own limit is too deep to process
+        raise Mistake(
+            f"{folder}: a value is nested too deeply; rows may hold texts, numbers and lists of these."
+        ) from None
 
 
 def _load(folder: Path, name: str) -> Task:
@@ -51,15 +53,15 @@ def _load(folder: Path, name: str) -> Task:
     schema = infer_schema(tables["train"], meta, problems, tables) if "train" in tables else None
     if schema is None:
         problems.raise_any()
-        raise Mistake(f"{folder} holds no task")  # not reached: a missing schema is always noted
+        raise Mistake(f"{folder} contains no task")  # unreachable: a missing schema is always a problem
     metrics = meta.metric_specs or default_metrics(schema.kind)
     for mistake in metric_mistakes(metrics, schema.kind, schema.label_names):
         problems.add(f"{folder / META}, metrics: {mistake}")
     tables, hidden = without_unlabelled(tables, schema, problems)
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()}
     problems.raise_any()
-    whole = folder.absolute()
-    templates = whole / TEMPLATES
+    absolute = folder.absolute()
+    templates = absolute / TEMPLATES
     return Task(
         name=name,
         kind=schema.kind,
@@ -68,7 +70,7 @@ def _load(folder: Path, name: str) -> Task:
         label_names=schema.label_names,
         metrics=metrics,
         templates=templates if templates.is_file() else None,
-        folder=whole,
+        folder=absolute,
         left_out=schema.left_out,
         notes=(*notes, *hidden, *schema.notes, *empty_notes(splits, schema)),
         warnings=tuple(f"{name}: {warning}" for warning in schema.warnings),
@@ -76,14 +78,14 @@ def _load(folder: Path, name: str) -> Task:
 
 
 def _tables(folder: Path, meta: Meta, problems: Problems) -> tuple[dict[str, Table], list[str]]:
-    """(split -> its rows, what was unusual about finding and reading them)."""
+    """(split -> its rows, notes about how they were found and read)."""
     budget = Budget.from_environment()
     tables, notes = {}, dict[str, list[str]]()
-    for split, found in find_splits(folder, problems).items():
-        table = read_tables(found.files, problems, budget, meta.named_columns)
+    for split, located in find_splits(folder, problems).items():
+        table = read_tables(located.files, problems, budget, meta.named_columns)
         if table is not None:
             tables[split] = table
-            for note in (*found.notes, *table.notes):
+            for note in (*located.notes, *table.notes):
                 notes.setdefault(note, []).append(split)
     listed = list_columns(tables["train"]) if "train" in tables else []
     tables = {split: with_lists(table, listed) for split, table in tables.items()}
@@ -93,23 +95,23 @@ def _tables(folder: Path, meta: Meta, problems: Problems) -> tuple[dict[str, Tab
 def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...], str]:
     """The rows of a published draw `few_shot/<k>_shot/<seed>.jsonl` of a `dir:` task, and the folder's name.
 
-    `shots` is the number of rows in the file, whatever the folder calls itself (16_shot of sst2 has 32 rows).
-    Errors: Mistake that lists the sizes, or the seeds of that size, that are there; Mistakes for rows that are wrong.
+    `shots` is the number of rows in the file, not in the folder's name (16_shot of sst2 has 32 rows).
+    Errors: Mistake that lists the available sizes, or seeds of that size; Mistakes for invalid rows.
     """
     drawn = {} if task.folder is None else _draws(task.folder)
     if not drawn:
         raise Mistake(f"{task.name} has no published draws (few_shot/<k>_shot/<seed>.jsonl); draw by seed instead.")
     if shots is None:
-        raise Mistake(f"the published draws of {task.name} have sizes; say which, as in --shots {min(drawn)[0]}.")
+        raise Mistake(f"choose a size of the published draws of {task.name}, for example --shots {min(drawn)[0]}.")
     if shots not in {size for size, _ in drawn}:
         sizes = ", ".join(map(str, sorted({size for size, _ in drawn})))
-        raise Mistake(f"{task.name} has no published draw of {shots} rows; there are draws of {sizes} rows.")
+        raise Mistake(f"{task.name} has no published draw of {shots} rows; available sizes: {sizes}.")
     if (shots, seed) not in drawn:
         seeds = ", ".join(map(str, sorted(known for size, known in drawn if size == shots)))
-        raise Mistake(f"{task.name} has no published draw of {shots} rows with seed {seed}; the seeds are {seeds}.")
+        raise Mistake(f"{task.name} has no published draw of {shots} rows with seed {seed}; available seeds: {seeds}.")
     file = drawn[shots, seed]
     problems = Problems()
-    assert task.folder is not None  # the draws lie in it
+    assert task.folder is not None  # it contains the draws
     meta = read_meta(task.folder, problems)
     table = read_table(file, problems, keep=meta.named_columns)
     schema = schema_of(task, meta)
@@ -146,10 +148,10 @@ def _folder(path: str) -> Path:
     if there:
         raise Mistake(f"{folder} is a file; dir: takes the folder that holds {SPLITS[0]}.jsonl and the other splits.")
     try:
-        beside = [other.name for other in folder.parent.iterdir() if other.is_dir()]
+        siblings = [other.name for other in folder.parent.iterdir() if other.is_dir()]
     except (OSError, ValueError):
         raise Mistake(f"there is no folder {folder}, nor {folder.parent}; {_seen_from()}.") from None
-    raise Mistake(f"{folder.parent}: {unknown('folder', folder.name, beside)}")
+    raise Mistake(f"{folder.parent}: {unknown('folder', folder.name, siblings)}")
 
 
 def _seen_from() -> str:

@@ -1,4 +1,4 @@
-"""Docstrings of the installed core dependencies and of the standard library, read with `ast`; nothing is imported."""
+"""Reads the docstrings of installed core dependencies and the standard library with `ast`, without importing them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Kind = Literal["class", "function", "module"]
 
 @dataclass(frozen=True)
 class Source:
-    """A package to harvest: its import name, its distribution's, and the share of its files that is read in full.
+    """A package to harvest: its import name, its distribution's name, and the share of its files to read in full.
 
-    Of the others only the module's own docstring is taken: these are scarce, and the large packages slow to parse.
+    Other files give only their module docstring: these are scarce, and large packages are slow to parse.
     """
 
     package: str
@@ -61,7 +61,7 @@ _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring and where it stands: package, path within the package's parent, what it describes."""
+    """A docstring and its origin: package, path relative to the package's parent, described object."""
 
     package: str
     path: str
@@ -70,45 +70,44 @@ class Docstring:
     text: str
 
 
-def versions(sources: Iterable[Source] = SOURCES, beside: Path | None = None) -> dict[str, str]:
-    """Import name -> public version of every package to harvest (2.6.0 for torch's 2.6.0+cpu and 2.6.0+cu124 alike).
+def versions(sources: Iterable[Source] = SOURCES, search_folder: Path | None = None) -> dict[str, str]:
+    """Import name -> public version of every package to harvest (2.6.0 for torch's 2.6.0+cpu and 2.6.0+cu124).
 
-    A package is looked for in the folder `beside` first. Errors: Mistake where one is missing.
+    Looks for a package in `search_folder` first. Errors: Mistake if one is missing.
     """
-    found = {STANDARD_LIBRARY: platform.python_version()}
+    known = {STANDARD_LIBRARY: platform.python_version()}
     missing = []
     for source in sources:
-        if source.package not in found:
+        if source.package not in known:
             try:
-                found[source.package] = _version(source, beside).split("+")[0]
+                known[source.package] = _version(source, search_folder).split("+")[0]
             except importlib.metadata.PackageNotFoundError:
                 missing.append(source.distribution)
     if missing:
         raise Mistake(
-            f"docstrings are to be read from packages of which {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not installed; run: pip install {' '.join(missing)}"
+            f"the embedded tasks need {', '.join(missing)}: not installed; run: pip install {' '.join(missing)}"
         )
-    return found
+    return known
 
 
-def harvest(sources: Iterable[Source] = SOURCES, beside: Path | None = None) -> list[Docstring]:
-    """Every docstring of the sources, files in the order of their paths.
+def harvest(sources: Iterable[Source] = SOURCES, search_folder: Path | None = None) -> list[Docstring]:
+    """Every docstring of the sources, in the order of file paths.
 
-    A package is looked for in the folder `beside` first, which need not be importable.
+    Looks for a package in `search_folder` first, which need not be importable.
     """
     with _quick_parsing():
-        return [docstring for source in sources for docstring in _of_source(source, beside)]
+        return [docstring for source in sources for docstring in _of_source(source, search_folder)]
 
 
 def fraction(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, evenly spread over texts."""
+    """A uniform hash of the text in [0, 1)."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
-def of_code(code: str, package: str, path: str) -> Iterator[Docstring]:
-    """The docstrings of one file: its own, its classes' and functions', methods included, local functions not.
+def code_docstrings(code: str, package: str, path: str) -> Iterator[Docstring]:
+    """The docstrings of one file: of the module, classes, functions and methods, but not of local functions.
 
-    Errors: SyntaxError where the code is not Python of this version.
+    Errors: SyntaxError if the code is not valid for this Python version.
     """
     pending: list[tuple[ast.AST, Kind, str]] = [(ast.parse(code), "module", Path(path).stem)]
     while pending:
@@ -121,8 +120,9 @@ def of_code(code: str, package: str, path: str) -> Iterator[Docstring]:
             pending += [(c, "class" if isinstance(c, ast.ClassDef) else "function", c.name) for c in body]
 
 
-def _of_source(source: Source, beside: Path | None) -> Iterator[Docstring]:
-    root = beside / source.package if beside and _lies_in(beside, source) else _folder(source)
+def _of_source(source: Source, search_folder: Path | None) -> Iterator[Docstring]:
+    local = search_folder and _lies_in(search_folder, source)
+    root = search_folder / source.package if search_folder and local else _folder(source)
     for file in _files(root):
         path = f"{source.package}/{file.relative_to(root).as_posix()}"
         try:
@@ -131,16 +131,16 @@ def _of_source(source: Source, beside: Path | None) -> Iterator[Docstring]:
                 head = _HEAD.match(code)
                 code = head[0] if head else ""
             if '"""' in code or "'''" in code:
-                yield from of_code(code, source.package, path)
+                yield from code_docstrings(code, source.package, path)
         except (OSError, SyntaxError, ValueError):
             continue  # a template, another encoding, or code for another Python
 
 
-def _version(source: Source, beside: Path | None) -> str:
-    if not _lies_in(beside, source):
+def _version(source: Source, search_folder: Path | None) -> str:
+    if not _lies_in(search_folder, source):
         return importlib.metadata.version(source.distribution)
-    found = importlib.metadata.distributions(name=source.distribution, path=[str(beside)])
-    return next((one.version for one in found), "unknown")
+    distributions = importlib.metadata.distributions(name=source.distribution, path=[str(search_folder)])
+    return next((distribution.version for distribution in distributions), "unknown")
 
 
 def _lies_in(folder: Path | None, source: Source) -> bool:
@@ -148,7 +148,7 @@ def _lies_in(folder: Path | None, source: Source) -> bool:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """The Python files below a folder, in the same order everywhere."""
+    """The Python files below a folder, in a platform-independent order."""
     for folder, inside, files in os.walk(root):
         inside[:] = sorted(set(inside) - _SKIPPED_FOLDERS)
         yield from (Path(folder, file) for file in sorted(files) if file.endswith(".py"))
@@ -160,7 +160,7 @@ def _folder(source: Source) -> Path:
     spec = importlib.util.find_spec(source.package)  # of a top-level name: imports nothing
     if spec is None or not spec.submodule_search_locations:
         raise Mistake(
-            f"{source.distribution} is registered as installed but package {source.package!r} is not found; "
+            f"{source.distribution} is registered as installed, but its package {source.package!r} is missing; "
             f"run: pip install --force-reinstall {source.distribution}"
         )
     return Path(spec.submodule_search_locations[0])
@@ -168,7 +168,7 @@ def _folder(source: Source) -> Path:
 
 @contextmanager
 def _quick_parsing() -> Iterator[None]:
-    """Without the cycle collector, which would walk each growing syntax tree again and again, and without warnings."""
+    """Disables warnings and the garbage collector, which would traverse each growing syntax tree repeatedly."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,12 +1,12 @@
 """Tasks `hub:<dataset>[/<config>]`: the Hugging Face Hub through `datasets`; remote code is never allowed.
 
-Of the spelling's parts, one is a dataset (`hub:imdb`) and three are owner, dataset and configuration
-(`hub:nyu-mll/glue/sst2`). Two are owner and dataset (`hub:cornell-movie-review-data/rotten_tomatoes`) where the Hub has
-such a dataset, else dataset and configuration (`hub:glue/sst2`).
+One part is a dataset (`hub:imdb`), three parts are owner, dataset and configuration (`hub:nyu-mll/glue/sst2`). Two
+parts are owner and dataset (`hub:cornell-movie-review-data/rotten_tomatoes`) if the Hub has such a dataset, else
+dataset and configuration (`hub:glue/sst2`).
 
-Classes are those of a ClassLabel column, else inferred as for a folder (see `schema`). A split whose labels are all
-hidden (-1) is left out. What was loaded is kept in the cache by name and not asked for again: delete it to refresh.
-`datasets` would also read a folder of the dataset's name in the working folder; here a name means the Hub alone.
+Classes come from a ClassLabel column, else they are inferred as for a folder (see `schema`). A split whose labels are
+all hidden (-1) is left out. Loaded tasks are cached by name and not requested again: delete the entry to refresh.
+`datasets` would also read a folder of the dataset's name in the working folder; here a name always means the Hub.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.data.cache import folder, peek, prepared, task_path
+from tunefront.bench.data.cache import folder, load_cached, load_or_make, task_path
 from tunefront.bench.data.metrics import default_metrics
 from tunefront.bench.data.sources.declared import without_unlabelled
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import Meta
-from tunefront.bench.data.sources.reach import reached
+from tunefront.bench.data.sources.reach import hub_reachability
 from tunefront.bench.data.sources.reading import without_index
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
-"""Names of splits on the Hub, and ours."""
+"""Split names on the Hub -> our names."""
 _LABELS = ("label", "labels", "answerKey")
 _PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
 _MADE_BY = (
@@ -60,23 +60,23 @@ _BATCH_ROWS = 1000
 def load(spelled: str) -> Task:
     """The task `hub:<spelled>`, from the cache or the Hub.
 
-    Errors: Mistake where there is no such dataset or configuration, no network, no label column, or no split to score.
+    Errors: Mistake for an unknown dataset or configuration, no network, no label column, or no split to score.
     """
     name = f"hub:{spelled}"
-    return prepared(_path(name), lambda: _task(name, spelled))
+    return load_or_make(_path(name), lambda: _task(name, spelled))
 
 
-def outline(spelled: str) -> Task:
-    """The task from the cache; where it is not there, one of the usual kind without rows, with a warning that says so.
+def preview(spelled: str) -> Task:
+    """The cached task; otherwise a classification task without rows, with a warning.
 
-    Errors: Mistake where the spelling means no dataset.
+    Errors: Mistake if the name is no dataset.
     """
     name = f"hub:{spelled}"
     dataset, _ = spellings(spelled)[0]
-    if (kept := peek(_path(name))) is not None:
-        return kept
+    if (cached := load_cached(_path(name))) is not None:
+        return cached
     _refuse_local(name, dataset)
-    guess = f"{name} is not here yet, and nothing is downloaded now: its cells are those of a classification task"
+    guess = f"{name} is not downloaded yet: its cells are listed as those of a classification task"
     return Task(name, "classification", {}, (), (), default_metrics("classification"), warnings=(guess,))
 
 
@@ -86,7 +86,7 @@ def _path(name: str) -> Path:
 
 
 def spellings(spelled: str) -> list[tuple[str, str | None]]:
-    """(dataset, configuration) pairs that the spelling may mean, in the order in which they are tried.
+    """The (dataset, configuration) pairs that a name may mean, in the order to try.
 
     >>> spellings("glue/sst2")
     [('glue/sst2', None), ('glue', 'sst2')]
@@ -94,7 +94,7 @@ def spellings(spelled: str) -> list[tuple[str, str | None]]:
     parts = spelled.split("/")
     if not 1 <= len(parts) <= 3 or not all(map(_PART.fullmatch, parts[:2])) or not parts[-1]:
         raise Mistake(
-            f"hub:{spelled} is no dataset; write hub:<dataset>, hub:<owner>/<dataset> or "
+            f"hub:{spelled} is no dataset name; write hub:<dataset>, hub:<owner>/<dataset> or "
             "hub:<owner>/<dataset>/<config>."
         )
     if len(parts) == 3:
@@ -106,11 +106,11 @@ def _task(name: str, spelled: str) -> Task:
     loaded = _downloaded(name, spelled)
     problems, budget = Problems(), Budget.from_environment()
     tables, notes = dict[str, Table](), []
-    for given, data in loaded.items():
-        split = SPLITS.get(given)
+    for hub_split, data in loaded.items():
+        split = SPLITS.get(hub_split)
         if split and split not in tables and len(data):
             try:
-                tables[split] = _table(Path(f"{name}, {given}"), data, budget)
+                tables[split] = _table(Path(f"{name}, {hub_split}"), data, budget)
             except Unreadable as error:
                 raise Mistake(str(error)) from None
             notes += [f"{split}: {note}" for note in tables[split].notes]
@@ -127,7 +127,7 @@ def _task(name: str, spelled: str) -> Task:
         raise Mistake(_lacking(name, loaded))
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()} if schema else {}
     problems.raise_any()
-    assert schema is not None  # else that was noted
+    assert schema is not None  # else that is a problem, raised above
     metrics = default_metrics(schema.kind)
     return Task(
         name,
@@ -145,7 +145,7 @@ def _task(name: str, spelled: str) -> Task:
 def _lacking(name: str, loaded: Mapping[str, Any]) -> str:
     return (
         f"{name} needs a train split, and a validation or test split whose labels are public; found: "
-        f"{', '.join(loaded) or 'none'}. Bring such data as a folder of your own: dir:<path>."
+        f"{', '.join(loaded) or 'none'}. Provide such data as a local folder: dir:<path>."
     )
 
 
@@ -162,12 +162,12 @@ def _table(place: Path, data: Any, budget: Budget) -> Table:  # Any: a Dataset; 
 
 
 def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict; datasets has no types
-    """Split -> data, of the first reading of the spelling that the Hub knows."""
+    """Split -> data, of the first (dataset, configuration) that the Hub knows."""
     import datasets
 
     for dataset, config in spellings(spelled):
         _refuse_local(name, dataset)
-        with reached() as unreachable:
+        with hub_reachability() as unreachable:
             try:
                 loaded: Mapping[str, Any] = datasets.load_dataset(
                     dataset, config, cache_dir=str(folder("hub") / "datasets")
@@ -177,26 +177,28 @@ def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict;
                     continue
                 raise Mistake(_out_of_reach(name, unreachable)) from unreachable
             except (OSError, RuntimeError, ValueError) as error:
-                told = _explained(name, error) if unreachable is None else _out_of_reach(name, unreachable)
-                raise Mistake(told) from error
+                message = _explained(name, error) if unreachable is None else _out_of_reach(name, unreachable)
+                raise Mistake(message) from error
         return loaded
     raise Mistake(
         f"the Hub has no public dataset {name}; look it up on huggingface.co/datasets "
-        "(a private one needs HF_TOKEN), or bring the rows as a folder: dir:<path>."
+        "(a private one needs HF_TOKEN), or provide the rows as a folder: dir:<path>."
     )
 
 
 def _refuse_local(name: str, dataset: str) -> None:
-    """Mistake where `datasets` would read files of this machine by that name, or by one of its own file readers."""
+    """Mistake if `datasets` would read local files of that name, or use one of its own file readers."""
     if os.path.lexists(dataset):
         raise Mistake(
-            f"{name} means a dataset of the Hub, but {os.path.abspath(dataset)} is there too, which would be read "
-            f"instead. For what lies there write dir:{dataset}; for the Hub's, run from another folder."
+            f"{name} means a dataset of the Hub, but {os.path.abspath(dataset)} exists too and would be read instead. "
+            f"For the local folder write dir:{dataset}; for the Hub's dataset, run from another folder."
         )
-    library = find_spec("datasets")  # found, not imported: that takes seconds
+    library = find_spec("datasets")  # located, not imported: that takes seconds
     places = [f"{place}/packaged_modules" for place in (library and library.submodule_search_locations) or ()]
     if dataset in {module.name for module in pkgutil.iter_modules(places)}:
-        raise Mistake(f"{name}: {dataset!r} is a reader of local files, no dataset; dir:<path> takes a folder's files.")
+        raise Mistake(
+            f"{name}: {dataset!r} is a reader of local files, not a dataset; dir:<path> reads a local folder."
+        )
 
 
 def _explained(name: str, error: Exception) -> str:
@@ -205,21 +207,19 @@ def _explained(name: str, error: Exception) -> str:
         return _out_of_reach(name, error)
     if "dataset scripts" in reasons[0].lower() or "trust_remote_code" in reasons[0]:
         return (
-            f"{name} would need code from the Hub, which is never run; look for a copy in Parquet on "
-            "huggingface.co/datasets, or bring the rows as a folder: dir:<path>."
+            f"{name} would need code from the Hub, which is never run; look for a Parquet copy on "
+            "huggingface.co/datasets, or provide the rows as a folder: dir:<path>."
         )
     if "config" in reasons[0].lower():
         return f"{name}: {reasons[0][:600]} Write the configuration as the last part: hub:<owner>/<dataset>/<config>."
-    return (
-        f"{name} cannot be loaded ({type(error).__name__}: {reasons[0][:300]}); dir:<path> takes the rows as a folder."
-    )
+    return f"{name} cannot be loaded ({type(error).__name__}: {reasons[0][:300]}); dir:<path> reads rows from a folder."
 
 
 def _out_of_reach(name: str, error: Exception) -> str:
-    said = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
     return (
-        f"{name} cannot be loaded: the Hub is out of reach ({said}). Without a network use the embedded tasks "
-        "(docstrings/<task>) or a folder (dir:<path>); with one, see that HF_HUB_OFFLINE is not set."
+        f"{name} cannot be loaded: the Hub is unreachable ({reason}). Without a network use the embedded tasks "
+        "(docstrings/<task>) or a folder (dir:<path>); with one, check that HF_HUB_OFFLINE is not set."
     )
 
 

@@ -1,4 +1,4 @@
-"""JSON: an object a line (JSON Lines), or one array of objects; either is read whatever the file is called."""
+"""Reads JSON: one object per line (JSON Lines) or one array of objects, whatever the file's suffix."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
     from tunefront.bench.data.sources.tables import Problems, Record
 
-_CONVERT = "write one JSON object for each row, as pandas does by to_json(..., orient='records', lines=True)"
+_CONVERT = "write one JSON object per row, for example with pandas: to_json(..., orient='records', lines=True)"
 _ROWS = ("data", "rows", "records", "examples")
-"""Keys whose list of objects is the rows, even beside a version or a title."""
+"""Keys whose list of objects holds the rows, even next to a version or a title."""
 _LINES = re.compile(r"\s*\{[^\n]*\}[ \t\r]*\n\{")
-"""Two lines that hold an object each."""
+"""Two lines with one object each."""
 _HALF = "\\ud"
-"""How an escape of half a character begins, in lower case."""
+"""Start of the escape of a lone surrogate, in lower case."""
 
 
 def read_json(file: Path, text: str, problems: Problems, notes: list[str]) -> tuple[list[Record], list[str]]:
-    """(records, the place of each); what is wrong with a row is noted in `problems`. Errors: Unreadable."""
+    """(records, the place of each); invalid rows are added to `problems`. Errors: Unreadable."""
     start = text.lstrip()[:1]
     values = _array(file, text) if start == "[" else _keyed(file, text, notes) if start == "{" else None
     return _lines(file, text, problems) if values is None else _rows(file, text, values, problems)
 
 
 def explain(error: ValueError) -> str:
-    """What is wrong with JSON, in words of JSON."""
+    """The error of a JSON parser without Python's own terms."""
     if "integer string conversion" in str(error):
         return "a number has more than 4,300 digits"
     return str(error)
@@ -46,11 +46,11 @@ def _lines(file: Path, text: str, problems: Problems) -> tuple[list[Record], lis
         try:
             record = json.loads(line)
         except RecursionError:
-            problems.add(f"{place}: nested too deeply; each line holds one flat JSON object.", str(file), "json")
+            problems.add(f"{place}: nested too deeply; each line must be one flat JSON object.", str(file), "json")
             continue
         except ValueError as error:
-            said = f"not valid JSON ({explain(error)}); each line holds one JSON object"
-            problems.add(f"{place}: {said}.", str(file), "json")
+            message = f"not valid JSON ({explain(error)}); each line must be one JSON object"
+            problems.add(f"{place}: {message}.", str(file), "json")
             continue
         if (type(record) is not dict or "\\u" in line) and (wrong := _wrong(record, _HALF in line.lower())):
             problems.add(f"{place}: {wrong}", str(file), "json")
@@ -75,28 +75,28 @@ def _rows(file: Path, text: str, values: list[object], problems: Problems) -> tu
 
 
 def _wrong(record: object, escaped: bool) -> str:
-    """Why a value is no row, empty where it is one; `escaped`: whether there may be an escape of half a character."""
+    """The reason why a value is no row, else ""; `escaped`: whether it may contain escaped lone surrogates."""
     if not isinstance(record, dict):
-        return f"a JSON object was expected, a {type(record).__name__} was found."
+        return f"expected a JSON object, got a {type(record).__name__}."
     try:
         if escaped:
             json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        return f"{error.object[error.start]!a} is half of a character; write both halves or none."
+        return f"{error.object[error.start]!a} is half of a surrogate pair; write both halves or none."
     except RecursionError:
-        return "nested too deeply; each row is one flat JSON object."
+        return "nested too deeply; each row must be one flat JSON object."
     return ""
 
 
 def _array(file: Path, text: str) -> list[object] | None:
-    """The array that is the whole file; None where lines are arrays, or it is broken in one of many lines."""
+    """The array of the whole file; None if the file is JSON Lines."""
     try:
         value: list[object] = json.loads(text)
     except RecursionError:
         raise Unreadable(f"{file} is nested too deeply; {_CONVERT}.") from None
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            return None  # a line each
+            return None  # one value per line
         raise Unreadable(f"{file}, line {error.lineno}: not valid JSON ({error}); {_CONVERT}.") from None
     except ValueError as error:
         raise Unreadable(f"{file}: not valid JSON ({explain(error)}).") from None
@@ -104,29 +104,29 @@ def _array(file: Path, text: str) -> list[object] | None:
 
 
 def _keyed(file: Path, text: str, notes: list[str]) -> list[object] | None:
-    """The rows that lie under the one key of an object that is the whole file; None where each line is an object."""
+    """The rows in the one list of an object that is the whole file; None if each line is an object."""
     if _LINES.match(text):
         return None  # the common case, without reading twice
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return None  # told line by line
-    lists = [key for key, held in value.items() if isinstance(held, list) and any(isinstance(r, dict) for r in held)]
-    scalars = any(isinstance(held, (str, int, float)) for held in value.values())
+        return None  # reported line by line
+    lists = [key for key, item in value.items() if isinstance(item, list) and any(isinstance(r, dict) for r in item)]
+    scalars = any(isinstance(item, (str, int, float)) for item in value.values())
     if len(lists) == 1 and (not scalars or lists[0] in _ROWS):
-        notes.append(f"rows are those under the key {lists[0]!r}")
+        notes.append(f"rows are read from the key {lists[0]!r}")
         rows: list[object] = value[lists[0]]
         return rows
-    if (turned := _turned(value)) is not None:
-        notes.append("rows put together from columns")
-        return turned
-    if len(value) > 1 and all(isinstance(held, (dict, list)) for held in value.values()):
+    if (transposed := _transposed(value)) is not None:
+        notes.append("rows are built from columns")
+        return transposed
+    if len(value) > 1 and all(isinstance(item, (dict, list)) for item in value.values()):
         raise Unreadable(f"{file} holds columns, not rows ({', '.join(list(map(repr, value))[:5])}); {_CONVERT}.")
     return [value] if "\n" in text.strip() else None
 
 
-def _turned(value: dict[str, object]) -> list[object] | None:
-    """The rows of an object of columns, each a list or, as pandas writes it, an object by row number; else None."""
+def _transposed(value: dict[str, object]) -> list[object] | None:
+    """The rows of an object of columns, each a list or, as in pandas, an object by row number; else None."""
     columns = list(value.values())
     if len(columns) < 2:
         return None
@@ -138,4 +138,4 @@ def _turned(value: dict[str, object]) -> list[object] | None:
         return None
     if all(number.isdecimal() for number in objects[0]):
         return [{name: column[number] for name, column in zip(value, objects, strict=True)} for number in objects[0]]
-    return list(objects) if all(number.isdecimal() for number in value) else None  # rows by number, as they are
+    return list(objects) if all(number.isdecimal() for number in value) else None  # rows by number

@@ -1,13 +1,13 @@
-"""What the label column means: classes or values, their names, and labels that no task here can have.
+"""Interprets the label column: classes or values, and the names of classes.
 
-Without label_names, the labels of all splits together decide, and one value has one reading in every format (text in
-CSV, a number in JSON):
+Without label_names, the labels of all splits decide, and a value is read in the same way in every format (text in CSV,
+a number in JSON):
 
-- numbers of which one is not whole (2.5, 1e-3) make a regression; 0.0 and 1.0 are whole, and a decimal comma is read
-  as a point;
-- any other labels are names: the distinct ones of train are the classes, sorted, whole numbers by size.
+- numbers that are not all whole (such as 2.5 or 1e-3) mean regression; 0.0 and 1.0 are whole, and a decimal comma is
+  read as a point;
+- all other labels are names: the distinct labels of train are the classes, sorted, whole numbers by value.
 
-Where label_names are given, a label is one of these names, or its number from 0.
+With label_names, a label is one of these names, or its number from 0.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from tunefront.bench.errors import unknown
 _NUMBER = re.compile(r"[+-]?(\d{1,1000}\.?\d{0,1000}|\.\d{1,1000})([eE][+-]?\d{1,4})?")
 _WHOLE = re.compile(r"[+-]?\d{1,1000}")  # int() refuses texts of more than 4300 digits
 _COMMA = re.compile(r"[+-]?\d{1,300},\d{1,300}")
-_SAID = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 _NOTHING = frozenset({"nan", "na", "n/a", "<na>", "#n/a", "null", "none"})
-"""How pandas, R and spreadsheets write that there is no value."""
+"""Missing values as written by pandas, R and spreadsheets."""
 
 
 def missing(value: object) -> bool:
-    """Nothing, a text of blanks, or the NaN that stands for nothing in Parquet and in what pandas writes."""
+    """Whether a value is None, blank text, or NaN, which Parquet and pandas use for a missing value."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def without_nothing(values: Iterable[object]) -> list[object]:
-    """Labels without those that are missing; `NA`, `null` and the like are missing where all others are numbers."""
+    """The labels that are not missing; `NA`, `null` and the like count as missing if all others are numbers."""
     filled = [value for value in values if not missing(value)]
     spelled = [value for value in filled if not (isinstance(value, str) and value.strip().lower() in _NOTHING)]
     return spelled if spelled and all(number(value) is not None for value in spelled) else filled
 
 
 def number(value: object) -> int | float | None:
-    """The number that a value is or spells, None for anything else; blanks around it are nothing, and so is more than
-    1000 digits.
+    """The number that a value is or spells, ignoring blanks around it; None for anything else, and for more than 1000
+    digits.
 
     >>> number("1.0"), number(" 2.5 "), number("2,5"), number(True), number("1e999")
     (1.0, 2.5, 2.5, None, None)
@@ -67,52 +67,53 @@ def number(value: object) -> int | float | None:
 
 def whole(value: object) -> int | None:
     """The whole number that a value is or spells ("1", 1, 1.0, "1.0", True, "true"), None for anything else."""
-    said = truth(value)
-    if said is not None:
-        return int(said)
-    found = number(value)
-    return int(found) if found is not None and (isinstance(found, int) or found.is_integer()) else None
+    boolean = truth(value)
+    if boolean is not None:
+        return int(boolean)
+    real = number(value)
+    return int(real) if real is not None and (isinstance(real, int) or real.is_integer()) else None
 
 
 def truth(value: object) -> bool | None:
-    """True or false, as JSON, Python and pandas write them; None for anything else."""
-    return value if isinstance(value, bool) else _SAID.get(value.strip().lower()) if isinstance(value, str) else None
+    """True or False as written by JSON, Python and pandas; None for anything else."""
+    return (
+        value if isinstance(value, bool) else _BOOLEANS.get(value.strip().lower()) if isinstance(value, str) else None
+    )
 
 
 def kind_of(values: Sequence[object]) -> Kind:
-    """regression or classification, by the labels alone."""
-    found = [number(value) for value in values]
-    plain = all(one is not None for one in found)
-    return "regression" if plain and any(whole(value) is None for value in values) else "classification"
+    """Regression or classification, inferred from the labels."""
+    numeric = all(number(value) is not None for value in values)
+    return "regression" if numeric and any(whole(value) is None for value in values) else "classification"
 
 
 def names_of(values: Iterable[object]) -> list[str]:
-    """The distinct labels as names of classes: whole numbers by size, `1` and `01` by their text; all else by text."""
-    given = list(values)
-    numeric = all(number(value) is not None and whole(value) is not None for value in given)
-    names = {name_of(value, numeric, all(truth(each) is not None for each in given)) for value in given}
+    """The distinct labels as class names: whole numbers by value (`1` and `01` by text), others by text."""
+    labels = list(values)
+    numeric = all(number(value) is not None and whole(value) is not None for value in labels)
+    names = {name_of(value, numeric, all(truth(label) is not None for label in labels)) for value in labels}
     return sorted(names, key=(lambda name: (int(name), name)) if numeric else str)
 
 
 def name_of(value: object, numeric: bool, truths: bool = False) -> str:
-    """A label as the name of a class: without blanks around it, in one Unicode form; a whole number without a point
-    where all labels are `numeric`, and True or False where all are `truths`."""
+    """A label as a class name: stripped and in Unicode form NFC; if all labels are `numeric`, whole numbers without a
+    point; if all are `truths`, True or False."""
     if numeric and isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if truths and (said := truth(value)) is not None:
-        return str(said)
+    if truths and (boolean := truth(value)) is not None:
+        return str(boolean)
     text = unicodedata.normalize("NFC", str(value).strip())
     return str(whole(text)) if numeric and isinstance(value, str) and not _WHOLE.fullmatch(text) else text
 
 
 def are_numeric(names: Iterable[str]) -> bool:
-    """Whether the names of classes are whole numbers."""
+    """Whether all class names are whole numbers."""
     return all(_WHOLE.fullmatch(name) for name in names)
 
 
 def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
-    """The number of a label's class from 0, or a sentence that says why the label is none; `declared`, whether
-    meta.json or the data names the classes, so that whole numbers index them."""
+    """The class number of a label from 0, or a message for an unknown label. `declared`: whether meta.json or the data
+    names the classes, so that whole numbers are indices."""
     if not declared:
         numeric = are_numeric(names) and number(value) is not None and whole(value) is not None
         name = name_of(value, numeric, truths={*names} <= {"False", "True"})
@@ -120,7 +121,9 @@ def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
     index, plain = whole(value), [name_of(name, numeric=False) for name in names]
     for spelled in (name_of(value, numeric=False), str(index)):
         if spelled in plain and (truth(value) is None or spelled != str(index)):
-            return plain.index(spelled)  # a name first: of the names 1 and 2, label 1 is the first in every format
+            return plain.index(
+                spelled
+            )  # names before indices: label 1 of the names 1 and 2 is the first in every format
     if index is None:
         return unknown("label", reprlib.repr(str(value))[1:-1], names, _hint(value, declared=True))
     if 0 <= index < len(names):
@@ -132,14 +135,14 @@ def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
 
 
 def value_of(value: object) -> float | str:
-    """A regression's label, or a sentence that says why the value is none."""
-    found = None if isinstance(value, bool) else number(value)
+    """The label of a regression, or a message for an invalid value."""
+    real = None if isinstance(value, bool) else number(value)
     try:
-        found = math.nan if found is None else float(found)
+        real = math.nan if real is None else float(real)
     except OverflowError:  # a whole number of more than 308 digits
-        found = math.inf
-    if math.isfinite(found):
-        return found
+        real = math.inf
+    if math.isfinite(real):
+        return real
     return f"label {reprlib.repr(value)} is not a finite number, which regression needs."
 
 
@@ -148,8 +151,8 @@ def _hint(value: object, declared: bool = False) -> str:
         return "-1 often stands for a hidden label: leave that split out."
     if declared:
         return ""
-    add = ' If labels are values, say "task_type": "regression" there.' if number(value) is not None else ""
-    return f"Classes are the labels that occur in train; meta.json can name others.{add}"
+    add = ' If labels are values, set "task_type": "regression" there.' if number(value) is not None else ""
+    return f"Classes are the labels in train; meta.json can name others.{add}"
 
 
 def _short(index: int) -> str:

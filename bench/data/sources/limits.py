@@ -1,4 +1,4 @@
-"""How much memory data may take: a small file can stand for gigabytes of rows, so it is estimated before it is held."""
+"""The memory budget of a task's data, estimated before reading: a small file can expand to gigabytes of rows."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ if TYPE_CHECKING:
 VARIABLE = "TUNEFRONT_MAX_DATA_BYTES"
 DEFAULT_BYTES = 2**30
 VALUE_BYTES = 64
-"""What a value costs as a Python object, beside its text."""
+"""Cost of a value as a Python object, in addition to its text."""
 
 
 class Unreadable(Exception):
-    """One file cannot be read; the message is a whole paragraph and names the file."""
+    """A file cannot be read; the message is a complete paragraph that names the file."""
 
 
 @dataclass
 class Budget:
-    """Bytes of memory that the rows of a task may take, by estimate: their text, and 64 bytes for each value."""
+    """Estimated memory of a task's rows: the bytes of their text, and 64 bytes per value."""
 
     limit_bytes: int
     spent_bytes: int = 0
 
     @classmethod
     def from_environment(cls) -> Budget:
-        """The default, or what $TUNEFRONT_MAX_DATA_BYTES allows. Errors: Mistake where that is no whole number."""
-        given = os.environ.get(VARIABLE, "").strip()
-        if given and not re.fullmatch(r"0*[1-9]\d{0,17}", given, re.ASCII):
-            raise Mistake(f"{VARIABLE} is {given[:40]!r}; give a whole number of bytes, for example {4 * 2**30}.")
-        return cls(int(given) if given else DEFAULT_BYTES)
+        """The default, or $TUNEFRONT_MAX_DATA_BYTES. Errors: Mistake if that is no whole number."""
+        text = os.environ.get(VARIABLE, "").strip()
+        if text and not re.fullmatch(r"0*[1-9]\d{0,17}", text, re.ASCII):
+            raise Mistake(f"{VARIABLE} is {text[:40]!r}; give a whole number of bytes, for example {4 * 2**30}.")
+        return cls(int(text) if text else DEFAULT_BYTES)
 
     @property
     def left_bytes(self) -> int:
-        """What may still be spent."""
+        """The remaining budget."""
         return self.limit_bytes - self.spent_bytes
 
     def spend(self, file: Path, text_bytes: int, values: int = 0) -> None:
-        """Book what was or is about to be read of `file`. Errors: Unreadable where that is more than is left."""
+        """Charges data of `file` to the budget. Errors: Unreadable if it exceeds the remaining budget."""
         self.check(file, text_bytes, values)
         self.spent_bytes += text_bytes + VALUE_BYTES * values
 
     def check(self, file: Path, text_bytes: int, values: int = 0) -> None:
-        """As `spend`, without booking."""
+        """Like `spend`, without charging."""
         needed = text_bytes + VALUE_BYTES * values
         if needed > self.left_bytes:
-            whole = self.spent_bytes + needed
+            total = self.spent_bytes + needed
             raise Unreadable(
-                f"{file} would need at least {_megabytes(whole)} of memory with what was read before it, more than the "
-                f"{_megabytes(self.limit_bytes)} that a task's data may take. If the file is meant to be this large, "
-                f"allow more: export {VARIABLE}={max(2 * whole, 2 * self.limit_bytes)}; else give fewer rows."
+                f"{file} and the files before it need at least {_megabytes(total)} of memory, more than the limit of "
+                f"{_megabytes(self.limit_bytes)} for a task's data. If the file is meant to be this large, raise it: "
+                f"export {VARIABLE}={max(2 * total, 2 * self.limit_bytes)}; otherwise give fewer rows."
             )
 
 

@@ -1,4 +1,4 @@
-"""meta.json: what a folder says about its task; everything in it is optional, and keys of one's own are allowed."""
+"""Reads meta.json, a folder's description of its task; all keys are optional, and unknown keys are allowed."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ FILE = "meta.json"
 _LIMIT_BYTES = 2**26
 _Names = Annotated[list[str], Field(min_length=1)]
 _PROSE = "metric"
-"""A key of one's own all the same: what the score is, in words."""
+"""An unknown key that is allowed as free text: a description of the score."""
 _OTHER_WORDS = {
     **dict.fromkeys(("labels", "classes", "class_names"), "label_names"),
     **dict.fromkeys(("label_column", "label_key", "target_field"), "label_field"),
     **dict.fromkeys(("inputs", "text_fields", "text_field", "text_columns", "text_column"), "input_fields"),
 }
-"""What others call a key; taken for a mistake only where the right key is not there too."""
+"""Other names of keys; an error only if the right key is absent."""
 
 
 class Metric(BaseModel):
-    """A metric with the labels that it averages over."""
+    """A metric and the labels that it averages over."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -43,11 +43,11 @@ class Metric(BaseModel):
 
 
 class Meta(BaseModel):
-    """The keys that are read.
+    """The known keys.
 
-    `label_names` may also be given as a model's configuration does, by `id2label` or `label2id`. `choices_field`: the
+    `label_names` may also be given as in a model's configuration, by `id2label` or `label2id`. `choices_field`: the
     column with the list of answers of multiple choice. `metrics`: names, or names with labels, the headline first; the
-    prose `metric` is not read.
+    free text `metric` is not read.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -61,42 +61,42 @@ class Meta(BaseModel):
 
     @property
     def metric_specs(self) -> tuple[MetricSpec, ...] | None:
-        """The metrics as a task has them; None where the file names none."""
+        """The metrics of the task; None if the file names none."""
         return self.metrics and tuple(_spec(metric) for metric in self.metrics)  # type: ignore[return-value]
 
     @property
     def named_columns(self) -> tuple[str, ...]:
-        """The columns that it names, which are read whatever they look like."""
+        """The columns named by the file, which are always read."""
         return (self.label_field, *(self.input_fields or ()))
 
 
 def read_meta(folder: Path, problems: Problems) -> Meta:
-    """The folder's meta.json, the defaults where it has none; what is wrong is noted, a sentence for each key."""
+    """The folder's meta.json, or the defaults; each invalid key is added to `problems`."""
     file = folder / FILE
     try:
         if not os.path.lexists(file):
             return Meta()
-        given = _object(file)
+        content = _object(file)
     except Unreadable as error:
         problems.add(str(error))
         return Meta()
-    for key in given:
-        if (near := _near(key, given)) is not None:
-            problems.add(f"{file}: no key {key!r} is read; did you mean {near!r}? Known: {', '.join(_KNOWN)}.")
+    for key in content:
+        if (near := _near(key, content)) is not None:
+            problems.add(f"{file}: unknown key {key!r}; did you mean {near!r}? Known: {', '.join(_KNOWN)}.")
     try:
-        names = _label_names(file, given)
-        meta = Meta.model_validate({**given, "label_names": names} if names else given)
+        names = _label_names(file, content)
+        meta = Meta.model_validate({**content, "label_names": names} if names else content)
     except Unreadable as error:
         problems.add(str(error))
         return Meta()
     except ValidationError as error:
-        for place, said in {_key(each["loc"]): each["msg"] for each in error.errors()}.items():
-            problems.add(f"{file}{place}: {said[0].lower()}{said[1:]}.")
+        for place, message in {_key(each["loc"]): each["msg"] for each in error.errors()}.items():
+            problems.add(f"{file}{place}: {message[0].lower()}{message[1:]}.")
         return Meta()
     for name in ("label_names", "input_fields"):
         values = getattr(meta, name) or []
         for twice in dict.fromkeys(value for value in values if values.count(value) > 1):
-            problems.add(f"{file}, {name}: {twice!r} is there twice; name each once.")
+            problems.add(f"{file}, {name}: {twice!r} occurs twice; list each name once.")
     return meta
 
 
@@ -104,7 +104,7 @@ _KNOWN = (*Meta.model_fields, "id2label", "label2id")
 
 
 def _object(file: Path) -> dict[str, Any]:  # Any: as JSON has it
-    """The object in the file. Errors: Unreadable, also where a key that is read stands there twice."""
+    """The object in the file. Errors: Unreadable, also if a known key occurs twice."""
     outermost: list[tuple[str, object]] = []
 
     def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -113,22 +113,22 @@ def _object(file: Path) -> dict[str, Any]:  # Any: as JSON has it
 
     text, _ = decode(file, read_bytes(file, Budget(_LIMIT_BYTES)), [])
     try:
-        given = json.loads(text, object_pairs_hook=keep)
+        content = json.loads(text, object_pairs_hook=keep)
     except RecursionError:
-        raise Unreadable(f"{file} is nested too deeply; it holds one JSON object with a few keys.") from None
+        raise Unreadable(f"{file} is nested too deeply; it must be one JSON object with a few keys.") from None
     except ValueError as error:
-        raise Unreadable(f"{file}: invalid JSON: {explain(error)}; it holds one JSON object.") from None
-    if not isinstance(given, dict):
-        raise Unreadable(f"{file}: a JSON object was expected, a {type(given).__name__} was found.")
+        raise Unreadable(f"{file}: invalid JSON: {explain(error)}; it must be one JSON object.") from None
+    if not isinstance(content, dict):
+        raise Unreadable(f"{file}: expected a JSON object, got a {type(content).__name__}.")
     counts = Counter(key for key, _ in outermost)
     twice = [key for key in _KNOWN if counts[key] > 1]
     if twice:
-        raise Unreadable(f"{file}: the key {twice[0]!r} is there twice; leave the one that is meant.")
-    return given
+        raise Unreadable(f"{file}: the key {twice[0]!r} occurs twice; keep only one of them.")
+    return content
 
 
 def _near(key: str, given: dict[str, Any]) -> str | None:
-    """The key that was meant by one that is not read; None for those of one's own."""
+    """The known key that an unknown one probably means; None for a user's own key."""
     if key in _KNOWN:
         return None
     plain = re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key)).strip("_").lower()
@@ -136,7 +136,7 @@ def _near(key: str, given: dict[str, Any]) -> str | None:
         value = given[key]
         meant = "metrics" not in given and (isinstance(value, (list, dict)) or value in METRICS)
         return "metrics" if meant else None
-    named = _OTHER_WORDS.get(plain) if isinstance(given[key], (str, list)) else None  # a number is a count of one's own
+    named = _OTHER_WORDS.get(plain) if isinstance(given[key], (str, list)) else None  # a number is a user's own count
     meant_key = named or next((name for name in _KNOWN if _is_slip(plain, name)), None)
     if meant_key in given or (meant_key == "label_names" and {"id2label", "label2id"} & given.keys()):
         return None
@@ -144,21 +144,21 @@ def _near(key: str, given: dict[str, Any]) -> str | None:
 
 
 def _is_slip(typed: str, name: str) -> bool:
-    """Whether a key is another but for one letter, or two that changed places; marks between words are nothing."""
-    one, other = typed.replace("_", ""), name.replace("_", "")
-    if one == other:
+    """Whether two keys differ by one letter or one transposition, ignoring word separators."""
+    left, right = typed.replace("_", ""), name.replace("_", "")
+    if left == right:
         return True
-    if len(one) == len(other):
-        apart = [place for place in range(len(one)) if one[place] != other[place]]
-        swapped = len(apart) == 2 and apart[1] == apart[0] + 1 and one[apart[0]] == other[apart[1]]
-        return len(apart) == 1 or (swapped and one[apart[1]] == other[apart[0]])
-    short, long = sorted((one, other), key=len)
+    if len(left) == len(right):
+        differ = [place for place in range(len(left)) if left[place] != right[place]]
+        swapped = len(differ) == 2 and differ[1] == differ[0] + 1 and left[differ[0]] == right[differ[1]]
+        return len(differ) == 1 or (swapped and left[differ[1]] == right[differ[0]])
+    short, long = sorted((left, right), key=len)
     return len(long) == len(short) + 1 and any(long[:cut] + long[cut + 1 :] == short for cut in range(len(long)))
 
 
 def _label_names(file: Path, given: dict[str, Any]) -> list[str] | None:
-    """The names that `id2label` or `label2id` give; None where neither is there. Errors: Unreadable."""
-    found: dict[str, list[str]] = {}
+    """The names from `id2label` or `label2id`; None without both. Errors: Unreadable."""
+    named: dict[str, list[str]] = {}
     for key in ("id2label", "label2id"):
         table = given.get(key)
         if table is None:
@@ -172,14 +172,14 @@ def _label_names(file: Path, given: dict[str, Any]) -> list[str] | None:
         names = [numbered.get(str(number)) for number in range(len(pairs))]
         if not names or not all(isinstance(name, str) for name in names):
             raise Unreadable(
-                f'{file}, {key}: names are needed for 0, 1 and so on, as in {{"id2label": {{"0": "no", "1": "yes"}}}}.'
+                f'{file}, {key}: 0, 1 and so on need names, as in {{"id2label": {{"0": "no", "1": "yes"}}}}.'
             )
-        found[key] = [str(name) for name in names]
+        named[key] = [str(name) for name in names]
     if isinstance(given.get("label_names"), list):
-        found["label_names"] = given["label_names"]
-    if len({tuple(map(str, names)) for names in found.values()}) > 1:
-        raise Unreadable(f"{file}: {' and '.join(found)} give different names or another order; leave one of them.")
-    return next(iter(found.values()), None)
+        named["label_names"] = given["label_names"]
+    if len({tuple(map(str, names)) for names in named.values()}) > 1:
+        raise Unreadable(f"{file}: {' and '.join(named)} give different names or another order; keep only one of them.")
+    return next(iter(named.values()), None)
 
 
 def _spec(metric: str | Metric) -> MetricSpec:
@@ -189,6 +189,6 @@ def _spec(metric: str | Metric) -> MetricSpec:
 
 
 def _key(place: tuple[int | str, ...]) -> str:
-    """`metrics.1` for what stands there; the variants that pydantic tried are left out."""
+    """The path of a value, such as `metrics.1`, without the union variants that pydantic adds."""
     plain = [str(part) for part in place if part not in ("str", "Metric")]
     return f", {'.'.join(plain)}" if plain else ""

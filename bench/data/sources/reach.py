@@ -1,4 +1,4 @@
-"""The Hub, asked once whether it is there: by itself `datasets` tries six times, for half a minute, and prints each."""
+"""Checks once whether the Hub is reachable; `datasets` would retry six times, for half a minute, and log each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from tunefront.bench.quiet import quiet_hub
 
 PATIENCE = 10
-"""Seconds for an answer of the Hub."""
+"""Timeout of a request to the Hub, in seconds."""
 
 
 @contextmanager
-def reached() -> Iterator[Exception | None]:
-    """What keeps the Hub from being reached, None for nothing; where there is something, `datasets` looks only into its
-    cache inside this block. The Hub's library prints nothing there."""
+def hub_reachability() -> Iterator[Exception | None]:
+    """The error of a request to the Hub, None if it is reachable; otherwise `datasets` only uses its cache inside this
+    block. The Hub's library logs nothing there."""
     import datasets
     from huggingface_hub import constants
 
@@ -36,7 +36,7 @@ def _obstacle() -> Exception | None:
     from huggingface_hub import constants, get_session
 
     try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)  # whatever it answers, it is there
-    except Exception as error:  # of HTTP: its kind depends on huggingface_hub's version
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)  # any answer will do
+    except Exception as error:  # an HTTP error, whose type depends on the version of huggingface_hub
         return error
     return None

@@ -1,4 +1,4 @@
-"""Files of rows: JSON, CSV, TSV, Parquet, Arrow; what cannot be read is noted with its place and a cure."""
+"""Reads files of rows: JSON, CSV, TSV, Parquet, Arrow; problems are collected with their place and a remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.sources.contents import decode, read_bytes
-from tunefront.bench.data.sources.csv_file import nameless, read_csv
+from tunefront.bench.data.sources.csv_file import is_unnamed, read_csv
 from tunefront.bench.data.sources.json_file import read_json
 from tunefront.bench.data.sources.limits import VALUE_BYTES, Budget, Unreadable
 from tunefront.bench.data.sources.tables import Table
@@ -25,14 +25,14 @@ _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__")
 
 
 def read_table(file: Path, problems: Problems, keep: Collection[str] = ("label",)) -> Table | None:
-    """The rows of one file; as `read_tables`."""
+    """The rows of one file; see `read_tables`."""
     return read_tables((file,), problems, Budget.from_environment(), keep)
 
 
 def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str]) -> Table | None:
-    """The rows of a split's files, joined in order; None, with the reason noted, where there are none to go on with.
+    """The rows of a split's files, concatenated in order; None, with the reason in `problems`, if there are none.
 
-    `budget`: the memory that may be taken; `keep`: columns that are read even where they look like a mere index.
+    `budget`: the memory limit; `keep`: columns that are read even if they look like an index.
     """
     known = len(problems.found)
     tables = []
@@ -43,22 +43,22 @@ def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep:
             problems.add(str(error))
     filled = [table for table in tables if table.records]
     if not filled and len(problems.found) == known:
-        problems.add(f"{files[0]} has no rows; put at least one in, or delete the file.")
+        problems.add(f"{files[0]} has no rows; add at least one, or delete the file.")
     if not filled or len(tables) < len(files):
         return None
     return _joined(filled, problems) if len(files) > 1 else filled[0]
 
 
 def _joined(tables: Sequence[Table], problems: Problems) -> Table:
-    """One table of all rows; other columns (but in JSON, where each row has its own) and classes are noted."""
+    """Concatenates tables; differing columns (except in JSON, where rows may differ) and classes are problems."""
     first = tables[0]
     for table in tables[1:]:
         other = set(table.columns) ^ set(first.columns)
         if other and format_of(first.file) not in JSON_FORMATS:
             listed = ", ".join(sorted(map(repr, other))[:5])
-            problems.add(f"{table.file} has other columns than {first.file.name} ({listed}); make them alike.")
+            problems.add(f"{table.file} has other columns than {first.file.name} ({listed}); make them equal.")
         if dict(table.class_names) != dict(first.class_names):
-            problems.add(f"{table.file} names its classes otherwise than {first.file.name}; make them alike.")
+            problems.add(f"{table.file} has other class names than {first.file.name}; make them equal.")
     return replace(
         first,
         columns=tuple(dict.fromkeys(column for table in tables for column in table.columns)),
@@ -69,7 +69,7 @@ def _joined(tables: Sequence[Table], problems: Problems) -> Table:
 
 
 def format_of(file: Path) -> str:
-    """The suffix that says how a file is written, in lower case and without .gz."""
+    """The suffix of the file's format, in lower case and without .gz."""
     suffix = file.suffix.lower()
     return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
 
@@ -78,7 +78,7 @@ def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str])
     notes: list[str] = []
     kind = format_of(file)
     if kind not in (*CSV_FORMATS, *JSON_FORMATS):
-        from tunefront.bench.data.sources import arrow_file  # pyarrow, which a task in JSON or CSV does not need
+        from tunefront.bench.data.sources import arrow_file  # imports pyarrow, which JSON and CSV do not need
 
         reader = arrow_file.read_parquet if kind == ".parquet" else arrow_file.read_arrow
         columns, records, classes = reader(file, budget, keep, notes)
@@ -88,38 +88,38 @@ def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str])
     text, encoding = decode(file, data, notes)
     if kind in CSV_FORMATS:
         marks = b"\t" if kind == ".tsv" else b","
-        _book(file, data, (marks, b"\n"), budget)
+        _charge(file, data, (marks, b"\n"), budget)
         columns, records, places = read_csv(file, data, encoding, marks.decode(), problems, notes)
     else:
-        _book(file, data, (b",", b"["), budget)
+        _charge(file, data, (b",", b"["), budget)
         records, places = read_json(file, text, problems, notes)
         columns = list(dict.fromkeys(name for record in records for name in record))
     return Table(file, tuple(columns), records, places, typed=kind not in CSV_FORMATS, notes=tuple(notes))
 
 
-def _book(file: Path, data: bytes, marks: Sequence[bytes], budget: Budget) -> None:
-    """Book a text and its values, of which there are about as many as marks; counted where it could matter only."""
+def _charge(file: Path, data: bytes, marks: Sequence[bytes], budget: Budget) -> None:
+    """Charges a text and its values, estimated from the number of `marks`; counted only if the budget is tight."""
     count = len(data) > budget.left_bytes // (2 + VALUE_BYTES)
     budget.spend(file, 2 * len(data), sum(data.count(mark) for mark in marks) if count else 0)
 
 
 def without_index(table: Table, keep: Collection[str]) -> Table:
-    """Without the columns that nobody named: Excel's empty ones, and the index that pandas writes first."""
+    """Drops unnamed columns: Excel's empty ones, and the index that pandas writes first."""
     notes, left_out = [], set[str]()
     for place, column in enumerate(table.columns):
-        if column in keep or not (nameless(column) or _UNNAMED.fullmatch(column)):
+        if column in keep or not (is_unnamed(column) or _UNNAMED.fullmatch(column)):
             continue
         index = place == 0 or column.startswith("__index")
         filled = sum(1 for record in table.records if record.get(column) not in (None, ""))
         left_out.add(column)
-        name = f"column {place + 1}, which has no name," if nameless(column) else f"column {column!r}"
+        name = f"column {place + 1} (unnamed)" if is_unnamed(column) else f"column {column!r}"
         if filled == len(table.records) and index:
             notes.append(f"{name} left out: pandas' index")
         elif filled:
-            notes.append(f"{name} left out, though {filled} rows have something in it: name it to have it read")
+            notes.append(f"{name} left out, although {filled} rows have a value: name the column to have it read")
     empty = len(left_out) - len(notes)
     if empty:
-        notes.append(f"{empty} nameless empty column{'s' * (empty > 1)} left out")
+        notes.append(f"{empty} unnamed empty column{'s' * (empty > 1)} left out")
     if not left_out:
         return table
     for record in table.records:

@@ -1,4 +1,4 @@
-"""From the records of a split to its rows: a row needs a label, and text in one of its inputs; others may be empty."""
+"""Converts the records of a split to rows: a row needs a label and text in at least one input."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.tables import Problems, Record, Table
 
 _DEEPEST = 20
-"""Levels of lists and mappings that a row's fields keep."""
+"""Maximum nesting of lists and mappings in a row's fields."""
 
 
 def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
-    """The table's rows; every label that means nothing and every row without text is noted.
+    """The table's rows; invalid labels and rows without text are added to `problems`.
 
-    The id is `idx` where every row has another, else the row's number from 0. Fields are all values of the record but
-    the label; what is neither text, number, list nor mapping is left out.
+    The id is `idx` if it is unique, else the row's number from 0. Fields are all values of the record except the label;
+    values other than text, numbers, lists and mappings are left out.
     """
     needed = [name for name in schema.read_fields if name not in (schema.label_names if _named(schema) else ())]
     absent = [name for name in (schema.label_field, *needed) if name not in table.columns]
@@ -34,13 +34,13 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
     if absent:
         return []
     rows = []
-    for identity, given, place in zip(_ids(table.records), table.records, table.places, strict=True):
-        record: Record = given
+    for identity, original, place in zip(_ids(table.records), table.records, table.places, strict=True):
+        record: Record = original
         if schema.answers is not None:
-            record = choices.unfolded(given, schema.answers, len(schema.label_names))
-        told = _wrong_inputs(record, schema)
-        if told:
-            problems.add(f"{place}: {told}", str(table.file), "input")
+            record = choices.unfolded(original, schema.answers, len(schema.label_names))
+        problem = _wrong_inputs(record, schema)
+        if problem:
+            problems.add(f"{place}: {problem}", str(table.file), "input")
         label = _label(record, schema)
         if isinstance(label, str):
             problems.add(f"{place}: {label}", str(table.file), "label")
@@ -50,7 +50,7 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
 
 
 def empty_notes(splits: Mapping[str, Sequence[Row]], schema: Schema) -> list[str]:
-    """A note for each input that is empty in some rows; answers apart, of which a row may have fewer."""
+    """A note for each input that is empty in some rows, except answers, of which a row may have fewer."""
     notes = []
     for name in schema.input_fields if len(schema.input_fields) > 1 else ():
         empty = {
@@ -63,40 +63,38 @@ def empty_notes(splits: Mapping[str, Sequence[Row]], schema: Schema) -> list[str
 
 
 def _wrong_inputs(record: Record, schema: Schema) -> str | None:
-    """Why a row has nothing to read, or nothing that can be read; None where all is well."""
+    """The message for a row without text or with an input that is no text; None for a valid row."""
     filled = 0
     for name in schema.input_fields:
         value = record.get(name)
         if missing(value) or not str(value).strip():
             continue
         if not isinstance(value, (str, int, float)):
-            return f"{name!r} is a {type(value).__name__}, but an input is text."
+            return f"{name!r} is a {type(value).__name__}; an input must be text."
         filled += name not in schema.choices
-    asked = [name for name in schema.input_fields if name not in schema.choices]
-    if asked and not filled:
-        listed = " and ".join(map(repr, asked))
-        return f"{listed} {'is' if len(asked) == 1 else 'are'} empty; fill in one of them or remove the row."
+    questions = [name for name in schema.input_fields if name not in schema.choices]
+    if questions and not filled:
+        listed = " and ".join(map(repr, questions))
+        return f"{listed} {'is' if len(questions) == 1 else 'are'} empty; fill in one of them or remove the row."
     return None
 
 
 def _fields(record: Record, schema: Schema) -> dict[str, Value]:
-    """What a template may read. A choice that is empty is none."""
+    """The fields for templates. An empty choice is None."""
     fields: dict[str, Value] = {}
     for name, value in record.items():
         if name == schema.label_field == "label":
-            continue  # what templates read by that name is the label's number
+            continue  # templates get the label's number under this name
         plain, kept = _plain(value)
         if kept:
             fields[name] = None if name in schema.choices and isinstance(plain, str) and not plain.strip() else plain
-    if any(
-        name in fields for name in schema.choices
-    ):  # else label_names names none of its columns, which the template tells
+    if any(name in fields for name in schema.choices):  # else label_names names no column, which the template reports
         fields = {**dict.fromkeys(schema.choices), **fields}
     return fields
 
 
 def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
-    """A value as JSON has it, and whether it can be kept."""
+    """(value as in JSON, whether it can be kept)."""
     if isinstance(value, float) and math.isnan(value):
         return None, True
     if isinstance(value, Decimal):
@@ -106,14 +104,14 @@ def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
     if level == _DEEPEST or not isinstance(value, (list, tuple, Mapping)):
         return None, False
     within = value.values() if isinstance(value, Mapping) else value
-    found = [_plain(each, level + 1) for each in within]
-    plain = [each for each, _ in found]
-    kept = all(one for _, one in found)
+    converted = [_plain(item, level + 1) for item in within]
+    plain = [item for item, _ in converted]
+    kept = all(kept for _, kept in converted)
     return (dict(zip(map(str, value), plain, strict=True)) if isinstance(value, Mapping) else plain), kept
 
 
 def _label(record: Record, schema: Schema) -> int | float | str:
-    """The label as a task has it, or a sentence that says why the value is none."""
+    """The label of the row, or a message for an invalid value."""
     value = record.get(schema.label_field)
     if missing(value):
         return f"{schema.label_field!r} is empty; every row needs a label."
@@ -122,20 +120,20 @@ def _label(record: Record, schema: Schema) -> int | float | str:
     if schema.answers is not None:
         answers = choices.answers_in(record.get(schema.answers))
         if answers is None:
-            return f"{schema.answers!r} holds no list of answers."
+            return f"{schema.answers!r} is not a list of answers."
         place = choices.place_of(value, answers)
         return f"{choices.misfit(value, answers)}." if place is None else place
     return class_of(value, schema.label_names, schema.declared)
 
 
 def _named(schema: Schema) -> bool:
-    """Whether the labels of multiple choice name columns, of which a split may lack some."""
+    """Whether the labels of multiple choice name columns, some of which a split may lack."""
     return schema.kind == "multiple choice" and schema.answers is None
 
 
 def _ids(records: list[Record]) -> list[str]:
-    given = [record.get("idx") for record in records]
-    plain = all(isinstance(value, (str, int)) and value != "" for value in given)
-    if plain and max(Counter(map(str, given)).values()) == 1:
-        return [str(value) for value in given]
+    ids = [record.get("idx") for record in records]
+    plain = all(isinstance(value, (str, int)) and value != "" for value in ids)
+    if plain and max(Counter(map(str, ids)).values()) == 1:
+        return [str(value) for value in ids]
     return [str(number) for number in range(len(records))]

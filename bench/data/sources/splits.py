@@ -1,4 +1,4 @@
-"""Which files of a folder are which split: train.csv, dev.tsv, data/train-00000-of-00002.parquet, saved datasets."""
+"""Finds the files of each split: train.csv, dev.tsv, data/train-00000-of-00002.parquet, saved datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.sources.contents import read_bytes, reason
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.reading import FORMATS, format_of
-from tunefront.bench.files import odd
+from tunefront.bench.files import special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,20 +36,20 @@ _CONVERT = {
     **dict.fromkeys((".tar", ".tgz"), "unpack it: tar -xf {file} -C {folder}"),
     ".zip": "unpack it: python -m zipfile -e {file} {folder}",
     **dict.fromkeys((".pkl", ".pickle"), "a pickle can run code and is never read; save the rows as Parquet"),
-    **dict.fromkeys((".txt", ".dat", ".data"), "name it .csv, .tsv or .jsonl, by what is in it"),
+    **dict.fromkeys((".txt", ".dat", ".data"), "name it .csv, .tsv or .jsonl, according to its content"),
 }
 
 
 @dataclass(frozen=True)
 class Split:
-    """The files of a split, in the order of their rows, and what is unusual about how they were found."""
+    """The files of a split in row order, and notes about how they were found."""
 
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
 
 
 def find_splits(folder: Path, problems: Problems) -> dict[str, Split]:
-    """Split -> its files; two candidates for a split, a missing shard, no train and nothing to score are noted."""
+    """Split -> its files; ambiguous splits, missing shards, no train and no evaluation split are problems."""
     try:
         candidates = _candidates(folder)
         if "train" not in candidates and (folder / "data").is_dir():
@@ -57,7 +57,7 @@ def find_splits(folder: Path, problems: Problems) -> dict[str, Split]:
         lacking = {"train"} - candidates.keys()
         if lacking and (folder / _STATE).is_file():
             problems.add(
-                f"{folder} is one saved Dataset, without splits; save them together: "
+                f"{folder} is a single saved Dataset without splits; save all splits together: "
                 "datasets.DatasetDict(train=..., test=...).save_to_disk(FOLDER)."
             )
             return {}
@@ -67,15 +67,17 @@ def find_splits(folder: Path, problems: Problems) -> dict[str, Split]:
         problems.add(str(error) if isinstance(error, Unreadable) else f"{folder} cannot be read: {reason(error)}.")
         return {}
     if lacking:
-        problems.add(f"{folder} has no train.jsonl, nor train as {', '.join(FORMATS[1:])} or .gz of a text; {listed}.")
+        problems.add(
+            f"{folder} has no train.jsonl, nor train as {', '.join(FORMATS[1:])} or a text format with .gz; {listed}."
+        )
     if unscored:
-        problems.add(f"{folder} has neither test nor validation, so that nothing could be scored; {listed}.")
-    found = {split: _chosen(split, named, problems) for split, named in candidates.items()}
-    return {split: chosen for split, chosen in found.items() if chosen is not None}
+        problems.add(f"{folder} has neither test nor validation, so there is nothing to score; {listed}.")
+    splits = {split: _chosen(split, named, problems) for split, named in candidates.items()}
+    return {split: chosen for split, chosen in splits.items() if chosen is not None}
 
 
 def _candidates(folder: Path) -> dict[str, dict[str, list[Path]]]:
-    """Split -> name -> files of that name, all shards of a split under one; folders only where no files are splits."""
+    """Split -> name -> files, with all shards of a split under one name; folders only if no file is a split."""
     files: dict[str, dict[str, list[Path]]] = {}
     folders: dict[str, dict[str, list[Path]]] = {}
     for path in _entries(folder):
@@ -87,16 +89,16 @@ def _candidates(folder: Path) -> dict[str, dict[str, list[Path]]]:
             files.setdefault(split, {}).setdefault(name, []).append(path)
         elif split and path.is_dir() and any(format_of(inner) in FORMATS for inner in _entries(path)):
             folders.setdefault(split, {})[path.name] = [path]
-    found = files or folders
-    return {split: found[split] for split in SPLITS if split in found}
+    named = files or folders
+    return {split: named[split] for split in SPLITS if split in named}
 
 
 def _chosen(split: str, named: Mapping[str, Sequence[Path]], problems: Problems) -> Split | None:
-    (name, paths), *others = sorted(named.items(), key=lambda each: (FORMATS.index(_format(each[1])), each[0]))
+    (name, paths), *others = sorted(named.items(), key=lambda item: (FORMATS.index(_format(item[1])), item[0]))
     folder = paths[0].parent
     if others:
         names = " and ".join([name, *(other for other, _ in others)])
-        problems.add(f"{folder} has {names}: one is needed for {split}; move what is out of date elsewhere.")
+        problems.add(f"{folder} has {names}: {split} needs one of them; move the others elsewhere.")
     try:
         files = _files(paths)
     except (Unreadable, OSError) as error:
@@ -118,7 +120,7 @@ def _split_of(stem: str) -> str | None:
 
 
 def _stem(path: Path) -> str:
-    """The name without the format's suffix and .gz; that of a folder or of another format is whole."""
+    """The name without the format's suffix and .gz; unchanged for folders and other formats."""
     kind = format_of(path)
     return path.name[: path.name.lower().rindex(kind)] if kind in FORMATS else path.name
 
@@ -135,7 +137,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _files(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The ordinary files behind what bears a split's name: itself, its shards, or those of a folder of that name.
+    """The regular files of a split: the file itself, its shards, or the files in a folder of that name.
 
     Errors: Unreadable.
     """
@@ -146,7 +148,7 @@ def _files(paths: Sequence[Path]) -> tuple[Path, ...]:
         inside = [path for path in _entries(folder) if format_of(path) in FORMATS]
         if len({format_of(path) for path in inside}) > 1:
             names = ", ".join(path.name for path in inside[:_LISTED])
-            raise Unreadable(f"{folder} holds files of several formats ({names}); leave those of one.")
+            raise Unreadable(f"{folder} contains files of several formats ({names}); keep those of one format.")
         paths = inside or paths
     for path in paths:
         _check_ordinary(path)
@@ -158,27 +160,29 @@ def _files(paths: Sequence[Path]) -> tuple[Path, ...]:
 
 def _check_ordinary(path: Path) -> None:
     try:
-        kind = odd(path.stat())
+        kind = special_kind(path.stat())
     except OSError as error:
         to = f", a link to {os.readlink(path)}," if path.is_symlink() else ""
         raise Unreadable(f"{path}{to} cannot be read: {reason(error)}.") from None
     if kind is not None:
-        raise Unreadable(f"{path} is {kind}, not an ordinary file; put the rows themselves there.")
+        raise Unreadable(f"{path} is {kind}, not a regular file; put the rows themselves there.")
 
 
 def _check_shards(folder: Path, shards: Sequence[re.Match[str]]) -> None:
-    """Errors: Unreadable where shards of the number that their names give are missing, or one is there twice."""
+    """Errors: Unreadable if shards are missing from the number in their names, or one occurs twice."""
     count, split = int(shards[0]["count"]), shards[0]["split"]
     numbers = [int(shard["number"]) for shard in shards]
     there = {number for number in numbers if number < count}
     if len(there) < count:
         first = next(number for number in range(count) if number not in there)
         raise Unreadable(
-            f"{folder} has {len(there)} of {count} shards of {split}; the first that is missing is "
-            f"{split}-{first:0{len(shards[0]['number'])}d}-of-{shards[0]['count']}. Fetch those too."
+            f"{folder} has {len(there)} of {count} shards of {split}; the first missing one is "
+            f"{split}-{first:0{len(shards[0]['number'])}d}-of-{shards[0]['count']}. Download the missing ones."
         )
     if len(numbers) > count:
-        raise Unreadable(f"{folder} has {len(numbers)} shards of {split} where {count} are named; leave one of each.")
+        raise Unreadable(
+            f"{folder} has {len(numbers)} shards of {split}, but their names say {count}; keep one of each."
+        )
 
 
 def _saved(folder: Path) -> tuple[Path, ...]:
@@ -189,23 +193,23 @@ def _saved(folder: Path) -> tuple[Path, ...]:
         names = [file["filename"] for file in state["_data_files"]]
         reordered = state.get("_indices_files") or state.get("_indices_data_files")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise Unreadable(f"{state_file} is not what Dataset.save_to_disk writes; save the dataset again.") from None
+        raise Unreadable(f"{state_file} is not a state file of Dataset.save_to_disk; save the dataset again.") from None
     if reordered:
-        raise Unreadable(f"{folder} keeps its rows in another order; save Dataset.flatten_indices() instead.")
+        raise Unreadable(f"{folder} stores its rows in another order; save Dataset.flatten_indices() instead.")
     for name in names:
         if not isinstance(name, str) or Path(name).name != name or "\\" in name or not name.endswith(".arrow"):
             named = repr(name)[:80]
             raise Unreadable(
-                f"{state_file} names {named}, which is no Arrow file of its folder; save the dataset again."
+                f"{state_file} names {named}, which is no Arrow file in its folder; save the dataset again."
             )
         _check_ordinary(folder / name)
     if not names:
-        raise Unreadable(f"{folder} has no rows; put at least one in, or delete the folder.")
+        raise Unreadable(f"{folder} has no rows; add at least one, or delete the folder.")
     return tuple(folder / name for name in names)
 
 
 def _listing(folder: Path) -> str:
-    """What a folder holds, and the way from what bears a split's name, or lies one folder down, to a task."""
+    """The content of a folder, and a hint for a split in another format or in a subfolder."""
     entries = _entries(folder)
     names = [path.name + "/" * path.is_dir() for path in entries]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
@@ -215,7 +219,7 @@ def _listing(folder: Path) -> str:
         if way and _split_of(path.name.split(".")[0]):
             return f"{listed}. For {path.name}: {_filled(way, path)}"
         if path.is_dir() and os.access(path, os.R_OK | os.X_OK) and "train" in _candidates(path):
-            return f"{listed}. A train split lies in {path.name}: dir:{path}"
+            return f"{listed}. There is a train split in {path.name}: dir:{path}"
     return listed
 
 

@@ -1,4 +1,4 @@
-"""A split's rows as a table, and the list of what is wrong with files."""
+"""The rows of a split as a table, and the problems of files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _LONGEST = 1600
 
 @dataclass
 class Problems:
-    """What is wrong, gathered so that all of it is reported together; the first three of a sort."""
+    """Collects problems, to report them together; at most three of a sort are shown."""
 
     found: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
     def add(self, text: str, *sort: str) -> None:
-        """Note a problem; those of one sort, such as a file and a kind of mistake, are reported at most three times."""
-        if len(text) > _LONGEST:  # a name out of a damaged file can be as long as the file
+        """Adds a problem; `sort`, such as a file and a kind of problem, groups those of which three are shown."""
+        if len(text) > _LONGEST:  # a name from a damaged file can be as long as the file
             text = f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
         self.found.setdefault(sort or (text,), []).append(text)
 
     def raise_any(self) -> None:
-        """Mistakes where anything was noted."""
+        """Raises Mistakes if there are any problems."""
         shown = [
             text
             for (where, *_), texts in self.found.items()
@@ -41,10 +41,10 @@ class Problems:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a split: its columns in order, a record for each row, and the place of each to name in messages.
+    """The rows of a split: its columns in order, one record per row, and each row's place for messages.
 
-    `typed`: whether values have types; in CSV all are text. `class_names`: column -> names of its classes in label
-    order, where the file's metadata gives them. `notes`: a sentence for each unusual thing about how it was read.
+    `typed`: whether values have types; in CSV all are text. `class_names`: column -> class names in label order, if the
+    file's metadata has them. `notes`: one sentence per unusual fact about reading the file.
     """
 
     file: Path

@@ -20,7 +20,7 @@ from tunefront.bench.models.scoring.layouts import DecoderLayout
 from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
 from tunefront.bench.models.scoring.prefix import CachedPrefix, Demonstrations, KeysValues
 from tunefront.bench.models.scoring.prompted import PromptedExamples
-from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
+from tunefront.bench.models.scoring.tokens import Ids, TokenisedPrompt, cut_start
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Decoder(LanguageModel):
         if not self.side_by_side:
             told = prefix.demonstrations.ids[: prefix.demonstrations.ends[kept]] if prefix and kept else []
             return self._one_by_one([[*told, *query] for query in queries], choices, ids)
-        layers = prefix.first(kept) if prefix and kept else []
+        layers = prefix.head(kept) if prefix and kept else []
         before = int(layers[0][0].shape[2]) if layers else 0
         packed = pack(queries, choices, self.led + before, together).to(ids.device)
         led = self._leading(None if together else batch)
@@ -270,8 +270,8 @@ class Decoder(LanguageModel):
         """The model's own logits, (rows, seq, vocabulary)."""
         return cast(Tensor, self.model(**{"use_cache": False, **inputs}).logits)
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
-        answered = self.tokens.answered([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])
+    def _split(self, prompts: Sequence[Prompt]) -> list[TokenisedPrompt]:
+        answered = self.tokens.with_answers([prompt.text for prompt in prompts], [prompt.choices for prompt in prompts])
         return [replace(one, prompt=[*self.tokens.leading, *one.prompt]) for one in answered]
 
     def _cut(self, ids: Ids, room: int) -> Ids:

@@ -19,8 +19,8 @@ from tunefront.bench.models.families.leads import Lengths
 from tunefront.bench.models.families.windows import window
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.normalization import choice_scores, text_length
-from tunefront.bench.models.scoring.prompted import Layout, PromptedExamples, after_key
-from tunefront.bench.models.scoring.tokens import Answered, Ids, Tokens
+from tunefront.bench.models.scoring.prompted import Layout, PromptedExamples, prefix_key
+from tunefront.bench.models.scoring.tokens import Ids, TokenisedPrompt, Tokens
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.methods.base import Batch, Prefix, Unsupported
 from tunefront.methods.sites import Sites
@@ -175,7 +175,7 @@ class LanguageModel(Family):
             ids=tuple(names),
             prompts=tuple(prompts),
             choices=tuple(tuple(torch.tensor(choice) for choice in pair.answers) for pair in pairs),
-            lent=tuple(pair.lent for pair in pairs),
+            boundary_tokens=tuple(pair.boundary_tokens for pair in pairs),
             choice_lengths=tuple(
                 tuple(float(text_length(choice, normalization)) for choice in prompt.choices) for prompt in prompts
             ),
@@ -254,7 +254,7 @@ class LanguageModel(Family):
         """The same for training."""
 
     @abstractmethod
-    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[TokenisedPrompt]:
         """Each prompt and its choices in tokens, the special ones included."""
 
     @abstractmethod
@@ -276,7 +276,7 @@ def following(batch: Batch, prefix: Prefix | None, name: str) -> Tensor:
     """An input of the batch as it is after the prefix."""
     if prefix is None:
         return batch.inputs[name]
-    key = after_key(name, prefix.demonstrations.name)  # type: ignore[attr-defined]
+    key = prefix_key(name, prefix.demonstrations.name)  # type: ignore[attr-defined]
     if key not in batch.inputs:
         raise KeyError("these rows were not made to follow this prefix: make it with harness.prefill(...) in fit()")
     return batch.inputs[key]

@@ -17,7 +17,7 @@ from tunefront.bench.models.families.leads import NOTHING, Led, LedKeys, Lengths
 from tunefront.bench.models.scoring.layouts import EncoderDecoderLayout
 from tunefront.bench.models.scoring.prefix import Demonstrations, TextPrefix
 from tunefront.bench.models.scoring.prompted import PromptedExamples
-from tunefront.bench.models.scoring.tokens import Answered, Ids, cut_start
+from tunefront.bench.models.scoring.tokens import Ids, TokenisedPrompt, cut_start
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Seq2Seq(LanguageModel):
             "config.json (T5: the id of the padding token)."
         )
 
-    def _split(self, prompts: Sequence[Prompt]) -> list[Answered]:
+    def _split(self, prompts: Sequence[Prompt]) -> list[TokenisedPrompt]:
         tokens = self.tokens
 
         def ended(texts: Sequence[str]) -> list[Ids]:
@@ -221,7 +221,7 @@ class Seq2Seq(LanguageModel):
         queries = ended([prompt.text for prompt in prompts])
         choices = iter(ended([choice for prompt in prompts for choice in prompt.choices]))
         pairs = zip(queries, prompts, strict=True)
-        return [Answered(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
+        return [TokenisedPrompt(query, [next(choices) for _ in prompt.choices]) for query, prompt in pairs]
 
     def _cut(self, ids: Ids, room: int) -> Ids:
         return cut_start(ids, room, len(self.tokens.leading), len(self.tokens.trailing))

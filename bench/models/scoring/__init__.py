@@ -1,1 +1,1 @@
-"""How a language model chooses: from the log-probabilities of its choices' tokens to one score a choice."""
+"""How a language model ranks choices: from token log-probabilities to one score per choice."""

@@ -1,4 +1,4 @@
-"""How decoders and encoder-decoders lay a batch out, and how FLOPs follow from that."""
+"""Batch layouts of decoders and encoder-decoders, and the FLOPs that follow from them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from tunefront.bench.models.shapes import Law, Shape
 
 CPU_BUDGET, CUDA_BUDGET = 384, 4096
-"""Tokens of queries and choices in a row: enough to keep the device busy, few enough that attention between examples,
-which is computed and masked, stays small."""
+"""Query and choice tokens per row: enough to keep the device busy, few enough to keep attention between examples, which
+is computed and masked, small."""
 
 
 @dataclass(frozen=True)
 class DecoderLayout:
-    """Queries with their choices: in training one example a row, in scoring all in one row after the prefix.
+    """Queries with their choices: one example per row in training, all in one row after the prefix in scoring.
 
-    A pass is (examples, longest query, rows, tokens a row, tokens before them, states read): linear in the tokens and
-    in the states read, and quadratic in what attention looks at. Before the tokens stands what leads in the model,
-    `led` tokens in every pass, and then the prefix.
+    A pass is (examples, longest query, rows, tokens per row, preceding tokens, states read): its cost is linear in the
+    tokens and the states read, and quadratic in the attended positions. The tokens follow the model's own lead
+    (`led` tokens in every pass) and then the prefix.
     """
 
     budget: int | None = CPU_BUDGET
@@ -30,19 +30,19 @@ class DecoderLayout:
 
     @property
     def longest_probe(self) -> int:
-        """See `laws`: 24 tokens of a query and five more."""
+        """A query of 24 tokens and five more; see `laws`."""
         return 29 if self.led else 0
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
-        """See the class; a choice's last token is not fed."""
+        """See the class; the last token of a choice is not an input."""
         fed = (choices - 1).clamp(min=0).sum(1)
         tokens, read = queries + fed, len(queries) + int(fed.sum())
         rows, seq = (len(queries), int(tokens.max())) if training else (1, int(tokens.sum()))
         return (len(queries), int(queries.max()), rows, seq, self.led + before, read)
 
     def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
-        """Choices scored; and prompts alone read row by row, as features are. Where something leads, each pass may make
-        it anew, which costs the same whatever the rows."""
+        """One law for scored choices and one for prompts read row by row, as features are. Each pass may recompute the
+        lead, at a cost that does not depend on the rows."""
         none = [self.led] * max(1, len(before))
         full = [self.led + tokens for tokens in before] or none
         probes = [_decoder(1, 8, 2, full), _decoder(1, 16, 2, full), _decoder(1, 24, 5, full)]
@@ -56,12 +56,12 @@ class DecoderLayout:
         return tuple(Law(self._and_passes(law.terms), (*law.probes, two), check) for law in laws)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
-        """One choice a row, of as many tokens as the states read tell."""
+        """One choice per row; its length follows from the states read."""
         examples, query, read = shape[0], shape[1], shape[5]
         return examples, query, 1, read // examples
 
     def before(self, shape: Shape) -> tuple[int, ...]:
-        """The prefix tokens of each pass."""
+        """Prefix tokens of each pass."""
         return tuple(before - self.led for before in shape[4 :: self._SIZE])
 
     def _and_passes(self, terms: Callable[[Shape], tuple[int, ...]]) -> Callable[[Shape], tuple[int, ...]]:
@@ -85,19 +85,19 @@ class DecoderLayout:
 
 
 def _decoder(examples: int, query: int, fed: int, before: Sequence[int], training: bool = False) -> Shape:
-    """A shape with one choice a row, `fed` tokens and one more, the same after every prefix."""
+    """A shape with one choice of `fed` + 1 tokens per row, the same after every prefix."""
     rows = examples if training else 1
     seq = examples * (query + fed) // rows
-    return tuple(n for one in before for n in (examples, query, rows, seq, one, examples * (1 + fed)))
+    return tuple(n for length in before for n in (examples, query, rows, seq, length, examples * (1 + fed)))
 
 
 @dataclass(frozen=True)
 class EncoderDecoderLayout:
-    """The encoder over each prompt once, the decoder over every choice in a row of its own.
+    """The encoder reads each prompt once; the decoder reads every choice in a separate row.
 
-    A pass is (examples, longest prompt, choices, longest choice): linear in each stack's tokens, quadratic in what its
-    self-attention looks at, and with a product of both for the cross attention. What leads is the same in every row;
-    where anything does (`led`), each pass may make it anew.
+    A pass is (examples, longest prompt, choices, longest choice): its cost is linear in each stack's tokens, quadratic
+    in the positions of its self-attention, and has a product of both for cross-attention. The lead is the same in every
+    row; where there is one (`led`), each pass may recompute it.
     """
 
     budget: int | None = None
@@ -121,7 +121,7 @@ class EncoderDecoderLayout:
         return (len(queries), int(queries.max()), int((choices > 0).sum()), int(choices.max()))
 
     def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
-        """One law for training, scoring and features alike."""
+        """One law for training, scoring and features."""
         passes, check = max(1, len(before)), (2, 10, 4, 5)
         probes = [(1, prompt, count, tokens) * passes for prompt, count, tokens in self._PROBES]
         if not self.led:
@@ -129,7 +129,7 @@ class EncoderDecoderLayout:
         return (Law(self._terms_and_passes, (*probes, (2, 4, 2, 2) * passes), check * passes),)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
-        """The pass itself, every row with equally many choices."""
+        """The pass itself, with the same number of choices in every row."""
         examples, prompt, choices, tokens = shape[: self._SIZE]
         return examples, prompt, choices // examples, tokens
 

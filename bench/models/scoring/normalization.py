@@ -1,17 +1,17 @@
-"""Scores of choices, and by which length a choice's log-probability is divided (`NORMALIZATIONS`):
+"""Scores of choices. `NORMALIZATIONS` names the length that divides a choice's log-probability:
 
 - `none`: 1.
-- `token`: the number of tokens that were scored, among them those that an encoder-decoder's tokenizer puts around a
-  text (T5: the end-of-sequence token; BART: its start token too, the same for every choice).
+- `token`: the number of scored tokens, including those that an encoder-decoder's tokenizer adds to a text
+  (T5: the end-of-sequence token; BART: its start token too, the same for every choice).
 - `char`: the number of Unicode code points of the choice's text.
 - `byte`: the number of bytes of that text in UTF-8.
 
-The text is the choice as it reads: without the space that joins it to the prompt, and without an end-of-sequence token,
-which is scored all the same.
+The text excludes the space that joins the choice to the prompt and the end-of-sequence token, although that token is
+scored.
 
 Shapes, everywhere: `logprobs` (batch, choices, tokens), the log-probability of each token of each choice; `mask` of the
-same shape, True where there is a token. Rows may have fewer choices than others: a choice without any token does not
-exist. What lies outside of the mask is never read, and its gradient is zero. Sums are in float32 at least.
+same shape, True where there is a token. Rows may have fewer choices than others: a choice without tokens does not
+exist. Values outside the mask are never read, and their gradient is zero. Sums are in float32 at least.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def choice_scores(logprobs: Tensor, mask: Tensor, normalization: str = "none", l
 
 
 def text_length(choice: str, normalization: str) -> int:
-    """What `char` and `byte` divide the scores of this choice by; 1 for those that do not read the text.
+    """The divisor of this choice's score under `char` and `byte`; 1 for normalizations that do not read the text.
 
     >>> [text_length("naïve", name) for name in NORMALIZATIONS]
     [1, 1, 5, 6]
@@ -50,7 +50,7 @@ def text_length(choice: str, normalization: str) -> int:
 
 
 def scores_over(logprobs: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
-    """The log-probability of each choice over its length, lengths under 1 taken as 1; -inf where there is no choice."""
+    """The log-probability of each choice divided by its length (at least 1); -inf where there is no choice."""
     scores = token_sums(logprobs, mask) / lengths.clamp(min=1)
     return scores.masked_fill(~mask.any(-1), -torch.inf)
 
@@ -61,7 +61,7 @@ def token_sums(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """The values in float32, or in float64 where they are."""
+    """The values in float32; float64 stays float64."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

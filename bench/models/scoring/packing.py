@@ -1,4 +1,4 @@
-"""Many queries, each with its choices, in one row of a decoder: every token sees its own query and choice only."""
+"""Packs many queries with their choices into one decoder row: a token attends only to its own query and choice."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Tokens = Sequence[int]
 
 @dataclass(frozen=True)
 class Packed:
-    """Queries and the fed tokens of their choices (all but each choice's last, whose state predicts nothing).
+    """Queries and the input tokens of their choices (all but each choice's last, whose state predicts nothing).
 
     Shapes: `input_ids` and `position_ids` (rows, seq); `mask` (rows, 1, seq, prefix + seq), True where a token may
-    look; `read` (m, 2), row and place of every state whose prediction is needed; `predicts` (batch, choices, tokens),
-    for each token of a choice the place in `read` of the state before it, 0 where the choice has no such token.
+    attend; `read` (m, 2), row and position of every state whose prediction is needed; `predicts` (batch, choices,
+    tokens), for each token of a choice the index in `read` of the state before it, 0 where there is no such token.
     """
 
     input_ids: Tensor
@@ -28,11 +28,11 @@ class Packed:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(rows, seq, states read): what the work depends on, beside the prefix."""
+        """(rows, seq, states read): what the cost depends on, apart from the prefix."""
         return (*self.input_ids.shape, len(self.read))
 
     def to(self, device: torch.device) -> Packed:
-        """The same on another device."""
+        """A copy on another device."""
         if device.type == "cpu":
             return self
         return Packed(**{name: value.to(device) for name, value in vars(self).items()})
@@ -41,14 +41,14 @@ class Packed:
 def pack(
     queries: Sequence[Tokens], choices: Sequence[Sequence[Tokens]], prefix: int = 0, together: bool = True
 ) -> Packed:
-    """Lays the examples out: all in one row, or each in a row of its own, padded on the right.
+    """Packs all examples into one row, or one example per row with padding on the right.
 
-    Args: queries, at least one token each; choices of each query, at least one token each; prefix, how many tokens
-    before the row every token may look at. A choice's positions follow its query's, whatever stands between them.
+    Args: queries, at least one token each; choices of each query, at least one token each; prefix, the number of tokens
+    before the row that every token attends to. A choice's positions follow its query's, whatever stands between them.
     """
     rows = [list(range(len(queries)))] if together else [[place] for place in range(len(queries))]
     most_choices = max(map(len, choices))
-    most_tokens = max(len(choice) for of_one in choices for choice in of_one)
+    most_tokens = max(len(choice) for row_choices in choices for choice in row_choices)
     read: list[tuple[int, int]] = []
     predicts = [[[0] * most_tokens for _ in range(most_choices)] for _ in queries]
     laid = []
@@ -86,7 +86,7 @@ def pack(
 
 
 def _mask(example: Tensor, branch: Tensor, prefix: int) -> Tensor:
-    """A token sees the prefix, what comes before it of its own query, and what comes before it of its own choice."""
+    """A token attends to the prefix and to the preceding tokens of its own query and choice."""
     rows, seq = example.shape
     same = example[:, :, None] == example[:, None, :]
     own = (branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :])

@@ -1,7 +1,7 @@
-"""Prompts, answers and demonstrations as token ids: always those of the text as a whole.
+"""Prompts, answers and demonstrations as token ids: always the tokens of the whole text.
 
 A piece tokenised on its own may differ from the same piece inside the text (a full stop and the newline after it can be
-one token). So every piece is tokenised together with what stands before it, and begins where the two agree no longer.
+one token). So every piece is tokenised together with the text before it, and starts where their tokens first differ.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ANSWER = " "
-"""Between a prompt and its answer."""
+"""Separates a prompt from its answer."""
 BETWEEN = "\n\n"
-"""Between a demonstration and what follows it."""
+"""Separates a demonstration from the text after it."""
 
 Ids = list[int]
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A prompt and its answers in tokens; `lent` of the prompt's own last tokens are part of the answers, because an
-    answer after it changes them."""
+class TokenisedPrompt:
+    """A prompt and its answers in tokens; the last `boundary_tokens` of the prompt on its own belong to the answers,
+    because a following answer changes them."""
 
     prompt: Ids
     answers: list[Ids]
-    lent: int = 0
+    boundary_tokens: int = 0
 
 
 class Tokens:
-    """A tokenizer without its special tokens, which are `leading` (before a text) and `trailing` (after it)."""
+    """A tokenizer without its special tokens, which are `leading` (before a text) or `trailing` (after it)."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
@@ -46,40 +46,40 @@ class Tokens:
             return []
         once = list(dict.fromkeys(texts))
         ids = self.tokenizer(once, add_special_tokens=False, verbose=False)["input_ids"]
-        found = dict(zip(once, map(list, ids), strict=True))
-        return [found[text] for text in texts]
+        ids_of = dict(zip(once, map(list, ids), strict=True))
+        return [ids_of[text] for text in texts]
 
-    def answered(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Answered]:
-        """Each prompt up to where it agrees with every answered prompt, and the rest of each of these."""
+    def with_answers(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[TokenisedPrompt]:
+        """Each prompt up to the token where it first differs from an answered prompt, and the rest of each of these."""
         alone = self.of(prompts)
-        pairs = [(row, answer) for row, of_one in enumerate(answers) for answer in of_one]
+        pairs = [(row, answer) for row, row_answers in enumerate(answers) for answer in row_answers]
         joined = self.of([f"{prompts[row]}{ANSWER}{answer}" for row, answer in pairs])
         wholes: list[list[Ids]] = [[] for _ in prompts]
         for (row, _), whole in zip(pairs, joined, strict=True):
             wholes[row].append(whole)
-        kept = [min(shared(ids, whole) for whole in of_one) for ids, of_one in zip(alone, wholes, strict=True)]
+        kept = [min(shared_tokens(ids, whole) for whole in row) for ids, row in zip(alone, wholes, strict=True)]
         return [
-            Answered(ids[:length], [whole[length:] for whole in of_one], len(ids) - length)
-            for ids, length, of_one in zip(alone, kept, wholes, strict=True)
+            TokenisedPrompt(ids[:length], [whole[length:] for whole in row], len(ids) - length)
+            for ids, length, row in zip(alone, kept, wholes, strict=True)
         ]
 
-    def following(self, earlier: str, prompts: Sequence[str]) -> list[tuple[int, Ids]]:
-        """How each prompt goes on after the text `earlier`: how many of the earlier text's tokens stay as they are, and
-        the tokens after those, the separator's first."""
+    def after_prefix(self, earlier: str, prompts: Sequence[str]) -> list[tuple[int, Ids]]:
+        """Each prompt after the text `earlier`: the number of tokens of `earlier` that stay the same, and the tokens
+        after those, starting with the separator."""
         before = self.of([earlier])[0]
         wholes = self.of([f"{earlier}{BETWEEN}{prompt}" for prompt in prompts])
-        return [(kept := shared(before, whole), whole[kept:]) for whole in wholes]
+        return [(kept := shared_tokens(before, whole), whole[kept:]) for whole in wholes]
 
 
 def cut_start(ids: Ids, room: int, before: int = 0, after: int = 0) -> Ids:
-    """The ids cut to `room`, from the start of what stands between the first `before` and the last `after` of them: a
-    prompt ends with what asks for the answer."""
+    """The ids truncated to `room` by dropping those after the first `before`; the last `after` stay too. A prompt is
+    truncated at its start because its end asks for the answer."""
     gone = max(0, len(ids) - room)
     return [*ids[:before], *ids[min(before + gone, len(ids) - after) :]]
 
 
-def shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
+def shared_tokens(first: Sequence[int], second: Sequence[int]) -> int:
+    """The number of tokens in the longest common prefix of two sequences."""
     both = min(len(first), len(second))
     if first[:both] == second[:both]:
         return both

@@ -1,1 +1,1 @@
-"""How a run differs from the paper that its suite repeats: found by comparing, when the run starts."""
+"""Finds the differences between a run and the paper that its suite repeats, when the run starts."""

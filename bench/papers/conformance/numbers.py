@@ -1,4 +1,4 @@
-"""Our losses and our optimisers on fixed numbers, beside what the paper's code makes of them."""
+"""Compares our losses and optimisers on fixed numbers with the results of the paper's code."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.normalization import choice_scores
 from tunefront.bench.papers.conformance.practice import Numbers, Practice
-from tunefront.bench.papers.conformance.said import differs
+from tunefront.bench.papers.conformance.wording import differs
 from tunefront.bench.settings import build
 from tunefront.bench.training.optimizers import make_optimizer
 from tunefront.methods.base import Recipe
 
 NUDGE = 1e-4
-"""By how much a log-probability is moved to see how a loss changes."""
+"""Step of the finite differences of a loss."""
 CLOSE = 1e-5
-"""How far two results may be apart, as a share of the larger."""
+"""Relative tolerance between two results."""
 LOSSES = ("likelihood", "unlikelihood", "length_normalised")
 
 
 def of_losses(practice: Practice) -> Iterator[str]:
-    """T-Few's losses of a fixed batch, and their gradients; or the cross-entropy of fixed logits."""
+    """Compares T-Few's losses of a fixed batch, and their gradients; or the cross-entropy of fixed logits."""
     table = practice.losses
     if "logits" in table:
         ours = nn.functional.cross_entropy(torch.tensor(table["logits"]), torch.tensor(table["labels"]))
@@ -46,12 +46,12 @@ def of_losses(practice: Practice) -> Iterator[str]:
 
 
 def of_scores(practice: Practice, normalization: str) -> Iterator[str]:
-    """The scores of the fixed batch's choices."""
+    """Compares the scores of the fixed batch's choices."""
     table = practice.losses
     if "scores" not in table:
         return
     values, mask = _batch(table["log_probabilities"]), _mask(table["log_probabilities"])
-    if normalization in ("none", "token"):  # the others count letters, of which fixed numbers have none
+    if normalization in ("none", "token"):  # the others need texts, which fixed numbers lack
         ours = choice_scores(values, mask, normalization)
         theirs = torch.tensor(table["scores"], dtype=ours.dtype)
         if not torch.allclose(ours, theirs, rtol=CLOSE, atol=CLOSE):
@@ -59,41 +59,41 @@ def of_scores(practice: Practice, normalization: str) -> Iterator[str]:
 
 
 def of_step(practice: Practice, changed: Mapping[str, Any]) -> Iterator[str]:  # Any: values of a recipe
-    """The first step of the paper's optimiser on fixed weights; `changed` is what a method's recipe has of its own."""
+    """Compares the first step of the paper's optimiser on fixed weights; `changed`: the method's own recipe fields."""
     if not practice.step:
         return
     recipe: Recipe = build({name: values[0] for name, values in {**practice.recipe, **changed}.items()}, Recipe)
-    parameters = {str(place): nn.Parameter(torch.tensor(each["weights"])) for place, each in enumerate(practice.step)}
-    for parameter, each in zip(parameters.values(), practice.step, strict=True):
-        parameter.grad = torch.tensor(each["gradient"])
+    parameters = {str(place): nn.Parameter(torch.tensor(fixed["weights"])) for place, fixed in enumerate(practice.step)}
+    for parameter, fixed in zip(parameters.values(), practice.step, strict=True):
+        parameter.grad = torch.tensor(fixed["gradient"])
     before = [parameter.detach().clone() for parameter in parameters.values()]
     make_optimizer(parameters, recipe).step()
     ours = torch.cat([(new - old).flatten() for new, old in zip(parameters.values(), before, strict=True)]).detach()
     moved = "moved" if recipe.scale_parameter else "moved_unscaled"
     ours = ours / recipe.learning_rate
-    theirs = torch.cat([torch.tensor(each[moved]).flatten() for each in practice.step])
+    theirs = torch.cat([torch.tensor(fixed[moved]).flatten() for fixed in practice.step])
     if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
         yield f"{differs('first optimiser step on fixed weights', _length(ours), _length(theirs))} times the rate"
 
 
 def _gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """By central differences: autograd may start threads, and a process that has any cannot be forked."""
-    found = torch.zeros_like(at)
+    """Central differences, since autograd may start threads, which would prevent forking."""
+    gradient = torch.zeros_like(at)
     for place in range(at.numel()):
         nudge = torch.zeros_like(at)
         nudge.view(-1)[place] = NUDGE
-        found.view(-1)[place] = (loss(at + nudge) - loss(at - nudge)) / (2 * NUDGE)
-    return found
+        gradient.view(-1)[place] = (loss(at + nudge) - loss(at - nudge)) / (2 * NUDGE)
+    return gradient
 
 
 def _batch(rows: Numbers) -> Tensor:
-    """(rows, choices, tokens), zero where a row has fewer."""
+    """(rows, choices, tokens), padded with zeros."""
     choices, tokens = max(map(len, rows)), max(len(choice) for row in rows for choice in row)
-    found = torch.zeros(len(rows), choices, tokens, dtype=torch.float64)
+    padded = torch.zeros(len(rows), choices, tokens, dtype=torch.float64)
     for r, row in enumerate(rows):
         for c, choice in enumerate(row):
-            found[r, c, : len(choice)] = torch.tensor(choice)
-    return found
+            padded[r, c, : len(choice)] = torch.tensor(choice)
+    return padded
 
 
 def _mask(rows: Numbers) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a paper's own code does, as its file in `bench/papers` says: what a run is compared with."""
+"""The practice of a paper's code, from its file in `bench/papers`, with which a run is compared."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from tunefront.bench.suites.sweeps import method_of
 from tunefront.methods.base import Method
 
 Allowed = tuple[Scalar, ...]
-"""The values that a paper's runs have of a field: one, or those that it searches."""
+"""The values of a field in a paper's runs: one, or those that it searches."""
 Numbers = Sequence[Any]  # Any: nested lists of numbers, as TOML has them
 
 
 @dataclass(frozen=True)
 class Inserted:
-    """Tensors that a method adds to a toy model of the paper's architecture, and what they start from.
+    """Tensors that a method adds to a toy model of the paper's architecture, and their initial values.
 
-    Args: at, a regex matched in full on the paths of the published model's modules, "" for the model itself; name, what
-    the tensor is called below each of them. One of the others says how it starts, none where that is not compared:
-    `values`, of which every number is one; the standard deviation of `normal` numbers, or of those that are `truncated`
-    at two of them; the gain of `glorot` uniform numbers; `rows`, a published matrix, of which each row is a copy of
-    one.
+    Args: at, a regex matched in full on the paths of the published model's modules, "" for the model itself; name, the
+    tensor's name below each of them. At most one of the others gives the initial values (none: not compared): `values`,
+    the allowed numbers; the standard deviation of `normal` numbers, or of numbers `truncated` at two standard
+    deviations; the gain of `glorot` uniform numbers; `rows`, a published matrix from which each row is copied.
     """
 
     at: str
@@ -39,15 +38,15 @@ class Inserted:
 
 @dataclass(frozen=True)
 class Line:
-    """A method of the paper's comparison, as its code has it.
+    """A method of the paper's comparison, as in its code.
 
-    Args: name, the paper's; method, ours that stands for it, with the fields of the paper's code; recipe, what differs
-    from the common one; counts, of trained parameters on the paper's backbones, heads apart, and kept, of those that
-    are left after training, where they are fewer; varied, fields of which the paper tries many values; theirs, what the
-    code does about a field whose values do not compare; besides, differences that no value shows; trained, regexes of
-    the published tensors that train, None where they are not compared; inserted, the tensors that are added; trains,
-    whether anything is trained; backbones, where they are not the common ones; differs, why our counts are others; own,
-    the method as its own paper has it, where the code differs from that, and why it does.
+    Args: name, the paper's; method, our equivalent with the fields of the paper's code; recipe, fields that differ from
+    the common recipe; counts, trained parameters on the paper's backbones without heads, and kept, those that remain
+    after training, if fewer; varied, fields for which the paper tries many values; theirs, the code's behaviour for a
+    field whose values cannot be compared; besides, differences that no value shows; trained, regexes of the published
+    tensors that train, None if not compared; inserted, the added tensors; trains, whether anything is trained;
+    backbones, if not the common ones; differs, why our counts are different; own, the method of its own paper, if the
+    code deviates from it, and why.
     """
 
     name: str
@@ -68,18 +67,17 @@ class Line:
 
     @property
     def apart(self) -> tuple[str, ...]:
-        """The method's fields that are not compared as they are."""
+        """The method's fields whose values are not compared directly."""
         return (*self.varied, *self.theirs, *self.method.files)
 
 
 @dataclass(frozen=True)
 class Practice:
-    """What a paper's code does.
+    """The practice of a paper's code.
 
-    Args: title, what the paper is called; backbones, presets of the models that it adapts; toy, fields of their
-    configuration that make a tiny model of it; lines, its methods; recipe and settings, common to all; tasks, the shots
-    and the scored split of each by its name, "" for any other; habits, what no setting says; losses and step, numbers
-    on which our code is tried.
+    Args: title of the paper; backbones, presets of the models that it adapts; toy, fields of their configuration for a
+    tiny model; lines, its methods; recipe and settings, common to all; tasks, the shots and the scored split of each by
+    name, "" for any other; habits, practice without a setting; losses and step, numbers on which our code is checked.
     """
 
     title: str
@@ -94,8 +92,8 @@ class Practice:
     step: tuple[Mapping[str, Numbers], ...] = ()
 
     def line_of(self, method: Method) -> Line | None:
-        """The line that a method repeats: of those of its name the one whose fields differ least; None where there is
-        none."""
+        """The line that a method repeats: among those of its name, the one with the fewest different fields; else
+        None."""
         own = [line for line in self.lines if line.method.name == method.name]
         return min(own, key=lambda line: len(differing(line.method, method)), default=None)
 
@@ -107,12 +105,12 @@ def differing(theirs: Method, ours: Method) -> list[str]:
 
 @functools.cache
 def practice_of(paper: str) -> Practice:
-    """What the paper's code does; Mistake for a paper that is not there."""
+    """The practice of a paper's code; Mistake for an unknown paper."""
     return practice_from(paper_data(paper)["practice"])
 
 
 def practice_from(table: Mapping[str, Any]) -> Practice:  # Any: as a paper's file has it
-    """What a paper's table `practice` says. A line has what the line that it names as `like` has, but for its own."""
+    """Parses a paper's table `practice`. A line inherits the fields of the line that it names as `like`."""
     named: dict[str, Mapping[str, Any]] = {}
     for line in table["lines"]:
         own = {name: value for name, value in line.items() if name != "like"}
@@ -130,7 +128,7 @@ def practice_from(table: Mapping[str, Any]) -> Practice:  # Any: as a paper's fi
 
 
 def _line(table: Mapping[str, Any]) -> Line:  # Any: as above
-    inserted = tuple(one for each in table.get("inserted", ()) for one in _inserted(each))
+    inserted = tuple(tensor for entry in table.get("inserted", ()) for tensor in _inserted(entry))
     changed = {"inserted": inserted, "recipe": _allowed(table.get("recipe", {}))}
     lists = {name: tuple(table[name]) for name in ("trained", "varied", "backbones", "besides") if name in table}
     methods = {name: method_of(table[name]) for name in ("method", "own") if name in table}
@@ -139,15 +137,15 @@ def _line(table: Mapping[str, Any]) -> Line:  # Any: as above
 
 
 def _inserted(table: Mapping[str, Any]) -> Iterator[Inserted]:  # Any: as above
-    """A description for each of the `names` that stand for tensors at the same places, with the same start."""
+    """One entry per name in `names`, for tensors at the same places and with the same initial values."""
     start = {name: value for name, value in table.items() if name not in ("at", "names", "values")}
     values = tuple(table["values"]) if "values" in table else None
     yield from (Inserted(table["at"], name, values, **start) for name in table["names"])
 
 
 def _allowed(table: Mapping[str, Any]) -> dict[str, Allowed]:  # Any: as above
-    """Values as a recipe or the run settings have them: of a list any is the paper's."""
+    """Parses values of a recipe or the run settings; a list holds all values of the paper."""
     return {
-        name: tuple(parse_setting(name, each)[name] for each in (value if isinstance(value, list) else [value]))
+        name: tuple(parse_setting(name, item)[name] for item in (value if isinstance(value, list) else [value]))
         for name, value in table.items()
     }

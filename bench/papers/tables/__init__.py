@@ -1,1 +1,1 @@
-"""Papers' own cost tables beside ours."""
+"""Cost tables of papers, compared with ours."""

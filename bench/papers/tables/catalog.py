@@ -1,4 +1,4 @@
-"""Papers' own tables of what adapting costs, beside what this suite computes."""
+"""Papers' tables of adaptation costs, compared with our computations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def paper_tables(name: str) -> tuple[PaperTable, ...]:
-    """The paper's tables: what it prints, what its rules give, what this suite counts, and why they differ.
+    """The paper's tables: printed figures, results of its rules, our counts, and explanations of differences.
 
     Errors: Mistake for an unknown paper.
     """
@@ -26,10 +26,10 @@ def paper_tables(name: str) -> tuple[PaperTable, ...]:
 
 
 def print_paper(name: str, console: Console) -> None:
-    """Prints the paper's name and the tables of `paper_tables`; errors as there."""
+    """Prints the paper's name and the tables of `paper_tables`; same errors."""
     from rich.text import Text
 
-    tables = paper_tables(name)  # first: a wrong name prints nothing
+    tables = paper_tables(name)  # first, so that an unknown name prints nothing
     console.print(Text(known_papers()[name]), soft_wrap=True)
     for table in tables:
         console.print()
@@ -39,13 +39,13 @@ def print_paper(name: str, console: Console) -> None:
 
 
 def as_json(name: str) -> dict[str, Any]:  # Any: what json.dumps takes
-    """The paper's name and the tables of `paper_tables`; errors as there."""
+    """The paper's name and the tables of `paper_tables`; same errors."""
     tables = [asdict(table) for table in paper_tables(name)]
     return {"paper": known_papers()[name], "tables": tables}
 
 
 def as_table(table: PaperTable) -> Table:
-    """The table for a person, narrow enough for 80 columns: its reasons are numbers, of notes below it."""
+    """The table for a terminal of 80 columns: reasons become numbered notes below it."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -54,7 +54,7 @@ def as_table(table: PaperTable) -> Table:
     for place, column in enumerate(table.columns):
         head = "" if column == WHY else _in_two_lines(column)
         cells = ["(0)" if column == WHY else _kept_together(row[place]) for row in table.rows]
-        longest = max(len(word) for cell in (head, *cells) for word in cell.split() or [""])  # no word is broken
+        longest = max(len(word) for cell in (head, *cells) for word in cell.split() or [""])  # do not break words
         drawn.add_column(Text(head), justify="right" if place else "left", min_width=longest)
     numbers = {reason: f"({number})" for number, reason in enumerate(_reasons(table), 1)}
     for row in table.rows:
@@ -65,7 +65,7 @@ def as_table(table: PaperTable) -> Table:
 
 
 def _reasons(table: PaperTable) -> list[str]:
-    """What the last column tells, each once."""
+    """The distinct explanations in the last column."""
     place = table.columns.index(WHY) if WHY in table.columns else None
     return list(dict.fromkeys(row[place] for row in table.rows if row[place])) if place is not None else []
 
@@ -75,12 +75,12 @@ def _numbered(table: PaperTable) -> list[str]:
 
 
 def _kept_together(cell: str) -> str:
-    """A number with its unit is one word; of spaces that do not break a terminal's table knows none."""
+    """Joins a number and its unit, since rich breaks at non-breaking spaces too."""
     return cell.replace(" %", "%")
 
 
 def _in_two_lines(head: str) -> str:
-    """Broken at the space that leaves the narrowest lines."""
+    """Breaks a header at the space that gives the narrowest lines."""
     spaces = [place for place, letter in enumerate(head) if letter == " "]
     if len(head) < 8 or not spaces:
         return head
@@ -89,7 +89,7 @@ def _in_two_lines(head: str) -> str:
 
 
 def _kinds() -> Mapping[str, Callable[[Mapping[str, Any]], tuple[PaperTable, ...]]]:  # Any: as in `paper_data`
-    """What makes the tables of each kind of file; imported late, for they import torch."""
+    """The table builder for each kind of file; imported late, since they import torch."""
     from tunefront.bench.papers.conformance.practice import practice_from
     from tunefront.bench.papers.tables.cost_tables import cost_tables
     from tunefront.bench.papers.tables.methods import method_table

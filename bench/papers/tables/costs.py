@@ -1,4 +1,4 @@
-"""What few-shot learning costs in FLOPs and on disk: as a paper prints it, by its rule of thumb, and counted."""
+"""Costs of few-shot learning in FLOPs and on disk: as printed by a paper, by its rule of thumb, and counted."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from tunefront.bench.models.families import Backbone
 from tunefront.bench.papers.tables.table import prints_as
 from tunefront.bench.suites.sweeps import method_of
 
-Data = Mapping[str, Any]  # Any: a paper's file, as its comments say
+Data = Mapping[str, Any]  # Any: a parsed paper file, see its comments
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6}
 
 BINARY = {"B": 1, "kB": 2**10, "MB": 2**20}
-"""What else a unit is taken for."""
+"""Binary readings of the units."""
 
 
 @dataclass(frozen=True)
 class Work:
     """FLOPs of one line of the paper's table.
 
-    Args: printed, as text; rule, by the paper's rule with the parameters that it counts with; without_query, the same
-    had the query's own tokens been left out, None where nothing else is read; analytic, counted; kept, counted without
-    reading the demonstrations anew, None where there are none or none can be kept; lacking, the positions of a model
-    that has fewer than there are tokens, else None.
+    Args: printed, as text; rule, by the paper's rule and parameter count; without_query, the same without the query's
+    own tokens, None if nothing else is read; analytic, counted; kept, counted with cached demonstrations, None without
+    demonstrations or a cache; lacking, the positions of a model that has fewer than the tokens, else None.
     """
 
     name: str
@@ -44,13 +43,13 @@ class Work:
 
     @property
     def agrees(self) -> bool:
-        """Whether the rule gives what is printed, to its last digit."""
+        """Whether the rule gives the printed figure, to its last digit."""
         return prints_as(self.rule, self.printed)
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes that a task needs beside the backbone: `numbers` alone, and the files that hold them, 0 without any."""
+    """Bytes per task in addition to the backbone: of the `numbers`, and of files that contain them, 0 without any."""
 
     name: str
     printed: str
@@ -60,14 +59,14 @@ class Disk:
 
     @property
     def agrees(self) -> bool:
-        """Whether the numbers alone are what is printed, to its last digit."""
+        """Whether the bytes of the numbers are the printed figure, to its last digit."""
         value, unit = self.printed.split()
         return prints_as(self.numbers / UNITS[unit], value)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the paper's table: a query, all of training, and what is kept."""
+    """A line of the paper's table: a query, training, and storage."""
 
     inference: Work
     training: Work
@@ -88,7 +87,7 @@ def _line(data: Data, row: Data) -> Line:
 
 
 def _inference(data: Data, row: Data, backbone: Backbone, read: int) -> Work:
-    """A query after `read` tokens of demonstrations, as if they were read anew for it."""
+    """A query after `read` tokens of demonstrations, which are read again for it."""
     analytic, in_one = Analytic(backbone), backbone.sites.family == "seq2seq"
     query = _shape(data, backbone, 1, read, in_one)
     score, positions = analytic.score(query), getattr(backbone.model.config, "max_position_embeddings", None)
@@ -104,7 +103,7 @@ def _inference(data: Data, row: Data, backbone: Backbone, read: int) -> Work:
 
 
 def _training(data: Data, row: Data, backbone: Backbone) -> Work:
-    """All steps; nothing where nothing is trained."""
+    """All training steps; zero if nothing is trained."""
     if not backbone.trainable():
         return Work(row["name"], row["training_flops"], 0, None, Flops())
     steps, batch, in_one = data["steps"], data["batch"], backbone.sites.family == "seq2seq"
@@ -117,7 +116,7 @@ def _training(data: Data, row: Data, backbone: Backbone) -> Work:
 def _shape(
     data: Data, backbone: Backbone, examples: int, read: int, in_one: bool, training: bool = False
 ) -> tuple[int, ...]:
-    """Examples as the family lays them out; `in_one` where demonstrations are part of the prompt."""
+    """The shape of examples in the family's layout; `in_one`: demonstrations are part of the prompt."""
     choices = torch.full((examples, data["choices"]), data["choice_tokens"])
     prompt = data["query_tokens"] - data["choices"] * data["choice_tokens"]
     queries = torch.full((examples,), prompt + (read if in_one else 0))
@@ -125,7 +124,7 @@ def _shape(
 
 
 def _disk(row: Data, backbone: Backbone, demonstrations: int) -> Disk:
-    """The trained parameters, zeros in their place, as they would be saved; the demonstrations as token ids."""
+    """Bytes of the trained parameters as saved (zeros of the same size), and of the demonstrations as token ids."""
     trained = {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in backbone.trainable().items()}
     if not trained:
         return Disk(row["name"], row["disk"], demonstrations)

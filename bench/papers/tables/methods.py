@@ -1,4 +1,4 @@
-"""How many parameters each method of a paper's comparison trains: by its code, and attached to its backbones."""
+"""Parameters that each method of a paper's comparison trains: by its code, and attached to its backbones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tunefront.methods.spelling import label
 
 
 def method_table(practice: Practice) -> PaperTable:
-    """Every method that trains: the parameters that the paper's code trains on each of its backbones, and ours; below
-    it the method as its own paper has it, where the code differs from that."""
+    """Trained parameters per method and backbone, of the paper's code and ours; below a method, the variant of its own
+    paper if the code deviates from it."""
     backbones = practice.backbones
     heads = [head for backbone in backbones for head in (f"{backbone}, its code", "ours")]
     rows = [row for line in practice.lines if line.trains and line.counts for row in _rows(line, backbones)]
@@ -22,8 +22,8 @@ def method_table(practice: Practice) -> PaperTable:
         ("", *heads, WHY),
         tuple(rows),
         (
-            "Its code: from its formulas and the published sizes, where it was run. Ours: what requires gradients once "
-            "the method is attached to a model of that configuration; no weights are read.",
+            "Its code: from its formulas and the published sizes, or from runs. Ours: parameters that require "
+            "gradients after attaching the method to a model of that configuration; no weights are read.",
         ),
     )
 
@@ -38,8 +38,8 @@ def _rows(line: Line, backbones: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         left = [f"{kept_count(line.method, backbone):,}" for backbone in backbones]
         yield (" once trained", *_alternating(stored, left), "")
     if line.own is not None:
-        found = [_count(line.own, backbone) for backbone in backbones]
-        yield (" its paper's", *_alternating([""] * len(found), found), f"{line.why} ({label(line.own)})")
+        own = [_count(line.own, backbone) for backbone in backbones]
+        yield (" its paper's", *_alternating([""] * len(own), own), f"{line.why} ({label(line.own)})")
 
 
 def _count(method: Method, backbone: str) -> str:

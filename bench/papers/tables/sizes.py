@@ -1,4 +1,4 @@
-"""How many parameters a method needs for a task: by its paper's formula, and attached to the paper's backbones."""
+"""Parameters that a method needs per task: by its paper's formula, and attached to the paper's backbones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tunefront.bench.suites.sweeps import swept_methods
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import label
 
-Data = Mapping[str, Any]  # Any: a paper's file, as its comments say
+Data = Mapping[str, Any]  # Any: a parsed paper file, see its comments
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a task takes beside the backbone, heads apart.
+    """Parameters per task in addition to the backbone, without heads.
 
-    Args: size, the paper's m, None where the method has none; trained, parameters that are trained of the model with
-    the method attached; formula, the same by the paper's formula, None where it has none; backbone, all parameters of
-    the pretrained model; embeddings, those of its look-up tables.
+    Args: size, the paper's m, None if the method has none; trained, trained parameters of the model with the method
+    attached; formula, the same by the paper's formula, None without one; backbone, all parameters of the pretrained
+    model; embeddings, those of its look-up tables.
     """
 
     method: str
@@ -39,26 +39,26 @@ class Size:
 
     @property
     def share(self) -> float:
-        """Of the backbone's parameters, in per cent."""
+        """Trained parameters in per cent of the backbone's."""
         return 100 * self.trained / self.backbone
 
     @property
     def share_without_embeddings(self) -> float:
-        """Of the backbone's parameters but its look-up tables, in per cent; 100 where all of it is trained."""
+        """Trained parameters in per cent of the backbone's without look-up tables; 100 if all of it is trained."""
         whole = self.trained == self.backbone
         return 100.0 if whole else 100 * self.trained / (self.backbone - self.embeddings)
 
     def total(self, tasks: int) -> float:
-        """The size for so many tasks as a multiple of the backbone, which is kept once unless all of it is trained."""
+        """The size for `tasks` tasks as a multiple of the backbone, which is stored once unless it is trained."""
         copies = tasks * self.trained / self.backbone
         return copies if self.trained == self.backbone else 1 + copies
 
 
 def closed_form(layers: int, width: int, size: int) -> int:
-    """Two bottlenecks a block and every layer norm: 2L(2md + m + d) + 2d(2L + 1) trained parameters without a head.
+    """Two bottlenecks per block and every layer norm: 2L(2md + m + d) + 2d(2L + 1) trained parameters without a head.
 
-    Args: L blocks, width d, bottleneck m. Source: Houlsby et al. 2019, section 2.1 (2md + m + d a bottleneck; norms are
-    trained too); BERT has two norms of 2d a block and one over its embeddings.
+    Args: L blocks, width d, bottleneck m. Source: Houlsby et al. 2019, section 2.1 (2md + m + d per bottleneck; norms
+    are trained too); BERT has two norms of 2d per block and one after its embeddings.
     """
     bottlenecks = 2 * layers * (2 * size * width + size + width)
     return bottlenecks + 2 * width * (2 * layers + 1)
@@ -70,13 +70,13 @@ def sizes(data: Data, backbone: str) -> list[Size]:
 
 
 def size_tables(data: Data) -> tuple[PaperTable, ...]:
-    """The tables of a paper of this kind."""
-    found = {backbone: sizes(data, backbone) for backbone in data["backbones"]}
-    return (*(_swept(data, backbone, lines) for backbone, lines in found.items()), _printed(data))
+    """The size tables of a paper."""
+    by_backbone = {backbone: sizes(data, backbone) for backbone in data["backbones"]}
+    return (*(_swept(data, backbone, lines) for backbone, lines in by_backbone.items()), _printed(data))
 
 
 def printed_sizes(data: Data) -> list[tuple[Mapping[str, str], list[Size]]]:
-    """What the paper prints of whole methods, and their sizes: several where it takes the best of them for a task."""
+    """Printed figures of methods, and their sizes: several if the paper chooses the best per task."""
     printed = data["printed"]
     return [
         (
@@ -104,7 +104,7 @@ def _size(method: Method, name: str, field: str) -> Size:
 
 @functools.cache
 def _backbone(name: str) -> tuple[int, int]:
-    """All parameters of a pretrained model, and those of its look-up tables."""
+    """(all parameters of a pretrained model, those of its look-up tables)."""
     model = fake_model(config_of(name))
     tables = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Embedding)]
     return sum(parameter.numel() for parameter in model.parameters()), sum(tables)
@@ -126,13 +126,13 @@ def _swept(data: Data, backbone: str, lines: Sequence[Size]) -> PaperTable:
     ]
     whole, embeddings = lines[0].backbone, lines[0].embeddings
     return PaperTable(
-        f"{backbone}: parameters that a task needs",
+        f"{backbone}: parameters per task",
         ("m", "by the formula", "attached", "difference", "of all", "without embeddings", f"{tasks} tasks"),
         tuple(rows),
         (
             f"{whole:,} parameters in all, {embeddings:,} of them embeddings. By the formula: 2L(2md + m + d) + "
-            "2d(2L + 1), adapters and layer norms. Attached: parameters that require gradients once the method is "
-            "attached to a model of this configuration; its head, C(d + 1) for C classes, is left out of both.",
+            "2d(2L + 1), adapters and layer norms. Attached: parameters that require gradients after attaching "
+            "the method to a model of this configuration. Both exclude the head, C(d + 1) for C classes.",
         ),
     )
 
@@ -141,7 +141,7 @@ def _printed(data: Data) -> PaperTable:
     tasks, backbone = data["tasks"], data["printed"]["backbone"]
     rows = [_row(printed, lines, tasks) for printed, lines in printed_sizes(data)]
     return PaperTable(
-        f"{backbone}: what the paper prints of it",
+        f"{backbone}: figures printed by the paper",
         ("", f"{tasks} tasks, printed", "ours", "trained, printed", "of all", "without embeddings", "why"),
         tuple(rows),
     )
@@ -162,18 +162,18 @@ def _row(printed: Mapping[str, str], lines: Sequence[Size], tasks: int) -> tuple
 
 
 def _why(printed: Mapping[str, str], totals: list[float], shares: list[float], without: list[float]) -> str:
-    """How the printed figures come about, as far as ours tell."""
+    """Explains the printed figures, as far as ours allow."""
     if len(totals) > 1:
         both = (("total", totals), ("trained", without))
         inside = all(min(ours) <= float(printed[name]) <= max(ours) for name, ours in both)
-        said = "in between" if inside else "not in between"
-        return f"{said}: which size each task took is not printed"
+        relation = "in between" if inside else "not in between"
+        return f"{relation}: the size chosen per task is not printed"
     if not prints_as(totals[0], printed["total"]):
         return "not explained"
     if prints_as(shares[0], printed["trained"]):
         return "as printed"
     fits = prints_as(without[0], printed["trained"])
-    return "as printed, the embeddings left out of the denominator" if fits else "not explained"
+    return "as printed, without embeddings in the denominator" if fits else "not explained"
 
 
 def _span(values: Sequence[float], digits: int, unit: str) -> str:

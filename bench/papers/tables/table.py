@@ -1,16 +1,16 @@
-"""A table of a paper's figures beside ours, as data."""
+"""A table of a paper's figures and ours, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 WHY = "why"
-"""The column that tells why a figure is as printed, or is not."""
+"""Column that explains agreement or difference."""
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table as it is printed; `notes` are paragraphs below it."""
+    """A table for printing; `notes` are paragraphs below it."""
 
     title: str
     columns: tuple[str, ...]
@@ -19,7 +19,7 @@ class PaperTable:
 
 
 def prints_as(value: float, printed: str) -> bool:
-    """Whether a number is the printed one to its last digit.
+    """Whether a number rounds to the printed one.
 
     >>> prints_as(1.17, "1.2"), prints_as(1.44e15, "1.4e15"), prints_as(5.5e13, "5.4e13")
     (True, True, False)

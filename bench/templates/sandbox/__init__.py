@@ -1,1 +1,1 @@
-"""Jinja for templates that nobody has vouched for: what they may do is listed, what they may use is counted."""
+"""Runs untrusted Jinja templates: an allow-list of operations, and counted limits."""

@@ -1,7 +1,8 @@
-"""What a template may call beside filters: methods of text, lists, tuples and dicts, `range`, `zip` and `namespace`.
+"""Functions that a template may call, apart from filters: methods of str, list, tuple and dict, `range`, `zip` and
+`namespace`.
 
-Each gets the meter first. Methods that pad or format are missing, since a width makes a text of any length out of
-nothing, and so are those that change what they belong to.
+Each takes the meter as its first argument. Methods that pad or format are missing, since a width makes a text of any
+length from nothing, and so are methods that mutate.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from jinja2.utils import Namespace
 from tunefront.bench.templates.sandbox.limits import ROUNDS, Fault, Meter
 
 Function = Callable[..., Any]
-"""Called with the meter and with whatever a template passes."""
+"""Called with the meter and the arguments that the template passes."""
 _LONGEST_STRIPPED = 100
 
 
 @dataclass(frozen=True, eq=False)
 class Allowed:
-    """A function that a template may call, with the values that come before those which the template passes."""
+    """A function that a template may call, and the bound values that precede the template's arguments."""
 
     function: Function
     bound: tuple[object, ...] = ()
@@ -33,7 +34,7 @@ class Allowed:
 
 
 def metered(function: Function) -> Function:
-    """A function of plain values whose result is no larger than what it is given, with the meter before them."""
+    """Meters a function of plain values whose result is no larger than its arguments."""
 
     def run(meter: Meter, *args: object, **kwargs: object) -> object:
         meter.read(*args, *kwargs.values())
@@ -49,7 +50,7 @@ def string(meter: Meter, value: object) -> str:
 
 
 def items(meter: Meter, values: Iterable[object]) -> list[Any]:
-    """What a text, list, tuple or dict holds."""
+    """The items of a text, list, tuple or dict."""
     meter.read(values)
     return meter.build(list(values)) if isinstance(values, str) else list(values)
 
@@ -62,15 +63,15 @@ def join(meter: Meter, values: Iterable[object], between: object = "") -> str:
 
 
 def replace(meter: Meter, value: object, old: object, new: object, count: int = -1) -> str:
-    """The value as text with `new` for `old`, the first `count` times where that is not negative."""
+    """The value as text with `old` replaced by `new`, only the first `count` times unless that is negative."""
     text, before, after = string(meter, value), string(meter, old), string(meter, new)
-    found = text.count(before) if count < 0 else min(text.count(before), count)
-    meter.room(len(text) + found * max(0, len(after) - len(before)))
+    replaced = text.count(before) if count < 0 else min(text.count(before), count)
+    meter.room(len(text) + replaced * max(0, len(after) - len(before)))
     return text.replace(before, after, count)
 
 
 def compare(meter: Meter, left: object, *rest: object) -> bool:
-    """`left < middle <= right`: operators by Jinja's names for them, each with the value after it."""
+    """`left < middle <= right`; each operator (by its Jinja name) precedes its right operand."""
     meter.read(left, *rest)
     values = [left, *rest[1::2]]
     return all(OPERATORS[str(name)](*pair) for name, *pair in zip(rest[::2], values, values[1:], strict=False))
@@ -84,7 +85,7 @@ def part(
 
 
 def _strip(method: Function) -> Function:
-    """Python looks every character up in the set, so that the set must be small."""
+    """Limits the set of stripped characters, in which Python looks up every character."""
 
     def run(meter: Meter, text: str, characters: str | None = None) -> object:
         if characters is not None and len(characters) > _LONGEST_STRIPPED:
@@ -98,12 +99,12 @@ def _strip(method: Function) -> Function:
 def _range(meter: Meter, *bounds: int) -> list[int]:
     wanted = range(*bounds)
     if wanted and abs(wanted[-1] - wanted[0]) // abs(wanted.step) >= ROUNDS:
-        raise Fault(f"range(...) has more than {ROUNDS:,} numbers; take a shorter one")
+        raise Fault(f"range(...) has more than {ROUNDS:,} numbers; use a shorter one")
     return meter.build(list(wanted))
 
 
 def _zip(meter: Meter, *lists: Iterable[object]) -> list[tuple[object, ...]]:
-    return meter.build(list(zip(*(items(meter, one) for one in lists), strict=False)))
+    return meter.build(list(zip(*(items(meter, values) for values in lists), strict=False)))
 
 
 def _namespace(meter: Meter, *args: Mapping[str, object], **kwargs: object) -> Namespace:

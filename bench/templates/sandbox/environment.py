@@ -1,8 +1,8 @@
-"""Jinja for templates that nobody has read: what they may do is listed, what they may use is counted.
+"""Jinja for untrusted templates: an allow-list of operations, and counted limits.
 
-`guard` refuses a template with anything that is not listed and rewrites what could take more than constant work.
-Operators, attributes and calls pass the environment's methods below, which know plain values, and functions of `calls`
-and `filters`, and nothing else. Nothing is evaluated at compile time, so that all of it passes the meter.
+`guard` refuses a template with a node that is not listed and rewrites nodes that could take more than constant work.
+Operators, attributes and calls go through the environment's methods below, which accept only plain values and the
+functions of `calls` and `filters`. Nothing is evaluated at compile time, so all work is metered.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _LOOP = ("index", "index0", "revindex", "revindex0", "first", "last", "length", 
 
 @dataclass(frozen=True)
 class Source:
-    """A template that may run, and the variables that it reads."""
+    """A compiled template and the variables that it reads."""
 
     template: Template
     variables: frozenset[str]
 
 
 def render(source: str, values: Mapping[str, object], salt: str = "") -> list[str]:
-    """What a template writes for plain `values`, the stripped parts between its `|||`; one part where it has none.
+    """Renders a template with plain `values`: the stripped parts between its `|||`, or one part if it has none.
 
-    `salt` decides what its `choice` chooses. A `|||` within the values separates nothing.
-    Errors: Fault for whatever goes wrong, a limit of `meter` among it.
+    `salt` seeds the filter `choice`. A `|||` within the values is no separator.
+    Errors: Fault for any failure, including an exceeded limit.
     """
     program = read(source)
     context = program.template.new_context({name: _unmarked(value) for name, value in values.items()})
@@ -48,22 +48,22 @@ def render(source: str, values: Mapping[str, object], salt: str = "") -> list[st
     context.meter = Meter(salt)
     try:
         written = "".join(program.template.root_render_func(context))
-        return [one.strip() for one in written.split(MARK)]
+        return [part.strip() for part in written.split(MARK)]
     except Fault:
         raise
     except UndefinedError as error:
         absent = sorted(program.variables - values.keys())
         name = next((name for name in absent if error.message == f"{name!r} is undefined"), None)
         if name is None:
-            raise Fault(f"{_short(error)}; ask first: {{% if ... is defined %}}") from error
+            raise Fault(f"{_short(error)}; test it first: {{% if ... is defined %}}") from error
         raise Fault(f"there is {unknown('field', name, values).removesuffix('.')}") from error
-    except Exception as error:  # whatever Python raises for values of a kind that an operation does not take
+    except Exception as error:  # any exception of Python for a value of the wrong type
         raise Fault(f"it fails with {type(error).__name__}: {_short(error)}; correct it") from error
 
 
 @lru_cache(maxsize=1024)
 def read(source: str) -> Source:
-    """The template, compiled. Errors: Fault for wrong syntax and for what is not allowed."""
+    """Compiles a template. Errors: Fault for invalid syntax and for operations that are not allowed."""
     if len(source) > LONGEST_SOURCE:
         raise Fault(f"it has more than {LONGEST_SOURCE:,} characters; shorten it")
     try:
@@ -81,9 +81,9 @@ def read(source: str) -> Source:
 
 def _unmarked(value: object) -> object:
     if isinstance(value, (list, tuple)):
-        return [_unmarked(one) for one in value]
+        return [_unmarked(item) for item in value]
     if isinstance(value, dict):
-        return {name: _unmarked(one) for name, one in value.items()}
+        return {name: _unmarked(item) for name, item in value.items()}
     return value.replace(MARK, SEPARATOR) if isinstance(value, str) else value
 
 
@@ -92,13 +92,13 @@ def _short(error: Exception) -> str:
 
 
 class _Context(Context):
-    """The variables of one rendering, and its meter."""
+    """The variables and the meter of one rendering."""
 
     meter: Meter
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox with lists of what is allowed in the place of a list of what is not."""
+    """Jinja's sandbox with an allow-list instead of a deny-list."""
 
     context_class = _Context
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
@@ -115,11 +115,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.part = Allowed(part)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """A method or value by name: of a text, list, tuple, dict, loop or namespace, as listed."""
+        """A listed method or value of a text, list, tuple, dict, loop or namespace."""
         if isinstance(obj, Undefined):
             obj._fail_with_undefined_error()
-        for one, methods in METHODS.items():
-            if isinstance(obj, one) and attribute in methods:
+        for owner, methods in METHODS.items():
+            if isinstance(obj, owner) and attribute in methods:
                 return Allowed(methods[attribute], (obj,))
         if isinstance(obj, dict) and not attribute.startswith("_"):
             return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
@@ -131,7 +131,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return getattr(obj, attribute, self.undefined(obj=obj, name=attribute))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """`obj[argument]`, else, as in Jinja, `obj.argument`; undefined where there is neither."""
+        """`obj[argument]`, else, as in Jinja, `obj.argument`; undefined if neither exists."""
         if isinstance(obj, Undefined):
             obj._fail_with_undefined_error()
         if isinstance(argument, Undefined):
@@ -147,7 +147,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         raise Fault(f"it takes an item of a {kind(obj)} by a {kind(argument)}; take items of lists by number")
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls an allowed function; Jinja's own arguments, about the place of the call, are dropped."""
+        """Calls an allowed function, without Jinja's own arguments about the call's location."""
         kwargs.pop("_loop_vars", None)
         if isinstance(__obj, Undefined):
             __obj._fail_with_undefined_error()
@@ -156,18 +156,20 @@ class _Environment(ImmutableSandboxedEnvironment):
         return __obj.call(_meter(__context), *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Arithmetic on numbers, `+` on texts or on lists, and either of them `*` a number."""
+        """Arithmetic on numbers, `+` of texts or lists, and text or list `*` number."""
         meter = _meter(context)
         if all(isinstance(value, (int, float)) for value in (left, right)) and operator != "**":
             return number(self.binop_table[operator](number(left), number(right)))
         meter.build([left, right])
-        if operator == "+" and any(isinstance(left, one) and isinstance(right, one) for one in (str, list, tuple)):
+        if operator == "+" and any(
+            isinstance(left, sequence) and isinstance(right, sequence) for sequence in (str, list, tuple)
+        ):
             meter.room(len(left) + len(right))
             return left + right
         if operator == "*" and isinstance(left, (str, list, tuple)) and isinstance(right, int):
             meter.room(len(left) * max(0, right))
             return meter.build(left * right)
-        raise Fault(f"{operator} is not allowed between a {kind(left)} and a {kind(right)}; join texts by ~")
+        raise Fault(f"{operator} is not allowed between a {kind(left)} and a {kind(right)}; join texts with ~")
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
         """A sign before a number."""
@@ -185,17 +187,17 @@ def _contextual(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pass_context
 def _write(context: Context, value: object) -> str:
-    """What `{{ value }}` writes."""
+    """The text of `{{ value }}`."""
     meter = _meter(context)
     meter.read(value)
     return meter.write(str(value))
 
 
 def _rounds(meter: Meter, values: Any, size: int) -> list[Any]:
-    """What a loop goes over, all of its rounds noted."""
-    found = items(meter, values)
-    meter.rounds(len(found), size)
-    return found
+    """The items of a loop; counts all of its iterations."""
+    looped = items(meter, values)
+    meter.rounds(len(looped), size)
+    return looped
 
 
 def _meter(context: Context) -> Meter:

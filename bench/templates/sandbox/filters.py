@@ -1,7 +1,7 @@
 """The filters and tests that a template may use: Jinja's on text, numbers and lists, and PromptSource's.
 
-Each gets the meter first. They mean what Jinja's do, without `attribute=`; `choice` and `random` do not depend on
-chance. Filters that pad (`center`, `indent`), format, mark up or reach attributes (`attr`) are missing.
+Each takes the meter as its first argument. They behave like Jinja's, without `attribute=`; `choice` and `random` are
+deterministic. Filters that pad (`center`, `indent`), format, mark up or read attributes (`attr`) are missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunefront.bench.templates.sandbox.limits import Fault, Meter, kind, number
 
 
 def named(functions: Mapping[str, Function], kind: str, name: str) -> Function:
-    """The filter or test of this name; Fault, with the nearest, where there is none or it may not be used."""
+    """The filter or test of this name; Fault, with the nearest name, if it does not exist or is not allowed."""
     if name not in functions:
         raise Fault(f"there is {unknown(kind, name, functions).removesuffix('.')}")
     return functions[name]
@@ -42,24 +42,24 @@ def _unique(meter: Meter, values: Iterable[Any], case_sensitive: bool = False) -
 
 
 def _most_frequent(meter: Meter, values: Iterable[Any]) -> list[Any] | None:
-    """PromptSource's: all that occur as often as any, None where there are none."""
+    """PromptSource's filter: all most frequent values, None if there are no values."""
     counts = Counter(items(meter, values))
     most = max(counts.values(), default=0)
     return meter.build([value for value, count in counts.items() if count == most]) if counts else None
 
 
-def _one(take: Callable[[Meter, Any], Any]) -> Function:
+def _nonempty(take: Callable[[Meter, Any], Any]) -> Function:
     def run(meter: Meter, values: Sequence[Any]) -> Any:
         if not len(values):
-            raise Fault("it takes one out of nothing; ask first: {% if values %}")
+            raise Fault("it takes an item of an empty list; test it first: {% if values %}")
         return take(meter, values)
 
     return run
 
 
 def _reverse(meter: Meter, value: Iterable[Any]) -> object:
-    found = items(meter, value)[::-1]
-    return "".join(found) if isinstance(value, str) else meter.build(found)
+    reverse = items(meter, value)[::-1]
+    return "".join(reverse) if isinstance(value, str) else meter.build(reverse)
 
 
 def _default(_: Meter, value: object, default_value: object = "", boolean: bool = False) -> object:
@@ -86,7 +86,7 @@ def _int(meter: Meter, value: Any, default: Any = 0) -> Any:
 def _round(meter: Meter, value: float, precision: int = 0, method: str = "common") -> float:
     meter.read(value)
     if method not in ("common", "ceil", "floor") or not 0 <= precision <= 15:
-        raise Fault("`round` takes a precision of 0 to 15 and the method common, ceil or floor; give it one of these")
+        raise Fault("`round` takes a precision of 0 to 15 and the method common, ceil or floor; use one of these")
     if method == "common":
         return round(value, precision)
     return float({"ceil": math.ceil, "floor": math.floor}[method](value * 10**precision) / 10**precision)
@@ -98,7 +98,7 @@ def _sum(meter: Meter, values: Iterable[Any]) -> float:
 
 def _numeric(value: Any) -> Any:
     if not isinstance(value, (int, float)):
-        raise Fault(f"a number is needed where a {kind(value)} is; turn it into one: | int")
+        raise Fault(f"a number is needed, got a {kind(value)}; convert it with | int")
     return number(value)
 
 
@@ -140,7 +140,7 @@ def _compared(name: str) -> Function:
 
 
 _strip = METHODS[str]["strip"]
-_pick = _one(lambda meter, values: values[meter.draw(len(values))])
+_pick = _nonempty(lambda meter, values: values[meter.draw(len(values))])
 
 FILTERS: dict[str, Function] = {
     "abs": metered(abs),
@@ -149,18 +149,18 @@ FILTERS: dict[str, Function] = {
     "count": lambda _, values: len(values),
     "d": _default,
     "default": _default,
-    "first": _one(lambda _, values: next(iter(values))),
+    "first": _nonempty(lambda _, values: next(iter(values))),
     "float": _float,
     "int": _int,
     "items": METHODS[dict]["items"],
     "join": lambda meter, values, d="": join(meter, values, d),
-    "last": _one(lambda _, values: next(reversed(values))),
+    "last": _nonempty(lambda _, values: next(reversed(values))),
     "length": lambda _, values: len(values),
     "list": lambda meter, values: meter.build(items(meter, values)),
     "lower": lambda meter, value: string(meter, value).lower(),
     "map": _map,
-    "max": _one(lambda meter, values: max(items(meter, values), key=_case(False))),
-    "min": _one(lambda meter, values: min(items(meter, values), key=_case(False))),
+    "max": _nonempty(lambda meter, values: max(items(meter, values), key=_case(False))),
+    "min": _nonempty(lambda meter, values: min(items(meter, values), key=_case(False))),
     "most_frequent": _most_frequent,
     "random": _pick,
     "reject": _select(False),

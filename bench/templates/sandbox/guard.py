@@ -1,7 +1,7 @@
-"""What may stand in a template, and how it is rewritten so that all work that is not constant passes the meter.
+"""The nodes that a template may contain, and their rewriting so that all work that is not constant is metered.
 
-Loops, lists, slices, comparisons, `~` and plain template text become calls of the environment's functions; there are
-no macros, blocks, imports and recursive loops, none of which any of PromptSource's 2,000 templates has.
+Loops, lists, slices, comparisons, `~` and plain template text become calls of the environment's functions. Macros,
+blocks, imports and recursive loops are not allowed; none of PromptSource's 2,000 templates has any.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tunefront.bench.templates.sandbox.limits import Fault
 
 SEPARATOR = "|||"
 MARK = "\ue000|||\ue000"
-"""Stands for a separator that the template writes, so that one in the data, or a | beside it, is text."""
+"""Replaces a separator written by the template, so that one in the data, or a | next to it, is text."""
 DEEPEST = 60
-"""Levels of nesting, in nodes; Python compiles no more than about a hundred brackets within each other."""
+"""Maximum nesting of nodes; Python compiles about a hundred nested brackets."""
 
 _LISTED = {
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.NSRef),
@@ -30,24 +30,24 @@ _LISTED = {
 
 
 class Guard(NodeTransformer):
-    """Refuses nodes that are not listed, and rewrites those that need the meter."""
+    """Refuses nodes that are not listed, and rewrites those that must be metered."""
 
     depth = 0
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
-        """The node to have in this one's place."""
+        """The replacement of this node."""
         if type(node) not in _LISTED:
             name, line = type(node).__name__.lower(), node.lineno
-            raise Fault(f"line {line}: `{name}` is not allowed in a template; write out what it stands for")
+            raise Fault(f"line {line}: `{name}` is not allowed in a template; write out its result")
         self.depth += 1
         if self.depth > DEEPEST:
-            raise Fault(f"it is nested deeper than {DEEPEST} levels; make it simpler")
+            raise Fault(f"it is nested deeper than {DEEPEST} levels; simplify it")
         made = super().visit(node, *args, **kwargs)
         self.depth -= 1
         return made
 
     def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Node:
-        """Unlike template data, constants pass `_write`."""
+        """Constants, unlike template data, go through `_write`."""
         return self.visit(nodes.Const(node.data, lineno=node.lineno))
 
     def visit_Const(self, node: nodes.Const) -> nodes.Node:
@@ -110,5 +110,5 @@ class Guard(NodeTransformer):
 
 
 def _call(name: str, at: nodes.Node, *args: nodes.Expr | nodes.Node) -> nodes.Node:
-    """A call of an attribute of the environment, which no template can name."""
+    """A call of an attribute of the environment, which a template cannot name."""
     return nodes.Call(nodes.EnvironmentAttribute(name), list(args), [], None, None, lineno=at.lineno)

@@ -67,7 +67,7 @@ def assert_told(result: Any, told: str, folder: Path) -> None:
         ("{{ text | int // 0 }}" + GOLD, "good ||| bad", "it fails with ZeroDivisionError"),
         ("{% for x in range(10 ** 9) %}a{% endfor %}" + GOLD, "good ||| bad", "`pow` is not allowed in a template"),
         ("{% for x in range(999999999) %}a{% endfor %}" + GOLD, "good ||| bad", "has more than 10,000 numbers"),
-        (ROUND * 3 + "a" + "{% endfor %}" * 3 + GOLD, "good ||| bad", "go round more than 10,000 times"),
+        (ROUND * 3 + "a" + "{% endfor %}" * 3 + GOLD, "good ||| bad", "more than 10,000 times"),
         ("{{ text * 999999999 }}" + GOLD, "good ||| bad", "template 'asks' of"),
         ("{{ text.__class__.__mro__ }}" + GOLD, "good ||| bad", "it reads '__class__' of a text, which is not allowed"),
         ("{{ cycler.__init__.__globals__ }}" + GOLD, "good ||| bad", "template 'asks' of"),
@@ -75,8 +75,8 @@ def assert_told(result: Any, told: str, folder: Path) -> None:
         ("{{ txt }}" + GOLD, "good ||| bad", "there is no field 'txt'; did you mean 'text'?"),
         ("{{ text }}" + GOLD, "{{ choice1 }} ||| bad", "in answer_choices, there is no field 'choice1'"),
         ("{{ text }" + GOLD, "good ||| bad", "it is not valid Jinja, line 1"),
-        ("{{ text }}", "good ||| bad", "goes between prompt and target, and was written 0 times"),
-        ("{{ text }}" + GOLD, "good ||| good", "the answer 'good' is there 2 times"),
+        ("{{ text }}", "good ||| bad", "was written 0 times"),
+        ("{{ text }}" + GOLD, "good ||| good", "'good' occurs 2 times"),
         ("{{ text }}" + GOLD, "good ||| ", "answer 1 is empty"),
         ("{{ text }} ||| {{ answer_choices[1 - label] }}", "good ||| bad", "the target is answer 1 of 2"),
         ("{{ text }}" + GOLD, "Ж ||| Я", "has choices that are the same tokens, 'Ж' and 'Я'"),
@@ -100,7 +100,7 @@ def test_every_template_that_does_not_work_is_told_at_once(asked: Any, task: Pat
     assert result.exit_code == 2
     assert "2 mistakes:" in result.stderr
     assert "no field 'txt'" in result.stderr
-    assert "'same' is there 2 times" in result.stderr
+    assert "'same' occurs 2 times" in result.stderr
     assert not (tmp_path / "results").exists()
     assert asked("--template", "fine").exit_code == 0
 
@@ -119,16 +119,16 @@ def test_a_template_that_skips_rows_is_refused_by_name_and_left_out_of_all_with_
 ) -> None:
     half = ("{% if label %}{{ text }}" + GOLD + "{% endif %}", "good ||| bad")
     write_templates(task, of_half=half, of_all=("{{ text }}" + GOLD, "good ||| bad"))
-    assert_told(asked("--template", "of half"), "it writes no prompt, which is how a template skips a row", tmp_path)
+    assert_told(asked("--template", "of half"), "it writes no prompt", tmp_path)
     result = asked("--template", "all")
     assert result.exit_code == 0
-    assert f"`all` templates of dir:{task} are without 'of half', which skip some rows" in result.stderr
+    assert f"--template all leaves out 'of half' of dir:{task}" in result.stderr
     assert only_record(tmp_path).template == "of all"
 
 
 def test_all_of_templates_that_all_skip_rows_leaves_none(asked: Any, task: Path, tmp_path: Path) -> None:
     write_templates(task, asks=("{% if label %}{{ text }}" + GOLD + "{% endif %}", "good ||| bad"))
-    assert_told(asked("--template", "all"), "so that `all` leaves none; split the task", tmp_path)
+    assert_told(asked("--template", "all"), "--template all selects none", tmp_path)
 
 
 def test_a_template_that_is_not_there_is_told_with_the_nearest(asked: Any, task: Path, tmp_path: Path) -> None:

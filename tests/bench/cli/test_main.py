@@ -340,7 +340,7 @@ def test_a_suite_that_repeats_a_paper_is_compared_with_it_and_says_what_differs(
     assert result.exit_code == 0, result.output
     (asked,) = world.calls
     assert {(cell.paper, cell.deviations) for cell in asked["cells"]} == {("tfew2022", said)}
-    assert "Liu et al. 2022 (T-Few): a difference between this run and what the paper's code does" in result.stderr
+    assert "Liu et al. 2022 (T-Few): a difference between this run and the paper's code" in result.stderr
     assert "every method: dtype is float32, not bfloat16." in result.stderr
     call(*SMALL)
     assert {cell.deviations for cell in world.calls[-1]["cells"]} == {None}

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.bench.world import World
 from tunefront.bench.errors import Mistake
-from tunefront.bench.files import delivered, expanded, local_folder, why, writing
+from tunefront.bench.files import expanded, explain_os_error, local_folder, output_folder, writing
 from tunefront.bench.records import load_records
 from tunefront.bench.suites.lists import listed
 
@@ -155,14 +155,14 @@ def test_all_that_is_wrong_is_told_together() -> None:
 
 
 def test_a_folder_is_delivered_as_it_is(tmp_path: Path) -> None:
-    with delivered(tmp_path / "here") as folder:
+    with output_folder(tmp_path / "here") as folder:
         assert folder == tmp_path / "here"
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_what_fails_is_not_delivered() -> None:
     def fail() -> None:
-        with delivered("kept://bucket/none") as folder:
+        with output_folder("kept://bucket/none") as folder:
             (folder / "half").write_text("x", encoding="utf-8")
             raise RuntimeError
 
@@ -187,7 +187,7 @@ def test_a_write_that_fails_names_its_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(OSError, match="Input/output") as error, writing(tmp_path / "x.json") as file:
         file.write(b"half")
-    assert str(tmp_path / "x.json") in why(error.value)
+    assert str(tmp_path / "x.json") in explain_os_error(error.value)
     assert list(tmp_path.iterdir()) == []
 
 

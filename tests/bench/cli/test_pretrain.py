@@ -123,7 +123,7 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(pretrain: Any, tas
         ({"method": "ia3:start=none.safetensors"}, "there is no file none.safetensors"),
         ({"method": "icl"}, "trains nothing"),
         ({"method": "features"}, "trains a head"),
-        ({"out": "first"}, "first is there already; remove it"),
+        ({"out": "first"}, "first exists already; remove it"),
         ({"out": "first/train.jsonl/start"}, "cannot be written"),
     ],
 )

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tunefront.bench.data import cache
-from tunefront.bench.data.cache import folder, prepared, read_task, task_path, write_task
+from tunefront.bench.data.cache import folder, load_or_make, read_task, task_path, write_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.files import writing
@@ -26,9 +26,9 @@ def never() -> Task:
 
 def test_a_task_comes_back_equal(tmp_path):
     path = tmp_path / "tasks" / "toy.jsonl"
-    assert prepared(path, toy) == toy()
-    assert prepared(path, never) == toy()
-    assert prepared(path, never).fingerprint == toy().fingerprint
+    assert load_or_make(path, toy) == toy()
+    assert load_or_make(path, never) == toy()
+    assert load_or_make(path, never).fingerprint == toy().fingerprint
 
 
 def test_regression_labels_come_back_bit_for_bit(tmp_path):
@@ -57,7 +57,7 @@ def test_a_corrupted_entry_is_named_in_a_warning_and_made_again(tmp_path, caplog
     write_task(path, toy())
     path.write_bytes(damage(path.read_bytes()))
     with caplog.at_level(logging.WARNING, "tunefront"):
-        assert prepared(path, toy) == toy()
+        assert load_or_make(path, toy) == toy()
     assert str(path) in caplog.text
     assert "corrupted" in caplog.text
     assert read_task(path) == toy()
@@ -77,18 +77,18 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_preparing_at_once_succeeds_for_all_and_leaves_one_whole_entry(tmp_path):
-    path, together, found = tmp_path / "toy.jsonl", threading.Barrier(4), []
+    path, together, actual = tmp_path / "toy.jsonl", threading.Barrier(4), []
 
     def make() -> Task:
         together.wait(timeout=20)  # every one of them has found nothing
         return toy(500)
 
-    threads = [threading.Thread(target=lambda: found.append(prepared(path, make))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: actual.append(load_or_make(path, make))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [toy(500)] * 4
+    assert actual == [toy(500)] * 4
     assert [file.name for file in tmp_path.iterdir()] == ["toy.jsonl"]
     assert read_task(path) == toy(500)
 
@@ -96,7 +96,7 @@ def test_preparing_at_once_succeeds_for_all_and_leaves_one_whole_entry(tmp_path)
 def test_where_nothing_can_be_written_the_task_is_made_with_a_warning(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     with caplog.at_level(logging.WARNING, "tunefront"):
-        assert prepared(tmp_path / "file" / "toy.jsonl", toy) == toy()
+        assert load_or_make(tmp_path / "file" / "toy.jsonl", toy) == toy()
     assert "TUNEFRONT_CACHE" in caplog.text
 
 
@@ -129,11 +129,11 @@ def test_a_cache_that_cannot_be_entered_is_no_cache(tmp_path, caplog, monkeypatc
 
     monkeypatch.setattr("pathlib.Path.exists", closed)
     with caplog.at_level(logging.WARNING, "tunefront"):
-        assert cache.peek(tmp_path / "x.jsonl") is None
-    assert "cannot be entered" in caplog.text
+        assert cache.load_cached(tmp_path / "x.jsonl") is None
+    assert "cannot be read" in caplog.text
 
 
-def test_a_cache_of_nobody_is_told_with_the_variable(monkeypatch):
+def test_a_cache_of_an_unknown_user_is_reported_with_the_variable(monkeypatch):
     monkeypatch.setenv("TUNEFRONT_CACHE", "~nobody-of-this-name/x")
     with pytest.raises(Mistake, match="TUNEFRONT_CACHE"):
         folder()

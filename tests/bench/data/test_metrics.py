@@ -51,8 +51,8 @@ def test_f1_of_given_labels_equals_scikit_learn(wanted):
     random = np.random.default_rng(7)
     labels, predictions = random.integers(5, size=90), random.integers(5, size=90)
     expected = sklearn.metrics.f1_score(labels, predictions, labels=wanted, average="macro", zero_division=0)
-    found = CLASSES["f1"]().compute(predictions=predictions, references=labels, labels=wanted)["f1"]
-    assert found == pytest.approx(expected)
+    actual = CLASSES["f1"]().compute(predictions=predictions, references=labels, labels=wanted)["f1"]
+    assert actual == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", CORRELATING)

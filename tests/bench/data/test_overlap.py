@@ -23,8 +23,8 @@ def test_a_pair_overlaps_only_as_a_pair():
 
 def test_every_evaluation_split_is_named_with_its_first_ids():
     train = pairs(*((str(i), "") for i in range(8)))
-    found = overlap_warnings(task(train=train, validation=train[:2], test=train))
-    assert found == (
+    actual = overlap_warnings(task(train=train, validation=train[:2], test=train))
+    assert actual == (
         "toy: 2 of 2 validation rows also occur in train (ids r0, r1)",
         "toy: 8 of 8 test rows also occur in train (ids r0, r1, r2, r3, r4, ...)",
     )

@@ -46,7 +46,7 @@ def test_shots_are_a_cap():
 
 
 def test_a_negative_number_of_shots_is_a_mistake():
-    with pytest.raises(Mistake, match="-1 shots of toy were asked for; ask for 0 or more"):
+    with pytest.raises(Mistake, match="at least 0, got -1 for toy"):
         draw(task(train=rows(10), test=rows(5)), -1, 0)
 
 

@@ -272,7 +272,7 @@ def test_a_file_system_without_locks_is_run_on_with_a_warning(
 
 
 def test_a_lock_of_another_user_names_its_file(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunefront.bench.files import why
+    from tunefront.bench.files import explain_os_error
 
     store, opened = Store(tmp_path / "out"), os.open
     store.prepare()
@@ -285,7 +285,7 @@ def test_a_lock_of_another_user_names_its_file(grid: MakeGrid, tmp_path: Path, m
     monkeypatch.setattr(os, "open", theirs)
     with pytest.raises(OSError, match="Permission denied") as error:
         run_grid(grid(methods=("features",)).cells(), store)
-    assert ".lock" in why(error.value)
+    assert ".lock" in explain_os_error(error.value)
 
 
 def test_interrupting_keeps_what_is_done_and_goes_on_later(grid: MakeGrid, tmp_path: Path) -> None:

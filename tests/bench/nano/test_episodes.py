@@ -1,4 +1,4 @@
-"""Episodes: the plain template's own text, labels drawn anew, and losses only where a label can be known."""
+"""Episodes: the text of the plain template, random labels, and losses only where a label can be known."""
 
 import numpy as np
 import pytest
@@ -33,9 +33,9 @@ def test_an_episode_reads_as_the_plain_template_does(material: Material, drawn: 
         for place, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
     task = Task("episode", "classification", {"train": rows}, ("text",), names, (MetricSpec("accuracy"),))
-    prompts = [Plain().render(task, one) for one in rows]
-    told = BETWEEN.join(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts) + BETWEEN
-    assert tokenizer.decode(drawn.ids[row].tolist(), skip_special_tokens=True) == told
+    prompts = [Plain().render(task, example) for example in rows]
+    expected = BETWEEN.join(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts) + BETWEEN
+    assert tokenizer.decode(drawn.ids[row].tolist(), skip_special_tokens=True) == expected
 
 
 def test_a_label_counts_once_its_class_has_occurred(drawn: Rows) -> None:
@@ -54,13 +54,13 @@ def test_a_label_counts_once_its_class_has_occurred(drawn: Rows) -> None:
 def test_classes_are_files_of_one_library(material: Material, drawn: Rows) -> None:
     from tests.bench.nano.conftest import snippets
 
-    told = snippets()
+    corpus = snippets()
     for row in range(len(drawn.ids)):
         mine = drawn.places[:, 0] == row
-        paths = {told[text].path for text in drawn.texts[mine]}
+        paths = {corpus[text].path for text in drawn.texts[mine]}
         assert len({path.split("/")[0] for path in paths}) == 1
         by_class = {
-            int(which): told[text].path for which, text in zip(drawn.right[mine], drawn.texts[mine], strict=True)
+            int(which): corpus[text].path for which, text in zip(drawn.right[mine], drawn.texts[mine], strict=True)
         }
         assert len(set(by_class.values())) == len(by_class)
 
@@ -80,7 +80,7 @@ def test_a_seed_draws_the_same_episodes(material: Material) -> None:
 def test_a_text_with_the_words_of_two_classes_stands_in_none(material: Material) -> None:
     from tests.bench.nano.conftest import snippets
 
-    told = [snippet.text.casefold() for snippet in snippets()]
+    corpus = [snippet.text.casefold() for snippet in snippets()]
     grouping = material.train.groupings["word"]
     difficulty = Difficulty({"word": 1.0}, 2, 40, {"reserved": 1.0})
     drawn = material.episodes(material.train).batch(8, 160, difficulty, np.random.default_rng(3))
@@ -91,7 +91,7 @@ def test_a_text_with_the_words_of_two_classes_stands_in_none(material: Material)
         for which, text in zip(drawn.right[mine], drawn.texts[mine], strict=True):
             by_class.setdefault(int(which), set()).add(int(text))
         pairs = [[m for m in members if texts <= m] for texts in by_class.values()]
-        assert all(pairs), told[0]
+        assert all(pairs), corpus[0]
         if len(by_class) == 2:
             first, second = by_class.values()
             assert any(not (first & b) and not (second & a) for a in pairs[0] for b in pairs[1])

@@ -11,7 +11,7 @@ from tunefront.bench.nano.preparation import Material
 from tunefront.bench.nano.shape import Nano
 
 SLOW = 8
-"""A rotary phase of 0.04 radians a token, by which the nearest of the subjects so far is told from earlier ones."""
+"""A rotary phase of 0.04 radians per token, which separates the nearest subject from earlier ones."""
 FILES = Difficulty({"file": 1.0}, 2, 12, {"reserved": 1.0})
 
 
@@ -31,7 +31,7 @@ def taught(material: Material) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def fitted(material: Material) -> Nano:
-    """Heads fitted to a lower half that reads by construction: at `Label:` it tells which subject its text is about.
+    """Heads fitted to a lower half that reads by construction: at `Label:` its state encodes the subject of its text.
 
     Nothing is trained or decomposed on the way, so processors differ in the last bits of it, and in no more. A token is
     a random vector, but for the eight subjects: each is an axis, and all of them share another. One head looks from
@@ -87,33 +87,33 @@ def shares(nano: Nano, drawn: Rows, layer: int, head: int) -> torch.Tensor:
 
 
 def test_labels_look_back_at_what_asks_for_them(fitted: Nano, probe: Rows) -> None:
-    rows, asked = torch.from_numpy(probe.places).T
-    found = shares(fitted, probe, shape.READING_LAYERS, heads.LOOKING)
-    assert found[rows, asked + 1, asked].mean() > 0.9  # one of up to 128 places; fitted, 0.99
+    rows, cue = torch.from_numpy(probe.places).T
+    actual = shares(fitted, probe, shape.READING_LAYERS, heads.LOOKING)
+    assert actual[rows, cue + 1, cue].mean() > 0.9  # one of up to 128 places; fitted, 0.99
 
 
 def test_texts_look_at_the_labels_of_texts_like_them(fitted: Nano, probe: Rows) -> None:
     """Hardly at all at labels of the other class."""
-    found = shares(fitted, probe, shape.READING_LAYERS + 1, heads.COMPARING[0])
+    actual = shares(fitted, probe, shape.READING_LAYERS + 1, heads.COMPARING[0])
     own, other = [], []
     for pair, (row, place) in enumerate(probe.places):
         for earlier in range(pair):
             if probe.places[earlier, 0] == row:
                 same = probe.right[earlier] == probe.right[pair]
-                (own if same else other).append(float(found[row, place, probe.places[earlier, 1] + 1]))
+                (own if same else other).append(float(actual[row, place, probe.places[earlier, 1] + 1]))
     assert np.mean(own) > 100 * np.mean(other)  # fitted, 324 times
 
 
 def test_a_label_that_is_looked_at_gains(fitted: Nano, probe: Rows, material: Material) -> None:
     model, size = fitted.model, shape.WIDTH // shape.HEADS
     own = slice(heads.COMPARING[0] * size, (heads.COMPARING[0] + 1) * size)
-    ids, (rows, asked) = torch.from_numpy(probe.ids), torch.from_numpy(probe.places).T
+    ids, (rows, cue) = torch.from_numpy(probe.ids), torch.from_numpy(probe.places).T
     block = model.model.layers[shape.READING_LAYERS + 1]
     with torch.no_grad():
         states = shape.through(model, shape.lower(model, ids), slice(shape.READING_LAYERS, shape.READING_LAYERS + 1))
-        values = block.self_attn.v_proj(block.input_layernorm(states[rows, asked + 1]))[:, own]
+        values = block.self_attn.v_proj(block.input_layernorm(states[rows, cue + 1]))[:, own]
         gained = values @ block.self_attn.o_proj.weight[:, own].T @ model.lm_head.weight[material.reserved].T
-    right = torch.from_numpy(material.reserved)[gained.argmax(-1)] == ids[rows, asked + 1]
+    right = torch.from_numpy(material.reserved)[gained.argmax(-1)] == ids[rows, cue + 1]
     assert right.float().mean() > 0.8  # one of 64 by chance; fitted, 0.95, before anything is trained
 
 

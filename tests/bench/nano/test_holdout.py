@@ -15,7 +15,7 @@ SMALL = tuple(Source(name, name) for name in ("jinja2", "rich", "fsspec", "datas
 
 def held_files() -> list[Docstring]:
     """Docstrings of files of the test split."""
-    return [one for one in harvest(SMALL) if split_of(one.path) == "test"]
+    return [docstring for docstring in harvest(SMALL) if split_of(docstring.path) == "test"]
 
 
 def benchmark_texts(*packages: str) -> set[str]:
@@ -45,11 +45,11 @@ def test_files_of_benchmark_test_rows_are_held_out() -> None:
 
 @pytest.mark.parametrize("package", holdout.LIBRARIES)
 def test_every_file_of_a_held_out_library_is_held_out(package: str) -> None:
-    assert all(is_held_out(one) for one in harvest((Source(package, package),)))
+    assert all(is_held_out(docstring) for docstring in harvest((Source(package, package),)))
 
 
-def read(sources: tuple[Source, ...], beside: Path | None = None) -> corpus.Corpus:
-    return corpus.gather(beside, sources)
+def read(sources: tuple[Source, ...], packages: Path | None = None) -> corpus.Corpus:
+    return corpus.gather(packages, sources)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_no_text_of_a_benchmark_test_row_is_read(small: corpus.Corpus) -> None:
 def test_the_same_search_finds_them_in_the_files_that_are_held_out() -> None:
     passages = Passages(holdout.benchmark_texts())
     held = held_files()
-    assert sum(passages.occur_in(one.text) for one in held) > 20
+    assert sum(passages.occur_in(docstring.text) for docstring in held) > 20
 
 
 def test_snippets_stand_in_files_that_are_read_and_once(small: corpus.Corpus) -> None:

@@ -7,15 +7,15 @@ from tunefront.bench.records import Record
 
 
 def record(task: str, score: float, method: str = "icl:k=16,order=0", draw: int = 0, **fields: object) -> Record:
-    told = {"label": method, "backbone": "nano", "headline": "accuracy", **fields}
+    values = {"label": method, "backbone": "nano", "headline": "accuracy", **fields}
     return Record(
-        key=f"{task} {method} {draw} {told['backbone']}",
+        key=f"{task} {method} {draw} {values['backbone']}",
         status="ok",
         method=method,
         task=task,
         draw_seed=draw,
         scores={"accuracy": score},
-        **told,  # type: ignore[arg-type]
+        **values,  # type: ignore[arg-type]
     )
 
 
@@ -29,9 +29,9 @@ def test_a_curve_is_the_mean_over_tasks_of_means_over_draws() -> None:
         *(record(first, score, f"icl:k=16,order={order}") for order, score in enumerate((0.5, 0.7), 1)),
         *(record(f"{first}-{name}", 0.5) for name in ("permuted", "words")),
     ]
-    found = measuring.gather(records)["2"]
-    assert set(found["curve"]) == {"16"}
-    curve = found["curve"]["16"]
+    actual = measuring.gather(records)["2"]
+    assert set(actual["curve"]) == {"16"}
+    curve = actual["curve"]["16"]
     assert curve["mean"] == pytest.approx(0.8)
     assert (curve["lower_quartile"], curve["upper_quartile"]) == pytest.approx((0.75, 0.85))
     assert curve["within_task_sd"] == pytest.approx((0.02**0.5 + 0) / 2)
@@ -46,10 +46,10 @@ def test_orders_and_labels_are_compared_within_a_task() -> None:
         record(task, 0.7, "icl:k=16,order=2"),
         record(f"{task}-letters", 0.4),
     ]
-    found = measuring.gather(records)["4"]
-    assert found["order"] == {"sd": pytest.approx(0.1), "range": pytest.approx(0.2), "tasks": 1}
-    assert found["labels"]["letters"] == {"mean": 0.4, "moved": pytest.approx(0.2), "tasks": 1}
-    assert found["labels"]["reserved"]["mean"] == 0.6
+    actual = measuring.gather(records)["4"]
+    assert actual["order"] == {"sd": pytest.approx(0.1), "range": pytest.approx(0.2), "tasks": 1}
+    assert actual["labels"]["letters"] == {"mean": 0.4, "moved": pytest.approx(0.2), "tasks": 1}
+    assert actual["labels"]["reserved"]["mean"] == 0.6
 
 
 def test_records_of_other_tasks_are_refused() -> None:
@@ -62,8 +62,8 @@ def test_the_comparison_is_median_and_quartiles_over_draws() -> None:
         record("docstrings/kind", score, "ia3", draw, label="ia3")
         for draw, score in enumerate((0.2, 0.5, 0.3, 0.4, 0.6))
     ]
-    found = measuring.few_shot(records)["docstrings/kind"]["ia3"]
-    assert found == {"lower_quartile": 0.3, "median": 0.4, "upper_quartile": 0.5, "draws": 5}
+    actual = measuring.few_shot(records)["docstrings/kind"]["ia3"]
+    assert actual == {"lower_quartile": 0.3, "median": 0.4, "upper_quartile": 0.5, "draws": 5}
 
 
 def test_training_is_measured_against_random_weights() -> None:

@@ -26,9 +26,9 @@ def test_the_weights_are_small_enough_to_ship() -> None:
 
 
 def test_no_text_of_a_benchmark_was_read() -> None:
-    told = json.loads((FIGURES / "training.json").read_text("utf-8"))
-    assert told["benchmark_texts_read"] == 0 < told["benchmark_texts"]
-    assert not set(holdout.LIBRARIES) & set(told["snippets_of_library"])
+    training = json.loads((FIGURES / "training.json").read_text("utf-8"))
+    assert training["benchmark_texts_read"] == 0 < training["benchmark_texts"]
+    assert not set(holdout.LIBRARIES) & set(training["snippets_of_library"])
 
 
 def test_the_card_shows_that_demonstrations_help_on_what_it_never_saw() -> None:
@@ -46,26 +46,26 @@ def test_nano_is_found_without_a_network() -> None:
     assert "nano" in locate.known_backbones()
 
 
-def test_the_card_tells_what_was_measured() -> None:
+def test_the_card_states_the_measurements() -> None:
     assert (FOLDER / card.CARD).read_text("utf-8") == card.render(FIGURES)
 
 
 def test_the_figures_are_of_the_weights_that_ship() -> None:
-    told = measured()
-    assert told["backbone_fingerprint"] == locate.fingerprint("nano")
-    assert {name: told[name] for name in ("params", "vocabulary")} == facts()
+    figures = measured()
+    assert figures["backbone_fingerprint"] == locate.fingerprint("nano")
+    assert {name: figures[name] for name in ("params", "vocabulary")} == facts()
 
 
 def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
     """Two tasks of two classes and two of four, k = 0 and 16: up to a row more or less, since sums differ in
     their last bits from machine to machine."""
-    told = measured()
-    versions = told["versions"]
+    figures = measured()
+    versions = figures["versions"]
     assert isinstance(versions, dict)
     for library in holdout.LIBRARIES:
         if importlib.metadata.version(library) != versions[library]:
             pytest.skip(f"the tasks are made of {library} {versions[library]}, another version is installed")
-    fixed = told["fixed"]
+    fixed = figures["fixed"]
     assert isinstance(fixed, dict)
     snippets = held_out_snippets()
     made = [trial for ways in (2, 4) for trial in trials.trials(snippets, ways, 2)]
@@ -80,7 +80,7 @@ def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
 
 
 def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:
-    assert {one.package for one in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)
+    assert {docstring.package for docstring in harvest(holdout.HELD_OUT)} == set(holdout.LIBRARIES)
 
 
 def test_the_documents_tell_the_same_figures() -> None:

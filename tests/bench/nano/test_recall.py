@@ -34,9 +34,9 @@ def test_labels_are_recalled_by_their_phrase(material: Material) -> None:
     for row, wanted in zip(ids, targets, strict=True):
         named: dict[tuple[int, ...], int] = {}
         for start in range(0, 96, pair):
-            phrase, asked, label = tuple(row[start + 1 : start + 5]), start + 5, row[start + 6]
-            assert (row[start], row[asked], row[start + 7]) == (around.opening, around.asked, around.between)
-            assert wanted[asked] == (label if phrase in named else IGNORED)
+            phrase, cue, label = tuple(row[start + 1 : start + 5]), start + 5, row[start + 6]
+            assert (row[start], row[cue], row[start + 7]) == (around.opening, around.cue, around.between)
+            assert wanted[cue] == (label if phrase in named else IGNORED)
             assert named.setdefault(phrase, label) == label
         others = np.ones(96, dtype=bool)
         others[5::pair] = False

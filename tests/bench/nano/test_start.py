@@ -16,7 +16,7 @@ def begun(material: Material) -> Nano:
     return nano
 
 
-def test_mean_token_embeddings_tell_what_the_teacher_tells(material: Material) -> None:
+def test_mean_token_embeddings_approximate_the_teacher(material: Material) -> None:
     read = material.train
     size = material.tokenizer.get_vocab_size()
     vectors = start.token_embeddings(read.ids, read.embeddings, size, 12)

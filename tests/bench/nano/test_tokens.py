@@ -7,9 +7,9 @@ from tunefront.bench.nano.preparation import Material
 
 
 def test_what_stands_around_a_text_is_one_token_each(material: Material) -> None:
-    told = material.tokenizer.encode("Text: The river\nLabel: <label3>\n\nText: The").tokens
-    assert told[0] == "Text:"
-    assert told[told.index("\nLabel:") :][:4] == ["\nLabel:", " <label3>", "\n\n", "Text:"]
+    pieces = material.tokenizer.encode("Text: The river\nLabel: <label3>\n\nText: The").tokens
+    assert pieces[0] == "Text:"
+    assert pieces[pieces.index("\nLabel:") :][:4] == ["\nLabel:", " <label3>", "\n\n", "Text:"]
 
 
 def test_any_text_comes_back(material: Material) -> None:
@@ -22,10 +22,10 @@ def test_a_prompt_in_pieces_is_the_prompt_as_a_whole(material: Material) -> None
     around = material.layout
     text = material.tokenizer.encode(" The river opens.").ids
     label = material.tokenizer.encode(" <label0>").ids
-    assert whole == [around.opening, *text, around.asked, *label, around.between]
+    assert whole == [around.opening, *text, around.cue, *label, around.between]
 
 
-def test_it_has_the_size_asked_for() -> None:
+def test_it_has_the_requested_size() -> None:
     trained = tokens.train(["one two three four five " * 20, "six seven eight nine ten " * 20], size=380)
     assert trained.get_vocab_size() <= 380
     assert set(tokens.LABELS) <= set(trained.get_vocab())

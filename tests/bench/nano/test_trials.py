@@ -14,8 +14,8 @@ from tunefront.bench.nano.tokens import LABELS
 from tunefront.bench.suites.toml import read_suite
 
 
-def told(files: int = 6, sentences: int = 60) -> list[Snippet]:
-    """Two libraries, each with so many files of so many sentences."""
+def library_snippets(files: int = 6, sentences: int = 60) -> list[Snippet]:
+    """Two libraries with `files` files of `sentences` sentences each."""
     return [
         Snippet(f"Sentence {number} of {library} {place}.", library, f"{library}/f{place}.py", "summary")
         for library in ("first", "second")
@@ -25,23 +25,23 @@ def told(files: int = 6, sentences: int = 60) -> list[Snippet]:
 
 
 def test_classes_are_files_of_one_library_in_turn() -> None:
-    made = trials.trials(told(), 2, 8)
+    made = trials.trials(library_snippets(), 2, 8)
     assert [trial.name.split("-")[-1] for trial in made] == ["first", "second"] * 4
     for trial in made:
-        assert len({snippet.path for of_one in trial.classes for snippet in of_one}) == 2
-        assert {snippet.library for of_one in trial.classes for snippet in of_one} == {trial.name.split("-")[-1]}
-        assert all(len(of_one) == trials.TRAIN + trials.TEST for of_one in trial.classes)
+        assert len({snippet.path for snippets in trial.classes for snippet in snippets}) == 2
+        assert {snippet.library for snippets in trial.classes for snippet in snippets} == {trial.name.split("-")[-1]}
+        assert all(len(snippets) == trials.TRAIN + trials.TEST for snippets in trial.classes)
         assert set(trial.labels) <= {label.strip() for label in LABELS}
 
 
 def test_short_files_are_no_classes() -> None:
-    assert trials.trials(told(), 2, 2) != []
+    assert trials.trials(library_snippets(), 2, 2) != []
     with pytest.raises(ValueError, match="no library has 2 files"):
-        trials.trials(told(sentences=20), 2, 2)
+        trials.trials(library_snippets(sentences=20), 2, 2)
 
 
 def test_a_folder_is_a_task_of_the_suite(tmp_path: Path) -> None:
-    trial = trials.trials(told(), 3, 1)[0]
+    trial = trials.trials(library_snippets(), 3, 1)[0]
     task = load_task(f"dir:{trials.write(trial, tmp_path)}")
     assert task.label_names == trial.labels
     assert Counter(int(row.label) for row in task.splits["train"]) == dict.fromkeys(range(3), trials.TRAIN)
@@ -52,16 +52,16 @@ def test_a_folder_is_a_task_of_the_suite(tmp_path: Path) -> None:
 
 
 def test_variants_differ_in_their_labels_alone() -> None:
-    trial = trials.trials(told(), 2, 1)[0]
+    trial = trials.trials(library_snippets(), 2, 1)[0]
     variants = {variant.name.removeprefix(f"{trial.name}-"): variant for variant in trial.variants}
     assert set(variants) == {"permuted", "words", "letters", "files"}
     assert variants["permuted"].labels == trial.labels[::-1]
     assert all(variant.classes == trial.classes for variant in variants.values())
-    assert set(variants["files"].labels) == {Path(of_one[0].path).stem for of_one in trial.classes}
+    assert set(variants["files"].labels) == {Path(snippets[0].path).stem for snippets in trial.classes}
 
 
 def test_suites_ask_for_the_curve_the_orders_and_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "held_out_snippets", lambda beside: told())
+    monkeypatch.setattr(trials, "held_out_snippets", lambda packages: library_snippets())
     monkeypatch.setattr(trials, "WAYS", {2: 2, 4: 1})
     suites = trials.write_all(tmp_path, None)
     assert [suite.stem for suite in suites] == ["curve", "order", "labels"]

@@ -1,4 +1,4 @@
-"""A run's cells beside the papers that their suites repeat."""
+"""Comparing a run's cells with the papers that their suites repeat."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tunefront.bench.suites.sweeps import method_of
 from tunefront.methods.base import Recipe
 
 
-def test_cells_of_no_paper_are_left_alone_and_nothing_is_said(toy_folder: str) -> None:
+def test_cells_of_no_paper_are_left_alone_without_a_status(toy_folder: str) -> None:
     cells = (Cell(method_of("ia3"), "nowhere", toy_folder, Recipe()),)
-    said: list[str] = []
-    assert compared(cells, said.append) == (cells, [])
-    assert said == []
+    statuses: list[str] = []
+    assert compared(cells, statuses.append) == (cells, [])
+    assert statuses == []
 
 
 def test_an_unknown_paper_is_a_mistake_before_anything_is_looked_at(toy_folder: str) -> None:
@@ -28,9 +28,9 @@ def test_an_unknown_paper_is_a_mistake_before_anything_is_looked_at(toy_folder: 
 
 def test_what_differs_is_in_the_cells_and_in_the_lines(backbones: dict[str, str], toy_folder: str) -> None:
     cell = Cell(method_of("full"), backbones["bert"], toy_folder, Recipe(dtype="bfloat16"), paper="houlsby2019")
-    found, (first, *lines) = compared((cell, replace(cell, paper=None)))
-    assert found[1].deviations is None
-    assert found[0].deviations is not None
-    assert "dtype is bfloat16, not float32" in found[0].deviations
-    assert first.startswith(f"Houlsby et al. 2019: {len(found[0].deviations)} differences between this run and")
-    assert lines == [f"every method: {'; '.join(found[0].deviations)}."]
+    cells, (first, *lines) = compared((cell, replace(cell, paper=None)))
+    assert cells[1].deviations is None
+    assert cells[0].deviations is not None
+    assert "dtype is bfloat16, not float32" in cells[0].deviations
+    assert first.startswith(f"Houlsby et al. 2019: {len(cells[0].deviations)} differences between this run and")
+    assert lines == [f"every method: {'; '.join(cells[0].deviations)}."]

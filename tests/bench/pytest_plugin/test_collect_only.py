@@ -82,7 +82,7 @@ def test_it_writes_nothing_and_makes_no_task(
 
 def test_it_says_where_the_kind_of_a_task_is_a_guess(project: pytest.Pytester) -> None:
     result = run(project, *suite("--collect-only", "--tunefront-task=hub:glue/sst2"))
-    result.stdout.fnmatch_lines(["*hub:glue/sst2 is not here yet*those of a classification task"])
+    result.stdout.fnmatch_lines(["*hub:glue/sst2*classification task"])
 
 
 def test_a_task_of_the_hub_is_taken_from_the_cache_and_a_broken_entry_is_left(

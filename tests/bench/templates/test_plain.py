@@ -37,6 +37,6 @@ def test_plain_takes_labels_of_multiple_choice_for_fields() -> None:
     assert "a label names the field 'first', which it lacks" in said(Plain(), task, row)
 
 
-def test_plain_tells_equal_answers() -> None:
+def test_plain_refuses_equal_answers() -> None:
     task, row = make_task({"text": "a"}, ("not_ok", "not ok"))
-    assert "the answer 'not ok' is there 2 times" in said(Plain(), task, row)
+    assert "the answer 'not ok' occurs 2 times" in said(Plain(), task, row)

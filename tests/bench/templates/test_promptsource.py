@@ -74,7 +74,7 @@ def test_a_template_that_skips_rows_says_to_which_it_applies() -> None:
     assert not effect.applies(task, row)
     assert effect.applies(task, other)
     assert effect.render(task, other).text == "The cat purred. So?"
-    assert "it writes no prompt, which is how a template skips a row; take one that applies" in said(effect, task, row)
+    assert "it writes no prompt" in said(effect, task, row)
 
 
 def test_a_template_without_a_target_for_a_row_skips_it() -> None:
@@ -85,7 +85,7 @@ def test_a_template_without_a_target_for_a_row_skips_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("jinja", "answers", "found"),
+    ("jinja", "answers", "fact"),
     [
         (
             "{{ txt }} ||| yes",
@@ -96,19 +96,22 @@ def test_a_template_without_a_target_for_a_row_skips_it() -> None:
         ("{{ text }", "no ||| yes", "it is not valid Jinja, line 1: "),
         ("{{ text }} ||| {{ 1 / 0 }}", "no ||| yes", "it fails with ZeroDivisionError: division by zero; correct it"),
         ("{{ text.__class__ }} ||| yes", "no ||| yes", "it reads '__class__' of a text, which is not allowed"),
-        ("{% for x in range(9999) %}{% for x in range(9) %}{% endfor %}{% endfor %}", "no ||| yes", "loops go round"),
-        ("{{ text }} yes", "no ||| yes", "||| goes between prompt and target, and was written 0 times; write it once"),
-        ("{{ text }} ||| yes ||| no", "no ||| yes", "||| goes between prompt and target, and was written 2 times"),
-        ("{{ text }} ||| perhaps", "no ||| yes", "the target 'perhaps' is none of the answers (no | yes); write one"),
+        (
+            "{% for x in range(9999) %}{% for x in range(9) %}{% endfor %}{% endfor %}",
+            "no ||| yes",
+            "more than 10,000 times",
+        ),
+        ("{{ text }} yes", "no ||| yes", "was written 0 times"),
+        ("{{ text }} ||| yes ||| no", "no ||| yes", "was written 2 times"),
+        ("{{ text }} ||| perhaps", "no ||| yes", "the target 'perhaps' is none of the answers (no | yes)"),
         ("{{ text }} ||| {{ answer_choices[7] }}", "no ||| yes", "list object has no element 7"),
-        ("{{ text }} ||| yes", "yes ||| {{ text[0:0] }}yes", "the answer 'yes' is there 2 times; make answers differ"),
-        ("{{ text }} ||| yes", "yes ||| ", "answer 1 is empty, counted from 0; fill it in"),
-        ("{{ text }} ||| yes", "yes", "there is only 1 answer; give at least two to choose from"),
+        ("{{ text }} ||| yes", "yes ||| {{ text[0:0] }}yes", "the answer 'yes' occurs 2 times"),
+        ("{{ text }} ||| yes", "yes ||| ", "answer 1 is empty"),
+        ("{{ text }} ||| yes", "yes", "only 1 answer"),
         (
             "{{ text }} ||| {{ answer_choices[1 - label] }}",
             "yes ||| no",
-            "the target is answer 0 of 2 (yes | no), the label number 1 of 2 (no | yes), counted from 0; list one "
-            "answer a label, in the labels' order",
+            "the target is answer 0 of 2 (yes | no), the label number 1 of 2 (no | yes), counted from 0",
         ),
         (
             "{{ text }} ||| {{ answer_choices[label] }}",
@@ -117,23 +120,21 @@ def test_a_template_without_a_target_for_a_row_skips_it() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_paragraph(jinja: str, answers: str, found: str) -> None:
+def test_an_error_states_the_problem_in_one_paragraph(jinja: str, answers: str, fact: str) -> None:
     task, row = make_task({"text": "Fine."})
-    assert found in said(template(jinja, answers), task, row)
+    assert fact in said(template(jinja, answers), task, row)
 
 
 def test_a_field_called_as_the_answers_is_a_mistake() -> None:
     task, row = make_task({"text": "Fine.", "answer_choices": "x"})
-    assert "the row has a field called answer_choices; rename it" in said(template("a ||| yes"), task, row)
+    assert "a field called answer_choices" in said(template("a ||| yes"), task, row)
 
 
 def test_equal_answers_of_a_row_are_a_mistake() -> None:
     task, row = copa(choice2="It was fed. ")
     choose = template("{{ premise }} ||| {{ answer_choices[label] }}", "{{ choice1 }} ||| {{ choice2 }}")
-    for one in (choose, Plain()):
-        assert "the answer 'It was fed.' is there 2 times; make answers differ, or remove the row" in said(
-            one, task, row
-        )
+    for chosen in (choose, Plain()):
+        assert "the answer 'It was fed.' occurs 2 times" in said(chosen, task, row)
 
 
 def test_choice_depends_on_the_template_and_the_row_and_on_nothing_else() -> None:
@@ -178,15 +179,15 @@ def test_no_prompt_is_free_of_content_where_answers_depend_on_the_row() -> None:
 
 
 def test_a_template_is_a_value_and_its_fingerprint_is_all_that_decides_the_rendering() -> None:
-    one = template(GPT3)
-    assert one == template(GPT3)
-    assert {one: 1}[pickle.loads(pickle.dumps(one))] == 1
-    assert one.fingerprint == replace(one, original_task=False).fingerprint
+    original = template(GPT3)
+    assert original == template(GPT3)
+    assert {original: 1}[pickle.loads(pickle.dumps(original))] == 1
+    assert original.fingerprint == replace(original, original_task=False).fingerprint
     others = [
-        replace(one, jinja=GPT3 + " "),
-        replace(one, answer_choices="no ||| yes "),
-        replace(one, name="other"),
+        replace(original, jinja=GPT3 + " "),
+        replace(original, answer_choices="no ||| yes "),
+        replace(original, name="other"),
         Plain(),
     ]
-    assert len({template.fingerprint for template in (one, *others)}) == 5
-    assert one.fingerprint == "1558108ce1312ef695475450c32c08befa34067bc6fe02e65582c7d9a1bf2701"
+    assert len({template.fingerprint for template in (original, *others)}) == 5
+    assert original.fingerprint == "1558108ce1312ef695475450c32c08befa34067bc6fe02e65582c7d9a1bf2701"

@@ -28,8 +28,8 @@ def wrong(tmp_path: Path, content: str | bytes) -> str:
 )
 def test_a_tag_that_is_not_promptsources_is_refused_and_nothing_runs(tmp_path: Path, tag: str) -> None:
     marker = tmp_path / "ran"
-    told = wrong(tmp_path, f"templates:\n  a: !Template\n    name: {tag} ['touch {marker}']\n")
-    assert ", line 3: not valid YAML for templates (could not determine a constructor for the tag" in told
+    message = wrong(tmp_path, f"templates:\n  a: !Template\n    name: {tag} ['touch {marker}']\n")
+    assert ", line 3: not valid YAML for templates (could not determine a constructor for the tag" in message
     assert not marker.exists()
 
 
@@ -40,44 +40,44 @@ def test_merge_keys_are_refused_and_aliases_cost_nothing(tmp_path: Path) -> None
     )
     laughs = ["l0: &l0 [x]", *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30))]
     (tmp_path / "other").mkdir()
-    told = wrong(tmp_path / "other", "\n".join([*laughs, "templates: {a: !Template {name: *l29, jinja: b}}"]))
-    assert "name must be text, a value of type list was found; put it in quotes." in told
+    message = wrong(tmp_path / "other", "\n".join([*laughs, "templates: {a: !Template {name: *l29, jinja: b}}"]))
+    assert "name must be text, got a value of type list" in message
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "fact"),
     [
         ("templates: [1,", "line 1: not valid YAML for templates ("),
         ("templates: {a: \x01}", "not valid YAML for templates (unacceptable character #x0001"),
-        (b"templates: \xe4", "is not UTF-8 (byte 11); save it as UTF-8."),
-        ("", "has no mapping called templates; it is written so: templates: {first: !Template {name: "),
-        ("- a", "has no mapping called templates"),
-        ("templates: [a]", "has no mapping called templates"),
-        ("templates: {a: b}", "template 'a': a mapping was expected; it is written so:"),
+        (b"templates: \xe4", "is not UTF-8 (byte 11)"),
+        ("", ": templates: {first: !Template {name: "),
+        ("- a", "no mapping named templates"),
+        ("templates: [a]", "no mapping named templates"),
+        ("templates: {a: b}", "template 'a': a template must be a mapping"),
         ("templates: {a: !Template b}", "expected a mapping node, but found scalar"),
-        ("templates: {a: {name: b}}", "template 'a': jinja must be text, a value of type NoneType was found"),
-        ("templates: {a: {name: b, jinja: ''}}", "jinja must be text, a value of type str was found"),
-        ("templates: {a: {name: 1, jinja: b}}", "name must be text, a value of type int was found; put it in quotes."),
+        ("templates: {a: {name: b}}", "template 'a': jinja must be text, got a value of type NoneType"),
+        ("templates: {a: {name: b, jinja: ''}}", "jinja must be text, got a value of type str"),
+        ("templates: {a: {name: 1, jinja: b}}", "name must be text, got a value of type int"),
         (
             "templates: {a: {name: b, jinja: c, answer_choices: Yes}}",
-            "answer_choices must be text, a value of type bool",
+            "answer_choices must be text, got a value of type bool",
         ),
-        ("templates: {a: {name: b, jinja: c}, d: {name: b, jinja: c}}", "template 'd': another is called 'b' too"),
+        ("templates: {a: {name: b, jinja: c}, d: {name: b, jinja: c}}", "template 'd': another template is named 'b'"),
         ("templates: {a: {name: plain, jinja: c}}", "'plain' is the name of the built-in template; rename yours."),
         ("templates: " + "9" * 5000, "not valid YAML for templates ("),
         ("[" * 5000, "not valid YAML for templates ("),
-        ("#" * 500_001, "has 500,001 bytes; split it up: at most 500,000 are read."),
+        ("#" * 500_001, "500,001 bytes, the limit is 500,000"),
     ],
 )
-def test_a_file_that_is_wrong_is_a_mistake(tmp_path: Path, content: str | bytes, found: str) -> None:
-    assert found in wrong(tmp_path, content)
+def test_an_invalid_file_is_a_mistake(tmp_path: Path, content: str | bytes, fact: str) -> None:
+    assert fact in wrong(tmp_path, content)
 
 
-def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
-    told = wrong(tmp_path, "templates: {a: {name: 1, jinja: b}, c: {name: d}, e: {name: f, jinja: g}}")
-    assert told.startswith("2 mistakes:\n")
-    assert "template 'a': name must be" in told
-    assert "template 'c': jinja must be" in told
+def test_all_problems_of_a_file_are_reported_together(tmp_path: Path) -> None:
+    message = wrong(tmp_path, "templates: {a: {name: 1, jinja: b}, c: {name: d}, e: {name: f, jinja: g}}")
+    assert message.startswith("2 mistakes:\n")
+    assert "template 'a': name must be" in message
+    assert "template 'c': jinja must be" in message
 
 
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:

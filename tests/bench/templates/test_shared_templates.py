@@ -1,4 +1,4 @@
-"""The templates of the data folder beside the checkout: which can be ranked, and that they read as in PromptSource."""
+"""The templates of the shared data folder: which can be ranked, and that they render as in PromptSource."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ON_HALF_OF_THE_ROWS = {
 """Templates of copa that skip the rows with the other question; T-Few uses the other 8, the first ones by name."""
 ENVIRONMENT = jinja2.Environment()
 
-pytestmark = pytest.mark.skipif(not FOLDERS, reason="../shared/data is not beside this checkout")
+pytestmark = pytest.mark.skipif(not FOLDERS, reason="../shared/data is not next to this checkout")
 
 
 @pytest.fixture(params=FOLDERS or ["none"])
@@ -57,35 +57,35 @@ def first_rows(task: Task) -> list[Row]:
 
 
 def test_every_template_for_the_original_task_renders_and_its_label_is_the_rows(task: Task) -> None:
-    for one in with_files(task):
-        usable = templates_of(one)
-        for entry in read_templates(one.templates or Path()):
+    for variant in with_files(task):
+        usable = templates_of(variant)
+        for entry in read_templates(variant.templates or Path()):
             if not entry.original_task or task.kind == "regression":
                 continue
             if entry.name in ANOTHER_QUESTION:
                 with pytest.raises(Mistake, match="it has 50 answers for 6 labels"):
-                    find_template(one, entry.name)
+                    find_template(variant, entry.name)
                 continue
             template = usable[entry.name]
-            rows = [row for row in first_rows(one) if template.applies(one, row)]
+            rows = [row for row in first_rows(variant) if template.applies(variant, row)]
             only = ON_HALF_OF_THE_ROWS.get(entry.name)
-            assert rows == [row for row in first_rows(one) if only in (None, row.fields.get("question"))]
+            assert rows == [row for row in first_rows(variant) if only in (None, row.fields.get("question"))]
             assert rows
             for row in rows:
-                prompt = template.render(one, row)
+                prompt = template.render(variant, row)
                 assert prompt.label == row.label
                 assert len(prompt.choices) == len(task.label_names)
 
 
 def test_prompts_are_those_of_promptsource(task: Task) -> None:
-    for one in with_files(task):
-        for entry in read_templates(one.templates or Path()):
+    for variant in with_files(task):
+        for entry in read_templates(variant.templates or Path()):
             if entry.answer_choices is None:
                 continue
-            template = templates_of(one).get(entry.name)
-            for row in first_rows(one):
-                if isinstance(template, PromptSource) and template.applies(one, row):
-                    assert template.render(one, row) == published(entry, row)
+            template = templates_of(variant).get(entry.name)
+            for row in first_rows(variant):
+                if isinstance(template, PromptSource) and template.applies(variant, row):
+                    assert template.render(variant, row) == published(entry, row)
 
 
 def published(entry: Entry, row: Row) -> Prompt:
@@ -139,11 +139,14 @@ def test_the_counts_are_those_that_the_docstring_of_promptsource_states() -> Non
     entries = {}
     for name in FOLDERS:
         task = load_task(f"dir:{DATA / name}")
-        for one in with_files(task):
-            for entry in read_templates(one.templates or Path()):
-                usable = entry.name in templates_of(one)
-                entries[one.templates, entry.name] = "usable" if usable else entry.answer_choices and "other answers"
-    told = list(entries.values())
-    assert (len(told), told.count("usable"), told.count("other answers"), told.count(None)) == (176, 156, 13, 7)
+        for variant in with_files(task):
+            for entry in read_templates(variant.templates or Path()):
+                usable = entry.name in templates_of(variant)
+                entries[variant.templates, entry.name] = (
+                    "usable" if usable else entry.answer_choices and "other answers"
+                )
+    outcomes = list(entries.values())
+    assert len(outcomes) == 176
+    assert [outcomes.count(outcome) for outcome in ("usable", "other answers", None)] == [156, 13, 7]
     assert len({file for file, _ in entries}) == 23
     assert len({file.parent for file, _ in entries if file}) == 19

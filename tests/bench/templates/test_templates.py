@@ -25,19 +25,22 @@ def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: 
         broken={"jinja": "{{ text }} ||| x", "answer_choices": "{{ text"},
     )
     task, row = make_task({"text": "a"}, templates=file)
-    found = templates_of(task)
-    assert list(found) == ["zebra", "ant", "unmarked", "broken", "plain"]
-    assert [one.name for one in found.values()] == list(found)
-    assert {name for name, one in found.items() if one.original_task} == {"ant", "unmarked", "broken", "plain"}
-    assert find_template(task, None) == found["ant"] == find_template(task, "ant")
-    assert find_template(task, "plain") == found["plain"] == Plain()
-    assert found["ant"].render(task, row) == Prompt("a", ("No", "Yes"), 1)
-    assert "in answer_choices, it is not valid Jinja" in said(found["broken"], task, row)
+    templates = templates_of(task)
+    assert list(templates) == ["zebra", "ant", "unmarked", "broken", "plain"]
+    assert [template.name for template in templates.values()] == list(templates)
+    assert {name for name, template in templates.items() if template.original_task} == {
+        "ant",
+        "unmarked",
+        "broken",
+        "plain",
+    }
+    assert find_template(task, None) == templates["ant"] == find_template(task, "ant")
+    assert find_template(task, "plain") == templates["plain"] == Plain()
+    assert templates["ant"].render(task, row) == Prompt("a", ("No", "Yes"), 1)
+    assert "in answer_choices, it is not valid Jinja" in said(templates["broken"], task, row)
     with pytest.raises(Mistake, match=r"^dir:toy: no template 'ants'; did you mean 'ant'\? Known: ant, broken, plain"):
         find_template(task, "ants")
-    with pytest.raises(
-        Mistake, match="'generates' of dir:toy cannot be ranked: it has no answer_choices; take one of zebra"
-    ):
+    with pytest.raises(Mistake, match=r"'generates' of dir:toy cannot be ranked: it has no answer_choices; .* zebra"):
         find_template(task, "generates")
     with pytest.raises(Mistake, match="it has 3 answers for 2 labels"):
         find_template(task, "fine")
@@ -76,8 +79,8 @@ def test_a_folder_brings_its_templates(tmp_path: Path) -> None:
         (tmp_path / f"{split}.jsonl").write_text('{"text": "a", "label": "no"}\n{"text": "b", "label": "yes"}\n')
     written(tmp_path, ask={"jinja": "{{ text }}? ||| {{ answer_choices[label] }}", "answer_choices": "No ||| Yes"})
     task = load_task(f"dir:{tmp_path}")
-    asked = [find_template(task, None).render(task, row) for row in task.splits["test"]]
-    assert asked == [Prompt("a?", ("No", "Yes"), 0), Prompt("b?", ("No", "Yes"), 1)]
+    prompts = [find_template(task, None).render(task, row) for row in task.splits["test"]]
+    assert prompts == [Prompt("a?", ("No", "Yes"), 0), Prompt("b?", ("No", "Yes"), 1)]
 
 
 def test_regression_has_no_templates(tmp_path: Path) -> None:
@@ -85,5 +88,5 @@ def test_regression_has_no_templates(tmp_path: Path) -> None:
     task, _ = make_task({"text": "a"}, kind="regression", templates=file)
     assert templates_of(task) == {}
     for name in (None, "plain", "rate"):
-        with pytest.raises(Mistake, match="dir:toy is a regression task, which has no answers to rank"):
+        with pytest.raises(Mistake, match="dir:toy is a regression task"):
             find_template(task, name)

@@ -206,7 +206,7 @@ def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
     cell.method.fit(setup.backbone, setup.train, setup.trainer)
     (prefix,) = setup.trainer.prompts.prefixes
     rows: Any = setup.trainer.prompts.following(setup.test)
-    (one,) = rows.after.values()
+    (one,) = rows.by_prefix.values()
     most = max(one.kept)
     assert 0 < most < 8
     assert record.prefix_tokens == prefix.demonstrations.ends[most]
@@ -220,12 +220,12 @@ def test_without_known_queries_all_that_fit_are_read(language_models: dict[str, 
     trainer = harness(backbone, ICL(k=4))
     scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
     (prefix,) = trainer.prompts.prefixes
-    assert prefix.held == prefix.demonstrations.fitting
-    prefix.take_over(backbone.read(prefix.holding(1)))
+    assert prefix.n_kept == prefix.demonstrations.fitting
+    prefix.take_over(backbone.read(prefix.limited_to(1)))
     rows = encode(backbone, split="test")
-    most = max(trainer.prompts.following(rows).after[prefix.demonstrations.name].kept)  # type: ignore[attr-defined]
+    most = max(trainer.prompts.following(rows).by_prefix[prefix.demonstrations.name].kept)  # type: ignore[attr-defined]
     trainer.score(scorer, rows)
-    assert prefix.held == most > 1
+    assert prefix.n_kept == most > 1
 
 
 # Rows that were cut, among those that are learned from.

@@ -57,7 +57,7 @@ def test_pandas_index_is_left_out_and_noted(tmp_path: Path, index: list[object] 
     assert ["__index_level_0__" in note for note in read.notes] == [True] * (index is not None)
 
 
-def test_an_index_with_a_name_is_left_out_but_where_it_is_asked_for_or_the_only_text(tmp_path: Path) -> None:
+def test_a_named_index_is_left_out_unless_requested_or_the_only_text(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"uid": ["u1", "u2", "u3"], "text": TEXTS, "label": LABELS})
     frame.set_index("uid").to_parquet(tmp_path / "a.parquet")
     assert table(tmp_path / "a.parquet").columns == ("text", "label")

@@ -137,7 +137,7 @@ def test_lists_that_may_be_answers_and_are_not_read_are_warned_of(tmp_path):
     assert any("'endings'" in text and '"multiple choice"' in text for text in task.warnings)
 
 
-def test_letters_beside_lists_are_warned_of(tmp_path):
+def test_letters_next_to_lists_are_warned_of(tmp_path):
     def few_letters(row: int) -> dict[str, Any]:
         return {**hellaswag(row), "label": "AB"[row % 2]}
 
@@ -183,7 +183,7 @@ def test_a_label_is_there_for_templates_under_its_own_name(tmp_path):
     assert prompt.choices[prompt.label] == "manual"
 
 
-def test_a_label_that_names_no_answer_is_told_with_its_row(tmp_path):
+def test_a_label_that_names_no_answer_is_reported_with_its_row(tmp_path):
     def wrong(row: int) -> dict[str, Any]:
         return {**hellaswag(row), "label": "4" if row == 3 else "0"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.bench.data.reading import told
+from tunefront.bench.data.reading import describe_task
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import Mistake
@@ -40,13 +40,13 @@ def task_of(folder: Path, meta: dict[str, object] | None = None, **columns: obje
         ("id", lambda row: f"a {row}", "numbers the rows"),
         ("year", lambda row: 1900 + row, "numbers"),
         ("price", lambda row: f"{row}.5", "numbers"),
-        ("age", lambda row: "unknown" if row == 3 else row, "numbers, but for 1 of 24"),
+        ("age", lambda row: "unknown" if row == 3 else row, "numbers, except 1 of 24"),
         ("flag", lambda row: row % 3 == 0, "numbers"),
         ("nothing", lambda row: None, "empty"),
         ("tags", lambda row: ["a", "b"][: row % 3], "lists"),
         ("extra", lambda row: {"a": row}, "values of type dict"),
-        ("label_text", lambda row: ("negative", "positive")[row % 2], "says the label in other words"),
-        ("label_text", lambda row: None if row == 5 else ("n", "p")[row % 2], "says the label in other words"),
+        ("label_text", lambda row: ("negative", "positive")[row % 2], "repeats the label in other words"),
+        ("label_text", lambda row: None if row == 5 else ("n", "p")[row % 2], "repeats the label in other words"),
         ("nr", lambda row: f"row_{row}", "ids"),
         ("file", lambda row: f"img-{row}.png", "ids"),
         ("notes", lambda row: ["a"] if row == 3 else f"some text {row}", "lists in 1 of 24 rows"),
@@ -56,7 +56,7 @@ def test_a_column_that_is_no_text_is_left_out_and_why_is_said(tmp_path, name, ma
     task = task_of(tmp_path, **{name: make})
     assert task.input_fields == ("text",)
     assert task.left_out == {name: why}
-    assert f"not {name} ({why})" in told(task)
+    assert f"not {name} ({why})" in describe_task(task)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_column_that_alone_determines_the_label_is_warned_of(tmp_path):
 def test_a_column_that_meta_names_is_read_and_warned_of(tmp_path):
     task = task_of(tmp_path, {"input_fields": ["text", "label_text"]}, label_text=lambda row: ("n", "p")[row % 2])
     assert task.input_fields == ("text", "label_text")
-    assert any("'label_text' alone says the label" in text for text in task.warnings)
+    assert any("'label_text' alone reveals the label" in text for text in task.warnings)
 
 
 def test_a_column_that_determines_nearly_all_labels_is_warned_of(tmp_path):
@@ -116,10 +116,10 @@ def test_a_path_that_names_the_label_is_warned_of(tmp_path):
         tmp_path, path=lambda row: f"{('neg', 'pos')[row % 2]}/{'abcdefghijklmnopqrstuvwxyz'[row]}{row * row}.txt"
     )
     (warning,) = [text for text in task.warnings if "'path'" in text]
-    assert "24 of 24 values hold the name of their label" in warning
+    assert "24 of 24 values contain the name of their label" in warning
 
 
-def test_a_path_whose_folder_tells_the_label_is_warned_of(tmp_path):
+def test_a_path_whose_folder_reveals_the_label_is_warned_of(tmp_path):
     letters = "abcdefghijklmnopqrstuvwxyz"
     task = task_of(tmp_path, path=lambda row: f"{('one', 'two')[row % 2]}/{letters[row]}{row * row}.txt")
     (warning,) = [text for text in task.warnings if "'path'" in text]
@@ -134,7 +134,7 @@ def test_labels_that_are_all_but_one_do_not_make_every_column_telling(tmp_path):
             for row in range(40)
         ]
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert not [text for text in load(str(tmp_path)).warnings if "alone says" in text]
+    assert not [text for text in load(str(tmp_path)).warnings if "alone reveals" in text]
 
 
 def test_codes_are_read_where_there_is_nothing_else(tmp_path):
@@ -151,12 +151,12 @@ def test_a_column_that_determines_nothing_is_not_warned_of(tmp_path, make):
 
 def test_what_was_read_is_one_sentence(tmp_path):
     task = task_of(tmp_path, year=lambda row: row)
-    assert told(task) == (
+    assert describe_task(task) == (
         "24 train and 24 test rows; reads text, not year (numbers); 2 labels: neg 50 %, pos 50 % of 24 train rows"
     )
 
 
 def test_strange_names_are_shown_as_they_are_written(tmp_path):
     task = task_of(tmp_path, **{"a\x1b[31mb": lambda row: row})
-    assert "\x1b" not in told(task)
-    assert "\\x1b[31m" in told(task)
+    assert "\x1b" not in describe_task(task)
+    assert "\\x1b[31m" in describe_task(task)

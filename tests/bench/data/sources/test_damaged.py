@@ -78,7 +78,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("name", whole_files())
 def test_a_damaged_file_is_read_or_explained(tmp_path: Path, name: str) -> None:
-    read, told = 0, []
+    read, messages = 0, []
     for number in range(60):
         chance = random.Random(f"{name} {number}")  # a text's hash is the same in every process here
         folder = tmp_path / str(number)
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_read_or_explained(tmp_path: Path, name: str) -> None:
             load(str(folder))
             read += 1
         except Mistake as error:
-            told.append(str(error))
-    assert all(str(tmp_path) in said for said in told)
-    assert max(len(line) for said in told for line in said.splitlines()) < 2500
+            messages.append(str(error))
+    assert all(str(tmp_path) in said for said in messages)
+    assert max(len(line) for said in messages for line in said.splitlines()) < 2500
     assert 0 < read < 60

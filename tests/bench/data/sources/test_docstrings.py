@@ -14,7 +14,7 @@ from tunefront.bench.data.cache import write_task
 from tunefront.bench.data.sources import candidates, docstrings, harvest, known_tasks
 from tunefront.bench.data.sources.candidates import LIBRARIES, TASKS, split_of, summarise
 from tunefront.bench.data.sources.docstrings import build
-from tunefront.bench.data.sources.harvest import Docstring, Source, fraction, of_code
+from tunefront.bench.data.sources.harvest import Docstring, Source, code_docstrings, fraction
 from tunefront.bench.errors import Mistake
 
 SYNTHETIC = ["kind", "library", "match"]
@@ -61,13 +61,13 @@ def synthetic(files: int = 40, version: int = 0) -> list[Docstring]:
     ]
 
 
-def made(name: str, found: list[Docstring] | None = None):
-    return build(name, found or synthetic(), ("toy 1",))
+def made(name: str, actual: list[Docstring] | None = None):
+    return build(name, actual or synthetic(), ("toy 1",))
 
 
 def test_modules_classes_functions_and_methods_are_harvested_but_not_local_functions():
-    found = {(docstring.kind, docstring.name) for docstring in of_code(CODE, "toy", "toy/tools.py")}
-    assert found == {
+    actual = {(docstring.kind, docstring.name) for docstring in code_docstrings(CODE, "toy", "toy/tools.py")}
+    assert actual == {
         ("module", "tools"),
         ("class", "Outer"),
         ("function", "method"),
@@ -99,7 +99,7 @@ def test_a_missing_package_is_a_mistake_that_says_what_to_install(monkeypatch):
         return "1.0"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    with pytest.raises(Mistake, match=r"scikit-learn, rich are not installed; run: pip install scikit-learn rich"):
+    with pytest.raises(Mistake, match=r"scikit-learn, rich.*not installed; run: pip install scikit-learn rich"):
         harvest.versions()
 
 
@@ -145,9 +145,9 @@ def test_the_order_of_the_harvest_changes_nothing():
 
 
 def test_packages_without_their_sources_are_a_mistake_that_says_so():
-    for found in ([Docstring("torch", "torch/a.py", "class", "A", "The only summary that is left.")], []):
+    for actual in ([Docstring("torch", "torch/a.py", "class", "A", "The only summary that is left.")], []):
         with pytest.raises(Mistake, match=r"docstrings/kind: .*\(toy 1\) give no rows"):
-            build("kind", found, ("toy 1",))
+            build("kind", actual, ("toy 1",))
 
 
 def test_versions_are_in_the_fingerprint():
@@ -173,8 +173,8 @@ def test_a_library_is_not_named_in_its_summaries():
 
 
 def test_words_that_name_a_kind_are_masked():
-    found = [Docstring("toy", "toy/a.py", "class", "A", "This subclass wraps functions of a Module.")]
-    assert [candidate.inputs["text"] for candidate in candidates.kind(found)] == ["This code wraps code of a code."]
+    actual = [Docstring("toy", "toy/a.py", "class", "A", "This subclass wraps functions of a Module.")]
+    assert [candidate.inputs["text"] for candidate in candidates.kind(actual)] == ["This code wraps code of a code."]
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def test_words_that_name_a_kind_are_masked():
     ],
 )
 def test_parameters_of_one_plain_type_are_found_and_descriptions_that_give_it_away_are_not(style, expected):
-    found = candidates.param_type([Docstring("toy", "toy/a.py", "function", "f", PARAMETERS[style])])
-    assert [(candidate.inputs["text"], candidate.label) for candidate in found] == expected
+    actual = candidates.param_type([Docstring("toy", "toy/a.py", "function", "f", PARAMETERS[style])])
+    assert [(candidate.inputs["text"], candidate.label) for candidate in actual] == expected
 
 
 def test_a_pair_matches_where_name_and_summary_come_from_one_function():
-    found = synthetic()
-    own = {(" ".join(re.findall(r"[a-z]+|\d+", d.name)), summarise(d.text)) for d in found if d.kind == "function"}
-    task = made("match", found)
+    actual = synthetic()
+    own = {(" ".join(re.findall(r"[a-z]+|\d+", d.name)), summarise(d.text)) for d in actual if d.kind == "function"}
+    task = made("match", actual)
     for rows in task.splits.values():
         names = [row.fields["name"] for row in rows]
         assert len(set(names)) == len(names)
@@ -202,9 +202,9 @@ def test_a_pair_matches_where_name_and_summary_come_from_one_function():
 
 
 def test_mismatched_summaries_come_from_the_same_package_and_split():
-    found = synthetic()
-    at = {summarise(docstring.text): docstring for docstring in found}
-    for split, rows in made("match", found).splits.items():
+    actual = synthetic()
+    at = {summarise(docstring.text): docstring for docstring in actual}
+    for split, rows in made("match", actual).splits.items():
         for row in rows:
             origin = at[str(row.fields["summary"])]
             assert split_of(origin.path) == split
@@ -212,12 +212,12 @@ def test_mismatched_summaries_come_from_the_same_package_and_split():
 
 
 def test_a_text_of_two_classes_is_left_out_and_one_of_one_class_kept_once():
-    found = synthetic()
-    clash = [Docstring(p, f"{p}/clash.py", "function", "f", "Said in two packages alike.") for p in ("pandas", "scipy")]
+    actual = synthetic()
+    clash = [Docstring(p, f"{p}/clash.py", "function", "f", "Said in two packages.") for p in ("pandas", "scipy")]
     twice = [Docstring("pandas", f"pandas/t{n}.py", "function", "f", "Said twice  in ONE package.") for n in range(2)]
-    splits = made("library", found + clash + twice).splits
+    splits = made("library", actual + clash + twice).splits
     texts = Counter(str(row.fields["text"]).casefold() for rows in splits.values() for row in rows)
-    assert "said in two packages alike." not in texts
+    assert "said in two packages." not in texts
     assert max(texts.values()) == 1
 
 

@@ -163,8 +163,8 @@ def test_a_label_that_train_lacks_is_explained(tmp_path):
         ("text;label\na;good\nb;c;bad\n", "row 2: 3 values for 2 columns"),
         ("", "train.csv has no rows"),
         ("text,label\n", "train.csv has no rows"),
-        ("text,label\nx,good\ny,good\n", "at least two different labels are needed, only 'good' was found"),
-        ("n,label\n1,good\n2,bad\n", "no column but 'label' holds text"),
+        ("text,label\nx,good\ny,good\n", "at least two different labels are needed, found only 'good'"),
+        ("n,label\n1,good\n2,bad\n", "no column except 'label' is text"),
         ("text,label\ncafé\x81,good\n".encode("latin1"), "line 2: byte 0xe9 is not UTF-8"),
     ],
 )
@@ -176,9 +176,9 @@ def test_a_bad_training_file_is_explained(tmp_path, train, says):
     ("line", "says"),
     [
         ('{"text": "x", ', "not valid JSON"),
-        ("[1, 2]", "a JSON object was expected, a list was found"),
-        (r'{"text": "a \uD800 b", "label": "good"}', r"'\ud800' is half of a character"),
-        (r'{"text": "a", "more": {"\udc00": 1}, "label": "good"}', r"'\udc00' is half of a character"),
+        ("[1, 2]", "expected a JSON object, got a list"),
+        (r'{"text": "a \uD800 b", "label": "good"}', r"'\ud800' is half of a surrogate pair"),
+        (r'{"text": "a", "more": {"\udc00": 1}, "label": "good"}', r"'\udc00' is half of a surrogate pair"),
         ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
         ('{"text": "x", "label": ' + "9" * 5000 + "}", "not valid JSON"),
     ],
@@ -252,13 +252,13 @@ def test_a_file_that_is_not_parquet_is_explained(tmp_path):
         ("[]", "meta.json: "),
         ({"task_type": "clasification"}, "meta.json, task_type: "),
         ({"label_names": "good"}, "meta.json, label_names: "),
-        ({"label_names": ["bad", "good", "bad"]}, "label_names: 'bad' is there twice"),
+        ({"label_names": ["bad", "good", "bad"]}, "label_names: 'bad' occurs twice"),
         ({"metrics": []}, "meta.json, metrics: "),
         ({"metrics": [{"label": "good"}]}, "meta.json, metrics.0.name: field required"),
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"metrics": [{"name": "f1", "labels": ["goood"]}]}, "did you mean 'good'"),
         ({"input_fields": ["txt"]}, "no column 'txt'; did you mean 'text'? Known: label, text. (input_fields of meta"),
-        ({"input_fields": ["text", "label"]}, "the label would be an input; take 'label' out of input_fields"),
+        ({"input_fields": ["text", "label"]}, "remove 'label' from input_fields"),
         ({"task_type": "regression", "label_names": ["bad", "good"]}, "a regression task has no label_names"),
         ({"task_type": "regression"}, "line 1: label 'good' is not a finite number"),
     ],
@@ -308,7 +308,11 @@ def test_published_draws_are_read_by_their_number_of_rows(tmp_path):
     rows, source = few_shot(task, 2, 42)
     assert ([row.label for row in rows], source) == ([0, 1], "few_shot/1_shot")
     assert len(few_shot(task, 4, 0)[0]) == 4
-    for shots, seed, says in ((2, 1, "the seeds are 0, 42"), (3, 0, "draws of 2, 4 rows"), (4, 42, "the seeds are 0")):
+    for shots, seed, says in (
+        (2, 1, "available seeds: 0, 42"),
+        (3, 0, "available sizes: 2, 4"),
+        (4, 42, "available seeds: 0"),
+    ):
         with pytest.raises(Mistake, match=says):
             few_shot(task, shots, seed)
 

@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from tunefront.bench.data.sources.hub import load, outline
+from tunefront.bench.data.sources.hub import load, preview
 from tunefront.bench.errors import Mistake
 
 FILM = {"text": ["a fine film", "a dull film"], "label": [1, 0]}
@@ -17,22 +17,22 @@ def data(columns: dict[str, list[object]], **features: object) -> datasets.Datas
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """Dataset and configuration -> splits, or an error to raise; `asked` holds what was asked for."""
+    """Dataset and configuration -> splits, or an error to raise; `requests` holds the requests."""
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path))
     holds: dict[tuple[str, str | None], object] = {}
-    asked = []
+    requests = []
 
     def load_dataset(path: str, name: str | None = None, **options: object) -> object:
-        assert set(options) == {"cache_dir"}, "neither remote code nor anything else is asked for"
+        assert set(options) == {"cache_dir"}, "neither remote code nor anything else is requested"
         assert str(tmp_path) in str(options["cache_dir"])
-        asked.append((path, name))
-        found = holds.get((path, name), datasets.exceptions.DatasetNotFoundError(f"Dataset '{path}' doesn't exist"))
-        if isinstance(found, Exception):
-            raise found
-        return datasets.DatasetDict(found)
+        requests.append((path, name))
+        actual = holds.get((path, name), datasets.exceptions.DatasetNotFoundError(f"Dataset '{path}' doesn't exist"))
+        if isinstance(actual, Exception):
+            raise actual
+        return datasets.DatasetDict(actual)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    holds["asked", None] = asked
+    holds["requests", None] = requests
     return holds
 
 
@@ -50,7 +50,7 @@ def test_a_split_with_hidden_labels_is_left_out_and_dev_is_validation(hub):
     hub["owner/glue", "sst2"] = {"train": data(FILM, label=CLASSES), "dev": data(FILM, label=CLASSES), "test": hidden}
     task = load("owner/glue/sst2")
     assert task.eval_split == "validation"
-    assert hub["asked", None] == [("owner/glue", "sst2")]
+    assert hub["requests", None] == [("owner/glue", "sst2")]
 
 
 def test_float_labels_make_a_regression_task(hub):
@@ -63,19 +63,19 @@ def test_float_labels_make_a_regression_task(hub):
 def test_two_parts_are_owner_and_dataset_first_then_dataset_and_configuration(hub):
     hub["glue", "sst2"] = {"train": data(FILM, label=CLASSES), "test": data(FILM, label=CLASSES)}
     assert load("glue/sst2").name == "hub:glue/sst2"
-    assert hub["asked", None] == [("glue/sst2", None), ("glue", "sst2")]
+    assert hub["requests", None] == [("glue/sst2", None), ("glue", "sst2")]
 
 
-def test_what_was_loaded_is_kept_and_not_asked_for_again(hub):
+def test_a_loaded_task_is_cached_and_not_requested_again(hub):
     hub["imdb", None] = {"train": data(FILM, label=CLASSES), "test": data(FILM, label=CLASSES)}
     assert load("imdb") == load("imdb")
-    assert len(hub["asked", None]) == 1
+    assert len(hub["requests", None]) == 1
 
 
 @pytest.mark.parametrize(
-    ("found", "says"),
+    ("actual", "says"),
     [
-        (ConnectionError("Couldn't reach 'imdb' on the Hub (OfflineModeIsEnabled)"), r"out of reach .*dir:<path>"),
+        (ConnectionError("Couldn't reach 'imdb' on the Hub (OfflineModeIsEnabled)"), r"unreachable .*dir:<path>"),
         (RuntimeError("Dataset scripts are no longer supported, but found imdb.py"), "never run"),
         (ValueError("Config name is missing. Please pick one among ['a', 'b']"), r"'a', 'b'.*last part"),
         (OSError("disk on fire"), r"OSError: disk on fire"),
@@ -84,8 +84,8 @@ def test_what_was_loaded_is_kept_and_not_asked_for_again(hub):
         ({"train": data({"text": ["x", ""], "label": [1, 0]}), "test": data(FILM)}, "train, row 1: 'text' is empty"),
     ],
 )
-def test_what_goes_wrong_is_explained(hub, found, says):
-    hub["imdb", None] = found
+def test_what_goes_wrong_is_explained(hub, actual, says):
+    hub["imdb", None] = actual
     with pytest.raises(Mistake, match=says):
         load("imdb")
 
@@ -97,7 +97,7 @@ def test_a_dataset_that_the_hub_does_not_know_is_explained(hub):
 
 @pytest.fixture
 def working_folder(tmp_path, monkeypatch):
-    """An empty working folder beside the cache."""
+    """An empty working folder next to the cache."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
@@ -120,8 +120,8 @@ def test_what_lies_here_under_a_datasets_name_is_never_read(hub, working_folder,
         load(spelled)
     assert f"dir:{dataset}" in str(caught.value)
     with pytest.raises(Mistake, match="dir:"):
-        outline(spelled)
-    assert hub["asked", None] == []
+        preview(spelled)
+    assert hub["requests", None] == []
     assert not list(working_folder.parent.glob("tasks/*"))
     local.rename(working_folder / "another name")
     assert load(spelled).splits["train"][0].fields["text"] == "a fine film"
@@ -137,7 +137,7 @@ def test_a_folder_of_a_datasets_name_hinders_no_other_reading_of_the_spelling(hu
 def test_the_librarys_own_readers_of_local_files_are_no_datasets(hub, working_folder, reader):
     with pytest.raises(Mistake, match=f"{reader}.*dir:"):
         load(reader)
-    assert hub["asked", None] == []
+    assert hub["requests", None] == []
 
 
 def test_splits_left_out_are_noted_and_the_notes_are_kept(hub):
@@ -146,7 +146,7 @@ def test_splits_left_out_are_noted_and_the_notes_are_kept(hub):
     notes = load("imdb").notes
     assert [note for note in notes if "test left out" in note]
     assert load("imdb").notes == notes
-    assert len(hub["asked", None]) == 1
+    assert len(hub["requests", None]) == 1
 
 
 def test_an_index_is_no_input_and_images_are_left_out(hub):

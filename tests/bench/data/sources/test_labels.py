@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests import ROOT
-from tunefront.bench.data.sources.doubts import doubts, refused
+from tunefront.bench.data.sources.doubts import label_error, label_warnings
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.labels import class_of, kind_of, names_of, number, value_of
 from tunefront.bench.errors import Mistake
@@ -89,7 +89,7 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         ([["neg"], ["pos"], ["neg", "pos"]], "multi-label"),
         (["['neg', 'pos']", "['neg']", "['pos']"], "multi-label"),
@@ -109,8 +109,8 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
     ],
 )
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, told, form):
-    with pytest.raises(Mistake, match=told):
+def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, message, form):
+    with pytest.raises(Mistake, match=message):
         load(str(written(tmp_path, labels * 2, form)))
 
 
@@ -128,7 +128,7 @@ def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, told, form):
     ],
 )
 def test_names_with_marks_in_them_are_names(labels):
-    assert refused(labels) is None
+    assert label_error(labels) is None
     assert names_of(labels) == sorted(labels)
 
 
@@ -152,21 +152,21 @@ def test_decimal_commas_are_points_with_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("stray", ["n/a", "inf", "1.50 EUR", "unknown"])
-def test_a_stray_text_among_scores_is_told(tmp_path, stray):
+def test_a_stray_text_among_scores_is_reported(tmp_path, stray):
     labels = [row / 8 for row in range(39)] + [stray]
     with pytest.raises(Mistake, match=r"39 of 40|78 of 80|is not a finite number"):
         load(str(written(tmp_path, labels, "jsonl")))
 
 
 @pytest.mark.parametrize("nothing", ["nan", "NA", "NULL", "None", "<NA>"])
-def test_what_stands_for_nothing_is_no_class_beside_numbers(tmp_path, nothing):
+def test_a_missing_value_is_no_class_among_numbers(tmp_path, nothing):
     (tmp_path / "train.csv").write_text(f"text,label\na b,0\nc d,1\ne f,{nothing}\n")
     (tmp_path / "test.csv").write_text("text,label\ng,0\nh,1\n")
     with pytest.raises(Mistake, match=f"row 3: no label '{nothing}'"):
         load(str(tmp_path))
 
 
-def test_a_label_that_stands_for_nothing_beside_names_is_doubted(tmp_path):
+def test_a_missing_value_among_names_is_warned_of(tmp_path):
     task = load(str(written(tmp_path, ["nan", "pos", "neg", "nan"], "jsonl")))
     assert any("'nan' is read as a class" in text for text in task.warnings)
     assert not load(str(written(tmp_path / "none", ["none", "pos", "neg"], "jsonl"))).warnings
@@ -174,19 +174,19 @@ def test_a_label_that_stands_for_nothing_beside_names_is_doubted(tmp_path):
 
 @pytest.mark.parametrize("names", [None, ["no", "yes"]])
 def test_true_and_false_have_one_reading_in_every_format(tmp_path, names):
-    found = set()
+    actual = set()
     for form, labels in (("jsonl", [True, False]), ("csv", [True, False]), ("parquet", [True, False])):
         place = written(tmp_path / form, labels * 3, form)
         if names:
             (place / "meta.json").write_text(json.dumps({"label_names": names}))
         task = load(str(place))
-        found.add((task.label_names, tuple(row.label for row in task.splits["test"])))
+        actual.add((task.label_names, tuple(row.label for row in task.splits["test"])))
     place = written(tmp_path / "lower", ["true", "false"] * 3, "csv")
     if names:
         (place / "meta.json").write_text(json.dumps({"label_names": names}))
     task = load(str(place))
-    found.add((task.label_names, tuple(row.label for row in task.splits["test"])))
-    assert found == {(("no", "yes") if names else ("False", "True"), (1, 0, 1, 0, 1, 0))}
+    actual.add((task.label_names, tuple(row.label for row in task.splits["test"])))
+    assert actual == {(("no", "yes") if names else ("False", "True"), (1, 0, 1, 0, 1, 0))}
 
 
 def test_labels_that_differ_in_blanks_or_unicode_form_are_one_with_a_warning(tmp_path):
@@ -214,14 +214,14 @@ def test_a_declared_name_is_found_in_any_unicode_form():
 
 def test_many_whole_numbers_may_be_scores():
     names = [str(n) for n in range(30)]
-    (doubt,) = doubts(names, names * 2, declared=False)
+    (doubt,) = label_warnings(names, names * 2, declared=False)
     assert "regression" in doubt
     assert "2.0 rows each" in doubt
-    assert not doubts(names, names * 2, declared=True)
-    assert not doubts(names[:5], names, declared=False)
-    assert not doubts([], [], declared=False)
-    assert not doubts(names, names * 20, declared=False)
-    assert doubts([str(n * 5) for n in range(30)], names * 20, declared=False)
+    assert not label_warnings(names, names * 2, declared=True)
+    assert not label_warnings(names[:5], names, declared=False)
+    assert not label_warnings([], [], declared=False)
+    assert not label_warnings(names, names * 20, declared=False)
+    assert label_warnings([str(n * 5) for n in range(30)], names * 20, declared=False)
 
 
 @pytest.mark.parametrize(
@@ -233,12 +233,12 @@ def test_a_declared_label_is_a_name_or_its_number_in_every_spelling(value, index
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [("god", "did you mean 'good'"), (2, "0 to 1"), (-1, "hidden"), (0.5, "0.5")]
+    ("value", "message"), [("god", "did you mean 'good'"), (2, "0 to 1"), (-1, "hidden"), (0.5, "0.5")]
 )
-def test_a_declared_label_that_means_nothing_is_told(value, told):
+def test_an_undeclared_label_is_reported(value, message):
     said = class_of(value, ("bad", "good"), declared=True)
     assert isinstance(said, str)
-    assert told in said
+    assert message in said
 
 
 def test_numbers():

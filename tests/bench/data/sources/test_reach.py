@@ -1,4 +1,4 @@
-"""A Hub that is out of reach: it is asked once, quickly and without a word of other libraries."""
+"""An unreachable Hub: one request, quickly, and no output of other libraries."""
 
 import logging
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 from tunefront.bench.data.sources.hub import load
-from tunefront.bench.data.sources.reach import reached
+from tunefront.bench.data.sources.reach import hub_reachability
 from tunefront.bench.errors import Mistake
 
 
@@ -27,19 +27,19 @@ def online(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("spelled", ["imdb", "some/data", "some/data/config"])
-def test_a_hub_that_is_out_of_reach_is_asked_once_and_told(spelled, online, monkeypatch):
+def test_an_unreachable_hub_is_requested_once_and_reported(spelled, online, monkeypatch):
     said, waited = list[str](), list[float]()
     listening = logging.Handler()
     listening.emit = lambda record: said.append(record.getMessage())
     logging.getLogger("huggingface_hub").addHandler(listening)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waited.append)
     try:
-        with pytest.raises(Mistake, match=f"hub:{spelled} cannot be loaded: the Hub is out of reach") as caught:
+        with pytest.raises(Mistake, match=f"hub:{spelled} cannot be loaded: the Hub is unreachable") as caught:
             load(spelled)
     finally:
         logging.getLogger("huggingface_hub").removeHandler(listening)
     assert (said, waited) == ([], [])
-    assert "offline mode" not in str(caught.value), "which nobody asked for"
+    assert "offline mode" not in str(caught.value), "which the user did not set"
     assert not constants.HF_HUB_OFFLINE
     assert not datasets.config.HF_HUB_OFFLINE
 
@@ -47,6 +47,6 @@ def test_a_hub_that_is_out_of_reach_is_asked_once_and_told(spelled, online, monk
 def test_a_hub_that_answers_is_left_to_datasets(online, monkeypatch):
     session = SimpleNamespace(head=lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
-    with reached() as unreachable:
+    with hub_reachability() as unreachable:
         assert unreachable is None
         assert not datasets.config.HF_HUB_OFFLINE

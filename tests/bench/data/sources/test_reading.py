@@ -97,8 +97,8 @@ def test_a_table_is_read_however_it_was_saved(tmp_path: Path, name: str, content
         ("a.csv", CSV.encode("utf-8-sig"), []),
         ("a.csv", CSV.replace(",", ";"), ["semicolons"]),
         ("a.csv", CSV.replace(",", "\t").encode("utf-16"), ["UTF-16", "tabs"]),
-        ("a.csv", "text,label,,,\nx,good,,,\ny,bad,,,\n", ["3 nameless empty columns"]),
-        ("a.csv", "text,label,,\nx,good,more,\ny,bad,,\n", ["column 3", "1 rows", "1 nameless empty column"]),
+        ("a.csv", "text,label,,,\nx,good,,,\ny,bad,,,\n", ["3 unnamed empty columns"]),
+        ("a.csv", "text,label,,\nx,good,more,\ny,bad,,\n", ["column 3", "1 rows", "1 unnamed empty column"]),
         ("a.csv", ",text,label\n4,x,good\n7,y,bad\n", ["column 1", "pandas' index"]),
         ("a.csv", "Unnamed: 0,text,label\n4,x,good\n7,y,bad\n", ["'Unnamed: 0'", "pandas' index"]),
         ("a.json", json.dumps({"rows": ROWS}), ["'rows'"]),
@@ -181,7 +181,7 @@ def test_a_file_that_is_something_else_is_called_what_it_is(
 
 
 @pytest.mark.parametrize(("member", "says"), [("xl/workbook.xml", "Excel workbook"), ("train.csv", "zip archive")])
-def test_an_archive_is_told_from_a_workbook(tmp_path: Path, member: str, says: str) -> None:
+def test_an_archive_is_distinguished_from_a_workbook(tmp_path: Path, member: str, says: str) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(member, CSV)
@@ -202,15 +202,15 @@ def test_gzip_that_is_cut_off_is_explained(tmp_path: Path, cut: int) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[1, 2]", "row 1: a JSON object was expected, a int was found"),
+        ("[1, 2]", "row 1: expected a JSON object, got a int"),
         ('[{"text": "x"}, {"text": ', "not valid JSON"),
         pytest.param("[" * 100_000 + "]" * 100_000, "nested too deeply", id="deep"),
         pytest.param('[{"text": ' + "9" * 5000 + "}]", "4,300 digits", id="digits"),
         ('{"text": {"a": "x"}, "label": {"a": "y"}}', "columns, not rows ('text', 'label')"),
         ('{"text": ["x", "z"], "label": ["y"]}', "columns, not rows"),
         ('{"columns": ["text"], "index": [0, 1], "data": [["x"], ["y"]]}', "columns, not rows"),
-        (r'[{"text": "\uD800"}]', r"row 1: '\ud800' is half of a character"),
-        ("null", "a NoneType was found"),
+        (r'[{"text": "\uD800"}]', r"row 1: '\ud800' is half of a surrogate pair"),
+        ("null", "got a NoneType"),
         ("", "has no rows"),
         ("[]", "has no rows"),
     ],
@@ -224,7 +224,7 @@ def test_many_blank_lines_take_no_longer_than_other_lines(tmp_path: Path) -> Non
     assert records(tmp_path, "a.jsonl", json.dumps(ROWS[0]) + "\n" * 300_000 + json.dumps(ROWS[1])) == ROWS
 
 
-def test_gzip_around_parquet_is_told_with_the_way_to_unpack_a_copy(tmp_path: Path) -> None:
+def test_gzip_around_parquet_is_reported_with_the_command_to_unpack_a_copy(tmp_path: Path) -> None:
     for name in ("train.parquet.gz", "train.parquet"):
         assert "gzip -dk" in mistake(tmp_path, name, gzip.compress(b"PAR1" * 20, mtime=0))
 

@@ -1,4 +1,4 @@
-"""The data folder beside the checkout: all of it loads, and its overlaps are those that its README states."""
+"""The shared data folder: all of it loads, with the overlaps that its README states."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tunefront.bench.data.sources.folder import few_shot
 DATA = SHARED / "data"
 FOLDERS = sorted(meta.parent.name for meta in DATA.glob("*/meta.json"))
 
-pytestmark = pytest.mark.skipif(not FOLDERS, reason="../shared/data is not beside this checkout")
+pytestmark = pytest.mark.skipif(not FOLDERS, reason="../shared/data is not next to this checkout")
 
 
 @pytest.fixture(params=FOLDERS or ["none"])
@@ -30,8 +30,8 @@ def test_every_folder_loads_with_the_rows_that_it_says(name):
 
 def test_overlaps_are_those_that_the_readme_states(name):
     stated = re.findall(r"(\d+) (validation|test) rows also in train", _line(name))
-    found = [re.search(r": (\d+) of \d+ (\w+) rows", warning) for warning in load_task(f"dir:{DATA / name}").warnings]
-    assert [match.groups() for match in found if match] == stated
+    actual = [re.search(r": (\d+) of \d+ (\w+) rows", warning) for warning in load_task(f"dir:{DATA / name}").warnings]
+    assert [match.groups() for match in actual if match] == stated
 
 
 def test_every_published_draw_is_read(name):

@@ -65,14 +65,14 @@ def test_a_folder_is_loaded_once_per_working_folder_and_named_as_spelled(tmp_pat
         rows = [{"text": f"{place} {i}", "label": i} for i in range(2)]
         for split in ("train", "test"):
             (tmp_path / place / "data" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = []
+    actual = []
     for place in ("here", "there", "here"):
         monkeypatch.chdir(tmp_path / place)
-        found.append(load_task("dir:data"))
-    assert found[0] is found[2]
-    assert found[0] != found[1]
-    assert found[0].name == found[1].name == "dir:data"
-    assert found[0].warnings == ("dir:data: 2 of 2 test rows also occur in train (ids 0, 1)",)
+        actual.append(load_task("dir:data"))
+    assert actual[0] is actual[2]
+    assert actual[0] != actual[1]
+    assert actual[0].name == actual[1].name == "dir:data"
+    assert actual[0].warnings == ("dir:data: 2 of 2 test rows also occur in train (ids 0, 1)",)
 
 
 def test_embedded_tasks_are_listed_by_their_full_names():

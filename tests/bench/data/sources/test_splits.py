@@ -90,16 +90,16 @@ def test_shards_are_joined_in_order_and_counted_in_a_note(tmp_path: Path) -> Non
         (("train-00000-of-00003.parquet", "train-00002-of-00003.parquet"), ("2 of 3", "train-00001-of-00003")),
         (("train-00001-of-00002.csv",), ("1 of 2", "train-00000-of-00002")),
         (("train-00000-of-99999.csv",), ("1 of 99999", "train-00001-of-99999")),
-        (("train-00000-of-00001.csv", "train-00000-of-00002.csv", "train-00001-of-00002.csv"), ("one is needed",)),
-        (("train-00000-of-00001.csv", "train.csv"), ("train.csv", "train-*-of-00001.csv", "one is needed")),
+        (("train-00000-of-00001.csv", "train-00000-of-00002.csv", "train-00001-of-00002.csv"), ("needs one of them",)),
+        (("train-00000-of-00001.csv", "train.csv"), ("train.csv", "train-*-of-00001.csv", "needs one of them")),
         (("train-00003-of-00002.csv", "train-00000-of-00002.csv", "train-00001-of-00002.csv"), ("3 shards", "2")),
         (("train.csv", "train.tsv"), ("train.csv and train.tsv",)),
         (("train.csv", "Train.csv"), ("Train.csv", "train.csv")),
-        (("train.csv", "dev.csv", "valid.csv"), ("dev.csv and valid.csv", "for validation")),
+        (("train.csv", "dev.csv", "valid.csv"), ("dev.csv and valid.csv", "validation needs one")),
         (("train/a.csv", "train/b.json"), ("several formats", "a.csv, b.json")),
     ],
 )
-def test_a_missing_shard_and_two_candidates_are_told(
+def test_missing_shards_and_ambiguous_splits_are_reported(
     tmp_path: Path, names: tuple[str, ...], facts: tuple[str, ...]
 ) -> None:
     folder = put(tmp_path, *names, *(["test/c.csv"] if "/" in names[0] else ["test.csv"]))
@@ -147,7 +147,7 @@ def test_shards_of_other_columns_are_a_mistake(tmp_path: Path) -> None:
         ("plain_text/train-00000-of-00001.csv", ("dir:", "plain_text")),
     ],
 )
-def test_what_is_not_read_is_told_with_the_way_to_what_is(tmp_path: Path, name: str, facts: tuple[str, ...]) -> None:
+def test_an_unsupported_format_is_reported_with_a_remedy(tmp_path: Path, name: str, facts: tuple[str, ...]) -> None:
     said = mistake(put(tmp_path, name, "test.csv"))
     assert [fact for fact in ("has no train", name.split("/")[0], *facts) if fact not in said] == []
     assert not any(word in said for word in ("mv ", "gunzip ", "> train"))
@@ -235,7 +235,7 @@ def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
         few_shot(task, 7, 1)
 
 
-def test_a_split_that_is_a_folder_a_broken_link_or_a_loop_is_told(tmp_path: Path) -> None:
+def test_a_split_that_is_a_folder_a_broken_link_or_a_loop_is_reported(tmp_path: Path) -> None:
     put(tmp_path, "test.csv")
     (tmp_path / "train.csv").mkdir()
     assert "train.csv is a folder" in mistake(tmp_path)
@@ -258,7 +258,7 @@ def test_a_link_to_an_ordinary_file_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["listdir", "open"])
-def test_a_folder_or_file_without_permission_is_told(
+def test_a_folder_or_file_without_permission_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     put(tmp_path, "train.csv", "test.csv")
@@ -273,7 +273,7 @@ def test_a_folder_or_file_without_permission_is_told(
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 5000, "~nosuchuser"])
-def test_a_path_that_can_lead_nowhere_is_told(path: str) -> None:
+def test_a_path_that_can_lead_nowhere_is_reported(path: str) -> None:
     with pytest.raises(Mistake) as caught:
         load(path)
     assert len(str(caught.value)) < 600

@@ -99,7 +99,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
     with torch.no_grad():
         reading = counted_flops(backbone.make_lead) if backbone.lead_lengths else 0
         for prefix in trainer.prompts._prefixes:
-            reading += counted_flops(lambda p=prefix: backbone.read(p.holding(4)))
+            reading += counted_flops(lambda p=prefix: backbone.read(p.limited_to(4)))
     if getattr(method, "calibrate", False):
         plain = ICL(**{**vars(method), "calibrate": False}).fit(backbone, train, harness(backbone, method, rows=4))
         reading += counted(plain, trainer.prompts.following(backbone.content_free()), 4)
@@ -138,7 +138,7 @@ def test_a_gpt2s_prefix_and_queries_are_the_closed_formulas(language_models: dic
     rows, expected = trainer.prompts.following(test), 0
     for batch in rows.scoring_order(16):
         fed = sum(len(choice) - 1 for row in batch for choice in rows.choices[row])
-        tokens = sum(len(rows.after[prefix.demonstrations.name].tokens[row]) for row in batch) + fed
+        tokens = sum(len(rows.by_prefix[prefix.demonstrations.name].tokens[row]) for row in batch) + fed
         expected += gpt2_states(tokens, before) + 2 * (len(batch) + fed) * D * vocabulary
     assert trainer.score(scorer, test).flops == expected
 
@@ -149,7 +149,7 @@ def test_without_reuse_every_row_reads_the_demonstrations_that_it_keeps(
 ) -> None:
     backbone, trainer, _, test = demonstrated(language_models["gpt2"], context_length)
     rows = trainer.prompts.following(test)
-    (one,) = rows.after.values()
+    (one,) = rows.by_prefix.values()
     assert (len(set(one.before)) > 1) is (context_length is not None)
     expected = sum(gpt2_states(before) for before in one.before if before)
     assert trainer.prompts.flops_without_reuse(backbone, test) == expected
@@ -162,7 +162,7 @@ def test_an_encoder_decoder_keeps_no_prefix_and_reads_it_with_every_query(langua
     backbone, trainer, _, test = demonstrated(language_models["t5"])
     assert trainer.prompts.flops_once(backbone) == trainer.prompts.flops_without_reuse(backbone, test) == 0
     assert trainer.prompts.cache_bytes is None
-    (one,) = trainer.prompts.following(test).after.values()
+    (one,) = trainer.prompts.following(test).by_prefix.values()
     tokens = len(one.tokens[0])
     with torch.no_grad():
         states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=one.tokens[0][None]))

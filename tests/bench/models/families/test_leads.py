@@ -383,8 +383,8 @@ def test_demonstrations_follow_what_leads(name: str, kind: str, language_models:
     backbone, module, bare = led(language_models[name], kind)
     shown = encode(backbone).take([0, 1])
     prefix = backbone.read(backbone.prefix(shown))
-    rows = prefix.demonstrations.ahead_of(encode(backbone, split="test"))
-    followed = next(iter(rows.after.values()))
+    rows = prefix.demonstrations.prepend_to(encode(backbone, split="test"))
+    followed = next(iter(rows.by_prefix.values()))
     batch = rows.batch(range(4))
     told = torch.tensor(prefix.demonstrations.ids[: prefix.tokens])
     with torch.no_grad():

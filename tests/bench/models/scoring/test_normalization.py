@@ -34,34 +34,34 @@ def by_loop(rows: Ragged, normalization: str, choices: int = 4) -> Tensor:
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_scores_are_the_sums_over_the_lengths(normalization: str) -> None:
     rows = ragged()
-    found = choice_scores(*padded(rows), normalization, lengths_of(normalization))
-    assert found.dtype == torch.float32
-    assert torch.allclose(found, by_loop(rows, normalization), rtol=1e-6)
-    assert found.isneginf().tolist() == [[False] * 4, [False, False, True, True], [False, True, True, True]]
+    scores = choice_scores(*padded(rows), normalization, lengths_of(normalization))
+    assert scores.dtype == torch.float32
+    assert torch.allclose(scores, by_loop(rows, normalization), rtol=1e-6)
+    assert scores.isneginf().tolist() == [[False] * 4, [False, False, True, True], [False, True, True, True]]
 
 
 def test_lengths_are_of_the_text_and_not_of_its_tokens() -> None:
     """By hand: log 1/2 + log 1/4 over one, two tokens, five characters, six bytes."""
     logprobs, mask = padded([[[math.log(0.5), math.log(0.25)]]])
     total = math.log(0.125)
-    found = {
+    scores = {
         name: choice_scores(logprobs, mask, name, torch.tensor([[text_length("naïve", name)]])).item()
         for name in NORMALIZATIONS
     }
-    assert found == pytest.approx({"none": total, "token": total / 2, "char": total / 5, "byte": total / 6})
+    assert scores == pytest.approx({"none": total, "token": total / 2, "char": total / 5, "byte": total / 6})
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_padding_and_batch_mates_change_no_score(normalization: str) -> None:
     rows = ragged()
     lengths = lengths_of(normalization)
-    found = choice_scores(*padded(rows), normalization, lengths)
+    scores = choice_scores(*padded(rows), normalization, lengths)
     wide = choice_scores(*padded(rows, choices=6, tokens=9), normalization, lengths_of(normalization, 6))
-    assert torch.allclose(wide[:, :4], found, rtol=1e-6)
+    assert torch.allclose(wide[:, :4], scores, rtol=1e-6)
     assert wide[:, 4:].isneginf().all()
     for place, row in enumerate(rows):
         alone = choice_scores(*padded([row]), normalization, lengths[place : place + 1, : len(row)])
-        assert torch.allclose(alone[0], found[place, : len(row)], rtol=1e-6)
+        assert torch.allclose(alone[0], scores[place, : len(row)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -78,9 +78,9 @@ def test_low_precision_is_summed_in_float32() -> None:
     """1,001 tokens of -1/256; the bfloat16 nearest to their sum is off by 1/256."""
     logprobs = torch.full((1, 1, 1001), -1 / 256, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        found = choice_scores(logprobs, torch.ones_like(logprobs, dtype=torch.bool))
-    assert found.dtype == torch.float32
-    assert found.item() == -1001 / 256
+        scores = choice_scores(logprobs, torch.ones_like(logprobs, dtype=torch.bool))
+    assert scores.dtype == torch.float32
+    assert scores.item() == -1001 / 256
 
 
 def test_what_is_missing_or_unknown_is_named() -> None:

@@ -24,13 +24,13 @@ from tunefront.methods.sites import SITES, Sites
 DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decoder"]
 
 
-def close(found: Tensor, expected: Tensor) -> bool:
-    """Equal to 1e-4, of which rounding takes a twentieth, and absent where the other is."""
+def close(scores: Tensor, expected: Tensor) -> bool:
+    """Equal to 1e-4 (rounding takes a twentieth of that), with the same missing entries."""
     there = expected.isfinite()
-    return torch.equal(there, found.isfinite()) and bool((found - expected)[there].abs().max() < 1e-4)
+    return torch.equal(there, scores.isfinite()) and bool((scores - expected)[there].abs().max() < 1e-4)
 
 
-def asked(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, MeasuringHarness]:
+def fitted(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, MeasuringHarness]:
     """A backbone with k demonstrations before every query: (backbone, scorer, harness)."""
     backbone = pristine(folder, task, template=Listed(), **prompting)
     method = ICL(k=k)
@@ -46,13 +46,13 @@ def test_scores_are_those_of_a_forward_pass_for_every_choice(
 ) -> None:
     """Rows of mixed lengths with choices of mixed number and length, 1 and 16 at a time, padded on either side."""
     task = mixed_task()
-    backbone, _, _ = asked(language_models[name], task, k)
+    backbone, _, _ = fitted(language_models[name], task, k)
     rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts[:k]
     assert len({len(choices) for choices in rows.choices}) > 1
     assert len({len(choice) for choices in rows.choices for choice in choices}) > 2
     expected = plain_scores(backbone.model, backbone.tokenizer, rows.prompts, demonstrations)
     for size in (1, 16):
-        backbone, scorer, trainer = asked(language_models[name], task, k, size)
+        backbone, scorer, trainer = fitted(language_models[name], task, k, size)
         rows = encode(backbone, task, "test")
         assert max(map(len, trainer.prompts.following(rows).scoring_order(size))) == size
         assert close(trainer.score(scorer, rows).values, expected)
@@ -68,22 +68,22 @@ def test_scores_are_divided_by_the_length_that_the_normalization_names(
     normalization: str, name: str, language_models: dict[str, str]
 ) -> None:
     task = listed_task([("Text: the film", "good|very bad|naïve", 0), ("Text: a book", "fine film|poor", 1)])
-    backbone, scorer, trainer = asked(language_models[name], task, 0, normalization=normalization)
+    backbone, scorer, trainer = fitted(language_models[name], task, 0, normalization=normalization)
     rows = encode(backbone, task, "test")
-    found = trainer.score(scorer, rows).values
+    scores = trainer.score(scorer, rows).values
     for row, prompt in enumerate(rows.prompts):
         for place, choice in enumerate(prompt.choices):
             with torch.no_grad():
                 total, count = logprob(backbone.model, backbone.tokenizer, prompt.text, choice)
             length = {"none": 1, "token": count, "char": len(choice), "byte": len(choice.encode())}[normalization]
-            assert found[row, place].item() == pytest.approx(total / length, abs=1e-4)
-    assert found[1, 2] == -math.inf
+            assert scores[row, place].item() == pytest.approx(total / length, abs=1e-4)
+    assert scores[1, 2] == -math.inf
 
 
 def test_ties_go_to_the_first_choice(language_models: dict[str, str]) -> None:
     """A model that finds all tokens equally likely, and choices of one token each."""
     task = listed_task([("Text: the film", "good|bad|fine", 2), ("Text: a book", "poor|awful", 1)])
-    backbone, scorer, trainer = asked(language_models["gpt2"], task, 0)
+    backbone, scorer, trainer = fitted(language_models["gpt2"], task, 0)
     torch.nn.init.zeros_(backbone.model.lm_head.weight)
     scores = trainer.score(scorer, encode(backbone, task, "test")).values
     assert len(set(scores[scores.isfinite()].tolist())) == 1
@@ -96,14 +96,14 @@ def test_ties_go_to_the_first_choice(language_models: dict[str, str]) -> None:
 def test_plain_rows_give_what_side_by_side_gives(
     name: str, k: int, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, found = mixed_task(), {}
+    task, scores = mixed_task(), {}
     for side_by_side in (True, False):
-        backbone, scorer, trainer = asked(language_models[name], task, k)
+        backbone, scorer, trainer = fitted(language_models[name], task, k)
         assert backbone.side_by_side, "found out by itself"
         monkeypatch.setitem(decoder._SIDE_BY_SIDE, backbone.kind, side_by_side)
-        found[side_by_side] = trainer.score(scorer, encode(backbone, task, "test")).values
+        scores[side_by_side] = trainer.score(scorer, encode(backbone, task, "test")).values
         monkeypatch.undo()
-    assert close(found[True], found[False])
+    assert close(scores[True], scores[False])
 
 
 def test_training_scores_are_those_of_plain_rows(
@@ -138,7 +138,7 @@ BLOOM = Sites(
 
 
 @pytest.mark.parametrize("k", [0, 4])
-def test_an_architecture_that_heeds_no_positions_is_found_out_and_scored_in_plain_rows(
+def test_an_architecture_that_ignores_positions_is_detected_and_scored_in_plain_rows(
     k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Bloom's attention is biased by the places of a two-dimensional mask."""
@@ -152,21 +152,21 @@ def test_an_architecture_that_heeds_no_positions_is_found_out_and_scored_in_plai
     BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
     tokenizer.save_pretrained(tmp_path / "bloom")
     task = mixed_task()
-    backbone, scorer, trainer = asked(str(tmp_path / "bloom"), task, k)
+    backbone, scorer, trainer = fitted(str(tmp_path / "bloom"), task, k)
     rows = encode(backbone, task, "test")
-    found = trainer.score(scorer, rows).values
+    scores = trainer.score(scorer, rows).values
     assert decoder._SIDE_BY_SIDE.pop((BloomForCausalLM, None)) is False
     assert "BloomForCausalLM cannot score choices side by side" in caplog.text
     expected = plain_scores(backbone.model, tokenizer, rows.prompts, encode(backbone, task).prompts[:k])
-    assert close(found, expected)
+    assert close(scores, expected)
 
 
 def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: dict[str, str]) -> None:
     """What the plain computation reads is what the tokens say."""
     task = listed_task([("Text: good", "yes|no", 0), ("Text: bad", "yes|no", 1), ("Text: fine", "yes|no", 0)], train=2)
-    backbone, _, trainer = asked(language_models["gpt2"], task, 2)
+    backbone, _, trainer = fitted(language_models["gpt2"], task, 2)
     (prefix,) = trainer.prompts._prefixes
-    (tokens,) = trainer.prompts.following(encode(backbone, task, "test")).after[prefix.demonstrations.name].tokens
+    (tokens,) = trainer.prompts.following(encode(backbone, task, "test")).by_prefix[prefix.demonstrations.name].tokens
     read = backbone.tokenizer.decode([*prefix.demonstrations.ids, *tokens])
     assert read == "Text: good yes\n\nText: bad no\n\nText: fine"
     assert read == text_of(encode(backbone, task).prompts, "Text: fine")
@@ -175,6 +175,6 @@ def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: d
 def test_a_row_needs_no_batch_mate_with_as_many_choices(language_models: dict[str, str]) -> None:
     """Rows scored one by one come back as one table, -inf where a row has fewer choices."""
     task = listed_task([("Text: good", "yes|no|one", 0), ("Text: bad", "yes|no", 1)])
-    backbone, scorer, trainer = asked(language_models["opt"], task, 0, rows=1)
+    backbone, scorer, trainer = fitted(language_models["opt"], task, 0, rows=1)
     scores = trainer.score(scorer, encode(backbone, task, "test")).values
     assert scores.isfinite().tolist() == [[True] * 3, [True, True, False]]

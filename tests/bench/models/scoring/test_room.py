@@ -21,7 +21,7 @@ from tunefront.methods.icl import ICL
 
 
 def task_of(lengths: tuple[int, ...], train: int = 4) -> Task:
-    """Rows of so many words; the first are demonstrations."""
+    """Rows of these numbers of words; the first are demonstrations."""
     texts = [" ".join(WORDS[(row + place) % 14] for place in range(count)) for row, count in enumerate(lengths)]
     return listed_task([(text, "yes|no" if row % 2 else "very good|bad", 0) for row, text in enumerate(texts)], train)
 
@@ -33,8 +33,8 @@ LENGTHS = (6, 7, 8, 9, 10, 40, 52, 63, 100, 20)
 def followed(backbone: Any, task: Task, max_length: int = 128) -> tuple[Any, Any]:
     """The encoded test rows, after the demonstrations of all training rows."""
     rows = encode(backbone, task, "test", max_length)
-    told = backbone.prefix(encode(backbone, task, "train", max_length)).demonstrations
-    return rows, told.ahead_of(rows)
+    demonstrations = backbone.prefix(encode(backbone, task, "train", max_length)).demonstrations
+    return rows, demonstrations.prepend_to(rows)
 
 
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
@@ -61,7 +61,7 @@ def test_a_query_that_is_cut_follows_the_whole_separator(kind: str) -> None:
     """Newlines before a text may be other tokens than newlines alone are, as in GPT-2."""
     task = task_of((2, 3, 30), train=2)
     backbone = without_weights(TOKENIZERS[kind](), task)
-    (whole,), (cut,) = [next(iter(followed(backbone, task, room)[1].after.values())).tokens for room in (1000, 12)]
+    (whole,), (cut,) = [next(iter(followed(backbone, task, room)[1].by_prefix.values())).tokens for room in (1000, 12)]
     pieces = backbone.tokenizer.convert_ids_to_tokens(whole)
     newline = [place for place, piece in enumerate(pieces) if piece[-1:] in ("Ċ", "\n") or piece == "<unk>"]
     separator = newline[-1] + 1
@@ -78,7 +78,7 @@ def test_a_query_that_is_cut_follows_the_whole_separator(kind: str) -> None:
 def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
     name: str, language_models: dict[str, str]
 ) -> None:
-    """Every row keeps as many as fit, from the first, and its score is that of the shortened text."""
+    """Every row keeps the first demonstrations that fit, and its score is that of the shortened text."""
     task, method = task_of(LENGTHS), ICL(k=4)
     backbone: Any = pristine(language_models[name], task, template=Listed(), context_length=90)
     method.attach(backbone)
@@ -87,32 +87,32 @@ def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     after = trainer.prompts.following(rows)
     (prefix,) = trainer.prompts._prefixes
-    told, one = prefix.demonstrations, after.after[prefix.demonstrations.name]
+    texts, prefixed = prefix.demonstrations.texts, after.by_prefix[prefix.demonstrations.name]
     seq2seq = LANGUAGE_MODELS[name] == "seq2seq"
     kept = []
     for row, choices in enumerate(rows.choices):
         query = backbone.tokenizer(rows.prompts[row].text)["input_ids"]
-        beside = 0 if seq2seq else max(map(len, choices))
+        answer = 0 if seq2seq else max(map(len, choices))
         fits = [0]
         for count in range(1, 5):
-            text = BETWEEN.join([*told.texts[:count], rows.prompts[row].text])
-            if len(backbone.tokenizer(text)["input_ids"]) + beside <= 90:
+            text = BETWEEN.join([*texts[:count], rows.prompts[row].text])
+            if len(backbone.tokenizer(text)["input_ids"]) + answer <= 90:
                 fits.append(count)
         kept.append(max(fits))
-        assert len(one.tokens[row]) + one.before[row] + beside <= 90
+        assert len(prefixed.tokens[row]) + prefixed.before[row] + answer <= 90
         if kept[-1] == 0:
-            assert one.tokens[row].tolist() == rows.columns["input_ids"][row].tolist()
-            assert len(one.tokens[row]) == min(len(query), 90 - beside)
-    assert one.kept == tuple(kept)
+            assert prefixed.tokens[row].tolist() == rows.columns["input_ids"][row].tolist()
+            assert len(prefixed.tokens[row]) == min(len(query), 90 - answer)
+    assert prefixed.kept == tuple(kept)
     assert len(set(kept)) >= 3
     assert after.shortened == sum(count < 4 for count in kept)
     assert after.demonstrations_per_row == sum(kept) / len(kept)
-    found = trainer.score(scorer, rows).values
+    scores = trainer.score(scorer, rows).values
     for row, count in enumerate(kept):
         if row == LENGTHS[4:].index(100):
             continue  # cut, as the query alone: no text has these tokens for certain
         plain = plain_scores(backbone.model, backbone.tokenizer, [rows.prompts[row]], demonstrations[:count])
-        assert torch.allclose(found[row], plain[0], atol=1e-5)
+        assert torch.allclose(scores[row], plain[0], atol=1e-5)
     assert rows.truncated == 1
 
 
@@ -122,11 +122,11 @@ def test_rows_that_keep_different_numbers_are_never_in_one_batch(language_models
     trainer = harness(backbone, method)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     after = trainer.prompts.following(encode(backbone, task, "test"))
-    (one,) = after.after.values()
+    (prefixed,) = after.by_prefix.values()
     order = after.scoring_order(16)
     assert sorted(row for rows in order for row in rows) == list(range(6))
-    assert all(len({one.kept[row] for row in rows}) == 1 for rows in order)
-    mixed = [one.kept.index(count) for count in sorted(set(one.kept))[:2]]
+    assert all(len({prefixed.kept[row] for row in rows}) == 1 for rows in order)
+    mixed = [prefixed.kept.index(count) for count in sorted(set(prefixed.kept))[:2]]
     with pytest.raises(ValueError, match=r"rows that keep \[0, \d\] demonstrations cannot be scored in one batch"):
         scorer(after.batch(mixed))
 
@@ -167,7 +167,7 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
 
 @pytest.mark.parametrize("family", [Decoder, Seq2Seq])
 def test_choices_that_are_the_same_tokens_are_a_mistake(family: type[LanguageModel]) -> None:
-    """Characters that a vocabulary does not tell apart."""
+    """Characters that a vocabulary does not distinguish."""
     task = listed_task([("Text: the film", "日|月", 0)])
     with pytest.raises(Mistake, match="has choices that are the same tokens, '日' and '月', so that they could not be"):
         encode(without_weights(TOKENIZERS["t5"](), task, family), task, "test")

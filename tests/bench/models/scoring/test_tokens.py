@@ -14,7 +14,7 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.models.families import Decoder, Prompting, Seq2Seq
 from tunefront.bench.models.families.language import LanguageModel
 from tunefront.bench.models.scoring.prefix import Demonstrations
-from tunefront.bench.models.scoring.tokens import Tokens, shared
+from tunefront.bench.models.scoring.tokens import Tokens, shared_tokens
 from tunefront.methods.sites import SITES
 
 TEXTS = (
@@ -27,11 +27,11 @@ TEXTS = (
     ("Last one.", "Yes.\nIt is.|No.", 1),
     ("(1) first", "2|10", 0),
 )
-"""Prompts and answers that end and begin in all the ways that pieces could be joined across."""
+"""Prompts and answers whose ends and starts may merge into one token in every known way."""
 
 
 def without_weights(tokenizer: Any, task: Task, family: type[LanguageModel] = Decoder, **config: Any) -> LanguageModel:
-    """A language model of which only tokens matter."""
+    """A language model without weights, for its tokens alone."""
     model = SimpleNamespace(config=SimpleNamespace(hidden_size=8, **config))
     return family(model, tokenizer, SITES["gpt2"], task, Prompting(Listed()))  # type: ignore[arg-type]
 
@@ -43,15 +43,15 @@ def test_prefix_query_and_choice_are_the_tokens_of_the_whole_text(kind: str) -> 
     trailing = len(backbone.tokens.trailing)
     rows = encode(backbone, task, "test", 1000)
     for count in range(len(TEXTS)):
-        told: Demonstrations = backbone.prefix(rows.take(range(count))).demonstrations
-        followed = told.ahead_of(rows).after[told.name]
+        demonstrations: Demonstrations = backbone.prefix(rows.take(range(count))).demonstrations
+        followed = demonstrations.prepend_to(rows).by_prefix[demonstrations.name]
         assert set(followed.kept) == {count}
         for row, prompt in enumerate(rows.prompts):
             for choice, ids in zip(prompt.choices, rows.choices[row], strict=True):
-                found = [*told.ids[: followed.before[row]], *followed.tokens[row].tolist(), *ids.tolist()]
+                joined = [*demonstrations.ids[: followed.before[row]], *followed.tokens[row].tolist(), *ids.tolist()]
                 text = f"{text_of(rows.prompts[:count], prompt.text)} {choice}"
                 whole = tokenizer(text)["input_ids"]
-                assert found == whole[: len(whole) - trailing], (count, text)
+                assert joined == whole[: len(whole) - trailing], (count, text)
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -60,8 +60,8 @@ def test_an_encoder_reads_the_whole_text_with_the_tokens_around_it(kind: str) ->
     backbone = without_weights(tokenizer, task, Seq2Seq)
     rows = encode(backbone, task, "test", 1000)
     for count in (0, 1, 4):
-        told = backbone.prefix(rows.take(range(count))).demonstrations
-        followed = told.ahead_of(rows).after[told.name]
+        demonstrations = backbone.prefix(rows.take(range(count))).demonstrations
+        followed = demonstrations.prepend_to(rows).by_prefix[demonstrations.name]
         for row, prompt in enumerate(rows.prompts):
             assert followed.tokens[row].tolist() == tokenizer(text_of(rows.prompts[:count], prompt.text))["input_ids"]
             for choice, ids in zip(prompt.choices, rows.choices[row], strict=True):
@@ -73,30 +73,31 @@ def test_a_full_stop_and_the_newlines_after_it_are_one_token_and_no_demonstratio
     tokenizer = byte_pairs(MERGES, LLAMA3)
     tokens = Tokens(tokenizer)
     assert tokenizer.tokenize("a.\n\nb") == ["a", ".ĊĊ", "b"]
-    told = Demonstrations.of(
+    demonstrations = Demonstrations.of(
         [Listed().render(listed_task(TEXTS), row) for row in listed_task(TEXTS).splits["test"][:2]], tokens, None, 99
     )
-    assert told.text.endswith("yes.\n\nIs 12345 a number? no")
-    alone, both = tokens.of([told.texts[0]])[0], tokens.of([told.text])[0]
-    assert told.ends == (0, len(alone) - 1, len(both)), "the full stop goes with what follows"
-    assert told.ids[: told.ends[1]] == alone[:-1] == both[: told.ends[1]]
+    assert demonstrations.text.endswith("yes.\n\nIs 12345 a number? no")
+    alone, both = tokens.of([demonstrations.texts[0]])[0], tokens.of([demonstrations.text])[0]
+    assert demonstrations.ends == (0, len(alone) - 1, len(both)), "the full stop goes with what follows"
+    assert demonstrations.ids[: demonstrations.ends[1]] == alone[:-1] == both[: demonstrations.ends[1]]
 
 
-def test_leading_and_trailing_tokens_are_told_from_the_text() -> None:
-    found = {name: Tokens(TOKENIZERS[name]()) for name in ("gpt2", "llama", "bart", "t5", "llama-2")}
-    around = {name: (len(tokens.leading), len(tokens.trailing)) for name, tokens in found.items()}
+def test_leading_and_trailing_tokens_are_separated_from_the_text() -> None:
+    known = {name: Tokens(TOKENIZERS[name]()) for name in ("gpt2", "llama", "bart", "t5", "llama-2")}
+    around = {name: (len(tokens.leading), len(tokens.trailing)) for name, tokens in known.items()}
     assert around == {"gpt2": (0, 0), "llama": (1, 0), "bart": (1, 1), "t5": (0, 1), "llama-2": (1, 0)}
-    assert found["bart"].tokenizer.convert_ids_to_tokens(found["bart"].leading) == ["<s>"]
-    assert found["gpt2"].of([]) == []
+    assert known["bart"].tokenizer.convert_ids_to_tokens(known["bart"].leading) == ["<s>"]
+    assert known["gpt2"].of([]) == []
 
 
 def test_answers_begin_where_the_answered_prompts_part_from_the_prompt() -> None:
     tokens = Tokens(TOKENIZERS["no split"]())
-    (found,) = tokens.answered(["Label:"], [["yes", "no"]])
-    assert found.lent == 1
-    assert tokens.tokenizer.decode(found.prompt) == "Label", "the colon and the space are one token of the answer"
-    assert [tokens.tokenizer.decode(answer) for answer in found.answers] == [": yes", ": no"]
+    (split,) = tokens.with_answers(["Label:"], [["yes", "no"]])
+    assert split.boundary_tokens == 1
+    assert tokens.tokenizer.decode(split.prompt) == "Label", "the colon and the space are one token of the answer"
+    assert [tokens.tokenizer.decode(answer) for answer in split.answers] == [": yes", ": no"]
 
 
 def test_shared_counts_what_two_sequences_begin_with() -> None:
-    assert [shared([1, 2, 3], [1, 2, 4]), shared([1], [1, 2]), shared([], [1]), shared([2], [1])] == [2, 1, 0, 0]
+    pairs: list[tuple[list[int], list[int]]] = [([1, 2, 3], [1, 2, 4]), ([1], [1, 2]), ([], [1]), ([2], [1])]
+    assert [shared_tokens(*pair) for pair in pairs] == [2, 1, 0, 0]

@@ -1,4 +1,4 @@
-"""What is said of the papers' code: numbers that follow from its formulas, worked out here in plain Python."""
+"""The practice of the papers' code: numbers that follow from its formulas, computed here in plain Python."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def test_houlsbys_step_is_adam_that_corrects_no_bias_and_decays_matrices_alone()
         return [-(update + decay * weight) for update, weight in zip(updates, weights, strict=True)]
 
     matrix, vector = practice_of("houlsby2019").step
-    for weights, gradient, found in zip(matrix["weights"], matrix["gradient"], matrix["moved"], strict=True):
-        assert found == pytest.approx(moved(weights, gradient, 0.01), rel=1e-5)
+    for weights, gradient, step in zip(matrix["weights"], matrix["gradient"], matrix["moved"], strict=True):
+        assert step == pytest.approx(moved(weights, gradient, 0.01), rel=1e-5)
     assert vector["moved"] == pytest.approx(moved(vector["weights"], vector["gradient"], 0.0), rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Papers' tables beside ours: what is printed is data, and what comes out by rule, by formula and by count is not."""
+"""Papers' tables and ours: printed figures are data; results by rule, formula and count are computed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_no_other_figure_is_as_printed_without_the_querys_tokens_alone() -> None
     assert not prints_as(t5.without_query, t5.printed)
 
 
-def test_the_count_is_near_the_rule_and_tells_what_the_rule_leaves_out() -> None:
+def test_the_count_is_near_the_rule_and_states_what_the_rule_leaves_out() -> None:
     for line in costs():
         work = line.inference
         assert work.analytic.forward == pytest.approx(work.rule, rel=0.15)
@@ -120,8 +120,8 @@ def test_what_no_file_explains_is_said_to_be_unexplained() -> None:
 
 @pytest.mark.parametrize(("backbone", "place"), [("bert-base", 0), ("bert-large", 1)])
 def test_attached_adapters_are_as_many_as_by_the_formula(backbone: str, place: int) -> None:
-    found = {size.size: (size.formula, size.trained) for size in swept(backbone)}
-    assert found == {m: (row[place], row[place]) for m, row in HOULSBY.items()}
+    counts = {size.size: (size.formula, size.trained) for size in swept(backbone)}
+    assert counts == {m: (row[place], row[place]) for m, row in HOULSBY.items()}
 
 
 def test_the_formula_is_that_of_both_layers_of_a_bottleneck() -> None:

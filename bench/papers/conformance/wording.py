@@ -1,4 +1,4 @@
-"""How a difference is said: what, ours, and the paper's."""
+"""The wording of a difference: the subject, our value, and the paper's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def differs(what: str, ours: object, theirs: object) -> str:
 
 
 def one_of(values: Sequence[object]) -> str:
-    """The values that a paper takes.
+    """The values of a paper, joined by or.
 
     >>> one_of([3e-05, 0.0003]), one_of([8])
     ('3e-05 or 0.0003', '8')
@@ -25,7 +25,7 @@ def one_of(values: Sequence[object]) -> str:
 
 
 def written(value: object) -> str:
-    """A value as a recipe spells it."""
+    """A value as written in a recipe."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -33,10 +33,10 @@ def written(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def few(names: Sequence[str], what: str) -> str:
-    """How many there are, and one of them.
+def count_of(names: Sequence[str], what: str) -> str:
+    """The number of names, and the first of them.
 
-    >>> few(["a", "b"], "weights"), few(["a"], "weights")
+    >>> count_of(["a", "b"], "weights"), count_of(["a"], "weights")
     ('2 weights (a first)', 'a')
     """
     return names[0] if len(names) == 1 else f"{len(names)} {what} ({names[0]} first)"
