@@ -21,6 +21,7 @@ from tunefront.bench.records import Record, load_plans
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
+from tunefront.methods.houlsby import Houlsby
 from tunefront.methods.spelling import parse
 from tunefront.reports.sections.document import compose
 
@@ -231,10 +232,12 @@ def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path)
 def test_from_python_a_suite_is_planned_as_made_up_rows_are(backbones: dict[str, str], toy_folder: str) -> None:
     from tunefront import plan
 
-    (real,) = plan(methods=["ia3"], backbones=[backbones["bert"]], tasks=[toy_folder], shots=[8])
-    (made_up,) = plan(methods=["ia3"], backbones=[backbones["bert"]], length=16, shots=[8], choices=3)
-    assert (real.status, real.task, real.n_train) == ("planned", toy_folder, 8)
-    assert (made_up.status, made_up.n_train) == ("planned", 8)
+    method, backbone = Houlsby(2), backbones["bert"]
+    real, all_rows = plan(methods=[method], backbones=[backbone], tasks=[toy_folder], shots=[8, None], seeds=[3])
+    (made_up,) = plan(methods=[method], backbones=[backbone], length=16, shots=[8], choices=3)
+    assert (real.status, real.task, real.n_train, real.seed) == ("planned", toy_folder, 8, 3)
+    assert all_rows.n_train > 8
+    assert (made_up.status, made_up.n_train, made_up.label) == ("planned", 8, "houlsby:bottleneck=2")
     assert made_up.head_params == 3 * 33
     assert real.created_at is not None
     assert made_up.created_at is not None
