@@ -145,8 +145,8 @@ def test_what_houlsby_prints_is_found_once_the_embeddings_leave_the_denominator(
     assert prints_as(fixed[1][0].share_without_embeddings, fixed[0]["trained"])
     assert [row[-1] for row in paper_tables("houlsby2019")[-1].rows] == [
         "as printed",
-        "in between: which size each task took is not printed",
-        "as printed, the embeddings left out of the denominator",
+        "in between: the size chosen per task is not printed",
+        "as printed, without embeddings in the denominator",
     ]
 
 
