@@ -53,7 +53,7 @@ def test_orders_and_labels_are_compared_within_a_task() -> None:
 
 
 def test_records_of_other_tasks_are_refused() -> None:
-    with pytest.raises(ValueError, match="folder of their own"):
+    with pytest.raises(ValueError, match="separate folder"):
         measuring.gather([record("docstrings/kind", 0.5)])
 
 
