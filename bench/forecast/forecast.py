@@ -121,7 +121,7 @@ class Planner:
         return self._record(over(one, BATCH, batch, self._trains(one)), timed=False)
 
     def _trains(self, one: Planned) -> bool:
-        return bool(self._record(one).train_steps)
+        return bool(self._record(one).training.steps)
 
     def _fit(self, one: Planned, record: Record, memory: int) -> Fit:
         def most(batch: int, rows: int | None, phases: Iterable[str]) -> int | None:
@@ -129,8 +129,8 @@ class Planner:
             return largest(batch, memory, lambda size: _peak(self._at(one, size), phases), rows)
 
         recipe, config = one.cell.recipe, one.cell.config
-        trained = most(recipe.batch_size, record.n_train, STEP_PHASES) if self._trains(one) else None
-        scored = most(config.eval_batch_size, record.n_test, set(MEMORY_PHASES).difference(STEP_PHASES))
+        trained = most(recipe.batch_size, record.data.n_train, STEP_PHASES) if self._trains(one) else None
+        scored = most(config.eval_batch_size, record.data.n_test, set(MEMORY_PHASES).difference(STEP_PHASES))
         return Fit(_peak(record) <= memory, trained, scored)
 
     def _can_fit(self, one: Planned, found: Fit) -> bool:
@@ -156,9 +156,10 @@ class Planner:
 
 def _peak(record: Record, phases: Iterable[str] = MEMORY_PHASES) -> int:
     """Of these phases; more than any device has where the cell is skipped at this batch."""
-    if record.memory is None:
+    held = record.memory.phases
+    if held is None:
         return sys.maxsize
-    return max((sum(record.memory[phase].values()) for phase in phases if phase in record.memory), default=0)
+    return max((sum(held[phase].values()) for phase in phases if phase in held), default=0)
 
 
 _shared: list[tuple[MutableMapping[str, float], AbstractContextManager[object]]] = []
@@ -226,5 +227,5 @@ def _stays(path: Path, record: Record) -> bool:
         return False
     if not known.fingerprints:
         return False
-    more = known.eval_seconds is None and record.eval_seconds is not None
+    more = known.seconds.eval is None and record.seconds.eval is not None
     return not more or (path.parent.parent / "records" / path.name).exists()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Mistake, nearest
-from tunefront.bench.execution.identity import key
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.forecast.asked import Asked, Sweep, check, check_swept, of_sweep
 from tunefront.bench.forecast.forecast import Forecast, Planner, Tell, folder_of, keep
 from tunefront.bench.forecast.limits import TooLong
@@ -40,7 +40,9 @@ def keep_foretold(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> 
     """Foretells the cells that have not run yet, seconds included, and keeps that in the results folder OUT; Mistake
     where it cannot."""
     folder, store = folder_of(out), Store(out)
-    missing = [cell for cell in cells if (found := store.read(key(cell))) is None or found.status == "failed"]
+    missing = [
+        cell for cell in cells if (found := store.read(Identity.of(cell).key)) is None or found.status == "failed"
+    ]
     keep(Planner(True, workers, tell).forecast(of_cells(missing)).records, folder)
 
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.meters.batches import Shapes
-from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
+from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.flops.extrapolate import Counting
 from tunefront.bench.meters.memory.peak import NONE, Growth, PeakMemory, peak_memory
 from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, flagged, keys_and_values
 from tunefront.bench.meters.time import Clock, spread
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.scoring.prefix import KeysValues
-from tunefront.bench.records import Spread
+from tunefront.bench.records import PhaseFlops, Spread
 from tunefront.bench.records.environment import versions
 from tunefront.bench.training.demonstrations import Demonstrated, Prompts
 from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
@@ -60,9 +60,9 @@ class TrainingCost:
     cut_rows: dict[int, Tensor] = field(default_factory=dict)
     grown: Growth = NONE
     clocks: dict[str, Clock] = field(default_factory=dict)
-    flops_by_phase: dict[str, Entry] = field(default_factory=dict)
+    flops_by_phase: dict[str, PhaseFlops] = field(default_factory=dict)
 
-    def enter(self, phases: Mapping[str, Entry]) -> None:
+    def enter(self, phases: Mapping[str, PhaseFlops]) -> None:
         """Adds what ran to its phases."""
         known = self.flops_by_phase
         for phase, entry in phases.items():
@@ -272,7 +272,7 @@ class Trainer:
         self.cost.cut_rows |= encoded(examples).cut_rows
         self.prompts.calibrating_seconds += scored.seconds
         self.prompts.flops += scored.flops
-        self.prompts.calibrating += scored.entry or Entry(scored.flops)
+        self.prompts.calibrating += scored.entry or PhaseFlops(counted=scored.flops)
         return scored.values
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.records import Record
+
+if TYPE_CHECKING:
+    from tunefront.bench.execution.identity import Identity
 
 
 class Progress(Protocol):
@@ -29,11 +32,16 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """A cell to run, its key, and the reasons of its earlier failed attempts."""
+    """A cell to run, what it is, and the reasons of its earlier failed attempts."""
 
     cell: Cell
-    key: str
+    identity: Identity
     attempts: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of the cell's record."""
+        return self.identity.key
 
 
 class Silent:
