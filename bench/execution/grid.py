@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, pool
+from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, on_cuda, pool
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.files import is_memory
 from tunefront.bench.records import Record
@@ -67,8 +67,7 @@ def run_grid(
     works = [replace(work, attempts=_attempts(found.get(key))) for key, work in asked.items() if key not in done]
     progress.planned(len(asked), len(done))
     reused = len(done)
-    cuda = any(cell.config.device.startswith("cuda") for cell in cells)
-    start_method = "spawn" if cuda else "fork" if fork else "forkserver"
+    start_method = "spawn" if on_cuda(cells) else "fork" if fork else "forkserver"
     if workers == 1 or not works:
         running = _one_at_a_time(works, store, progress, start_method, alone)
     else:

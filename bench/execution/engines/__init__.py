@@ -62,8 +62,13 @@ class Silent:
 
 def default_workers(cells: Iterable[Cell]) -> int:
     """How many cells run at a time where nobody says: one a core (and thread of a cell), at most 4; 1 on CUDA."""
-    configs = {cell.config for cell in cells}
-    if any(config.device != "cpu" for config in configs):
+    cells = list(cells)
+    if on_cuda(cells):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, cores // max((config.threads for config in configs), default=1)))
+    return max(1, min(4, cores // max((cell.config.threads for cell in cells), default=1)))
+
+
+def on_cuda(cells: Iterable[Cell]) -> bool:
+    """Whether any of the cells runs on CUDA, whose processes cannot be forked from one that has used it."""
+    return any(cell.config.device.startswith("cuda") for cell in cells)
