@@ -56,7 +56,7 @@ def run(
         from tunefront.methods.houlsby import Houlsby
 
         for record in run(methods=["full", Houlsby(bottleneck=8)], tasks=["dir:data/mine"], seeds=[0, 1, 2]):
-            print(record.label, record.score, record.trainable_params)
+            print(record.label, record.score, record.parameters.trainable)
     """
     quiet_libraries()  # before they are imported
     from tunefront.bench.execution.grid import run_grid

@@ -98,7 +98,7 @@ def test_a_plan_is_made(installed: Path, backbones: dict[str, str], toy_folder: 
     options = ["--method", "ia3", "--backbone", backbones["bert"], "--task", toy_folder, "--no-seconds", "--json"]
     records = json.loads(run(installed, "tunefront", "plan", *options, "--shots", "8"))["records"]
     assert records
-    assert all(record["trainable_params"] > 0 for record in records)
+    assert all(record["parameters"]["trainable"] > 0 for record in records)
 
 
 def test_a_wheel_and_a_checkout_give_equal_keys(installed: Path) -> None:

@@ -180,10 +180,10 @@ class Display(_Shown):
 
 def _fewer_demonstrations(record: Record) -> str:
     """How many demonstrations the prompts kept, where some kept fewer than were asked for."""
-    asked = len(record.demonstration_ids[0]) if record.demonstration_ids else 0
-    if not record.shortened_test or record.demonstrations_per_row is None:
+    asked = len(record.prompt.demonstration_ids[0]) if record.prompt.demonstration_ids else 0
+    if not record.prompt.shortened_test or record.prompt.demonstrations_per_row is None:
         return ""
-    return f" · only {record.demonstrations_per_row:.3g} of {asked} demonstrations fit"
+    return f" · only {record.prompt.demonstrations_per_row:.3g} of {asked} demonstrations fit"
 
 
 class Steps(_Shown):

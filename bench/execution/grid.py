@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, pool
-from tunefront.bench.execution.identity import compared, ingredients, key, label_of
+from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, on_cuda, pool
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.files import is_memory
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
-__all__ = ["Outcome", "Progress", "ingredients", "key", "run_grid"]
+__all__ = ["Outcome", "Progress", "run_grid"]
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ def run_grid(
     if is_memory(store.location):  # of which a worker process would have one of its own
         workers, alone = 1, lambda _: False
     progress = progress or Silent()
-    keys = {key(cell): cell for cell in cells}
-    labels = {name: label_of(cell.method) for name, cell in keys.items()}
-    found = {name: record for name in keys if (record := store.read(name)) is not None}
+    asked = {identity.key: Work(cell, identity) for cell in cells for identity in (Identity.of(cell),)}
+    found = {key: record for key in asked if (record := store.read(key)) is not None}
     done = {
-        name: _compared_again(record, keys[name], store) for name, record in found.items() if record.status != "failed"
+        key: _compared_again(record, asked[key].cell, store)
+        for key, record in found.items()
+        if record.status != "failed"
     }
-    works = [Work(cell, name, _attempts(found.get(name))) for name, cell in keys.items() if name not in done]
+    works = [replace(work, attempts=_attempts(found.get(key))) for key, work in asked.items() if key not in done]
     works = _by_backbone(works)
-    progress.planned(len(keys), len(done))
+    progress.planned(len(asked), len(done))
     reused = len(done)
-    cuda = any(cell.config.device.startswith("cuda") for cell in cells)
-    start_method = "spawn" if cuda else "fork" if fork else "forkserver"
+    start_method = "spawn" if on_cuda(cells) else "fork" if fork else "forkserver"
     if workers == 1 or not works:
         running = _one_at_a_time(works, store, progress, start_method, alone, session or Session())
     else:
@@ -90,7 +90,7 @@ def run_grid(
                 raise
         interrupted = interruption.pending()
         interruption.answered()
-    records = tuple(_named(done[name], cell, labels[name]) for name, cell in keys.items() if name in done)
+    records = tuple(_named(done[key], work) for key, work in asked.items() if key in done)
     return Outcome(
         records=records,
         ran=len(done) - reused,
@@ -122,19 +122,19 @@ def _by_backbone(works: Sequence[Work]) -> list[Work]:
     return sorted(works, key=lambda work: places[work.cell.backbone])
 
 
-def _named(record: Record, cell: Cell, label: str) -> Record:
+def _named(record: Record, work: Work) -> Record:
     """A record under the names that were asked for: a folder or file may have gone by another when it was written."""
-    names = {"task": cell.task, "backbone": cell.backbone, "method": cell.spelled, "label": label}
+    cell = work.cell
+    names = {"task": cell.task, "backbone": cell.backbone, "method": cell.spelled, "label": work.identity.label}
     return record.model_copy(update=names)
 
 
 def _compared_again(record: Record, cell: Cell, store: Store) -> Record:
     """A record that was found; it is rewritten where the suite that asks repeats a paper and the record does not say
     how its cell differs from it."""
-    told = compared(cell)
-    if all(getattr(record, name) == value for name, value in told.items()):
+    if cell.deviations is None or (record.paper, record.deviations) == (cell.paper, cell.deviations):
         return record
-    store.write(record := record.model_copy(update=told))
+    store.write(record := record.model_copy(update={"paper": cell.paper, "deviations": cell.deviations}))
     return record
 
 

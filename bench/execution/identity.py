@@ -8,7 +8,9 @@ import hashlib
 import json
 import sys
 import sysconfig
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +55,72 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a cell is, found out once: the key of its record, and everything that can change its numbers.
+
+    Plain values, so that it travels to a worker process; the cell itself is not among them, since the class of a user's
+    own method cannot. `method_file` and `method_sources` say where such a method comes from.
+    """
+
+    key: str
+    label: str
+    ingredients: dict[str, Any]  # Any: nested dicts of scalars, as JSON has them
+    method_file: str | None
+    method_sources: dict[str, str] | None
+
+    @classmethod
+    def of(cls, cell: Cell) -> Identity:
+        """The identity of a cell; a moved folder or file keeps its key. Mistake where it cannot be found."""
+        found = ingredients(cell)
+        parts = {name: value for name, value in found.items() if name not in NAMES}
+        parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
+        return cls._known(_digest(parts), found, cell)
+
+    @classmethod
+    def of_no_files(cls, cell: Cell, *beside: object) -> Identity:
+        """The identity of a cell whose rows and backbone are no files, `beside` what else its costs follow from."""
+        found = named(cell)
+        return cls._known(_digest([found, *beside], str), found, cell)
+
+    @classmethod
+    def _known(cls, key: str, ingredients: dict[str, Any], cell: Cell) -> Identity:  # Any: as the field
+        """The identity of a cell whose key and ingredients are known."""
+        file, sources_of = _method_origin(cell)
+        return cls(key, label_of(cell.method), ingredients, file, sources_of)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package name -> the version that the cell runs with."""
+        return dict(self.ingredients["versions"])
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What is made of files -> its sha256; nothing where the cell has none."""
+        return dict(self.ingredients.get("fingerprints", {}))
+
+
 def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
     """Everything that can change the numbers of a cell; Mistake where its task or backbone cannot be found."""
-    surroundings = around(cell)
     own = {f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()}
-    prints = {"method": source_fingerprint(cell.method), **own, **surroundings["fingerprints"]}
-    return {"method": cell.spelled, **surroundings, "fingerprints": prints}
+    prints = {"method": source_fingerprint(cell.method), **own, **surroundings(cell)}
+    return {**named(cell), "fingerprints": prints}
 
 
 def around(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     """The ingredients of a cell but those of its method, which is not looked at; errors as in `ingredients`."""
+    return {**_told(cell), "fingerprints": surroundings(cell)}
+
+
+def surroundings(cell: Cell) -> dict[str, str]:
+    """What a cell's backbone, rows and templates are, and the harness; errors as in `ingredients`."""
     return {
-        **_told(cell),
-        "fingerprints": {
-            "backbone": locate.fingerprint(cell.backbone),
-            "task": sources.load_task(cell.task).fingerprint,
-            "sites": sites_fingerprint(cell.backbone),
-            "harness": harness_fingerprint(),
-            **_template(cell),
-            **_published(cell),
-        },
+        "backbone": locate.fingerprint(cell.backbone),
+        "task": sources.load_task(cell.task).fingerprint,
+        "sites": sites_fingerprint(cell.backbone),
+        "harness": harness_fingerprint(),
+        **_template(cell),
+        **_published(cell),
     }
 
 
@@ -118,11 +166,8 @@ NAMES = ("backbone", "task")
 """Ingredients that only say where something lies; what it is, is in the fingerprints."""
 
 
-def key(cell: Cell) -> str:
-    """The name of the cell's record: a sha256 over its ingredients. A moved folder or file keeps its records."""
-    parts = {name: value for name, value in ingredients(cell).items() if name not in NAMES}
-    parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def _digest(parts: object, default: Callable[[object], str] | None = None) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=default).encode()).hexdigest()
 
 
 def label_of(method: Method) -> str:
@@ -132,22 +177,18 @@ def label_of(method: Method) -> str:
     return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in found})
 
 
-def compared(cell: Cell) -> dict[str, Any]:  # Any: fields of a record
-    """The fields of a record that say how the cell differs from the paper that its suite repeats."""
-    return {"paper": cell.paper, "deviations": cell.deviations} if cell.deviations is not None else {}
-
-
-def method_origin(cell: Cell) -> dict[str, Any]:  # Any: fields of a record
-    """The fields of a record that say where a user's own method comes from, without a folder above the working one."""
+def _method_origin(cell: Cell) -> tuple[str | None, dict[str, str] | None]:
+    """Where a user's own method comes from, without a folder above the working one: its file, and the sha256 of each
+    source file."""
     if cell.method_file is None:
-        return {"method_file": None, "method_sources": None}
+        return None, None
     found = {}
     for cls in type(cell.method).__mro__:
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         if file is not None and cls is not Method and issubclass(cls, Method):
             with suppress(OSError):  # typed in, or gone since: the fingerprint of the source has it
                 found[_origin(Path(file), cls.__module__)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return {"method_file": _from_here(Path(cell.method_file)), "method_sources": found}
+    return _from_here(Path(cell.method_file)), found
 
 
 def _origin(file: Path, module: str) -> str:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -19,9 +19,10 @@ from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.identity import compared, ingredients, key, label_of, method_origin
+from tunefront.bench.execution.identity import Identity, label_of
 from tunefront.bench.execution.unchanged import process_unchanged
-from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
+from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.examples import EncodedExamples
@@ -29,8 +30,26 @@ from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
-from tunefront.bench.records import FLOP_PHASES, PhaseFlops, Record
+from tunefront.bench.records import (
+    FLOP_PHASES,
+    Data,
+    Environment,
+    ExamplesPerSecond,
+    Flops,
+    Memory,
+    Model,
+    Parameters,
+    PhaseFlops,
+    Prompt,
+    Record,
+    Scores,
+    Seconds,
+    Status,
+    Storage,
+    Training,
+)
 from tunefront.bench.records.environment import cpu_model, git_commit
+from tunefront.bench.settings import as_scalars
 from tunefront.bench.templates import Template, find_template
 from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
 from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
@@ -71,11 +90,31 @@ class StandIns:
     template: Template | None = None
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What fitting and scoring took and were given: the groups of a record but its scores."""
+
+    model: Model = field(default_factory=Model)
+    data: Data = field(default_factory=Data)
+    prompt: Prompt = field(default_factory=Prompt)
+    training: Training = field(default_factory=Training)
+    parameters: Parameters = field(default_factory=Parameters)
+    storage: Storage = field(default_factory=Storage)
+    flops: Flops = field(default_factory=Flops)
+    seconds: Seconds = field(default_factory=Seconds)
+    examples_per_second: ExamplesPerSecond = field(default_factory=ExamplesPerSecond)
+    memory: Memory = field(default_factory=Memory)
+
+
+UNKNOWN = Costs()
+"""Of a cell that did not run."""
+
+
 class Setup:
     """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
 
     Args: session, which keeps the backbone for the cells that follow; harness, made of what is fitted, None for one
-    that measures; instead, None for the cell's own.
+    that measures; instead, None for the cell's own; identity, the cell's, found out where it is None.
     """
 
     def __init__(
@@ -84,6 +123,7 @@ class Setup:
         session: Session | None = None,
         harness: Callable[[Subject], CellHarness] | None = None,
         instead: StandIns | None = None,
+        identity: Identity | None = None,
     ):
         torch.set_num_threads(cell.config.threads)
         template = instead.template if instead else None
@@ -108,7 +148,7 @@ class Setup:
             self.backbone.model,
             cell.recipe,
             cell.seed,
-            identity=instead.identity if instead else _identity(cell, self.task),
+            identity=instead.identity if instead else shared_under(cell, self.task, identity or Identity.of(cell)),
             eval_batch_size=cell.config.eval_batch_size,
             flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
             queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
@@ -126,36 +166,106 @@ def measuring(report: Report | None = None, concurrent_cells: int = 1) -> Callab
 
 
 def run_cell(
-    cell: Cell, report: Report | None = None, concurrent_cells: int = 1, session: Session | None = None
+    cell: Cell,
+    report: Report | None = None,
+    concurrent_cells: int = 1,
+    session: Session | None = None,
+    identity: Identity | None = None,
 ) -> tuple[Record, pd.DataFrame | None]:
     """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
     or a model does wrong: that is a failed record. DiskFull comes through, and Mistake where data or backbone are gone.
-    `session` keeps the backbone for the cells that follow.
+
+    `session` keeps the backbone for the cells that follow; `identity` is the cell's own, found out where it is None.
     """
-    base = _base(cell, concurrent_cells)
+    identity = identity or Identity.of(cell)
+    surroundings = environment(cell, concurrent_cells)
     try:
         with process_unchanged():
-            setup = Setup(cell, session, measuring(report, concurrent_cells))
-            found, predictions = _measured(setup)
-        return Record(**base, status="ok", **found), predictions
+            setup = Setup(cell, session, measuring(report, concurrent_cells), identity=identity)
+            measured, scores, predictions = _measured(setup)
+        return record_of(cell, identity, surroundings, "ok", costs=measured, scores=scores), predictions
     except Unsupported as reason:
-        return Record(**base, status="skipped", reason=in_short(reason).removeprefix("Unsupported: ")), None
+        return record_of(cell, identity, surroundings, "skipped", why_unsupported(reason)), None
     except DiskFull:
         raise
     except BaseException as error:  # a method may call sys.exit(), a tokenizer's Rust code may panic
         if interruption.pending():  # whatever became of it on its way through the method
             raise KeyboardInterrupt from error
         log.debug("cell %s failed", cell.title, exc_info=True)
-        return failed(cell, in_short(error), concurrent_cells), None
+        return failed(cell, identity, in_short(error), concurrent_cells), None
 
 
-def failed(cell: Cell, reason: str, concurrent_cells: int) -> Record:
+def failed(cell: Cell, identity: Identity, reason: str, concurrent_cells: int) -> Record:
     """The record of a cell that failed."""
-    return Record(**_base(cell, concurrent_cells), status="failed", reason=reason)
+    return record_of(cell, identity, environment(cell, concurrent_cells), "failed", reason)
 
 
-def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Fits and scores; every field of the record that is measured, and the predictions."""
+def record_of(
+    cell: Cell,
+    identity: Identity,
+    surroundings: Environment,
+    status: Status,
+    reason: str | None = None,
+    costs: Costs = UNKNOWN,
+    scores: Scores | None = None,
+) -> Record:
+    """The record of a cell: what identifies it, and what was measured."""
+    return Record(
+        key=identity.key,
+        status=status,
+        reason=reason,
+        method=cell.spelled,
+        label=identity.label,
+        method_file=identity.method_file,
+        method_sources=identity.method_sources,
+        backbone=cell.backbone,
+        task=cell.task,
+        template=cell.template,
+        shots=cell.shots,
+        draw_seed=cell.draw_seed,
+        seed=cell.seed,
+        recipe=as_scalars(cell.recipe),
+        settings=as_scalars(cell.config),
+        paper=None if cell.deviations is None else cell.paper,
+        deviations=cell.deviations,
+        versions=identity.versions,
+        fingerprints=identity.fingerprints,
+        model=costs.model,
+        data=costs.data,
+        prompt=costs.prompt,
+        scores=scores or Scores(),
+        training=costs.training,
+        parameters=costs.parameters,
+        storage=costs.storage,
+        flops=costs.flops,
+        seconds=costs.seconds,
+        examples_per_second=costs.examples_per_second,
+        memory=costs.memory,
+        environment=surroundings,
+    )
+
+
+def environment(cell: Cell, concurrent_cells: int) -> Environment:
+    """Where and when a cell runs."""
+    device = torch.device(cell.config.device)
+    return Environment(
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        cpu_model=cpu_model(),
+        threads=cell.config.threads,
+        concurrent_cells=concurrent_cells,
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        git_commit=git_commit(),
+    )
+
+
+def why_unsupported(reason: Unsupported) -> str:
+    """The reason of a skipped record."""
+    return in_short(reason).removeprefix("Unsupported: ")
+
+
+def _measured(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
+    """Fits and scores; all that is measured, and the predictions."""
     task = setup.task
     found, scored, selection = costs(setup)
     for values in [scored.values, *([selection.values] if selection else [])]:
@@ -163,84 +273,129 @@ def _measured(setup: Setup) -> tuple[dict[str, Any], pd.DataFrame]:
     predicted = _predictions(task, scored.values)
     labels = _labels(task, setup.rows.test, setup.test)
     learned_from = _labels(task, setup.rows.train, setup.train)
-    return {
-        **found,
-        "headline": task.headline,
-        "scores": metrics.score(task, predicted, labels),
-        "selection_scores": None
+    scores = Scores(
+        headline=task.headline,
+        test=metrics.score(task, predicted, labels),
+        selection=None
         if selection is None
         else metrics.score(
             task,
             _predictions(task, selection.values),
             _labels(task, setup.rows.selection, setup.selection or setup.test),
         ),
-        "baseline_scores": metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels)
-        if learned_from
-        else None,
-    }, _frame(setup.rows.test, labels, predicted, scored.values)
+        baseline=metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels) if learned_from else None,
+    )
+    return found, scores, _frame(setup.rows.test, labels, predicted, scored.values)
 
 
-def costs(setup: Setup) -> tuple[dict[str, Any], Rowwise, Rowwise | None]:
-    """Fits and scores; every field of the record but the scores, and what was scored: test rows, and the rows that are
-    chosen on, None where there are none."""
-    cell, task, trainer, backbone = setup.cell, setup.task, setup.trainer, setup.backbone
+def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
+    """Fits and scores; what that took, and what was scored: test rows, and the rows that are chosen on, None where
+    there are none."""
+    cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
     with trainer.peak() as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
     if not callable(scorer):
         raise TypeError(f"fit() of {cell.method.name} returned {type(scorer).__name__}, not a scorer: batch -> scores")
     train_memory.at_least(trainer.cost.grown)
-    counts = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
+    parameters = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
     selection = trainer.score(scorer, setup.selection) if setup.selection else None
     with trainer.peak() as eval_memory:
         scored = trainer.score(scorer, setup.test)
-    memory, cost, rows = trainer.memory.measure(), trainer.cost, len(setup.rows.test)
-    found = {
-        "architecture": setup.pretrained.config.model_type,
-        "pooling": setup.pretrained.pooling,
-        "task_kind": task.kind,
-        "split_rows": {split: len(rows) for split, rows in task.splits.items()},
-        "input_fields": task.input_fields,
-        "left_out_fields": dict(task.left_out),
-        "label_counts": task.label_counts("train") or None,
-        "data_notes": task.notes,
-        "data_warnings": task.warnings,
-        "eval_split": task.eval_split,
-        "selection_split": setup.rows.selection_split,
-        "draw_source": setup.rows.source,
-        "n_train": len(setup.rows.train),
-        "n_selection": len(setup.rows.selection) if setup.selection else None,
-        "n_test": rows,
-        "truncated_train": len(cost.cut_rows.keys() & setup.train.cut_rows.keys()),
-        "truncated_test": setup.test.truncated,
-        "train_ids": tuple(row.id for row in setup.rows.train),
-        "final_train_loss": cost.final_loss,
-        "trainable_params": counts.trainable,
-        "head_params": counts.head,
-        "inserted_params": counts.inserted,
-        "backbone_params": counts.backbone,
-        "total_params": counts.total,
-        "checkpoint_bytes": checkpoint_bytes(backbone.model, backbone.published_buffers),
-        "checkpoint_dtypes": checkpoint_dtypes(backbone.model, backbone.published_buffers),
-        "backbone_bytes": setup.pretrained.file_bytes,
-        "train_steps": cost.steps,
-        "flops": _phases(setup, scored),
-        "train_flops": cost.flops,
-        "inference_flops_per_example": scored.flops / rows,
-        **_prompt_costs(setup, scored),
-        "train_seconds": cost.clock.seconds,
-        "eval_seconds": scored.seconds,
-        "train_examples_per_second": cost.examples / cost.clock.seconds if cost.clock.seconds else None,
-        "eval_examples_per_second": rows / scored.seconds if scored.seconds else None,
-        "start_resident_bytes": train_memory.start_resident_bytes,
-        "train_peak_resident_bytes": train_memory.peak_resident_bytes,
-        "eval_peak_resident_bytes": eval_memory.peak_resident_bytes,
-        "train_peak_allocated_bytes": train_memory.peak_allocated_bytes,
-        "eval_peak_allocated_bytes": eval_memory.peak_allocated_bytes,
-        "memory": memory.owners,
-        "cuda_memory": memory.allocator or None,
-        "step_seconds": trainer.step_seconds(scored),
-    }
+    memory, cost, rows = _memory(setup, train_memory, eval_memory), trainer.cost, len(setup.rows.test)
+    found = Costs(
+        model=Model(architecture=setup.pretrained.config.model_type, pooling=setup.pretrained.pooling),
+        data=_data(setup),
+        prompt=_prompt(setup),
+        training=Training(steps=cost.steps, final_loss=cost.final_loss),
+        parameters=parameters,
+        storage=_storage(setup),
+        flops=_flops(setup, scored),
+        seconds=Seconds(
+            train=cost.clock.seconds,
+            eval=scored.seconds,
+            prefix=trainer.prompts.seconds if trainer.prompts.flops_once(backbone) else None,
+            steps=trainer.step_seconds(scored),
+        ),
+        examples_per_second=ExamplesPerSecond(
+            train=cost.examples / cost.clock.seconds if cost.clock.seconds else None,
+            eval=rows / scored.seconds if scored.seconds else None,
+        ),
+        memory=memory,
+    )
     return found, scored, selection
+
+
+def _data(setup: Setup) -> Data:
+    task, rows = setup.task, setup.rows
+    return Data(
+        task_kind=task.kind,
+        split_rows={split: len(rows) for split, rows in task.splits.items()},
+        input_fields=task.input_fields,
+        left_out_fields=dict(task.left_out),
+        label_counts=task.label_counts("train") or None,
+        notes=task.notes,
+        warnings=task.warnings,
+        draw_source=rows.source,
+        eval_split=task.eval_split,
+        selection_split=rows.selection_split,
+        n_train=len(rows.train),
+        n_selection=len(rows.selection) if setup.selection else None,
+        n_test=len(rows.test),
+        truncated_train=len(setup.trainer.cost.cut_rows.keys() & setup.train.cut_rows.keys()),
+        truncated_test=setup.test.truncated,
+        train_ids=tuple(row.id for row in rows.train),
+    )
+
+
+def _prompt(setup: Setup) -> Prompt:
+    """What rows followed; nothing where a method has no demonstrations."""
+    prompts = setup.trainer.prompts
+    if not prompts.ids:
+        return Prompt()
+    followed = cast(PromptedExamples, prompts.following(setup.test))
+    return Prompt(
+        demonstration_ids=tuple(prompts.ids),
+        demonstrations_per_row=followed.demonstrations_per_row,
+        shortened_test=followed.shortened,
+        prefix_tokens=prompts.tokens,
+        kv_cache_bytes=prompts.cache_bytes,
+    )
+
+
+def _storage(setup: Setup) -> Storage:
+    backbone, prompts = setup.backbone, setup.trainer.prompts
+    return Storage(
+        checkpoint_bytes=checkpoint_bytes(backbone.model, backbone.published_buffers),
+        checkpoint_dtypes=checkpoint_dtypes(backbone.model, backbone.published_buffers),
+        demonstration_bytes=prompts.text_bytes if prompts.ids else None,
+        backbone_bytes=setup.pretrained.file_bytes,
+    )
+
+
+def _memory(setup: Setup, train: PeakMemory, evaluation: PeakMemory) -> Memory:
+    measured = setup.trainer.memory.measure()
+    return Memory(
+        phases=measured.owners,
+        cuda=measured.allocator or None,
+        start_resident_bytes=train.start_resident_bytes,
+        train_peak_resident_bytes=train.peak_resident_bytes,
+        eval_peak_resident_bytes=evaluation.peak_resident_bytes,
+        train_peak_allocated_bytes=train.peak_allocated_bytes,
+        eval_peak_allocated_bytes=evaluation.peak_allocated_bytes,
+    )
+
+
+def _flops(setup: Setup, scored: Rowwise) -> Flops:
+    prompts, backbone, rows = setup.trainer.prompts, setup.backbone, len(setup.rows.test)
+    without_reuse = prompts.flops_without_reuse(backbone, setup.test) if prompts.ids else None
+    return Flops(
+        train=setup.trainer.cost.flops,
+        inference_per_example=scored.flops / rows,
+        inference_per_example_without_reuse=None if without_reuse is None else (scored.flops + without_reuse) / rows,
+        prefix=prompts.flops_once(backbone) or None,
+        calibration=prompts.flops or None,
+        phases=_phases(setup, scored),
+    )
 
 
 def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
@@ -248,39 +403,14 @@ def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
     trainer = setup.trainer
     trained = trainer.cost.flops_by_phase
     prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NOTHING)
-    entries = {**trained, "prefill": prefill, "evaluation": scored.entry or Entry(scored.flops)}
-    return {
-        phase: PhaseFlops(**vars(entries[phase]))
-        for phase in FLOP_PHASES
-        if phase in entries and entries[phase].counted
-    }
+    evaluation = scored.entry or PhaseFlops(counted=scored.flops)
+    entries = {**trained, "prefill": prefill, "evaluation": evaluation}
+    return {phase: entries[phase] for phase in FLOP_PHASES if phase in entries and entries[phase].counted}
 
 
-def _base(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
-    """The fields that are known before anything runs."""
-    return {"key": key(cell), **circumstances(cell, concurrent_cells), **ingredients(cell)}
-
-
-def circumstances(cell: Cell, concurrent_cells: int) -> dict[str, Any]:
-    """The fields that say where and when a cell runs; none of them changes a score."""
-    device = torch.device(cell.config.device)
-    return {
-        "label": label_of(cell.method),
-        **method_origin(cell),
-        **compared(cell),
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "cpu_model": cpu_model(),
-        "threads": cell.config.threads,
-        "concurrent_cells": concurrent_cells,
-        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "git_commit": git_commit(),
-    }
-
-
-def _identity(cell: Cell, task: Task) -> tuple[str, ...]:
+def shared_under(cell: Cell, task: Task, identity: Identity) -> tuple[str, ...]:
     """What decides what a batch costs, beside its shape."""
-    prints = ingredients(cell)["fingerprints"]
+    prints = identity.fingerprints
     what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
     return (*what, str(task.outputs), task.kind)
 
@@ -292,28 +422,6 @@ def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting |
     config = cell.config
     losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
     return Prompting(asked, config.normalization, losses, config.context_length)
-
-
-def _prompt_costs(setup: Setup, scored: Rowwise) -> dict[str, Any]:
-    """The fields of demonstrations; empty where a method has none."""
-    prompts, rows = setup.trainer.prompts, len(setup.rows.test)
-    once = prompts.flops_once(setup.backbone)
-    read = {"prefix_flops": once, "prefix_seconds": prompts.seconds} if once else {}
-    read |= {"calibration_flops": prompts.flops} if prompts.flops else {}
-    if not prompts.ids:
-        return read
-    followed = cast(PromptedExamples, prompts.following(setup.test))
-    anew = prompts.flops_without_reuse(setup.backbone, setup.test)
-    return {
-        **read,
-        "shortened_test": followed.shortened,
-        "demonstrations_per_row": followed.demonstrations_per_row,
-        "demonstration_ids": tuple(prompts.ids),
-        "prefix_tokens": prompts.tokens,
-        "kv_cache_bytes": prompts.cache_bytes,
-        "demonstration_bytes": prompts.text_bytes,
-        "inference_flops_per_example_without_reuse": (scored.flops + anew) / rows,
-    }
 
 
 def _check_scores(task: Task, scores: Tensor) -> None:

@@ -160,22 +160,21 @@ def _value(spelled: str, field: str) -> str | None:
 def _changes(record: Record, cell: Cell, partly: bool) -> list[str]:
     """What changed of a cell, but of the source of a method that is not imported; `partly`, where something that it
     names is not found, only what can be compared without."""
-    from tunefront.bench.execution.grid import ingredients, key
-    from tunefront.bench.execution.identity import around, around_unfound
+    from tunefront.bench.execution.identity import Identity, around, around_unfound
 
-    whole = cell.method is not None and not partly
-    if whole and key(cell) == record.key:
+    whole = Identity.of(cell) if cell.method is not None and not partly else None
+    if whole is not None and whole.key == record.key:
         return []
-    now = ingredients(cell) if whole else around_unfound(cell) if partly else around(cell)
+    now = whole.ingredients if whole is not None else around_unfound(cell) if partly else around(cell)
     if cell.method is not None and partly:
         now["fingerprints"]["method"] = source_fingerprint(cell.method)
     found = [
         change
         for name, value in now.items()
         if name in Record.model_fields and name not in NAMES  # a name is no change: what it stands for is compared
-        for change in _differences(name, getattr(record, name), value, whole)
+        for change in _differences(name, getattr(record, name), value, whole is not None)
     ]
-    return found or (["tunefront itself: it makes keys in another way now"] if whole else [])
+    return found or (["tunefront itself: it makes keys in another way now"] if whole is not None else [])
 
 
 def _differences(name: str, then: object, now: object, whole: bool = True) -> list[str]:

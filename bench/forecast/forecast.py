@@ -18,7 +18,7 @@ from typing import Any
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake
-from tunefront.bench.execution.identity import key
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest
 from tunefront.bench.forecast.limits import TooLong
@@ -127,7 +127,7 @@ class Predictor:
         return self._record(over(target, BATCH, batch, self._trains(target)), timed=False)
 
     def _trains(self, target: Target) -> bool:
-        return bool(self._record(target).train_steps)
+        return bool(self._record(target).training.steps)
 
     def _fit(self, target: Target, record: Record, memory: int) -> Fit:
         def most(batch: int, rows: int | None, phases: Iterable[str]) -> int | None:
@@ -135,8 +135,8 @@ class Predictor:
             return largest(batch, memory, lambda size: _peak(self._at(target, size), phases), rows)
 
         recipe, config = target.cell.recipe, target.cell.config
-        trained = most(recipe.batch_size, record.n_train, STEP_PHASES) if self._trains(target) else None
-        scored = most(config.eval_batch_size, record.n_test, set(MEMORY_PHASES).difference(STEP_PHASES))
+        trained = most(recipe.batch_size, record.data.n_train, STEP_PHASES) if self._trains(target) else None
+        scored = most(config.eval_batch_size, record.data.n_test, set(MEMORY_PHASES).difference(STEP_PHASES))
         return Fit(_peak(record) <= memory, trained, scored)
 
     def _can_fit(self, target: Target, found: Fit) -> bool:
@@ -165,9 +165,10 @@ class Predictor:
 
 def _peak(record: Record, phases: Iterable[str] = MEMORY_PHASES) -> int:
     """Of these phases; more than any device has where the cell is skipped at this batch."""
-    if record.memory is None:
+    held = record.memory.phases
+    if held is None:
         return sys.maxsize
-    return max((sum(record.memory[phase].values()) for phase in phases if phase in record.memory), default=0)
+    return max((sum(held[phase].values()) for phase in phases if phase in held), default=0)
 
 
 _shared: list[tuple[MutableMapping[str, float], AbstractContextManager[object]]] = []
@@ -219,7 +220,9 @@ def keep_predictions(cells: Sequence[Cell], out: str, workers: int, tell: Tell) 
     """Predicts what the cells that have not run yet cost, seconds included, and keeps that in the results folder OUT;
     Mistake where it cannot."""
     folder, store = folder_of(out), Store(out)
-    missing = [cell for cell in cells if (found := store.read(key(cell))) is None or found.status == "failed"]
+    missing = [
+        cell for cell in cells if (found := store.read(Identity.of(cell).key)) is None or found.status == "failed"
+    ]
     keep(Predictor(True, workers, tell).forecast(of_cells(missing)).records, folder)
 
 
@@ -275,5 +278,5 @@ def _stays(path: Path, record: Record) -> bool:
         return False
     if not known.fingerprints:
         return False
-    more = known.eval_seconds is None and record.eval_seconds is not None
+    more = known.seconds.eval is None and record.seconds.eval is not None
     return not more or (path.parent.parent / "records" / path.name).exists()

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.operator_times import Operations, Phases
 from tunefront.bench.meters.batches import Shapes
-from tunefront.bench.meters.flops.by_phase import Entry
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.memory.phases import PhaseMemory, Work, flagged
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
-from tunefront.bench.records import Spread
+from tunefront.bench.records import PhaseFlops, Spread
 from tunefront.bench.training.feature_cache import Rowwise
 from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.harness import row_values
@@ -128,7 +127,9 @@ class PredictingHarness:
         """Nothing: what the process takes meanwhile is that of a plan, not of a run."""
         return nullcontext(PeakMemory())
 
-    def _rowwise(self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples) -> tuple[Rowwise, Entry]:
+    def _rowwise(
+        self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples
+    ) -> tuple[Rowwise, PhaseFlops]:
         shapes, widths = self.tools.scored_shapes(examples), [1]
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
 
@@ -198,16 +199,16 @@ class PredictingHarness:
             whole, half = self.counting.steps(loss, shapes, kind), self.counting.forward_half(loss, shapes, kind)
             phases = self.flop_ledger.training(loss, shapes.times, half, whole)
         else:
-            phases = {phase: replace(entry, counted=entry.analytic) for phase, entry in phases.items()}
+            phases = {phase: entry.model_copy(update={"counted": entry.analytic}) for phase, entry in phases.items()}
         self.cost.flops += sum(entry.counted or 0 for entry in phases.values())
         self.cost.enter(phases)
 
-    def _entry(self, call: Callable[[Batch], Tensor], shapes: Shapes, calls: Mapping[str, int]) -> Entry:
+    def _entry(self, call: Callable[[Batch], Tensor], shapes: Shapes, calls: Mapping[str, int]) -> PhaseFlops:
         """The same of rows that are scored or made features of."""
         entry = self.flop_ledger.rows(call, shapes.times, 0, calls)
         if entry.analytic is None:
             return self.flop_ledger.rows(call, shapes.times, self.counting.rows(call, shapes), calls)
-        return replace(entry, counted=entry.analytic)
+        return entry.model_copy(update={"counted": entry.analytic})
 
 
 def _some(sizes: Mapping[Shape, int], largest: int) -> list[Shape]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Mistake, in_short
 from tunefront.bench.execution import run_cell
-from tunefront.bench.execution.identity import ingredients, key, named
-from tunefront.bench.forecast.fake_models import Outline, outline
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.forecast.fake_models import outline
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.forecast.limits import too_long
 from tunefront.bench.forecast.machine import Machine
@@ -22,13 +20,8 @@ from tunefront.bench.forecast.presets import is_file
 from tunefront.bench.forecast.synthetic import Bare, Lengths
 from tunefront.bench.models.families import LanguageModel
 from tunefront.bench.models.scoring.prompted import PromptedExamples
-from tunefront.bench.records import Record
+from tunefront.bench.records import ExamplesPerSecond, Record, Seconds
 from tunefront.methods.base import Unsupported
-
-_TIMED = (
-    *("train_seconds", "eval_seconds", "prefix_seconds", "step_seconds"),
-    *("train_examples_per_second", "eval_examples_per_second"),
-)
 
 
 def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
@@ -44,7 +37,11 @@ def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None
 
 def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, concurrent: int) -> Record:
     model = outline(cell.backbone, lengths)
-    base = _base(cell, model, lengths, concurrent)
+    if lengths is None:
+        identity = Identity.of(cell)
+    else:
+        identity = Identity.of_no_files(cell, asdict(lengths), model.config.to_dict())
+    surroundings = run_cell.environment(cell, concurrent)
     task = None if lengths is None else lengths.task(model.sites.family)
     try:
         setup = run_cell.Setup(
@@ -52,7 +49,7 @@ def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, conc
             harness=partial(PredictingHarness, machine=machine),
             instead=run_cell.StandIns(
                 source=model,
-                identity=(base["key"],),
+                identity=(identity.key,),
                 task=task,
                 template=Bare() if lengths is not None and model.sites.family != "encoder" else None,
             ),
@@ -62,18 +59,32 @@ def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, conc
         found, _, _ = run_cell.costs(setup)
         if lengths is not None:
             _check_demonstrations(setup, lengths)
-            found |= dict.fromkeys({"demonstration_bytes"} & found.keys())  # a made-up text has no size of its own
     except Unsupported as reason:
-        return Record(**base, status="skipped", reason=in_short(reason).removeprefix("Unsupported: "))
+        return run_cell.record_of(cell, identity, surroundings, "skipped", run_cell.why_unsupported(reason))
     except (Mistake, KeyboardInterrupt):
         raise
     except BaseException as error:  # a method of the user's own may do anything, and its cell would fail
         if cell.method_file is None:
             raise
-        return Record(**base, status="skipped", reason=f"its own code fails: {in_short(error)}")
-    missing = dict.fromkeys(_TIMED if machine is None else ())
-    analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in found["flops"].items()}
-    return Record(**base, status="planned", **{**found, **missing, "flops": analytic})
+        return run_cell.record_of(cell, identity, surroundings, "skipped", f"its own code fails: {in_short(error)}")
+    return run_cell.record_of(
+        cell, identity, surroundings, "planned", costs=_predicted(found, lengths is not None, machine is not None)
+    )
+
+
+def _predicted(found: run_cell.Costs, synthetic: bool, timed: bool) -> run_cell.Costs:
+    """The costs of a run that never was: no FLOPs are counted, the texts of synthetic rows have no size of their own,
+    and seconds are known of a machine only."""
+    phases = found.flops.phases or {}
+    analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in phases.items()}
+    storage = found.storage.model_copy(update={"demonstration_bytes": None}) if synthetic else found.storage
+    return replace(
+        found,
+        flops=found.flops.model_copy(update={"phases": analytic}),
+        storage=storage,
+        seconds=found.seconds if timed else Seconds(),
+        examples_per_second=found.examples_per_second if timed else ExamplesPerSecond(),
+    )
 
 
 @contextmanager
@@ -92,16 +103,6 @@ def _told_of_file(backbone: str) -> Iterator[None]:
             f"a model of the configuration {backbone} fails when it is run ({type(error).__name__}"
             f"{f': {lines[0]}' if lines else ''}); correct its fields."
         ) from error
-
-
-def _base(cell: Cell, model: Outline, lengths: Lengths | None, concurrent: int) -> dict[str, Any]:
-    """The fields that are known before anything is gone through."""
-    if lengths is None:
-        return {"key": key(cell), **run_cell.circumstances(cell, concurrent), **ingredients(cell)}
-    parts = named(cell)
-    told = [parts, asdict(lengths), model.config.to_dict()]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
-    return {"key": digest, **run_cell.circumstances(cell, concurrent), **parts}
 
 
 def _check_room(setup: run_cell.Setup, lengths: Lengths) -> None:
@@ -129,13 +130,13 @@ def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
     for prefix in prompts.prefixes:
         told = prefix.demonstrations
         followed = test.by_prefix[told.name]
-        if told.room is None or min(followed.kept) == followed.total:
+        if told.room is None or min(followed.kept) == followed.given:
             continue
         answer = 0 if told.whole else lengths.answer_tokens
         beside = f" with an answer of {answer}" if answer else ""
         fit = min(followed.kept)
         raise Unsupported(
-            f"{followed.total:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
+            f"{followed.given:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
             f"{told.ends[-1] + lengths.tokens + answer:,} tokens, where {setup.cell.backbone} takes {told.room:,}; "
             f"{f'only {fit:,}' if fit else 'not even one'} of them would fit"
         )

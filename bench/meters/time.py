@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from tunefront.bench.records import Spread
@@ -42,7 +42,7 @@ class Clock:
 
 
 def spread(laps: Sequence[float]) -> Spread | None:
-    """Median and quartiles (between neighbours linear) of the laps after the warm-up, None where there are none.
+    """Median and quartiles (as `numpy.quantile` has them) of the laps after the warm-up, None where there are none.
 
     Warm-up, in which memory is first allocated and kernels are chosen, is a tenth of the laps, at least the first and
     at most five; where it would leave fewer than two, all count.
@@ -51,7 +51,5 @@ def spread(laps: Sequence[float]) -> Spread | None:
     counted = laps[warm_up:] if len(laps) - warm_up >= 2 else laps
     if not counted:
         return None
-    if len(counted) == 1:
-        return Spread(median=counted[0], low=counted[0], high=counted[0], count=1)
-    low, median, high = statistics.quantiles(counted, n=4, method="inclusive")
+    low, median, high = np.quantile(counted, (0.25, 0.5, 0.75)).tolist()
     return Spread(median=median, low=low, high=high, count=len(counted))

@@ -64,7 +64,7 @@ def against_fresh(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for record in records:
         scores[record.task]["nano" if record.backbone == "nano" else "fresh"] = _score(record)
-        baseline = (record.baseline_scores or {}).get(record.headline or "")
+        baseline = record.baseline_score
         if baseline is not None:
             scores[record.task]["majority"] = baseline
     return dict(scores)
@@ -91,7 +91,7 @@ def keep(measured: dict[str, Any], held_out: dict[str, str], first: Record, figu
     content = {
         "backbone_fingerprint": first.fingerprints.get("backbone"),
         "versions": {**first.versions, **held_out},
-        "cpu_model": first.cpu_model,
+        "cpu_model": first.environment.cpu_model,
         **measured,
     }
     with writing(place) as file:

@@ -49,23 +49,21 @@ def trained_count(method: Method, preset: str) -> int:
 def attached_count(method: Method, preset: str) -> int:
     """Like `trained_count`, without the cache."""
     from tunefront.bench.forecast.fake_models import attached
-    from tunefront.bench.meters.parameters import count_parameters
+    from tunefront.bench.meters.parameters import trained_beside_head
 
     backbone = attached(method, preset)
-    count = count_parameters(backbone.model, backbone.head, 0)
-    return count.trainable - count.head
+    return trained_beside_head(backbone.model, backbone.head)
 
 
 def kept_count(method: Method, preset: str) -> int:
     """Parameters that still require gradients after `fit` without training steps, without the head."""
     from tunefront.bench.forecast.fake_models import attached, outline_of
-    from tunefront.bench.meters.parameters import count_parameters
+    from tunefront.bench.meters.parameters import trained_beside_head
 
     backbone = attached(method, preset)
     with outline_of(preset).making():
         method.fit(backbone, cast(Examples, ()), cast(Harness, _Untrained()))
-    count = count_parameters(backbone.model, backbone.head, 0)
-    return count.trainable - count.head
+    return trained_beside_head(backbone.model, backbone.head)
 
 
 class _Untrained:

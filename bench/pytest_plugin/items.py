@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -33,13 +34,15 @@ if TYPE_CHECKING:
 ROUNDS, WARMUP_ROUNDS = 10, 2
 """Timed steps, and steps before them that are not timed (the first allocates)."""
 
-EXTRA = {
-    *("key", "method", "backbone", "task", "shots", "draw_seed", "seed", "headline", "scores", "n_train", "n_test"),
-    *("trainable_params", "head_params", "inserted_params", "backbone_params", "total_params", "checkpoint_bytes"),
-    *("train_flops", "inference_flops_per_example", "train_steps", "device", "threads", "concurrent_cells"),
-    *("train_peak_resident_bytes", "eval_peak_resident_bytes"),
-    *("train_peak_allocated_bytes", "eval_peak_allocated_bytes"),
-}
+EXTRA = (
+    *("key", "method", "backbone", "task", "shots", "draw_seed", "seed", "scores.headline", "scores.test"),
+    *("data.n_train", "data.n_test", "parameters.trainable", "parameters.head", "parameters.inserted"),
+    *("parameters.backbone", "parameters.total", "storage.checkpoint_bytes", "training.steps"),
+    *("flops.train", "flops.inference_per_example"),
+    *("memory.train_peak_resident_bytes", "memory.eval_peak_resident_bytes"),
+    *("memory.train_peak_allocated_bytes", "memory.eval_peak_allocated_bytes"),
+    *("environment.device", "environment.threads", "environment.concurrent_cells"),
+)
 """Fields of the record that go into `extra_info`."""
 
 
@@ -126,7 +129,7 @@ def _step_timer(benchmark: BenchmarkFixture, cell: Cell, cells: Cells) -> Any:
         pytest.skip(printable(record.reason or "no reason recorded"))
     if record.status == "failed":
         pytest.fail(printable(record.reason or "no reason recorded"), pytrace=False)
-    benchmark.extra_info.update(record.model_dump(mode="json", include=EXTRA))
+    benchmark.extra_info.update({name: attrgetter(name)(record) for name in EXTRA})
     return StepTimer(cell, cells.backbones)
 
 

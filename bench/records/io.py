@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tunefront.bench.errors import Mistake, printable
 from tunefront.bench.files import local_folder, url_errors
 from tunefront.bench.records.ordinary import Unreadable, contents, listed, shown
-from tunefront.bench.records.record import KEYS, SCHEMA_VERSION, WHOLE, Record
+from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
 
 log = logging.getLogger("tunefront")
 
@@ -83,11 +83,7 @@ def parse_record(content: bytes, path: str) -> Record:
     if version != SCHEMA_VERSION:
         shown = f"{version:g}" if isinstance(version, float) else repr(version)[:40]
         raise OtherVersion(path, f"its schema_version is {shown}, here it is {SCHEMA_VERSION}")
-    known = set(Record.model_fields)
-    for what, names in (("unknown here", set(fields) - known), ("not in it", known - set(fields))):
-        if names:
-            raise OtherVersion(path, f"{', '.join(sorted(names)[:NAMED])[:200]}: {what}")
-    if (why := _unknown_inside(fields)) is not None:
+    if (why := _other_fields(fields)) is not None:
         raise OtherVersion(path, why)
     if beyond:
         raise OtherVersion(path, f"it holds the number {beyond[0][:12]}, which nothing measured")
@@ -101,17 +97,29 @@ def parse_record(content: bytes, path: str) -> Record:
     return record
 
 
-def _unknown_inside(fields: dict[str, object]) -> str | None:
-    """What is more or less in a field of known names than today, in words; None where nothing is."""
-    for field, known in KEYS.items():
-        inside = fields.get(field)
-        if not isinstance(inside, dict) or not inside:
+def _other_fields(fields: dict[str, object]) -> str | None:
+    """What is more or less in a record than today, at its top, in its groups and in fields of known names, in words;
+    None where nothing is."""
+    everywhere = [("", Record.model_fields, True)]
+    everywhere += [(name, group.model_fields, True) for name, group in GROUPS.items()]
+    for place, known, whole in [*everywhere, *((field, names, field in WHOLE) for field, names in KEYS.items())]:
+        inside = _inside(fields, place)
+        if not isinstance(inside, dict) or not (inside or place in GROUPS):
             continue
-        lacking = set(known) - set(inside) if field in WHOLE else set()
+        lacking = set(known) - set(inside) if whole else set()
         for what, names in (("unknown here", set(inside) - set(known)), ("not in it", lacking)):
             if names:
-                return f"{', '.join(f'{field}.{name}' for name in sorted(names)[:NAMED])[:200]}: {what}"
+                named = [f"{place}.{name}".lstrip(".") for name in sorted(names)[:NAMED]]
+                return f"{', '.join(named)[:200]}: {what}"
     return None
+
+
+def _inside(fields: dict[str, object], place: str) -> object:
+    """What stands under a dotted name, all of it under none; None where nothing does."""
+    found: object = fields
+    for name in filter(None, place.split(".")):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _json(content: bytes, path: str) -> tuple[object, list[str]]:

@@ -75,7 +75,7 @@ def _is_json(store: Store, key: str) -> bool:
 def _whole(store: Store, record: Record, sizes: dict[str, int | None]) -> bool:
     if store.folder is not None:
         path = store.folder / "predictions" / f"{record.key}.parquet"
-        return record.key in sizes and whole_parquet(path, record.n_test)
+        return record.key in sizes and whole_parquet(path, record.data.n_test)
     size = sizes.get(record.key, 0)
     return size is None or size > 2 * len(PARQUET)  # None: a file system that does not tell
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised whenever a field comes, goes or changes its type or meaning (a test compares the fields with those that are
 listed for the version); a record of another version is left alone, and never drawn together with ours."""
 
@@ -17,7 +18,8 @@ Scalar = bool | int | float | str | None
 Amount = Annotated[int, Field(ge=0)]
 Bytes = Annotated[int | None, Field(ge=0)]
 Count = Annotated[int | None, Field(ge=0)]
-Seconds = Annotated[float | None, Field(ge=0)]
+Time = Annotated[float | None, Field(ge=0)]
+Status = Literal["ok", "skipped", "failed", "planned"]
 
 OWNERS = (
     *("frozen_weights", "trained_weights", "gradients", "optimizer_state", "saved_activations"),
@@ -41,17 +43,23 @@ SETTINGS_FIELDS = (
 KEYS = {
     "recipe": RECIPE_FIELDS,
     "settings": SETTINGS_FIELDS,
-    "flops": FLOP_PHASES,
-    "memory": MEMORY_PHASES,
-    "cuda_memory": MEMORY_PHASES,
-    "step_seconds": STEP_PHASES,
+    "flops.phases": FLOP_PHASES,
+    "memory.phases": MEMORY_PHASES,
+    "memory.cuda": MEMORY_PHASES,
+    "seconds.steps": STEP_PHASES,
 }
 """The names that are known in each field that maps a fixed set of them."""
 WHOLE = ("recipe", "settings")
 """Those of these fields that hold every name, or none."""
 
 
-class PhaseFlops(BaseModel):
+class Group(BaseModel):
+    """Fields of a record that are known at one place; null where they are not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class PhaseFlops(Group):
     """FLOPs of one phase of a cell from three sources, all its batches together; null where a source cannot tell.
 
     Args: counted, matrix products and attention as torch's dispatcher saw them; analytic, the same from the
@@ -61,8 +69,6 @@ class PhaseFlops(BaseModel):
     activation_gradients and weight_gradients are the parts of `analytic`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     counted: Count = None
     analytic: Count = None
     elementwise: Count = None
@@ -70,11 +76,14 @@ class PhaseFlops(BaseModel):
     activation_gradients: Count = None
     weight_gradients: Count = None
 
+    def __add__(self, other: PhaseFlops) -> PhaseFlops:
+        """Both together, source by source; null where one of them is."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in PhaseFlops.model_fields}
+        return PhaseFlops(**{name: None if None in pair else sum(pair) for name, pair in pairs.items()})
 
-class Spread(BaseModel):
+
+class Spread(Group):
     """Seconds of one phase of a step: median and quartiles of `count` steps, the warm-up's left out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     median: float = Field(ge=0)
     low: float = Field(ge=0)
@@ -82,203 +91,316 @@ class Spread(BaseModel):
     count: int = Field(ge=1)
 
 
-class Record(BaseModel):
-    """One cell's outcome, immutable. Missing is null, never 0; units end the names; one multiply-add is two FLOPs.
+class Model(Group):
+    """The backbone as it was read."""
 
-    The field descriptions are the table of meanings: `Record.model_fields[name].description`.
-    """
+    architecture: str | None = Field(default=None, description="the backbone's model_type")
+    pooling: str | None = Field(default=None, description="what the head reads: pooler, first or mean")
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
-    schema_version: int = Field(SCHEMA_VERSION, description="version of the meaning of these fields")
-    key: str = Field(description="sha256 over everything that can change the numbers; the file's name")
-    status: Literal["ok", "skipped", "failed", "planned"] = Field(
-        description="ok, skipped (unsupported here), failed, or planned (costs predicted, nothing run)"
+class Data(Group):
+    """The rows: what the task has, and which were drawn, learned from and scored."""
+
+    task_kind: Literal["classification", "regression", "multiple choice"] | None = Field(
+        default=None, description="task type"
     )
-    reason: str | None = Field(None, description="why the cell was skipped or failed, null where it is ok")
-    attempts: tuple[str, ...] = Field((), description="reasons of earlier failed attempts, oldest first")
-
-    method: str = Field(description="the method, spelled with every field")
-    label: str = Field(description="the method's short form: fields that differ from their default")
-    method_file: str | None = Field(
-        None,
-        description="the user's own file that defines the method: its path from the working folder, or its name alone "
-        "where it lies elsewhere; null where shipped",
-    )
-    method_sources: dict[str, str] | None = Field(
-        None,
-        description="sha256 of each file that defines the user's own method or a base of it, named as method_file is, "
-        "those of installed modules by the module; null where shipped",
-    )
-    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
-    architecture: str | None = Field(None, description="the backbone's model_type")
-    pooling: str | None = Field(None, description="what the head reads: pooler, first or mean")
-    task: str = Field(description="the task as asked for")
-    task_kind: Literal["classification", "regression", "multiple choice"] | None = Field(None, description="task type")
-    template: str | None = Field(None, description="the prompt template, null where none is used")
-    shots: Count = Field(None, description="training rows drawn, null for all")
-    draw_seed: int = Field(0, description="seed of the draw of training rows")
-    draw_source: str | None = Field(None, description="folder of published few-shot files, null where drawn by seed")
-    seed: int = Field(0, description="seed of initialisation, order and dropout")
-    recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
-    settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
-    paper: str | None = Field(None, description="the paper that the suite repeats, null where it repeats none")
-    deviations: tuple[str, ...] | None = Field(
-        None,
-        description="where the cell differs from what the paper's code does, one sentence each, as a comparison found "
-        "when the run started; null where the suite repeats no paper",
-    )
-
-    split_rows: dict[str, Count] | None = Field(None, description="split -> rows that the task has")
-    input_fields: tuple[str, ...] | None = Field(None, description="columns that are read, in order")
-    left_out_fields: dict[str, str] | None = Field(None, description="columns that are not read, and why")
-    label_counts: dict[str, Count] | None = Field(
-        None,
+    split_rows: dict[str, Amount] | None = Field(default=None, description="split -> rows that the task has")
+    input_fields: tuple[str, ...] | None = Field(default=None, description="columns that are read, in order")
+    left_out_fields: dict[str, str] | None = Field(default=None, description="columns that are not read, and why")
+    label_counts: dict[str, Amount] | None = Field(
+        default=None,
         description="label -> rows of the train split; of multiple choice the right answer's place; null for "
         "regression",
     )
-    data_notes: tuple[str, ...] | None = Field(None, description="what else was found in reading the data")
-    data_warnings: tuple[str, ...] | None = Field(None, description="what may be wrong with the data")
-    eval_split: str | None = Field(None, description="the scored split")
-    selection_split: str | None = Field(None, description="rows that hyper-parameters are chosen on, null: none chosen")
-    n_train: Count = Field(None, description="training rows given to the method")
-    n_selection: Count = Field(None, description="rows of the selection split")
-    n_test: Count = Field(None, description="scored rows")
+    notes: tuple[str, ...] | None = Field(default=None, description="what else was found in reading the data")
+    warnings: tuple[str, ...] | None = Field(default=None, description="what may be wrong with the data")
+    draw_source: str | None = Field(
+        default=None, description="folder of published few-shot files, null where drawn by seed"
+    )
+    eval_split: str | None = Field(default=None, description="the scored split")
+    selection_split: str | None = Field(
+        default=None, description="rows that hyper-parameters are chosen on, null: none chosen"
+    )
+    n_train: Count = Field(default=None, description="training rows given to the method")
+    n_selection: Count = Field(default=None, description="rows of the selection split")
+    n_test: Count = Field(default=None, description="scored rows")
     truncated_train: Count = Field(
-        None,
+        default=None,
         description="training rows that were cut (to max_length, or to what the model takes) and learned from so; "
         "demonstrations are never cut, so 0 where rows are only shown",
     )
-    truncated_test: Count = Field(None, description="scored rows cut to max_length")
-    shortened_test: Count = Field(None, description="scored rows that kept fewer demonstrations, null without any")
-    train_ids: tuple[str, ...] | None = Field(None, description="ids of the training rows, in draw order")
+    truncated_test: Count = Field(default=None, description="scored rows cut to max_length")
+    train_ids: tuple[str, ...] | None = Field(default=None, description="ids of the training rows, in draw order")
+
+
+class Prompt(Group):
+    """The demonstrations that scored rows follow; null without any."""
+
     demonstration_ids: tuple[tuple[str, ...], ...] | None = Field(
-        None, description="ids of each prompt's demonstrations, in the prompt's order; null where there are none"
-    )
-
-    headline: str | None = Field(None, description="name of the task's first metric")
-    scores: dict[str, float | None] | None = Field(None, description="metric name -> value on the scored split")
-    selection_scores: dict[str, float | None] | None = Field(None, description="metric name -> value on selection rows")
-    baseline_scores: dict[str, float | None] | None = Field(
-        None,
-        description="scores of always answering the commonest training label (the mean, for regression); null without "
-        "training rows",
-    )
-    final_train_loss: float | None = Field(None, description="mean loss of the last tenth of the training steps")
-
-    trainable_params: Count = Field(None, description="parameters that require gradients after fit, head included")
-    head_params: Count = Field(None, description="parameters of the head, 0 where none of them is trained")
-    inserted_params: Count = Field(None, description="parameters that the method added to the model")
-    backbone_params: Count = Field(
-        None,
-        description="parameters of the pretrained model as used (a pooler that nothing reads is left out), the "
-        "denominator of percentages",
-    )
-    total_params: Count = Field(None, description="parameters of the adapted model: backbone, inserted and head")
-    checkpoint_bytes: Bytes = Field(
-        None,
-        description="saved safetensors file of what ships for the task: trained parameters, buffers that the method "
-        "added, and seeds; 0 where there is nothing",
-    )
-
-    checkpoint_dtypes: dict[str, Amount] | None = Field(
-        None, description="dtype -> numbers in that file; empty where it has none"
-    )
-    backbone_bytes: Bytes = Field(None, description="the backbone's own weights files, shipped once for all tasks")
-
-    train_steps: Count = Field(None, description="optimiser steps")
-    flops: dict[str, PhaseFlops] | None = Field(
-        None,
-        description="FLOPs of each phase (features, forward, backward, prefill, evaluation), counted, analytic and by "
-        "the papers' rule; all of training, all scored rows, all demonstrations once",
-    )
-    train_flops: Count = Field(
-        None,
-        description="counted FLOPs of all training steps (and of precomputed features, and of reading demonstrations "
-        "that training starts from)",
-    )
-    inference_flops_per_example: float | None = Field(
-        None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
-    )
-    inference_flops_per_example_without_reuse: float | None = Field(
-        None, ge=0, description="the same if every row's demonstrations were read anew, null without demonstrations"
+        default=None,
+        description="ids of each prompt's demonstrations, in the prompt's order; null where there are none",
     )
     demonstrations_per_row: float | None = Field(
-        None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
+        default=None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
+    )
+    shortened_test: Count = Field(
+        default=None, description="scored rows that kept fewer demonstrations, null without any"
     )
     prefix_tokens: Count = Field(
-        None,
+        default=None,
         description="tokens of the demonstrations that are read: of each prompt as many, from the first, as the scored "
         "row with most room keeps; 0 where none has room for any, null without any",
     )
-    prefix_flops: Count = Field(
-        None,
-        description="counted FLOPs of reading these once, of calibrating, and of reading a prompt that leads in a "
-        "decoder; null where nothing is read",
+    kv_cache_bytes: Bytes = Field(
+        default=None, description="keys and values of the demonstrations, null where none are kept"
     )
-    prefix_seconds: Seconds = Field(None, description="seconds of the same")
-    calibration_flops: Count = Field(None, description="those of them that calibrated, null where nothing was")
-    kv_cache_bytes: Bytes = Field(None, description="keys and values of the demonstrations, null where none are kept")
-    demonstration_bytes: Bytes = Field(
-        None, description="text of the demonstrations that prompts keep, each once; null without any"
-    )
-    train_seconds: Seconds = Field(None, description="seconds of the same, without evaluation or tokenisation")
-    eval_seconds: Seconds = Field(None, description="seconds of scoring the scored split, without tokenisation")
-    train_examples_per_second: float | None = Field(
-        None, ge=0, description="training rows through the model per second"
-    )
-    eval_examples_per_second: float | None = Field(None, ge=0, description="scored rows per second")
-    start_resident_bytes: Bytes = Field(None, description="the process's resident memory before the cell trained")
-    train_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while training")
-    eval_peak_resident_bytes: Bytes = Field(None, description="peak resident memory of the process while scoring")
-    train_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while training, null on CPU")
-    eval_peak_allocated_bytes: Bytes = Field(None, description="CUDA allocator's peak while scoring, null on CPU")
 
-    memory: dict[str, dict[str, Amount]] | None = Field(
-        None,
-        description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
-        "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
+
+class Scores(Group):
+    """How well it did."""
+
+    headline: str | None = Field(default=None, description="name of the task's first metric")
+    test: dict[str, float | None] | None = Field(default=None, description="metric name -> value on the scored split")
+    selection: dict[str, float | None] | None = Field(
+        default=None, description="metric name -> value on selection rows"
     )
-    cuda_memory: dict[str, dict[str, Amount]] | None = Field(
-        None,
-        description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
-        "that it took from the device (reserved); null on CPU",
+    baseline: dict[str, float | None] | None = Field(
+        default=None,
+        description="scores of always answering the commonest training label (the mean, for regression); null without "
+        "training rows",
     )
-    step_seconds: dict[str, Spread] | None = Field(
-        None,
+
+
+class Training(Group):
+    """What the optimiser did."""
+
+    steps: Count = Field(default=None, description="optimiser steps")
+    final_loss: float | None = Field(default=None, description="mean loss of the last tenth of the training steps")
+
+
+class Parameters(Group):
+    """Numbers of parameters, each tensor once."""
+
+    trainable: Count = Field(default=None, description="parameters that require gradients after fit, head included")
+    head: Count = Field(default=None, description="parameters of the head, 0 where none of them is trained")
+    inserted: Count = Field(default=None, description="parameters that the method added to the model")
+    backbone: Count = Field(
+        default=None,
+        description="parameters of the pretrained model as used (a pooler that nothing reads is left out), the "
+        "denominator of percentages",
+    )
+    total: Count = Field(default=None, description="parameters of the adapted model: backbone, inserted and head")
+
+
+class Storage(Group):
+    """What has to be kept on disk."""
+
+    checkpoint_bytes: Bytes = Field(
+        default=None,
+        description="saved safetensors file of what ships for the task: trained parameters, buffers that the method "
+        "added, and seeds; 0 where there is nothing",
+    )
+    checkpoint_dtypes: dict[str, Amount] | None = Field(
+        default=None, description="dtype -> numbers in that file; empty where it has none"
+    )
+    demonstration_bytes: Bytes = Field(
+        default=None, description="text of the demonstrations that prompts keep, each once; null without any"
+    )
+    backbone_bytes: Bytes = Field(
+        default=None, description="the backbone's own weights files, shipped once for all tasks"
+    )
+
+
+class Flops(Group):
+    """FLOPs; one multiply-add is two."""
+
+    train: Count = Field(
+        default=None,
+        description="counted FLOPs of all training steps (and of precomputed features, and of reading demonstrations "
+        "that training starts from)",
+    )
+    inference_per_example: float | None = Field(
+        default=None, ge=0, description="counted forward FLOPs per scored row, padding included as computed"
+    )
+    inference_per_example_without_reuse: float | None = Field(
+        default=None,
+        ge=0,
+        description="the same if every row's demonstrations were read anew, null without demonstrations",
+    )
+    prefix: Count = Field(
+        default=None,
+        description="counted FLOPs of reading the demonstrations once, of calibrating, and of reading a prompt that "
+        "leads in a decoder; null where nothing is read",
+    )
+    calibration: Count = Field(default=None, description="those of them that calibrated, null where nothing was")
+    phases: dict[str, PhaseFlops] | None = Field(
+        default=None,
+        description="FLOPs of each phase (features, forward, backward, prefill, evaluation), counted, analytic and by "
+        "the papers' rule; all of training, all scored rows, all demonstrations once",
+    )
+
+
+class Seconds(Group):
+    """Seconds of work; evaluation is never on the training clock."""
+
+    train: Time = Field(
+        default=None,
+        description="seconds of all training steps (and of precomputed features, and of reading demonstrations that "
+        "training starts from), without evaluation or tokenisation",
+    )
+    eval: Time = Field(default=None, description="seconds of scoring the scored split, without tokenisation")
+    prefix: Time = Field(
+        default=None,
+        description="seconds of reading the demonstrations once, of calibrating, and of reading a prompt that leads in "
+        "a decoder; null where nothing is read",
+    )
+    steps: dict[str, Spread] | None = Field(
+        default=None,
         description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
         "quartiles, warm-up left out",
     )
 
-    device: str | None = Field(None, description="cpu or cuda")
-    device_name: str | None = Field(None, description="the accelerator's name, null on CPU")
-    cpu_model: str | None = Field(None, description="the processor's name")
-    threads: Count = Field(None, description="torch threads of the cell")
-    concurrent_cells: Count = Field(
-        None, description="cells allowed to run side by side; compare seconds only where equal"
+
+class ExamplesPerSecond(Group):
+    """Rows through the model per second."""
+
+    train: float | None = Field(default=None, ge=0, description="training rows through the model per second")
+    eval: float | None = Field(default=None, ge=0, description="scored rows per second")
+
+
+class Memory(Group):
+    """Peaks of memory."""
+
+    phases: dict[str, dict[str, Amount]] | None = Field(
+        default=None,
+        description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
+        "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
     )
-    created_at: str | None = Field(None, description="when the record was written, UTC, ISO 8601")
-    git_commit: str | None = Field(None, description="commit of the checkout that ran, null where it is installed")
+    cuda: dict[str, dict[str, Amount]] | None = Field(
+        default=None,
+        description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
+        "that it took from the device (reserved); null on CPU",
+    )
+    start_resident_bytes: Bytes = Field(
+        default=None, description="the process's resident memory before the cell trained"
+    )
+    train_peak_resident_bytes: Bytes = Field(
+        default=None, description="peak resident memory of the process while training"
+    )
+    eval_peak_resident_bytes: Bytes = Field(
+        default=None, description="peak resident memory of the process while scoring"
+    )
+    train_peak_allocated_bytes: Bytes = Field(
+        default=None, description="CUDA allocator's peak while training, null on CPU"
+    )
+    eval_peak_allocated_bytes: Bytes = Field(
+        default=None, description="CUDA allocator's peak while scoring, null on CPU"
+    )
+
+
+class Environment(Group):
+    """Where and when it ran; none of it changes a score."""
+
+    device: str | None = Field(default=None, description="cpu or cuda")
+    device_name: str | None = Field(default=None, description="the accelerator's name, null on CPU")
+    cpu_model: str | None = Field(default=None, description="the processor's name")
+    threads: Count = Field(default=None, description="torch threads of the cell")
+    concurrent_cells: Count = Field(
+        default=None, description="cells allowed to run side by side; compare seconds only where equal"
+    )
+    created_at: str | None = Field(default=None, description="when the record was written, UTC, ISO 8601")
+    git_commit: str | None = Field(
+        default=None, description="commit of the checkout that ran, null where it is installed"
+    )
+
+
+class Record(BaseModel):
+    """One cell's outcome, immutable: what identifies the cell, then groups of what was found and measured. Missing is
+    null, never 0; units end the names, of a field or of its group; one multiply-add is two FLOPs.
+
+    The field descriptions are the table of meanings: `leaves()[name].description`, where `flops.train` is the name of
+    a field in a group.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    schema_version: int = Field(default=SCHEMA_VERSION, description="version of the meaning of these fields")
+    key: str = Field(description="sha256 over everything that can change the numbers; the file's name")
+    status: Status = Field(
+        description="ok, skipped (unsupported here), failed, or planned (costs predicted, nothing run)"
+    )
+    reason: str | None = Field(default=None, description="why the cell was skipped or failed, null where it is ok")
+    attempts: tuple[str, ...] = Field(default=(), description="reasons of earlier failed attempts, oldest first")
+
+    method: str = Field(description="the method, spelled with every field")
+    label: str = Field(description="the method's short form: fields that differ from their default")
+    method_file: str | None = Field(
+        default=None,
+        description="the user's own file that defines the method: its path from the working folder, or its name alone "
+        "where it lies elsewhere; null where shipped",
+    )
+    method_sources: dict[str, str] | None = Field(
+        default=None,
+        description="sha256 of each file that defines the user's own method or a base of it, named as method_file is, "
+        "those of installed modules by the module; null where shipped",
+    )
+    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
+    task: str = Field(description="the task as asked for")
+    template: str | None = Field(default=None, description="the prompt template, null where none is used")
+    shots: Count = Field(default=None, description="training rows drawn, null for all")
+    draw_seed: int = Field(default=0, description="seed of the draw of training rows")
+    seed: int = Field(default=0, description="seed of initialisation, order and dropout")
+    recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
+    settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
+    paper: str | None = Field(default=None, description="the paper that the suite repeats, null where it repeats none")
+    deviations: tuple[str, ...] | None = Field(
+        default=None,
+        description="where the cell differs from what the paper's code does, one sentence each, as a comparison found "
+        "when the run started; null where the suite repeats no paper",
+    )
     versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")
     fingerprints: dict[str, str] = Field(
         default_factory=dict,
         description="sha256 of the method's source, the backbone, the rows, the sites and the harness",
     )
 
+    model: Model = Field(default=Model(), description="the backbone as it was read")
+    data: Data = Field(default=Data(), description="the task's rows, and which were learned from and scored")
+    prompt: Prompt = Field(default=Prompt(), description="the demonstrations that scored rows follow")
+    scores: Scores = Field(default=Scores(), description="how well it did")
+    training: Training = Field(default=Training(), description="what the optimiser did")
+    parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
+    storage: Storage = Field(default=Storage(), description="what has to be kept on disk")
+    flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")
+    seconds: Seconds = Field(default=Seconds(), description="seconds of work")
+    examples_per_second: ExamplesPerSecond = Field(
+        default=ExamplesPerSecond(), description="rows through the model per second"
+    )
+    memory: Memory = Field(default=Memory(), description="peaks of memory")
+    environment: Environment = Field(default=Environment(), description="where and when it ran")
+
     @property
     def score(self) -> float | None:
         """The headline metric on the scored split."""
-        return None if self.scores is None or self.headline is None else self.scores.get(self.headline)
+        return self._headline(self.scores.test)
+
+    @property
+    def selection_score(self) -> float | None:
+        """The headline metric on the selection rows."""
+        return self._headline(self.scores.selection)
 
     @property
     def baseline_score(self) -> float | None:
         """The headline metric of always answering the commonest training label (the mean, for regression)."""
-        return (self.baseline_scores or {}).get(self.headline or "")
+        return self._headline(self.scores.baseline)
+
+    def _headline(self, scores: dict[str, float | None] | None) -> float | None:
+        return (scores or {}).get(self.scores.headline or "")
 
     @property
     def baseline_answer(self) -> str:
         """What always gives the same answer, in words."""
-        return "mean label" if self.task_kind == "regression" else "commonest label"
+        return "mean label" if self.data.task_kind == "regression" else "commonest label"
 
     @property
     def above_baseline(self) -> bool | None:
@@ -292,28 +414,44 @@ class Record(BaseModel):
 
         0 where nothing ships and there are no demonstrations (zero-shot); null where that is not measured.
         """
-        kept = [size for size in (self.checkpoint_bytes, self.demonstration_bytes) if size is not None]
-        return sum(kept) if kept or self.trainable_params == 0 else None
+        sizes = (self.storage.checkpoint_bytes, self.storage.demonstration_bytes)
+        kept = [size for size in sizes if size is not None]
+        return sum(kept) if kept or self.parameters.trainable == 0 else None
 
     @property
     def peak_memory_bytes(self) -> int | None:
         """The most that any phase held, of tensors; null where that is not measured."""
-        return max((sum(owners.values()) for owners in (self.memory or {}).values() if owners), default=None)
-
-    @property
-    def selection_score(self) -> float | None:
-        """The headline metric on the selection rows."""
-        return (
-            None if self.selection_scores is None or self.headline is None else self.selection_scores.get(self.headline)
-        )
+        return max((sum(owners.values()) for owners in (self.memory.phases or {}).values() if owners), default=None)
 
 
-DETERMINISTIC = frozenset(
-    set(Record.model_fields)
-    - {"attempts", "created_at", "git_commit", "concurrent_cells", "cpu_model", "device_name"}
-    - {"paper", "deviations"}
-    - {"method_file", "method_sources"}
-    - {name for name in Record.model_fields if "seconds" in name or "per_second" in name or "_peak_" in name}
-    - {"start_resident_bytes", "cuda_memory"}
+GROUPS: dict[str, type[Group]] = {
+    name: field.annotation
+    for name, field in Record.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Group)
+}
+"""The fields of a record that are groups of others."""
+
+
+def leaves() -> dict[str, FieldInfo]:
+    """Every field by its dotted name, the groups' fields in the place of the groups.
+
+    >>> leaves()["flops.prefix"].description[:40]
+    'counted FLOPs of reading the demonstrati'
+    """
+    found: dict[str, FieldInfo] = {}
+    for name, field in Record.model_fields.items():
+        inner = GROUPS[name].model_fields if name in GROUPS else None
+        found |= {name: field} if inner is None else {f"{name}.{leaf}": value for leaf, value in inner.items()}
+    return found
+
+
+_VARYING = (
+    *("attempts", "paper", "deviations", "method_file", "method_sources"),
+    *("seconds", "examples_per_second", "memory.cuda", "memory.start_resident_bytes"),
+    *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
+    *("environment.cpu_model", "environment.device_name"),
 )
-"""Fields that the same key gives bit for bit on the same machine."""
+DETERMINISTIC = frozenset(
+    name for name in leaves() if name not in _VARYING and name.split(".")[0] not in _VARYING and "_peak_" not in name
+)
+"""Fields, by their dotted names, that the same key gives bit for bit on the same machine."""

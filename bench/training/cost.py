@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tunefront.bench.meters.flops.by_phase import Entry
 from tunefront.bench.meters.memory.peak import NONE, Growth
 from tunefront.bench.meters.time import Clock, spread
-from tunefront.bench.records import Spread
+from tunefront.bench.records import PhaseFlops, Spread
 
 STEP_PHASES = ("data", "forward", "backward", "optimizer")
 
@@ -30,14 +29,14 @@ class CostLog:
     losses: list[float] = field(default_factory=list)
     cut_rows: dict[int, Tensor] = field(default_factory=dict)
     grown: Growth = NONE
-    flops_by_phase: dict[str, Entry] = field(default_factory=dict)
+    flops_by_phase: dict[str, PhaseFlops] = field(default_factory=dict)
 
     @classmethod
     def on(cls, device: torch.device, now: Callable[[], float]) -> CostLog:
         """An empty one, whose clocks wait for the device and read `now`."""
         return cls(Clock(device, now), {name: Clock(device, now) for name in STEP_PHASES})
 
-    def enter(self, phases: Mapping[str, Entry]) -> None:
+    def enter(self, phases: Mapping[str, PhaseFlops]) -> None:
         """Adds what ran to its phases."""
         known = self.flops_by_phase
         for phase, entry in phases.items():

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
@@ -22,6 +22,7 @@ from tunefront.bench.models.scoring.prefix import Demonstrations
 from tunefront.bench.models.scoring.prompted import Layout, PrefixedRows, PromptedExamples
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.models.shapes import Shape
+from tunefront.bench.records import PhaseFlops
 from tunefront.methods.base import Backbone, Prefix, Unsupported
 from tunefront.methods.torch_internals import storage_key
 
@@ -166,7 +167,7 @@ class Prompts:
         read = sum(self._reading(backbone, prefix) for prefix in self._prefixes)
         return self.flops + read + self._making_lead(backbone)
 
-    def entry_once(self, backbone: Backbone, ledger: FlopLedger) -> Entry:
+    def entry_once(self, backbone: Backbone, ledger: FlopLedger) -> PhaseFlops:
         """The same as `flops_once`, from every source."""
         read = [ledger.prefix(prefix.tokens, self._reading(backbone, prefix)) for prefix in self._prefixes]
         return sum(read, self.calibrating) + ledger.lead(self._making_lead(backbone))

@@ -14,9 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tunefront.bench.files import sweep, writing
-from tunefront.bench.meters.flops.by_phase import Entry
 from tunefront.bench.meters.memory.peak import NONE, Growth
 from tunefront.bench.meters.memory.phases import PhaseMemory
+from tunefront.bench.records import PhaseFlops
 
 log = logging.getLogger("tunefront")
 
@@ -33,7 +33,7 @@ class Rowwise:
     grown: Growth = NONE
     memory: PhaseMemory = field(default_factory=PhaseMemory)
     batch_seconds: tuple[float, ...] = ()
-    entry: Entry | None = None
+    entry: PhaseFlops | None = None
 
 
 class FeatureStore:

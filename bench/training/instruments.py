@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.meters.batches import Shapes
-from tunefront.bench.meters.flops.by_phase import Entry, FlopLedger
+from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.flops.extrapolate import Counting
 from tunefront.bench.meters.memory.phases import MemoryMeter, Work, keys_and_values
 from tunefront.bench.meters.memory.tracker import Observer
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.scoring.prefix import KeysValues
+from tunefront.bench.records import PhaseFlops
 from tunefront.bench.training.cost import CostLog
 from tunefront.bench.training.demonstrations import Prompts
 from tunefront.bench.training.feature_cache import Rowwise
@@ -193,10 +194,12 @@ class Instruments:
         self.cost.cut_rows |= encoded(examples).cut_rows
         self.prompts.calibrating_seconds += scored.seconds
         self.prompts.flops += scored.flops
-        self.prompts.calibrating += scored.entry or Entry(scored.flops)
+        self.prompts.calibrating += scored.entry or PhaseFlops(counted=scored.flops)
         return scored.values
 
-    def charge_features(self, features: Rowwise, entry: Entry, examples: EncodedExamples, name: str) -> EncodedExamples:
+    def charge_features(
+        self, features: Rowwise, entry: PhaseFlops, examples: EncodedExamples, name: str
+    ) -> EncodedExamples:
         """The rows with features in place of tokens; what these cost is charged even when an earlier cell computed
         them, so that a record does not depend on what the cache holds."""
         self.cost.grown |= features.grown

@@ -27,7 +27,7 @@ def unified(records: Sequence[Record]) -> list[Record]:
 
 def _weights(record: Record) -> Hashable:
     fingerprint = record.fingerprints.get("backbone")
-    return None if fingerprint is None or record.pooling is None else (fingerprint, record.pooling)
+    return None if fingerprint is None or record.model.pooling is None else (fingerprint, record.model.pooling)
 
 
 def _names(

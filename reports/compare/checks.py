@@ -71,9 +71,9 @@ def uneven_settings(records: Sequence[Record]) -> dict[str, list[str]]:
 
 def uneven_timing(records: Iterable[Record]) -> str | None:
     """The first field in which the measured records differ, so that their seconds do not compare, with its values."""
-    timed = [record for record in records if record.train_seconds is not None or record.eval_seconds is not None]
+    timed = [record for record in records if record.seconds.train is not None or record.seconds.eval is not None]
     for field in TIMING:
-        values = sorted({number(getattr(record, field)) for record in timed})
+        values = sorted({number(getattr(record.environment, field)) for record in timed})
         if len(values) > 1:
             return f"{field} differs ({', '.join(values)})"
     return None
@@ -82,7 +82,7 @@ def uneven_timing(records: Iterable[Record]) -> str | None:
 def cell_of(record: Record) -> tuple[object, ...]:
     """What makes a record a cell of its own among comparable ones."""
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
-    where = (record.backbone, record.task, record.shots, record.draw_source, record.template)
+    where = (record.backbone, record.task, record.shots, record.data.draw_source, record.template)
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
@@ -106,7 +106,8 @@ def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
     A field that belongs to one task, backbone or method has other values elsewhere, so there the others are left out.
     """
     short = {value: value[:12] if field.endswith("_fingerprint") else value for value in found}
-    kept = max(found, key=lambda value: (len(found[value]), max(r.created_at or "" for r in found[value]), value))
+    newest = {value: max(record.environment.created_at or "" for record in records) for value, records in found.items()}
+    kept = max(found, key=lambda value: (len(found[value]), newest[value], value))
     pairs = [f"{field}={short[kept]}"]
     if of or field in SCOPED:
         pairs = [f"{field}!={short[value]}" for value in sorted(found) if value != kept]

@@ -56,7 +56,9 @@ class Entry:
     @property
     def share(self) -> tuple[float, float] | None:
         """Trained parameters and the backbone's, medians over the same records; None where one is not recorded."""
-        pairs = together(self.all, lambda record: record.trainable_params, lambda record: record.backbone_params)
+        pairs = together(
+            self.all, lambda record: record.parameters.trainable, lambda record: record.parameters.backbone
+        )
         return (statistics.median(part for part, _ in pairs), statistics.median(w for _, w in pairs)) if pairs else None
 
     def runs(self, task: str) -> list[Record]:

@@ -19,12 +19,12 @@ ORDER = re.compile(r"(?<=[:,])order=([^,]*)(?:,|$)")
 
 def draw_of(record: Record) -> tuple[str, int]:
     """Which draw of training rows: the folder of published files (empty: drawn by hash) and the seed."""
-    return record.draw_source or "", record.draw_seed
+    return record.data.draw_source or "", record.draw_seed
 
 
 def order_of(record: Record) -> str | None:
     """The number of the demonstrations' order, None of a record without demonstrations or of a method without it."""
-    found = ORDER.search(record.method) if record.demonstration_ids else None
+    found = ORDER.search(record.method) if record.prompt.demonstration_ids else None
     return found.group(1) if found else None
 
 
@@ -51,9 +51,9 @@ def levels(records: Iterable[Record], factor: str) -> int:
 def rows_used(record: Record) -> int | None:
     """Labelled rows that a method used: demonstrations asked for in a prompt, else rows trained on; 0 where it neither
     trains nor has demonstrations, None where that is not recorded."""
-    if record.demonstration_ids:
-        return len(record.demonstration_ids[0])
-    return record.n_train if record.trainable_params else record.trainable_params
+    if record.prompt.demonstration_ids:
+        return len(record.prompt.demonstration_ids[0])
+    return record.data.n_train if record.parameters.trainable else record.parameters.trainable
 
 
 def over_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[str, list[Record]]:
@@ -85,6 +85,7 @@ def _same_demonstrations(records: Iterable[Record]) -> bool:
     """Whether the demonstrations of a task's cell are the same rows whatever the order."""
     cells = grouped(records, lambda record: (record.task, *cell_of(record)))
     return all(
-        len({frozenset(id for prompt in record.demonstration_ids or () for id in prompt) for record in alike}) == 1
+        len({frozenset(id for prompt in record.prompt.demonstration_ids or () for id in prompt) for record in alike})
+        == 1
         for alike in cells.values()
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.records import Record
-from tunefront.reports.compare.frame import LONG, NESTED
+from tunefront.bench.records import Record, leaves
+from tunefront.reports.compare.frame import LONG, MAPPINGS
 from tunefront.reports.units import number
 
 Where = Mapping[str, object] | Iterable[str] | None
@@ -15,13 +17,20 @@ Where = Mapping[str, object] | Iterable[str] | None
 `field!=value` (in a mapping the field's name followed by `!`) leaves records out."""
 
 
+_LEAVES = [name for name in leaves() if name not in (*MAPPINGS, *LONG)]
+_ENDS = Counter(name.rpartition(".")[2] for name in leaves())
+_SHORT = {end: name for name in _LEAVES if _ENDS[end := name.rpartition(".")[2]] == 1}
+"""A field by the last part of its name, where no other ends so."""
+
+
 def fields_of(record: Record) -> dict[str, object]:
-    """What a record can be filtered by: its own fields, those of the recipe and settings, package versions, and
-    `method_fingerprint`, `backbone_fingerprint`, `task_fingerprint`."""
+    """What a record can be filtered by: its own fields (`data.n_train`, or `n_train` where no other ends so), those of
+    the recipe and settings, package versions, and `method_fingerprint`, `backbone_fingerprint`, `task_fingerprint`."""
     found: dict[str, object] = {f"{name}_fingerprint": value for name, value in record.fingerprints.items()}
     for nested in (record.versions, record.settings, record.recipe):
         found.update(nested)
-    found.update({name: getattr(record, name) for name in Record.model_fields if name not in (*NESTED, *LONG)})
+    found.update({end: attrgetter(name)(record) for end, name in _SHORT.items()})
+    found.update({name: attrgetter(name)(record) for name in _LEAVES})
     return found
 
 

@@ -1,55 +1,37 @@
-"""Records as a table: one row a record, nested fields by their dotted names, values exact."""
+"""Records as a table: one row a record, what is in groups by its dotted name, values exact."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args, get_origin
 
-from pydantic import BaseModel
-
-from tunefront.bench.records import Record
+from tunefront.bench.records import GROUPS, Record, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pandas as pd
 
-NESTED = (
-    *("recipe", "settings", "scores", "selection_scores", "baseline_scores", "versions", "fingerprints"),
-    *("checkpoint_dtypes", "flops", "memory", "step_seconds", "method_sources"),
-)
-LONG = ("train_ids", "demonstration_ids")
+LONG = ("data.train_ids", "prompt.demonstration_ids")
 """Fields left out of the table: the ids of rows."""
+MAPPINGS = frozenset(
+    name
+    for name, field in leaves().items()
+    if any(get_origin(kind) is dict for kind in (field.annotation, *get_args(field.annotation)))
+)
+"""Fields that map names, each of which is a column; none where the mapping is null."""
 
 
 def flatten(record: Record) -> dict[str, object]:
-    """A record's fields with `score`, `selection_score` and `task_bytes`, nested ones as `recipe.learning_rate`."""
-    row: dict[str, object] = {}
-    for name in Record.model_fields:
-        value = getattr(record, name)
-        if name in LONG:
-            continue
-        if name in NESTED:
-            row.update(_flat(name, value or {}))
-        else:
-            row[name] = " | ".join(value) if name == "attempts" else value
-        if name == "headline":
-            row["score"], row["selection_score"] = record.score, record.selection_score
-        if name == "demonstration_bytes":
-            row["task_bytes"] = record.task_bytes
-    return row
+    """A record's fields with `score`, `selection_score` and `task_bytes`; what is in a group or mapping by its dotted
+    name: `flops.train`, `recipe.learning_rate`, `memory.phases.forward.inputs`."""
+    import pandas as pd
 
-
-def _flat(name: str, value: object) -> dict[str, object]:
-    """Nested values by their dotted names.
-
-    >>> _flat("memory", {"forward": {"inputs": 8}})
-    {'memory.forward.inputs': 8}
-    """
-    inner = dict(value) if isinstance(value, Mapping | BaseModel) else None
-    if inner is None:
-        return {name: value}
-    return {key: content for part in inner for key, content in _flat(f"{name}.{part}", inner[part]).items()}
+    content = record.model_dump()
+    groups = {name: content.pop(name) for name in GROUPS}
+    worked_out = {"score": record.score, "selection_score": record.selection_score, "task_bytes": record.task_bytes}
+    table = pd.json_normalize({**content, "attempts": " | ".join(record.attempts), **worked_out, **groups})
+    row = table.astype(object).iloc[0].to_dict()  # objects: a column of numbers would round whole ones
+    return {str(name): value for name, value in row.items() if name not in (*LONG, *MAPPINGS)}
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:

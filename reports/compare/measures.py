@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
@@ -31,7 +32,7 @@ class Cost:
     @property
     def read(self) -> Callable[[Record], float | None]:
         """The value in a record."""
-        return self.worked_out or (lambda record: getattr(record, self.field))
+        return self.worked_out or attrgetter(self.field)
 
     def of(self, panel: Panel, entry: Entry) -> float | None:
         """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
@@ -51,20 +52,20 @@ class Cost:
 
 
 def _anew(record: Record) -> float | None:
-    return record.inference_flops_per_example_without_reuse or record.inference_flops_per_example
+    return record.flops.inference_per_example_without_reuse or record.flops.inference_per_example
 
 
 ROWS = Cost("rows_used", "Labelled rows used", worked_out=rows_used)
 ANEW = Cost("inference_flops_anew", "Inference FLOPs, demonstrations read anew", "FLOP", worked_out=_anew)
 """What every query would cost if its demonstrations were read anew; of a method without any, what it costs."""
-PARAMETERS = Cost("trainable_params", "Trained parameters per task")
+PARAMETERS = Cost("parameters.trainable", "Trained parameters per task")
 KEPT = Cost("task_bytes", "Bytes kept per task", "B")
 """The file of trained parameters and the demonstrations, whichever a method has."""
-TRAIN_FLOPS = Cost("train_flops", "Training FLOPs", "FLOP")
-INFERENCE_FLOPS = Cost("inference_flops_per_example", "Inference FLOPs per example", "FLOP")
-WITHOUT_REUSE = Cost("inference_flops_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
-TRAIN_SECONDS = Cost("train_seconds", "Training time", "s", timed=True)
-EVAL_SECONDS = Cost("eval_seconds", "Scoring time", "s", timed=True)
+TRAIN_FLOPS = Cost("flops.train", "Training FLOPs", "FLOP")
+INFERENCE_FLOPS = Cost("flops.inference_per_example", "Inference FLOPs per example", "FLOP")
+WITHOUT_REUSE = Cost("flops.inference_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
+TRAIN_SECONDS = Cost("seconds.train", "Training time", "s", timed=True)
+EVAL_SECONDS = Cost("seconds.eval", "Scoring time", "s", timed=True)
 
 
 def peak(panel: Panel, phase: str = "train") -> Cost:

@@ -56,7 +56,7 @@ class Panel:
     @cached_property
     def backbone_params(self) -> float | None:
         """The denominator of percentages, None where it is missing or not the same in all records."""
-        found = set(measured(self.records, lambda record: record.backbone_params))
+        found = set(measured(self.records, lambda record: record.parameters.backbone))
         return found.pop() if len(found) == 1 else None
 
     @cached_property
@@ -157,8 +157,8 @@ class Panel:
     @property
     def peak(self) -> tuple[str, str]:
         """The record fields of peak memory while training and scoring: the allocator's on CUDA, else the process's."""
-        kind = "allocated" if any(r.train_peak_allocated_bytes is not None for r in self.records) else "resident"
-        return f"train_peak_{kind}_bytes", f"eval_peak_{kind}_bytes"
+        kind = "allocated" if any(r.memory.train_peak_allocated_bytes is not None for r in self.records) else "resident"
+        return f"memory.train_peak_{kind}_bytes", f"memory.eval_peak_{kind}_bytes"
 
 
 def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
@@ -169,7 +169,7 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
         where = (choice.label, choice.backbone, choice.shots)
         trials[where] = max(trials.get(where, 1), choice.trials)
     panels = []
-    groups = grouped(selection.records, lambda r: (r.backbone, r.shots, r.headline or ""))
+    groups = grouped(selection.records, lambda r: (r.backbone, r.shots, r.scores.headline or ""))
     several = Counter((backbone, shots) for backbone, shots, _ in groups)
     for (backbone, shots, metric), records in groups.items():
         rows = {
@@ -183,7 +183,9 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
             tried = trials.get((first.label, backbone, shots), 1)
             entries.append(Entry(label, dict(sorted(by_task.items())), tried, few_shot))
         base = next((entry for entry in entries if entry.label == reference), None)
-        entries.sort(key=lambda e: (e is not base, -(e.median(lambda r: r.trainable_params) or 0), natural(e.label)))
+        entries.sort(
+            key=lambda e: (e is not base, -(e.median(lambda r: r.parameters.trainable) or 0), natural(e.label))
+        )
         tasks = tuple(sorted({record.task for record in records}))
         which = few_shot, metric, several[backbone, shots] > 1
         panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), *which))

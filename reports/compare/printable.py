@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from tunefront.bench.records import Record
+from pydantic import BaseModel
+
 from tunefront.reports.compare.frame import LONG
 from tunefront.reports.names import visible
 from tunefront.reports.units import finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tunefront.bench.records import Record
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def printable(records: Sequence[Record]) -> list[Record]:
@@ -19,13 +24,15 @@ def printable(records: Sequence[Record]) -> list[Record]:
     return [_printable(record) for record in records]
 
 
-def _printable(record: Record) -> Record:
+def _printable(part: M, place: str = "") -> M:
+    """A record or a group of it, whose name and a dot `place` is."""
     changed = {}
-    for name, field in Record.model_fields.items():
-        value = getattr(record, name)
-        if name not in LONG and (shown := _shown(value)) is not value:
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        shown = _printable(value, f"{name}.") if isinstance(value, BaseModel) else _shown(value)
+        if place + name not in LONG and shown is not value:
             changed[name] = value if shown is None and field.default is not None else shown
-    return record.model_copy(update=changed) if changed else record
+    return part.model_copy(update=changed) if changed else part
 
 
 def _shown(value: object) -> object:

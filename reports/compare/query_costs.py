@@ -114,7 +114,7 @@ def pairs(found: Iterable[Way], measure: str) -> list[Pair]:
 
 
 def _ways(label: str, records: Sequence[Record]) -> list[Way]:
-    trained = median(measured(records, lambda record: record.trainable_params))
+    trained = median(measured(records, lambda record: record.parameters.trainable))
     if trained is None:
         return []
 
@@ -124,47 +124,47 @@ def _ways(label: str, records: Sequence[Record]) -> list[Way]:
         )
         return Way(label, trained > 0, how, runs, median(measured(records, lambda record: _kept_bytes(record, cache))))
 
-    if trained > 0 or not any(record.demonstration_ids for record in records):
+    if trained > 0 or not any(record.prompt.demonstration_ids for record in records):
         return [way("", _flops, _seconds)]
-    if all(record.kv_cache_bytes is None for record in records):
+    if all(record.prompt.kv_cache_bytes is None for record in records):
         # Nothing can be kept, so what was timed read everything anew; what was read once was for calibrating.
-        return [way(ANEW, lambda record: (_or_zero(record.prefix_flops), _anew(record)), _seconds)]
+        return [way(ANEW, lambda record: (_or_zero(record.flops.prefix), _anew(record)), _seconds)]
     kept = way(KEPT, _flops, _seconds, cache=True)
     return [kept, way(ANEW, _flops_anew, lambda record: (0.0, _seconds_anew(record)))]
 
 
 def _kept_bytes(record: Record, cache: bool) -> float | None:
     """What is kept for the task beside the backbone, with its prompts' keys and values or without them."""
-    sizes = [record.task_bytes, *([record.kv_cache_bytes] if cache else [])]
+    sizes = [record.task_bytes, *([record.prompt.kv_cache_bytes] if cache else [])]
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def _flops(record: Record) -> Costs:
     """Training and what is read before the first query, then each query."""
-    return _before(record.train_flops, record, record.prefix_flops), record.inference_flops_per_example
+    return _before(record.flops.train, record, record.flops.prefix), record.flops.inference_per_example
 
 
 def _seconds(record: Record) -> Costs:
-    return _before(record.train_seconds, record, record.prefix_seconds), _seconds_per_query(record)
+    return _before(record.seconds.train, record, record.seconds.prefix), _seconds_per_query(record)
 
 
 def _flops_anew(record: Record) -> Costs:
-    return _or_zero(record.calibration_flops), _anew(record)
+    return _or_zero(record.flops.calibration), _anew(record)
 
 
 def _before(training: float | None, record: Record, reading: float | None) -> float | None:
     """What is spent before the first query: on training, where anything is trained, and on reading, nothing of which
     is recorded where nothing was read."""
-    if reading is None and record.prefix_tokens and record.kv_cache_bytes is not None:
+    if reading is None and record.prompt.prefix_tokens and record.prompt.kv_cache_bytes is not None:
         return None
     read = _or_zero(reading)
-    return read if not record.trainable_params else None if training is None else training + read
+    return read if not record.parameters.trainable else None if training is None else training + read
 
 
 def _anew(record: Record) -> float | None:
     """FLOPs of a query whose demonstrations are read for it alone: of one without any, what it costs."""
-    without = record.inference_flops_per_example_without_reuse
-    return record.inference_flops_per_example if without is None and not record.kv_cache_bytes else without
+    without = record.flops.inference_per_example_without_reuse
+    return record.flops.inference_per_example if without is None and not record.prompt.kv_cache_bytes else without
 
 
 def _or_zero(value: float | None) -> float:
@@ -172,23 +172,23 @@ def _or_zero(value: float | None) -> float:
 
 
 def _seconds_per_query(record: Record) -> float | None:
-    rate = record.eval_examples_per_second
+    rate = record.examples_per_second.eval
     if rate:
         return 1 / rate
-    return None if record.eval_seconds is None or not record.n_test else record.eval_seconds / record.n_test
+    return None if record.seconds.eval is None or not record.data.n_test else record.seconds.eval / record.data.n_test
 
 
 def _seconds_anew(record: Record) -> float | None:
     """Of a query whose demonstrations are read for it alone: what reading them once took, and the answer. None where
     that is not what was read once (a calibration, or queries that keep fewer demonstrations)."""
-    kept, anew = record.inference_flops_per_example, record.inference_flops_per_example_without_reuse
+    kept, anew = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse
     answer = _seconds_per_query(record)
-    if record.prefix_tokens == 0 and not record.calibration_flops:
+    if record.prompt.prefix_tokens == 0 and not record.flops.calibration:
         return answer  # no query has room for any
-    if record.prefix_seconds is None or record.prefix_flops is None or kept is None or anew is None or answer is None:
+    if record.seconds.prefix is None or record.flops.prefix is None or kept is None or anew is None or answer is None:
         return None
-    same = abs(anew - kept - record.prefix_flops) <= SAME * record.prefix_flops
-    return record.prefix_seconds + answer if same and not record.calibration_flops else None
+    same = abs(anew - kept - record.flops.prefix) <= SAME * record.flops.prefix
+    return record.seconds.prefix + answer if same and not record.flops.calibration else None
 
 
 def _line(costs: Costs) -> Line | None:

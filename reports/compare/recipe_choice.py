@@ -96,7 +96,7 @@ def _chosen(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice |
     means: dict[Recipe, float] = {}
     runs: dict[Recipe, int] = {}
     for recipe, records in trials.items():
-        scores = [record.selection_score for record in records if record.selection_scores is not None]
+        scores = [record.selection_score for record in records if record.scores.selection is not None]
         if not scores:
             return None
         there = [score for score in scores if score is not None and finite(score)]
@@ -111,7 +111,7 @@ def _chosen(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice |
     tried = {name: tuple(dict.fromkeys(number(value) for value in _ordered(values[name]))) for name in names}
     chosen = tuple((name, value) for name, value in best if name in names)
     numeric = [name for name in names if all(isinstance(v, int | float) and v is not True for v in values[name])]
-    if all(record.train_steps == 0 for record in group):
+    if all(record.training.steps == 0 for record in group):
         numeric = []  # nothing was trained, so no range was searched
     edges = tuple(name for name, value in chosen if name in numeric and value in (tried[name][0], tried[name][-1]))
     first = group[0]

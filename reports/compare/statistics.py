@@ -7,6 +7,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tunefront.reports.compare.checks import grouped
 from tunefront.reports.compare.factors import FACTORS, levels
 from tunefront.reports.units import finite
@@ -43,18 +45,12 @@ def deviation(values: Sequence[float]) -> float | None:
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """A quantile with linear interpolation, None of nothing.
+    """A quantile with linear interpolation as `numpy.quantile` has it, None of nothing.
 
     >>> quantile([1.0, 2.0, 4.0], 0.5), quantile([0.0, 10.0], 0.2), quantile([], 0.5)
     (2.0, 2.0, None)
     """
-    if not values:
-        return None
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    return float(np.quantile([float(value) for value in values], share)) if values else None
 
 
 def median(values: Sequence[float]) -> float | None:

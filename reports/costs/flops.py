@@ -40,7 +40,7 @@ TEXT = (
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where FLOPs have no ledger."""
-    phases = [phase for phase in CAPTIONS if any(phase in (record.flops or {}) for record in panel.records)]
+    phases = [phase for phase in CAPTIONS if any(phase in (record.flops.phases or {}) for record in panel.records)]
     if not phases:
         return None
     tables = tuple(_table(panel, index, phase) for phase in phases)
@@ -49,7 +49,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
 
 def ratio(record: Record, phase: str) -> float | None:
     """Counted over analytic FLOPs of a phase."""
-    flops = (record.flops or {}).get(phase)
+    flops = (record.flops.phases or {}).get(phase)
     if flops is None or flops.counted is None or not flops.analytic:
         return None
     return flops.counted / flops.analytic
@@ -59,7 +59,7 @@ def contradictions(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     """Where counted and analytic FLOPs differ too much: label -> phase -> the ratio that is farthest from one."""
     found: dict[str, dict[str, float]] = {}
     for record in records:
-        for phase in record.flops or {}:
+        for phase in record.flops.phases or {}:
             value = ratio(record, phase)
             if value is not None and abs(value - 1) > APART:
                 there = found.setdefault(record.label, {})
@@ -68,7 +68,7 @@ def contradictions(records: Iterable[Record]) -> dict[str, dict[str, float]]:
 
 
 def _table(panel: Panel, index: int, phase: str) -> Table:
-    entries = [(e, en) for e, en in enumerate(panel.entries) if any(phase in (r.flops or {}) for r in en.all)]
+    entries = [(e, en) for e, en in enumerate(panel.entries) if any(phase in (r.flops.phases or {}) for r in en.all)]
     parts = [
         part
         for part in PARTS
@@ -99,11 +99,11 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
 
 def _read(record: Record, phase: str, source: str) -> float | None:
     """FLOPs of a phase from a source, of evaluation per example."""
-    flops: PhaseFlops | None = (record.flops or {}).get(phase)
+    flops: PhaseFlops | None = (record.flops.phases or {}).get(phase)
     value = None if flops is None else getattr(flops, source)
     if phase != "evaluation" or value is None:
         return value
-    return value / record.n_test if record.n_test else None
+    return value / record.data.n_test if record.data.n_test else None
 
 
 def _cell(entry: Entry, read: Callable[[Record], float | None], link: str) -> Cell:
@@ -117,7 +117,7 @@ def _short(panel: Panel) -> str:
         (abs(value - 1), entry.label, phase)
         for entry in panel.entries
         for record in entry.all
-        for phase in record.flops or {}
+        for phase in record.flops.phases or {}
         if (value := ratio(record, phase)) is not None
     ]
     if not found:

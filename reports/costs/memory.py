@@ -36,7 +36,7 @@ WIDEST, NARROWEST, GAP = 110, 12, 2
 
 def peak_phase(record: Record) -> str | None:
     """The phase that held most, None where memory was not measured."""
-    memory = {phase: owners for phase, owners in (record.memory or {}).items() if owners}
+    memory = {phase: owners for phase, owners in (record.memory.phases or {}).items() if owners}
     return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
 
 
@@ -51,7 +51,9 @@ def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) ->
     held = set()
     for record in records:
         shown = [peak_phase(record)] if phases is None else phases
-        held |= {o for p in shown if p is not None for o, size in ((record.memory or {}).get(p) or {}).items() if size}
+        held |= {
+            o for p in shown if p is not None for o, size in ((record.memory.phases or {}).get(p) or {}).items() if size
+        }
     return _ordered(held, OWNERS)
 
 
@@ -87,7 +89,7 @@ def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
     for number, part in enumerate(parts, 1):
         shown = [found[place] for place in part]
         phases = [peak_phase(record) or "" for _, _, record in shown]
-        held = [(record.memory or {})[phase] for phase, (_, _, record) in zip(phases, shown, strict=True)]
+        held = [(record.memory.phases or {})[phase] for phase, (_, _, record) in zip(phases, shown, strict=True)]
         links = [anchor(index, e) for e, _, _ in shown]
         pairs = list(zip(held, links, strict=True))
         rows = (
@@ -116,7 +118,7 @@ def _beside(labels: Sequence[str]) -> list[list[int]]:
 
 
 def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
-    phases = _ordered({phase for _, _, record in found for phase in record.memory or {}}, MEMORY_PHASES)
+    phases = _ordered({phase for _, _, record in found for phase in record.memory.phases or {}}, MEMORY_PHASES)
     columns = (Column("method", numeric=False), *(Column(words(phase)) for phase in phases))
     rows = tuple(
         (
@@ -134,14 +136,14 @@ def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
 
 def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
     """On CUDA, what the allocator itself says of each phase."""
-    if not any(record.cuda_memory for record in panel.records):
+    if not any(record.memory.cuda for record in panel.records):
         return []
-    phases = _ordered({phase for record in panel.records for phase in record.cuda_memory or {}}, MEMORY_PHASES)
+    phases = _ordered({phase for record in panel.records for phase in record.memory.cuda or {}}, MEMORY_PHASES)
     kinds = ("allocated", "reserved")
     columns = (Column("method", numeric=False), *(Column(words(phase), kind) for phase in phases for kind in kinds))
 
     def cell(e: int, entry: Entry, phase: str, kind: str) -> Cell:
-        return _size(entry.median(lambda r: ((r.cuda_memory or {}).get(phase) or {}).get(kind)), anchor(index, e))
+        return _size(entry.median(lambda r: ((r.memory.cuda or {}).get(phase) or {}).get(kind)), anchor(index, e))
 
     rows = tuple(
         (
@@ -155,7 +157,7 @@ def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]])
 
 
 def _held(record: Record, phase: str) -> int | None:
-    owners = (record.memory or {}).get(phase)
+    owners = (record.memory.phases or {}).get(phase)
     return None if owners is None else sum(owners.values())
 
 

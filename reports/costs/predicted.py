@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
 
-TRAINING = Cost("train_flops", "training FLOPs", "FLOP")
+TRAINING = Cost("flops.train", "training FLOPs", "FLOP")
 PEAK = Cost("peak_memory_bytes", "memory peak", "B")
 TIMES = (
-    Cost("train_seconds", "training time", "s", timed=True),
-    Cost("eval_seconds", "scoring time", "s", timed=True),
+    Cost("seconds.train", "training time", "s", timed=True),
+    Cost("seconds.eval", "scoring time", "s", timed=True),
 )
 GROUPS = {
-    "Predicted sizes": (Cost("trainable_params", "trained parameters"), Cost("task_bytes", "bytes per task", "B")),
-    "Predicted FLOPs": (TRAINING, Cost("inference_flops_per_example", "FLOPs per example", "FLOP")),
+    "Predicted sizes": (Cost("parameters.trainable", "trained parameters"), Cost("task_bytes", "bytes per task", "B")),
+    "Predicted FLOPs": (TRAINING, Cost("flops.inference_per_example", "FLOPs per example", "FLOP")),
     "Predicted memory": (PEAK,),
     "Predicted seconds": TIMES,
 }
@@ -58,7 +58,7 @@ def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
 
 def _late(plan: Record, record: Record) -> bool:
     """Whether the plan was made when the record was there already."""
-    made, ran = _when(plan.created_at), _when(record.created_at)
+    made, ran = _when(plan.environment.created_at), _when(record.environment.created_at)
     return made is not None and ran is not None and made > ran
 
 
@@ -84,7 +84,9 @@ def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tu
     captions = {table.caption for table in tables}
     found = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
     if "Predicted seconds" in captions:
-        beside = max((record.concurrent_cells or 1 for record in panel.records if record.key in plans), default=1)
+        beside = max(
+            (record.environment.concurrent_cells or 1 for record in panel.records if record.key in plans), default=1
+        )
         shared = f" These runs had up to {beside} cells side by side, which slow each other." if beside > 1 else ""
         found.append(SECONDS + shared)
     return tuple(found)

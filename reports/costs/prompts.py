@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
 
-TOKENS, TEXT = Cost("prefix_tokens"), Cost("demonstration_bytes", unit="B")
-ONCE, ONCE_SECONDS = Cost("prefix_flops", unit="FLOP"), Cost("prefix_seconds", unit="s", timed=True)
-CACHE = Cost("kv_cache_bytes", unit="B")
+TOKENS, TEXT = Cost("prompt.prefix_tokens"), Cost("storage.demonstration_bytes", unit="B")
+ONCE, ONCE_SECONDS = Cost("flops.prefix", unit="FLOP"), Cost("seconds.prefix", unit="s", timed=True)
+CACHE = Cost("prompt.kv_cache_bytes", unit="B")
 
 
 def fitting(panel: Panel, index: int) -> Table:
@@ -37,8 +37,8 @@ def fitting(panel: Panel, index: int) -> Table:
         (
             Cell(entry.label, strong=entry is panel.reference),
             _kept(entry, anchor(index, e)),
-            _share(entry.all, lambda record: record.shortened_test, anchor(index, e)),
-            _share(entry.all, lambda record: record.truncated_test, anchor(index, e)),
+            _share(entry.all, lambda record: record.prompt.shortened_test, anchor(index, e)),
+            _share(entry.all, lambda record: record.data.truncated_test, anchor(index, e)),
             TOKENS.cell(panel, entry, anchor(index, e)),
             TEXT.cell(panel, entry, anchor(index, e)),
         )
@@ -88,13 +88,13 @@ def _untrained(panel: Panel) -> list[tuple[int, Entry]]:
     return [
         (e, entry)
         for e, entry in enumerate(panel.entries)
-        if any(record.demonstration_ids or rows_used(record) == 0 for record in entry.all)
+        if any(record.prompt.demonstration_ids or rows_used(record) == 0 for record in entry.all)
     ]
 
 
 def _kept(entry: Entry, link: str) -> Cell:
-    asked = sorted(set(measured((r for r in entry.all if r.demonstration_ids), rows_used)))
-    kept = entry.median(lambda record: record.demonstrations_per_row)
+    asked = sorted(set(measured((r for r in entry.all if r.prompt.demonstration_ids), rows_used)))
+    kept = entry.median(lambda record: record.prompt.demonstrations_per_row)
     if kept is None:
         return Cell(units.MISSING)
     amounts = f"{asked[0]:g}" if len(asked) == 1 else f"{asked[0]:g}–{asked[-1]:g}" if asked else units.MISSING
@@ -104,7 +104,7 @@ def _kept(entry: Entry, link: str) -> Cell:
 def _anew(panel: Panel, entry: Entry, link: str) -> Cell:
     """The FLOPs without reuse, and how many times those with it."""
     cell = measures.WITHOUT_REUSE.cell(panel, entry, link)
-    shown = [record for record in entry.all if record.demonstration_ids]
+    shown = [record for record in entry.all if record.prompt.demonstration_ids]
     pairs = together(shown, measures.WITHOUT_REUSE.read, measures.INFERENCE_FLOPS.read)
     ratio = median([anew / reused for anew, reused in pairs if reused])
     return cell if ratio is None else Cell(cell.text, f"× {units.significant(ratio, 2)}", cell.title, cell.link)
@@ -112,9 +112,9 @@ def _anew(panel: Panel, entry: Entry, link: str) -> Cell:
 
 def _share(records: Iterable[Record], part: Callable[[Record], int | None], link: str) -> Cell:
     """How many scored rows of all records together, of how many; a dash where it is known of none."""
-    known = [record for record in records if part(record) is not None and record.n_test]
+    known = [record for record in records if part(record) is not None and record.data.n_test]
     if not known:
         return Cell(units.MISSING)
     some = sum(measured(known, part))
-    whole = sum(measured(known, lambda record: record.n_test))
+    whole = sum(measured(known, lambda record: record.data.n_test))
     return Cell(f"{units.count(some)} of {units.count(whole)}", "", units.percent(some, whole), linked(some, link))

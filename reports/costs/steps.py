@@ -31,7 +31,7 @@ TEXT = (
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where steps were not timed or seconds do not compare."""
-    if panel.uneven or not any(record.step_seconds for record in panel.records):
+    if panel.uneven or not any(record.seconds.steps for record in panel.records):
         return None
     why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
     return Ledger("time", "Where the time of a step goes", _short(panel), (TEXT, *why), (_table(panel, index),))
@@ -39,7 +39,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
 
 def quartiles(entry: Entry, phase: str) -> tuple[float, float, float] | None:
     """Low quartile, median and high quartile of a phase's seconds, each the median over tasks and runs."""
-    found = [spread for record in entry.all if (spread := (record.step_seconds or {}).get(phase)) is not None]
+    found = [spread for record in entry.all if (spread := (record.seconds.steps or {}).get(phase)) is not None]
     low, middle, high = (median([getattr(one, name) for one in found]) for name in ("low", "median", "high"))
     return None if low is None or middle is None or high is None else (low, middle, high)
 
@@ -82,14 +82,14 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
 
 
 def _step(record: Record) -> float | None:
-    found = [spread.median for part in PARTS if (spread := (record.step_seconds or {}).get(part)) is not None]
+    found = [spread.median for part in PARTS if (spread := (record.seconds.steps or {}).get(part)) is not None]
     return sum(found) if found else None
 
 
 def _table(panel: Panel, index: int) -> Table:
     reference = panel.reference
     base = step(reference) if reference is not None else None
-    entries = [(e, entry) for e, entry in enumerate(panel.entries) if any(r.step_seconds for r in entry.all)]
+    entries = [(e, entry) for e, entry in enumerate(panel.entries) if any(r.seconds.steps for r in entry.all)]
     columns = (
         Column("method", numeric=False),
         *(Column(NAMES[part].removesuffix(" pass").removesuffix(" step"), "a step") for part in PARTS),

@@ -30,42 +30,42 @@ TEXT = (
 
 def replaces_backbone(record: Record) -> bool | None:
     """Whether a method's file is a whole model, so that no backbone ships beside it; None where that is not known."""
-    if record.trainable_params is None or record.backbone_params is None:
+    if record.parameters.trainable is None or record.parameters.backbone is None:
         return None
-    beside = (record.head_params or 0) + (record.inserted_params or 0)
-    return record.trainable_params - beside >= record.backbone_params > 0
+    beside = (record.parameters.head or 0) + (record.parameters.inserted or 0)
+    return record.parameters.trainable - beside >= record.parameters.backbone > 0
 
 
 def total_bytes(record: Record, tasks: int, cache: bool = False) -> int | None:
     """Bytes of everything that so many tasks like this one take; `cache`, with the keys and values of the prefix."""
     each, whole = task_bytes(record, cache), replaces_backbone(record)
-    once = 0 if whole else record.backbone_bytes
+    once = 0 if whole else record.storage.backbone_bytes
     return None if each is None or once is None or whole is None else once + tasks * each
 
 
 def total_params(record: Record, tasks: int) -> int | None:
     """Parameters of the same: each task's trained ones, and the backbone's where they do not replace it."""
-    if record.trainable_params is None or record.backbone_params is None:
+    if record.parameters.trainable is None or record.parameters.backbone is None:
         return None
-    return (0 if replaces_backbone(record) else record.backbone_params) + tasks * record.trainable_params
+    return (0 if replaces_backbone(record) else record.parameters.backbone) + tasks * record.parameters.trainable
 
 
 def task_bytes(record: Record, cache: bool = False) -> int | None:
     """Bytes that one task keeps beside the backbone."""
     if not cache:
         return record.task_bytes
-    kept = (record.task_bytes, record.kv_cache_bytes)
+    kept = (record.task_bytes, record.prompt.kv_cache_bytes)
     return None if None in kept else sum(size for size in kept if size is not None)
 
 
 def forms(entry: Entry) -> list[bool]:
     """The ways in which a method's tasks can be kept: without the cache of its prefix, and with it where it has one."""
-    return [False, True] if any(record.kv_cache_bytes is not None for record in entry.all) else [False]
+    return [False, True] if any(record.prompt.kv_cache_bytes is not None for record in entry.all) else [False]
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where no backbone's size is recorded."""
-    if not measured(panel.records, lambda record: record.backbone_bytes):
+    if not measured(panel.records, lambda record: record.storage.backbone_bytes):
         return None
     tables = (_bytes(panel, index), _parameters(panel, index))
     return Ledger("storage", "What N tasks take", _short(panel), (TEXT,), tables)
@@ -87,7 +87,7 @@ def _bytes(panel: Panel, index: int) -> Table:
                 _cell(
                     entry,
                     lambda record, n=tasks, c=cache: total_bytes(record, n, c),  # type: ignore[misc]
-                    lambda record: record.backbone_bytes,
+                    lambda record: record.storage.backbone_bytes,
                     "B",
                     anchor(index, e),
                 )
@@ -97,7 +97,7 @@ def _bytes(panel: Panel, index: int) -> Table:
         for e, entry in enumerate(panel.entries)
         for cache in forms(entry)
     ]
-    sizes = sorted(set(measured(panel.records, lambda record: record.backbone_bytes)))
+    sizes = sorted(set(measured(panel.records, lambda record: record.storage.backbone_bytes)))
     whole = f"The backbone's files hold {units.si(sizes[0], 'B')}. " if len(sizes) == 1 else ""
     note = (
         f"{whole}Medians over tasks and runs. Of a method whose file replaces the backbone, one task is that file. "
@@ -115,12 +115,12 @@ def _parameters(panel: Panel, index: int) -> Table:
     rows = tuple(
         (
             Cell(entry.label, strong=entry is panel.reference),
-            _cell(entry, lambda record: record.trainable_params, None, "", anchor(index, e)),
+            _cell(entry, lambda record: record.parameters.trainable, None, "", anchor(index, e)),
             *(
                 _cell(
                     entry,
                     lambda record, n=tasks: total_params(record, n),  # type: ignore[misc]
-                    lambda record: record.backbone_params,
+                    lambda record: record.parameters.backbone,
                     "",
                     anchor(index, e),
                 )
@@ -150,9 +150,9 @@ def _cell(
 
 def _stored(entry: Entry, cache: bool) -> str:
     """The dtypes of the file, and the text of demonstrations."""
-    dtypes = [record.checkpoint_dtypes for record in entry.all if record.checkpoint_dtypes is not None]
+    dtypes = [record.storage.checkpoint_dtypes for record in entry.all if record.storage.checkpoint_dtypes is not None]
     found = sorted({name for each in dtypes for name in each})
-    found += ["text"] if any(record.demonstration_bytes for record in entry.all) else []
+    found += ["text"] if any(record.storage.demonstration_bytes for record in entry.all) else []
     found += ["cache"] if cache else []
     return ", ".join(found) if found else "nothing" if dtypes else units.MISSING
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def costs(panel: Panel, index: int) -> tuple[Table, ...]:
     """The tables, those of prompts only where some hold demonstrations."""
     found = (sizes(panel, index), compute(panel, index))
-    if not any(record.demonstration_ids for record in panel.records):
+    if not any(record.prompt.demonstration_ids for record in panel.records):
         return found
     return (*found, prompts.fitting(panel, index), prompts.reading(panel, index))
 
@@ -26,7 +26,7 @@ def costs(panel: Panel, index: int) -> tuple[Table, ...]:
 def sizes(panel: Panel, index: int) -> Table:
     """What is trained and kept."""
     whole = panel.backbone_params
-    prompted = any(record.demonstration_ids for record in panel.records)
+    prompted = any(record.prompt.demonstration_ids for record in panel.records)
     columns = (
         Column("method", numeric=False),
         Column("trained", "parameters"),
@@ -35,7 +35,7 @@ def sizes(panel: Panel, index: int) -> Table:
         Column("inserted", "parameters"),
         Column("kept", "per task") if prompted else Column("checkpoint", "per task"),
     )
-    head, inserted = measures.Cost("head_params"), measures.Cost("inserted_params")
+    head, inserted = measures.Cost("parameters.head"), measures.Cost("parameters.inserted")
     rows = []
     for e, entry in enumerate(panel.entries):
         link = anchor(index, e)
@@ -66,8 +66,8 @@ def compute(panel: Panel, index: int) -> Table:
         (Column("inference", "FLOPs / example"), measures.INFERENCE_FLOPS),
         (Column("training", "time"), measures.TRAIN_SECONDS),
         (Column("scoring", "time"), measures.EVAL_SECONDS),
-        (Column("training", "examples / s"), measures.Cost("train_examples_per_second", unit="/s", timed=True)),
-        (Column("scoring", "examples / s"), measures.Cost("eval_examples_per_second", unit="/s", timed=True)),
+        (Column("training", "examples / s"), measures.Cost("examples_per_second.train", unit="/s", timed=True)),
+        (Column("scoring", "examples / s"), measures.Cost("examples_per_second.eval", unit="/s", timed=True)),
         (Column("peak memory", "training"), train_peak),
         (Column("peak memory", "scoring"), eval_peak),
     ]

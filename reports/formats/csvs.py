@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from tunefront.reports.sections.document import Report
 
 COUNTS = (
-    "trainable_params",
-    "head_params",
-    "inserted_params",
-    "backbone_params",
-    "total_params",
-    "checkpoint_bytes",
-    "backbone_bytes",
-    "demonstration_bytes",
+    "parameters.trainable",
+    "parameters.head",
+    "parameters.inserted",
+    "parameters.backbone",
+    "parameters.total",
+    "storage.checkpoint_bytes",
+    "storage.backbone_bytes",
+    "storage.demonstration_bytes",
     "task_bytes",
-    "train_flops",
-    "inference_flops_per_example",
-    "inference_flops_per_example_without_reuse",
-    "demonstrations_per_row",
-    "prefix_tokens",
-    "prefix_flops",
-    "kv_cache_bytes",
-    "train_peak_resident_bytes",
-    "eval_peak_resident_bytes",
-    "train_peak_allocated_bytes",
-    "eval_peak_allocated_bytes",
+    "flops.train",
+    "flops.inference_per_example",
+    "flops.inference_per_example_without_reuse",
+    "prompt.demonstrations_per_row",
+    "prompt.prefix_tokens",
+    "flops.prefix",
+    "prompt.kv_cache_bytes",
+    "memory.train_peak_resident_bytes",
+    "memory.eval_peak_resident_bytes",
+    "memory.train_peak_allocated_bytes",
+    "memory.eval_peak_allocated_bytes",
 )
-TIMES = ("train_seconds", "eval_seconds", "prefix_seconds", "train_examples_per_second", "eval_examples_per_second")
+TIMES = ("seconds.train", "seconds.eval", "seconds.prefix", "examples_per_second.train", "examples_per_second.eval")
 
 
 def records(report: Report) -> str:
@@ -123,7 +123,7 @@ def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
         "backbone": panel.backbone,
         "task": task,
         "shots": panel.shots,
-        "metric": runs[0].headline,
+        "metric": runs[0].scores.headline,
         "rows_used": used[0] if len(set(used)) == 1 else None,
         "mean_score": mean(scores),
         "score_standard_deviation": deviation(scores),

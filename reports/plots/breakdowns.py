@@ -148,7 +148,7 @@ def _memory(page: Page, narrow: bool) -> list[Picture]:
     rows, told = [], []
     for label, record in shown:
         phase = memory.peak_phase(record) or ""
-        held = (record.memory or {})[phase]
+        held = (record.memory.phases or {})[phase]
         total = units.si(sum(held.values()), "B")
         parts = {memory.words(owner): float(held.get(owner, 0)) for owner in owners}
         rows.append(Stack(label, parts, f"{total}, {memory.words(phase)}"))
@@ -166,7 +166,7 @@ def _memory(page: Page, narrow: bool) -> list[Picture]:
 def _time(page: Page, narrow: bool) -> list[Picture]:
     """Seconds of the parts of a step and of an evaluation batch."""
     styles = families(page.panel)
-    entries = [entry for entry in page.panel.entries if any(record.step_seconds for record in entry.all)]
+    entries = [entry for entry in page.panel.entries if any(record.seconds.steps for record in entry.all)]
     phases = [p for p in (*steps.PARTS, "evaluation") if any(steps.quartiles(entry, p) for entry in entries)]
     parts = [
         Part(_part(phase), tuple(steps.quartiles(entry, phase) for entry in entries), phase not in steps.PARTS)

@@ -38,7 +38,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
             continue
         small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
         note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
-        name = f"{page.tag}-{'tradeoff' if main else cost.field}"
+        name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
         found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
     return found + breakdowns.pictures(page, narrow)
 

@@ -42,10 +42,10 @@ def cautions(
     blank = sum(not units.finite(record.score) for record in ok)
     if blank:
         texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and count nowhere.")
-    cut = sum((record.truncated_test or 0) > 0.05 * (record.n_test or 1) for record in ok)
+    cut = sum((record.data.truncated_test or 0) > 0.05 * (record.data.n_test or 1) for record in ok)
     if cut:
         texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
-    texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data_warnings or ())]
+    texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
     texts += _flops(ok)
     if rest:
         texts.append(f"{amounts(rest)}; the reasons are below.".capitalize())
@@ -80,7 +80,7 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
     """Where methods do not cover the same recipes, tasks, runs or clocks."""
     texts = []
     # What trains nothing has nothing to tune; the sizes of a method may share its trials (a suite's search budget).
-    learning = [entry for entry in panel.entries if any(record.train_steps for record in entry.all)]
+    learning = [entry for entry in panel.entries if any(record.training.steps for record in entry.all)]
     families: Counter[str] = Counter()
     for entry in learning:
         families[entry.family] += entry.trials
@@ -118,9 +118,13 @@ def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str,
         asked: list[tuple[str, Record]] = []
         for panel, title in zip(panels, titles, strict=True):
             records = (record for entry in panel.entries if entry.label == label for record in entry.all)
-            asked += [(title, record) for record in records if record.demonstration_ids]
-        none = [(title, record) for title, record in asked if record.demonstrations_per_row == 0]
-        some = [(title, record) for title, record in asked if record.shortened_test and record.demonstrations_per_row]
+            asked += [(title, record) for record in records if record.prompt.demonstration_ids]
+        none = [(title, record) for title, record in asked if record.prompt.demonstrations_per_row == 0]
+        some = [
+            (title, record)
+            for title, record in asked
+            if record.prompt.shortened_test and record.prompt.demonstrations_per_row
+        ]
         if none:
             texts.append(
                 f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(asked), 'run')}: no demonstration "

@@ -84,8 +84,8 @@ def _what(panel: Panel) -> str:
 
 def _nested(panel: Panel) -> str:
     """How draws of different sizes relate."""
-    published = sorted({record.draw_source for record in panel.records if record.draw_source})
-    drawn = any(not record.draw_source for record in panel.records)
+    published = sorted({record.data.draw_source for record in panel.records if record.data.draw_source})
+    drawn = any(not record.data.draw_source for record in panel.records)
     texts = []
     if published:
         texts.append(
@@ -123,7 +123,7 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
         cells.append(Cell(str(spread.runs) if whole else f"{spread.runs} of {spread.combinations}"))
         rows.append(tuple(cells))
     missing = any(spread.runs < spread.combinations for spread in spreads.values())
-    metric = next(r.headline or "" for _, entry in entries for r in entry.records[task])
+    metric = next(r.scores.headline or "" for _, entry in entries for r in entry.records[task])
     return Table(f"Few-shot: {names[task]}, {metric}", columns, tuple(rows), MISSING_RUNS if missing else "")
 
 
@@ -133,7 +133,7 @@ def _used(entry: Entry, task: str) -> Cell:
     if not found:
         return Cell(units.MISSING)
     text = units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
-    kept = mean(measured(entry.records[task], lambda record: record.demonstrations_per_row))
+    kept = mean(measured(entry.records[task], lambda record: record.prompt.demonstrations_per_row))
     return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < found[0] else "")
 
 

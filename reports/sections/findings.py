@@ -172,4 +172,4 @@ def _sure(panel: Panel, gap: float, entry: Entry) -> str:
 
 
 def _trained(entry: Entry) -> float | None:
-    return entry.median(lambda record: record.trainable_params)
+    return entry.median(lambda record: record.parameters.trainable)

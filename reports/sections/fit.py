@@ -30,7 +30,7 @@ def assumptions(records: Sequence[Record], untimed: str = "") -> str:
     planned = [record for record in records if record.status == "planned"]
     if not planned:
         return ""
-    trained = [record for record in planned if record.train_steps]
+    trained = [record for record in planned if record.training.steps]
 
     def each(read: Callable[[Record], object], of: Iterable[Record]) -> str:
         return " or ".join(dict.fromkeys(str(read(record)) for record in of))
@@ -41,13 +41,13 @@ def assumptions(records: Sequence[Record], untimed: str = "") -> str:
             each(lambda r, n=name: r.recipe.get(n), trained)  # type: ignore[misc]
             for name in ("dtype", "optimizer", "batch_size")
         )
-        steps, rows = each(lambda r: r.train_steps, trained), each(lambda r: r.n_train, trained)
+        steps, rows = each(lambda r: r.training.steps, trained), each(lambda r: r.data.n_train, trained)
         texts.append(f"training in {dtypes} with {optimizers}, {batches} rows a batch, {steps} steps over {rows} rows")
     texts.append(
-        f"{each(lambda r: r.n_test, planned)} rows scored, up to "
+        f"{each(lambda r: r.data.n_test, planned)} rows scored, up to "
         f"{each(lambda r: r.settings.get('eval_batch_size'), planned)} at a time"
     )
-    timed = [record for record in planned if record.eval_seconds is not None or record.train_seconds is not None]
+    timed = [record for record in planned if record.seconds.eval is not None or record.seconds.train is not None]
     whose = f"Seconds are those of {_machine(timed[0])}, and of no other device." if timed else untimed
     seconds = f" {whose}" if whose else ""
     told = "--length, --shots, --queries, " if planned[0].task.startswith("made-up rows") else ""
@@ -72,7 +72,7 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
         rows = []
         for record in (record for record in planned if record.key in names):
             fits, training, scoring = largest[record.key]
-            trains = bool(record.train_steps)
+            trains = bool(record.training.steps)
             rows.append(
                 (
                     Cell(names[record.key]),
@@ -105,7 +105,7 @@ def _smaller_batches(records: Sequence[Record], names: Mapping[str, str], larges
         batch, at_once = record.recipe.get("batch_size"), record.settings.get("eval_batch_size")
         changes: list[tuple[str, int, int]] = []
         hopeless = False
-        trains = bool(record.train_steps)
+        trains = bool(record.training.steps)
         for name, largest_one, size in (("batch_size", training, batch), ("eval_batch_size", scoring, at_once)):
             if not isinstance(size, int) or (name == "batch_size" and not trains):
                 continue
@@ -127,6 +127,7 @@ def _batch(size: int | None) -> str:
 
 def _machine(record: Record) -> str:
     """Where seconds were found out."""
-    where = record.device_name if record.device == "cuda" else record.cpu_model
-    threads = "" if record.device == "cuda" else f", {units.plural(record.threads or 1, 'thread')}"
-    return f"this machine's {'GPU' if record.device == 'cuda' else 'CPU'} ({where or 'of an unknown kind'}{threads})"
+    where, cuda = record.environment, record.environment.device == "cuda"
+    name = where.device_name if cuda else where.cpu_model
+    threads = "" if cuda else f", {units.plural(where.threads or 1, 'thread')}"
+    return f"this machine's {'GPU' if cuda else 'CPU'} ({name or 'of an unknown kind'}{threads})"

@@ -75,9 +75,9 @@ def alike_by_title(records: Sequence[Record], with_task: bool = True) -> dict[st
 
 def _costing(record: Record) -> tuple[object, ...]:
     """All that the tables show of a record but its name."""
-    memory = tuple((phase, *owners.items()) for phase, owners in (record.memory or {}).items())
-    sizes = (record.trainable_params, record.task_bytes, record.prefix_flops, record.train_steps)
-    costs = (record.train_flops, record.inference_flops_per_example, record.train_seconds, record.eval_seconds)
+    memory = tuple((phase, *owners.items()) for phase, owners in (record.memory.phases or {}).items())
+    sizes = (record.parameters.trainable, record.task_bytes, record.flops.prefix, record.training.steps)
+    costs = (record.flops.train, record.flops.inference_per_example, record.seconds.train, record.seconds.eval)
     return (*sizes, *costs, *memory)
 
 
@@ -88,27 +88,27 @@ def _settings(record: Record) -> dict[str, object]:
 
 
 def _costs(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
-    timed = any(record.train_seconds is not None or record.eval_seconds is not None for record in records)
-    prompted = any(record.prefix_tokens for record in records)
+    timed = any(record.seconds.train is not None or record.seconds.eval is not None for record in records)
+    prompted = any(record.prompt.prefix_tokens for record in records)
     shown: list[tuple[Column, Callable[[Record], Cell]]] = [
         (Column("method", numeric=False), lambda r: Cell(names[r.key])),
-        (Column("trained", "parameters"), lambda r: Cell(units.count(r.trainable_params))),
-        (Column("share", "of backbone"), lambda r: Cell(units.percent(r.trainable_params, r.backbone_params))),
+        (Column("trained", "parameters"), lambda r: Cell(units.count(r.parameters.trainable))),
+        (Column("share", "of backbone"), lambda r: Cell(units.percent(r.parameters.trainable, r.parameters.backbone))),
         (Column("file", "per task"), lambda r: Cell(units.si(_file_bytes(r), "B"))),
         (Column("steps", "× rows"), lambda r: Cell(_steps(r))),
-        (Column("training", "FLOPs"), lambda r: Cell(units.si(r.train_flops, "FLOP"))),
-        (Column("query", "FLOPs"), lambda r: Cell(units.si(r.inference_flops_per_example, "FLOP"))),
+        (Column("training", "FLOPs"), lambda r: Cell(units.si(r.flops.train, "FLOP"))),
+        (Column("query", "FLOPs"), lambda r: Cell(units.si(r.flops.inference_per_example, "FLOP"))),
     ]
     if prompted:
-        shown.append((Column("prompt", "FLOPs, once"), lambda r: Cell(units.si(r.prefix_flops, "FLOP"))))
+        shown.append((Column("prompt", "FLOPs, once"), lambda r: Cell(units.si(r.flops.prefix, "FLOP"))))
     shown += [
         (Column("training", "peak"), lambda r: Cell(units.si(peak(r, *TRAINING), "B"))),
         (Column("scoring", "peak"), lambda r: Cell(units.si(peak(r, *SCORING), "B"))),
     ]
     if timed:
         shown += [
-            (Column("training", "time"), lambda r: Cell(units.seconds(r.train_seconds if r.train_steps else None))),
-            (Column("scoring", "rows / s"), lambda r: Cell(_rate(r.eval_examples_per_second))),
+            (Column("training", "time"), lambda r: Cell(units.seconds(r.seconds.train if r.training.steps else None))),
+            (Column("scoring", "rows / s"), lambda r: Cell(_rate(r.examples_per_second.eval))),
         ]
     rows = tuple(tuple(make(record) for _, make in shown) for record in records if record.key in names)
     note = f"{_of_backbone(records)} {COSTS}{SECONDS if timed else ''}".strip()
@@ -117,20 +117,20 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
 
 def _steps(record: Record) -> str:
     """Optimiser steps and the rows of a batch, at most so many where the last one of an epoch has fewer."""
-    if not record.train_steps:
+    if not record.training.steps:
         return units.MISSING
     rows = (record.recipe or {}).get("batch_size")
-    partial = isinstance(rows, int) and rows > 0 and record.n_train is not None and record.n_train % rows
-    return f"{units.count(record.train_steps)} × {'≤ ' if partial else ''}{rows}"
+    partial = isinstance(rows, int) and rows > 0 and record.data.n_train is not None and record.data.n_train % rows
+    return f"{units.count(record.training.steps)} × {'≤ ' if partial else ''}{rows}"
 
 
 def _of_backbone(records: Sequence[Record]) -> str:
     """What is said of one backbone's costs alone."""
-    whole = {record.backbone_params for record in records}
+    whole = {record.parameters.backbone for record in records}
     sizes = [f"The backbone has {units.count(whole.pop())} parameters."] if len(whole) == 1 else []
     replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
     kept = [f"The file of {', '.join(replaced)} is a whole model."] if replaced else []
-    trained = [record for record in records if record.train_steps]
+    trained = [record for record in records if record.training.steps]
     used = {f"{(r.recipe or {}).get('dtype')}, {(r.recipe or {}).get('optimizer')}" for r in trained}
     scored = {(record.settings or {}).get("eval_batch_size") for record in records}
     ways = [f"Weights are in float32; training in {' or '.join(sorted(used))}."] if used else []
@@ -145,13 +145,13 @@ SCORING = ("evaluation", "prefill", "query")
 
 def peak(record: Record, *phases: str) -> int | None:
     """The most that any of the phases holds, None where the method has none of them."""
-    held = [sum(owners.values()) for phase, owners in (record.memory or {}).items() if phase in phases]
+    held = [sum(owners.values()) for phase, owners in (record.memory.phases or {}).items() if phase in phases]
     return max(held, default=None)
 
 
 def _file_bytes(record: Record) -> int | None:
     """What ships for the task; of demonstrations that are made up nothing is known but their tokens."""
-    return None if record.prefix_tokens and record.demonstration_bytes is None else record.task_bytes
+    return None if record.prompt.prefix_tokens and record.storage.demonstration_bytes is None else record.task_bytes
 
 
 def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
@@ -159,7 +159,7 @@ def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> 
     rows = []
     for record in (record for record in records if record.key in names):
         phase = peak_phase(record)
-        held = (record.memory or {}).get(phase or "", {})
+        held = (record.memory.phases or {}).get(phase or "", {})
         cells = (Cell(units.si(held.get(owner), "B") if held.get(owner) else units.MISSING) for owner in owners)
         rows.append(
             (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(record.peak_memory_bytes, "B")))
@@ -177,7 +177,7 @@ def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
     """What FLOPs are made of, and what the papers' rule of thumb would say."""
 
     def of(record: Record, phase: str, source: str) -> Cell:
-        found = (record.flops or {}).get(phase)
+        found = (record.flops.phases or {}).get(phase)
         return Cell(units.si(None if found is None else getattr(found, source), "FLOP"))
 
     shown = (
@@ -204,11 +204,11 @@ def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
     shown = [record for record in records if record.key in names]
     rows = []
     for record in shown:
-        for cache in (False, True) if record.kv_cache_bytes is not None else (False,):
+        for cache in (False, True) if record.prompt.kv_cache_bytes is not None else (False,):
             name = names[record.key] + (", cache kept" if cache else "")
             rows.append((Cell(name), *(Cell(_bytes_of(record, n, cache)) for n in TASKS)))
     columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
-    untold = any(_file_bytes(record) is None and record.prefix_tokens for record in shown)
+    untold = any(_file_bytes(record) is None and record.prompt.prefix_tokens for record in shown)
     return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), TEXTLESS * untold)
 
 
@@ -229,10 +229,10 @@ def totals(records: Sequence[Record]) -> str:
     planned = [record for record in records if record.status == "planned"]
     if not planned:
         return ""
-    training, _ = _sum(planned, lambda record: record.train_flops)
+    training, _ = _sum(planned, lambda record: record.flops.train)
     scoring, _ = _sum(planned, _scoring_flops)
     parts = [f"{units.si(training, 'FLOP')} of training and {units.si(scoring, 'FLOP')} of scoring"]
-    (trains, timed), (scores, _) = _sum(planned, lambda record: record.train_seconds), _sum(planned, _scoring_seconds)
+    (trains, timed), (scores, _) = _sum(planned, lambda record: record.seconds.train), _sum(planned, _scoring_seconds)
     if scores is not None:
         of = "" if timed == len(planned) else f" in the {timed:,} whose seconds were foretold"
         parts.append(f"{units.seconds(trains)} of training and {units.seconds(scores)} of scoring, one by one{of}")
@@ -252,9 +252,9 @@ def _sum(records: Sequence[Record], read: Callable[[Record], float | None]) -> t
 
 def _scoring_flops(record: Record) -> float | None:
     """Of all scored rows, and of reading demonstrations once."""
-    query, rows = record.inference_flops_per_example, record.n_test
-    return None if query is None or rows is None else query * rows + (record.prefix_flops or 0)
+    query, rows = record.flops.inference_per_example, record.data.n_test
+    return None if query is None or rows is None else query * rows + (record.flops.prefix or 0)
 
 
 def _scoring_seconds(record: Record) -> float | None:
-    return None if record.eval_seconds is None else record.eval_seconds + (record.prefix_seconds or 0.0)
+    return None if record.seconds.eval is None else record.seconds.eval + (record.seconds.prefix or 0.0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def reading(panels: list[Panel]) -> list[tuple[str, str]]:
     """How to read the report: what, and how."""
-    rows = measured((record for panel in panels for record in panel.records), lambda record: record.n_test or None)
+    rows = measured((record for panel in panels for record in panel.records), lambda record: record.data.n_test or None)
     reference = next((panel.reference for panel in panels if panel.reference is not None), None)
     name = reference.label if reference is not None else "the reference"
     against = [panel for panel in panels if panel.relative_tasks]
@@ -28,10 +28,10 @@ def reading(panels: list[Panel]) -> list[tuple[str, str]]:
         else "Height is the score × 100."
     )
     free = ""
-    if any(record.trainable_params == 0 for panel in panels for record in panel.records):
+    if any(record.parameters.trainable == 0 for panel in panels for record in panel.records):
         free = " Left of a broken axis, at 0, stands what costs nothing; a logarithmic axis has no place for it."
     few_shot = any(panel.few_shot for panel in panels)
-    prompted = any(record.demonstration_ids for panel in panels for record in panel.records)
+    prompted = any(record.prompt.demonstration_ids for panel in panels for record in panel.records)
     saved = "the saved file and of the demonstrations' text" if prompted else "the saved file"
     found = [
         (

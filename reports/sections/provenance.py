@@ -29,17 +29,17 @@ MANY = 12
 def facts(records: Sequence[Record]) -> Table:
     """One line a fact, every value that occurs in the records with the number of records where there are several."""
     shown: list[tuple[str, Callable[[Record], object]]] = [
-        ("device", lambda r: r.device_name or r.device),
-        ("processor", lambda r: r.cpu_model),
-        ("threads per cell", lambda r: r.threads),
-        ("concurrent cells", lambda r: r.concurrent_cells),
+        ("device", lambda r: r.environment.device_name or r.environment.device),
+        ("processor", lambda r: r.environment.cpu_model),
+        ("threads per cell", lambda r: r.environment.threads),
+        ("concurrent cells", lambda r: r.environment.concurrent_cells),
         ("seeds", lambda r: r.seed),
         ("draws of training rows", lambda r: r.draw_seed),
         ("training rows drawn", lambda r: "all" if r.shots is None else r.shots),
-        ("drawn from", lambda r: r.draw_source),
+        ("drawn from", lambda r: r.data.draw_source),
         ("templates", lambda r: r.template),
-        ("git commit", lambda r: r.git_commit),
-        ("written", lambda r: (r.created_at or "")[:10] or None),
+        ("git commit", lambda r: r.environment.git_commit),
+        ("written", lambda r: (r.environment.created_at or "")[:10] or None),
         ("schema version", lambda r: r.schema_version),
     ]
     rows = [(name, _values(records, read)) for name, read in shown]
@@ -68,10 +68,11 @@ def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
     for task, found in sorted(grouped(records, lambda r: r.task).items()):
         first = found[0]
         sizes = [
-            _range(getattr(r, f) for r in found) for f in ("n_train", "truncated_train", "n_test", "truncated_test")
+            _range(getattr(r.data, f) for r in found)
+            for f in ("n_train", "truncated_train", "n_test", "truncated_test")
         ]
         full = task if names[task] == task else f"{names[task]} ({task})"
-        words = [_text(value) for value in (first.task_kind, first.headline, first.eval_split)]
+        words = [_text(value) for value in (first.data.task_kind, first.scores.headline, first.data.eval_split)]
         rows.append((full, *words, *sizes))
     return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
 
@@ -89,20 +90,20 @@ def read(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
     )
     rows = []
     for task, found in sorted(grouped(records, lambda r: r.task).items()):
-        first = next((record for record in found if record.input_fields is not None), None)
+        first = next((record for record in found if record.data.input_fields is not None), None)
         if first is None:
             continue
-        left_out = [f"{name} ({why})" for name, why in (first.left_out_fields or {}).items()]
-        counts = {name: count or 0 for name, count in (first.label_counts or {}).items()}
+        left_out = [f"{name} ({why})" for name, why in (first.data.left_out_fields or {}).items()]
+        counts = first.data.label_counts or {}
         total = sum(counts.values()) or 1
         labels = [f"{name} {units.percent(count, total)}" for name, count in counts.items()]
-        sizes = [f"{units.count(count)} {split}" for split, count in (first.split_rows or {}).items()]
+        sizes = [f"{units.count(count)} {split}" for split, count in (first.data.split_rows or {}).items()]
         cells = (
             _few(sizes),
-            _few(first.input_fields or ()),
+            _few(first.data.input_fields or ()),
             _few(left_out),
             _few(labels),
-            _few(first.data_notes or ()),
+            _few(first.data.notes or ()),
         )
         rows.append((names[task], *cells))
     return Table("What was read of the tasks", columns, _cells(rows)) if rows else None
@@ -123,7 +124,7 @@ def recipes(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Tab
 
 def _differently(records: Sequence[Record]) -> bool:
     """Whether a method was trained in another way on one backbone than on another."""
-    trained = grouped((record for record in records if record.train_steps != 0), lambda record: record.method)
+    trained = grouped((record for record in records if record.training.steps != 0), lambda record: record.method)
     return any(
         len({frozenset(map(recipe_of, alike)) for alike in grouped(found, lambda record: record.backbone).values()}) > 1
         for found in trained.values()
@@ -140,7 +141,7 @@ def _recipes(records: Sequence[Record], caption: str) -> Table:
     rows, idle = [], []
     by_method = grouped(records, lambda record: record.method)
     for method, found in sorted(by_method.items(), key=lambda pair: natural(pair[0])):
-        trained = any(record.train_steps != 0 for record in found)
+        trained = any(record.training.steps != 0 for record in found)
         cells = [
             _values(found, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
             if trained or name in UNTRAINED

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import types
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,12 @@ import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake, unknown
-from tunefront.bench.records import SCHEMA_VERSION, Record
+from tunefront.bench.execution import identity
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.run_cell import Costs, record_of
+from tunefront.bench.records import Environment, Parameters, Record, Scores, Seconds
 from tunefront.bench.records.store import Store
-from tunefront.methods.registry import methods, source_fingerprint
-from tunefront.methods.spelling import label
+from tunefront.methods.registry import methods
 
 methods()  # all imported now: a pytester takes away what is imported while it runs
 
@@ -52,40 +53,17 @@ class World:
     versions: dict[str, str] = field(default_factory=lambda: {"torch": "2.6.0"})
     task_rows: str = "t0"
 
-    def ingredients(self, cell: Cell) -> dict[str, object]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "method": cell.spelled,
-            "backbone": cell.backbone,
-            "task": cell.task,
-            "shots": cell.shots,
-            "draw_seed": cell.draw_seed,
-            "seed": cell.seed,
-            "template": cell.template,
-            "recipe": asdict(cell.recipe),
-            "settings": asdict(cell.config),
-            "versions": dict(self.versions),
-            "fingerprints": {"method": source_fingerprint(cell.method), "backbone": "b0", "task": self.task_rows},
-        }
-
-    def key(self, cell: Cell) -> str:
-        return hashlib.sha256(repr(self.ingredients(cell)).encode()).hexdigest()
-
     def record(self, cell: Cell) -> Record:
         status = next((answer for word, answer in self.answers.items() if word in cell.spelled), "ok")
-        ingredients = self.ingredients(cell)
-        return Record(
-            **ingredients,  # type: ignore[arg-type]
-            key=self.key(cell),
-            status=status,  # type: ignore[arg-type]
-            reason=None if status == "ok" else f"{cell.spelled} is {status} [here]",
-            label=label(cell.method),
-            method_file=cell.method_file,
-            headline="accuracy",
-            scores={"accuracy": 0.75} if status == "ok" else None,
-            trainable_params=1234 if status == "ok" else None,
-            backbone_params=100_000,
-            train_seconds=1.5,
+        ok = status == "ok"
+        return record_of(
+            cell,
+            Identity.of(cell),
+            Environment(),
+            status,  # type: ignore[arg-type]
+            None if ok else f"{cell.spelled} is {status} [here]",
+            Costs(parameters=Parameters(trainable=1234 if ok else None, backbone=100_000), seconds=Seconds(train=1.5)),
+            Scores(headline="accuracy", test={"accuracy": 0.75} if ok else None),
         )
 
     def run_grid(
@@ -100,7 +78,7 @@ class World:
         self.calls.append({"cells": tuple(cells), "workers": workers, "fork": fork})
         if self.raises is not None:
             raise self.raises
-        known = {cell: store.read(self.key(cell)) for cell in cells}
+        known = {cell: store.read(Identity.of(cell).key) for cell in cells}
         reused = sum(record is not None and record.status != "failed" for record in known.values())
         records: list[Record] = []
         if progress is not None:
@@ -162,8 +140,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         },
         "tunefront.bench.execution.grid": {
             "run_grid": made.run_grid,
-            "key": made.key,
-            "ingredients": made.ingredients,
             "Outcome": Outcome,
         },
     }
@@ -171,6 +147,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         module = types.ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(identity, "surroundings", lambda _: {"backbone": "b0", "task": made.task_rows})
+    monkeypatch.setattr(identity, "versions", lambda: dict(made.versions))
     return made
 
 

@@ -53,10 +53,10 @@ def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_pat
         rows.append(
             {
                 "cell": f"{after.label}, {after.backbone}",
-                "training, foretold / measured": _ratio(before.train_seconds, after.train_seconds),
-                "scoring": _ratio(before.eval_seconds, after.eval_seconds),
+                "training, foretold / measured": _ratio(before.seconds.train, after.seconds.train),
+                "scoring": _ratio(before.seconds.eval, after.seconds.eval),
                 "peak memory": _ratio(_peak(before), _peak(after)),
-                "training FLOPs": _ratio(before.train_flops, after.train_flops),
+                "training FLOPs": _ratio(before.flops.train, after.flops.train),
             }
         )
     show(benchmark, f"foretold over measured; targets 1 ± {SECONDS_TARGET} of seconds, {MEMORY_TARGET} of memory", rows)

@@ -14,6 +14,7 @@ from tests.toys import Untrained, encode, harness, pristine, shake, toy_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.models.families import decoder as decoders
+from tunefront.bench.records import Prompt
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
@@ -264,20 +265,26 @@ def test_its_record_charges_reading_to_training_and_keeps_no_text(
         records[method], _ = run_cell(expand("quick", asked).cells[0])
     record, icl = records.values()
     assert record.reason is None
-    assert record.flops is not None
-    assert icl.flops is not None
-    assert list(record.flops) == ["forward", "backward", "prefill", "evaluation"]
-    assert record.flops["prefill"].counted == icl.flops["prefill"].counted
-    assert record.train_flops == sum(record.flops[phase].counted or 0 for phase in ("forward", "backward", "prefill"))
-    assert record.inference_flops_per_example == icl.inference_flops_per_example
-    for name in ("prefix_flops", "prefix_seconds", "kv_cache_bytes", "demonstration_bytes", "demonstration_ids"):
-        assert getattr(record, name) is None, name
-    assert record.trainable_params == record.inserted_params == record.total_params - record.backbone_params
-    assert record.trainable_params * 4 == icl.kv_cache_bytes
-    assert record.checkpoint_bytes is not None
-    assert icl.kv_cache_bytes < record.checkpoint_bytes < icl.kv_cache_bytes + 2000
-    assert record.memory is not None
-    assert record.memory["prefill"]["kv_cache"] == icl.kv_cache_bytes
+    assert record.flops.phases is not None
+    assert icl.flops.phases is not None
+    assert list(record.flops.phases) == ["forward", "backward", "prefill", "evaluation"]
+    assert record.flops.phases["prefill"].counted == icl.flops.phases["prefill"].counted
+    assert record.flops.train == sum(
+        record.flops.phases[phase].counted or 0 for phase in ("forward", "backward", "prefill")
+    )
+    assert record.flops.inference_per_example == icl.flops.inference_per_example
+    assert record.prompt == Prompt()
+    assert (record.flops.prefix, record.seconds.prefix, record.storage.demonstration_bytes) == (None, None, None)
+    assert (
+        record.parameters.trainable
+        == record.parameters.inserted
+        == record.parameters.total - record.parameters.backbone
+    )
+    assert record.parameters.trainable * 4 == icl.prompt.kv_cache_bytes
+    assert record.storage.checkpoint_bytes is not None
+    assert icl.prompt.kv_cache_bytes < record.storage.checkpoint_bytes < icl.prompt.kv_cache_bytes + 2000
+    assert record.memory.phases is not None
+    assert record.memory.phases["prefill"]["kv_cache"] == icl.prompt.kv_cache_bytes
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.conftest import FAMILIES
 from tests.toys import encode, harness, pristine, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import Task
-from tunefront.bench.execution.identity import key
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt
 from tunefront.bench.training.harness import MeasuringHarness
@@ -186,7 +186,8 @@ def test_encoders_have_no_prompt(family: str, backbones: dict[str, str]) -> None
 def test_a_changed_order_changes_the_records_key(language_models: dict[str, str], toy_folder: str) -> None:
     def name(spelled: str) -> str:
         method = parse(spelled)
-        return key(Cell(method, language_models["gpt2"], toy_folder, resolve_recipe(method), template="plain"))
+        cell = Cell(method, language_models["gpt2"], toy_folder, resolve_recipe(method), template="plain")
+        return Identity.of(cell).key
 
     names = [name(f"icl:k=4{field}") for field in ("", ",order=1", ",order=2", ",ensemble=2", ",calibrate=true")]
     assert len(set(names)) == 5

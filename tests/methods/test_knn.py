@@ -181,13 +181,13 @@ def test_its_record_counts_rows_and_no_head(name: str, ships: int, folders: dict
     )
     record, _ = run_cell(expand("quick", asked).cells[0])
     assert record.reason is None
-    assert (record.trainable_params, record.head_params, record.inserted_params) == (0, 0, 0)
-    assert record.total_params == record.backbone_params
-    assert record.checkpoint_bytes is not None
-    assert ships < record.checkpoint_bytes < ships + 300
-    assert record.flops is not None
-    assert all(phase.analytic == phase.counted for phase in record.flops.values())
-    assert record.train_flops == record.flops["features"].counted
+    assert (record.parameters.trainable, record.parameters.head, record.parameters.inserted) == (0, 0, 0)
+    assert record.parameters.total == record.parameters.backbone
+    assert record.storage.checkpoint_bytes is not None
+    assert ships < record.storage.checkpoint_bytes < ships + 300
+    assert record.flops.phases is not None
+    assert all(phase.analytic == phase.counted for phase in record.flops.phases.values())
+    assert record.flops.train == record.flops.phases["features"].counted
 
 
 def test_too_few_rows_are_said_before_anything_runs(folders: dict[str, str], toy_folder: str) -> None:

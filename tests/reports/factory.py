@@ -6,6 +6,7 @@ import hashlib
 import random
 from typing import Any
 
+from tests.bench.records.made import changed, dotted, nested
 from tunefront.bench.records import PhaseFlops, Record, Spread
 
 BACKBONE = 22_713_216
@@ -23,7 +24,7 @@ TASKS = {"sst2": (2, 0.89), "trec": (6, 0.93), "subj": (2, 0.95), "mrpc": (2, 0.
 
 
 def record(**changes: Any) -> Record:
-    """One plausible ok record; any field can be given."""
+    """One plausible ok record; any field can be given, those of groups as `flops__train`."""
     label, task = changes.get("label", "full"), changes.get("task", "sst2")
     share, gap, noise, flops = METHODS.get(label, (0.01, -3.0, 0.5, 0.7))
     classes, top = TASKS.get(task, (2, 0.8))
@@ -36,42 +37,42 @@ def record(**changes: Any) -> Record:
         "method": changes.get("method", label),
         "label": label,
         "backbone": "minilm",
-        "architecture": "bert",
-        "pooling": "mean",
+        "model.architecture": "bert",
+        "model.pooling": "mean",
         "task": task,
-        "task_kind": "classification",
+        "data.task_kind": "classification",
         "recipe": {"learning_rate": 3e-4, "epochs": 3.0, "batch_size": 32, "dtype": "float32", "dropout": None},
         "settings": {"device": "cpu", "threads": 1, "max_length": 128, "eval_batch_size": 64, "eval_rows": None},
-        "eval_split": "test",
-        "n_train": 2000,
-        "n_test": 872,
-        "truncated_train": 3,
-        "truncated_test": 0,
-        "headline": "accuracy",
-        "scores": {"accuracy": score, "f1": score - 0.01},
-        "baseline_scores": {"accuracy": 1 / classes + 0.03, "f1": 0.3},
-        "trainable_params": trained,
-        "head_params": head,
-        "inserted_params": trained - head if share < 0.05 else 0,
-        "backbone_params": BACKBONE,
-        "total_params": BACKBONE + head,
-        "checkpoint_bytes": 4 * trained + 1200,
-        "train_steps": 189,
-        "train_flops": round(flops * 1.61e13),
-        "inference_flops_per_example": 9.1e8 * (1 + share / 10),
-        "train_seconds": round(200 * flops * rng.uniform(0.95, 1.05), 3),
-        "eval_seconds": round(9.0 * rng.uniform(0.95, 1.05), 3),
-        "train_examples_per_second": 30.0 / flops,
-        "eval_examples_per_second": 96.9,
-        "start_resident_bytes": 640_000_000,
-        "train_peak_resident_bytes": round(9e8 + 4e8 * flops * share + 2e8 * flops),
-        "eval_peak_resident_bytes": 720_000_000,
-        "device": "cpu",
-        "cpu_model": "Example CPU @ 2.50GHz",
-        "threads": 1,
-        "concurrent_cells": 2,
-        "created_at": "2025-01-02T03:04:05Z",
-        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "data.eval_split": "test",
+        "data.n_train": 2000,
+        "data.n_test": 872,
+        "data.truncated_train": 3,
+        "data.truncated_test": 0,
+        "scores.headline": "accuracy",
+        "scores.test": {"accuracy": score, "f1": score - 0.01},
+        "scores.baseline": {"accuracy": 1 / classes + 0.03, "f1": 0.3},
+        "parameters.trainable": trained,
+        "parameters.head": head,
+        "parameters.inserted": trained - head if share < 0.05 else 0,
+        "parameters.backbone": BACKBONE,
+        "parameters.total": BACKBONE + head,
+        "storage.checkpoint_bytes": 4 * trained + 1200,
+        "training.steps": 189,
+        "flops.train": round(flops * 1.61e13),
+        "flops.inference_per_example": 9.1e8 * (1 + share / 10),
+        "seconds.train": round(200 * flops * rng.uniform(0.95, 1.05), 3),
+        "seconds.eval": round(9.0 * rng.uniform(0.95, 1.05), 3),
+        "examples_per_second.train": 30.0 / flops,
+        "examples_per_second.eval": 96.9,
+        "memory.start_resident_bytes": 640_000_000,
+        "memory.train_peak_resident_bytes": round(9e8 + 4e8 * flops * share + 2e8 * flops),
+        "memory.eval_peak_resident_bytes": 720_000_000,
+        "environment.device": "cpu",
+        "environment.cpu_model": "Example CPU @ 2.50GHz",
+        "environment.threads": 1,
+        "environment.concurrent_cells": 2,
+        "environment.created_at": "2025-01-02T03:04:05Z",
+        "environment.git_commit": "0123456789abcdef0123456789abcdef01234567",
         "versions": {"torch": "2.9.0", "transformers": "5.0.0"},
         "fingerprints": {
             "method": sha(label),
@@ -79,24 +80,24 @@ def record(**changes: Any) -> Record:
             "task": sha(task),
         },
     }
-    base.update(changes)
+    base.update(dotted(changes))
     base.setdefault("key", sha(repr(sorted((name, repr(value)) for name, value in base.items()))))
-    return Record(**base)
+    return Record(**nested(base))
 
 
 def ledger(made: Record, **changes: Any) -> Record:
     """The same record with plausible ledgers: what its files are, FLOPs from several sources, memory, seconds."""
-    params, trained = made.backbone_params or BACKBONE, made.trainable_params or 0
-    share, rows = min(1.0, trained / params), made.n_test or 1
+    params, trained = made.parameters.backbone or BACKBONE, made.parameters.trainable or 0
+    share, rows = min(1.0, trained / params), made.data.n_test or 1
     depth = 1.0 if share < 0.05 or share > 0.9 else 0.3
     full, frozen = 4 * params, 4 * max(0, params - trained)
     activations = round(2.6e8 * (0.4 + 0.6 * share) * depth)
     held = {"frozen_weights": frozen, "trained_weights": 4 * trained, "inputs": 70_000}
     grown = {**held, "gradients": 4 * trained, "optimizer_state": 8 * trained}
-    evaluated = {**held, "temporary": 9_000_000, "kv_cache": made.kv_cache_bytes or 0}
+    evaluated = {**held, "temporary": 9_000_000, "kv_cache": made.prompt.kv_cache_bytes or 0}
     memory = {"load": {"frozen_weights": full}, "evaluation": evaluated}
-    forward = (made.train_flops or 0) // 3
-    flops = {"evaluation": _phase(round((made.inference_flops_per_example or 0) * rows))}
+    forward = (made.flops.train or 0) // 3
+    flops = {"evaluation": _phase(round((made.flops.inference_per_example or 0) * rows))}
     steps = {"evaluation": _spread(0.210)}
     if trained:
         memory |= {
@@ -117,27 +118,29 @@ def ledger(made: Record, **changes: Any) -> Record:
             "optimizer": _spread(0.001 + 0.021 * share),
         }
     base: dict[str, Any] = {
-        "checkpoint_dtypes": {"float32": trained} if trained else {},
-        "backbone_bytes": full + 12_000,
-        "flops": flops,
-        "memory": memory,
-        "step_seconds": steps,
+        "storage.checkpoint_dtypes": {"float32": trained} if trained else {},
+        "storage.backbone_bytes": full + 12_000,
+        "flops.phases": flops,
+        "memory.phases": memory,
+        "seconds.steps": steps,
     }
-    return made.model_copy(update=base | changes)
+    return changed(made, base | dotted(changes))
 
 
 def plan(made: Record, **changes: Any) -> Record:
     """What was predicted of a record before it ran: exact parameters, FLOPs and memory nearly so, seconds roughly."""
-    memory = {phase: {o: round(1.04 * n) for o, n in owners.items()} for phase, owners in (made.memory or {}).items()}
+    memory = {
+        phase: {o: round(1.04 * n) for o, n in owners.items()} for phase, owners in (made.memory.phases or {}).items()
+    }
     guessed: dict[str, Any] = {
         "status": "planned",
-        "scores": None,
-        "train_flops": None if made.train_flops is None else round(0.998 * made.train_flops),
-        "memory": memory or None,
-        "train_seconds": None if made.train_seconds is None else 1.3 * made.train_seconds,
-        "eval_seconds": None if made.eval_seconds is None else 0.8 * made.eval_seconds,
+        "scores.test": None,
+        "flops.train": None if made.flops.train is None else round(0.998 * made.flops.train),
+        "memory.phases": memory or None,
+        "seconds.train": None if made.seconds.train is None else 1.3 * made.seconds.train,
+        "seconds.eval": None if made.seconds.eval is None else 0.8 * made.seconds.eval,
     }
-    return made.model_copy(update=guessed | changes)
+    return changed(made, guessed | dotted(changes))
 
 
 def _phase(flops: int, **parts: int) -> PhaseFlops:
@@ -153,7 +156,7 @@ def failed(status: str = "failed", reason: str = "loss is not finite at step 12"
     """A skipped or failed record: nothing measured."""
     label, task, seed = changes.get("label", "ia3"), changes.get("task", "sst2"), changes.get("seed", 0)
     base = {"method": label, "label": label, "backbone": "minilm", "task": task, "seed": seed, **changes}
-    return Record(key=sha(f"{status}{base}"), status=status, reason=reason, **base)
+    return Record(key=sha(f"{status}{base}"), status=status, reason=reason, **nested(base))
 
 
 def grid(methods: Any = tuple(METHODS), tasks: Any = tuple(TASKS), seeds: Any = (0, 1), **changes: Any) -> list[Record]:

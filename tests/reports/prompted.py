@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from tests.bench.records.made import dotted
 from tests.reports.factory import record, sha
 from tunefront.bench.records import Record
 
@@ -42,8 +43,8 @@ def prompted(**changes: Any) -> Record:
         "method": spelled,
         "label": label,
         "backbone": backbone,
-        "architecture": "gpt2" if backbone == "gpt" else "t5",
-        "pooling": None,
+        "model.architecture": "gpt2" if backbone == "gpt" else "t5",
+        "model.pooling": None,
         "task": task,
         "template": template,
         "shots": 32,
@@ -57,24 +58,24 @@ def prompted(**changes: Any) -> Record:
             "context_length": None,
             "published_draws": True,
         },
-        "draw_source": "few_shot/32_shot",
-        "eval_split": "validation",
-        "n_train": 32,
-        "n_test": 250,
-        "truncated_test": 4,
-        "scores": {"accuracy": round(score, 4)},
-        "baseline_scores": {"accuracy": 0.5},
-        "trainable_params": round(share * params),
-        "head_params": 0,
-        "inserted_params": round(share * params) if share < 1 else 0,
-        "backbone_params": params,
-        "total_params": params,
-        "checkpoint_bytes": round(4 * share * params) + 1000 if share else None,
-        "train_flops": round(3 * per_query * 8000) if share else 0,
-        "train_steps": 1000 if share else 0,
-        "train_seconds": 900.0 * rng.uniform(0.9, 1.1) if share else 0.0,
-        "train_examples_per_second": 9.0 if share else None,
-        "inference_flops_per_example": per_query,
+        "data.draw_source": "few_shot/32_shot",
+        "data.eval_split": "validation",
+        "data.n_train": 32,
+        "data.n_test": 250,
+        "data.truncated_test": 4,
+        "scores.test": {"accuracy": round(score, 4)},
+        "scores.baseline": {"accuracy": 0.5},
+        "parameters.trainable": round(share * params),
+        "parameters.head": 0,
+        "parameters.inserted": round(share * params) if share < 1 else 0,
+        "parameters.backbone": params,
+        "parameters.total": params,
+        "storage.checkpoint_bytes": round(4 * share * params) + 1000 if share else None,
+        "flops.train": round(3 * per_query * 8000) if share else 0,
+        "training.steps": 1000 if share else 0,
+        "seconds.train": 900.0 * rng.uniform(0.9, 1.1) if share else 0.0,
+        "examples_per_second.train": 9.0 if share else None,
+        "flops.inference_per_example": per_query,
         "fingerprints": {
             "method": sha(spelled),
             "backbone": sha(backbone),
@@ -84,17 +85,17 @@ def prompted(**changes: Any) -> Record:
     }
     if demonstrations:
         base |= {
-            "demonstration_ids": (demonstrations,),
-            "demonstrations_per_row": float(amount),
-            "shortened_test": 0,
-            "prefix_tokens": 90 * amount,
-            "prefix_flops": round(2 * params * 90 * amount) if backbone == "gpt" else None,
-            "prefix_seconds": 0.4 * amount if backbone == "gpt" else None,
-            "kv_cache_bytes": 98_304 * 90 * amount if backbone == "gpt" else None,
-            "demonstration_bytes": 410 * amount,
-            "inference_flops_per_example_without_reuse": per_query + 2 * params * 90.0 * amount,
+            "prompt.demonstration_ids": (demonstrations,),
+            "prompt.demonstrations_per_row": float(amount),
+            "prompt.shortened_test": 0,
+            "prompt.prefix_tokens": 90 * amount,
+            "flops.prefix": round(2 * params * 90 * amount) if backbone == "gpt" else None,
+            "seconds.prefix": 0.4 * amount if backbone == "gpt" else None,
+            "prompt.kv_cache_bytes": 98_304 * 90 * amount if backbone == "gpt" else None,
+            "storage.demonstration_bytes": 410 * amount,
+            "flops.inference_per_example_without_reuse": per_query + 2 * params * 90.0 * amount,
         }
-    return record(**{**base, **changes})
+    return record(**{**base, **dotted(changes)})
 
 
 def prompted_grid(
@@ -123,10 +124,10 @@ def everything() -> list[Record]:
             task=task,
             draw_seed=draw,
             shots=32,
-            n_train=32,
+            data__n_train=32,
             settings=prompted().settings,
-            draw_source="few_shot/32_shot",
-            eval_split="validation",
+            data__draw_source="few_shot/32_shot",
+            data__eval_split="validation",
         )
         for label in ("full", "houlsby:bottleneck=8", "ia3")
         for task in tuple(TASKS)[:1] + tuple(TASKS)[2:]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.records import Record
+
+if TYPE_CHECKING:
+    from tunefront.bench.execution.identity import Identity
 
 
 class Progress(Protocol):
@@ -29,11 +32,16 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """A cell to run, its key, and the reasons of its earlier failed attempts."""
+    """A cell to run, what it is, and the reasons of its earlier failed attempts."""
 
     cell: Cell
-    key: str
+    identity: Identity
     attempts: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of the cell's record."""
+        return self.identity.key
 
 
 class Silent:
@@ -54,8 +62,13 @@ class Silent:
 
 def default_workers(cells: Iterable[Cell]) -> int:
     """How many cells run at a time where nobody says: one a core (and thread of a cell), at most 4; 1 on CUDA."""
-    configs = {cell.config for cell in cells}
-    if any(config.device != "cpu" for config in configs):
+    cells = list(cells)
+    if on_cuda(cells):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, cores // max((config.threads for config in configs), default=1)))
+    return max(1, min(4, cores // max((cell.config.threads for cell in cells), default=1)))
+
+
+def on_cuda(cells: Iterable[Cell]) -> bool:
+    """Whether any of the cells runs on CUDA, whose processes cannot be forked from one that has used it."""
+    return any(cell.config.device.startswith("cuda") for cell in cells)

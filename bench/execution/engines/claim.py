@@ -27,7 +27,7 @@ def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int,
     def run() -> tuple[Record, pd.DataFrame | None]:
         process = os.getpid()
         try:
-            return run_cell(work.cell, throttled(report), concurrent_cells, session)
+            return run_cell(work.cell, throttled(report), concurrent_cells, session, work.identity)
         finally:
             if os.getpid() != process:  # a copy of the process that a method forked and let run on
                 os._exit(1)

@@ -47,7 +47,7 @@ class _Worker:
     def take(self, work: Work) -> bool:
         """Whether the worker has the cell now; False where it has died since its last message."""
         try:
-            self.connection.send((CellMessage.of(work.cell), work.key, work.attempts))
+            self.connection.send((CellMessage.of(work.cell), work.identity, work.attempts))
         except OSError:
             return False
         self.work = work
@@ -152,7 +152,7 @@ def _lost(work: Work, store: Store, reason: str, concurrent: int) -> Record | No
     finished is taken as it is. None where another process holds the cell now."""
     from tunefront.bench.execution.run_cell import failed
 
-    return recorded(work, store, lambda: (failed(work.cell, reason, concurrent), None))
+    return recorded(work, store, lambda: (failed(work.cell, work.identity, reason, concurrent), None))
 
 
 def _death(exit_code: int) -> str:

@@ -76,11 +76,11 @@ def _serve(connection: Connection, store: Store, concurrent: int) -> None:
     session = Session()
     while True:
         try:
-            message, key, attempts = connection.recv()
+            message, identity, attempts = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            work = Work(message.cell(), key, attempts)
+            work = Work(message.cell(), identity, attempts)
             record = run_claimed(work, store, partial(_tell, connection), concurrent, session)
             connection.send(("busy",) if record is None else ("finished", record))
         except DiskFull as error:
@@ -90,7 +90,7 @@ def _serve(connection: Connection, store: Store, concurrent: int) -> None:
         except BaseException as error:  # of the harness: run_cell() records what a method does wrong
             if interruption.pending():
                 raise KeyboardInterrupt from error
-            log.debug("cell %s broke", key, exc_info=True)
+            log.debug("cell %s broke", identity.key, exc_info=True)
             connection.send(("broke", in_short(error)))
 
 

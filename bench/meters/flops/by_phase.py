@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, cast
 
 from tunefront.bench.meters.flops.analytic import Analytic, Flops, elementwise
@@ -13,6 +12,7 @@ from tunefront.bench.meters.flops.analytic.passes import PASSES, Kind
 from tunefront.bench.meters.flops.rule import backward_rule, forward_rule
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.shapes import Shape
+from tunefront.bench.records import PhaseFlops
 from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
@@ -22,23 +22,7 @@ Times = Mapping[Shape, int]
 """How often each shape ran."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """FLOPs of a phase, None where a source cannot tell; the fields are those of `records.PhaseFlops`."""
-
-    counted: int | None = None
-    analytic: int | None = None
-    elementwise: int | None = None
-    rule: int | None = None
-    activation_gradients: int | None = None
-    weight_gradients: int | None = None
-
-    def __add__(self, other: Entry) -> Entry:
-        pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
-        return Entry(*(None if one is None or two is None else one + two for one, two in pairs))
-
-
-NOTHING = Entry(0, 0, 0, 0)
+NOTHING = PhaseFlops(counted=0, analytic=0, elementwise=0, rule=0)
 """Of a forward phase in which nothing ran."""
 
 
@@ -56,13 +40,13 @@ class FlopLedger:
         """Counts the calls of the backbone's scores and features that come from outside it."""
         return nullcontext(Counter[str]()) if self.backbone is None else self.backbone.counting_calls()
 
-    def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, Entry]:
+    def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, PhaseFlops]:
         """The phases of training steps: of `whole` counted FLOPs `forward` are those of the forward pass."""
         own = _owner(loss, "loss")
         flops, tokens = _analysed(own, "loss", times), _fed(own, "loss", times)
         return {
             "forward": self._entry(forward, flops, own, tokens),
-            "backward": Entry(
+            "backward": PhaseFlops(
                 counted=whole - forward,
                 analytic=None if flops is None else flops.backward,
                 rule=backward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
@@ -71,7 +55,7 @@ class FlopLedger:
             ),
         }
 
-    def rows(self, call: object, times: Times, counted: int, calls: Mapping[str, int] | None = None) -> Entry:
+    def rows(self, call: object, times: Times, counted: int, calls: Mapping[str, int] | None = None) -> PhaseFlops:
         """Of one row of `call` for each row: the backbone's own scores or features, or a scorer that was seen to make
         as many `calls` of one of them as its shapes have passes, and none of anything else. A scorer on features is
         told only where it says itself what it computes of them: `products(rows)` of what it is a method of."""
@@ -88,22 +72,22 @@ class FlopLedger:
         flops = _analysed(own, kind, times)
         return self._entry(counted, None if flops is None else flops + beside, own, _fed(own, kind, times))
 
-    def prefix(self, tokens: int, counted: int) -> Entry:
+    def prefix(self, tokens: int, counted: int) -> PhaseFlops:
         """Of demonstrations that were read once; nothing where every query reads them anew."""
         if not counted:
             return NOTHING
         if self.backbone is None:
-            return Entry(counted)
+            return PhaseFlops(counted=counted)
         try:
             flops = Analytic(self.backbone).prefix(tokens)
         except Unsupported:
             flops = None
         return self._entry(counted, flops, self.backbone, tokens)
 
-    def lead(self, counted: int) -> Entry:
+    def lead(self, counted: int) -> PhaseFlops:
         """Of making what leads in the backbone once."""
         if not counted or self.backbone is None:
-            return Entry(counted) if counted else NOTHING
+            return PhaseFlops(counted=counted) if counted else NOTHING
         try:
             flops = Analytic(self.backbone).lead()
         except Unsupported:
@@ -112,8 +96,8 @@ class FlopLedger:
         read = sum(lengths.prompts.values()) if self.backbone.sites.family == "decoder" else 0
         return self._entry(counted, flops, self.backbone, read)
 
-    def _entry(self, counted: int, flops: Flops | None, own: Backbone | None, tokens: int) -> Entry:
-        return Entry(
+    def _entry(self, counted: int, flops: Flops | None, own: Backbone | None, tokens: int) -> PhaseFlops:
+        return PhaseFlops(
             counted=counted,
             analytic=None if flops is None else flops.forward,
             elementwise=None if flops is None else flops.elementwise,

@@ -166,8 +166,8 @@ def test_a_prompt_that_does_not_fit_even_alone_is_cut_and_counted(asked: Any, ta
     write_templates(task, asks=("{{ (text ~ ' ') * 60 }}" + GOLD, "good ||| bad"))
     assert asked("--set", "max_length=512", backbone="gpt2", method="icl:k=4").exit_code == 0
     record = only_record(tmp_path)
-    assert (record.status, record.truncated_test, record.shortened_test) == ("ok", 8, 8)
-    assert record.demonstrations_per_row == 0
+    assert (record.status, record.data.truncated_test, record.prompt.shortened_test) == ("ok", 8, 8)
+    assert record.prompt.demonstrations_per_row == 0
 
 
 @pytest.mark.parametrize(

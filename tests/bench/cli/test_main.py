@@ -16,7 +16,7 @@ import pytest
 from tests import ROOT
 from tests.bench.world import World
 from tunefront.bench.errors import DiskFull, Mistake
-from tunefront.bench.records import load_records
+from tunefront.bench.records import Scores, load_records
 
 pytestmark = pytest.mark.usefixtures("reports")
 
@@ -229,7 +229,7 @@ def test_what_was_planned_beside_the_records_goes_into_the_report(call: Any, wor
     call(*SMALL)
     (record,) = load_records(tmp_path / "results")
     (tmp_path / "results" / "plans").mkdir()
-    planned = record.model_copy(update={"status": "planned", "scores": None})
+    planned = record.model_copy(update={"status": "planned", "scores": Scores()})
     (tmp_path / "results" / "plans" / f"{record.key}.json").write_text(planned.model_dump_json(), encoding="utf-8")
     assert call("report", "results", "--format", "md").exit_code == 0
     assert (tmp_path / "results" / "report" / "report.md").read_text(encoding="utf-8") == "1 None, 1 planned"

@@ -82,8 +82,8 @@ def test_made_up_rows_are_planned_as_json(made_up: Any) -> None:
     found = [Record(**fields) for fields in json.loads(result.stdout)["records"]]
     assert [(one.label, one.status) for one in found] == [("ia3", "planned"), ("full", "planned")]
     assert {one.task for one in found} == {"made-up rows of 16 tokens, 3 choices of 2"}
-    assert {(one.n_train, one.n_test, one.train_steps) for one in found} == {(6, 5, 2)}
-    assert all(one.train_seconds is None and one.scores is None for one in found)
+    assert {(one.data.n_train, one.data.n_test, one.training.steps) for one in found} == {(6, 5, 2)}
+    assert all(one.seconds.train is None and one.scores.test is None for one in found)
 
 
 def test_seconds_are_foretold_unless_they_are_not_wanted(call: Any, config: str) -> None:
@@ -182,8 +182,8 @@ def test_a_run_may_plan_itself_first(call: Any, suite: str, tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     (planned,), (measured,) = load_plans(tmp_path / "results"), load_records(tmp_path / "results")
     assert planned.key == measured.key
-    assert planned.train_flops == measured.train_flops
-    assert planned.train_seconds is not None
+    assert planned.flops.train == measured.flops.train
+    assert planned.seconds.train is not None
     assert "Predicted and measured" in (tmp_path / "results/report/report.html").read_text("utf-8")
 
 
@@ -431,7 +431,7 @@ def test_what_a_users_method_patches_changes_no_other_plan(call: Any, suite: str
         result = call("plan", suite, "--no-seconds", "--device-memory", "1GB", "--json", *methods)
         assert result.exit_code == 0, result.output
         records = json.loads(result.stdout)["records"]
-        return {record["label"]: (record["memory"], record["trainable_params"]) for record in records}
+        return {record["label"]: (record["memory"], record["parameters"]) for record in records}
 
     patch = (
         "def attach(self, b): torch.nn.Linear.forward = lambda s, x: 2 * x @ s.weight.T + 0 * x.sum(); b.freeze('.*')"

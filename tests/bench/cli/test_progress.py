@@ -138,7 +138,7 @@ def test_a_cell_no_better_than_the_commonest_label_has_no_tick(
     score: float, mark: str, display: Display, log: io.StringIO
 ) -> None:
     display.planned(1, 0)
-    display.finished(cell(), record(scores={"accuracy": score}, baseline_scores={"accuracy": 0.6}))
+    display.finished(cell(), record(scores__test={"accuracy": score}, scores__baseline={"accuracy": 0.6}))
     line = " ".join(log.getvalue().split())
     assert f"[1/1] {mark} {score:.3f} " in line
     assert ("no better than the commonest label, 0.600" in line) is (mark == "≤")
@@ -146,10 +146,11 @@ def test_a_cell_no_better_than_the_commonest_label_has_no_tick(
 
 def test_demonstrations_that_do_not_fit_are_said(display: Display, log: io.StringIO) -> None:
     display.planned(2, 0)
-    kept = {"demonstration_ids": (("1", "2"),), "demonstrations_per_row": 0.5}
-    display.finished(cell("icl:k=2"), record(label="icl:k=2", shortened_test=6, **kept))
+    kept = {"prompt.demonstration_ids": (("1", "2"),), "prompt.demonstrations_per_row": 0.5}
+    display.finished(cell("icl:k=2"), record(label="icl:k=2", prompt__shortened_test=6, **kept))
     assert "only 0.5 of 2 demonstrations fit" in log.getvalue()
     display.finished(
-        cell("icl:k=2"), record(label="icl:k=2", shortened_test=0, **{**kept, "demonstrations_per_row": 2})
+        cell("icl:k=2"),
+        record(label="icl:k=2", prompt__shortened_test=0, **{**kept, "prompt.demonstrations_per_row": 2}),
     )
     assert log.getvalue().count("demonstrations fit") == 1

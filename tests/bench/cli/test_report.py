@@ -20,7 +20,7 @@ def results(tmp_path: Path) -> Path:
     store = Store(tmp_path / "results")
     store.prepare()
     for label in ("full", "ia3"):
-        store.write(record(label=label, recipe={}, settings={}, n_test=1), pd.DataFrame({"id": ["0"]}))
+        store.write(record(label=label, recipe={}, settings={}, data__n_test=1), pd.DataFrame({"id": ["0"]}))
     return tmp_path / "results"
 
 
@@ -78,6 +78,6 @@ def test_a_report_says_which_cells_lack_predictions(call: Any, results: Path) ->
     assert result.exit_code == 0
     assert "predictions for full on sst2, seed 0; ia3 on sst2, seed 0" in result.stderr.replace("\n", "")
     assert "full on sst2, seed 0; ia3 on sst2, seed 0" in (results / "report" / "report.md").read_text("utf-8")
-    Store(results).write(record(label="full", recipe={}, settings={}, n_test=1), pd.DataFrame({"id": ["0"]}))
+    Store(results).write(record(label="full", recipe={}, settings={}, data__n_test=1), pd.DataFrame({"id": ["0"]}))
     result = call("report", str(results), "--format", "csv")
     assert "predictions for ia3 on sst2" in result.stderr.replace("\n", "")

@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from tests import ROOT
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution.grid import run_grid
-from tunefront.bench.execution.identity import key
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.records import DETERMINISTIC, Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig, resolve_recipe
@@ -109,7 +110,7 @@ class Grid:
 
     def names(self) -> list[str]:
         """The names of the records that the grid comes to."""
-        return [key(cell) for cell in self.cells()]
+        return [Identity.of(cell).key for cell in self.cells()]
 
 
 _numbers = itertools.count()
@@ -131,7 +132,7 @@ def deterministic(store: Store) -> dict[str, dict[str, Any]]:
     """What must be the same, bit for bit, however a grid was run: fields of the records, and predictions."""
     found = {}
     for record in store.records():
-        fields = {name: value for name, value in record.model_dump().items() if name in DETERMINISTIC}
+        fields = {name: attrgetter(name)(record) for name in DETERMINISTIC}
         predictions = store.predictions(record.key) if record.status == "ok" else None
         fields["predictions"] = None if predictions is None else predictions.to_dict("list")
         found[record.key] = fields

@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +22,8 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, Mistake
 from tunefront.bench.execution.engines import Silent
 from tunefront.bench.execution.grid import run_grid
-from tunefront.bench.execution.identity import key
-from tunefront.bench.records import Record
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.records import Prompt, Record, leaves
 from tunefront.bench.records.store import Store
 from tunefront.methods.sites import SITES
 
@@ -112,29 +114,25 @@ def test_a_record_that_was_found_tells_how_it_differs_from_the_paper_of_who_asks
 def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     (record,) = run_grid(grid(methods=("houlsby:bottleneck=4",)).cells(), store).records
-    may_be_null = {"reason", "method_file", "template", "shots", "draw_source", "selection_split", "n_selection"}
+    may_be_null = {"reason", "method_file", "template", "shots", "method_sources", "paper", "deviations"}
+    may_be_null |= {"data.draw_source", "data.selection_split", "data.n_selection"}
     may_be_null |= {
-        "shortened_test",
-        "demonstration_ids",
-        "kv_cache_bytes",
-        "demonstration_bytes",
-        "demonstrations_per_row",
-    }  # nothing is shown
-    may_be_null |= {"inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "prefix_seconds"}
-    may_be_null |= {"calibration_flops", "method_sources", "paper", "deviations"}
-    may_be_null |= {"selection_scores", "device_name", "git_commit", "cuda_memory"} | {
-        name for name in Record.model_fields if "allocated" in name or "resident" in name
+        *(f"prompt.{name}" for name in Prompt.model_fields),  # nothing is shown
+        *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration", "seconds.prefix"),
+        *("storage.demonstration_bytes", "scores.selection"),
+        *("environment.device_name", "environment.git_commit", "memory.cuda"),
     }
-    assert {name for name, value in record.model_dump().items() if value is None} <= may_be_null
-    assert (record.n_train, record.n_test, record.train_steps) == (96, 40, 3)
-    assert record.trainable_params == 4 * (2 * 4 * 32 + 32 + 4) + 2 * 32 * 5 + 66
-    assert record.total_params == record.backbone_params + record.inserted_params + record.head_params
+    may_be_null |= {name for name in leaves() if "allocated" in name or "resident" in name}
+    assert {name for name in leaves() if attrgetter(name)(record) is None} <= may_be_null
+    assert (record.data.n_train, record.data.n_test, record.training.steps) == (96, 40, 3)
+    assert record.parameters.trainable == 4 * (2 * 4 * 32 + 32 + 4) + 2 * 32 * 5 + 66
+    assert record.parameters.total == record.parameters.backbone + record.parameters.inserted + record.parameters.head
     predictions = store.predictions(record.key)
     assert list(predictions.columns) == ["id", "label", "prediction", "score_0", "score_1"]
     right = (predictions["prediction"] == predictions["label"]).mean()
-    assert record.scores["accuracy"] == right
+    assert record.scores.test["accuracy"] == right
     assert ((predictions["score_1"] > predictions["score_0"]) == predictions["prediction"].astype(bool)).all()
-    assert record.train_flops > record.inference_flops_per_example > 0
+    assert record.flops.train > record.flops.inference_per_example > 0
 
 
 def test_a_failed_cell_is_tried_again_and_keeps_its_earlier_reasons(grid: MakeGrid, tmp_path: Path) -> None:
@@ -143,7 +141,7 @@ def test_a_failed_cell_is_tried_again_and_keeps_its_earlier_reasons(grid: MakeGr
     assert (first.failed, first.ran) == (1, 2)
     failed = first.records[0]
     assert (failed.status, failed.reason, failed.attempts) == ("failed", "RuntimeError: it went wrong", ())
-    assert failed.scores is None
+    assert failed.scores.test is None
     second = run_grid(some.cells(), store)
     assert (second.failed, second.ran, second.reused) == (1, 1, 1)
     assert second.records[0].attempts == ("RuntimeError: it went wrong",)
@@ -206,7 +204,7 @@ def test_a_store_in_memory_is_filled_by_this_process_alone(grid: MakeGrid, tmp_p
     found = run_grid(some.cells(), store, workers=2)
     assert [record.status for record in found.records] == ["skipped", "ok", "ok"]
     assert {record.key for record in store.records()} == set(some.names())
-    assert {record.concurrent_cells for record in found.records} == {1}
+    assert {record.environment.concurrent_cells for record in found.records} == {1}
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, step: str, after: int) -> None:
@@ -366,7 +364,7 @@ def test_a_record_that_another_process_wrote_meanwhile_is_taken(grid: MakeGrid, 
 def test_the_seed_and_every_setting_that_changes_numbers_change_the_key(grid: MakeGrid) -> None:
     from dataclasses import replace
 
-    from tunefront.bench.execution.identity import key
+    from tunefront.bench.execution.identity import Identity
     from tunefront.bench.settings import RunConfig
 
     (cell,) = grid(methods=("houlsby:bottleneck=4",)).cells()
@@ -379,9 +377,25 @@ def test_the_seed_and_every_setting_that_changes_numbers_change_the_key(grid: Ma
         replace(cell, config=RunConfig(eval_batch_size=16, max_length=9)),
         replace(cell, method=replace(cell.method, bottleneck=5)),
     ]
-    keys = [key(each) for each in (cell, *others)]
+    keys = [Identity.of(each).key for each in (cell, *others)]
     assert len(set(keys)) == len(keys)
-    assert key(replace(cell)) == keys[0]
+    assert Identity.of(replace(cell)).key == keys[0]
+
+
+def test_what_a_cell_is_made_of_is_found_out_once(
+    grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunefront.bench.execution import identity
+
+    found, seen = identity.ingredients, list[str]()
+
+    def counted(cell: Cell) -> dict[str, Any]:
+        seen.append(cell.spelled)
+        return found(cell)
+
+    monkeypatch.setattr(identity, "ingredients", counted)
+    records = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out")).records
+    assert seen == [record.method for record in records]
 
 
 def test_a_failure_outside_a_method_is_that_cells_alone(
@@ -413,10 +427,10 @@ def test_an_open_that_is_refused_is_told_as_it_is(grid: MakeGrid, tmp_path: Path
 
 def test_other_sites_and_other_harness_code_make_another_key(grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = grid().cells()[0]
-    before = key(cell)
+    before = Identity.of(cell).key
     with monkeypatch.context() as changed:
         changed.setitem(SITES, "bert", replace(SITES["bert"], sublayer_output=SITES["bert"].attention_output))
-        assert key(cell) != before
-    assert key(cell) == before
+        assert Identity.of(cell).key != before
+    assert Identity.of(cell).key == before
     monkeypatch.setattr("tunefront.bench.execution.identity.harness_fingerprint", lambda: "other code")
-    assert key(cell) != before
+    assert Identity.of(cell).key != before

@@ -211,7 +211,7 @@ def test_what_a_users_method_does_to_its_process_reaches_no_other_cell(
     reason = ENDS[what]
     assert theirs.status == ("ok" if reason is None else theirs.status if reason == "" else "failed")
     assert (reason or "") in (theirs.reason or "")
-    assert theirs.concurrent_cells == workers
+    assert theirs.environment.concurrent_cells == workers
 
 
 def test_a_script_that_names_a_file_of_a_method_needs_no_guard(

@@ -14,7 +14,7 @@ from tests.toys import attach, encode, harness, pristine, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import Mistake
-from tunefront.bench.execution.identity import key
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
@@ -67,8 +67,8 @@ def test_the_order_of_a_templates_answers_changes_no_accuracy(tmp_path: Path, la
     straight, other = (
         ran("icl:k=0", language_models["llama"], tmp_path, template=name) for name in ("straight", "reversed")
     )
-    assert straight.scores == other.scores
-    assert 0.1 < straight.scores["accuracy"] < 0.9, "else any order would do"
+    assert straight.scores.test == other.scores.test
+    assert 0.1 < straight.scores.test["accuracy"] < 0.9, "else any order would do"
 
 
 def test_another_published_draw_is_another_record(tmp_path: Path, language_models: dict[str, str]) -> None:
@@ -81,7 +81,7 @@ def test_another_published_draw_is_another_record(tmp_path: Path, language_model
     keys = set()
     for start in (0, 8, 0):
         lines(folder / "few_shot/4_shot/0.jsonl", rows[start : start + 4])
-        keys.add(key(cell))
+        keys.add(Identity.of(cell).key)
     assert len(keys) == 2
 
 
@@ -91,7 +91,7 @@ def test_an_unbalanced_task_gives_its_labels_in_turn(tmp_path: Path, language_mo
     lines(folder / "train.jsonl", [row for row in rows if row["label"] == 0 or row["idx"] < 8])
     labels = {row["idx"]: row["label"] for row in rows}
     drawn = {
-        shots: ran("icl", language_models["gpt2"], folder, shots=shots, config={"balanced_draws": True}).train_ids
+        shots: ran("icl", language_models["gpt2"], folder, shots=shots, config={"balanced_draws": True}).data.train_ids
         for shots in (2, 6)
     }
     assert sorted(labels[int(row)] for row in drawn[6]) == [0, 0, 0, 1, 1, 1]
@@ -104,14 +104,14 @@ def test_demonstrations_are_stored_once_whatever_the_orders(tmp_path: Path, lang
         ran(f"icl:k=3{more}", language_models["gpt2"], folder, shots=3, config={"max_length": 40})
         for more in ("", ",ensemble=8")
     )
-    assert one.demonstration_bytes == eight.demonstration_bytes > 0
-    assert eight.kv_cache_bytes == 8 * one.kv_cache_bytes
-    assert (one.checkpoint_bytes, one.checkpoint_dtypes) == (0, {})
-    assert one.backbone_bytes == (Path(language_models["gpt2"]) / "model.safetensors").stat().st_size
-    assert one.task_bytes == one.demonstration_bytes
+    assert one.storage.demonstration_bytes == eight.storage.demonstration_bytes > 0
+    assert eight.prompt.kv_cache_bytes == 8 * one.prompt.kv_cache_bytes
+    assert (one.storage.checkpoint_bytes, one.storage.checkpoint_dtypes) == (0, {})
+    assert one.storage.backbone_bytes == (Path(language_models["gpt2"]) / "model.safetensors").stat().st_size
+    assert one.task_bytes == one.storage.demonstration_bytes
     short = ran("icl:k=3", language_models["gpt2"], folder, shots=3, config={"context_length": 45})
-    assert short.demonstrations_per_row < 3
-    assert short.demonstration_bytes < one.demonstration_bytes
+    assert short.prompt.demonstrations_per_row < 3
+    assert short.storage.demonstration_bytes < one.storage.demonstration_bytes
 
 
 def test_a_query_is_cut_to_the_models_room_unless_a_length_is_given(language_models: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from tunefront.bench.cli.main import app
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import Mistake
 from tunefront.bench.execution.run_cell import run_cell
-from tunefront.bench.records import Record
+from tunefront.bench.records import Prompt, Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
@@ -120,70 +120,75 @@ def test_a_record_has_what_demonstrations_take(
     record, _ = ran(language_models[name], folder, "icl:k=4,order=1", shots=8)
     task = load_task(f"dir:{folder}")
     rows = {row.id: row for row in task.splits["train"]}
-    assert record.train_ids is not None
-    assert record.demonstration_ids is not None
-    (ids,) = record.demonstration_ids
-    assert set(ids) == set(record.train_ids[:4])
-    assert ids != record.train_ids[:4]
+    assert record.data.train_ids is not None
+    assert record.prompt.demonstration_ids is not None
+    (ids,) = record.prompt.demonstration_ids
+    assert set(ids) == set(record.data.train_ids[:4])
+    assert ids != record.data.train_ids[:4]
     template = find_template(task, "plain")
     prompts = [template.render(task, rows[row]) for row in ids]
     text = "\n\n".join(f"{prompt.text} {prompt.choices[prompt.label]}" for prompt in prompts)
-    assert record.demonstration_bytes == len(text.encode())
-    assert record.prefix_tokens is not None
-    assert record.kv_cache_bytes == values_each * record.prefix_tokens * 4
+    assert record.storage.demonstration_bytes == len(text.encode())
+    assert record.prompt.prefix_tokens is not None
+    assert record.prompt.kv_cache_bytes == values_each * record.prompt.prefix_tokens * 4
     from transformers import AutoTokenizer
 
-    assert record.prefix_tokens == len(AutoTokenizer.from_pretrained(language_models[name])(text)["input_ids"])
-    assert record.prefix_flops is not None
-    assert record.prefix_flops > 0
-    assert record.prefix_seconds is not None
-    assert record.prefix_seconds > 0
-    assert (record.checkpoint_bytes, record.trainable_params, record.inserted_params) == (0, 0, 0)
-    assert (record.train_flops, record.train_steps, record.train_seconds, record.final_train_loss) == (0, 0, 0.0, None)
-    assert (record.shortened_test, record.demonstrations_per_row) == (0, 4.0)
-    assert record.inference_flops_per_example is not None
-    without = record.inference_flops_per_example + record.prefix_flops
-    assert record.inference_flops_per_example_without_reuse == pytest.approx(without)
-    assert record.task_bytes == record.demonstration_bytes
-    assert (record.head_params, record.total_params) == (0, record.backbone_params)
+    assert record.prompt.prefix_tokens == len(AutoTokenizer.from_pretrained(language_models[name])(text)["input_ids"])
+    assert record.flops.prefix is not None
+    assert record.flops.prefix > 0
+    assert record.seconds.prefix is not None
+    assert record.seconds.prefix > 0
+    assert (record.storage.checkpoint_bytes, record.parameters.trainable, record.parameters.inserted) == (0, 0, 0)
+    assert (record.flops.train, record.training.steps, record.seconds.train, record.training.final_loss) == (
+        0,
+        0,
+        0.0,
+        None,
+    )
+    assert (record.prompt.shortened_test, record.prompt.demonstrations_per_row) == (0, 4.0)
+    assert record.flops.inference_per_example is not None
+    without = record.flops.inference_per_example + record.flops.prefix
+    assert record.flops.inference_per_example_without_reuse == pytest.approx(without)
+    assert record.task_bytes == record.storage.demonstration_bytes
+    assert (record.parameters.head, record.parameters.total) == (0, record.parameters.backbone)
 
 
 def test_an_ensemble_keeps_every_prompt(language_models: dict[str, str], folder: Path) -> None:
     one, _ = ran(language_models["gpt2"], folder, "icl:k=3", shots=8)
     three, _ = ran(language_models["gpt2"], folder, "icl:k=3,ensemble=3", shots=8)
-    assert one.demonstration_ids is not None
-    assert three.demonstration_ids is not None
-    assert len(three.demonstration_ids) == 3
-    assert three.demonstration_ids[0] == one.demonstration_ids[0]
+    assert one.prompt.demonstration_ids is not None
+    assert three.prompt.demonstration_ids is not None
+    assert len(three.prompt.demonstration_ids) == 3
+    assert three.prompt.demonstration_ids[0] == one.prompt.demonstration_ids[0]
     for name in ("prefix_tokens", "kv_cache_bytes"):
-        assert getattr(three, name) == pytest.approx(3 * getattr(one, name), rel=0.05)
-    assert three.demonstrations_per_row == 3.0
+        assert getattr(three.prompt, name) == pytest.approx(3 * getattr(one.prompt, name), rel=0.05)
+    assert three.prompt.demonstrations_per_row == 3.0
 
 
 def test_an_encoder_decoder_keeps_nothing_of_its_demonstrations(language_models: dict[str, str], folder: Path) -> None:
     record, _ = ran(language_models["t5"], folder, "icl:k=4", shots=8)
-    assert (record.kv_cache_bytes, record.prefix_flops, record.prefix_seconds) == (None, None, None)
-    assert record.prefix_tokens is not None
-    assert record.demonstration_bytes is not None
-    assert record.inference_flops_per_example_without_reuse == record.inference_flops_per_example
+    assert (record.prompt.kv_cache_bytes, record.flops.prefix, record.seconds.prefix) == (None, None, None)
+    assert record.prompt.prefix_tokens is not None
+    assert record.storage.demonstration_bytes is not None
+    assert record.flops.inference_per_example_without_reuse == record.flops.inference_per_example
 
 
 def test_zero_shot_has_no_demonstrations_and_needs_no_rows(language_models: dict[str, str], folder: Path) -> None:
-    fields = ("demonstration_ids", "prefix_tokens", "kv_cache_bytes", "demonstration_bytes", "shortened_test")
     for shots in (8, 0):
         record, _ = ran(language_models["gpt2"], folder, "icl:k=0", shots=shots)
-        assert [getattr(record, name) for name in (*fields, "prefix_flops", "demonstrations_per_row")] == [None] * 7
-        assert record.n_train == shots
-    assert record.train_ids == ()
-    assert record.baseline_scores is None, "no training label is the commonest"
+        assert record.prompt == Prompt()
+        assert (record.storage.demonstration_bytes, record.flops.prefix) == (None, None)
+        assert record.data.n_train == shots
+    assert record.data.train_ids == ()
+    assert record.scores.baseline is None, "no training label is the commonest"
 
 
 def test_calibrating_costs_what_its_prompts_cost(language_models: dict[str, str], folder: Path) -> None:
     record, _ = ran(language_models["gpt2"], folder, "icl:k=0,calibrate=true")
-    assert record.calibration_flops == record.prefix_flops
-    assert record.demonstration_ids is None
-    assert record.prefix_flops is not None
-    assert record.prefix_flops > 0
+    assert record.flops.calibration == record.flops.prefix
+    assert record.prompt.demonstration_ids is None
+    assert record.flops.prefix is not None
+    assert record.flops.prefix > 0
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
@@ -204,13 +209,13 @@ def test_published_draws_are_the_files_rows_in_order(language_models: dict[str, 
         record, _ = ran(
             language_models["gpt2"], folder, "icl", shots=6, draw_seed=seed, published_draws=True, template="question"
         )
-        assert record.draw_source == "few_shot/6_shot"
+        assert record.data.draw_source == "few_shot/6_shot"
         expected = [str(row) for row in range(first, first + 6)]
-        assert list(record.train_ids or ()) == expected
-        assert list(record.demonstration_ids or ()) == [tuple(expected)]
+        assert list(record.data.train_ids or ()) == expected
+        assert list(record.prompt.demonstration_ids or ()) == [tuple(expected)]
     drawn, _ = ran(language_models["gpt2"], folder, "icl", shots=6)
-    assert drawn.draw_source is None
-    assert drawn.train_ids != record.train_ids
+    assert drawn.data.draw_source is None
+    assert drawn.data.train_ids != record.data.train_ids
 
 
 @pytest.mark.parametrize("spelled", ["full", "icl:k=4", "features"])
@@ -243,7 +248,7 @@ def test_choices_that_a_row_lacks_are_missing_in_its_predictions(
     language_models: dict[str, str], choices: Path
 ) -> None:
     record, predictions = ran(language_models["t5"], choices, "ia3")
-    assert record.task_kind == "multiple choice"
+    assert record.data.task_kind == "multiple choice"
     assert list(predictions.columns) == ["id", "label", "prediction", "score_0", "score_1"]
 
 

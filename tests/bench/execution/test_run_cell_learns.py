@@ -78,7 +78,7 @@ def test_a_trained_method_learns_what_words_mean(method: str, model: str, tasks:
     for record in records:
         weights = ("likelihood_weight", "unlikelihood_weight", "length_normalised_weight")
         assert [record.recipe[name] for name in ("optimizer", "batch_size", *weights)] == ["adafactor", 8, 1, 1, 1]
-        assert (record.train_steps, record.template) == (STEPS, "bare")
+        assert (record.training.steps, record.template) == (STEPS, "bare")
 
 
 def test_demonstrations_tell_what_words_mean(model: str, tasks: list[str]) -> None:

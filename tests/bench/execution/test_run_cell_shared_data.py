@@ -56,17 +56,17 @@ def test_every_template_and_two_published_draws_give_cells_that_are_ok(
     assert len({record.template for record in records}) == TASKS[name]
     for record in records:
         assert record.status == "ok", (record.backbone, record.template, record.reason)
-        assert record.draw_source == "few_shot/32_shot"
-        assert record.n_test == 3
+        assert record.data.draw_source == "few_shot/32_shot"
+        assert record.data.n_test == 3
         assert record.score is not None
         assert math.isfinite(record.score)
-        (told,) = record.demonstration_ids or ()
-        assert told == (record.train_ids or ())[:2]
+        (told,) = record.prompt.demonstration_ids or ()
+        assert told == (record.data.train_ids or ())[:2]
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_trained_method_is_ok_or_skipped_with_its_reason(name: str, language_models: dict[str, str]) -> None:
     records = ran(name, [language_models["t5"], language_models["gpt2"]], "ia3")
     assert [record.status for record in records] == ["ok", "ok", "skipped", "skipped"]
-    assert all(record.train_steps == 1 for record in records[:2])
+    assert all(record.training.steps == 1 for record in records[:2])
     assert all("attn.c_attn fuses them" in (record.reason or "") for record in records[2:])

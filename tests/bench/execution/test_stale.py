@@ -18,8 +18,8 @@ from tests.bench.execution.grids import Grid
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.main import app
 from tunefront.bench.errors import Mistake
-from tunefront.bench.execution.identity import ingredients, key, method_origin
-from tunefront.bench.execution.run_cell import circumstances
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.run_cell import environment, record_of
 from tunefront.bench.execution.stale import cell_of, missing, staleness
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
@@ -37,8 +37,7 @@ class Evil(Method):
 
 def made(cell: Cell, **changes: Any) -> Record:
     """The record that a cell would have, without running it."""
-    record = Record(key=key(cell), status="ok", **circumstances(cell, 1), **ingredients(cell))
-    return record.model_copy(update=changes)
+    return record_of(cell, Identity.of(cell), environment(cell, 1), "ok").model_copy(update=changes)
 
 
 def sha(path: Path) -> str:
@@ -164,17 +163,18 @@ def test_a_record_names_sources_without_the_folders_above(
         encoding="utf-8",
     )
     (cell,) = grid(methods=[f"{file}:Narrow"]).cells()
-    elsewhere = method_origin(cell)
-    assert elsewhere["method_file"] == "narrow.py"
-    assert set(elsewhere["method_sources"]) == {"narrow.py", "tunefront.methods.houlsby"}
+    elsewhere = Identity.of(cell)
+    assert elsewhere.method_file == "narrow.py"
+    assert set(elsewhere.method_sources or {}) == {"narrow.py", "tunefront.methods.houlsby"}
     monkeypatch.chdir(tmp_path)
-    here = method_origin(cell)
-    assert here["method_file"] == "sub/narrow.py"
-    assert here["method_sources"]["sub/narrow.py"] == sha(file)
+    here = Identity.of(cell)
+    assert here.method_file == "sub/narrow.py"
+    assert (here.method_sources or {})["sub/narrow.py"] == sha(file)
     record = made(cell)
     assert str(tmp_path) not in record.model_dump_json(exclude={"backbone", "task"})
     assert [entry.changes for entry in staleness([record.model_copy(update={"method": "not_imported"})])] == [()]
-    assert method_origin(grid(methods=["full"]).cells()[0]) == {"method_file": None, "method_sources": None}
+    shipped = Identity.of(grid(methods=["full"]).cells()[0])
+    assert (shipped.method_file, shipped.method_sources) == (None, None)
 
 
 def test_a_file_that_the_call_names_is_run_and_its_methods_compared_by_their_class(

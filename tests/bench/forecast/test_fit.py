@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.bench.forecast.fit import MOST_ROWS, MOST_TRIES, largest
-from tunefront.bench.records import Record
+from tunefront.bench.records import Memory, Record
 
 PEAKS: dict[str, Callable[[int], int]] = {
     "linear": lambda batch: 1000 + 37 * batch,
@@ -64,5 +64,5 @@ def test_a_peak_is_that_of_the_greediest_phase() -> None:
     memory = {"forward": {"gradients": 3}, "backward": {"gradients": 2, "inputs": 5}}
     common = {"key": "k", "status": "planned", "method": "ia3", "label": "ia3", "backbone": "b", "task": "t"}
     common |= {"shots": None, "draw_seed": 0, "seed": 0, "recipe": {}, "settings": {}, "versions": {}}
-    assert Record(**common, memory=memory).peak_memory_bytes == 7
+    assert Record(**common, memory=Memory(phases=memory)).peak_memory_bytes == 7
     assert Record(**common).peak_memory_bytes is None

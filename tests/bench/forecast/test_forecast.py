@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.bench.records.made import changed
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake
-from tunefront.bench.execution.identity import key
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.forecast.fit import MOST_ROWS
 from tunefront.bench.forecast.forecast import STEP_PHASES, Predictor, folder_of, keep, keep_predictions
@@ -58,16 +59,16 @@ def test_a_sweep_over_lengths_has_a_record_for_each(backbones: dict[str, str]) -
 
 def test_a_batch_sweep_shows_as_many_demonstrations_at_each_size(language_models: dict[str, str]) -> None:
     found = Predictor().forecast(planned(language_models["gpt2"], "icl"), sweep=Sweep("batch", (2, 12))).sweep
-    assert {record.prefix_tokens for alike in found.values() for record in alike} == {6 * 17}
+    assert {record.prompt.prefix_tokens for alike in found.values() for record in alike} == {6 * 17}
     assert found[2][0].peak_memory_bytes < found[12][0].peak_memory_bytes
 
 
 def test_the_same_scoring_is_foretold_to_take_the_same(language_models: dict[str, str]) -> None:
     rows = planned(language_models["gpt2"], "full", "icl:k=0", "houlsby:bottleneck=2")
     full, zero_shot, houlsby = Predictor(timed=True).forecast(rows)
-    assert full.inference_flops_per_example == zero_shot.inference_flops_per_example
-    assert full.eval_seconds == zero_shot.eval_seconds > 0
-    assert houlsby.eval_seconds > full.eval_seconds
+    assert full.flops.inference_per_example == zero_shot.flops.inference_per_example
+    assert full.seconds.eval == zero_shot.seconds.eval > 0
+    assert houlsby.seconds.eval > full.seconds.eval
 
 
 def test_what_is_known_is_not_planned_again(backbones: dict[str, str]) -> None:
@@ -91,7 +92,7 @@ def test_the_largest_batches_fit_and_one_row_more_does_not(method: str, backbone
         assert batch > 8
         sweep = predictor.forecast(rows, sweep=Sweep("batch", (batch, batch + 1))).sweep
         fitting, beyond = (
-            max(sum(owners.values()) for phase, owners in alike[0].memory.items() if phase in phases)
+            max(sum(owners.values()) for phase, owners in alike[0].memory.phases.items() if phase in phases)
             for alike in sweep.values()
         )
         assert fitting <= 2_500_000
@@ -172,7 +173,7 @@ def test_kept_plans_are_read_and_reported_beside_their_runs(
     keep([*records, skipped], folder_of(str(tmp_path / "results")))
     plans = load_plans(tmp_path / "results")
     assert [plan.key for plan in plans] == [records[0].key]
-    assert plans[0].train_flops == records[0].train_flops
+    assert plans[0].flops.train == records[0].flops.train
     measured, _ = run_cell(cell)
     report = compose([measured], plans=plans)
     (ledger,) = [one for page in report.pages for one in page.ledgers if one.tag == "predicted"]
@@ -184,27 +185,27 @@ def test_kept_plans_are_read_and_reported_beside_their_runs(
 def test_what_was_foretold_first_stays(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
     folder = folder_of(str(tmp_path))
     (first,) = Predictor().forecast(of_cells([real(backbones["bert"], toy_folder)])).records
-    timed = first.model_copy(update={"eval_seconds": 2.0})
+    timed = changed(first, {"seconds.eval": 2.0})
 
     def kept(*plans: Record) -> list[tuple[str | None, float | None]]:
         for plan in plans:
             keep([plan], folder)
-        return [(plan.created_at, plan.eval_seconds) for plan in load_plans(tmp_path)]
+        return [(plan.environment.created_at, plan.seconds.eval) for plan in load_plans(tmp_path)]
 
-    assert kept(first, first.model_copy(update={"created_at": "later"})) == [(first.created_at, None)]
-    assert kept(timed, timed.model_copy(update={"eval_seconds": 3.0}), first) == [(first.created_at, 2.0)]
+    assert kept(first, changed(first, {"environment.created_at": "later"})) == [(first.environment.created_at, None)]
+    assert kept(timed, changed(timed, {"seconds.eval": 3.0}), first) == [(first.environment.created_at, 2.0)]
     folder.joinpath(f"{first.key}.json").write_text("torn", encoding="utf-8")
-    assert kept(first) == [(first.created_at, None)]
+    assert kept(first) == [(first.environment.created_at, None)]
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / f"{first.key}.json").touch()
-    assert kept(timed) == [(first.created_at, None)], "it has run since"
+    assert kept(timed) == [(first.environment.created_at, None)], "it has run since"
 
 
 def test_a_plan_of_made_up_rows_is_written_again(tmp_path: Path, backbones: dict[str, str]) -> None:
     (first,) = Predictor().forecast(planned(backbones["bert"], "ia3")).records
-    for one in (first, first.model_copy(update={"created_at": "later"})):
+    for one in (first, changed(first, {"environment.created_at": "later"})):
         keep([one], folder_of(str(tmp_path)))
-    assert [plan.created_at for plan in load_plans(tmp_path)] == ["later"]
+    assert [plan.environment.created_at for plan in load_plans(tmp_path)] == ["later"]
 
 
 def test_cells_that_have_run_are_not_foretold(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
@@ -215,7 +216,7 @@ def test_cells_that_have_run_are_not_foretold(tmp_path: Path, backbones: dict[st
         (known,) = Predictor().forecast(of_cells([cell])).records
         store.write(known.model_copy(update={"status": status, "reason": "none"}))
     keep_predictions([old, again, new], str(tmp_path), 1, lambda _: None)
-    assert {plan.key for plan in load_plans(tmp_path)} == {key(again), key(new)}
+    assert {plan.key for plan in load_plans(tmp_path)} == {Identity.of(again).key, Identity.of(new).key}
     keep_predictions([old], str(tmp_path), 1, lambda _: None)
 
 
@@ -235,12 +236,12 @@ def test_from_python_a_suite_is_planned_as_made_up_rows_are(backbones: dict[str,
     method, backbone = Houlsby(2), backbones["bert"]
     real, all_rows = plan(methods=[method], backbones=[backbone], tasks=[toy_folder], shots=[8, None], seeds=[3])
     (made_up,) = plan(methods=[method], backbones=[backbone], length=16, shots=[8], choices=3)
-    assert (real.status, real.task, real.n_train, real.seed) == ("planned", toy_folder, 8, 3)
-    assert all_rows.n_train > 8
-    assert (made_up.status, made_up.n_train, made_up.label) == ("planned", 8, "houlsby:bottleneck=2")
-    assert made_up.head_params == 3 * 33
-    assert real.created_at is not None
-    assert made_up.created_at is not None
+    assert (real.status, real.task, real.data.n_train, real.seed) == ("planned", toy_folder, 8, 3)
+    assert all_rows.data.n_train > 8
+    assert (made_up.status, made_up.data.n_train, made_up.label) == ("planned", 8, "houlsby:bottleneck=2")
+    assert made_up.parameters.head == 3 * 33
+    assert real.environment.created_at is not None
+    assert made_up.environment.created_at is not None
 
 
 def test_from_python_a_plan_says_what_fits_and_sweeps(backbones: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,9 @@ PAIRS = [(spelled, backbone) for spelled in METHODS for backbone in BACKBONES] +
     if (place + number) % 2 == 0  # every other one: a pair takes seconds, and their closed counts are tested everywhere
 ]
 EXACT = (
-    *("trainable_params", "head_params", "inserted_params", "backbone_params", "total_params", "checkpoint_bytes"),
-    *("checkpoint_dtypes", "backbone_bytes", "train_steps", "train_flops", "inference_flops_per_example"),
-    *("inference_flops_per_example_without_reuse", "prefix_tokens", "prefix_flops", "kv_cache_bytes"),
-    *("demonstration_bytes", "n_train", "n_test", "truncated_train", "shortened_test", "train_ids", "key"),
+    *("key", "parameters", "storage", "prompt", "training.steps"),
+    *("flops.train", "flops.inference_per_example", "flops.inference_per_example_without_reuse", "flops.prefix"),
+    *("data.n_train", "data.n_test", "data.truncated_train", "data.train_ids"),
 )
 
 
@@ -56,28 +56,28 @@ def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dic
         return
     assert (planned.status, measured.status) == ("planned", "ok"), (planned.reason, measured.reason)
     for field in EXACT:
-        assert getattr(planned, field) == getattr(measured, field), field
-    assert planned.scores is None
-    assert planned.train_seconds is None
-    assert planned.flops is not None
-    assert measured.flops is not None
-    for phase, flops in measured.flops.items():
-        assert planned.flops[phase].analytic == flops.analytic == flops.counted
-        assert planned.flops[phase].counted is None
-    assert planned.memory is not None
-    assert measured.memory is not None
-    assert planned.memory.keys() == measured.memory.keys()
-    for phase, owners in measured.memory.items():
-        assert sum(planned.memory[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
+        assert attrgetter(field)(planned) == attrgetter(field)(measured), field
+    assert planned.scores.test is None
+    assert planned.seconds.train is None
+    assert planned.flops.phases is not None
+    assert measured.flops.phases is not None
+    for phase, flops in measured.flops.phases.items():
+        assert planned.flops.phases[phase].analytic == flops.analytic == flops.counted
+        assert planned.flops.phases[phase].counted is None
+    assert planned.memory.phases is not None
+    assert measured.memory.phases is not None
+    assert planned.memory.phases.keys() == measured.memory.phases.keys()
+    for phase, owners in measured.memory.phases.items():
+        assert sum(planned.memory.phases[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
 
 
 def test_seconds_are_foretold_of_every_phase(backbones: dict[str, str], toy_folder: str) -> None:
     """That they are right is for the benchmark; here they are there."""
     planned = foretell(cell("ia3", backbones["bert"], toy_folder), machine=machine(1))
-    assert planned.step_seconds is not None
-    assert set(planned.step_seconds) == {"data", "forward", "backward", "optimizer", "evaluation"}
-    assert all(spread.median > 0 for spread in planned.step_seconds.values())
-    assert planned.eval_examples_per_second is not None
+    assert planned.seconds.steps is not None
+    assert set(planned.seconds.steps) == {"data", "forward", "backward", "optimizer", "evaluation"}
+    assert all(spread.median > 0 for spread in planned.seconds.steps.values())
+    assert planned.examples_per_second.eval is not None
 
 
 class Steady(Machine):
@@ -94,12 +94,12 @@ class Steady(Machine):
 def test_seconds_of_a_run_are_those_of_its_steps(backbones: dict[str, str], toy_folder: str) -> None:
     steady = Steady()
     planned = foretell(cell("ia3", backbones["bert"], toy_folder), machine=steady)
-    assert planned.step_seconds is not None
-    assert planned.train_seconds is not None
+    assert planned.seconds.steps is not None
+    assert planned.seconds.train is not None
     assert {"forward", "backward", "optimizer"} <= set(steady.asked)
-    medians = {phase: planned.step_seconds[phase].median for phase in ("forward", "backward", "optimizer")}
+    medians = {phase: planned.seconds.steps[phase].median for phase in ("forward", "backward", "optimizer")}
     assert medians == {"forward": 256.0, "backward": 512.0, "optimizer": 128.0}
-    making_batches = planned.train_seconds - 3 * sum(medians.values())
+    making_batches = planned.seconds.train - 3 * sum(medians.values())
     assert 0 < making_batches < 64  # by this machine's clock; of three tiny ones, next to nothing beside the rest
 
 
@@ -110,11 +110,11 @@ def test_optimizers_and_dtypes_are_gone_through_without_values(
 ) -> None:
     one = cell("houlsby:bottleneck=4", backbones["bert"], toy_folder, optimizer=optimizer, dtype=dtype)
     planned, (measured, _) = foretell(one), run_cell(one)
-    assert planned.memory is not None
-    assert measured.memory is not None
-    assert planned.train_flops == measured.train_flops
-    for phase, owners in measured.memory.items():
-        assert sum(planned.memory[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
+    assert planned.memory.phases is not None
+    assert measured.memory.phases is not None
+    assert planned.flops.train == measured.flops.train
+    for phase, owners in measured.memory.phases.items():
+        assert sum(planned.memory.phases[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
 
 
 def made_up(spelled: str, backbone: str, lengths: Lengths) -> Cell:
@@ -138,15 +138,15 @@ def test_made_up_rows_have_the_lengths_that_were_asked_for(
     if planned.status == "skipped":
         assert spelled in ("icl", "ia3", "cartridge:k=6")
         return
-    assert planned.n_train == 6
-    assert planned.n_test == 5
-    assert planned.truncated_train == planned.truncated_test == 0
+    assert planned.data.n_train == 6
+    assert planned.data.n_test == 5
+    assert planned.data.truncated_train == planned.data.truncated_test == 0
     if spelled == "icl":
-        assert planned.prefix_tokens == 6 * (20 + 2 - (backbone == "t5-gated") * 2)
-        assert planned.demonstrations_per_row == 6
-        assert planned.demonstration_bytes is None, "the bytes of a made-up text are none of anyone's"
+        assert planned.prompt.prefix_tokens == 6 * (20 + 2 - (backbone == "t5-gated") * 2)
+        assert planned.prompt.demonstrations_per_row == 6
+        assert planned.storage.demonstration_bytes is None, "the bytes of a made-up text are none of anyone's"
     if backbone == "bert":
-        assert planned.head_params == (3 * (32 + 1) if planned.trainable_params else 0)
+        assert planned.parameters.head == (3 * (32 + 1) if planned.parameters.trainable else 0)
 
 
 def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str]) -> None:

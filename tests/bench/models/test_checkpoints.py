@@ -17,7 +17,7 @@ from tests.toys import loaded, pristine, shake, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import Gathered, Mistake
 from tunefront.bench.execution.grid import run_grid
-from tunefront.bench.execution.identity import key, label_of
+from tunefront.bench.execution.identity import Identity, label_of
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.execution.stale import staleness
 from tunefront.bench.meters.storage import save_trained
@@ -200,14 +200,14 @@ def test_content_identifies_a_start_and_not_its_place(
     (tmp_path / "b" / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
     here = [cell(backbones["bert"], toy_folder, IA3(start=start)) for start in (None, "a.safetensors")]
     moved = cell(backbones["bert"], toy_folder, IA3(start="b/c.safetensors"))
-    keys = [key(one) for one in here]
-    assert keys[0] != keys[1] == key(moved)
+    keys = [Identity.of(one).key for one in here]
+    assert keys[0] != keys[1] == Identity.of(moved).key
     known = digest("a.safetensors")
     assert label_of(here[1].method) == f"ia3:start=a@{known[:8]}"
     assert label_of(here[0].method) == "ia3"
     resaved({name: value + 1 for name, value in saved.items()}, tmp_path / "a.safetensors")
     assert digest("a.safetensors") != known
-    assert key(here[1]) not in keys
+    assert Identity.of(here[1]).key not in keys
 
 
 def test_a_moved_start_keeps_its_record_which_then_goes_by_the_new_place(
@@ -223,7 +223,7 @@ def test_a_moved_start_keeps_its_record_which_then_goes_by_the_new_place(
     assert (record.method, record.label) == (f"ia3:start={old}", f"ia3:start=old@{digest(str(old))[:8]}")
     plain = run_grid([cell(backbones["bert"], toy_folder, IA3())], store).records[0]
     assert plain.key != record.key
-    assert plain.scores != record.scores or plain.final_train_loss != record.final_train_loss
+    assert plain.scores.test != record.scores.test or plain.training.final_loss != record.training.final_loss
     old.rename(new)
     again = run_grid([cell(backbones["bert"], toy_folder, IA3(start=str(new)))], store)
     assert (again.ran, again.reused) == (0, 1)

@@ -2,20 +2,20 @@
 
 import pytest
 
+from tests.bench.records.made import dotted, nested
 from tunefront.bench.nano import measuring
 from tunefront.bench.records import Record
 
 
 def record(task: str, score: float, method: str = "icl:k=16,order=0", draw: int = 0, **fields: object) -> Record:
-    values = {"label": method, "backbone": "nano", "headline": "accuracy", **fields}
+    values = {"label": method, "backbone": "nano", "scores.headline": "accuracy", **dotted(fields)}
     return Record(
         key=f"{task} {method} {draw} {values['backbone']}",
         status="ok",
         method=method,
         task=task,
         draw_seed=draw,
-        scores={"accuracy": score},
-        **values,  # type: ignore[arg-type]
+        **nested({"scores.test": {"accuracy": score}, **values}),
     )
 
 
@@ -68,7 +68,7 @@ def test_the_comparison_is_median_and_quartiles_over_draws() -> None:
 
 def test_training_is_measured_against_random_weights() -> None:
     records = [
-        record("docstrings/kind", 0.7, "full", baseline_scores={"accuracy": 0.3}),
-        record("docstrings/kind", 0.4, "full", backbone="trials/fresh", baseline_scores={"accuracy": 0.3}),
+        record("docstrings/kind", 0.7, "full", scores__baseline={"accuracy": 0.3}),
+        record("docstrings/kind", 0.4, "full", backbone="trials/fresh", scores__baseline={"accuracy": 0.3}),
     ]
     assert measuring.against_fresh(records) == {"docstrings/kind": {"nano": 0.7, "fresh": 0.4, "majority": 0.3}}

@@ -76,7 +76,7 @@ def test_a_fixed_set_scores_as_it_was_measured(tmp_path: Path) -> None:
     assert len(records) == 8
     for record in records:
         name = f"{Path(record.task).name} {record.label}"
-        assert record.score == pytest.approx(fixed[name], abs=1.5 / (record.n_test or 1)), name
+        assert record.score == pytest.approx(fixed[name], abs=1.5 / (record.data.n_test or 1)), name
 
 
 def test_held_out_libraries_are_what_the_trials_are_made_of() -> None:

@@ -78,11 +78,11 @@ def test_benchmark_alone_times_the_cells_and_collects_no_test_files(project: pyt
         assert entry["stats"]["rounds"] == 10
         extra: dict[str, Any] = entry["extra_info"]
         assert extra["key"] == record.key
-        assert extra["scores"] == record.scores
-        assert extra["trainable_params"] == record.trainable_params
-        assert extra["train_flops"] == record.train_flops
-        assert extra["concurrent_cells"] == record.concurrent_cells == 1
-        assert extra["train_peak_resident_bytes"] == record.train_peak_resident_bytes
+        assert extra["scores.test"] == record.scores.test
+        assert extra["parameters.trainable"] == record.parameters.trainable
+        assert extra["flops.train"] == record.flops.train
+        assert extra["environment.concurrent_cells"] == record.environment.concurrent_cells == 1
+        assert extra["memory.train_peak_resident_bytes"] == record.memory.train_peak_resident_bytes
 
 
 def test_what_the_command_recorded_is_not_run_again_and_the_projects_methods_and_paths_take_part(

@@ -11,6 +11,7 @@ import fsspec
 import pandas as pd
 import pytest
 
+from tests.bench.records.made import changed, nested
 from tunefront.bench.errors import Mistake
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import lost
@@ -21,8 +22,8 @@ ROWS = pd.DataFrame({"id": ["0", "1"], "label": [1, 0], "prediction": [1, 0]})
 
 def made(number: int, status: str = "ok") -> Record:
     reason = None if status == "ok" else "no"
-    fields = {"method": "full", "label": "full", "backbone": "b", "task": "sst2", "seed": number, "n_test": 2}
-    return Record(key=f"{number:08}", status=status, reason=reason, **fields)  # type: ignore[arg-type]
+    fields = {"method": "full", "label": "full", "backbone": "b", "task": "sst2", "seed": number, "data.n_test": 2}
+    return Record(key=f"{number:08}", status=status, reason=reason, **nested(fields))
 
 
 RECORDS = [made(0), made(1), made(2), made(3, "failed"), made(4, "skipped")]
@@ -76,7 +77,7 @@ def test_predictions_of_another_cell_are_noticed_by_their_rows(tmp_path: Path) -
     store = filled(Store(tmp_path / "out"))
     ROWS[:1].to_parquet(tmp_path / "out" / "predictions" / "00000001.parquet")
     assert [record.seed for record in lost(store.location, RECORDS).predictions] == [1]
-    rows_unknown = [record.model_copy(update={"n_test": None}) for record in RECORDS]
+    rows_unknown = [changed(record, {"data.n_test": None}) for record in RECORDS]
     assert lost(store.location, rows_unknown).lines == []
 
 

@@ -10,10 +10,17 @@ from pydantic import ValidationError
 
 from tunefront.bench.errors import Mistake
 from tunefront.bench.records import (
+    GROUPS,
     CorruptRecord,
+    Data,
     OtherCell,
     OtherVersion,
+    Parameters,
     Record,
+    Scores,
+    Seconds,
+    Storage,
+    leaves,
     load_plans,
     load_records,
     read_record,
@@ -25,36 +32,43 @@ MINIMAL = {"key": "a" * 8, "status": "ok", "method": "full", "label": "full", "b
 
 
 def test_every_field_says_what_it_means() -> None:
-    assert [name for name, field in Record.model_fields.items() if not (field.description or "").strip()] == []
+    every = {**Record.model_fields, **leaves()}
+    assert len(every) > 90
+    assert [name for name, field in every.items() if not (field.description or "").strip()] == []
 
 
 def test_the_denominator_of_percentages_says_what_is_left_out() -> None:
-    assert "a pooler that nothing reads is left out" in str(Record.model_fields["backbone_params"].description)
+    assert "a pooler that nothing reads is left out" in str(leaves()["parameters.backbone"].description)
 
 
 def test_what_was_not_measured_is_null_and_never_zero() -> None:
     kept = json.loads(Record(**MINIMAL).model_dump_json())
-    measured = {
-        name: value
-        for name, value in kept.items()
-        if name.endswith(("_params", "_bytes", "_flops", "_seconds", "_per_second", "_per_example", "scores"))
-    }
-    assert len(measured) > 15
-    assert set(measured.values()) == {None}
+    measured = [value for group in GROUPS for value in kept[group].values()]
+    assert len(measured) > 60
+    assert set(measured) == {None}
 
 
 def test_what_is_kept_for_a_task_is_the_checkpoint_and_the_demonstrations() -> None:
     kept = [
-        Record(**MINIMAL, trainable_params=trained, checkpoint_bytes=checkpoint, demonstration_bytes=text).task_bytes
+        Record(
+            **MINIMAL,
+            parameters=Parameters(trainable=trained),
+            storage=Storage(checkpoint_bytes=checkpoint, demonstration_bytes=text),
+        ).task_bytes
         for trained, checkpoint, text in ((5, 20, None), (0, None, 300), (5, 20, 300), (0, None, None))
     ]
     assert kept == [20, 300, 320, 0]
     assert Record(**MINIMAL).task_bytes is None
-    assert Record(**MINIMAL, trainable_params=5).task_bytes is None
+    assert Record(**MINIMAL, parameters=Parameters(trainable=5)).task_bytes is None
 
 
 def test_a_record_survives_its_file_unchanged(tmp_path: Path) -> None:
-    record = Record(**MINIMAL, scores={"accuracy": 1 / 3, "pearson": None}, train_ids=("1", "2"), train_seconds=0.1)
+    record = Record(
+        **MINIMAL,
+        scores=Scores(test={"accuracy": 1 / 3, "pearson": None}),
+        data=Data(train_ids=("1", "2")),
+        seconds=Seconds(train=0.1),
+    )
     path = tmp_path / "records" / f"{record.key}.json"
     path.parent.mkdir()
     path.write_text(record.model_dump_json(), encoding="utf-8")
@@ -65,10 +79,12 @@ def test_a_record_is_immutable_and_knows_no_other_fields() -> None:
     with pytest.raises(ValidationError):
         Record(**MINIMAL).status = "failed"
     with pytest.raises(ValidationError):
+        Record(**MINIMAL).flops.train = 3
+    with pytest.raises(ValidationError):
         Record(**MINIMAL, accuracy=1.0)
 
 
-@pytest.mark.parametrize("change", [{"train_seconds": -1}, {"trainable_params": 1.5}, {"status": "done"}])
+@pytest.mark.parametrize("change", [{"seconds": {"train": -1}}, {"parameters": {"trainable": 1.5}}, {"status": "done"}])
 def test_a_value_that_cannot_be_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Record(**{**MINIMAL, **change})
@@ -135,6 +151,13 @@ def test_a_line_feed_in_a_files_name_does_not_break_the_line(tmp_path: Path, cap
 
 RECIPE, SETTINGS = dict.fromkeys(RECIPE_FIELDS, 1), dict.fromkeys(SETTINGS_FIELDS, 1)
 WHOLE = json.loads(Record(**{**MINIMAL, "key": "a" * 8}).model_dump_json())
+
+
+def altered(group: str, **leaves: object) -> str:
+    """A whole record but for some fields of a group."""
+    return json.dumps({**WHOLE, group: {**WHOLE[group], **leaves}})
+
+
 LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
 
 
@@ -146,20 +169,24 @@ LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
         (json.dumps({**WHOLE, "schema_version": None}), "schema_version is None"),
         (json.dumps({**WHOLE, "carbon_grams": 1.5}), "carbon_grams"),
         (json.dumps(LACKING), "shots"),
+        (altered("flops", grams=1.5), "flops.grams: unknown here"),
+        (json.dumps({**WHOLE, "flops": {}}), "not in it"),
+        (json.dumps({**WHOLE, "flops": None}), "flops"),
+        (json.dumps({**WHOLE, "flops": 3}), "flops"),
         (json.dumps({**WHOLE, "status": "paused"}), "status"),
         (json.dumps({**WHOLE, "recipe": {**RECIPE, "momentum": 0.9}}), "recipe.momentum: unknown here"),
         (json.dumps({**WHOLE, "recipe": {**RECIPE, "momentum": 1, "a": 1, "b": 1, "c": 1}}), "recipe.a"),
         (json.dumps({**WHOLE, "recipe": {k: v for k, v in RECIPE.items() if k != "clip_norm"}}), "recipe.clip_norm"),
         (json.dumps({**WHOLE, "settings": {**SETTINGS, "shuffle": True}}), "settings.shuffle: unknown here"),
         (json.dumps({**WHOLE, "settings": {"device": "cpu"}}), "not in it"),
-        (json.dumps({**WHOLE, "flops": {"distillation": {"counted": 1}}}), "flops.distillation"),
-        (json.dumps({**WHOLE, "memory": {"distillation": {"inputs": 1}}}), "memory.distillation"),
-        (json.dumps({**WHOLE, "step_seconds": {"x": None}}), "step_seconds.x"),
-        (json.dumps({**WHOLE, "train_seconds": -1}), "train_seconds"),
-        (json.dumps({**WHOLE, "memory": {"load": {"inputs": -4}}}), "memory.load.inputs"),
-        (json.dumps({**WHOLE, "train_seconds": 1e308}), "1e+308"),
-        (json.dumps({**WHOLE, "scores": {"accuracy": float("nan")}}), "NaN"),
-        (json.dumps({**WHOLE, "scores": {"accuracy": float("inf")}}), "Infinity"),
+        (altered("flops", phases={"distillation": {"counted": 1}}), "flops.phases.distillation"),
+        (altered("memory", phases={"distillation": {"inputs": 1}}), "memory.phases.distillation"),
+        (altered("seconds", steps={"x": None}), "seconds.steps.x"),
+        (altered("seconds", train=-1), "seconds.train"),
+        (altered("memory", phases={"load": {"inputs": -4}}), "memory.phases.load.inputs"),
+        (altered("seconds", train=1e308), "1e+308"),
+        (altered("scores", test={"accuracy": float("nan")}), "NaN"),
+        (altered("scores", test={"accuracy": float("inf")}), "Infinity"),
         (json.dumps(WHOLE).replace('"shots": null', '"shots": ' + "9" * 5000), "999"),
         (json.dumps(WHOLE).replace('"shots": null', '"shots": ' + "[" * 90_000 + "]" * 90_000), "nested too deeply"),
         (json.dumps({**WHOLE, "label": "\ud800"}), ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tests.bench.records import schema
-from tunefront.bench.records import SCHEMA_VERSION, Record
+from tunefront.bench.records import GROUPS, SCHEMA_VERSION, Record, leaves
 from tunefront.bench.records.record import RECIPE_FIELDS, SETTINGS_FIELDS
 from tunefront.bench.settings import RunConfig
 from tunefront.methods.base import Recipe
@@ -32,8 +32,11 @@ def test_a_field_that_comes_goes_or_changes_its_type_is_a_change() -> None:
 
 
 def test_every_field_and_bound_is_listed() -> None:
-    assert set(schema.fields()["Record"]) == set(Record.model_fields)
-    assert schema.fields()["Record"]["train_seconds"]["anyOf"][0] == {"minimum": 0, "type": "number"}
+    listed = schema.fields()
+    assert set(listed["Record"]) == set(Record.model_fields)
+    opened = [f"{name}.{leaf}" for name, group in GROUPS.items() for leaf in listed[group.__name__]]
+    assert {*listed["Record"], *opened} - set(GROUPS) == set(leaves())
+    assert schema.fields()["Seconds"]["train"]["anyOf"][0] == {"minimum": 0, "type": "number"}
 
 
 def test_recipes_and_settings_hold_what_a_record_says_of_them() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -101,40 +102,45 @@ def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
     method = cell.method
     chosen = method._chosen(setup.train.labels.tolist())  # type: ignore[attr-defined]
     record = ran(cell)
-    assert record.demonstration_ids is not None
-    assert len(record.demonstration_ids[0]) == len(chosen)
+    assert record.prompt.demonstration_ids is not None
+    assert len(record.prompt.demonstration_ids[0]) == len(chosen)
     task = load_task(cell.task)
     rows = {row.id: row for row in task.splits["train"]}
-    order = [rows[name] for name in record.demonstration_ids[0]]
+    order = [rows[name] for name in record.prompt.demonstration_ids[0]]
     ends, kept, texts = ends_of(cell, order)
     most = max(kept)
     assert 0 < most < len(chosen), "else the test says nothing"
     assert len(set(kept)) > 1
     tokens = ends[most]
-    assert record.prefix_tokens == tokens
-    assert record.prefix_flops == gpt2_states(tokens)
-    assert record.kv_cache_bytes == 2 * LAYERS * D * tokens * 4
-    assert record.demonstration_bytes == len("\n\n".join(texts[:most]).encode())
-    assert record.demonstrations_per_row == sum(kept) / len(kept)
-    assert record.flops is not None
-    assert record.flops["prefill"].counted == record.flops["prefill"].analytic == gpt2_states(tokens)
-    assert record.memory is not None
-    assert record.memory["prefill"]["kv_cache"] == record.memory["query"]["kv_cache"] == record.kv_cache_bytes
+    assert record.prompt.prefix_tokens == tokens
+    assert record.flops.prefix == gpt2_states(tokens)
+    assert record.prompt.kv_cache_bytes == 2 * LAYERS * D * tokens * 4
+    assert record.storage.demonstration_bytes == len("\n\n".join(texts[:most]).encode())
+    assert record.prompt.demonstrations_per_row == sum(kept) / len(kept)
+    assert record.flops.phases is not None
+    assert record.flops.phases["prefill"].counted == record.flops.phases["prefill"].analytic == gpt2_states(tokens)
+    assert record.memory.phases is not None
+    assert (
+        record.memory.phases["prefill"]["kv_cache"]
+        == record.memory.phases["query"]["kv_cache"]
+        == record.prompt.kv_cache_bytes
+    )
     without = sum(gpt2_states(ends[count]) for count in kept) / len(kept)
-    assert record.inference_flops_per_example is not None
-    expected = record.inference_flops_per_example + without
-    assert record.inference_flops_per_example_without_reuse == pytest.approx(expected)
+    assert record.flops.inference_per_example is not None
+    expected = record.flops.inference_per_example + without
+    assert record.flops.inference_per_example_without_reuse == pytest.approx(expected)
     planned = foretell(cell)
-    for name in ("prefix_tokens", "prefix_flops", "kv_cache_bytes", "demonstration_bytes", "demonstrations_per_row"):
-        assert getattr(planned, name) == getattr(record, name), name
-    assert planned.memory is not None
-    assert planned.memory["query"]["kv_cache"] == record.kv_cache_bytes
+    assert planned.prompt == record.prompt
+    for name in ("flops.prefix", "storage.demonstration_bytes"):
+        assert attrgetter(name)(planned) == attrgetter(name)(record), name
+    assert planned.memory.phases is not None
+    assert planned.memory.phases["query"]["kv_cache"] == record.prompt.kv_cache_bytes
     reused, anew = ways({"icl": [record]})
     assert (reused.how, anew.how) == (KEPT, ANEW)
     assert reused.flops is not None
     assert (reused.flops.start, reused.kept_bytes) == (
         gpt2_states(tokens),
-        record.kv_cache_bytes + record.demonstration_bytes,
+        record.prompt.kv_cache_bytes + record.storage.demonstration_bytes,
     )
 
 
@@ -161,21 +167,21 @@ def test_where_no_prompt_keeps_any_nothing_is_read(
     cell = cell_of(language_models["gpt2"], folder, spelled, context_length=48)
     record, alone = ran(cell), ran(cell_of(language_models["gpt2"], folder, "icl:k=0", context_length=48))
     for found in (record, foretell(cell)):
-        assert (found.prefix_tokens, found.kv_cache_bytes, found.demonstration_bytes) == (0, 0, 0)
-        assert (found.prefix_flops, found.prefix_seconds, found.demonstrations_per_row) == (None, None, 0)
-        assert found.flops is not None
-        assert "prefill" not in found.flops
-        assert found.memory is not None
-        assert "prefill" not in found.memory
-        assert not found.memory["query"].get("kv_cache")
-        assert found.inference_flops_per_example_without_reuse == found.inference_flops_per_example
+        assert (found.prompt.prefix_tokens, found.prompt.kv_cache_bytes, found.storage.demonstration_bytes) == (0, 0, 0)
+        assert (found.flops.prefix, found.seconds.prefix, found.prompt.demonstrations_per_row) == (None, None, 0)
+        assert found.flops.phases is not None
+        assert "prefill" not in found.flops.phases
+        assert found.memory.phases is not None
+        assert "prefill" not in found.memory.phases
+        assert not found.memory.phases["query"].get("kv_cache")
+        assert found.flops.inference_per_example_without_reuse == found.flops.inference_per_example
     if "ensemble" not in spelled:
-        assert record.scores == alone.scores
-        assert record.inference_flops_per_example == alone.inference_flops_per_example
+        assert record.scores.test == alone.scores.test
+        assert record.flops.inference_per_example == alone.flops.inference_per_example
     reused, anew = ways({"icl": [record]})
     for way in (reused, anew):
         assert way.flops is not None
-        assert (way.flops.start, way.flops.slope) == (0, record.inference_flops_per_example)
+        assert (way.flops.start, way.flops.slope) == (0, record.flops.inference_per_example)
         assert way.seconds is not None
 
 
@@ -187,14 +193,18 @@ def test_calibrating_reads_what_its_short_prompts_keep(language_models: dict[str
     free = [find_template(task, "plain").content_free(task, filler) for filler in FILLERS]
     record, (ends, kept, _) = ran(cell), ends_of(cell, rows, free)
     most = max(kept)
-    assert record.prefix_tokens == ends[most] > (plain.prefix_tokens or 0)
-    assert record.prefix_flops is not None
-    assert record.calibration_flops is not None
-    assert record.prefix_flops - record.calibration_flops == gpt2_states(ends[most])
-    assert record.kv_cache_bytes == 2 * LAYERS * D * ends[most] * 4
-    assert record.memory is not None
-    assert record.memory["prefill"]["kv_cache"] == record.memory["query"]["kv_cache"] == record.kv_cache_bytes
-    assert foretell(cell).kv_cache_bytes == record.kv_cache_bytes
+    assert record.prompt.prefix_tokens == ends[most] > (plain.prompt.prefix_tokens or 0)
+    assert record.flops.prefix is not None
+    assert record.flops.calibration is not None
+    assert record.flops.prefix - record.flops.calibration == gpt2_states(ends[most])
+    assert record.prompt.kv_cache_bytes == 2 * LAYERS * D * ends[most] * 4
+    assert record.memory.phases is not None
+    assert (
+        record.memory.phases["prefill"]["kv_cache"]
+        == record.memory.phases["query"]["kv_cache"]
+        == record.prompt.kv_cache_bytes
+    )
+    assert foretell(cell).prompt.kv_cache_bytes == record.prompt.kv_cache_bytes
 
 
 def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
@@ -209,9 +219,9 @@ def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
     (one,) = rows.by_prefix.values()
     most = max(one.kept)
     assert 0 < most < 8
-    assert record.prefix_tokens == prefix.demonstrations.ends[most]
-    assert record.demonstration_bytes == len("\n\n".join(prefix.demonstrations.texts[:most]).encode())
-    assert (record.kv_cache_bytes, record.prefix_flops) == (None, None)
+    assert record.prompt.prefix_tokens == prefix.demonstrations.ends[most]
+    assert record.storage.demonstration_bytes == len("\n\n".join(prefix.demonstrations.texts[:most]).encode())
+    assert (record.prompt.kv_cache_bytes, record.flops.prefix) == (None, None)
 
 
 def test_without_known_queries_all_that_fit_are_read(language_models: dict[str, str]) -> None:
@@ -247,8 +257,8 @@ def test_cut_training_rows_are_those_that_a_method_learned_from(
     """Demonstrations are shown whole, whatever max_length is."""
     cell = cell_of(language_models["gpt2"], long_rows, spelled, max_length=24)
     for record in (ran(cell), foretell(cell)):
-        assert record.truncated_train == expected
-        assert record.truncated_test == 1
+        assert record.data.truncated_train == expected
+        assert record.data.truncated_test == 1
 
 
 def test_a_method_that_learns_from_some_rows_counts_those(language_models: dict[str, str], long_rows: Path) -> None:

@@ -33,7 +33,7 @@ def test_other_rows_other_pooling_and_unknown_rows_keep_their_names():
         _record(task="a"),
         record(task="bb", fingerprints=other),
         record(task="ccc", fingerprints={}),
-        _record(task="a", backbone="nano", pooling="first"),
+        _record(task="a", backbone="nano", model__pooling="first"),
     ]
     assert unified(records) == records
 

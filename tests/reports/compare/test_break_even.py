@@ -55,20 +55,20 @@ def test_a_crossing_is_said_in_words():
 
 
 NUMBERS = {
-    "train_flops": 900_000,
-    "train_seconds": 90.0,
-    "inference_flops_per_example": 1000.0,
-    "eval_examples_per_second": 4.0,
-    "checkpoint_bytes": 5000,
+    "flops.train": 900_000,
+    "seconds.train": 90.0,
+    "flops.inference_per_example": 1000.0,
+    "examples_per_second.eval": 4.0,
+    "storage.checkpoint_bytes": 5000,
 }
 PROMPT = {
-    "prefix_flops": 8_500,
-    "prefix_seconds": 2.0,
-    "inference_flops_per_example": 1500.0,
-    "inference_flops_per_example_without_reuse": 10_000.0,
-    "eval_examples_per_second": 2.0,
-    "demonstration_bytes": 400,
-    "kv_cache_bytes": 64_000,
+    "flops.prefix": 8_500,
+    "seconds.prefix": 2.0,
+    "flops.inference_per_example": 1500.0,
+    "flops.inference_per_example_without_reuse": 10_000.0,
+    "examples_per_second.eval": 2.0,
+    "storage.demonstration_bytes": 400,
+    "prompt.kv_cache_bytes": 64_000,
 }
 
 
@@ -76,7 +76,7 @@ def rows(**prompt):
     return {
         "a": [prompted(label="ia3", **NUMBERS)],
         "b": [prompted(label="icl:k=4", **{**PROMPT, **prompt})],
-        "c": [prompted(label="icl:k=0", **{**NUMBERS, "train_flops": 0, "checkpoint_bytes": 0})],
+        "c": [prompted(label="icl:k=0", **{**NUMBERS, "flops.train": 0, "storage.checkpoint_bytes": 0})],
     }
 
 
@@ -105,34 +105,36 @@ def test_every_trained_method_meets_every_prompt():
 
 
 def test_where_nothing_can_be_kept_what_was_timed_read_everything_anew():
-    _, anew, _ = ways(rows(prefix_flops=None, prefix_seconds=None, kv_cache_bytes=None))
+    _, anew, _ = ways(rows(flops__prefix=None, seconds__prefix=None, prompt__kv_cache_bytes=None))
     assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), Line(0, 0.5))
 
 
 def test_a_calibrated_prompt_pays_for_that_before_its_first_query():
-    _, kept, anew, _ = ways(rows(prefix_flops=8_560, calibration_flops=60))
+    _, kept, anew, _ = ways(rows(flops__prefix=8_560, flops__calibration=60))
     assert (kept.flops, anew.flops) == (Line(8_560, 1500), Line(60, 10_000))
     assert anew.seconds is None, "seconds of the two were measured together"
 
 
 def test_where_rows_keep_fewer_demonstrations_reading_anew_has_no_seconds():
-    _, kept, anew, _ = ways(rows(prefix_flops=50_000, shortened_test=3))
+    _, kept, anew, _ = ways(rows(flops__prefix=50_000, prompt__shortened_test=3))
     assert kept.flops == Line(50_000, 1500)
     assert (anew.flops, anew.seconds) == (Line(0, 10_000), None)
 
 
 def test_calibrating_alone_keeps_no_prompt():
-    _, anew, _ = ways(rows(kv_cache_bytes=None))
+    _, anew, _ = ways(rows(prompt__kv_cache_bytes=None))
     assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(8_500, 10_000), Line(2, 0.5))
 
 
 def test_what_is_missing_makes_no_line():
     trained, kept, anew, _ = ways(
-        rows(inference_flops_per_example=None, inference_flops_per_example_without_reuse=None)
+        rows(flops__inference_per_example=None, flops__inference_per_example_without_reuse=None)
     )
     assert trained.flops is not None
     assert (kept.flops, anew.flops) == (None, None)
-    table = break_even_table([record(), record(label="icl:k=4", trainable_params=0, inference_flops_per_example=None)])
+    table = break_even_table(
+        [record(), record(label="icl:k=4", parameters__trainable=0, flops__inference_per_example=None)]
+    )
     assert table is None
 
 
@@ -164,10 +166,10 @@ def test_the_table_reads_the_same_of_measured_and_of_planned_records(status):
     records = [
         prompted(label="ia3", **NUMBERS),
         prompted(label="icl:k=4", **PROMPT),
-        prompted(label="icl:k=0", **{**NUMBERS, "train_flops": 0, "checkpoint_bytes": 0}),
+        prompted(label="icl:k=0", **{**NUMBERS, "flops.train": 0, "storage.checkpoint_bytes": 0}),
     ]
     if status == "planned":
-        records = [plan(one, train_flops=one.train_flops) for one in records]
+        records = [plan(one, flops__train=one.flops.train) for one in records]
     table = break_even_table(records)
     assert [(column.head, column.under) for column in table.columns[2:]] == [
         ("icl:k=0", ""),
@@ -202,7 +204,7 @@ def test_the_report_has_the_ledger_where_something_was_trained_and_something_pro
 
 
 def test_seconds_that_do_not_compare_are_left_out():
-    records = [prompted(label="ia3"), prompted(label="icl:k=4", threads=2)]
+    records = [prompted(label="ia3"), prompted(label="icl:k=4", environment__threads=2)]
     (ledger,) = document.compose(records).pages[0].ledgers
     assert [table.caption for table in ledger.tables if "seconds" in table.caption] == []
 
@@ -226,8 +228,8 @@ def by_how(rows, measure):
 
 def test_seconds_of_the_runs_that_have_them_are_not_set_against_all_runs():
     """Reading anew lasts as long as reading once only where every query keeps all; of one run in three it does."""
-    fewer = {"prefix_flops": 50_000, "shortened_test": 3}
-    slow = {"prefix_seconds": 1000.0}
+    fewer = {"flops.prefix": 50_000, "prompt.shortened_test": 3}
+    slow = {"seconds.prefix": 1000.0}
     rows = several(fewer, fewer, slow, trained=3)
     _, kept, anew = ways(rows)
     assert kept.seconds is not None
@@ -241,10 +243,10 @@ def test_seconds_of_the_runs_that_have_them_are_not_set_against_all_runs():
 @pytest.mark.parametrize(
     ("measure", "missing"),
     [
-        ("seconds", {"eval_examples_per_second": None, "eval_seconds": None}),
-        ("seconds", {"prefix_seconds": None}),
-        ("flops", {"inference_flops_per_example": None}),
-        ("flops", {"prefix_flops": None}),
+        ("seconds", {"examples_per_second.eval": None, "seconds.eval": None}),
+        ("seconds", {"seconds.prefix": None}),
+        ("flops", {"flops.inference_per_example": None}),
+        ("flops", {"flops.prefix": None}),
     ],
 )
 def test_a_run_without_the_number_leaves_the_way_without_a_line(measure, missing):
@@ -256,14 +258,14 @@ def test_a_run_without_the_number_leaves_the_way_without_a_line(measure, missing
 
 def test_a_trained_run_without_the_number_leaves_its_way_without_a_line():
     rows = several({}, {}, trained=2)
-    rows["a"][1] = prompted(label="ia3", draw_seed=1, **{**NUMBERS, "train_seconds": None})
+    rows["a"][1] = prompted(label="ia3", draw_seed=1, **{**NUMBERS, "seconds.train": None})
     assert by_how(rows, "seconds") == {}
     assert set(by_how(rows, "flops")) == {KEPT, ANEW}
 
 
 def test_ways_meet_over_the_draws_that_both_ran_on():
     """The prompt's second draw, ten times as long, has no trained run beside it."""
-    long = {"inference_flops_per_example": 15_000.0, "inference_flops_per_example_without_reuse": 100_000.0}
+    long = {"flops.inference_per_example": 15_000.0, "flops.inference_per_example_without_reuse": 100_000.0}
     rows = several({}, long, trained=1)
     assert by_how(rows, "flops") == by_how(several({}, trained=1), "flops")
     (pair, _) = pairs(ways(rows), "flops")
@@ -274,8 +276,8 @@ def test_ways_meet_over_the_draws_that_both_ran_on():
 
 def test_a_prompt_that_keeps_nothing_reads_nothing():
     """Null FLOPs of reading no tokens are none; of tokens that were read they are missing."""
-    nothing = {"prefix_flops": None, "prefix_seconds": None, "prefix_tokens": 0, "kv_cache_bytes": 0}
-    nothing |= {"inference_flops_per_example_without_reuse": 1500.0}
+    nothing = {"flops.prefix": None, "seconds.prefix": None, "prompt.prefix_tokens": 0, "prompt.kv_cache_bytes": 0}
+    nothing |= {"flops.inference_per_example_without_reuse": 1500.0}
     _, kept, anew = ways(several(nothing))
     assert kept.flops == anew.flops == Line(0, 1500)
     assert kept.seconds == anew.seconds == Line(0, 0.5)

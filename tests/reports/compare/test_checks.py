@@ -29,11 +29,11 @@ def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
     ("changes", "field"),
     [
         ({"schema_version": SCHEMA_VERSION + 1}, "schema_version"),
-        ({"device": "cuda"}, "device"),
+        ({"environment.device": "cuda"}, "device"),
         ({"settings": {**record().settings, "max_length": 64}}, "max_length"),
         ({"settings": {**record().settings, "eval_rows": 100}}, "eval_rows"),
-        ({"eval_split": "validation"}, "eval_split of task sst2"),
-        ({"headline": "f1"}, "headline of task sst2"),
+        ({"data.eval_split": "validation"}, "eval_split of task sst2"),
+        ({"scores.headline": "f1"}, "headline of task sst2"),
         ({"fingerprints": {"task": "f" * 64}}, "task_fingerprint of task sst2"),
         ({"fingerprints": {"backbone": "f" * 64}}, "backbone_fingerprint of backbone minilm"),
         ({"fingerprints": {"method": "f" * 64}}, "method_fingerprint of method full"),
@@ -45,7 +45,7 @@ def test_fields_that_matter_are_named(changes, field):
 
 
 def test_all_differences_are_reported_at_once():
-    other = record(seed=1, device="cuda", recipe=_recipe(dtype="bfloat16"))
+    other = record(seed=1, environment__device="cuda", recipe=_recipe(dtype="bfloat16"))
     with pytest.raises(Mistake, match="2 mistakes"):
         check([record(), other])
 
@@ -98,7 +98,7 @@ def test_the_very_same_record_twice_is_named():
 @pytest.mark.parametrize(("field", "value"), [("threads", 2), ("concurrent_cells", 1), ("cpu_model", "another")])
 def test_uneven_timing_names_the_field(field, value):
     assert uneven_timing(grid(["full"])) is None
-    assert f"{field} differs" in (uneven_timing([record(), record(seed=1, **{field: value})]) or "")
+    assert f"{field} differs" in (uneven_timing([record(), record(seed=1, **{f"environment.{field}": value})]) or "")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,10 @@ def test_uneven_timing_names_the_field(field, value):
         (["max_length=128"], 8),
         ({"eval_rows": None}, 8),
         ("label=full", 8),
+        ({"parameters.trainable!": 3}, 8),
+        ({"data.n_train": 2000}, 8),
+        (["n_train=2000"], 8),
+        (["environment.device=cpu", "device=cpu"], 8),
     ],
 )
 def test_where_keeps_matching_records(where, amount):
@@ -139,7 +143,7 @@ def test_skipped_cells_without_the_field_stay_with_their_reasons():
 
 
 def test_the_filter_for_changed_task_rows_keeps_the_other_tasks():
-    old = record(fingerprints={"task": "f" * 64}, created_at="2024-01-01T00:00:00Z")
+    old = record(fingerprints={"task": "f" * 64}, environment__created_at="2024-01-01T00:00:00Z")
     records = [old, record(seed=1), *grid(["full"], tasks=["trec"])]
     with pytest.raises(Mistake, match=r"Filter with --where task_fingerprint!=f{12}\.$"):
         check(records)

@@ -26,19 +26,19 @@ def entry_of(*records):
 
 
 def test_cells_are_those_that_each_has_the_measure_on():
-    one = Entry("a", {"x": (record(task="x", train_flops=1),), "y": (record(task="y", train_flops=5),)})
-    other = Entry("b", {"y": (record(task="y", train_flops=7),), "z": (record(task="z", train_flops=9),)})
-    assert [list(entry.records) for entry in compared([one, other], lambda r: r.train_flops)] == [["y"], ["y"]]
-    none = replace(other, records={"y": (record(task="y", train_flops=None),)})
-    assert [entry.all for entry in compared([one, none], lambda r: r.train_flops)] == [[], []]
+    one = Entry("a", {"x": (record(task="x", flops__train=1),), "y": (record(task="y", flops__train=5),)})
+    other = Entry("b", {"y": (record(task="y", flops__train=7),), "z": (record(task="z", flops__train=9),)})
+    assert [list(entry.records) for entry in compared([one, other], lambda r: r.flops.train)] == [["y"], ["y"]]
+    none = replace(other, records={"y": (record(task="y", flops__train=None),)})
+    assert [entry.all for entry in compared([one, none], lambda r: r.flops.train)] == [[], []]
 
 
 def test_a_step_is_not_compared_with_one_of_another_task():
     """The second task's steps are ten times as long, and only the reference ran on it."""
     records = [
-        record(label="full", task="small", step_seconds=timed(0.1)),
-        record(label="full", task="large", step_seconds=timed(1.0)),
-        record(label="ia3", task="small", step_seconds=timed(0.1)),
+        record(label="full", task="small", seconds__steps=timed(0.1)),
+        record(label="full", task="large", seconds__steps=timed(1.0)),
+        record(label="ia3", task="small", seconds__steps=timed(0.1)),
     ]
     panel = panel_of(records)
     full, ia3 = panel.entries
@@ -52,10 +52,10 @@ def test_a_step_is_not_compared_with_one_of_another_task():
 
 def test_a_step_that_was_timed_in_some_runs_only_counts_there():
     records = [
-        record(label="full", task="small", step_seconds=timed(0.1)),
-        record(label="full", task="large", step_seconds=timed(1.0)),
-        record(label="ia3", task="small", step_seconds=timed(0.05)),
-        record(label="ia3", task="large", step_seconds=None),
+        record(label="full", task="small", seconds__steps=timed(0.1)),
+        record(label="full", task="large", seconds__steps=timed(1.0)),
+        record(label="ia3", task="small", seconds__steps=timed(0.05)),
+        record(label="ia3", task="large", seconds__steps=None),
     ]
     full, ia3 = panel_of(records).entries
     assert "50\u00a0% of the forward pass" in (steps.why_not_faster(ia3, full) or "")
@@ -68,13 +68,13 @@ def test_memory_and_files_in_a_sentence_are_of_the_same_tasks():
         record(
             label=label,
             task=task,
-            memory={"forward": {"frozen_weights": size * 1000}},
-            checkpoint_bytes=size,
-            backbone_bytes=7,
-            trainable_params=10 if label == "ia3" else 22_713_216,
-            backbone_params=22_713_216,
-            head_params=0,
-            inserted_params=0,
+            memory__phases={"forward": {"frozen_weights": size * 1000}},
+            storage__checkpoint_bytes=size,
+            storage__backbone_bytes=7,
+            parameters__trainable=10 if label == "ia3" else 22_713_216,
+            parameters__backbone=22_713_216,
+            parameters__head=0,
+            parameters__inserted=0,
         )
         for (label, task), size in sizes.items()
     ]
@@ -85,10 +85,12 @@ def test_memory_and_files_in_a_sentence_are_of_the_same_tasks():
 
 
 def test_a_share_is_of_records_that_have_both_numbers():
-    whole = entry_of(*(record(seed=seed, trainable_params=10 * (seed + 1), backbone_params=100) for seed in range(3)))
+    whole = entry_of(
+        *(record(seed=seed, parameters__trainable=10 * (seed + 1), parameters__backbone=100) for seed in range(3))
+    )
     assert whole.share == (20, 100)
     part = entry_of(
-        record(seed=0, trainable_params=10, backbone_params=100),
-        record(seed=1, trainable_params=90, backbone_params=None),
+        record(seed=0, parameters__trainable=10, parameters__backbone=100),
+        record(seed=1, parameters__trainable=90, parameters__backbone=None),
     )
     assert part.share is None

@@ -18,13 +18,13 @@ def _panels(records, **options):
 
 
 def _scored(value, **changes):
-    return record(scores=None if value is None else {"accuracy": value}, **changes)
+    return record(scores__test=None if value is None else {"accuracy": value}, **changes)
 
 
 def _tuned(rate, selection, test, seed=0, label="ia3", **changes):
     recipe = {**record().recipe, "learning_rate": rate}
     picked = None if selection is None else {"accuracy": selection}
-    return _scored(test, label=label, recipe=recipe, selection_scores=picked, seed=seed, **changes)
+    return _scored(test, label=label, recipe=recipe, scores__selection=picked, seed=seed, **changes)
 
 
 def test_scores_relate_to_the_mean_of_the_reference_on_the_same_task():
@@ -53,7 +53,7 @@ def test_the_reference_is_whatever_label_is_asked_for():
 
 def test_sizes_of_what_trains_nothing_stand_in_the_order_of_their_numbers():
     labels = [f"icl:k={k}" for k in (16, 4, 0, 32)]
-    panel = _panels([record(), *(record(label=label, trainable_params=0) for label in labels)])[0]
+    panel = _panels([record(), *(record(label=label, parameters__trainable=0) for label in labels)])[0]
     assert [entry.label for entry in panel.entries] == ["full", "icl:k=0", "icl:k=4", "icl:k=16", "icl:k=32"]
 
 
@@ -136,13 +136,13 @@ def test_equal_budgets_are_those_of_methods_that_train():
     """What trains nothing has nothing to tune, and the sizes of a method share its trials."""
     tuned = [_tuned(1e-4, 0.7, 0.7), _tuned(1e-3, 0.8, 0.8)]
     sizes = [record(method=f"lora:rank={rank}", label=f"lora:rank={rank}", key=f"lora{rank}") for rank in (1, 2)]
-    untrained = record(method="icl:k=0", label="icl:k=0", key="icl", train_steps=0, trainable_params=0)
+    untrained = record(method="icl:k=0", label="icl:k=0", key="icl", training__steps=0, parameters__trainable=0)
     report = document.compose([*tuned, *sizes, untrained])
     assert not any("Unequal tuning budget" in text for text in report.warnings)
 
 
 def test_seconds_measured_differently_are_left_out_and_the_scores_stay():
-    report = document.compose([*grid(["full"]), *grid(["ia3"], threads=2)])
+    report = document.compose([*grid(["full"]), *grid(["ia3"], environment__threads=2)])
     panel = report.pages[0].panel
     assert panel.uneven == "threads differs (1, 2)"
     times = report.pages[0].costs[1]
@@ -150,7 +150,7 @@ def test_seconds_measured_differently_are_left_out_and_the_scores_stay():
     assert {row[1].text for row in times.rows} != {"—"}
     assert panel.difference(panel.entries[1]) is not None
     assert any("threads differs" in text for text in report.warnings)
-    assert "median_train_seconds" in summary(report)
+    assert "median_seconds.train" in summary(report)
 
 
 def test_without_a_reference_scores_stand_as_they_are():
@@ -189,15 +189,15 @@ def _mixed():
         record(
             label=label,
             task="stsb",
-            headline="pearson",
-            scores={"pearson": score},
-            baseline_scores={"pearson": None},
-            task_kind="regression",
+            scores__headline="pearson",
+            scores__test={"pearson": score},
+            scores__baseline={"pearson": None},
+            data__task_kind="regression",
         )
         for label, score in (("full", 0.012), ("ia3", 0.5))
     ]
     classes = [
-        record(label=label, task=task, scores={"accuracy": score}, baseline_scores={"accuracy": 0.5})
+        record(label=label, task=task, scores__test={"accuracy": score}, scores__baseline={"accuracy": 0.5})
         for task in ("sst2", "trec")
         for label, score in (("full", 0.72), ("ia3", 0.70))
     ]
@@ -255,7 +255,7 @@ def test_a_reference_with_several_recipes_is_explained():
 
 def test_a_method_that_trains_nothing_is_the_cheapest():
     lead = document.compose(
-        [_scored(0.8), _scored(0.8, label="icl", trainable_params=0), _scored(0.8, label="ia3")]
+        [_scored(0.8), _scored(0.8, label="icl", parameters__trainable=0), _scored(0.8, label="ia3")]
     ).lead
     assert lead[0].startswith("icl scored on average the same as full, training no parameters")
 

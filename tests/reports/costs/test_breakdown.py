@@ -9,6 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from tests.bench.records.made import changed
 from tests.reports.factory import BACKBONE, grid, ledger, plan, record
 from tests.reports.prompted import prompted
 from tunefront import reports
@@ -21,7 +22,7 @@ from tunefront.reports.sections import document
 from tunefront.reports.units import MISSING
 
 NASTY = "evil:name=<script>alert(1)</script>#$x^2$\\input{x}&%*_`|{{7*7}}"
-TRAINED = {"trainable_params": 1000, "head_params": 200, "inserted_params": 0, "backbone_params": 800}
+TRAINED = {"parameters.trainable": 1000, "parameters.head": 200, "parameters.inserted": 0, "parameters.backbone": 800}
 
 
 def compose(records, **changes):
@@ -46,13 +47,16 @@ def row(table, label):
     ("changes", "whole"),
     [
         ({}, True),
-        ({"trainable_params": 999}, False),  # one weight of the backbone is frozen
-        ({"inserted_params": 100}, False),  # the same, behind trained insertions
-        ({"inserted_params": 100, "trainable_params": 1100}, True),
-        ({"trainable_params": 2000, "inserted_params": 1800, "head_params": 200}, False),  # insertions alone
-        ({"trainable_params": 0}, False),
-        ({"backbone_params": None}, None),
-        ({"trainable_params": None}, None),
+        ({"parameters.trainable": 999}, False),  # one weight of the backbone is frozen
+        ({"parameters.inserted": 100}, False),  # the same, behind trained insertions
+        ({"parameters.inserted": 100, "parameters.trainable": 1100}, True),
+        (
+            {"parameters.trainable": 2000, "parameters.inserted": 1800, "parameters.head": 200},
+            False,
+        ),  # insertions alone
+        ({"parameters.trainable": 0}, False),
+        ({"parameters.backbone": None}, None),
+        ({"parameters.trainable": None}, None),
     ],
 )
 def test_a_file_replaces_the_backbone_where_every_weight_of_it_is_trained(changes, whole):
@@ -60,27 +64,31 @@ def test_a_file_replaces_the_backbone_where_every_weight_of_it_is_trained(change
 
 
 def test_bytes_of_n_tasks_are_those_of_the_files():
-    full = record(**TRAINED, checkpoint_bytes=4100, backbone_bytes=4000)
-    small = record(**{**TRAINED, "trainable_params": 300}, checkpoint_bytes=1300, backbone_bytes=4000)
-    prompt = prompted(label="icl:k=4", backbone_bytes=4000, demonstration_bytes=70, kv_cache_bytes=900)
+    full = record(**TRAINED, storage__checkpoint_bytes=4100, storage__backbone_bytes=4000)
+    small = record(
+        **{**TRAINED, "parameters.trainable": 300}, storage__checkpoint_bytes=1300, storage__backbone_bytes=4000
+    )
+    prompt = prompted(
+        label="icl:k=4", storage__backbone_bytes=4000, storage__demonstration_bytes=70, prompt__kv_cache_bytes=900
+    )
     assert [storage.total_bytes(full, n) for n in (1, 9)] == [4100, 9 * 4100]
     assert [storage.total_bytes(small, n) for n in (1, 9)] == [5300, 4000 + 9 * 1300]
     assert [storage.total_bytes(prompt, n) for n in (1, 9)] == [4070, 4000 + 9 * 70]
     assert storage.total_bytes(prompt, 9, cache=True) == 4000 + 9 * 970
-    assert storage.total_bytes(small.model_copy(update={"backbone_bytes": None}), 1) is None
-    assert storage.total_bytes(full.model_copy(update={"backbone_bytes": None}), 2) == 8200
-    assert storage.total_bytes(full.model_copy(update={"checkpoint_bytes": None}), 1) is None
+    assert storage.total_bytes(changed(small, {"storage.backbone_bytes": None}), 1) is None
+    assert storage.total_bytes(changed(full, {"storage.backbone_bytes": None}), 2) == 8200
+    assert storage.total_bytes(changed(full, {"storage.checkpoint_bytes": None}), 1) is None
     assert [storage.total_params(one, 9) for one in (full, small)] == [9000, 800 + 2700]
 
 
 def test_the_storage_ledger_names_dtypes_and_multiples():
-    records = [ledger(record()), ledger(record(label="ia3"), checkpoint_dtypes={"bfloat16": 9, "float32": 5})]
+    records = [ledger(record()), ledger(record(label="ia3"), storage__checkpoint_dtypes={"bfloat16": 9, "float32": 5})]
     on_disk, parameters = ledger_of("storage", records).tables
     assert [column.head for column in on_disk.columns[3:]] == ["1 task", "3 tasks", "9 tasks", "100 tasks"]
     assert row(on_disk, "full")[1:4:2] == ["float32", "273 MB (× 3.00)"]
     assert row(on_disk, "ia3")[1] == "bfloat16, float32"
     assert row(on_disk, "ia3")[4] == "91.4 MB (× 1.01)"
-    trained = records[1].trainable_params
+    trained = records[1].parameters.trainable
     assert row(parameters, "ia3")[3] == f"{(BACKBONE + 9 * trained) / 1e6:.1f} M (× 1.01)"
 
 
@@ -98,7 +106,7 @@ HELD = {
 
 
 def test_owners_stand_at_the_peak_and_sum_to_it():
-    one = record(memory=HELD)
+    one = record(memory__phases=HELD)
     assert (memory.peak_phase(one), one.peak_memory_bytes) == ("backward", 170)
     owners, phases = ledger_of("memory", [one, record(label="ia3")]).tables
     assert [column.head for column in owners.columns] == ["bytes of", "full"], "what was not measured has no column"
@@ -115,22 +123,25 @@ def test_owners_stand_at_the_peak_and_sum_to_it():
 
 
 def test_an_owner_that_holds_nothing_is_a_dash():
-    scored = record(label="icl", memory={"query": {"frozen_weights": 90, "kv_cache": 5, "gradients": 0}})
-    owners = ledger_of("memory", [record(memory=HELD), scored]).tables[0]
+    scored = record(label="icl", memory__phases={"query": {"frozen_weights": 90, "kv_cache": 5, "gradients": 0}})
+    owners = ledger_of("memory", [record(memory__phases=HELD), scored]).tables[0]
     assert row(owners, "gradients") == ["10 B", MISSING]
     assert row(owners, "keys and values") == [MISSING, "5 B"]
 
 
 def test_many_methods_have_several_tables_of_owners_none_too_wide():
     labels = [*(f"m{number}" for number in range(8)), *(f"a_long_method:with={n}{'9' * 40}" for n in (1, 2, 3))]
-    tables = ledger_of("memory", [record(label=label, memory=HELD) for label in labels]).tables[:-1]
+    tables = ledger_of("memory", [record(label=label, memory__phases=HELD) for label in labels]).tables[:-1]
     assert [len(table.columns) - 1 for table in tables] == [1, 1, 4, 5]
     assert {column.head for table in tables for column in table.columns[1:]} == set(labels)
     assert [table.caption[-8:] for table in tables] == ["(1 of 4)", "(2 of 4)", "(3 of 4)", "(4 of 4)"]
 
 
 def test_the_run_with_the_median_peak_is_shown_whole():
-    runs = [record(seed=s, memory={"forward": {"inputs": size, "temporary": 5}}) for s, size in enumerate((1, 9, 30))]
+    runs = [
+        record(seed=s, memory__phases={"forward": {"inputs": size, "temporary": 5}})
+        for s, size in enumerate((1, 9, 30))
+    ]
     table = ledger_of("memory", runs).tables[0]
     assert [cells[1].text for cells in table.rows] == ["forward", "14\u00a0B", "9\u00a0B", "5\u00a0B"]
 
@@ -141,7 +152,7 @@ def phase(counted, analytic, **more):
 
 def test_flops_of_evaluation_are_per_example_and_of_training_in_all():
     there = {"backward": phase(1000, 990, weight_gradients=400), "evaluation": phase(8720, 8720, rule=9000)}
-    backward, evaluation = ledger_of("flops", [record(flops=there, n_test=872)]).tables
+    backward, evaluation = ledger_of("flops", [record(flops__phases=there, data__n_test=872)]).tables
     assert [column.head for column in backward.columns][-1] == "weight gradients"
     assert row(backward, "full") == ["1.00 kFLOP", "990 FLOP", "1.010", MISSING, MISSING, "400 FLOP"]
     assert row(evaluation, "full") == ["10 FLOP", "10 FLOP", "1.000", "10.3 FLOP", MISSING]
@@ -149,13 +160,13 @@ def test_flops_of_evaluation_are_per_example_and_of_training_in_all():
 
 def test_counts_that_contradict_each_other_are_a_caution():
     near, far = {"forward": phase(1019, 1000)}, {"forward": phase(1000, 1000), "backward": phase(900, 1000)}
-    assert flops.contradictions([record(flops=near), record(flops={"forward": phase(7, None)})]) == {}
-    report = compose([record(flops=near), record(label="ia3", flops=far)])
+    assert flops.contradictions([record(flops__phases=near), record(flops__phases={"forward": phase(7, None)})]) == {}
+    report = compose([record(flops__phases=near), record(label="ia3", flops__phases=far)])
     (text,) = [text for text in report.warnings if "analytic" in text]
     assert text.startswith("Counted FLOPs differ from analytic ones by more than 2 % for ia3 (backward × 0.900)")
     assert (
         "up to 10\u00a0% (ia3, backward)"
-        in ledger_of("flops", [record(flops=near), record(flops=far, seed=1, label="ia3")]).short
+        in ledger_of("flops", [record(flops__phases=near), record(flops__phases=far, seed=1, label="ia3")]).short
     )
 
 
@@ -165,7 +176,7 @@ def spread(seconds):
 
 def timed(data, forward, backward, optimizer, **changes):
     parts = {"data": data, "forward": forward, "backward": backward, "optimizer": optimizer, "evaluation": 0.5}
-    return record(step_seconds={name: spread(value) for name, value in parts.items()}, **changes)
+    return record(seconds__steps={name: spread(value) for name, value in parts.items()}, **changes)
 
 
 def test_why_a_step_is_not_faster_is_computed_from_its_parts():
@@ -181,8 +192,8 @@ def test_why_a_step_is_not_faster_is_computed_from_its_parts():
 def test_parts_whose_quartiles_overlap_count_as_alike():
     def slow(low, median, high, **changes):
         one = timed(0.001, 0.1, 0.2, 0.05, **changes)
-        return one.model_copy(
-            update={"step_seconds": {**one.step_seconds, "forward": Spread(low=low, median=median, high=high, count=9)}}
+        return changed(
+            one, {"seconds.steps": {**one.seconds.steps, "forward": Spread(low=low, median=median, high=high, count=9)}}
         )
 
     base = slow(0.067, 0.078, 0.1)
@@ -206,12 +217,12 @@ def test_a_part_that_takes_longer_is_said_too():
 
 
 def test_seconds_of_steps_are_left_out_where_clocks_differ():
-    records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.1, 0.1, 0.01, label="ia3", threads=2)]
+    records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.1, 0.1, 0.01, label="ia3", environment__threads=2)]
     assert [one.tag for one in page_of(records).ledgers] == []
 
 
 def test_a_method_without_steps_has_dashes():
-    records = [timed(0.001, 0.1, 0.2, 0.05), record(label="icl", step_seconds={"evaluation": spread(0.4)})]
+    records = [timed(0.001, 0.1, 0.2, 0.05), record(label="icl", seconds__steps={"evaluation": spread(0.4)})]
     ledger = ledger_of("time", records)
     assert row(ledger.tables[0], "icl")[:6] == [MISSING] * 6
     assert len(ledger.text) == 1
@@ -230,8 +241,8 @@ def test_predictions_are_set_against_the_records_of_the_same_key():
 
 
 def test_the_heading_of_predictions_names_the_worst_seconds():
-    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=1)]
-    slow = {"train_seconds": 0.41 * records[0].train_seconds}
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], environment__concurrent_cells=1)]
+    slow = {"seconds.train": 0.41 * records[0].seconds.train}
     found = ledger_of("predicted", records, plans=[plan(one, **slow) for one in records[:1]])
     assert found.short.replace("\u00a0", " ") == (
         "training FLOPs within 0.2 %, memory peak within 4.0 %, seconds at worst 0.41 times the measured ones"
@@ -241,7 +252,7 @@ def test_the_heading_of_predictions_names_the_worst_seconds():
 
 
 def test_seconds_foretold_are_of_a_cell_alone():
-    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], concurrent_cells=2)]
+    records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], environment__concurrent_cells=2)]
     text = ledger_of("predicted", records, plans=[plan(one) for one in records]).text[2]
     assert "of a cell alone" in text
     assert "up to 2 cells side by side" in text
@@ -249,7 +260,7 @@ def test_seconds_foretold_are_of_a_cell_alone():
 
 def test_predictions_made_after_their_run_are_left_out():
     records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))]
-    plans = [plan(records[0]), plan(records[1], created_at="2025-01-02T03:04:06+00:00")]
+    plans = [plan(records[0]), plan(records[1], environment__created_at="2025-01-02T03:04:06+00:00")]
     found = ledger_of("predicted", records, plans=plans)
     assert [[cell[0].text for cell in table.rows] for table in found.tables] == [["full"]] * 4
     assert found.text[-1] == "A prediction was made after the run and left out here: ia3."
@@ -344,13 +355,15 @@ def test_names_of_curves_do_not_touch():
 def test_csv_has_the_nested_numbers(tmp_path):
     import pandas as pd
 
-    one: Record = ledger(record())
-    reports.write([one], tmp_path, ["csv"])
+    cuda = {"backward": {"allocated": 2**60, "reserved": 2**60 + 1}}
+    one: Record = ledger(record(memory__cuda=cuda))
+    reports.write([one, record(seed=1)], tmp_path, ["csv"])
     table = pd.read_csv(tmp_path / "report.csv", dtype=str).iloc[0]
-    assert table["memory.backward.gradients"] == str(one.memory["backward"]["gradients"])
-    assert table["flops.backward.weight_gradients"] == str(one.flops["backward"].weight_gradients)
-    assert float(table["step_seconds.forward.median"]) == one.step_seconds["forward"].median
-    assert table["checkpoint_dtypes.float32"] == str(one.trainable_params)
+    assert table["memory.phases.backward.gradients"] == str(one.memory.phases["backward"]["gradients"])
+    assert table["flops.phases.backward.weight_gradients"] == str(one.flops.phases["backward"].weight_gradients)
+    assert float(table["seconds.steps.forward.median"]) == one.seconds.steps["forward"].median
+    assert table["storage.checkpoint_dtypes.float32"] == str(one.parameters.trainable)
+    assert table["memory.cuda.backward.reserved"] == str(2**60 + 1)
     cells = pd.read_csv(tmp_path / "ledgers.csv", dtype=str)
     found = cells[(cells["table"] == "Whose the bytes are at the peak") & (cells["row"] == "gradients")]
-    assert found["in_full"].tolist() == [f"{one.memory['backward']['gradients']:,} B"]
+    assert found["in_full"].tolist() == [f"{one.memory.phases['backward']['gradients']:,} B"]

@@ -14,6 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from tests.bench.records.made import changed
 from tests.reports.factory import failed, ledger, record
 from tunefront import reports
 from tunefront.reports import units
@@ -75,10 +76,13 @@ HOSTILE = (*FORMULAS, *MARKUP, *TERMINAL)
 
 def named(text: str, **changes: Any) -> Any:
     """A record in which all that is named is called so."""
-    names = dict.fromkeys(("label", "method", "backbone", "template", "draw_source", "cpu_model", "headline"), text)
-    fields: dict[str, Any] = {**names, "task": f"dir:{text}", "scores": {text: 0.5}, "recipe": {text: text}}
+    names = dict.fromkeys(
+        ("label", "method", "backbone", "template", "data.draw_source", "environment.cpu_model", "scores.headline"),
+        text,
+    )
+    fields: dict[str, Any] = {**names, "task": f"dir:{text}", "scores.test": {text: 0.5}, "recipe": {text: text}}
     fields |= {"settings": {text: text}, "versions": {text: text}}
-    return record(**changes).model_copy(update=fields)
+    return changed(record(**changes), fields)
 
 
 def composed(text: str) -> document.Report:
@@ -106,9 +110,9 @@ def test_no_cell_of_a_csv_is_a_formula(report: document.Report) -> None:
 
 
 def test_negative_numbers_of_a_csv_stay_numbers() -> None:
-    made = document.compose([record(scores={"accuracy": -0.25}, final_train_loss=-1e-9, label="-0.25")])
+    made = document.compose([record(scores__test={"accuracy": -0.25}, training__final_loss=-1e-9, label="-0.25")])
     (row,) = csv.DictReader(io.StringIO(csvs.records(made)))
-    assert (row["scores.accuracy"], row["final_train_loss"], row["label"]) == ("-0.25", "-1e-09", "-0.25")
+    assert (row["scores.test.accuracy"], row["training.final_loss"], row["label"]) == ("-0.25", "-1e-09", "-0.25")
 
 
 def test_nothing_in_markdown_is_markup(report: document.Report) -> None:
@@ -223,9 +227,11 @@ def test_what_is_made_visible_stays_apart_and_is_done_once() -> None:
 
 
 @pytest.mark.parametrize("value", [1e308, math.inf, math.nan, 10**400, 10**5000, 0], ids=range(6))
-@pytest.mark.parametrize("field", ["train_seconds", "train_flops", "trainable_params", "n_test", "backbone_params"])
+@pytest.mark.parametrize(
+    "field", ["seconds.train", "flops.train", "parameters.trainable", "data.n_test", "parameters.backbone"]
+)
 def test_a_number_that_nothing_measured_is_missing_in_a_report(field: str, value: float) -> None:
-    odd = record(label="ia3").model_copy(update={field: value, "scores": {"accuracy": value}})
+    odd = changed(record(label="ia3"), {field: value, "scores.test": {"accuracy": value}})
     report = document.compose([record(), odd])
     for text in (csvs.summary(report), latex.render(report), markdown.render(report, [[]]), html.render(report, [[]])):
         assert not re.search(r"\b(inf|nan|1e\+308)\b", text)
@@ -233,7 +239,7 @@ def test_a_number_that_nothing_measured_is_missing_in_a_report(field: str, value
 
 
 def test_next_to_nothing_is_written_with_an_exponent() -> None:
-    report = document.compose([record(train_seconds=5e-324)])
+    report = document.compose([record(seconds__train=5e-324)])
     assert max(len(word) for word in markdown.render(report, [[]]).split()) < 100
     assert units.seconds(5e-324) == "4.94e-324\u00a0s"
     assert units.number(10**5000).startswith("2^166")

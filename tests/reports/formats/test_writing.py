@@ -131,10 +131,10 @@ def test_csv_is_exact(everything):
     by_key = table.set_index("key")
     one = records[0]
     row = by_key.loc[one.key]
-    assert row["train_flops"] == str(one.train_flops)
-    assert float(row["scores.accuracy"]) == one.score
-    assert row["trainable_params"] == str(one.trainable_params)
-    assert pd.isna(by_key.loc[records[-1].key]["trainable_params"])
+    assert row["flops.train"] == str(one.flops.train)
+    assert float(row["scores.test.accuracy"]) == one.score
+    assert row["parameters.trainable"] == str(one.parameters.trainable)
+    assert pd.isna(by_key.loc[records[-1].key]["parameters.trainable"])
     summary = pd.read_csv(out / "summary.csv")
     assert len(summary) == 6
     assert summary["n_scores"].tolist() == [2] * 6
@@ -190,8 +190,8 @@ def test_thirty_methods_keep_legible_labels():
     records = [
         record(
             label=f"method{i % 9}:size={i}",
-            scores={"accuracy": 0.9 - 0.01 * (i % 7)},
-            trainable_params=int(900 * 1.3**i),
+            scores__test={"accuracy": 0.9 - 0.01 * (i % 7)},
+            parameters__trainable=int(900 * 1.3**i),
         )
         for i in range(29)
     ]
@@ -204,19 +204,19 @@ def test_thirty_methods_keep_legible_labels():
 
 
 def test_a_method_that_trains_nothing_has_a_place():
-    panel = document.compose([record(), record(label="icl:k=4", trainable_params=0)]).pages[0].panel
-    assert {point.x for point in tradeoff.draw(panel).points} == {0, record().trainable_params}
+    panel = document.compose([record(), record(label="icl:k=4", parameters__trainable=0)]).pages[0].panel
+    assert {point.x for point in tradeoff.draw(panel).points} == {0, record().parameters.trainable}
 
 
 def test_a_cost_that_nobody_measured_is_not_drawn():
-    composed = document.compose(grid(["full", "ia3"], train_flops=None, train_peak_resident_bytes=None))
+    composed = document.compose(grid(["full", "ia3"], flops__train=None, memory__train_peak_resident_bytes=None))
     names = [picture.title for picture in of_page.pictures(composed.pages[0])]
     assert "Training FLOPs" not in names
     assert len(names) == 4
 
 
 def test_names_of_what_is_missing_stand_under_the_plot():
-    composed = document.compose([record(), record(label="ia3", train_flops=None)])
+    composed = document.compose([record(), record(label="ia3", flops__train=None)])
     notes = {picture.title: picture.note for picture in of_page.pictures(composed.pages[0])}
     assert notes["Training FLOPs"] == "Not drawn: ia3 (not measured)."
 
@@ -228,8 +228,14 @@ def test_names_of_what_is_missing_stand_under_the_plot():
         [failed()],
         grid(["ia3", "bitfit"], seeds=(0,)),
         [record(), record(backbone="a/nano", shots=16), record(backbone="b/nano", shots=16)],
-        [record(scores={"accuracy": None})],
-        [record(**dict.fromkeys(("trainable_params", "backbone_params", "train_flops", "n_test", "n_train")))],
+        [record(scores__test={"accuracy": None})],
+        [
+            record(
+                **dict.fromkeys(
+                    ("parameters.trainable", "parameters.backbone", "flops.train", "data.n_test", "data.n_train")
+                )
+            )
+        ],
     ],
     ids=["one", "failed", "no-reference", "backbones-and-shots", "no-score", "little-measured"],
 )
@@ -288,7 +294,7 @@ def test_the_summary_keeps_labels_whole_and_names_what_it_leaves_out(width):
 
 def test_the_summary_names_the_denominator_of_the_share():
     assert "of the backbone's 22,713,216 parameters" in _printed(grid(["full"]), 120)
-    assert "of its backbone's parameters" in _printed([record(), record(shots=16, backbone_params=10)], 120)
+    assert "of its backbone's parameters" in _printed([record(), record(shots=16, parameters__backbone=10)], 120)
 
 
 def test_a_very_long_label_is_folded_not_lost():

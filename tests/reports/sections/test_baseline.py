@@ -16,7 +16,9 @@ from tunefront.reports.sections.summary import summary_table
 
 
 def scored(label, score, baseline=0.6, task="sst2", **changes):
-    return record(label=label, task=task, scores={"accuracy": score}, baseline_scores={"accuracy": baseline}, **changes)
+    return record(
+        label=label, task=task, scores__test={"accuracy": score}, scores__baseline={"accuracy": baseline}, **changes
+    )
 
 
 def printed(records, width=160):
@@ -36,12 +38,12 @@ def test_the_terminal_has_a_row_of_the_commonest_label():
 
 
 def test_without_a_known_baseline_there_is_no_such_row():
-    assert "commonest" not in printed([record(baseline_scores=None)])
+    assert "commonest" not in printed([record(scores__baseline=None)])
 
 
 def test_of_regression_it_is_the_mean():
-    similar = {"headline": "pearson", "scores": {"pearson": 0.8}, "task_kind": "regression"}
-    assert "mean label" in printed([record(**similar, baseline_scores={"pearson": 0.0})])
+    similar = {"scores.headline": "pearson", "scores.test": {"pearson": 0.8}, "data.task_kind": "regression"}
+    assert "mean label" in printed([record(**similar, scores__baseline={"pearson": 0.0})])
 
 
 @pytest.mark.parametrize("score", [0.6, 0.59999999999, 0.2])
@@ -95,8 +97,16 @@ def test_an_average_over_tasks_decides():
 
 def test_costs_of_what_is_no_better_are_not_held_up_in_a_sentence():
     """Neither the smallest memory nor the smallest file, nor the quickest step, nor the soonest crossing."""
-    cheap = {"memory": {"forward": {"frozen_weights": 10}}, "backbone_bytes": 5, "checkpoint_bytes": 1}
-    dear = {"memory": {"forward": {"frozen_weights": 99}}, "backbone_bytes": 5, "checkpoint_bytes": 9}
+    cheap = {
+        "memory.phases": {"forward": {"frozen_weights": 10}},
+        "storage.backbone_bytes": 5,
+        "storage.checkpoint_bytes": 1,
+    }
+    dear = {
+        "memory.phases": {"forward": {"frozen_weights": 99}},
+        "storage.backbone_bytes": 5,
+        "storage.checkpoint_bytes": 9,
+    }
     records = [scored("full", 0.9, **dear), scored("features", 0.6, **cheap)]
     (panel,) = panels.build(recipe_choice.choose(records))
     for room in (memory, storage):
@@ -105,8 +115,8 @@ def test_costs_of_what_is_no_better_are_not_held_up_in_a_sentence():
         assert "features" not in found.short
     assert steps.ledger(panel, 0) is None or "features" not in steps.ledger(panel, 0).short
     asked = [
-        prompted(label="ia3", scores={"accuracy": 0.5}, baseline_scores={"accuracy": 0.5}),
-        prompted(label="icl:k=4", scores={"accuracy": 0.7}, baseline_scores={"accuracy": 0.5}),
+        prompted(label="ia3", scores__test={"accuracy": 0.5}, scores__baseline={"accuracy": 0.5}),
+        prompted(label="icl:k=4", scores__test={"accuracy": 0.7}, scores__baseline={"accuracy": 0.5}),
     ]
     (panel,) = panels.build(recipe_choice.choose(asked))
     found = train_or_prompt.ledger(panel, {"dir:data/rte": "rte"})
@@ -117,5 +127,5 @@ def test_costs_of_what_is_no_better_are_not_held_up_in_a_sentence():
 def test_a_record_knows_whether_it_is_above():
     assert scored("ia3", 0.7).above_baseline is True
     assert scored("ia3", 0.6).above_baseline is False
-    assert record(baseline_scores=None).above_baseline is None
-    assert record(scores=None).above_baseline is None
+    assert record(scores__baseline=None).above_baseline is None
+    assert record(scores__test=None).above_baseline is None

@@ -19,7 +19,7 @@ A, B = "can we infer", "should assume"
 
 
 def _scored(value, label="ia3", template=A, draw=0, **changes):
-    return prompted(label=label, template=template, draw_seed=draw, scores={"accuracy": value}, **changes)
+    return prompted(label=label, template=template, draw_seed=draw, scores__test={"accuracy": value}, **changes)
 
 
 FOUR = {(A, 0): 0.5, (A, 1): 0.6, (B, 0): 0.7, (B, 1): 0.9}
@@ -91,7 +91,9 @@ def test_a_seed_pairs_with_its_own_seed():
 
 
 def test_draws_of_another_source_are_other_draws():
-    one, other = (_scored(value, draw_source=source) for value, source in ((0.5, "few_shot/32_shot"), (0.7, None)))
+    one, other = (
+        _scored(value, data__draw_source=source) for value, source in ((0.5, "few_shot/32_shot"), (0.7, None))
+    )
     panel = _panel([one, other])
     assert panel.few_shot
     assert _table([one, other])["ia3"]["draws"] == f"{100 * 0.2 / math.sqrt(2):.1f} (2)"
@@ -166,8 +168,8 @@ def test_k_is_what_a_method_was_shown():
     assert rows_used(prompted(label="icl:k=4")) == 4
     assert rows_used(prompted(label="icl:k=0")) == 0
     assert rows_used(prompted(label="ia3")) == 32
-    assert rows_used(prompted(label="ia3", trainable_params=None)) is None
-    few = _orders(["icl:k=4"], demonstrations_per_row=1.25, shortened_test=250)
+    assert rows_used(prompted(label="ia3", parameters__trainable=None)) is None
+    few = _orders(["icl:k=4"], prompt__demonstrations_per_row=1.25, prompt__shortened_test=250)
     assert _table(few)["icl:k=4"]["k"] == "4 1.2 kept"
 
 
@@ -175,7 +177,7 @@ def test_nesting_is_said_as_it_is():
     published = " ".join(document.compose(_four()).pages[0].few_shot.text)
     assert "not nested: no median over draws of medians over templates" in published
     assert "published files (few_shot/32_shot), which are not nested" in published
-    by_hash = " ".join(document.compose(_four(draw_source=None)).pages[0].few_shot.text)
+    by_hash = " ".join(document.compose(_four(data__draw_source=None)).pages[0].few_shot.text)
     assert "Draws by hash are nested" in by_hash
     assert "published" not in by_hash
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.bench.records.made import dotted
 from tests.reports.factory import record
 from tunefront.reports.sections.fit import advice, assumptions, fit_tables
 
@@ -16,9 +17,9 @@ def planned(label="full", batch=32, at_once=64, **changes):
         "task": "made-up rows of 16 tokens, 2 choices of 1",
         "recipe": {"batch_size": batch, "dtype": "float32", "optimizer": "adamw"},
         "settings": {"eval_batch_size": at_once},
-        "memory": {"forward": {"frozen_weights": 90_000}, "evaluation": {"frozen_weights": 40_000}},
+        "memory.phases": {"forward": {"frozen_weights": 90_000}, "evaluation": {"frozen_weights": 40_000}},
     }
-    return record(**{**fields, **changes})
+    return record(**{**fields, **dotted(changes)})
 
 
 def test_what_is_assumed_names_numbers_batches_optimiser_and_whose_seconds():
@@ -34,14 +35,14 @@ def test_what_is_assumed_names_numbers_batches_optimiser_and_whose_seconds():
 
 
 def test_without_seconds_that_is_said():
-    untimed = planned(train_seconds=None, eval_seconds=None)
+    untimed = planned(seconds__train=None, seconds__eval=None)
     assert "no seconds here" in assumptions([untimed], "no seconds here.")
     assert "Example CPU" not in assumptions([untimed])
     assert assumptions([]) == ""
 
 
 def test_the_answer_is_a_row_a_method():
-    records = [planned(), planned("ia3"), planned("icl", train_steps=0)]
+    records = [planned(), planned("ia3"), planned("icl", training__steps=0)]
     largest = {records[0].key: (False, 12, 300), records[1].key: (True, 61, 648), records[2].key: (True, None, 9)}
     (table,) = fit_tables(records, largest, "8.00\u00a0GB")
     assert table.caption.startswith("Fits into 8.00\u00a0GB? minilm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.bench.records.made import changed, dotted
 from tests.reports.factory import ledger, plan, record
 from tests.reports.prompted import prompted
 from tunefront.reports import units
@@ -15,8 +16,10 @@ from tunefront.reports.sections.forecast import plan_tables, totals
 
 def planned(label, scale=1.0, **fields):
     made = plan(ledger(record(label=label, **fields)))
-    memory = {phase: {o: round(scale * n) for o, n in owners.items()} for phase, owners in (made.memory or {}).items()}
-    return made.model_copy(update={"memory": memory, "key": f"{label}{scale}{fields}"})
+    memory = {
+        phase: {o: round(scale * n) for o, n in owners.items()} for phase, owners in (made.memory.phases or {}).items()
+    }
+    return changed(made, {"memory.phases": memory, "key": f"{label}{scale}{fields}"})
 
 
 def test_a_plan_tells_costs_owners_flops_and_tasks():
@@ -31,18 +34,23 @@ def test_a_plan_tells_costs_owners_flops_and_tasks():
     assert [row[0].text for row in costs.rows] == ["full", "ia3"]
     steps = [column.head for column in costs.columns].index("steps")
     made = planned("full")
-    assert costs.rows[0][steps].text == f"{made.train_steps:,} × ≤ {made.recipe['batch_size']}"
+    assert costs.rows[0][steps].text == f"{made.training.steps:,} × ≤ {made.recipe['batch_size']}"
     assert "float32" in costs.note
 
 
 @pytest.mark.parametrize(("rows", "told"), [(64, "189 × 32"), (65, "189 × ≤ 32"), (8, "189 × ≤ 32")])
 def test_batches_at_the_end_of_an_epoch_may_be_smaller(rows, told):
-    assert plan_tables([planned("ia3", n_train=rows)])[0].rows[0][4].text == told
+    assert plan_tables([planned("ia3", data__n_train=rows)])[0].rows[0][4].text == told
 
 
 def prompts(**changes):
-    sizes = {"backbone_bytes": 4000, "checkpoint_bytes": 0, "kv_cache_bytes": 900, "demonstration_bytes": 70}
-    return plan(prompted(label="icl:k=4", **{**sizes, **changes}))
+    sizes = {
+        "storage.backbone_bytes": 4000,
+        "storage.checkpoint_bytes": 0,
+        "prompt.kv_cache_bytes": 900,
+        "storage.demonstration_bytes": 70,
+    }
+    return plan(prompted(label="icl:k=4", **{**sizes, **dotted(changes)}))
 
 
 def test_bytes_of_tasks_have_a_row_with_the_cache_kept():
@@ -53,18 +61,18 @@ def test_bytes_of_tasks_have_a_row_with_the_cache_kept():
 
 
 def test_made_up_demonstrations_have_no_bytes_and_a_note_says_why():
-    table = plan_tables([prompts(demonstration_bytes=None)])[-1]
+    table = plan_tables([prompts(storage__demonstration_bytes=None)])[-1]
     found = [[cell.text.replace("\u00a0", " ") for cell in row[:3]] for row in table.rows]
     assert found == [["icl:k=4", "—", "—"], ["icl:k=4, cache kept", "> 4.90 kB", "> 12.1 kB"]]
     assert "tokens but no text" in table.note
 
 
 def test_a_plan_ends_with_what_all_cells_take_together():
-    numbers = {"n_test": 10, "inference_flops_per_example": 2e6, "prefix_flops": 5_000_000, "prefix_seconds": 1.0}
-    one = planned("full", train_flops=10**9, n_test=10, inference_flops_per_example=2e6)
-    other = planned("ia3", 2.0, train_flops=10**8, **numbers, task="trec")
+    numbers = {"data.n_test": 10, "flops.inference_per_example": 2e6, "flops.prefix": 5_000_000, "seconds.prefix": 1.0}
+    one = planned("full", flops__train=10**9, data__n_test=10, flops__inference_per_example=2e6)
+    other = planned("ia3", 2.0, flops__train=10**8, **numbers, task="trec")
     one, other = (
-        record.model_copy(update={"train_flops": n, "train_seconds": 10.0, "eval_seconds": 2.0})
+        changed(record, {"flops.train": n, "seconds.train": 10.0, "seconds.eval": 2.0})
         for record, n in ((one, 10**9), (other, 10**8))
     )
     tables = plan_tables([one, other])
@@ -76,7 +84,7 @@ def test_a_plan_ends_with_what_all_cells_take_together():
         f"scoring, one by one; at most {peak} at once ("
     ), note
     assert note.endswith(". Each cell stands for one seed.")
-    untimed = other.model_copy(update={"train_seconds": None, "eval_seconds": None, "prefix_seconds": None})
+    untimed = changed(other, {"seconds.train": None, "seconds.eval": None, "seconds.prefix": None})
     assert "2.00 s of scoring, one by one in the 1 whose seconds were foretold" in totals([one, untimed]).replace(
         "\u00a0", " "
     )

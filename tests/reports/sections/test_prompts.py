@@ -54,8 +54,20 @@ def test_a_model_that_keeps_no_prefix_shows_dashes():
 
 def test_which_demonstrations_fit_is_counted_over_all_scored_rows():
     records = [
-        prompted(label="icl:k=4", shortened_test=250, demonstrations_per_row=1.0, truncated_test=20, seed=0),
-        prompted(label="icl:k=4", shortened_test=30, demonstrations_per_row=3.5, truncated_test=0, seed=1),
+        prompted(
+            label="icl:k=4",
+            prompt__shortened_test=250,
+            prompt__demonstrations_per_row=1.0,
+            data__truncated_test=20,
+            seed=0,
+        ),
+        prompted(
+            label="icl:k=4",
+            prompt__shortened_test=30,
+            prompt__demonstrations_per_row=3.5,
+            data__truncated_test=0,
+            seed=1,
+        ),
         prompted(label="icl:k=0"),
     ]
     rows = _rows(document.compose(records), "Which demonstrations fit")
@@ -92,7 +104,7 @@ def test_encoders_have_no_tables_of_prompts():
 
 @pytest.mark.parametrize("cost", [PARAMETERS, KEPT, TRAIN_FLOPS], ids=lambda cost: cost.field)
 def test_what_costs_nothing_is_drawn_at_zero_and_labelled(cost):
-    records = [*_four(), prompted(label="houlsby", train_flops=10**12)]
+    records = [*_four(), prompted(label="houlsby", flops__train=10**12)]
     panel = document.compose(records).pages[0].panel
     drawing = tradeoff.draw(panel, cost)
     axes = drawing.figure.axes[0]
@@ -154,8 +166,8 @@ def test_encoders_are_not_drawn_against_what_only_demonstrations_cost():
 def test_whoever_is_not_in_a_plot_is_named_with_the_reason():
     records = [
         *_four(),
-        prompted(label="a", checkpoint_bytes=None, trainable_params=None),
-        prompted(label="b", scores={"accuracy": None}),
+        prompted(label="a", storage__checkpoint_bytes=None, parameters__trainable=None),
+        prompted(label="b", scores__test={"accuracy": None}),
         prompted(label="c", task="dir:data/cb"),
     ]
     notes = {picture.title: picture.note for picture in of_page.pictures(document.compose(records).pages[0])}
@@ -166,9 +178,9 @@ def test_whoever_is_not_in_a_plot_is_named_with_the_reason():
 
 
 def test_costs_that_have_no_plot_are_named():
-    page = document.compose(grid(["full", "ia3"], train_flops=None)).pages[0]
+    page = document.compose(grid(["full", "ia3"], flops__train=None)).pages[0]
     assert page.undrawn == "Not drawn, since measured of no scored method: training flops."
-    uneven = document.compose([*grid(["full"]), *grid(["ia3"], threads=2)]).pages[0]
+    uneven = document.compose([*grid(["full"]), *grid(["ia3"], environment__threads=2)]).pages[0]
     assert uneven.undrawn == "Not drawn, since seconds do not compare here: training time."
     assert document.compose(grid(["full", "ia3"])).pages[0].undrawn == ""
 
@@ -188,7 +200,7 @@ def test_a_backbone_without_the_reference_has_dashes_and_says_so():
 
 
 def test_at_a_glance_has_a_column_per_backbone():
-    report = document.compose([*_four(), prompted(label="full", backbone="t5", scores={"accuracy": 0.5})])
+    report = document.compose([*_four(), prompted(label="full", backbone="t5", scores__test={"accuracy": 0.5})])
     assert [column.head for column in report.overview.columns] == ["method", "gpt", "t5"]
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in report.overview.rows}
     assert rows["full"][1] == "50.0"
@@ -210,7 +222,7 @@ def test_a_recipe_that_differs_between_backbones_has_a_table_for_each():
     shared, apart = ([record(), record(label="ia3", backbone="nano", recipe=r)] for r in (record().recipe, other))
     assert _recipes(document.compose(shared)) == {"Recipes": ["full", "ia3"]}
     assert _recipes(document.compose(apart)) == {"Recipes": ["full", "ia3"]}, "no method is trained on both"
-    untrained = record(label="icl:k=4", backbone="nano", recipe=other, train_steps=0)
+    untrained = record(label="icl:k=4", backbone="nano", recipe=other, training__steps=0)
     assert _recipes(document.compose([*apart, record(backbone="nano", recipe=other), untrained])) == {
         "Recipes on minilm": ["full"],
         "Recipes on nano": ["full", "ia3", "icl:k=4"],
@@ -223,8 +235,8 @@ def _recipes(report):
 
 
 def test_demonstrations_that_did_not_fit_are_announced():
-    gone = {"demonstrations_per_row": 0.0, "shortened_test": 250}
-    some = {"demonstrations_per_row": 2.0, "shortened_test": 250}
+    gone = {"prompt.demonstrations_per_row": 0.0, "prompt.shortened_test": 250}
+    some = {"prompt.demonstrations_per_row": 2.0, "prompt.shortened_test": 250}
     records = [prompted(label="icl:k=4", **gone), prompted(label="icl:k=4", seed=1, **some), prompted(label="full")]
     texts = document.compose(records).warnings
     assert "icl:k=4 is in truth zero-shot in 1 of 2 runs: no demonstration fits into any prompt (rte 1)." in texts

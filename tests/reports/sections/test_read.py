@@ -6,11 +6,11 @@ from tests.reports.factory import record
 from tunefront.reports.sections import document, provenance
 
 READ = {
-    "split_rows": {"train": 300, "test": 872},
-    "input_fields": ("title", "body"),
-    "left_out_fields": {"year": "numbers"},
-    "label_counts": {"neg": 100, "pos": 200},
-    "data_notes": ("'title' is empty in 3 of 300 train rows",),
+    "data.split_rows": {"train": 300, "test": 872},
+    "data.input_fields": ("title", "body"),
+    "data.left_out_fields": {"year": "numbers"},
+    "data.label_counts": {"neg": 100, "pos": 200},
+    "data.notes": ("'title' is empty in 3 of 300 train rows",),
 }
 
 
@@ -34,7 +34,7 @@ def test_records_that_do_not_say_have_no_such_table():
 def test_what_may_be_wrong_with_the_data_is_a_caution_once():
     told = "sst2: the input 'source' alone says the label"
     records = [
-        record(seed=seed, label=label, data_warnings=(told,), **READ) for seed in (0, 1) for label in ("full", "ia3")
+        record(seed=seed, label=label, data__warnings=(told,), **READ) for seed in (0, 1) for label in ("full", "ia3")
     ]
     report = document.compose(records)
     assert [text for text in report.warnings if told in text] == [f"{told}."]

@@ -31,8 +31,7 @@ from tunefront.bench.errors import Mistake
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.pool import _lost, _next, _Pool, _Worker
 from tunefront.bench.execution.grid import run_grid
-from tunefront.bench.execution.identity import key
-from tunefront.bench.records import Record
+from tunefront.bench.execution.identity import Identity
 from tunefront.bench.records.store import Store
 from tunefront.methods.base import Recipe
 from tunefront.methods.spelling import parse
@@ -48,17 +47,23 @@ def test_two_workers_give_what_one_process_gives_bit_for_bit(grid: MakeGrid, nes
     assert found == {"ran": 5, "reused": 0, "failed": 0, "skipped": 0, "interrupted": False}
     assert set(deterministic(here)) == set(some.names())
     assert deterministic(here) == deterministic(there)
-    assert {record.concurrent_cells for record in there.records()} == {2}
-    assert {record.concurrent_cells for record in here.records()} == {1}
+    assert {record.environment.concurrent_cells for record in there.records()} == {2}
+    assert {record.environment.concurrent_cells for record in here.records()} == {1}
     assert litter(there) == []
 
 
 def test_every_deterministic_field_is_a_field_and_no_clock_is_one() -> None:
-    from tunefront.bench.records import DETERMINISTIC
+    from tunefront.bench.records import DETERMINISTIC, leaves
 
-    assert set(Record.model_fields) >= DETERMINISTIC
+    assert set(leaves()) >= DETERMINISTIC
     assert not {name for name in DETERMINISTIC if "second" in name or "resident" in name}
-    assert {"scores", "train_flops", "trainable_params", "checkpoint_bytes", "final_train_loss"} <= DETERMINISTIC
+    assert {
+        "scores.test",
+        "flops.train",
+        "parameters.trainable",
+        "storage.checkpoint_bytes",
+        "training.final_loss",
+    } <= DETERMINISTIC
 
 
 @pytest.mark.parametrize(
@@ -186,7 +191,7 @@ def test_two_grids_at_once_share_the_work(grid: MakeGrid, nest: Nursery, tmp_pat
     assert {record.status for record in found.records} == {"ok"}
     taken = store.read(some.names()[0])
     assert taken is not None
-    assert taken.concurrent_cells == 2, "the other process's record was taken"
+    assert taken.environment.concurrent_cells == 2, "the other process's record was taken"
 
 
 def test_what_breaks_outside_a_method_costs_its_cell_with_the_reason(
@@ -204,7 +209,7 @@ def test_what_a_dead_worker_had_finished_is_taken(grid: MakeGrid, tmp_path: Path
     store = Store(tmp_path / "out")
     store.prepare()
     (cell,) = grid(methods=("features",)).cells()
-    work = Work(cell, key(cell), attempts=("before",))
+    work = Work(cell, Identity.of(cell), attempts=("before",))
     with Store(tmp_path / "out").claim(work.key) as mine:
         assert mine
         assert _lost(work, store, "it died", 2) is None, "another process holds the cell now"
@@ -220,15 +225,19 @@ def test_what_a_dead_worker_had_finished_is_taken(grid: MakeGrid, tmp_path: Path
         assert store.read(work.key) == finished
 
 
+def identity(key: str) -> Identity:
+    return Identity(key, "label", {}, None, None)
+
+
 def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:
     ours, theirs = multiprocessing.Pipe()
     (cell,) = grid(methods=("features",)).cells()
     worker = _Worker(process=None, connection=ours)
-    assert worker.take(Work(cell, "key"))
+    assert worker.take(Work(cell, identity("key")))
     theirs.recv()
     theirs.close()
     other = _Worker(process=None, connection=ours)
-    assert not other.take(Work(cell, "key"))
+    assert not other.take(Work(cell, identity("key")))
     assert other.work is None
     ours.close()
 
@@ -236,7 +245,7 @@ def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:
 def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> None:
     def work(method: str, seed: int) -> Work:
         parsed = parse(method)
-        return Work(Cell(parsed, "b", "t", parsed.recipe or Recipe(), seed=seed), f"{method} {seed}")
+        return Work(Cell(parsed, "b", "t", parsed.recipe or Recipe(), seed=seed), identity(f"{method} {seed}"))
 
     ours, theirs = multiprocessing.Pipe()
     workers = [_Worker(process=None, connection=ours) for _ in range(2)]

@@ -13,9 +13,9 @@ from tests.conftest import LANGUAGE_MODELS
 from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.meters.batches import Shapes
-from tunefront.bench.meters.flops.by_phase import NOTHING, Entry, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
-from tunefront.bench.records import parse_record
+from tunefront.bench.records import PhaseFlops, parse_record
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.training.feature_cache import FeatureStore
@@ -113,7 +113,7 @@ def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> 
     trainer.train(backbone.trainable(), twice, encode(backbone))
     for entry in trainer.cost.flops_by_phase.values():
         assert entry.counted
-        assert entry == Entry(entry.counted)
+        assert entry == PhaseFlops(counted=entry.counted)
 
 
 def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, str]) -> None:
@@ -136,7 +136,7 @@ def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, s
     for other in (twice, from_features):
         entry = trainer.score(other, rows).entry
         assert entry is not None
-        assert entry == Entry(entry.counted)
+        assert entry == PhaseFlops(counted=entry.counted)
 
 
 def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dict[str, str]) -> None:
@@ -172,12 +172,14 @@ def test_an_architecture_without_anatomy_keeps_the_other_sources(
     backbone = pristine(backbones["bert"])
     monkeypatch.setattr(backbone.model.config, "model_type", "mamba")
     found = FlopLedger(backbone, 10).rows(backbone.score, {(2, 3): 1}, 77)
-    assert found == Entry(77, None, None, 2 * 10 * 6)
+    assert found == PhaseFlops(counted=77, rule=2 * 10 * 6)
 
 
 def test_entries_add_what_both_know() -> None:
-    assert Entry(1, 2, 3, 4) + Entry(10, None, 30, 40) == Entry(11, None, 33, 44)
-    assert NOTHING + Entry(5, 6, 7, 8) == Entry(5, 6, 7, 8)
+    one = PhaseFlops(counted=1, analytic=2, elementwise=3, rule=4)
+    two = PhaseFlops(counted=10, elementwise=30, rule=40)
+    assert one + two == PhaseFlops(counted=11, elementwise=33, rule=44)
+    assert NOTHING + one == one
 
 
 def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[str, str]) -> None:
@@ -186,7 +188,7 @@ def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[st
         counted = counted_flops(lambda: backbone._base(input_ids=torch.ones(1, 11, dtype=torch.long)))
     found = FlopLedger(backbone, 100).prefix(11, counted)
     assert (found.analytic, found.rule) == (counted, 2 * 100 * 11)
-    assert FlopLedger().prefix(11, counted) == Entry(counted)
+    assert FlopLedger().prefix(11, counted) == PhaseFlops(counted=counted)
     assert FlopLedger(backbone, 100).prefix(11, 0) == NOTHING
 
 
@@ -213,13 +215,15 @@ def test_a_record_has_the_flops_of_every_phase(
     )
     record, _ = run_cell(expand("quick", asked).cells[0])
     assert record.reason is None
-    assert record.flops is not None
-    assert tuple(record.flops) == phases
-    for name, phase in record.flops.items():
+    assert record.flops.phases is not None
+    assert tuple(record.flops.phases) == phases
+    for name, phase in record.flops.phases.items():
         assert phase.analytic == phase.counted
-        assert (phase.rule is None) == ("features" in record.flops and name in ("forward", "backward"))
-    trained = [phase.counted or 0 for name, phase in record.flops.items() if name not in ("prefill", "evaluation")]
-    assert sum(trained) == record.train_flops
-    assert record.flops["evaluation"].counted == record.inference_flops_per_example * record.n_test
-    assert ("prefill" in record.flops) == (record.prefix_flops is not None)
+        assert (phase.rule is None) == ("features" in record.flops.phases and name in ("forward", "backward"))
+    trained = [
+        phase.counted or 0 for name, phase in record.flops.phases.items() if name not in ("prefill", "evaluation")
+    ]
+    assert sum(trained) == record.flops.train
+    assert record.flops.phases["evaluation"].counted == record.flops.inference_per_example * record.data.n_test
+    assert ("prefill" in record.flops.phases) == (record.flops.prefix is not None)
     assert parse_record(record.model_dump_json().encode(), f"{record.key}.json") == record
