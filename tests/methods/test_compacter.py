@@ -150,10 +150,10 @@ def test_a_fixed_rule_is_kept_with_the_model_and_not_trained(backbones: dict[str
 @pytest.mark.parametrize("name", ["compacter", "compacter_pp"])
 def test_sizes_that_do_not_divide_are_refused(name: str, backbones: dict[str, str]) -> None:
     with pytest.raises(
-        Unsupported, match=rf"sizes that do not divide: {name}:n=4 needs .*; are 32 and 2 \(.* reduction=16\)"
+        Unsupported, match=rf"sizes that do not divide: {name}:n=4 must divide .* are 32 and 2 \(.* reduction=16\)"
     ):
         parse(f"{name}:reduction=16").attach(pristine(backbones["bert"]))
-    with pytest.raises(Unsupported, match=f"{name}:n=3 needs .* are 32 and 8"):
+    with pytest.raises(Unsupported, match=f"{name}:n=3 must divide .* are 32 and 8"):
         parse(f"{name}:reduction=4,n=3").attach(pristine(backbones["bert"]))
     with pytest.raises(Unsupported, match="reduction above the width"):
         parse(f"{name}:reduction=33").attach(pristine(backbones["bert"]))
