@@ -130,13 +130,13 @@ def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
     for prefix in prompts.prefixes:
         told = prefix.demonstrations
         followed = test.by_prefix[told.name]
-        if told.room is None or min(followed.kept) == followed.given:
+        if told.room is None or min(followed.kept) == followed.total:
             continue
         answer = 0 if told.whole else lengths.answer_tokens
         beside = f" with an answer of {answer}" if answer else ""
         fit = min(followed.kept)
         raise Unsupported(
-            f"{followed.given:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
+            f"{followed.total:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
             f"{told.ends[-1] + lengths.tokens + answer:,} tokens, where {setup.cell.backbone} takes {told.room:,}; "
             f"{f'only {fit:,}' if fit else 'not even one'} of them would fit"
         )

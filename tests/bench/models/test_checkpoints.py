@@ -26,7 +26,7 @@ from tunefront.bench.models.locate import fingerprint
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig
-from tunefront.bench.suites.sweeps import expand
+from tunefront.bench.suites.sweeps import swept_methods
 from tunefront.bench.suites.validate import check_files
 from tunefront.methods.base import Backbone, Method, Recipe, Unsupported
 from tunefront.methods.houlsby import Houlsby
@@ -281,12 +281,12 @@ def test_paths_in_a_suite_start_at_its_folder(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
     items = ["ia3:start=[x/a.safetensors, /b.safetensors]", {"name": "ia3", "start": ["x/a.safetensors"]}]
-    found = [[files_of(method) for method in expand(item, tmp_path / "inner")] for item in items]
+    found = [[files_of(method) for method in swept_methods(item, tmp_path / "inner")] for item in items]
     assert found == [
         [{"start": "inner/x/a.safetensors"}, {"start": "/b.safetensors"}],
         [{"start": "inner/x/a.safetensors"}],
     ]
-    assert expand("ia3", tmp_path / "inner") == [IA3()]
+    assert swept_methods("ia3", tmp_path / "inner") == [IA3()]
 
 
 @pytest.mark.parametrize("start", ["a b,c=d.safetensors", "none", "12", 'é/".safetensors', None])
