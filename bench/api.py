@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Gathered
+from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
@@ -48,7 +48,7 @@ def run(
     the recipe or of the run settings; device, one of the latter; out, a folder or fsspec URL; workers, how many cells
     run at a time. Workers import the script that started them, so with more than one a script keeps its call under
     `if __name__ == "__main__":`.
-    Errors: Mistake for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
+    Errors: UserError for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
     of the tasks, what they warn of, how a suite that repeats a paper differs from it, and what was recorded and is not
     on the disk any more is logged by the logger `tunefront`.
 
@@ -118,7 +118,7 @@ def plan(
     `answer_tokens`; backbones may then be presets or config.json files; device_memory, bytes or "24GB", of which `fits`
     says for each record's key whether it fits and the largest batch that does; sweep, {"batch": [1, 2, 4]} or
     {"length": [64, 128]}, of which `sweep` has the records at each size; seconds, whether this machine is tried.
-    Errors: Mistake for anything wrong in the call, and where nothing fits into the memory.
+    Errors: UserError for anything wrong in the call, and where nothing fits into the memory.
     """
     quiet_libraries()
     from tunefront.bench.forecast.forecast import predict_costs
@@ -147,4 +147,4 @@ def plan(
         sweep=None if sweep is None else Sweep.from_mapping(sweep),
         seconds=seconds,
     )
-    return predict_costs(request, Gathered())
+    return predict_costs(request, ErrorCollector())

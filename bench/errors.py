@@ -22,15 +22,15 @@ def without_long_words(text: str) -> str:
     return _LONG_WORD.sub(lambda word: f"{word[0][:SHOWN_OF_IT]}... ({len(word[0]):,} characters)", text)
 
 
-class Mistake(ValueError):
+class UserError(ValueError):
     """Something in the call, a suite or the data is wrong: what was asked, what was found, what to do."""
 
     def __init__(self, text: str = "", *more: object):
         super().__init__(without_long_words(text), *more)
 
 
-class Mistakes(Mistake):
-    """Several mistakes, reported together."""
+class UserErrors(UserError):
+    """Several user errors, reported together."""
 
     def __init__(self, mistakes: Iterable[str]):
         self.mistakes = [without_long_words(text) for text in dict.fromkeys(mistakes)]
@@ -38,33 +38,33 @@ class Mistakes(Mistake):
         super().__init__(f"{len(self.mistakes)} mistakes:\n{listed}" if len(self.mistakes) > 1 else self.mistakes[0])
 
 
-class Gathered:
-    """Mistakes gathered on the way, so that a person hears of all of them at once.
+class ErrorCollector:
+    """Collects user errors, so that all of them are reported at once.
 
-    >>> wrong = Gathered()
-    >>> with wrong.any("suite mine.toml: "):
-    ...     raise Mistake("seeds must be a list")
-    >>> wrong.found
+    >>> wrong = ErrorCollector()
+    >>> with wrong.collect("suite mine.toml: "):
+    ...     raise UserError("seeds must be a list")
+    >>> wrong.messages
     ['suite mine.toml: seeds must be a list']
     """
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.messages: list[str] = []
 
     @contextmanager
-    def any(self, prefix: str = "") -> Iterator[None]:
-        """Keeps the mistakes that its block raises, after `prefix`."""
+    def collect(self, prefix: str = "") -> Iterator[None]:
+        """Collects the errors that its block raises, each after `prefix`."""
         try:
             yield
-        except Mistakes as error:
-            self.found += [prefix + text for text in error.mistakes]
-        except Mistake as error:
-            self.found.append(prefix + str(error))
+        except UserErrors as error:
+            self.messages += [prefix + text for text in error.mistakes]
+        except UserError as error:
+            self.messages.append(prefix + str(error))
 
-    def told(self) -> None:
-        """Raises all that were gathered, if any were."""
-        if self.found:
-            raise Mistakes(self.found)
+    def raise_if_any(self) -> None:
+        """Raises all that were collected, if any were."""
+        if self.messages:
+            raise UserErrors(self.messages)
 
 
 class DiskFull(OSError):
@@ -139,6 +139,6 @@ def in_short(error: BaseException) -> str:
         text = f"(its text cannot be had: {type(worse).__name__})"
     line = next((line for line in text[: 20 * LONGEST].splitlines() if line.strip()), "").strip()
     told = printable(line)[:LONGEST]
-    if isinstance(error, Mistake) and told:
+    if isinstance(error, UserError) and told:
         return told
     return f"{printable(type(error).__name__)[:LONGEST]}: {told}".removesuffix(": ")

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder of bench, methods and reports: the top of a checkout, or the installed package."""
@@ -88,14 +88,14 @@ def open_ordinary(path: Path) -> IO[bytes]:
 
 
 def check_writable(path: Path) -> None:
-    """Checks that a new file can be written at `path` and creates its folders; Mistake if the path exists."""
+    """Checks that a new file can be written at `path` and creates its folders; UserError if the path exists."""
     scheme, colon, _ = str(path).partition(":/")  # Path reduces the two slashes of a URL to one
     if colon and scheme in known_protocols():
-        raise Mistake(f"{path} is a URL; give the path of a local file and copy it there.")
+        raise UserError(f"{path} is a URL; give the path of a local file and copy it there.")
     try:
         if path.exists():
             kind = " It is a folder: give a file in it." if path.is_dir() else ""
-            raise Mistake(f"{path} exists already; remove it, or give another path.{kind}")
+            raise UserError(f"{path} exists already; remove it, or give another path.{kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
@@ -103,7 +103,7 @@ def check_writable(path: Path) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise Mistake(f"{path} cannot be written ({error.strerror or error}); give another path.") from error
+        raise UserError(f"{path} cannot be written ({error.strerror or error}); give another path.") from error
 
 
 def sweep(folder: Path) -> None:
@@ -125,25 +125,25 @@ def describe_shipped(package: str) -> dict[str, str]:
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` and `~name` replaced; Mistake for an unknown user or an invalid path."""
+    """The path with `~` and `~name` replaced; UserError for an unknown user or an invalid path."""
     text = str(path)
     if "\0" in text:
-        raise Mistake(f"the path {text!r} contains a NUL character, which is not allowed in a path.")
+        raise UserError(f"the path {text!r} contains a NUL character, which is not allowed in a path.")
     try:
         os.fsencode(text)
         return Path(text).expanduser()
     except UnicodeEncodeError as error:
-        raise Mistake(f"the path {text!r} contains a lone surrogate, which is not allowed in a path.") from error
+        raise UserError(f"the path {text!r} contains a lone surrogate, which is not allowed in a path.") from error
     except RuntimeError as error:
         who = text.split("/")[0]
-        raise Mistake(
+        raise UserError(
             f"{text}: there is no home folder {who} here; give the path without it, or ./{text} for a folder of that "
             "name."
         ) from error
 
 
 def local_folder(location: str | Path) -> Path | None:
-    """The local folder of a location, None for the URL of another file system; Mistake for a blank or invalid path.
+    """The local folder of a location, None for the URL of another file system; UserError for a blank or invalid path.
 
     >>> local_folder("file:///data/results").as_posix(), local_folder("s3://bucket/results")
     ('/data/results', None)
@@ -156,7 +156,7 @@ def local_folder(location: str | Path) -> Path | None:
             text = text.removeprefix(f"{scheme}localhost")
         text = text.removeprefix(scheme)
     if not text.strip():
-        raise Mistake(f"{text!r} names no folder; give a path, such as results, or . for this folder.")
+        raise UserError(f"{text!r} names no folder; give a path, such as results, or . for this folder.")
     return None if "://" in text else expanded(text)
 
 
@@ -180,7 +180,7 @@ def known_protocols() -> set[str]:
 @contextmanager
 def output_folder(location: str | Path) -> Iterator[Path]:
     """A local folder whose files are at `location` when the block ends: the location itself, or a temporary folder that
-    is then uploaded to the fsspec URL. Mistake if the URL cannot be written, checked before and after."""
+    is then uploaded to the fsspec URL. UserError if the URL cannot be written, checked before and after."""
     folder = local_folder(location)
     if folder is not None:
         yield folder
@@ -239,14 +239,14 @@ def explain_os_error(error: OSError) -> str:
 
 @contextmanager
 def url_errors(url: str, verb: str) -> Iterator[None]:
-    """Converts any failure to reach a URL into a Mistake. `verb`: read or written."""
+    """Converts any failure to reach a URL into a UserError. `verb`: read or written."""
     try:
         yield
-    except Mistake:
+    except UserError:
         raise
     except Exception as error:  # unknown protocol, missing package, no permission: each file system has its own errors
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Mistake(
+        raise UserError(
             f"{url} cannot be {verb} ({why}); give a local folder, or check that the URL is right, that its package is "
             "installed (s3fs for s3://, gcsfs for gs://) and that your credentials allow it."
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from tunefront.bench.errors import Mistake, nearest, unknown
+from tunefront.bench.errors import UserError, nearest, unknown
 from tunefront.methods.base import Method, Recipe, at_least
 
 Scalar = bool | int | float | str | None
@@ -101,7 +101,7 @@ class Setting:
         return " or ".join(sorted(part.__name__.replace("NoneType", "none") for part in parts))
 
     def read(self, value: object) -> Scalar:
-        """The value, made of a text where it is one; Mistake where it is of another type."""
+        """The value, made of a text where it is one; UserError where it is of another type."""
         from pydantic import TypeAdapter, ValidationError
 
         reader: TypeAdapter[Scalar] = TypeAdapter(self.hint)
@@ -114,7 +114,7 @@ class Setting:
         except ValidationError as error:
             near = nearest(value, self.choices) if isinstance(value, str) else None
             hint = f"; did you mean {near!r}?" if near else "."
-            raise Mistake(f"{self.name} must be {self.takes}, got {value!r}{hint}") from error
+            raise UserError(f"{self.name} must be {self.takes}, got {value!r}{hint}") from error
 
 
 def _settings_of(table: str, kind: Kind) -> Iterator[Setting]:
@@ -133,25 +133,25 @@ LISTED = "`tunefront list settings` says what each is."
 def parse_setting(name: str, value: object, table: str | None = None) -> dict[str, Scalar]:
     """One field of the recipe or of the run settings, its value converted.
 
-    Errors: Mistake where it is unknown, of a wrong type or value, or, with `table`, belongs in the other one.
+    Errors: UserError where it is unknown, of a wrong type or value, or, with `table`, belongs in the other one.
     """
     known = SETTINGS.get(name)
     if known is None:
         offered = [other.name for other in SETTINGS.values() if table in (None, other.table)]
-        raise Mistake(unknown("field" if table else "setting", name, offered, LISTED))
+        raise UserError(unknown("field" if table else "setting", name, offered, LISTED))
     if table not in (None, known.table):
-        raise Mistake(f"{name} belongs in [{known.table}].")
+        raise UserError(f"{name} belongs in [{known.table}].")
     setting = {name: known.read(value)}
     build(setting, TABLES[known.table])
     return setting
 
 
 def build(values: Mapping[str, Scalar], kind: Kind) -> Any:  # Any: a Recipe or a RunConfig
-    """A recipe or run settings with these values; Mistake naming the wrong one."""
+    """A recipe or run settings with these values; UserError naming the wrong one."""
     try:
         return kind(**values)  # type: ignore[arg-type]
     except ValueError as error:
-        raise Mistake(f"{error}.") from error
+        raise UserError(f"{error}.") from error
 
 
 def overridden(values: Mapping[str, Scalar], *overrides: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -172,12 +172,12 @@ def overridden(values: Mapping[str, Scalar], *overrides: Mapping[str, Scalar]) -
 
 
 def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
-    """The method's own recipe (else the family's default) overridden field by field, the last one winning; Mistake if
+    """The method's own recipe (else the family's default) overridden field by field, the last one winning; UserError if
     what comes out is invalid."""
     try:
         return Recipe(**overridden(as_scalars(method.recipe or Recipe()), *overrides))  # type: ignore[arg-type]
     except ValueError as error:
-        raise Mistake(f"recipe of {method.name}: {error}") from error
+        raise UserError(f"recipe of {method.name}: {error}") from error
 
 
 def as_scalars(value: Recipe | RunConfig) -> dict[str, Scalar]:

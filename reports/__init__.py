@@ -38,7 +38,7 @@ def write(
     Args: records, of any status; formats out of FORMATS; where, which records to take: `{"dtype": "float32"}` or
     `["dtype=float32"]`, any field of the record, its recipe or its settings; reference, the label scores relate to;
     plans, records of what was predicted, set against those of the same key; notes, more warnings to show.
-    Each file appears whole or not at all. Mistake where records do not compare, none are left, or a format is unknown.
+    Each file appears whole or not at all. UserError if records do not compare, none are left, or a format is unknown.
     """
     from tunefront.reports.formats.writing import write_report
 

@@ -141,7 +141,7 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
     [
         ("methods/lora.py", "import tunefront.bench", "import a module"),
         ("methods/lora.py", "def f():\n    from tunefront.bench.training.harness import MeasuringHarness", "only"),
-        ("methods/base.py", "from tunefront.bench.errors import Mistake", "stands above"),
+        ("methods/base.py", "from tunefront.bench.errors import UserError", "stands above"),
         ("methods/lora.py", "import numpy", "methods import"),
         ("methods/lora.py", "import methods.base", "called tunefront.methods"),
         ("methods/sites/decoders.py", "from tunefront.methods.registry import find", "stands above"),

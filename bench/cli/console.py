@@ -21,7 +21,7 @@ from rich.text import Text
 from tunefront.bench.cli.terminal import Console as Console
 from tunefront.bench.cli.terminal import begin, lost_output
 from tunefront.bench.cli.terminal import plain as plain
-from tunefront.bench.errors import DiskFull, Mistake, in_short, printable, without_long_words
+from tunefront.bench.errors import DiskFull, UserError, in_short, printable, without_long_words
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
@@ -36,7 +36,9 @@ def command() -> str:
 
 
 @contextmanager
-def told(console: RichConsole, debug: bool = False, stopped: str | None = None, prints: bool = False) -> Iterator[None]:
+def handle_errors(
+    console: RichConsole, debug: bool = False, stopped: str | None = None, prints: bool = False
+) -> Iterator[None]:
     """Turns errors into a paragraph on `console` and an exit code: 2 for a mistake or a file that cannot be used, 1 for
     a full disk or a bug, 130 for Ctrl-C, 143 for SIGTERM; with `debug` the traceback is shown as well.
 
@@ -51,36 +53,36 @@ def told(console: RichConsole, debug: bool = False, stopped: str | None = None, 
         except typer.Exit:
             raise
         except BaseException as error:
-            raise typer.Exit(_told(console, error, debug, stopped)) from None
+            raise typer.Exit(_report_error(console, error, debug, stopped)) from None
         if interruption.pending():  # it was swallowed on its way
-            raise typer.Exit(_told(console, KeyboardInterrupt(), debug, stopped))
+            raise typer.Exit(_report_error(console, KeyboardInterrupt(), debug, stopped))
         if (reason := lost_output()) is not None:
-            say(console, f"warning: not all could be printed ({reason})", "yellow")
+            print_plain(console, f"warning: not all could be printed ({reason})", "yellow")
             if prints:
                 raise typer.Exit(FAILED)
 
 
-def _told(console: RichConsole, error: BaseException, debug: bool, stopped: str | None) -> int:
+def _report_error(console: RichConsole, error: BaseException, debug: bool, stopped: str | None) -> int:
     """Says what went wrong; returns the exit code."""
     if isinstance(error, KeyboardInterrupt) or interruption.pending():
         interruption.answered()
         if stopped is None:
-            goes_on(console)
+            print_resume_hint(console)
         else:
-            say(console, stopped)
+            print_plain(console, stopped)
         return interruption.exit_code()
     text, code = _paragraph(error, debug)
     if debug:
         import traceback
 
-        say(console, "".join(traceback.format_exception(error)).rstrip())
+        print_plain(console, "".join(traceback.format_exception(error)).rstrip())
     paragraph(console, Text.assemble(("error: ", "bold red"), printable(text)))
     return code
 
 
 def _paragraph(error: BaseException, debug: bool) -> tuple[str, int]:
     """What an error is called, and the exit code that it comes to."""
-    if isinstance(error, Mistake):
+    if isinstance(error, UserError):
         return str(error), MISTAKE
     if isinstance(error, DiskFull):
         return str(error), FAILED
@@ -103,18 +105,20 @@ def _check_working_directory() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise Mistake(
+        raise UserError(
             f"the working directory cannot be used ({error.strerror}): it was removed or its disk is gone. Change to "
             "another one and give the command again."
         ) from error
 
 
-def goes_on(console: RichConsole) -> None:
+def print_resume_hint(console: RichConsole) -> None:
     """Says after an interruption how to go on."""
-    say(console, f"Stopped; every finished cell is recorded. The same command goes on where it stopped:\n  {command()}")
+    print_plain(
+        console, f"Stopped; every finished cell is recorded. The same command goes on where it stopped:\n  {command()}"
+    )
 
 
-def say(console: RichConsole, text: str, style: str = "") -> None:
+def print_plain(console: RichConsole, text: str, style: str = "") -> None:
     """Prints a text as it is: nothing in it is markup."""
     paragraph(console, Text(printable(text), style))
 
@@ -185,4 +189,4 @@ class _Handler(logging.Handler):
             with suppress(OSError):
                 os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
             return
-        say(self._console, without_long_words(text), "yellow")
+        print_plain(self._console, without_long_words(text), "yellow")

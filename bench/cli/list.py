@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, plain, quiet_libraries, told
+from tunefront.bench.cli.console import Console, handle_errors, plain, quiet_libraries
 from tunefront.bench.errors import printable
 from tunefront.bench.settings import SETTINGS, Setting
 
@@ -38,7 +38,7 @@ def list_(
     debug: options.Debug = False,
 ) -> None:
     """List methods, tasks, backbones, suites or settings."""
-    with told(Console(stderr=True), debug, prints=True):
+    with handle_errors(Console(stderr=True), debug, prints=True):
         quiet_libraries()
         found = entries(what.value)
         if as_json:

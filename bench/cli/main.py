@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from tunefront.bench.cli.console import FAILED, Console, say
+from tunefront.bench.cli.console import FAILED, Console, print_plain
 from tunefront.bench.cli.list import list_
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
@@ -41,8 +41,8 @@ class _Commands(TyperGroup):
                 raise
             context, told = getattr(error, "ctx", None), Console(stderr=True)
             if context is not None:
-                say(told, f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
-            say(told, f"Error: {error.format_message()}")
+                print_plain(told, f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
+            print_plain(told, f"Error: {error.format_message()}")
             code = getattr(error, "exit_code", FAILED)
         if interruption.pending():  # typer makes 130 of any
             code = interruption.exit_code()

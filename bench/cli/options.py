@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import known_protocols, local_folder
 from tunefront.bench.suites.overrides import OPTIONS, Option, Texts
 
@@ -68,7 +68,7 @@ Out = Annotated[str, typer.Option(help="Folder or fsspec URL of the records and 
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run: local.")]
 PlanFirst = Annotated[
-    bool, typer.Option("--plan/--no-plan", help="Foretell costs first; the report sets them beside what is measured.")
+    bool, typer.Option("--plan/--no-plan", help="Predict costs first; the report sets them beside what is measured.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -120,7 +120,7 @@ Seconds = Annotated[
     bool | None,
     typer.Option(
         "--seconds/--no-seconds",
-        help="Try operators on this machine, and foretell its seconds; by default unless --device-memory is given.",
+        help="Time operators on this machine and predict its seconds; by default unless --device-memory is given.",
     ),
 ]
 PlanOut = Annotated[
@@ -152,13 +152,13 @@ Seed = Annotated[
 
 
 def location(option: str, text: str) -> str:
-    """A folder or fsspec URL as it was typed; Mistake where it is blank, or no path."""
+    """A folder or fsspec URL as it was typed; UserError where it is blank, or no path."""
     try:
         folder = local_folder(text)
-    except Mistake as error:
-        raise Mistake(f"{option}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from error
     scheme, colon, rest = text.partition(":/")
     if folder is not None and colon and not rest.startswith("/") and scheme in known_protocols():
         whole = f"{scheme}:///{rest}" if scheme in ("file", "local") else f"{scheme}://{rest}"
-        raise Mistake(f"{option}: {text} has one slash only; write {whole}, or ./{text} for a folder.")
+        raise UserError(f"{option}: {text} has one slash only; write {whole}, or ./{text} for a folder.")
     return text

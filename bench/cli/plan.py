@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, plain, quiet_libraries, say, told, warnings_on
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.cli.console import Console, handle_errors, plain, print_plain, quiet_libraries, warnings_on
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import writing
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
@@ -48,7 +48,7 @@ def plan(
     shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, or where nothing is left to plan or fits.
     """
     errors = Console(stderr=True)
-    with told(errors, debug, stopped="Stopped; nothing was written.", prints=True), warnings_on(errors):
+    with handle_errors(errors, debug, stopped="Stopped; nothing was written.", prints=True), warnings_on(errors):
         quiet_libraries()
         if paper is not None:
             _show_paper(paper, context, as_json)
@@ -56,7 +56,7 @@ def plan(
         from tunefront.bench.forecast.request import PlanRequest, check
         from tunefront.bench.forecast.sizes import Sweep, memory_bytes
 
-        memory, wrong = None if device_memory is None else memory_bytes(device_memory), Gathered()
+        memory, wrong = None if device_memory is None else memory_bytes(device_memory), ErrorCollector()
         request = PlanRequest(
             suite=suite,
             overrides=Overrides.from_texts(texts, wrong),
@@ -69,7 +69,7 @@ def plan(
             seconds=memory is None if seconds is None else seconds,
             workers=workers,
         )
-        early = Gathered()
+        early = ErrorCollector()
         for name in ("backbones", "shots"):
             OPTIONS[name].values(texts[name], early)
         check(request, early)  # before the libraries are imported, which takes seconds
@@ -83,7 +83,7 @@ def plan(
 
 
 def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
-    """Prints a paper's tables, or gives them as JSON; Mistake where more is asked for."""
+    """Prints a paper's tables, or gives them as JSON; UserError where more is asked for."""
     from tunefront.bench.papers.tables.catalog import as_json as paper_as_json
     from tunefront.bench.papers.tables.catalog import print_paper
 
@@ -100,7 +100,7 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
         for option in given
     ]
     if beside:
-        raise Mistake(
+        raise UserError(
             f"--paper prints a paper's own tables, of which {', '.join(beside)} would change nothing; give --paper "
             "alone or with --json."
         )
@@ -110,7 +110,7 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
         print_paper(name, Console())
 
 
-UNTIMED = "No seconds are foretold: this machine's would say nothing of another device (--seconds gives them)."
+UNTIMED = "No seconds are predicted: this machine's would say nothing of another device (--seconds gives them)."
 
 
 def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool, memory: int | None) -> None:
@@ -143,15 +143,15 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool, 
     for table in [*tables, *(one for one in even if one is not None)]:
         console.print(Fitted(table))
     for text in _left_out(found, swept):
-        say(console, f"left out: {text}", "yellow")
+        print_plain(console, f"left out: {text}", "yellow")
     if folder is not None:
-        say(console, f"plan: {folder}")
+        print_plain(console, f"plan: {folder}")
         for number, figure in enumerate(sweep_figures(found.sweep, swept).values()):
             for kind in ("svg", "png"):
                 path = folder / f"peak_over_{swept}{f'_{number + 1}' if number else ''}.{kind}"
                 with writing(path) as file:
                     file.write(save(figure, kind))
-                say(console, f"plot: {path}")
+                print_plain(console, f"plot: {path}")
 
 
 def _left_out(found: Forecast, swept: str) -> list[str]:

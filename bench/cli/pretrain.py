@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import FAILED, Console, quiet_libraries, say, told, warnings_on
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.cli.console import FAILED, Console, handle_errors, print_plain, quiet_libraries, warnings_on
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import check_writable, expanded
 
 if TYPE_CHECKING:
-    from tunefront.bench.training.mixture import Asked
+    from tunefront.bench.training.mixture import MixtureTask
     from tunefront.bench.training.pretrain import Pretraining, Start
     from tunefront.methods.base import Method
 
@@ -42,12 +42,12 @@ def pretrain(
     model, tasks are classification or multiple choice. Exit code: as of `run`; nothing is written before the end.
     """
     errors = Console(stderr=True)
-    with told(errors, debug, f"Stopped; nothing was written to {out}."), warnings_on(errors):
+    with handle_errors(errors, debug, f"Stopped; nothing was written to {out}."), warnings_on(errors):
         quiet_libraries()
-        from tunefront.bench.cli.progress import Steps
+        from tunefront.bench.cli.progress import TrainingDisplay
 
         out = expanded(out)
-        with Steps(errors) as display:
+        with TrainingDisplay(errors) as display:
             asked = pretraining_from(
                 method=method,
                 backbone=backbone,
@@ -64,14 +64,14 @@ def pretrain(
                 note = (
                     f"note: no field of {asked.method.name} names a file to start from, so no run can start from {out}"
                 )
-                say(errors, f"{note}.", "yellow")
+                print_plain(errors, f"{note}.", "yellow")
             from tunefront.bench.training.pretrain import pretrain as train
             from tunefront.bench.training.step import NotFinite
 
             try:
                 start = train(asked, out, display.step, display.preparing)
             except NotFinite as error:
-                say(errors, f"failed: {error}", "red")
+                print_plain(errors, f"failed: {error}", "red")
                 raise typer.Exit(FAILED) from None
         _tell(start, asked.method, out)
 
@@ -90,78 +90,78 @@ def pretraining_from(
     tell: Callable[[str], None] = lambda _: None,
 ) -> Pretraining:
     """The pretraining that the options ask for; all that is wrong in them is told together."""
-    wrong = Gathered()
+    wrong = ErrorCollector()
     tell("importing the libraries")
     from tunefront.bench.models.config import check_length, family_of
     from tunefront.bench.settings import RunConfig, build, overridden
     from tunefront.bench.suites.expand import look_up
-    from tunefront.bench.suites.grids import given
+    from tunefront.bench.suites.grids import read_settings
     from tunefront.bench.suites.lists import listed
     from tunefront.bench.suites.overrides import Overrides
     from tunefront.bench.suites.sweeps import method_of
     from tunefront.bench.suites.validate import check_device, check_files, check_template
     from tunefront.bench.templates.choose import applicable_rows, sample_rows
-    from tunefront.bench.training.mixture import asked
+    from tunefront.bench.training.mixture import with_template
     from tunefront.bench.training.pretrain import CONFIG, RECIPE, SETTINGS, Pretraining
     from tunefront.methods.base import Recipe
 
-    with wrong.any():
+    with wrong.collect():
         listed("--method", [method])
-    with wrong.any():
+    with wrong.collect():
         listed("--backbone", [backbone])
-    with wrong.any():
+    with wrong.collect():
         listed("--template", [template])
-    with wrong.any():
+    with wrong.collect():
         tasks = listed("--task", tasks) or []
-    wrong.told()
+    wrong.raise_if_any()
     settled = Overrides.from_texts({"settings": settings, "device": device}, wrong).all_settings()
-    of_recipe, of_run = given(settled, wrong)
+    of_recipe, of_run = read_settings(settled, wrong)
     for name in (name for name in of_run if name not in SETTINGS):
-        wrong.found.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
+        wrong.messages.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
     recipe, config = RECIPE, CONFIG
-    with wrong.any():
+    with wrong.collect():
         recipe = build(overridden(vars(RECIPE), of_recipe), Recipe)
-    with wrong.any():
+    with wrong.collect():
         config = build({**vars(CONFIG), **of_run}, RunConfig)
         check_device(config.device)
     trained: list[Method] = []
-    with wrong.any():
+    with wrong.collect():
         trained.append(method_of(method))
     loaded = look_up([backbone], tasks, wrong, tell)
     reading = []  # what would read the prompts: nothing, where the backbone is wrong
-    with suppress(Mistake):  # told where it was looked up
+    with suppress(UserError):  # told where it was looked up
         reading = [backbone] if family_of(backbone) != "encoder" else []
         if not reading:
-            wrong.found.append(
+            wrong.messages.append(
                 f"{backbone} is an encoder, whose tasks have a head each, so that nothing of use is learned from a "
                 "mixture of them; give a language model."
             )
-    mixture: list[Asked] = []
+    mixture: list[MixtureTask] = []
     tell("trying templates on a few rows")
     for task in loaded:
-        with wrong.any():
-            mixture.append(asked(task, template))
+        with wrong.collect():
+            mixture.append(with_template(task, template))
             check_length(backbone, task, config.max_length)
             for one in mixture[-1].templates:
                 check_template(task, one, reading, applicable_rows(task, one, sample_rows(task)), config, wrong)
     check_files(trained, [backbone], wrong)
-    wrong.told()
+    wrong.raise_if_any()
     check_writable(out)
     return Pretraining(trained[0], backbone, tuple(mixture), recipe, config, cap, seed)
 
 
 def _tell(start: Start, method: Method, out: Path) -> None:
-    from tunefront.bench.cli.progress import plural, span
+    from tunefront.bench.cli.progress import format_duration, plural
     from tunefront.methods.spelling import label
 
     loss = "" if start.loss is None else f", loss {start.loss:.4g} at the end"
     cut = f", {start.truncated} of them cut to max_length" if start.truncated else ""
     console = Console()
-    say(
+    print_plain(
         console,
         f"{plural(start.steps, 'step')} over {plural(start.prompts, 'prompt')}{cut}, {start.flops:.3g} FLOPs, "
-        f"{span(start.seconds)}{loss}.",
+        f"{format_duration(start.seconds)}{loss}.",
     )
     spelled = [shlex.quote(label(method, {name: str(out)})) for name in method.files]
     use = f"; start from it with --method {spelled[0]}" if spelled else ""
-    say(console, f"{out}: {start.params:,} parameters in {plural(start.tensors, 'tensor')}{use}.")
+    print_plain(console, f"{out}: {start.params:,} parameters in {plural(start.tensors, 'tensor')}{use}.")

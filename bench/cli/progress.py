@@ -49,7 +49,7 @@ class _Running:
     cell_done: float = 0.0
 
 
-class _Shown(ABC):
+class _LiveDisplay(ABC):
     """Something that is drawn again and again in a terminal for as long as it is entered; `clock` gives seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
@@ -84,7 +84,7 @@ class _Shown(ABC):
         """What is drawn now."""
 
     def _waiting(self) -> Text:
-        return Text.assemble((printable(self._preparing), "cyan"), f" · {span(self._clock() - self._began)}")
+        return Text.assemble((printable(self._preparing), "cyan"), f" · {format_duration(self._clock() - self._began)}")
 
     def _tick(self) -> None:
         while not self._over.wait(SECONDS_BETWEEN):
@@ -95,7 +95,7 @@ class _Shown(ABC):
         self.console.print(line, highlight=False, soft_wrap=True)
 
 
-class Display(_Shown):
+class Display(_LiveDisplay):
     """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
 
     It implements `engines.Progress` and is a context manager. Where `console` is not a terminal, each finished cell is
@@ -136,7 +136,7 @@ class Display(_Shown):
         beside = _fewer_demonstrations(record)
         beside += "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        told = f" {outcome:<7} {span(self._clock() - began):>7}  {printable(cell.title)}{printable(beside)}"
+        told = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {printable(cell.title)}{printable(beside)}"
         line = Text.assemble(counted, (mark, colour), told)
         self._say(line)
         if record.status != "ok":
@@ -149,10 +149,14 @@ class Display(_Shown):
         finished = self.reused + self.done
         counts = f"{finished}/{self.total} cells" + (f" ({self.reused} recorded before)" if self.reused else "")
         left = self.left()
-        times = span(self._clock() - self._began) + ("" if left is None else f", about {span(left)} left")
+        times = format_duration(self._clock() - self._began) + (
+            "" if left is None else f", about {format_duration(left)} left"
+        )
         head = Table.grid(padding=(0, 1), expand=False)
         head.add_row(
-            ProgressBar(total=max(self.total, 1), completed=finished + self._partly(), width=20), counts, f"· {times}"
+            ProgressBar(total=max(self.total, 1), completed=finished + self._fraction_done(), width=20),
+            counts,
+            f"· {times}",
         )
         running = list(self._running.items())
         if not running:
@@ -168,12 +172,12 @@ class Display(_Shown):
 
     def left(self) -> float | None:
         """About how many seconds remain, None before anything is known: cells so far went at this pace."""
-        ran = self.done + self._partly()
+        ran = self.done + self._fraction_done()
         if not self.done or not self.total:
             return None
         return (self._clock() - self._began) / ran * max(self.total - self.reused - ran, 0.0)
 
-    def _partly(self) -> float:
+    def _fraction_done(self) -> float:
         """What the running cells have done, in cells."""
         return sum(state.cell_done for state in list(self._running.values()))
 
@@ -186,7 +190,7 @@ def _fewer_demonstrations(record: Record) -> str:
     return f" · only {record.prompt.demonstrations_per_row:.3g} of {asked} demonstrations fit"
 
 
-class Steps(_Shown):
+class TrainingDisplay(_LiveDisplay):
     """One training: steps done of all, time gone and about how much is left; where `console` is not a terminal, a line
     at every tenth. A context manager."""
 
@@ -212,10 +216,10 @@ class Steps(_Shown):
     def _times(self) -> str:
         gone = self._clock() - self._began
         left = gone / self.done * (self.total - self.done) if self.done > 1 else None
-        return span(gone) + ("" if not left else f", about {span(left)} left")
+        return format_duration(gone) + ("" if not left else f", about {format_duration(left)} left")
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time as a person says it.
 
     >>> span(4.2), span(75), span(3700)

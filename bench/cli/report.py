@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, say, told, warnings_on
+from tunefront.bench.cli.console import Console, handle_errors, print_plain, warnings_on
 from tunefront.bench.cli.options import location
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import is_memory, local_folder, output_folder
 from tunefront.bench.suites.lists import listed
 
@@ -33,20 +33,22 @@ def report(
     Nothing is run and no model is needed.
     """
     errors = Console(stderr=True)
-    with told(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
-        wrong = Gathered()
-        with wrong.any():
+    with handle_errors(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
+        wrong = ErrorCollector()
+        with wrong.collect():
             results = location("RESULTS", results)
-        with wrong.any():
+        with wrong.collect():
             out = None if out is None else location("--out", out)
             if out is not None and is_memory(out):
-                raise Mistake(f"--out: what {out} keeps is lost when the command ends; give a folder, or another URL.")
+                raise UserError(
+                    f"--out: what {out} keeps is lost when the command ends; give a folder, or another URL."
+                )
         formats: list[str] = []
-        with wrong.any():
+        with wrong.collect():
             formats = listed("--format", [format], commas=True) or []
-        with wrong.any():
+        with wrong.collect():
             where = listed("--where", where)
-        wrong.told()
+        wrong.raise_if_any()
         from tunefront.bench.records import load_plans
         from tunefront.bench.records.kept import lost
 
@@ -58,7 +60,7 @@ def report(
 
 
 def records_of(results: str) -> list[Record]:
-    """The records of a folder or URL, what is left out named in the log; Mistake where there are none to read."""
+    """The records of a folder or URL, what is left out named in the log; UserError where there are none to read."""
     from tunefront.bench.records import load
 
     loaded = load(results)
@@ -67,8 +69,8 @@ def records_of(results: str) -> list[Record]:
         there = "has no records" if folder is None or os.path.isdir(folder) else "is not there"
         if loaded.left_out:
             there = f"has no records that can be read: {' '.join(loaded.left_out)}"
-            raise Mistake(f"{results} {there}")
-        raise Mistake(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
+            raise UserError(f"{results} {there}")
+        raise UserError(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
     for line in loaded.left_out:
         log.warning("%s", line)
     return list(loaded.records)
@@ -89,7 +91,7 @@ def written_report(
     notes: Sequence[str] = (),
 ) -> list[str]:
     """Writes a report into a folder or behind a URL; returns where its files are. `notes` are warnings for it to show.
-    Mistake if that cannot be written."""
+    UserError if that cannot be written."""
     from tunefront.reports import write
 
     try:
@@ -100,7 +102,7 @@ def written_report(
                 return [str(path) for path in written]
             return [f"{out.rstrip('/')}/{path.relative_to(folder).as_posix()}" for path in written]
     except PermissionError as error:
-        raise Mistake(
+        raise UserError(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."
         ) from error
 
@@ -111,6 +113,6 @@ def show_written(written: Sequence[str]) -> None:
 
     plots = [path for path in written if Path(path).parent.name == "plots"]
     for path in (path for path in written if path not in plots):
-        say(Console(), f"report: {path}")
+        print_plain(Console(), f"report: {path}")
     if plots:
-        say(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].rpartition('/')[0]}")
+        print_plain(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].rpartition('/')[0]}")

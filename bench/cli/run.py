@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import FAILED, Console, announce, goes_on, quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.console import (
+    FAILED,
+    Console,
+    announce,
+    handle_errors,
+    print_plain,
+    print_resume_hint,
+    quiet_libraries,
+    warnings_on,
+)
 from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
-from tunefront.bench.errors import Gathered, Mistake, in_short
+from tunefront.bench.errors import ErrorCollector, UserError, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error, is_memory
 from tunefront.bench.suites.overrides import Overrides, Texts
@@ -44,16 +53,16 @@ def run(
     143 after SIGTERM.
     """
     errors = Console(stderr=True)
-    with told(errors, debug):
+    with handle_errors(errors, debug):
         quiet_libraries()
         if engine != "local":
-            raise Mistake(
+            raise UserError(
                 f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
             )
         out = location("--out", out)
         if is_memory(out):
             lost = f"warning: the records in {out} are lost when the command ends; its report is not"
-            say(errors, f"{lost}; cells run one at a time, in this process, which alone sees them", "yellow")
+            print_plain(errors, f"{lost}; cells run one at a time, in this process, which alone sees them", "yellow")
         from tunefront.bench.data import cache
 
         cache.folder()  # a place that is none is told before anything runs
@@ -61,7 +70,7 @@ def run(
         with warnings_on(errors):
             outcome = _run(errors, suite, texts, workers, out, plan_first)
             if outcome.interrupted:
-                goes_on(errors)
+                print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
             whole = _tell(outcome, out, errors)
             gone = _lost(outcome, out)
@@ -83,7 +92,7 @@ def _run(
     from tunefront.bench.records.store import Store
     from tunefront.bench.suites.expand import expand
 
-    wrong = Gathered()
+    wrong = ErrorCollector()
     overrides = Overrides.from_texts(texts, wrong)
     with Display(errors) as display:
         expansion = expand(suite, overrides, tell=display.preparing, wrong=wrong)
@@ -92,7 +101,7 @@ def _run(
         for line in expansion.announcements:
             announce(errors, line)
         for warning in expansion.warnings:
-            say(errors, f"warning: {warning}", "yellow")
+            print_plain(errors, f"warning: {warning}", "yellow")
         cells, lines = compared(expansion.cells, display.preparing)
         for line in lines:
             announce(errors, line)
@@ -136,10 +145,12 @@ def _summary(outcome: Outcome) -> None:
     try:
         console.print(summary_table(outcome.records))
     finally:
-        say(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
+        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
         for record in outcome.records:
             if record.status == "failed":
-                say(console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red")
+                print_plain(
+                    console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red"
+                )
 
 
 def _lost(outcome: Outcome, out: str) -> bool:
@@ -158,9 +169,9 @@ def _as_warning(errors: Console, what: str, broken: list[str]) -> Iterator[None]
     is neither a mistake nor a file is a bug, kept in `broken`."""
     try:
         yield
-    except (Mistake, OSError) as error:
+    except (UserError, OSError) as error:
         text = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        say(errors, f"warning: {what} was written: {text}", "yellow")
+        print_plain(errors, f"warning: {what} was written: {text}", "yellow")
     except Exception as error:
         broken.append(what)
-        say(errors, f"warning: {what} was written; this is a bug in tunefront: {in_short(error)}", "yellow")
+        print_plain(errors, f"warning: {what} was written; this is a bug in tunefront: {in_short(error)}", "yellow")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, quiet_libraries, say, told, warnings_on
+from tunefront.bench.cli.console import Console, handle_errors, print_plain, quiet_libraries, warnings_on
 from tunefront.bench.cli.report import records_of
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import local_folder
 
 
@@ -22,7 +22,7 @@ def stale(
     three folders above RESULTS; what is in none of them is said to be missing, and does not make a record stale.
     """
     errors = Console(stderr=True)
-    with told(errors, debug, prints=True), warnings_on(errors):
+    with handle_errors(errors, debug, prints=True), warnings_on(errors):
         quiet_libraries()
         for file in method or ():
             _run(file)
@@ -33,18 +33,20 @@ def stale(
         found = [entry for entry in compared if entry.changes]
         if found:
             Console().print(table(found))
-            say(
+            print_plain(
                 Console(),
                 f"{len(found)} of {len(records)} records are stale; `tunefront run` makes new ones beside them.",
             )
         if lacking := missing(compared):
-            say(
+            print_plain(
                 Console(),
                 f"not found from here: {'; '.join(lacking)}. What these records have of it was not compared; give the "
                 "command from the folder where they were made, or a file of methods with --method.",
             )
         elif not found:
-            say(Console(), f"nothing is stale: all {len(records)} records would be made again under the same key.")
+            print_plain(
+                Console(), f"nothing is stale: all {len(records)} records would be made again under the same key."
+            )
 
 
 def _run(file: str) -> None:
@@ -56,4 +58,4 @@ def _run(file: str) -> None:
         load_file(path + suffix)
         methods()
     except ValueError as error:
-        raise Mistake(str(error)) from error
+        raise UserError(str(error)) from error

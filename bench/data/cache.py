@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded, sweep, writing
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def folder(room: str = "") -> Path:
     if chosen:
         try:
             return expanded(chosen) / room
-        except Mistake as error:
-            raise Mistake(f"TUNEFRONT_CACHE: {error}") from error
+        except UserError as error:
+            raise UserError(f"TUNEFRONT_CACHE: {error}") from error
     checkout = ROOT / "data_cache"
     if (ROOT / "pyproject.toml").is_file() and checkout.is_dir() and os.access(checkout, os.W_OK):
         return checkout / room

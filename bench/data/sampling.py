@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources.folder import few_shot
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def draw(task: Task, shots: int | None, draw_seed: int, balanced: bool = False) 
     """`shots` training rows in drawn order; all rows for None, or if there are no more.
 
     With `balanced`, labels take turns to give their next row in drawn order while they have any. In both modes a
-    smaller draw is a prefix of a larger one. Errors: Mistake for a negative number, and for a balanced regression.
+    smaller draw is a prefix of a larger one. Errors: UserError for a negative number, and for a balanced regression.
     """
     if shots is not None and shots < 0:
-        raise Mistake(f"shots must be at least 0, got {shots} for {task.name}; leave shots out for all rows.")
+        raise UserError(f"shots must be at least 0, got {shots} for {task.name}; leave shots out for all rows.")
     rows = _in_order(task.splits["train"], "draw", draw_seed)
     if balanced:
         if task.kind == "regression":
-            raise Mistake(f"{task.name} is a regression task: it has no labels to balance; leave balanced_draws out.")
+            raise UserError(f"{task.name} is a regression task: it has no labels to balance; leave balanced_draws out.")
         rows = _in_turn(rows)
     return tuple(rows[:shots])
 
@@ -59,11 +59,11 @@ def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row
 
     Held out are 10 % of the rows, at least 32, in every class as large a share (regression: simply drawn); a class
     keeps its last training row while another can give one instead.
-    Errors: Mistake where fewer rows would remain than are held out.
+    Errors: UserError where fewer rows would remain than are held out.
     """
     size = max(FEWEST_HELD_OUT, round(HELD_OUT_SHARE * len(rows)))
     if len(rows) < 2 * size:
-        raise Mistake(
+        raise UserError(
             f"selection holds {size} of the drawn rows of {task.name} out of training, but only {len(rows)} were "
             f"drawn; draw at least {2 * FEWEST_HELD_OUT}, give the task a validation split, or run without selection."
         )
@@ -131,7 +131,7 @@ class Rows:
 
 
 def rows_of(cell: Cell, task: Task) -> Rows:
-    """A cell's rows: drawn by hash, or from the task folder's published draws. Errors: Mistake if there are none."""
+    """A cell's rows: drawn by hash, or from the task folder's published draws. Errors: UserError if there are none."""
     train, chosen_on, split, source = training_rows(task, cell.shots, cell.draw_seed, cell.config)
     return Rows(train, chosen_on, split, tuple(eval_rows(task, cell.config.eval_rows)), source)
 

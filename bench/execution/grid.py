@@ -54,7 +54,7 @@ def run_grid(
     cells no other may run in the same process afterwards, so that neither a patched library nor a killed process
     reaches it: with one worker they run first, each in a process of its own, the others in this one; session, what this
     process keeps for the cells of another call. Cells of one backbone run together, in their order otherwise.
-    Errors: Mistake where the store cannot be written or a task or backbone is gone, DiskFull.
+    Errors: UserError where the store cannot be written or a task or backbone is gone, DiskFull.
     """
     store.prepare()
     if is_memory(store.location):  # of which a worker process would have one of its own

@@ -71,7 +71,7 @@ class Identity:
 
     @classmethod
     def of(cls, cell: Cell) -> Identity:
-        """The identity of a cell; a moved folder or file keeps its key. Mistake where it cannot be found."""
+        """The identity of a cell; a moved folder or file keeps its key. UserError where it cannot be found."""
         found = ingredients(cell)
         parts = {name: value for name, value in found.items() if name not in NAMES}
         parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
@@ -80,7 +80,7 @@ class Identity:
     @classmethod
     def of_no_files(cls, cell: Cell, *beside: object) -> Identity:
         """The identity of a cell whose rows and backbone are no files, `beside` what else its costs follow from."""
-        found = named(cell)
+        found = cell_fields(cell)
         return cls._known(_digest([found, *beside], str), found, cell)
 
     @classmethod
@@ -101,10 +101,10 @@ class Identity:
 
 
 def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
-    """Everything that can change the numbers of a cell; Mistake where its task or backbone cannot be found."""
+    """Everything that can change the numbers of a cell; UserError where its task or backbone cannot be found."""
     own = {f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()}
     prints = {"method": source_fingerprint(cell.method), **own, **surroundings(cell)}
-    return {**named(cell), "fingerprints": prints}
+    return {**cell_fields(cell), "fingerprints": prints}
 
 
 def around(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
@@ -129,7 +129,7 @@ def around_unfound(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     return {**_told(cell), "fingerprints": {"harness": harness_fingerprint()}}
 
 
-def named(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+def cell_fields(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     """What a cell is called and told, and the versions it would run with; no file is looked at."""
     return {"method": cell.spelled, **_told(cell)}
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
 from tunefront.bench.records.ordinary import Unreadable, contents
 
@@ -34,7 +34,7 @@ class Places:
         """The paths that a path may mean, the one as it is written first; those where nothing lies are left out."""
         try:
             written = expanded(path)
-        except Mistake:  # a home folder that is not there, or no path at all
+        except UserError:  # a home folder that is not there, or no path at all
             return []
         if written.is_absolute():
             return [path] if _there(written) else []
@@ -52,7 +52,7 @@ class Places:
             return _best(found, recorded, _backbone_fingerprint)
         try:
             check_here(name)
-        except Mistake as error:
+        except UserError as error:
             raise Missing(f"backbone {name}") from error
         if _is_path(name):
             raise Missing(f"backbone {name}")
@@ -107,7 +107,7 @@ def _best(found: list[str], recorded: str | None, fingerprint: Callable[[str], s
 def _same(place: str, recorded: str | None, fingerprint: Callable[[str], str]) -> bool:
     try:
         return fingerprint(place) == recorded
-    except Mistake:
+    except UserError:
         return False
 
 

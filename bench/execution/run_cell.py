@@ -173,7 +173,7 @@ def run_cell(
     identity: Identity | None = None,
 ) -> tuple[Record, pd.DataFrame | None]:
     """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
-    or a model does wrong: that is a failed record. DiskFull comes through, and Mistake where data or backbone are gone.
+    or a model does wrong: that is a failed record. DiskFull comes through, and UserError if data or backbone are gone.
 
     `session` keeps the backbone for the cells that follow; `identity` is the cell's own, found out where it is None.
     """

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake, without_long_words
+from tunefront.bench.errors import UserError, without_long_words
 from tunefront.bench.execution.places import Missing, Places
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, Scalar
@@ -57,7 +57,7 @@ def staleness(records: Sequence[Record], results: Path | None = None) -> list[St
 
 
 def cell_of(record: Record) -> Cell:
-    """The cell that a record came from; Mistake where it cannot be run any more, or its method is a user's own that is
+    """The cell that a record came from; UserError if it cannot be run any more, or its method is a user's own that is
     not imported."""
     return _cell(record, _known(record))
 
@@ -69,7 +69,7 @@ def _compared(record: Record, places: Places) -> Staleness:
         method = _known(record) if ours else None
         changes = [] if ours else list(_source_changes(record, places, missing))
         changes += _changes(record, _found(_cell(record, method), record, places, missing), bool(missing))
-    except Mistake as error:
+    except UserError as error:
         return Staleness(record, (str(error),), tuple(missing))
     return Staleness(record, tuple(dict.fromkeys(changes)), tuple(missing))
 
@@ -79,19 +79,19 @@ def _ours(record: Record) -> bool:
     user's own file is not, since a record must not make us run it."""
     name = _METHOD.match(record.method)
     if name is None:
-        raise Mistake(f"{record.method[:80]!r} spells no method")
+        raise UserError(f"{record.method[:80]!r} spells no method")
     try:
         return name[1] in methods() or not record.method_sources
     except ValueError as error:  # of classes that this process has imported
-        raise Mistake(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def _known(record: Record) -> Method:
-    """The method of a class that is known; Mistake where there is none, or its fields are not what they were."""
+    """The method of a class that is known; UserError where there is none, or its fields are not what they were."""
     try:
         return parse(record.method, files=False)
     except (UnknownMethod, ValueError) as error:
-        raise Mistake(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def _cell(record: Record, method: Method | None) -> Cell:
@@ -197,14 +197,14 @@ def _told(group: str, name: str, then: object, now: object) -> str:
 
 
 def _known_fields(kind: type[T], values: Mapping[str, Scalar], what: str) -> T:
-    """A recipe or settings as recorded; Mistake where a field of then is unknown or not valid now."""
+    """A recipe or settings as recorded; UserError where a field of then is unknown or not valid now."""
     gone = sorted(set(values) - {field.name for field in fields(kind)})
     if gone:
-        raise Mistake(f"the {what} had {', '.join(gone)}, which is not known any more")
+        raise UserError(f"the {what} had {', '.join(gone)}, which is not known any more")
     try:
         return kind(**values)  # type: ignore[arg-type]
     except ValueError as error:
-        raise Mistake(f"the {what} is not valid any more: {error}") from error
+        raise UserError(f"the {what} is not valid any more: {error}") from error
 
 
 def missing(found: Sequence[Staleness]) -> list[str]:

@@ -13,11 +13,11 @@ from torch import nn
 
 from tunefront.bench.data.task import Task
 from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
-from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.meters.storage import safetensors_bytes
 from tunefront.bench.models.config import config_at, sites_of
 from tunefront.bench.models.families import Backbone, Prompting
-from tunefront.bench.models.fast_copy import Blueprint
+from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate
 from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.pretrained import Pooled, family_for
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class Outline:
+class FakePretrained:
     """A pretrained model without its weights, from which pristine backbones are made (see `Pretrained`).
 
     Args: name, a backbone as anywhere else, a preset, or the path of a config.json; lengths, of made-up rows, whose
     tokenizer takes the place of the backbone's; None where rows are real and the backbone has one.
     """
 
-    def __init__(self, name: str, lengths: Lengths | None = None):
+    def __init__(self, name: str, lengths: SyntheticRows | None = None):
         folder = _folder(name)
         self.config = config_of(name) if folder is None else config_at(name)
         self.name, self.sites = name, sites_of(self.config, name)
@@ -50,7 +50,7 @@ class Outline:
         if self.pooling != "pooler" and getattr(self._model, "pooler", None) is not None:
             self._model.pooler = None
         self._tensors: list[Tensor] = [*self._model.parameters(), *self._model.buffers()]
-        self._blueprint = Blueprint(self._model, self._tensors)
+        self._blueprint = CopyTemplate(self._model, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._model.parameters())
         self.file_bytes = _file_bytes(self._model) if folder is None else backbone_bytes(name)
 
@@ -87,9 +87,9 @@ class Outline:
 
 
 @functools.lru_cache(maxsize=8)
-def outline(name: str, lengths: Lengths | None = None) -> Outline:
+def fake_pretrained(name: str, lengths: SyntheticRows | None = None) -> FakePretrained:
     """The outline of a backbone, made once per process."""
-    return Outline(name, lengths)
+    return FakePretrained(name, lengths)
 
 
 def _folder(name: str) -> Path | None:
@@ -109,19 +109,19 @@ def _file_bytes(model: nn.Module) -> int:
     return safetensors_bytes({name: named[name] for name in once.values()})
 
 
-_ANY = Lengths()
+_ANY = SyntheticRows()
 """The rows that the backbone is made for, which no count of parameters depends on; a head has two outputs."""
 
 
-def outline_of(name: str) -> Outline:
+def outline_of(name: str) -> FakePretrained:
     """The outline that `attached` makes backbones of."""
-    return outline(name, _ANY)
+    return fake_pretrained(name, _ANY)
 
 
 def attached(method: Method, name: str) -> Backbone:
     """The backbone of a preset's name or a configuration's path, with the method attached; Unsupported as it says."""
     made = outline_of(name)
-    backbone = made.pristine(_ANY.task(made.sites.family), seed=0, prompting=Prompting(Bare()))
+    backbone = made.pristine(_ANY.task(made.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
     with made.making():
         method.attach(backbone)
     return backbone

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest
 from tunefront.bench.forecast.limits import TooLong
 from tunefront.bench.forecast.machine import machine
-from tunefront.bench.forecast.predict import foretell
+from tunefront.bench.forecast.predict import predict
 from tunefront.bench.forecast.request import PlanRequest, check, of_sweep, targets_of
 from tunefront.bench.forecast.sizes import BATCH, Sweep
-from tunefront.bench.forecast.targets import Target, of_cells, over
+from tunefront.bench.forecast.targets import Target, at_size, of_cells
 from tunefront.bench.records import MEMORY_PHASES, CorruptRecord, Record, read_record
 from tunefront.bench.records.store import Store
 
@@ -72,7 +72,7 @@ class Predictor:
         """The costs of these cells.
 
         Args: memory, bytes of a device; sweep, sizes at which those of every cell are predicted too.
-        Errors: Mistake where nothing fits into the memory even with one row a batch.
+        Errors: UserError where nothing fits into the memory even with one row a batch.
         """
         self._know(targets, self._timed)
         records = tuple(self._record(target) for target in targets)
@@ -124,7 +124,7 @@ class Predictor:
 
     def _at(self, target: Target, batch: int) -> Record:
         """The plan with another batch, without seconds: only its peak is looked at."""
-        return self._record(over(target, BATCH, batch, self._trains(target)), timed=False)
+        return self._record(at_size(target, BATCH, batch, self._trains(target)), timed=False)
 
     def _trains(self, target: Target) -> bool:
         return bool(self._record(target).training.steps)
@@ -144,9 +144,9 @@ class Predictor:
         trained = found.largest_batch is not None or not self._trains(target)
         return trained and found.largest_scoring_batch is not None
 
-    def _nothing_fits(self, kept: Iterable[tuple[Target, Record]], memory: int) -> Mistake:
+    def _nothing_fits(self, kept: Iterable[tuple[Target, Record]], memory: int) -> UserError:
         peak, label = min((_peak(self._at(target, 1)), record.label) for target, record in kept)
-        return Mistake(
+        return UserError(
             f"nothing fits into {memory:,} bytes: with one row a batch the least is {label}, whose tensors take "
             f"{peak:,} bytes at their peak; give a larger --device-memory, a smaller backbone or shorter rows."
         )
@@ -154,7 +154,7 @@ class Predictor:
     def _swept(self, targets: Sequence[Target], sweep: Sweep) -> dict[int, tuple[Record, ...]]:
         found: dict[int, list[Record]] = {size: [] for size in sweep.sizes}
         at_sizes = [
-            (over(target, sweep.name, size, self._trains(target)), size)
+            (at_size(target, sweep.name, size, self._trains(target)), size)
             for target, size in itertools.product(targets, sweep.sizes)
         ]
         self._know((target for target, _ in at_sizes), timed=False)
@@ -181,10 +181,10 @@ def _begin(known: MutableMapping[str, float], alone: AbstractContextManager[obje
     _shared.append((known, alone))
 
 
-def _broken(targets: Iterable[Target]) -> Mistake:
+def _broken(targets: Iterable[Target]) -> UserError:
     own = sorted({target.cell.method.name for target in targets if target.cell.method_file})
     cause = f"one of your own methods ({', '.join(own)}) ends its process" if own else "no memory may have been left"
-    return Mistake(f"a process that planned cells has died: {cause}; plan fewer cells at a time to find out which.")
+    return UserError(f"a process that planned cells has died: {cause}; plan fewer cells at a time to find out which.")
 
 
 def _predict(call: tuple[Target, bool, int]) -> Record:
@@ -193,13 +193,13 @@ def _predict(call: tuple[Target, bool, int]) -> Record:
     found = machine(target.cell.config.threads, target.cell.config.device) if timed else None
     if found is not None and _shared:
         found.pace.share(*_shared[-1])
-    return foretell(target.cell, target.lengths, found, concurrent)
+    return predict(target.cell, target.lengths, found, concurrent)
 
 
-def predict_costs(request: PlanRequest, wrong: Gathered, tell: Tell = lambda _: None) -> Forecast:
+def predict_costs(request: PlanRequest, wrong: ErrorCollector, tell: Tell = lambda _: None) -> Forecast:
     """The forecast of what the call asks for, each cell once; `wrong` has what is wrong with the call so far.
 
-    Errors: Mistakes with all that is wrong in it, Mistake where all of it is left out.
+    Errors: UserErrors with all that is wrong in it, UserError where all of it is left out.
     """
     check(request)
     tell("importing the libraries")
@@ -218,7 +218,7 @@ def predict_costs(request: PlanRequest, wrong: Gathered, tell: Tell = lambda _: 
 
 def keep_predictions(cells: Sequence[Cell], out: str, workers: int, tell: Tell) -> None:
     """Predicts what the cells that have not run yet cost, seconds included, and keeps that in the results folder OUT;
-    Mistake where it cannot."""
+    UserError where it cannot."""
     folder, store = folder_of(out), Store(out)
     missing = [
         cell for cell in cells if (found := store.read(Identity.of(cell).key)) is None or found.status == "failed"
@@ -227,7 +227,7 @@ def keep_predictions(cells: Sequence[Cell], out: str, workers: int, tell: Tell) 
 
 
 def _check_some(found: Forecast) -> None:
-    """Mistake with the reasons where no cell could be predicted, at no size of a sweep either."""
+    """UserError with the reasons where no cell could be predicted, at no size of a sweep either."""
     records = [*found.records, *itertools.chain.from_iterable(found.sweep.values())]
     if any(record.status == "planned" for record in records):
         return
@@ -235,21 +235,21 @@ def _check_some(found: Forecast) -> None:
     for record in found.records:
         reasons.setdefault(record.reason, f"{record.label} on {record.backbone}")
     listed = "; ".join(f"{what}: {reason}" for reason, what in reasons.items())
-    raise Mistake(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
+    raise UserError(f"nothing is planned, for all is left out: {listed}. Choose others, or other lengths.")
 
 
 def folder_of(out: str) -> Path:
-    """Where plans of the results folder OUT are kept, not made yet; Mistake where nothing can be written there."""
+    """Where plans of the results folder OUT are kept, not made yet; UserError where nothing can be written there."""
     results = local_folder(out)
     if results is None:
-        raise Mistake(f"plans are kept in local folders only, and {out} is none; give another --out.")
+        raise UserError(f"plans are kept in local folders only, and {out} is none; give another --out.")
     folder = results / "plans"
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         check_writable(folder / f"{uuid.uuid4().hex}.json")
-    except Mistake as error:
+    except UserError as error:
         why = getattr(error.__cause__, "strerror", None) or error
-        raise Mistake(f"no plan can be kept in {out} ({why}); give another --out.") from error
+        raise UserError(f"no plan can be kept in {out} ({why}); give another --out.") from error
     finally:
         for path in new:  # what else is wrong in the call is found out later, and leaves nothing behind either
             with suppress(OSError):
@@ -260,8 +260,8 @@ def folder_of(out: str) -> Path:
 def keep(records: Iterable[Record], folder: Path) -> None:
     """Writes the planned records to the folder that `folder_of` gives, where a report finds them.
 
-    What was foretold first stays: a plan of the same key (code, data and settings) is written over only where it cannot
-    be read, is of made-up rows, whose key knows no code, or has no seconds and its cell has not run yet.
+    The first prediction stays: a plan of the same key (code, data and settings) is overwritten only if it cannot be
+    read, is of synthetic rows, whose key covers no code, or has no seconds and its cell has not run yet.
     """
     for record in records:
         path = folder / f"{record.key}.json"

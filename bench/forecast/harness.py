@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.operator_times import Operations, Phases
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.memory.peak import PeakMemory
-from tunefront.bench.meters.memory.phases import PhaseMemory, Work, flagged
+from tunefront.bench.meters.memory.phases import BatchReplay, PhaseMemory, flagged
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
@@ -66,7 +66,7 @@ class PredictingHarness:
             self.cost.examples += len(places)
         self.cost.steps += total
         step = Step(parameters, loss, self.recipe, self.subject.autocast)
-        laps = self._gone_through(shapes, lambda work: self.memory.step(step, work))
+        laps = self._simulate(shapes, lambda work: self.memory.step(step, work))
         if self._machine is not None:
             laps["data"] = data.laps  # batches are made as they would be
         self.cost.clock.seconds += sum(map(sum, laps.values()))
@@ -90,7 +90,7 @@ class PredictingHarness:
 
         with flagged([(parameter, id(parameter) in wanted) for parameter in self.model.parameters()]):
             gradients = start()
-            laps = self._gone_through(shapes, lambda work: self.memory.gradients(start, work))
+            laps = self._simulate(shapes, lambda work: self.memory.gradients(start, work))
             self.cost.clock.seconds += sum(map(sum, laps.values()))
             self._enter_training(loss, shapes, "gradients")
         self.cost.examples += len(shapes.examples)
@@ -138,8 +138,8 @@ class PredictingHarness:
             widths.append(found.shape[1])
             return found
 
-        with self.flop_ledger.watching() as calls:
-            laps = self._gone_through(shapes, lambda work: self.memory.batch(name, noting, work))
+        with self.flop_ledger.count_calls() as calls:
+            laps = self._simulate(shapes, lambda work: self.memory.batch(name, noting, work))
         each = {kind: number * shapes.times.total() // (len(widths) - 1) for kind, number in calls.items()}
         entry = self._entry(call, shapes, each)
         seconds = [lap for of_phase in laps.values() for lap in of_phase]
@@ -147,13 +147,13 @@ class PredictingHarness:
         rowwise = Rowwise(values, sum(seconds), entry.counted or 0, batch_seconds=tuple(seconds), entry=entry)
         return rowwise, entry
 
-    def _gone_through(self, shapes: Shapes, run: Callable[[Work], PhaseMemory]) -> dict[str, list[float]]:
+    def _simulate(self, shapes: BatchLog, run: Callable[[BatchReplay], PhaseMemory]) -> dict[str, list[float]]:
         """Enters the memory of a few batches; the seconds of each phase, one for every batch that would run, nothing
         without a machine."""
         sizes = {shape: shapes.examples.elements(shapes.batch(shape, self.device)) for shape in shapes.times}
         known: list[tuple[int, dict[str, float]]] = []
 
-        def go_through(work: Work) -> None:
+        def go_through(work: BatchReplay) -> None:
             self._operations.taken()  # of a batch that was measured for its memory alone
             self.memory.add(run(work))
             known.append((sizes[work.shape], self._seconds(self._operations.taken())))
@@ -166,16 +166,16 @@ class PredictingHarness:
         most = max(size for size, _ in known)
         everything = sum(sizes[shape] * times for shape, times in shapes.times.items())
         of_the_most = sum(sizes[shape] * times for shape, times in shapes.times.items() if sizes[shape] == most)
-        others = [] if of_the_most > NEARLY_ALL * everything else _some(sizes, most)
+        others = [] if of_the_most > NEARLY_ALL * everything else _sample_shapes(sizes, most)
         for shape in others:
             batch = partial(shapes.batch, shape, self.device)
             go_through(replace(largest[0], batch=batch, shape=shape))
         if not others and len(largest) == 1:
             known.append((0, dict.fromkeys(known[0][1], 0.0)))  # the few smaller ones in proportion
-        known = _each_size_once(known)
+        known = _mean_by_size(known)
         found: dict[str, list[float]] = {phase: [] for phase in known[0][1]}
         for shape, times in shapes.times.items():
-            for phase, seconds in _between(known, sizes[shape]).items():
+            for phase, seconds in _interpolate(known, sizes[shape]).items():
                 found[phase] += [seconds] * times
         return found
 
@@ -192,7 +192,7 @@ class PredictingHarness:
             for phase, operations in phases.items()
         }
 
-    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str = "step") -> None:
+    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: BatchLog, kind: str = "step") -> None:
         """Enters the analytic FLOPs of all steps, in the totals too; counted ones where there are no analytic."""
         phases = self.flop_ledger.training(loss, shapes.times, 0, 0)
         if any(entry.analytic is None for entry in phases.values()):
@@ -203,7 +203,7 @@ class PredictingHarness:
         self.cost.flops += sum(entry.counted or 0 for entry in phases.values())
         self.cost.enter(phases)
 
-    def _entry(self, call: Callable[[Batch], Tensor], shapes: Shapes, calls: Mapping[str, int]) -> PhaseFlops:
+    def _entry(self, call: Callable[[Batch], Tensor], shapes: BatchLog, calls: Mapping[str, int]) -> PhaseFlops:
         """The same of rows that are scored or made features of."""
         entry = self.flop_ledger.rows(call, shapes.times, 0, calls)
         if entry.analytic is None:
@@ -211,14 +211,14 @@ class PredictingHarness:
         return entry.model_copy(update={"counted": entry.analytic})
 
 
-def _some(sizes: Mapping[Shape, int], largest: int) -> list[Shape]:
+def _sample_shapes(sizes: Mapping[Shape, int], largest: int) -> list[Shape]:
     """A few shapes from the smallest towards the largest, which itself is not among them."""
     ordered = sorted((shape for shape in sizes if sizes[shape] < largest), key=lambda shape: (sizes[shape], shape))
     places = {round(place * len(ordered) / (SIMULATED - 1)) for place in range(SIMULATED - 1)}
     return [ordered[place] for place in sorted(places) if place < len(ordered)]
 
 
-def _each_size_once(known: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
+def _mean_by_size(known: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
     """In order of sizes, of which shapes may have the same: their mean."""
     found: dict[int, list[dict[str, float]]] = {}
     for size, seconds in known:
@@ -229,7 +229,7 @@ def _each_size_once(known: list[tuple[int, dict[str, float]]]) -> list[tuple[int
     ]
 
 
-def _between(known: list[tuple[int, dict[str, float]]], size: int) -> dict[str, float]:
+def _interpolate(known: list[tuple[int, dict[str, float]]], size: int) -> dict[str, float]:
     """Seconds of a shape by the straight line between those that were gone through, in order of their sizes."""
     place = min(max(1, bisect.bisect_left([at for at, _ in known], size)), len(known) - 1)
     if len(known) == 1 or known[place][0] == known[place - 1][0]:

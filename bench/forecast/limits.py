@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.presets import presets
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.models.locate import known_backbones, locate
 from tunefront.methods.sites import SITES, Sites
@@ -28,7 +28,7 @@ MOST_TOKENS = 50_000_000
 """Of all made-up rows together: they are tokenised and laid out in batches as real ones are."""
 
 
-class TooLong(Mistake):
+class TooLong(UserError):
     """Made-up rows of so many `tokens` are more than the model takes."""
 
     def __init__(self, text: str, tokens: int):
@@ -39,7 +39,7 @@ class TooLong(Mistake):
         return str(self.args[0])
 
 
-def check(backbone: str, lengths: Lengths, context_length: int | None = None) -> None:
+def check(backbone: str, lengths: SyntheticRows, context_length: int | None = None) -> None:
     """TooLong where made-up rows do not fit into the backbone, as far as its configuration says."""
     model_type, fields = configuration(backbone)
     sites = SITES.get(model_type or "")
@@ -55,7 +55,7 @@ def check(backbone: str, lengths: Lengths, context_length: int | None = None) ->
 
 
 def _check_positions(
-    backbone: str, lengths: Lengths, sites: Sites, positions: int | None, context_length: int | None
+    backbone: str, lengths: SyntheticRows, sites: Sites, positions: int | None, context_length: int | None
 ) -> None:
     limits = [positions, None if sites.family == "encoder" else context_length]
     most = min((limit for limit in limits if limit is not None), default=None)
@@ -64,7 +64,7 @@ def _check_positions(
         raise too_long(backbone, sites.family, lengths, most)
 
 
-def too_long(backbone: str, family: str, lengths: Lengths, most: int | None) -> TooLong:
+def too_long(backbone: str, family: str, lengths: SyntheticRows, most: int | None) -> TooLong:
     """What is said of rows that are longer than `most`, None where that is not known."""
     encoder = family == "encoder"
     beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
@@ -82,7 +82,7 @@ def configuration(backbone: str) -> tuple[str | None, Mapping[str, Any]]:  # Any
     preset = presets().get(backbone)
     if preset is not None:
         return preset.model_type, preset.config
-    with suppress(Mistake, OSError, RuntimeError, ValueError, RecursionError):
+    with suppress(UserError, OSError, RuntimeError, ValueError, RecursionError):
         path = Path(backbone).expanduser()
         if backbone in known_backbones():
             path = locate(backbone)

@@ -1,4 +1,4 @@
-"""Seconds foretold: what the operators of a pass take alone, and what Python and autograd take around each."""
+"""Seconds predicted: what the operators of a pass take alone, and what Python and autograd take around each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.forecast.operator_times import Operation, Operations, Pace
+from tunefront.bench.forecast.operator_times import Operation, Operations, OperatorTimer
 from tunefront.bench.meters.memory.tracker import Ledger
 
 ROUNDS = 12
@@ -24,7 +24,7 @@ class Machine:
     """How fast this machine is: `pace` of operators, and `around`, the seconds that each dispatched operator of a phase
     takes beside its own work (modules, autograd, the dispatcher)."""
 
-    pace: Pace
+    pace: OperatorTimer
     around: Mapping[str, float]
 
     def seconds(self, phase: str, operations: Counter[Operation]) -> float:
@@ -46,7 +46,7 @@ def machine(threads: int, device: str = "cpu") -> Machine:
 
 def _calibrated(device: torch.device) -> Machine:
     """Trains a small encoder for a few steps; what its operators do not take alone is around them."""
-    pace = Pace(device)
+    pace = OperatorTimer(device)
     torch_state = torch.get_rng_state()
     model = _small_model().to(device)
     ids = torch.zeros(1, _TOKENS, dtype=torch.long, device=device)

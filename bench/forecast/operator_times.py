@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tunefront.bench.meters.flops.counted import flops_of
-from tunefront.bench.meters.memory.fake_ops import told
+from tunefront.bench.meters.memory.fake_ops import signature
 from tunefront.methods.torch_internals import UNSAFE_VIEW, schema_of, tree_flatten, tree_unflatten
 
 MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8
@@ -27,7 +27,7 @@ REPEATS, ENOUGH_SECONDS = 3, 0.01
 
 
 @dataclass(frozen=True)
-class Blank:
+class TensorSpec:
     """A tensor without values: its shape, strides and type."""
 
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class Blank:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Blank:
+    def of(cls, tensor: Tensor) -> TensorSpec:
         """Of a real or a fake tensor."""
         return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
 
@@ -50,7 +50,7 @@ class Blank:
         """The first dimension of more than one, 1 where there is none."""
         return next((size for size in self.shape if size > 1), 1)
 
-    def part(self, share: float) -> Blank:
+    def part(self, share: float) -> TensorSpec:
         """With a share of its rows, at least one."""
         if self.rows == 1:
             return self
@@ -94,7 +94,7 @@ class Operation:
         """The operator on fewer rows, few enough to be run: of all tensors in proportion, or of those that have as many
         rows as the largest one, as the next, and so on. Not all of them are valid. None of a product of plain matrices,
         whose speed is that of all of its rows."""
-        blanks = [leaf for leaf in self.leaves if isinstance(leaf, Blank)]
+        blanks = [leaf for leaf in self.leaves if isinstance(leaf, TensorSpec)]
         if self.flops and any(len(blank.shape) < 3 for blank in blanks):
             return
         share = min(MOST_BYTES / max(1, self.nbytes, self.held), MOST_FLOPS / max(1, self.flops), 1.0)
@@ -103,7 +103,8 @@ class Operation:
             part = replace(
                 self,
                 leaves=tuple(
-                    leaf.part(share) if isinstance(leaf, Blank) and leaf.rows in cut else leaf for leaf in self.leaves
+                    leaf.part(share) if isinstance(leaf, TensorSpec) and leaf.rows in cut else leaf
+                    for leaf in self.leaves
                 ),
             )
             if self.nbytes * part.held <= MOST_HELD * max(1, self.held):  # its results in proportion
@@ -112,11 +113,11 @@ class Operation:
     @property
     def held(self) -> int:
         """Bytes of its arguments alone."""
-        return sum(leaf.nbytes for leaf in self.leaves if isinstance(leaf, Blank))
+        return sum(leaf.nbytes for leaf in self.leaves if isinstance(leaf, TensorSpec))
 
     def arguments(self, device: torch.device) -> tuple[Any, Any]:  # Any: as the operator takes them
         """Real tensors in the places of blank ones."""
-        leaves = [leaf.filled(device) if isinstance(leaf, Blank) else leaf for leaf in self.leaves]
+        leaves = [leaf.filled(device) if isinstance(leaf, TensorSpec) else leaf for leaf in self.leaves]
         args, kwargs = tree_unflatten(leaves, self.tree)
         if "device" in kwargs:
             kwargs["device"] = device
@@ -136,7 +137,7 @@ class Operations:
 
     def __call__(self, phase: str, func: Any, args: Any, kwargs: Any, out: Any) -> None:  # Any: as torch dispatches
         """Notes an operator that ran. Most are the same in every block of a model: they are told apart cheaply."""
-        key = func, told(args), told(tuple(kwargs.items()))
+        key = func, signature(args), signature(tuple(kwargs.items()))
         if key not in self._known:
             self._known[key] = _operation(func, args, kwargs, out)
         self._counts.setdefault(phase, Counter())[key] += 1
@@ -151,7 +152,7 @@ class Operations:
         return found
 
 
-class Pace:
+class OperatorTimer:
     """How fast this machine runs operators, with the threads that torch has now: each distinct one is run a few times
     on its own, of one on much data a part of its rows. What cannot be run follows from the rates of large products and
     copies."""
@@ -201,7 +202,9 @@ class Pace:
             return None
 
     def _by_rate(self, operation: Operation) -> float:
-        dtypes = [leaf.dtype for leaf in operation.leaves if isinstance(leaf, Blank) and leaf.dtype.is_floating_point]
+        dtypes = [
+            leaf.dtype for leaf in operation.leaves if isinstance(leaf, TensorSpec) and leaf.dtype.is_floating_point
+        ]
         kind = ("product", dtypes[0]) if operation.flops and dtypes else ("copy", torch.float32)
         copies = kind[0] == "copy"
         rate = self._once(str(kind), self._copy_rate if copies else partial(self._product_rate, kind[1]))
@@ -246,9 +249,9 @@ def _is_view(function: Any) -> bool:  # Any: as Operation.function
 
 def _operation(func: Any, args: Any, kwargs: Any, out: Any) -> Operation:  # Any: as torch dispatches
     seen, tree = tree_flatten((args, kwargs))
-    leaves = tuple(Blank.of(x) if isinstance(x, Tensor) else x for x in seen)
-    outputs = [Blank.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
-    nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, Blank))
+    leaves = tuple(TensorSpec.of(x) if isinstance(x, Tensor) else x for x in seen)
+    outputs = [TensorSpec.of(x) for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
+    nbytes = sum(blank.nbytes for blank in (*leaves, *outputs) if isinstance(blank, TensorSpec))
     if func is _LOOKUP:  # of the whole table only what is returned is read
         nbytes += sum(blank.nbytes for blank in outputs) - leaves[0].nbytes
     hashable = tuple(leaf if isinstance(leaf, Hashable) else repr(leaf) for leaf in leaves)

@@ -9,34 +9,36 @@ from functools import partial
 from typing import cast
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake, in_short
+from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.execution import run_cell
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.forecast.fake_models import outline
+from tunefront.bench.forecast.fake_models import fake_pretrained
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.forecast.limits import too_long
 from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.presets import is_file
-from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.families import LanguageModel
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records import ExamplesPerSecond, Record, Seconds
 from tunefront.methods.base import Unsupported
 
 
-def foretell(cell: Cell, lengths: Lengths | None = None, machine: Machine | None = None, concurrent: int = 1) -> Record:
+def predict(
+    cell: Cell, lengths: SyntheticRows | None = None, machine: Machine | None = None, concurrent: int = 1
+) -> Record:
     """The planned record of a cell.
 
     Args: lengths, of made-up rows; None where the cell's task and tokenizer are at hand, whose rows are then read;
     machine, None for no seconds; concurrent, how many cells are to run side by side.
-    Errors: Mistake where rows are longer than the model takes, or the backbone's configuration cannot be used.
+    Errors: UserError where rows are longer than the model takes, or the backbone's configuration cannot be used.
     """
-    with _told_of_file(cell.backbone):
-        return _foretold(cell, lengths, machine, concurrent)
+    with _naming_the_file(cell.backbone):
+        return _predict(cell, lengths, machine, concurrent)
 
 
-def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, concurrent: int) -> Record:
-    model = outline(cell.backbone, lengths)
+def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None, concurrent: int) -> Record:
+    model = fake_pretrained(cell.backbone, lengths)
     if lengths is None:
         identity = Identity.of(cell)
     else:
@@ -51,7 +53,7 @@ def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, conc
                 source=model,
                 identity=(identity.key,),
                 task=task,
-                template=Bare() if lengths is not None and model.sites.family != "encoder" else None,
+                template=PlainTextTemplate() if lengths is not None and model.sites.family != "encoder" else None,
             ),
         )
         if lengths is not None:
@@ -61,7 +63,7 @@ def _foretold(cell: Cell, lengths: Lengths | None, machine: Machine | None, conc
             _check_demonstrations(setup, lengths)
     except Unsupported as reason:
         return run_cell.record_of(cell, identity, surroundings, "skipped", run_cell.why_unsupported(reason))
-    except (Mistake, KeyboardInterrupt):
+    except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a method of the user's own may do anything, and its cell would fail
         if cell.method_file is None:
@@ -88,25 +90,25 @@ def _predicted(found: run_cell.Costs, synthetic: bool, timed: bool) -> run_cell.
 
 
 @contextmanager
-def _told_of_file(backbone: str) -> Iterator[None]:
+def _naming_the_file(backbone: str) -> Iterator[None]:
     """What a model of somebody's config.json does wrong when it is run is told of that file, for no more is known of
     it than that transformers took it."""
     try:
         yield
-    except (Mistake, Unsupported):
+    except (UserError, Unsupported):
         raise
     except Exception as error:  # its kind depends on the architecture
         if not is_file(backbone):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise Mistake(
+        raise UserError(
             f"a model of the configuration {backbone} fails when it is run ({type(error).__name__}"
             f"{f': {lines[0]}' if lines else ''}); correct its fields."
         ) from error
 
 
-def _check_room(setup: run_cell.Setup, lengths: Lengths) -> None:
-    """Mistake where made-up rows had to be cut; Unsupported where they only have to be beside what leads, which is one
+def _check_room(setup: run_cell.Setup, lengths: SyntheticRows) -> None:
+    """UserError if made-up rows had to be cut; Unsupported where they only have to be beside what leads, which is one
     method's matter."""
     cut = setup.train.truncated + setup.test.truncated
     if not cut:
@@ -122,7 +124,7 @@ def _check_room(setup: run_cell.Setup, lengths: Lengths) -> None:
     raise too_long(setup.cell.backbone, family, lengths, most)
 
 
-def _check_demonstrations(setup: run_cell.Setup, lengths: Lengths) -> None:
+def _check_demonstrations(setup: run_cell.Setup, lengths: SyntheticRows) -> None:
     """Unsupported where made-up rows lose demonstrations: a run would drop the last ones and record so, but whoever
     plans for a number of them is not served by the costs of another."""
     prompts = setup.trainer.prompts

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.models.config_files import check, described, make, read, sites_known, unusable
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def presets() -> dict[str, Preset]:
 def config_of(name_or_path: str) -> PretrainedConfig:
     """The configuration that a preset's name, the path of a config.json or a folder with one stands for.
 
-    Errors: Mistake for an unknown name, a file that cannot be read, an architecture without sites, a configuration
+    Errors: UserError for an unknown name, a file that cannot be read, an architecture without sites, a configuration
     that needs code of its own, which is never run, quantised weights, and fields that do not go together.
     """
     place = find(name_or_path)
@@ -58,7 +58,7 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     config.name_or_path = str(place)  # what an error names
     try:
         check(config)
-    except Mistake:
+    except UserError:
         raise
     except Exception as error:  # of a configuration that transformers took, and that lacks what it should have
         raise unusable(f"the configuration {place} cannot be used", error, {}) from error
@@ -68,7 +68,7 @@ def config_of(name_or_path: str) -> PretrainedConfig:
 def find(name_or_path: str) -> Preset | Path:
     """The preset of that name, or the path of the config.json that is meant; no library is needed for it.
 
-    Errors: Mistake for an unknown name, and where there is no such file.
+    Errors: UserError for an unknown name, and where there is no such file.
     """
     preset = presets().get(name_or_path)
     if preset is not None:
@@ -77,12 +77,14 @@ def find(name_or_path: str) -> Preset | Path:
     if path.is_dir():
         path = path / "config.json"
         if not path.is_file():
-            raise Mistake(f"the folder {name_or_path} has no config.json; give a folder saved with save_pretrained().")
+            raise UserError(
+                f"the folder {name_or_path} has no config.json; give a folder saved with save_pretrained()."
+            )
     elif path.suffix == ".json" and not path.is_file():
-        raise Mistake(f"there is no file {name_or_path}; give the path of a config.json, or the name of a preset.")
+        raise UserError(f"there is no file {name_or_path}; give the path of a config.json, or the name of a preset.")
     elif not path.is_file():
         how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
-        raise Mistake(unknown("preset", name_or_path, presets(), how))
+        raise UserError(unknown("preset", name_or_path, presets(), how))
     return path
 
 
@@ -112,7 +114,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     It is what `models.pretrained` would load: of the family's class, in float32, with a pooler only where a head reads
     it, and with an output layer of its own where the published checkpoints have one. What is plugged into it, or run
     through it, must be made inside `with faking(model): ...`.
-    Errors: Mistake where no model can be made of the configuration.
+    Errors: UserError where no model can be made of the configuration.
     """
     import torch
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -19,7 +19,7 @@ _FEWEST_BARE = 10**6
 
 
 def memory_bytes(amount: str | int) -> int:
-    """`24GB` (decimal), `24GiB` (binary) or a number of bytes, from a million; Mistake for anything else.
+    """`24GB` (decimal), `24GiB` (binary) or a number of bytes, from a million; UserError for anything else.
 
     >>> memory_bytes("24GB"), memory_bytes("80 GiB"), memory_bytes("1e9")
     (24000000000, 85899345920, 1000000000)
@@ -32,9 +32,9 @@ def memory_bytes(amount: str | int) -> int:
     except ValueError:
         size = 0.0
     if not 1 <= size < math.inf:
-        raise Mistake(f"{text!r} is no amount of memory; give for example 24GB (10^9 bytes) or 24GiB (2^30 bytes).")
+        raise UserError(f"{text!r} is no amount of memory; give for example 24GB (10^9 bytes) or 24GiB (2^30 bytes).")
     if found and not found[2] and size < _FEWEST_BARE:
-        raise Mistake(f"{text.strip()} without a unit would be bytes; give it one, for example {found[1]}GB.")
+        raise UserError(f"{text.strip()} without a unit would be bytes; give it one, for example {found[1]}GB.")
     return round(size)
 
 
@@ -42,7 +42,7 @@ def memory_bytes(amount: str | int) -> int:
 class Sweep:
     """Sizes at which every cell is planned: rows a `batch`, or the `length` of made-up rows; in order, each once.
 
-    Errors: Mistake for another name, no sizes, too many, or one that is no whole number from 1.
+    Errors: UserError for another name, no sizes, too many, or one that is no whole number from 1.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Sweep:
         if wrong or not self.sizes:
             raise _no_sizes(self.name, wrong)
         if len(self.sizes) > MOST_SWEPT:
-            raise Mistake(f"--sweep takes at most {MOST_SWEPT} sizes, got {len(self.sizes)}.")
+            raise UserError(f"--sweep takes at most {MOST_SWEPT} sizes, got {len(self.sizes)}.")
         object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
 
     @classmethod
@@ -83,10 +83,10 @@ class Sweep:
         return cls(name, tuple(values))
 
 
-def _no_sweep(given: object) -> Mistake:
-    return Mistake(f"--sweep takes batch=... or length=..., got {given!r}; for example --sweep batch=1,2,4,8.")
+def _no_sweep(given: object) -> UserError:
+    return UserError(f"--sweep takes batch=... or length=..., got {given!r}; for example --sweep batch=1,2,4,8.")
 
 
-def _no_sizes(name: str, wrong: Sequence[object]) -> Mistake:
+def _no_sizes(name: str, wrong: Sequence[object]) -> UserError:
     found = f"{wrong[0]!r} is none" if wrong else "there is none"
-    return Mistake(f"--sweep {name} takes whole numbers from 1, and {found}; for example {name}=1,2,4,8.")
+    return UserError(f"--sweep {name} takes whole numbers from 1, and {found}; for example {name}=1,2,4,8.")

@@ -18,7 +18,7 @@ _PAD, _END, _UNKNOWN, _START = "<pad>", "</s>", "<unk>", "<s>"
 
 
 @dataclass(frozen=True)
-class Lengths:
+class SyntheticRows:
     """The shape of every row.
 
     Args: tokens of a row as the model reads it, special tokens included, the answer not; choices, classes of an encoder
@@ -78,7 +78,7 @@ class Lengths:
         )
 
 
-class Bare(Template):
+class PlainTextTemplate(Template):
     """A row's text as it is, with the task's labels as answers."""
 
     name, original_task = "bare", True

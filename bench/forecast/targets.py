@@ -7,12 +7,12 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.forecast import limits
 from tunefront.bench.forecast.sizes import BATCH
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.settings import RunConfig, build, resolve_recipe
-from tunefront.bench.suites.grids import given, named_methods
+from tunefront.bench.suites.grids import named_methods, read_settings
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.validate import check_device
@@ -36,7 +36,7 @@ class Target:
     """A cell to predict the costs of; `lengths` of its made-up rows, None where its rows are real."""
 
     cell: Cell
-    lengths: Lengths | None = None
+    lengths: SyntheticRows | None = None
 
 
 def of_cells(cells: Iterable[Cell]) -> list[Target]:
@@ -50,32 +50,34 @@ def of_cells(cells: Iterable[Cell]) -> list[Target]:
     return [Target(cell) for cell in found.values()]
 
 
-def of_lengths(overrides: Overrides, lengths: Lengths, wrong: Gathered) -> list[Target]:
+def of_lengths(overrides: Overrides, lengths: SyntheticRows, wrong: ErrorCollector) -> list[Target]:
     """Every method on every backbone, on made-up rows; all registered methods where none is named.
 
-    Errors: Mistakes with all that is wrong in the call; `wrong` has what is so far.
+    Errors: UserErrors with all that is wrong in the call; `wrong` has what is so far.
     """
-    from tunefront.bench.forecast.fake_models import outline
+    from tunefront.bench.forecast.fake_models import fake_pretrained
 
     backbones = overrides.backbones or ()
     if not backbones:
-        wrong.found.append("--length plans without data, for a --backbone: a preset, a folder or a config.json.")
-    recipe, of_run = given(overrides.all_settings(), wrong)
+        wrong.messages.append("--length plans without data, for a --backbone: a preset, a folder or a config.json.")
+    recipe, of_run = read_settings(overrides.all_settings(), wrong)
     for name in (name for name in of_run if name in _OF_THE_ROWS):
-        wrong.found.append(f"made-up rows have no {name}: their length is --length, and --queries of them are scored.")
+        wrong.messages.append(
+            f"made-up rows have no {name}: their length is --length, and --queries of them are scored."
+        )
     config = RunConfig()
-    with wrong.any():
+    with wrong.collect():
         config = build({**of_run, "max_length": lengths.tokens}, RunConfig)
-    with wrong.any():
+    with wrong.collect():
         check_device(config.device)
     methods = named_methods(overrides, wrong)
     for name in backbones:
-        with wrong.any():
+        with wrong.collect():
             limits.check(name, lengths, config.context_length)
-            outline(name, lengths)
+            fake_pretrained(name, lengths)
     cells = []
     for method in methods or (() if overrides.methods else _every_method()):
-        with wrong.any():
+        with wrong.collect():
             resolved = resolve_recipe(method, recipe)
             file = source_file(method)
             cells += [
@@ -90,11 +92,11 @@ def of_lengths(overrides: Overrides, lengths: Lengths, wrong: Gathered) -> list[
                 )
                 for backbone in backbones
             ]
-    wrong.told()
+    wrong.raise_if_any()
     return [Target(cell, lengths) for cell in cells]
 
 
-def over(target: Target, name: str, size: int, trains: bool) -> Target:
+def at_size(target: Target, name: str, size: int, trains: bool) -> Target:
     """The cell at a size of a sweep: rows a `batch` in training and scoring, or the `length` of made-up rows.
 
     Made-up rows are then as many as fill a batch: fewer would cost the same at any larger target. Rows that are not
@@ -109,19 +111,19 @@ def over(target: Target, name: str, size: int, trains: bool) -> Target:
             cell = replace(cell, shots=rows)
         return Target(cell, lengths)
     if target.lengths is None:
-        raise Mistake("rows that are read have the lengths that they have; made-up ones can be swept over.")
-    lengths = made_up(target.lengths, tokens=size)
+        raise UserError("rows that are read have the lengths that they have; made-up ones can be swept over.")
+    lengths = synthetic_rows(target.lengths, tokens=size)
     config = replace(target.cell.config, max_length=size)
     return Target(replace(target.cell, task=lengths.name, config=config), lengths)
 
 
-def made_up(like: Lengths | None = None, /, **sizes: int) -> Lengths:
-    """The lengths of made-up rows, those not given as in `like`; Mistake where they are out of bounds."""
+def synthetic_rows(like: SyntheticRows | None = None, /, **sizes: int) -> SyntheticRows:
+    """The lengths of made-up rows, those not given as in `like`; UserError where they are out of bounds."""
     try:
-        return replace(like or Lengths(), **sizes)
+        return replace(like or SyntheticRows(), **sizes)
     except ValueError as error:
         field, _, told = str(error).partition(" ")
-        raise Mistake(f"made-up rows: --{_OPTIONS[field]} {told}.") from error
+        raise UserError(f"made-up rows: --{_OPTIONS[field]} {told}.") from error
 
 
 def needs_lengths(backbones: Iterable[str]) -> bool:

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tunefront.bench.meters.memory.phases import Largest, Work
+from tunefront.bench.meters.memory.phases import BatchReplay, ParetoFront
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
 from tunefront.methods.base import Batch
 
 
-class Shapes:
+class BatchLog:
     """The shapes of the batches that ran: how often each, and the rows of one that had it; and the largest batches."""
 
     def __init__(self, examples: EncodedExamples, training: bool = False):
         self.examples, self.training = examples, training
         self.times: Counter[Shape] = Counter()
         self._rows: dict[Shape, list[int]] = {}
-        self._largest: Largest[tuple[tuple[int, ...], Shape, list[int]]] = Largest()
+        self._largest: ParetoFront[tuple[tuple[int, ...], Shape, list[int]]] = ParetoFront()
 
     def add(self, batch: Batch) -> None:
         """Notes a batch that ran."""
@@ -31,12 +31,12 @@ class Shapes:
         sizes = self.examples.sizes(batch, shape, self.training)
         self._largest.add(sizes, (sizes, shape, rows))
 
-    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> list[Work]:
+    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> list[BatchReplay]:
         """The batches among which is the one that needs most memory, and the caches that were `held` beside them."""
         caches = {"features_cache": [] if self.examples.features is None else [self.examples.features], **held}
 
-        def work(sizes: tuple[int, ...], shape: Shape, rows: list[int]) -> Work:
-            return Work(sizes, lambda: self.examples.batch(rows, device), caches, shape)
+        def work(sizes: tuple[int, ...], shape: Shape, rows: list[int]) -> BatchReplay:
+            return BatchReplay(sizes, lambda: self.examples.batch(rows, device), caches, shape)
 
         return [work(*one) for one in self._largest.items()]
 

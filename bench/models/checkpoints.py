@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded
 from tunefront.methods.base import SEED, trained
 
@@ -35,14 +35,14 @@ class Header:
 
     @property
     def seeds(self) -> dict[str, int]:
-        """Module -> the seed that its frozen random numbers are made of; Mistake where that cannot be read."""
+        """Module -> the seed that its frozen random numbers are made of; UserError where that cannot be read."""
         text = self.metadata.get(_SEEDS, "{}")
         try:
             found = json.loads(text)
         except ValueError:
             found = None
         if not isinstance(found, dict) or not all(type(seed) is int for seed in found.values()):
-            raise Mistake(f"the file's seeds are not readable: {text!r}; they are JSON, module to number.")
+            raise UserError(f"the file's seeds are not readable: {text!r}; they are JSON, module to number.")
         return found
 
     @property
@@ -87,19 +87,19 @@ def files_of(method: Method) -> dict[str, str]:
 
 
 def digests(method: Method) -> dict[str, str]:
-    """Field -> sha256, of the files that a method reads; Mistake where one cannot be read."""
+    """Field -> sha256, of the files that a method reads; UserError where one cannot be read."""
     return {name: digest(path) for name, path in files_of(method).items()}
 
 
 def digest(path: str) -> str:
-    """sha256 of a file; Mistake where it cannot be read."""
+    """sha256 of a file; UserError where it cannot be read."""
     with _reading(path) as file:
         state = file.stat()
         return _digest(file, state.st_mtime_ns, state.st_size)
 
 
 def header(path: str) -> Header:
-    """What a safetensors file says of itself; Mistake where it is none, or cannot be read."""
+    """What a safetensors file says of itself; UserError where it is none, or cannot be read."""
     from safetensors import safe_open
 
     with _reading(path) as file, safe_open(file, framework="pt") as opened:
@@ -108,7 +108,7 @@ def header(path: str) -> Header:
 
 
 def tensors(path: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU; Mistake where it is none, or cannot be read."""
+    """The tensors of a safetensors file, on the CPU; UserError where it is none, or cannot be read."""
     from safetensors.torch import load_file
 
     with _reading(path) as file:
@@ -123,22 +123,22 @@ def _digest(file: Path, _changed: int, _size: int) -> str:
 
 @contextmanager
 def _reading(path: str) -> Iterator[Path]:
-    """The file at a path; turns what goes wrong in reading it into a Mistake."""
+    """The file at a path; turns what goes wrong in reading it into a UserError."""
     from safetensors import SafetensorError
 
     file = expanded(path).absolute()
     try:
         if file.is_dir():
-            raise Mistake(f"{path} is a folder; give the safetensors file in it.")
+            raise UserError(f"{path} is a folder; give the safetensors file in it.")
         if not file.exists():
-            raise Mistake(f"there is no file {path}, seen from {Path.cwd()}; `tunefront pretrain` makes one.")
+            raise UserError(f"there is no file {path}, seen from {Path.cwd()}; `tunefront pretrain` makes one.")
         if not file.is_file():
-            raise Mistake(f"{path} is no ordinary file; give a safetensors file.")
+            raise UserError(f"{path} is no ordinary file; give a safetensors file.")
         yield file
     except SafetensorError as error:
-        raise Mistake(
+        raise UserError(
             f"{path} is not a whole safetensors file ({error}); other formats are not read, since loading one may run "
             "code: convert it with safetensors.torch.save_file()."
         ) from error
     except OSError as error:
-        raise Mistake(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from error

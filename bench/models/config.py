@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config_files import configuration, set_aside
 from tunefront.bench.models.contradictions import of_another
 from tunefront.bench.models.families import LANGUAGE_MODELS, Prompting
@@ -41,7 +41,7 @@ MOST_BYTES_TRIED = 4 * 2**30
 
 @functools.lru_cache(maxsize=256)
 def check_backbone(name: str) -> None:
-    """Finds the backbone, its configuration, and its weights and tokenizer, which have to go with it; Mistake where it
+    """Finds the backbone, its configuration, and its weights and tokenizer, which have to go with it; UserError if it
     cannot be used. Of weights the headers are read, and each value once where that is soon done."""
     folder = locate(name)
     config = config_at(name)
@@ -63,11 +63,11 @@ def check_backbone(name: str) -> None:
 
 
 def check_finite(name: str) -> None:
-    """Mistake where a weight is no finite number."""
+    """UserError where a weight is no finite number."""
     found = wild(locate(name))
     if found is not None:
         tensor, bad, of = found
-        raise Mistake(
+        raise UserError(
             f"the weights of {name} are not all finite numbers: {tensor} has {bad:,} of {of:,} that are NaN or "
             "infinite, and so would be every score. Give a checkpoint from before its training went wrong, or download "
             "it again."
@@ -75,9 +75,9 @@ def check_finite(name: str) -> None:
 
 
 def check_not_blank(name: str) -> None:
-    """Mistake where every weight is the same, so that no token changes anything."""
+    """UserError where every weight is the same, so that no token changes anything."""
     if blank(locate(name)):
-        raise Mistake(
+        raise UserError(
             f"the weights of {name} are all zero, or the same in every place: no token changes anything in such a "
             "model, and nothing can be learned on it. Its files were made and not filled: save or download them again."
         )
@@ -93,39 +93,39 @@ def warnings_of(name: str) -> list[str]:
 
 
 def start_token(folder: Path, config: Any) -> int:  # Any: as `config_at`
-    """The token that an encoder-decoder's answers start after; Mistake where neither configuration names it."""
+    """The token that an encoder-decoder's answers start after; UserError where neither configuration names it."""
     path = folder / "generation_config.json"
     beside = read_object(path, "generation configuration") if path.exists() else {}
     for start in (getattr(config, "decoder_start_token_id", None), beside.get("decoder_start_token_id")):
         if type(start) is int and 0 <= start < config.vocab_size:
             return start
-    raise Mistake(
+    raise UserError(
         f"the configuration {folder / 'config.json'} names no decoder_start_token_id of its vocabulary; set it "
         "there (T5: the id of the padding token)."
     )
 
 
 def check_length(name: str, task: Task, max_length: int | None) -> None:
-    """Mistake where max_length leaves no room for a word; only a length that may be too short has the tokenizer read,
+    """UserError where max_length leaves no room for a word; only a length that may be too short has the tokenizer read,
     which takes 50 ms."""
     if max_length is None or max_length > MOST_SPECIAL_TOKENS:
         return
     try:
         tokenizer = tokenizer_of(name)
-    except Mistake:  # check_backbone() tells of it
+    except UserError:  # check_backbone() tells of it
         return
     check_room(tokenizer, task, max_length, max_length)
 
 
 def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row], config: RunConfig) -> None:
-    """Encodes rows of a task as a language model's cells will, without its weights; Mistake as theirs."""
+    """Encodes rows of a task as a language model's cells will, without its weights; UserError as theirs."""
     prompting = Prompting(template, config.normalization, context_length=config.context_length)
     model = config_at(name)
     sites = sites_of(model, name)
     try:
         outline = LANGUAGE_MODELS[sites.family](_Outline(model), tokenizer_of(name), sites, task, prompting)
         outline.check(rows, config.max_length)
-    except Mistake:
+    except UserError:
         raise
     except Exception:  # of a broken tokenizer, say, or Unsupported: the cell tells of it
         log.debug("%s cannot be encoded for %s before a cell runs", task.name, name, exc_info=True)
@@ -195,4 +195,4 @@ def sites_of(config: Any, name: str) -> Sites:
     try:
         return replace(sites_for(config.model_type))
     except KeyError as error:
-        raise Mistake(f"backbone {name}: {error.args[0]}") from error
+        raise UserError(f"backbone {name}: {error.args[0]}") from error

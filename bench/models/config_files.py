@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import Mistake, nearest
+from tunefront.bench.errors import UserError, nearest
 from tunefront.bench.models.config_values import (
     HEADS,
     STACKS_HEADS,
@@ -40,7 +40,7 @@ _QUANTISED = ("quantization_config", "compression_config")
 
 
 def configuration(folder: Path) -> Any:  # Any: transformers' configurations have no common type with their fields
-    """The configuration of the folder's model. Errors: Mistake as in `read`, `make` and `check`."""
+    """The configuration of the folder's model. Errors: UserError as in `read`, `make` and `check`."""
     path = folder / "config.json"
     config = make(*read(path), f"the configuration {path}")
     config.name_or_path = str(folder)
@@ -51,7 +51,7 @@ def configuration(folder: Path) -> Any:  # Any: transformers' configurations hav
 def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file holds
     """The model_type and the fields that say which model it is.
 
-    Errors: Mistake for a file that cannot be read, an architecture without sites, code of the model's own, which is
+    Errors: UserError for a file that cannot be read, an architecture without sites, code of the model's own, which is
     never run, sizes that no model has, and a decoder that looks both ways.
     """
     from transformers import PretrainedConfig
@@ -90,7 +90,7 @@ def set_aside(folder: Path) -> str | None:
 
 
 def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: as in a config.json; as `configuration`
-    """The configuration that these fields make; Mistake where transformers cannot use them."""
+    """The configuration that these fields make; UserError where transformers cannot use them."""
     from transformers import AutoConfig
 
     def made(of: Mapping[str, Any]) -> bool:  # Any: as above
@@ -112,14 +112,14 @@ def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: 
 
 
 def check(config: Any, what: str | None = None) -> None:  # Any: as `configuration`
-    """Mistake where no model can be made of this configuration: its sizes do not go together or are none, or its
+    """UserError where no model can be made of this configuration: its sizes do not go together or are none, or its
     weights are quantised."""
     what = what or described(config)
     for name in _QUANTISED:
         found = getattr(config, name, None)
         if found is not None:
             how = f", not in {found.get('quant_method')}" if isinstance(found, dict) else ""
-            raise Mistake(
+            raise UserError(
                 f"{what} has a {name}, and weights are trained and planned in float32{how}. "
                 "Give the model as it was before it was quantised; to plan its shape alone, take the entry out of a "
                 "copy of the file."
@@ -149,31 +149,33 @@ def described(config: Any) -> str:  # Any: as above
 
 
 def sites_known(model_type: str, prefix: str = "") -> Sites:
-    """The sites of an architecture; Mistake where there are none."""
+    """The sites of an architecture; UserError where there are none."""
     try:
         return sites_for(model_type)
     except KeyError as error:
         near = nearest(model_type, SITES)
-        raise Mistake(f"{prefix}{error.args[0]}{f' Did you mean {near!r}?' if near else ''}") from error
+        raise UserError(f"{prefix}{error.args[0]}{f' Did you mean {near!r}?' if near else ''}") from error
 
 
-def unusable(what: str, error: Exception, fields: Mapping[str, Any]) -> Mistake:  # Any: as in a config.json
+def unusable(what: str, error: Exception, fields: Mapping[str, Any]) -> UserError:  # Any: as in a config.json
     """What is wrong with a configuration, in the words of an error that it led to."""
     if isinstance(error, RecursionError):
-        return Mistake(f"{what}: its values are nested too deep. Correct its fields.")
+        return UserError(f"{what}: its values are nested too deep. Correct its fields.")
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         named = [name for name, value in values_of(fields) if _ends(value, error.args[0])]
         if named:
-            return Mistake(f"{what}: {' or '.join(named)} is {error.args[0][:50]!r}, which transformers does not know.")
-    return Mistake(f"{what}: {gist(error)}. Correct its fields.")
+            return UserError(
+                f"{what}: {' or '.join(named)} is {error.args[0][:50]!r}, which transformers does not know."
+            )
+    return UserError(f"{what}: {gist(error)}. Correct its fields.")
 
 
-def unusable_field(what: str, name: str, value: object, error: Exception) -> Mistake:
+def unusable_field(what: str, name: str, value: object, error: Exception) -> UserError:
     """The same where one field alone is what transformers does not take."""
     known = unusable(what, error, {name: value})
     if f"{name} is" in str(known):
         return known
-    return Mistake(
+    return UserError(
         f"{what}: {name} is {shown(value)}, which transformers does not take ({gist(error)[:200]}). Correct it, or "
         "leave it out."
     )
@@ -188,15 +190,15 @@ def gist(error: BaseException) -> str:
 
 
 def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: as above
-    """The model_type; Mistake where there is none, or where the model needs code of its own."""
+    """The model_type; UserError where there is none, or where the model needs code of its own."""
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or not model_type or len(model_type) > 100:
-        raise Mistake(
+        raise UserError(
             f"the configuration {path} names no model_type, so that its architecture is not known; add it, as in "
             '"model_type": "bert".'
         )
     if fields.get("auto_map"):
-        raise Mistake(
+        raise UserError(
             f"the configuration {path} has an auto_map: it asks for code that comes with the model, which is never run "
             "here. Where transformers has the architecture itself, take auto_map out of a copy of the file."
         )
@@ -208,7 +210,7 @@ def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: as abov
 def _check_causal(fields: Mapping[str, Any], path: Path) -> None:  # Any: as above
     found = [name for name, value in _BOTH_WAYS.items() if name in fields and bool(fields[name]) is value]
     if found:
-        raise Mistake(
+        raise UserError(
             f"the configuration {path} has {found[0]}: {json.dumps(fields[found[0]])}: its tokens see those after "
             "them, so that it embeds texts and predicts no next token, by which a decoder is asked here. Give the "
             "causal model that it was made of, or an encoder."

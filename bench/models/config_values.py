@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _STACKS = ("encoder_layers", "decoder_layers", "num_decoder_layers")
@@ -34,7 +34,7 @@ _SPREADS = ("initializer_range", "init_std", "initializer_factor")
 
 
 def check_values(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a config.json
-    """Mistake with every value that no model has."""
+    """UserError with every value that no model has."""
     wrong = []
     for name, value in fields.items():
         if name not in _BOUNDS or value is None:  # None asks for the default
@@ -65,8 +65,8 @@ def _is_wrong_rate(name: str, value: object) -> bool:
     return value is not None and name in _OF_A_HEAD
 
 
-def no_model(what: str, found: list[str]) -> Mistake:
-    return Mistake(f"no model can be made of {what}: {'; '.join(found)}. Correct it.")
+def no_model(what: str, found: list[str]) -> UserError:
+    return UserError(f"no model can be made of {what}: {'; '.join(found)}. Correct it.")
 
 
 def values_of(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:  # Any: as above

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tunefront.bench.models.shapes import Law, Shape
+from tunefront.bench.models.shapes import CostModel, Shape
 from tunefront.methods.base import Batch
 
 BUCKET_BATCHES = 64
@@ -36,12 +36,12 @@ def _of_rows_and_batch(shape: Shape) -> tuple[int, ...]:
 _ONE_ROW = tuple((1, length) for length in _LENGTHS)
 _TWO_ROWS = tuple((2, length) for length in _LENGTHS)
 TOKEN_LAWS = (
-    Law(_of_rows, _ONE_ROW, (2, _CHECKED_LENGTH)),
-    Law(_of_rows_and_batch, (*_ONE_ROW, *_TWO_ROWS), (3, _CHECKED_LENGTH)),
+    CostModel(_of_rows, _ONE_ROW, (2, _CHECKED_LENGTH)),
+    CostModel(_of_rows_and_batch, (*_ONE_ROW, *_TWO_ROWS), (3, _CHECKED_LENGTH)),
 )
 FEATURE_LAWS = (
-    Law(lambda shape: (shape[0],), ((1, 0),), (2, 0)),
-    Law(lambda shape: (shape[0], 1), ((1, 0), (2, 0)), (3, 0)),
+    CostModel(lambda shape: (shape[0],), ((1, 0),), (2, 0)),
+    CostModel(lambda shape: (shape[0], 1), ((1, 0), (2, 0)), (3, 0)),
 )
 FEWEST_BATCHES = 8
 """An epoch of fewer is not sorted: the same rows would meet in every epoch. Few-shot training (32 rows in batches of 8,
@@ -131,7 +131,7 @@ class EncodedExamples:
             }
         return moved(Batch(inputs, self.labels[index], index), device)
 
-    def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
+    def laws(self, longest: int, training: bool = False) -> tuple[CostModel, ...]:
         """How FLOPs follow from shapes, the likeliest first: linear in the rows and quadratic in the tokens a row, and
         then with work that a batch costs whatever its rows. `longest` is the most tokens that the model takes."""
         if self.features is not None:

@@ -15,7 +15,7 @@ _SHARED = (str, type, types.FunctionType, types.BuiltinFunctionType, property, w
 and make strings anew, which slows every later look-up of an attribute."""
 
 
-class Blueprint:
+class CopyTemplate:
     """A model pickled once, without its tensors; unpickling it is copying it.
 
     As in a deep copy, modules, hooks, flags and configuration are the copy's own; functions and classes are shared with

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config_files import unusable
 from tunefront.bench.models.weights import Stored
 from tunefront.bench.quiet import quiet
@@ -34,10 +34,10 @@ def auto_class(family: str) -> Any:  # Any: transformers' auto classes have no c
 
 
 def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]) -> None:  # Any: as in config_files
-    """Mistake where tensors are lacking, left over or of another shape, or where the weights are quantised."""
+    """UserError where tensors are lacking, left over or of another shape, or where the weights are quantised."""
     packed = [key for key, one in stored.items() if key.endswith("weight") and one.dtype.startswith(_INTEGERS)]
     if packed:
-        raise Mistake(
+        raise UserError(
             f"the weights of {name} are quantised ({packed[0]} is of type {stored[packed[0]].dtype}), and weights are "
             "trained in float32: give the model as it was before it was quantised."
         )
@@ -45,7 +45,7 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
     needed = sum(tensor.numel() for tensor in model.parameters())
     held = sum(math.prod(tensor.shape) for tensor in stored.values())
     if needed - held > max(FEWEST, held // 2):
-        raise Mistake(
+        raise UserError(
             f"config.json of {name} describes a model of {needed:,} parameters, and its weights hold {held:,}: they "
             "are not those of this model. Is config.json the right one, and are all files of weights there?"
         )
@@ -68,7 +68,7 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
         report = {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": other}
     said = misfits(model, report, sites.family)
     if said:
-        raise Mistake(told(name, said))
+        raise UserError(misfit_message(name, said))
 
 
 def _of_other_shapes(
@@ -99,7 +99,7 @@ def misfits(model: PreTrainedModel, report: Mapping[str, Any], family: str) -> l
     return said
 
 
-def told(name: str, said: list[str]) -> str:
+def misfit_message(name: str, said: list[str]) -> str:
     """The whole message about weights that do not fit."""
     return (
         f"the weights of {name} and its config.json do not go together: {'; '.join(said)}. What would be run "

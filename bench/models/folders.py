@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded
 from tunefront.bench.models.json_files import read_object
 
@@ -13,39 +13,41 @@ _SAVED = "give a folder saved with save_pretrained()"
 
 
 def local(name: str) -> Path:
-    """The path that a name stands for, there or not; Mistake where it cannot even be looked for."""
+    """The path that a name stands for, there or not; UserError where it cannot even be looked for."""
     path = expanded(name)
     try:
         path.exists()
     except OSError as error:  # a name that is too long, a link that leads to itself
         short = name if len(name) < 100 else f"{name[:96]} ..."
-        raise Mistake(f"the backbone {short!r} cannot be looked for ({error.strerror}); give another.") from error
+        raise UserError(f"the backbone {short!r} cannot be looked for ({error.strerror}); give another.") from error
     return path
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Mistake where the folder holds no model by itself, which says what it holds and what to give."""
+    """UserError where the folder holds no model by itself, which says what it holds and what to give."""
     config, adapter = folder / "config.json", folder / "adapter_config.json"
     try:
         if adapter.is_file():
-            raise Mistake(_adapter(adapter, name, whole=config.is_file()))
+            raise UserError(_adapter(adapter, name, whole=config.is_file()))
         if config.is_file():
             return
         if os.path.lexists(config):
-            raise Mistake(f"{config} is no file; {_SAVED}.")
-        raise Mistake(f"the folder {name} has no config.json{_instead(folder)}")
+            raise UserError(f"{config} is no file; {_SAVED}.")
+        raise UserError(f"the folder {name} has no config.json{_instead(folder)}")
     except OSError as error:
-        raise Mistake(f"the folder {name} cannot be read ({error.strerror}); give another.") from error
+        raise UserError(f"the folder {name} cannot be read ({error.strerror}); give another.") from error
 
 
 def check_no_file(path: Path, name: str) -> None:
-    """Mistake where the path is a file, or anything else that is there and is no folder."""
+    """UserError where the path is a file, or anything else that is there and is no folder."""
     if path.suffix == ".gguf":
-        raise Mistake(f"there is no model folder {name}: {_GGUF}")
+        raise UserError(f"there is no model folder {name}: {_GGUF}")
     if path.is_file():
-        raise Mistake(f"there is no model folder {name}: it is a file; give the folder that holds it and config.json.")
+        raise UserError(
+            f"there is no model folder {name}: it is a file; give the folder that holds it and config.json."
+        )
     if path.exists() or path.is_symlink():
-        raise Mistake(f"there is no model folder {name}: it is neither a folder nor a file; {_SAVED}, or a Hub id.")
+        raise UserError(f"there is no model folder {name}: it is neither a folder nor a file; {_SAVED}, or a Hub id.")
 
 
 _GGUF = (

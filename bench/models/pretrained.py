@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.checkpoints import persistent_buffers
 from tunefront.bench.models.config import check_finite, config_at, sites_of, start_token
 from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
 from tunefront.bench.models.families.language import refuse_regression
-from tunefront.bench.models.fast_copy import Blueprint
-from tunefront.bench.models.fit import auto_class, misfits, told
+from tunefront.bench.models.fast_copy import CopyTemplate
+from tunefront.bench.models.fit import auto_class, misfit_message, misfits
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate
 from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.restorable import restorable
@@ -49,7 +49,7 @@ class Pretrained:
         tensors = [*model.parameters(), *model.buffers()]
         self._tensors = restorable(tensors, device)
         self._flags = [tensor.requires_grad if isinstance(tensor, nn.Parameter) else None for tensor in tensors]
-        self._blueprint = Blueprint(model, tensors)
+        self._blueprint = CopyTemplate(model, tensors)
         self.params = sum(parameter.numel() for parameter in model.parameters())
         self.file_bytes = backbone_bytes(name)
 
@@ -98,7 +98,7 @@ class Pretrained:
             model.pooler = None
         wrong = misfits(model, report, self.sites.family)
         if wrong:
-            raise Mistake(told(self.name, wrong))
+            raise UserError(misfit_message(self.name, wrong))
         for _, tensor in model.named_parameters():
             if not tensor.sum().isfinite():
                 check_finite(self.name)

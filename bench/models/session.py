@@ -23,7 +23,7 @@ class Session:
 
     def pretrained(self, name: str, device: str = "cpu") -> Pretrained:
         """The weights of a backbone, read from disk where they are not kept; those that were used longest ago go before
-        others are read. Errors: Mistake as `Pretrained`."""
+        others are read. Errors: UserError as `Pretrained`."""
         import torch
 
         from tunefront.bench.models.pretrained import Pretrained

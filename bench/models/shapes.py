@@ -11,7 +11,7 @@ examples' own `Law` reads."""
 
 
 @dataclass(frozen=True)
-class Law:
+class CostModel:
     """FLOPs that are linear in `terms` of a shape: counts at `probes` give the weights, and the one at `check`, from
     which nothing was made, must agree."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config_files import gist
 from tunefront.bench.models.folders import unread_weights
 from tunefront.bench.models.json_files import POINTER, about_pointer, read_object
@@ -41,7 +41,7 @@ class Stored:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that would be loaded, every shard; none where there are none. Mistake where an index cannot be read or
+    """The files that would be loaded, every shard; none where there are none. UserError if an index cannot be read or
     names files that are not there."""
     first = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
     if first is None:
@@ -51,7 +51,7 @@ def weight_files(folder: Path) -> list[Path]:
     files = [folder / shard for shard in shards(first)]
     lost = [path.name for path in files if not path.is_file()]
     if lost:
-        raise Mistake(
+        raise UserError(
             f"{first} names {len(files)} files of weights, and {len(lost)} of them "
             f"{'is' if len(lost) == 1 else 'are'} not there: {', '.join(lost[:3])}{', ...' if len(lost) > 3 else ''}. "
             "Download the model again."
@@ -60,16 +60,16 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def shards(index: Path) -> list[str]:
-    """The files that an index names, each once; Mistake for one that is no index, or that names files elsewhere."""
+    """The files that an index names, each once; UserError for one that is no index, or that names files elsewhere."""
     named = read_object(index, "index of weights").get("weight_map")
     if not isinstance(named, dict) or not named or not all(isinstance(file, str) for file in named.values()):
-        raise Mistake(f"{index} has no weight_map of tensors to files, as save_pretrained() writes it.")
+        raise UserError(f"{index} has no weight_map of tensors to files, as save_pretrained() writes it.")
     files = sorted(set(named.values()))
     for file in files:
         path = PurePosixPath(file)
         outside = path.is_absolute() or ".." in path.parts or PureWindowsPath(file).anchor or "\\" in file
         if outside or not file.isprintable() or path.suffix not in (".safetensors", ".bin"):
-            raise Mistake(
+            raise UserError(
                 f"{index} names the file {file[:100]!r}: weights are read from the model's own folder, as .safetensors "
                 "or .bin. Download the model again, from where you trust it."
             )
@@ -77,9 +77,9 @@ def shards(index: Path) -> list[str]:
 
 
 def check_there(folder: Path, name: str) -> None:
-    """Mistake where the folder has no weights."""
+    """UserError where the folder has no weights."""
     if not any((folder / file).is_file() for file in WEIGHTS):
-        raise Mistake(
+        raise UserError(
             _without_index(folder, name)
             or f"{name} has no weights: none of {', '.join(WEIGHTS)} is in {folder}{unread_weights(folder)}; save them "
             "there with model.save_pretrained()."
@@ -106,7 +106,7 @@ def _without_index(folder: Path, name: str) -> str | None:
 
 
 def headers(folder: Path) -> dict[str, Stored]:
-    """Every tensor that would be loaded, by its name. Errors: Mistake for a file that is cut off, a pointer of Git LFS,
+    """Every tensor that would be loaded, by its name. Errors: UserError for a file cut off, a pointer of Git LFS,
     or no weights at all."""
     found: dict[str, Stored] = {}
     for path in weight_files(folder):
@@ -148,7 +148,7 @@ def _safetensors(path: Path) -> dict[str, Stored]:
             listed = {name: entry for name, entry in header.items() if name != "__metadata__"}
             ends = max((int(entry["data_offsets"][1]) for entry in listed.values()), default=0)
             if 8 + length + ends > held:
-                raise Mistake(
+                raise UserError(
                     f"{path} is cut off: it has {held:,} bytes of the {8 + length + ends:,} that its header names, as "
                     "a download does that was interrupted. Download it again."
                 )
@@ -156,11 +156,11 @@ def _safetensors(path: Path) -> dict[str, Stored]:
         with safe_open(path, framework="pt"):  # holds offsets, shapes and types against each other
             return found
     except OSError as error:
-        raise Mistake(f"the weights {path} cannot be read ({error.strerror}).") from error
-    except Mistake:
+        raise UserError(f"the weights {path} cannot be read ({error.strerror}).") from error
+    except UserError:
         raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, SafetensorError) as error:
-        raise Mistake(
+        raise UserError(
             f"the weights {path} are no safetensors file ({gist(error)}). Download the file again, or save the model "
             "again with save_pretrained()."
         ) from error
@@ -185,26 +185,26 @@ def _loaded(path: Path, device: str) -> Mapping[str, Tensor]:
         _check_start(start, path)
         loaded = torch.load(path, map_location=device, weights_only=True, mmap=start.startswith(b"PK"))
     except OSError as error:
-        raise Mistake(f"the weights {path} cannot be read ({error.strerror}).") from error
-    except Mistake:
+        raise UserError(f"the weights {path} cannot be read ({error.strerror}).") from error
+    except UserError:
         raise
     except Exception as error:  # pickle's, zip's or torch's, and whatever a broken file leads to
-        raise Mistake(
+        raise UserError(
             f"the weights {path} cannot be read ({gist(error)}): the file is cut off, or holds more than tensors, "
             "which is never run. Download it again, or save the model as safetensors."
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
-        raise Mistake(f"the weights {path} are no table of tensors; save the model with save_pretrained().")
+        raise UserError(f"the weights {path} are no table of tensors; save the model with save_pretrained().")
     return loaded
 
 
 def _check_start(start: bytes, path: Path) -> None:
     if start == POINTER:
-        raise Mistake(about_pointer(path))
+        raise UserError(about_pointer(path))
     if not start:
-        raise Mistake(f"the weights {path} are an empty file; download it again.")
+        raise UserError(f"the weights {path} are an empty file; download it again.")
     if start.lstrip().startswith(b"<"):
-        raise Mistake(f"the weights {path} are a web page, which was saved in their place. Download the file again.")
+        raise UserError(f"the weights {path} are a web page, which was saved in their place. Download the file again.")
 
 
 def blank(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tunefront.bench.cli.console import told
+from tunefront.bench.cli.console import handle_errors
 
 STOPPED = "Stopped; finished work is kept, and the same command resumes from there."
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -26,7 +26,7 @@ def train(
     out: Out = Path("nano"), packages: Packages = None, device: str = "cpu", threads: int = 0, seed: int = 0
 ) -> None:
     """Prepares the text and trains, resuming from the last checkpoint."""
-    with told(Console(stderr=True), stopped=STOPPED):
+    with handle_errors(Console(stderr=True), stopped=STOPPED):
         import torch
 
         from tunefront.bench.nano.curriculum import PROBES, probes
@@ -50,7 +50,7 @@ def train(
 @app.command()
 def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help="Another folder.")] = None) -> None:
     """Writes the checkpoint's model and its tokenizer to the folder from which `nano` is loaded."""
-    with told(Console(stderr=True), stopped=STOPPED):
+    with handle_errors(Console(stderr=True), stopped=STOPPED):
         from tunefront.bench.nano import FOLDER
         from tunefront.bench.nano.shipping import ship
 
@@ -60,7 +60,7 @@ def export(out: Out = Path("nano"), to: Annotated[Path | None, typer.Option(help
 @app.command()
 def tasks(out: Out = Path("nano"), packages: Packages = None) -> None:
     """Writes tasks from the held-out libraries, and suites that measure `nano` on them."""
-    with told(Console(stderr=True), stopped=STOPPED):
+    with handle_errors(Console(stderr=True), stopped=STOPPED):
         from tunefront.bench.nano.trials import write_all
 
         for suite in write_all(out / "trials", packages):
@@ -70,7 +70,7 @@ def tasks(out: Out = Path("nano"), packages: Packages = None) -> None:
 @app.command()
 def measure(out: Out = Path("nano"), packages: Packages = None, workers: int = 2) -> None:
     """Measures the shipped model with this project's own methods, and writes its card."""
-    with told(Console(stderr=True), stopped=STOPPED):
+    with handle_errors(Console(stderr=True), stopped=STOPPED):
         from tunefront.bench.api import run
         from tunefront.bench.nano import FIGURES, FOLDER, holdout, measuring
         from tunefront.bench.nano.card import keep_training, write

@@ -87,7 +87,7 @@ class Corpus:
 def gather(packages: Path | None = None, sources: Iterable[Source] = (*CORE, *INSTALLED, *FURTHER)) -> Corpus:
     """The corpus from the folder `packages` and, for packages missing there, from the installed ones.
 
-    Held out: see `tunefront.bench.nano.holdout`. Errors: Mistake if a package is missing.
+    Held out: see `tunefront.bench.nano.holdout`. Errors: UserError if a package is missing.
     """
     docstrings = harvest(sources, packages)
     held = [docstring for docstring in docstrings if holdout.is_held_out(docstring)]

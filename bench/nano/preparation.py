@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import writing
 from tunefront.bench.nano import teacher, tokens
 from tunefront.bench.nano.classes import Grouping, groupings
@@ -104,11 +104,11 @@ def facts(corpus: Corpus, package_versions: Mapping[str, str]) -> dict[str, Any]
 
 
 def _tokenizer(corpus: Corpus, out: Path) -> Tokenizer:
-    """The saved tokenizer, else a new one. Errors: Mistake if it was trained on other documents."""
+    """The saved tokenizer, else a new one. Errors: UserError if it was trained on other documents."""
     place, source, made_of = out / "tokenizer.json", out / "tokenizer.sha256", _digest(corpus.documents)
     if place.exists() and source.exists():
         if source.read_text("utf-8") != made_of:
-            raise Mistake(f"{place} was trained on other documents; choose another --out")
+            raise UserError(f"{place} was trained on other documents; choose another --out")
         return Tokenizer.from_file(str(place))
     tokenizer = tokens.train(corpus.documents)
     for path, content in ((place, tokenizer.to_str()), (source, made_of)):
@@ -125,7 +125,7 @@ def layout(tokenizer: Tokenizer) -> Layout:
 
 
 def _read(snippets: Sequence[Snippet], tokenizer: Tokenizer, place: Path, device: torch.device) -> Read:
-    """Encodes snippets. Errors: Mistake if the saved embeddings are of other texts."""
+    """Encodes snippets. Errors: UserError if the saved embeddings are of other texts."""
     texts = [snippet.text for snippet in snippets]
     ids = tuple(np.array(encoding.ids) for encoding in tokenizer.encode_batch([f" {text}" for text in texts]))
     made_of = _digest(texts)
@@ -134,7 +134,7 @@ def _read(snippets: Sequence[Snippet], tokenizer: Tokenizer, place: Path, device
             torch.save({"made_of": made_of, "embeddings": teacher.embed(texts, device)}, file)
     saved = torch.load(place, weights_only=True)
     if saved["made_of"] != made_of:
-        raise Mistake(f"{place} contains embeddings of other texts; choose another --out")
+        raise UserError(f"{place} contains embeddings of other texts; choose another --out")
     lengths = np.array([len(text_ids) for text_ids in ids])
     return Read(ids, saved["embeddings"], groupings(snippets, lengths, saved["embeddings"].float().numpy()))
 

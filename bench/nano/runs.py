@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import writing
 
 RUN, CURVES, CHECKPOINT = "run.json", "curves.jsonl", "checkpoint.pt"
@@ -26,7 +26,7 @@ class Run:
     def begin(self, description: Mapping[str, Any]) -> None:  # Any: JSON values
         """Writes the description of the run before the first step.
 
-        Errors: Mistake if the folder has a run with another description, apart from the machine.
+        Errors: UserError if the folder has a run with another description, apart from the machine.
         """
         place = self._out / RUN
         if not place.exists():
@@ -35,7 +35,7 @@ class Run:
         saved, ours = json.loads(place.read_text("utf-8")), json.loads(json.dumps(description))
         differing = [name for name in saved if name not in MACHINE and saved[name] != ours.get(name)]
         if differing:
-            raise Mistake(f"{place} describes another run ({', '.join(differing)} differ); choose another --out")
+            raise UserError(f"{place} describes another run ({', '.join(differing)} differ); choose another --out")
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Appends a line to the curves."""

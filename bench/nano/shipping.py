@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.nano import FOLDER, shape, tokens
 from tunefront.bench.nano.runs import CHECKPOINT
 
@@ -19,12 +19,12 @@ MOST_BYTES = 25_000_000
 def ship(trained: Path, to: Path) -> int:
     """Writes configuration, float16 weights and tokenizer to the folder `to`; returns the bytes of the weights.
 
-    Errors: Mistake without a checkpoint, ValueError if the weights are too large to ship.
+    Errors: UserError without a checkpoint, ValueError if the weights are too large to ship.
     """
     from transformers import LlamaForCausalLM
 
     if not (trained / CHECKPOINT).exists():
-        raise Mistake(f"there is no {trained / CHECKPOINT}; train first, with the same --out")
+        raise UserError(f"there is no {trained / CHECKPOINT}; train first, with the same --out")
     checkpoint = torch.load(trained / CHECKPOINT, map_location="cpu", weights_only=True)
     tokenizer = Tokenizer.from_file(str(trained / "tokenizer.json"))
     model = LlamaForCausalLM(shape.config(tokenizer.get_vocab_size(), tokenizer.get_vocab()[tokens.END]))

@@ -68,7 +68,7 @@ class Training:
     def run(self) -> None:
         """Trains from the checkpoint, if there is one, to the end of the last stage.
 
-        Errors: Mistake if the folder has a run with another seed, stages or text.
+        Errors: UserError if the folder has a run with another seed, stages or text.
         """
         self._run.begin(
             {

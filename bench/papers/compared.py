@@ -13,7 +13,7 @@ def compared(
 ) -> tuple[tuple[Cell, ...], list[str]]:
     """(the cells, with their differences from the paper that their suite repeats; the lines that announce these).
 
-    `on_status` receives a status text before a slow step. Errors: Mistake for an unknown paper.
+    `on_status` receives a status text before a slow step. Errors: UserError for an unknown paper.
     """
     papers = {cell.paper for cell in cells if cell.paper is not None}
     if not papers:

@@ -7,7 +7,7 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.files import describe_shipped
 
 
@@ -18,9 +18,9 @@ def known_papers() -> dict[str, str]:
 
 @functools.cache
 def paper_data(name: str) -> dict[str, Any]:  # Any: files differ by the kind of their tables
-    """The parsed file of a paper; Mistake with the nearest name for an unknown paper."""
+    """The parsed file of a paper; UserError with the nearest name for an unknown paper."""
     if name not in known_papers():
-        raise Mistake(unknown("paper", name, known_papers()))
+        raise UserError(unknown("paper", name, known_papers()))
     return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text("utf-8"))
 
 

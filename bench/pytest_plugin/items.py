@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, printable
+from tunefront.bench.errors import ErrorCollector, printable
 from tunefront.bench.models.session import Session
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
@@ -83,7 +83,7 @@ class Cells(pytest.Module):
 
 
 def collect(session: pytest.Session) -> Cells:
-    """The collector of the cells that the options ask for; Mistake if they are wrong or nothing can be written.
+    """The collector of the cells that the options ask for; UserError if they are wrong or nothing can be written.
 
     With `--collect-only` they are only listed: nothing is written, made or downloaded.
     """
@@ -94,7 +94,7 @@ def collect(session: pytest.Session) -> Cells:
     suite = "quick" if option.tunefront_suite is None else option.tunefront_suite
     out = "results" if option.tunefront_out is None else option.tunefront_out
     own, left_out = _own_methods(config) if not option.tunefront_method else ([], [])
-    wrong = Gathered()
+    wrong = ErrorCollector()
     typed = {name: getattr(option, f"tunefront_{declared.name}") for name, declared in OPTIONS.items()}
     overrides = Overrides.from_texts(typed, wrong, more_methods=own)
     cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")

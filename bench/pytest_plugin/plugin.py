@@ -127,13 +127,13 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         for item in items:
             if "benchmark" in getattr(item, "fixturenames", ()):
                 item.add_marker(skip)
-    from tunefront.bench.errors import Mistake, printable
+    from tunefront.bench.errors import UserError, printable
     from tunefront.bench.files import explain_os_error
     from tunefront.bench.pytest_plugin.items import collect
 
     try:
         cells = collect(session)
-    except Mistake as error:
+    except UserError as error:
         raise pytest.UsageError(printable(str(error))) from error
     except OSError as error:
         raise pytest.UsageError(printable(explain_os_error(error))) from error

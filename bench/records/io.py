@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tunefront.bench.errors import Mistake, printable
+from tunefront.bench.errors import UserError, printable
 from tunefront.bench.files import local_folder, url_errors
 from tunefront.bench.records.ordinary import Unreadable, contents, listed, shown
 from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
@@ -33,7 +33,7 @@ class CorruptRecord(ValueError):
         super().__init__(f"{shown(path)} is not a whole record: {why}")
 
 
-class OtherVersion(Mistake):
+class OtherVersion(UserError):
     """A whole file whose fields are not those of today's record; the message names it. It is never renamed or
     replaced."""
 
@@ -45,7 +45,7 @@ class OtherVersion(Mistake):
         )
 
 
-class OtherCell(Mistake):
+class OtherCell(UserError):
     """A whole record under the name of another cell, as where a file was copied or renamed; the message names it. It is
     never renamed or replaced: it may be the only copy."""
 
@@ -144,7 +144,7 @@ def load_records(folder: str | Path) -> list[Record]:
     """All records of a results folder or URL, by key; none where there is no such folder.
 
     What is not whole, or was written by another version of tunefront, or cannot be read, is named in the log, a line a
-    kind, left as it is and left out. Errors: Mistake where the folder or URL cannot be read.
+    kind, left as it is and left out. Errors: UserError where the folder or URL cannot be read.
     """
     return _logged(load(folder, "records"))
 
@@ -162,7 +162,7 @@ def load(folder: str | Path, kind: str = "records") -> Loaded:
         with url_errors(str(folder), "read"):
             return _sorted_out(_remote(f"{str(folder).rstrip('/')}/{kind}"))
     if os.path.exists(local) and not os.path.isdir(local):
-        raise Mistake(f"{folder} is a file; give the folder that `tunefront run --out` wrote.")
+        raise UserError(f"{folder} is a file; give the folder that `tunefront run --out` wrote.")
     return _sorted_out(_local(local / kind))
 
 

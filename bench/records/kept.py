@@ -50,7 +50,7 @@ class Lost:
 def lost(location: str, records: Sequence[Record]) -> Lost:
     """Which of these records, and of their predictions, are not in a results folder or behind a URL any more.
 
-    Only the ends of a file are read, of predictions those and the footer, behind a URL the size alone. Mistake where it
+    Only the ends of a file are read, of predictions those and the footer, behind a URL the size alone. UserError if it
     cannot be read.
     """
     store = Store(location)

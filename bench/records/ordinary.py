@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake, printable
+from tunefront.bench.errors import UserError, printable
 from tunefront.bench.files import open_ordinary
 
 MOST_BYTES = 256 * 2**20
@@ -19,7 +19,7 @@ def shown(path: str | Path) -> str:
     return printable(str(path), single_line=True)
 
 
-class Unreadable(Mistake):
+class Unreadable(UserError):
     """A file that is there and cannot be read; `why` says in a few words what is the matter."""
 
     def __init__(self, path: str | Path, why: str):
@@ -31,7 +31,7 @@ def contents(path: Path, most: int = MOST_BYTES) -> bytes:
     """The bytes of an ordinary file.
 
     A pipe, a device, a folder or a larger file is not opened. Errors: Unreadable; FileNotFoundError where nothing is
-    there; Mistake where this process can open no more files.
+    there; UserError where this process can open no more files.
     """
     try:
         with open_ordinary(path) as file:
@@ -50,14 +50,14 @@ def contents(path: Path, most: int = MOST_BYTES) -> bytes:
 def listed(folder: Path, ending: str) -> list[Path]:
     """The entries of a folder whose names end so, sorted, hidden ones left out; none where there is no such folder.
 
-    Errors: Mistake where it is no folder, or may not be read.
+    Errors: UserError where it is no folder, or may not be read.
     """
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
     except ValueError as error:  # a NUL in its name
-        raise Mistake(f"{folder!r} is no name of a folder ({error}).") from error
+        raise UserError(f"{folder!r} is no name of a folder ({error}).") from error
     except OSError as error:
         raise _explained(folder, error) from error
     return [folder / name for name in sorted(names) if name.endswith(ending) and not name.startswith(".")]
@@ -65,7 +65,7 @@ def listed(folder: Path, ending: str) -> list[Path]:
 
 def ends(path: Path, size: int) -> tuple[bytes, bytes]:
     """The first and the last bytes of an ordinary file, so many each; nothing of one that is shorter than both, cannot
-    be read, or is not there. No more of it is read. Mistake where this process can open no more files."""
+    be read, or is not there. No more of it is read. UserError where this process can open no more files."""
     try:
         with open_ordinary(path) as file:
             if os.fstat(file.fileno()).st_size < 2 * size:
@@ -79,19 +79,19 @@ def ends(path: Path, size: int) -> tuple[bytes, bytes]:
         return b"", b""
 
 
-def not_a_folder(path: Path) -> Mistake:
+def not_a_folder(path: Path) -> UserError:
     """What to say where something that is no folder stands in the place of one, of a results folder or above it."""
     found = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), path)
-    return Mistake(
+    return UserError(
         f"{shown(found)} is a file where a folder should be; move it away, or give the folder that `tunefront run "
         "--out` wrote."
     )
 
 
-def _explained(path: Path, error: OSError) -> Mistake:
+def _explained(path: Path, error: OSError) -> UserError:
     why = error.strerror or str(error)
     if error.errno in _EXHAUSTED:
-        return Mistake(
+        return UserError(
             f"{path} cannot be read: {why}. Raise the limit (`ulimit -n`) or end other programs, and try again."
         )
     if isinstance(error, NotADirectoryError):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.files import local_folder, sweep, url_errors, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
 from tunefront.bench.records.ordinary import ends, not_a_folder
@@ -47,7 +47,7 @@ class Store:
         self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
 
     def prepare(self) -> None:
-        """Makes the folders and removes what killed processes left in them; Mistake where they cannot be written."""
+        """Makes the folders and removes what killed processes left in them; UserError where they cannot be written."""
         if self.folder is None:
             with url_errors(self.location, "written"):
                 self._prepare_remote()
@@ -62,18 +62,18 @@ class Store:
         except (FileExistsError, NotADirectoryError) as error:
             rooms = [self.folder / name for name in ROOMS]
             place = next((room for room in rooms if room.exists() and not room.is_dir()), self.folder)
-            raise Mistake(f"the output folder {self.folder} cannot be written: {not_a_folder(place)}") from error
+            raise UserError(f"the output folder {self.folder} cannot be written: {not_a_folder(place)}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFull(f"no room is left in {self.folder}") from error
-            raise Mistake(
+            raise UserError(
                 f"the output folder {self.folder} cannot be written ({error.strerror}); "
                 "give another with --out, or mend its permissions."
             ) from error
 
     def read(self, key: str) -> Record | None:
         """The record of a key, None where there is none; a corrupted one is set aside and counts as none, as its cell
-        will run. Mistake where another version of tunefront wrote it, where it is that of another cell, or where it
+        will run. UserError where another version of tunefront wrote it, where it is that of another cell, or where it
         cannot be read: it would be written over."""
         if self.folder is None:
             return self._fetched(key)
@@ -97,13 +97,13 @@ class Store:
         self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
 
     def predictions(self, key: str) -> pd.DataFrame:
-        """Per-example predictions of a cell: row id, label, prediction, one score column a choice. Mistake where a
+        """Per-example predictions of a cell: row id, label, prediction, one score column a choice. UserError where a
         local file is there and is not whole; FileNotFoundError."""
         import pandas as pd
 
         path = None if self.folder is None else self.folder / "predictions" / f"{key}.parquet"
         if path is not None and path.exists() and not whole_parquet(path):
-            raise Mistake(f"{path} is not a whole Parquet file; delete records/{key}.json and run its cell again.")
+            raise UserError(f"{path} is not a whole Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
     @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, unknown
+from tunefront.bench.errors import ErrorCollector, unknown
 from tunefront.bench.models.folders import local
 from tunefront.bench.suites.announce import announced
 from tunefront.bench.suites.grids import Grid, grids
@@ -20,8 +20,8 @@ from tunefront.bench.suites.validate import (
     check_files,
     check_lengths,
     check_prompts,
-    check_readers,
     check_rows,
+    check_template_users,
     templates_for,
 )
 from tunefront.methods.base import Method
@@ -46,37 +46,37 @@ def expand(
     *,
     tell: Callable[[str], None] = lambda _: None,
     listing: bool = False,
-    wrong: Gathered | None = None,
+    wrong: ErrorCollector | None = None,
 ) -> Expansion:
     """The cells of a suite under these overrides: no duplicates, even out of two parts, grouped by backbone, then task;
     within these one part after another, each in the order of `tunefront.bench.suites.grids.Grid.cells`.
 
     `tell` hears what is being looked up. `listing`: the same cells for someone who will not run them; nothing is made,
     downloaded or written for it, and what only rows can tell goes unchecked. `wrong` has what is wrong with the call so
-    far. Errors: Mistakes with all that is wrong.
+    far. Errors: UserErrors with all that is wrong.
     """
-    overrides, wrong = overrides or Overrides(), wrong or Gathered()
+    overrides, wrong = overrides or Overrides(), wrong or ErrorCollector()
     if not suite.strip():
-        wrong.found.append("SUITE is blank; name a suite (see `tunefront list suites`), or leave it out.")
-        wrong.told()
-    before = len(wrong.found)
+        wrong.messages.append("SUITE is blank; name a suite (see `tunefront list suites`), or leave it out.")
+        wrong.raise_if_any()
+    before = len(wrong.messages)
     for name in overrides.backbones or ():
-        with wrong.any():
+        with wrong.collect():
             local(name)
-    if len(wrong.found) > before:  # what cannot even be looked for is told at once: libraries take seconds
-        wrong.told()
+    if len(wrong.messages) > before:  # what cannot even be looked for is told at once: libraries take seconds
+        wrong.raise_if_any()
     read = Suite(suite, Path.cwd(), (Part(f"suite {suite}"),))
-    with wrong.any():
+    with wrong.collect():
         read = read_suite(suite, wrong)
     tell("importing the libraries")
     asked = grids(read, overrides, wrong)
-    if len(wrong.found) == before:  # else that is why they are missing
-        wrong.found += [text for grid in asked for text in _missing(grid)]
-    with wrong.any():
+    if len(wrong.messages) == before:  # else that is why they are missing
+        wrong.messages += [text for grid in asked for text in _missing(grid)]
+    with wrong.collect():
         known = known_methods()
         for name in dict.fromkeys(name for grid in asked for name in grid.part.recipes):
             if name not in known:
-                wrong.found.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, known)}")
+                wrong.messages.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, known)}")
     backbones = list(dict.fromkeys(name for grid in asked for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in asked for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, tell, listing)
@@ -85,10 +85,10 @@ def expand(
     sizes = {task.name: len(task.splits["train"]) for task in loaded if task.splits}
     asked = [replace(grid, sizes=sizes) for grid in asked]
     tell("trying templates on a few rows")
-    check_readers([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
+    check_template_users([(grid.part.templates, grid.part.backbones) for grid in asked], wrong)
     _check_files(asked, wrong)
     templates = [_seen(grid, loaded, wrong, listing) for grid in asked]
-    wrong.told()
+    wrong.raise_if_any()
     cells = [cell for grid, (chosen, _) in zip(asked, templates, strict=True) for cell in grid.cells(chosen)]
     cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
     tell("looking for rows that are cut")
@@ -103,7 +103,7 @@ def expand(
 def look_up(
     backbones: Iterable[str],
     tasks: Iterable[str],
-    wrong: Gathered,
+    wrong: ErrorCollector,
     tell: Callable[[str], None],
     listing: bool = False,
 ) -> list[Task]:
@@ -114,14 +114,14 @@ def look_up(
 
     for name in dict.fromkeys(backbones):
         tell(f"looking up {name}")
-        with wrong.any():
+        with wrong.collect():
             if listing:
                 check_here(name)
             check_backbone(name)
     loaded: list[Task] = []
     for name in dict.fromkeys(tasks):
         tell(f"reading {name}")
-        with wrong.any():
+        with wrong.collect():
             loaded.append(preview_task(name) if listing else load_task(name))
     return loaded
 
@@ -151,7 +151,7 @@ def _missing(grid: Grid) -> list[str]:
     ]
 
 
-def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered, listing: bool) -> tuple[Chosen, list[str]]:
+def _seen(grid: Grid, loaded: Iterable[Task], wrong: ErrorCollector, listing: bool) -> tuple[Chosen, list[str]]:
     """Tries what the cells will do, on a few rows; returns the templates, and the warnings about them."""
     part = grid.part
     tasks = [task for task in loaded if task.name in part.tasks]
@@ -167,7 +167,7 @@ def _seen(grid: Grid, loaded: Iterable[Task], wrong: Gathered, listing: bool) ->
     return templates, warnings
 
 
-def _check_files(asked: Iterable[Grid], wrong: Gathered) -> None:
+def _check_files(asked: Iterable[Grid], wrong: ErrorCollector) -> None:
     """Sees that what each method starts from goes with a backbone of the parts that have the method."""
     runs: dict[Method, list[str]] = {}
     for grid in asked:

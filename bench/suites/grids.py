@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models.folders import local
 from tunefront.bench.settings import SETTINGS, RunConfig, Scalar, build, parse_setting, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import Trial, trials
-from tunefront.bench.suites.sweeps import method_of, placed, swept_methods
+from tunefront.bench.suites.sweeps import method_of, resolve_path, swept_methods
 from tunefront.bench.suites.toml import Part, Suite
 from tunefront.bench.suites.validate import Chosen, check_device
 from tunefront.methods.base import Method, Recipe
@@ -85,10 +85,10 @@ class Grid:
                         paper=part.paper,
                     )
 
-    def check_recipes(self, wrong: Gathered) -> None:
+    def check_recipes(self, wrong: ErrorCollector) -> None:
         """Sees that each method's values make a recipe together."""
         for method, trial in self._trials():
-            with wrong.any():
+            with wrong.collect():
                 self._recipe(method, trial)
 
     def _recipe(self, method: Method, trial: Mapping[str, Scalar]) -> Recipe:
@@ -107,16 +107,16 @@ class Grid:
         return [(method, {**own, **each}) for (method, own), each in itertools.product(tried, values)]
 
 
-def grids(suite: Suite, overrides: Overrides, wrong: Gathered) -> list[Grid]:
+def grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector) -> list[Grid]:
     """The parts that are asked for; what is wrong with methods, recipes and settings is gathered."""
-    recipe, settings = given(overrides.all_settings(), wrong)
+    recipe, settings = read_settings(overrides.all_settings(), wrong)
     strict = bool(overrides.methods) or not (overrides.tasks or overrides.shots)
     found = []
     own = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
     for part in _chosen([_with_lists(part, overrides, suite.folder) for part in suite.parts], overrides.backbones):
         select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
         config = RunConfig()
-        with wrong.any():
+        with wrong.collect():
             config = build({**part.settings, **select, **settings}, RunConfig)
             check_device(config.device)
         methods = _methods(part, overrides, suite.folder, wrong)
@@ -126,11 +126,11 @@ def grids(suite: Suite, overrides: Overrides, wrong: Gathered) -> list[Grid]:
     return found
 
 
-def given(settings: Mapping[str, object], wrong: Gathered) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+def read_settings(settings: Mapping[str, object], wrong: ErrorCollector) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
     """The call's settings, each checked: those of the recipe, those of the run."""
     read: dict[str, Scalar] = {}
     for name, value in settings.items():
-        with wrong.any():
+        with wrong.collect():
             read |= parse_setting(name, value)
     recipe = {name: value for name, value in read.items() if SETTINGS[name].table == "recipe"}
     return recipe, {name: value for name, value in read.items() if name not in recipe}
@@ -166,27 +166,27 @@ def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
 
 def _place(backbone: str) -> str:
     """What names of one backbone have in common: the place of a folder, else the name."""
-    with contextlib.suppress(Mistake):  # told where it is looked up
+    with contextlib.suppress(UserError):  # told where it is looked up
         folder = local(backbone)
         return str(folder.resolve()) if folder.is_dir() else backbone
     return backbone
 
 
-def _methods(part: Part, overrides: Overrides, folder: Path, wrong: Gathered) -> tuple[Method, ...]:
+def _methods(part: Part, overrides: Overrides, folder: Path, wrong: ErrorCollector) -> tuple[Method, ...]:
     """The methods asked for, by the call or else by the part."""
     found: list[Method] = []
     items: Iterable[object] = part.methods if overrides.methods is None else ()
     for item in items:
-        with wrong.any():
+        with wrong.collect():
             found += swept_methods(item, folder)
     return tuple(dict.fromkeys([*found, *named_methods(overrides, wrong)]))
 
 
-def named_methods(overrides: Overrides, wrong: Gathered) -> list[Method]:
+def named_methods(overrides: Overrides, wrong: ErrorCollector) -> list[Method]:
     """The methods that the call names."""
     found: list[Method] = []
     for method in overrides.methods or ():
-        with wrong.any():
+        with wrong.collect():
             found.append(method_of(method) if isinstance(method, str) else method)
     return [*found, *overrides.more_methods]
 
@@ -204,9 +204,9 @@ def _backbone_from(backbone: str, folder: Path) -> str:
     """A suite's backbone: a folder beside the suite file where there is one, else an embedded name or a Hub id."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # no path at all: told where it is looked up
         if backbone.startswith((".", "~")) or (folder / backbone).is_dir():
-            return placed(backbone, folder)
+            return resolve_path(backbone, folder)
     return backbone
 
 
 def _task_from(task: str, folder: Path) -> str:
-    return f"dir:{placed(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task
+    return f"dir:{resolve_path(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task

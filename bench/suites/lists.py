@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunefront.bench.errors import Mistakes, printable
+from tunefront.bench.errors import UserErrors, printable
 
 LONGEST = 10_000
 """Characters of one value on the command line."""
@@ -12,7 +12,7 @@ LONGEST = 10_000
 
 def listed(option: str, texts: Sequence[str] | None, commas: bool = False) -> list[str] | None:
     """The values of an option, each without blanks around it; with `commas` each text is a list. None where the option
-    was not given; Mistakes with all that is blank, there twice, too long or not text."""
+    was not given; UserErrors with all that is blank, there twice, too long or not text."""
     if texts is None:
         return None
     found: list[str] = []
@@ -31,7 +31,7 @@ def listed(option: str, texts: Sequence[str] | None, commas: bool = False) -> li
             else:
                 found.append(part)
     if wrong:
-        raise Mistakes(wrong)
+        raise UserErrors(wrong)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.suites.lists import listed
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots
 from tunefront.methods.base import Method
@@ -22,7 +22,7 @@ class Option:
     """How a command line gives a field of `Overrides`: as --NAME, with pytest as --tunefront-NAME.
 
     Args: metavar and help, what --help shows; repeatable, whether it may be given several times; commas, whether a text
-    is a list of values; read, what makes a value of one of them, Mistake for one that is wrong.
+    is a list of values; read, what makes a value of one of them, UserError for one that is wrong.
     """
 
     name: str
@@ -32,19 +32,19 @@ class Option:
     commas: bool = False
     read: Callable[[object], object] = str
 
-    def values(self, text: Text, wrong: Gathered) -> list[Any] | None:  # Any: each option has values of its own
+    def values(self, text: Text, wrong: ErrorCollector) -> list[Any] | None:  # Any: each option has values of its own
         """The values of what was typed; None where nothing was, or nothing of use."""
         values: list[Any] = []
-        with wrong.any():
+        with wrong.collect():
             texts = listed(f"--{self.name}", [text] if isinstance(text, str) else text, self.commas)
             values = self.read_all(texts or (), wrong)
         return values or None
 
-    def read_all(self, values: Iterable[object], wrong: Gathered) -> list[Any]:  # Any: as above
+    def read_all(self, values: Iterable[object], wrong: ErrorCollector) -> list[Any]:  # Any: as above
         """Those that are right; what is wrong with the others is gathered."""
         right: list[Any] = []
         for value in values:
-            with wrong.any():
+            with wrong.collect():
                 right.append(self.read(value))
         return right
 
@@ -57,7 +57,7 @@ def _given_by(**option: Any) -> Any:  # Any: as `dataclasses.field` has it
 def _read_method(value: object) -> object:
     if isinstance(value, str | Method):
         return value
-    raise Mistake(
+    raise UserError(
         f"methods must be spelled or instances, as in methods=['houlsby:bottleneck=8', MyMethod()], got {value!r}."
     )
 
@@ -65,7 +65,7 @@ def _read_method(value: object) -> object:
 def _read_name(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise Mistake(f"names of backbones, tasks and templates must be texts, got {value!r}.")
+    raise UserError(f"names of backbones, tasks and templates must be texts, got {value!r}.")
 
 
 def _read_template(value: object) -> str | None:
@@ -83,7 +83,7 @@ class Overrides:
     methods of the suite or of the call. Relative paths start at the working directory.
 
     Each field says here how a command line gives it: `tunefront run`, `tunefront plan` and the pytest plugin have these
-    options. Errors: Mistakes with all values that are wrong.
+    options. Errors: UserErrors with all values that are wrong.
     """
 
     methods: Sequence[str | Method] | None = _given_by(
@@ -137,28 +137,28 @@ class Overrides:
     more_methods: Sequence[Method] = ()
 
     def __post_init__(self) -> None:
-        wrong = Gathered()
+        wrong = ErrorCollector()
         for name, option in OPTIONS.items():
             values = getattr(self, name)
             if name in _NO_LISTS or values is None:
                 continue
-            with wrong.any():
+            with wrong.collect():
                 if isinstance(values, str) or not isinstance(values, Iterable):
-                    raise Mistake(f"{name} must be a list, as in {name}=[{values!r}], got {values!r}.")
+                    raise UserError(f"{name} must be a list, as in {name}=[{values!r}], got {values!r}.")
                 object.__setattr__(self, name, tuple(option.read_all(values, wrong)))
-        with wrong.any():
+        with wrong.collect():
             self.all_settings()
-        wrong.told()
+        wrong.raise_if_any()
 
     def all_settings(self) -> dict[str, object]:
-        """The settings and the device; Mistake where they name the device twice."""
+        """The settings and the device; UserError where they name the device twice."""
         settings = dict(self.settings or {})
         if self.device is not None and "device" in settings:
-            raise Mistake(_twice("device", self.device, settings["device"]))
+            raise UserError(_twice("device", self.device, settings["device"]))
         return settings if self.device is None else {"device": self.device, **settings}
 
     @classmethod
-    def from_texts(cls, texts: Texts, wrong: Gathered, *, more_methods: Sequence[Method] = ()) -> Overrides:
+    def from_texts(cls, texts: Texts, wrong: ErrorCollector, *, more_methods: Sequence[Method] = ()) -> Overrides:
         """What a command line gives, by the names of the fields; what is wrong in it is gathered, and left out."""
         values = {name: option.values(texts.get(name), wrong) for name, option in OPTIONS.items()}
         device = next(iter(values.pop("device") or ()), None)
@@ -173,17 +173,17 @@ OPTIONS: Mapping[str, Option] = {
 _NO_LISTS = ("settings", "device")
 
 
-def split_settings(texts: Iterable[str], device: str | None, wrong: Gathered) -> dict[str, object]:
+def split_settings(texts: Iterable[str], device: str | None, wrong: ErrorCollector) -> dict[str, object]:
     """`key=value` texts -> value by key; the device may not be among them where it is given by itself."""
     settings: dict[str, object] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name or not value:
-            wrong.found.append(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
+            wrong.messages.append(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
         elif name in settings:
-            wrong.found.append(_twice(name, settings[name], value))
+            wrong.messages.append(_twice(name, settings[name], value))
         elif name == "device" and device is not None:
-            wrong.found.append(_twice(name, device, value))
+            wrong.messages.append(_twice(name, device, value))
         else:
             settings[name] = value
     return settings

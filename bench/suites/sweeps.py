@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded
 from tunefront.bench.models.checkpoints import files_of
 from tunefront.methods.base import Method
@@ -23,30 +23,32 @@ def swept_methods(item: object, folder: Path) -> list[Method]:
     """The methods of one entry of a suite's `methods`; `folder` is where its relative paths start.
 
     A list as a field's value is swept: `"houlsby:bottleneck=[8, 64]"` and `{name = "houlsby", bottleneck = [8, 64]}`
-    are two methods each; several lists give every combination, the last one varying fastest. Mistake if wrong.
+    are two methods each; several lists give every combination, the last one varying fastest. UserError if wrong.
     """
     return [_with_files(method_of(text), folder) for text in _texts(item, folder)]
 
 
 def method_of(text: str) -> Method:
-    """The method that a text spells; Mistake naming what is wrong with it."""
+    """The method that a text spells; UserError naming what is wrong with it."""
     if _SWEPT.search(text):
-        raise Mistake(f"{text} sweeps a list, which only suites do; on the command line give --method once per value.")
+        raise UserError(
+            f"{text} sweeps a list, which only suites do; on the command line give --method once per value."
+        )
     try:
         return parse(text)
     except (UnknownMethod, ValueError) as error:
-        raise Mistake(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def known_methods() -> dict[str, type[Method]]:
-    """Every registered method by name; Mistake where two share one, or a file is imported under two."""
+    """Every registered method by name; UserError where two share one, or a file is imported under two."""
     try:
         return methods()
     except ValueError as error:
-        raise Mistake(str(error)) from error
+        raise UserError(str(error)) from error
 
 
-def placed(path: str, folder: Path) -> str:
+def resolve_path(path: str, folder: Path) -> str:
     """A path that is relative to `folder` as one from the working directory (absolute where it lies outside)."""
     if expanded(path).is_absolute():
         return path
@@ -60,13 +62,13 @@ def _texts(item: object, folder: Path) -> list[str]:
         return _from_string(_with_file(item, folder))
     if isinstance(item, Mapping):
         return _from_table(item, folder)
-    raise Mistake(f"methods holds {item!r}; write a spelled method or a table {{name = ..., field = ...}}.")
+    raise UserError(f"methods holds {item!r}; write a spelled method or a table {{name = ..., field = ...}}.")
 
 
 def _from_string(text: str) -> list[str]:
     lists = [[value.strip() for value in inside.split(",") if value.strip()] for inside in _SWEPT.findall(text)]
     if any(not values for values in lists):
-        raise Mistake(f"{text} sweeps an empty list.")
+        raise UserError(f"{text} sweeps an empty list.")
     pieces = _SWEPT.split(text)[::2]
     return [
         "".join(part for pair in itertools.zip_longest(pieces, choice, fillvalue="") for part in pair)
@@ -77,15 +79,17 @@ def _from_string(text: str) -> list[str]:
 def _from_table(table: Mapping[str, object], folder: Path) -> list[str]:
     name = table.get("name")
     if not isinstance(name, str):
-        raise Mistake(f"the method {dict(table)} needs a name; write {{name = 'houlsby', bottleneck = [8, 64]}}.")
+        raise UserError(f"the method {dict(table)} needs a name; write {{name = 'houlsby', bottleneck = [8, 64]}}.")
     swept = {field: value if isinstance(value, list) else [value] for field, value in table.items() if field != "name"}
     empty = [field for field, values in swept.items() if not values]
     if empty:
-        raise Mistake(f"{name} sweeps an empty list: {', '.join(empty)}.")
+        raise UserError(f"{name} sweeps an empty list: {', '.join(empty)}.")
     for field, values in swept.items():
         odd = [value for value in values if not isinstance(value, bool | int | float | str)]
         if odd:
-            raise Mistake(f"{name}: {field} may be true, false, a number or a text, or a list of them; got {odd[0]!r}.")
+            raise UserError(
+                f"{name}: {field} may be true, false, a number or a text, or a list of them; got {odd[0]!r}."
+            )
     head = _with_file(name, folder)
     return [
         f"{head}({', '.join(f'{field}={value!r}' for field, value in zip(swept, choice, strict=True))})"
@@ -95,7 +99,7 @@ def _from_table(table: Mapping[str, object], folder: Path) -> list[str]:
 
 def _with_files(method: Method, folder: Path) -> Method:
     """The method with the files that it reads placed from the working directory."""
-    files = {name: placed(path, folder) for name, path in files_of(method).items()}
+    files = {name: resolve_path(path, folder) for name, path in files_of(method).items()}
     return replace(method, **files) if files else method
 
 
@@ -104,4 +108,4 @@ def _with_file(text: str, folder: Path) -> str:
     if ".py:" not in text:
         return text
     file, _, rest = text.partition(".py:")
-    return f"{placed(file + '.py', folder)}:{rest}"
+    return f"{resolve_path(file + '.py', folder)}:{rest}"

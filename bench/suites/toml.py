@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunefront.bench.errors import Gathered, Mistake, unknown
+from tunefront.bench.errors import ErrorCollector, UserError, unknown
 from tunefront.bench.files import describe_shipped, expanded
 from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
@@ -38,28 +38,28 @@ def known_suites() -> dict[str, str]:
     return describe_shipped(__package__)
 
 
-def read_suite(name: str, wrong: Gathered) -> Suite:
+def read_suite(name: str, wrong: ErrorCollector) -> Suite:
     """A shipped suite by name, or a file by its path; what is wrong inside is gathered, and left out of the suite.
 
-    Errors: Mistake where there is no such suite or it is not TOML, since nothing can be read then.
+    Errors: UserError where there is no such suite or it is not TOML, since nothing can be read then.
     """
     text, folder = _text(name)
     try:
         content = tomllib.loads(text)
     except RecursionError as error:
-        raise Mistake(f"suite {name} is nested too deeply; a suite has lists in tables, and no deeper.") from error
+        raise UserError(f"suite {name} is nested too deeply; a suite has lists in tables, and no deeper.") from error
     except ValueError as error:  # also a number of more digits than Python reads
-        raise Mistake(f"suite {name} is not valid TOML: {error}.") from error
+        raise UserError(f"suite {name} is not valid TOML: {error}.") from error
     _check_values(name, content)
     parts = content.pop(PARTS, None)
     whole = read_part(content, Part(f"suite {name}"), wrong, [PARTS])
     return Suite(name, folder, (whole,) if parts is None else _parts(parts, whole, wrong))
 
 
-def _parts(tables: object, whole: Part, wrong: Gathered) -> tuple[Part, ...]:
+def _parts(tables: object, whole: Part, wrong: ErrorCollector) -> tuple[Part, ...]:
     """The parts of a file; `whole` has what stands outside them."""
     if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
-        wrong.found.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
+        wrong.messages.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
         return (whole,)
     titles = (f"part {number} of {whole.title}" for number in range(1, len(tables) + 1))
     return tuple(
@@ -70,24 +70,24 @@ def _parts(tables: object, whole: Part, wrong: Gathered) -> tuple[Part, ...]:
 def _text(name: str) -> tuple[str, Path]:
     if not name.endswith(".toml") and "/" not in name:
         if name not in known_suites():
-            raise Mistake(unknown("suite", name, known_suites(), "Or give the path of a .toml file of your own."))
+            raise UserError(unknown("suite", name, known_suites(), "Or give the path of a .toml file of your own."))
         return files(__package__).joinpath(f"{name}.toml").read_text("utf-8"), Path.cwd()
     path = expanded(name)
     try:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no ordinary file"
-            raise Mistake(f"the suite {name} is {kind}; give the path of a .toml file.")
+            raise UserError(f"the suite {name} is {kind}; give the path of a .toml file.")
         return path.read_text("utf-8-sig"), path.parent
     except FileNotFoundError as error:
-        raise Mistake(f"there is no suite file {name}. Shipped suites: {', '.join(known_suites())}.") from error
+        raise UserError(f"there is no suite file {name}. Shipped suites: {', '.join(known_suites())}.") from error
     except OSError as error:
-        raise Mistake(f"the suite file {name} cannot be read ({error.strerror}).") from error
+        raise UserError(f"the suite file {name} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
-        raise Mistake(f"the suite file {name} is not UTF-8 text (byte {error.start}).") from error
+        raise UserError(f"the suite file {name} is not UTF-8 text (byte {error.start}).") from error
 
 
 def _check_values(name: str, content: dict[str, Any]) -> None:
-    """Mistake for a whole number beyond TOML's 64 bits, which would not even print, and for a NUL in a text."""
+    """UserError for a whole number beyond TOML's 64 bits, which would not even print, and for a NUL in a text."""
     waiting: list[object] = [content]
     while waiting:
         value = waiting.pop()
@@ -96,9 +96,9 @@ def _check_values(name: str, content: dict[str, Any]) -> None:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise Mistake(f"suite {name} has a whole number of {value.bit_length()} bits; TOML's have at most 64.")
+            raise UserError(f"suite {name} has a whole number of {value.bit_length()} bits; TOML's have at most 64.")
         elif isinstance(value, str) and "\0" in value:
-            raise Mistake(f"suite {name} has a NUL character in the text {value[:50]!r}.")
+            raise UserError(f"suite {name} has a NUL character in the text {value[:50]!r}.")
 
 
 T = TypeVar("T")
@@ -138,14 +138,14 @@ class Part:
     budget: int | None = None
 
 
-def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others: Iterable[str] = ()) -> Part:
+def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, others: Iterable[str] = ()) -> Part:
     """The part with the entries of a TOML table: lists in the place of its own, tables field by field.
 
     What is wrong among the entries is gathered, and left out; `others` are keys that stand beside them.
     """
     prefix = f"{part.title}: "
     for key, value in entries.items():
-        with wrong.any(prefix):
+        with wrong.collect(prefix):
             if key in LISTS:
                 listed: dict[str, Any] = {key: _list(key, value, wrong, prefix)}  # Any: each list has its own type
                 part = replace(part, **listed)
@@ -161,15 +161,15 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: Gathered, others
             elif key == PAPER:
                 part = replace(part, paper=_paper(value))
             else:
-                raise Mistake(unknown("key", key, (*LISTS, *TABLES, PAPER, *others)))
+                raise UserError(unknown("key", key, (*LISTS, *TABLES, PAPER, *others)))
     return part
 
 
-def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object, ...]:
+def _list(key: str, value: object, wrong: ErrorCollector, prefix: str) -> tuple[object, ...]:
     if not isinstance(value, list):
-        raise Mistake(f"{key} must be a list, as in {key} = [{_quoted(value)}], got {value!r}.")
+        raise UserError(f"{key} must be a list, as in {key} = [{_quoted(value)}], got {value!r}.")
     if not value:
-        raise Mistake(f"{key} is empty; leave it out or name at least one.")
+        raise UserError(f"{key} is empty; leave it out or name at least one.")
     kinds: Mapping[str, Callable[[object], object]] = {
         "methods": lambda item: item,
         "shots": read_shots,
@@ -181,17 +181,17 @@ def _list(key: str, value: object, wrong: Gathered, prefix: str) -> tuple[object
 
 def _paper(value: object) -> str:
     if not isinstance(value, str):
-        raise Mistake(f"{PAPER} must be a text, got {value!r}.")
+        raise UserError(f"{PAPER} must be a text, got {value!r}.")
     return value
 
 
 def _name(item: object, key: str) -> str:
     if not isinstance(item, str):
-        raise Mistake(f"{key} must be texts, got {item!r}.")
+        raise UserError(f"{key} must be texts, got {item!r}.")
     return item
 
 
-def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
+def _recipes(part: Part, value: object, wrong: ErrorCollector, prefix: str) -> Part:
     table = _table("recipe", value)
     own = {key: inner for key, inner in table.items() if isinstance(inner, dict)}
     common = _settings("recipe", {key: inner for key, inner in table.items() if key not in own}, wrong, prefix)
@@ -200,24 +200,24 @@ def _recipes(part: Part, value: object, wrong: Gathered, prefix: str) -> Part:
     return replace(part, recipe=overridden(part.recipe, common), recipes={**part.recipes, **merged})
 
 
-def _settings(table: str, value: object, wrong: Gathered, prefix: str) -> dict[str, Scalar]:
+def _settings(table: str, value: object, wrong: ErrorCollector, prefix: str) -> dict[str, Scalar]:
     """A table of plain values: each field known, of its type, and valid."""
     values: dict[str, Scalar] = {}
     for name, given in _table(table, value).items():
-        with wrong.any(f"{prefix}[{table}] "):
+        with wrong.collect(f"{prefix}[{table}] "):
             values |= parse_setting(name, given, table.split(".")[0])
     return values
 
 
-def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scalar, ...]]:
+def _search(value: object, wrong: ErrorCollector, prefix: str) -> dict[str, tuple[Scalar, ...]]:
     searched: dict[str, tuple[Scalar, ...]] = {}
     for name, values in _table("search", value).items():
-        with wrong.any(f"{prefix}[search] "):
+        with wrong.collect(f"{prefix}[search] "):
             known = [name for name, setting in SETTINGS.items() if setting.table == "recipe"]
             if name not in known:
-                raise Mistake(unknown("field", name, (*known, BUDGET)))
+                raise UserError(unknown("field", name, (*known, BUDGET)))
             if not isinstance(values, list) or not values:
-                raise Mistake(f"{name} must be a list of at least one value, got {values!r}.")
+                raise UserError(f"{name} must be a list of at least one value, got {values!r}.")
             searched[name] = tuple(parse_setting(name, given)[name] for given in values)
     return searched
 
@@ -225,21 +225,21 @@ def _search(value: object, wrong: Gathered, prefix: str) -> dict[str, tuple[Scal
 def _budget(value: object) -> int:
     number = whole_number(value)
     if number is None or not 1 <= number <= MOST_TRIALS:
-        raise Mistake(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {shortened(value)}.")
+        raise UserError(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {shortened(value)}.")
     return number
 
 
-def _each(values: list[object], convert: Callable[[object], T], wrong: Gathered, prefix: str) -> list[T]:
+def _each(values: list[object], convert: Callable[[object], T], wrong: ErrorCollector, prefix: str) -> list[T]:
     converted: list[T] = []
     for value in values:
-        with wrong.any(prefix):
+        with wrong.collect(prefix):
             converted.append(convert(value))
     return converted
 
 
 def _table(name: str, value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise Mistake(f"{name} must be a table, [{name}], got {value!r}.")
+        raise UserError(f"{name} must be a table, [{name}], got {value!r}.")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 MOST_SHOTS = 10**9
 """Training rows that may be asked for."""
@@ -10,28 +10,28 @@ MOST_SEED = 2**32 - 1
 
 
 def read_shots(value: object) -> int | None:
-    """A number of training rows, or None for `all` and for None; Mistake otherwise."""
+    """A number of training rows, or None for `all` and for None; UserError otherwise."""
     if value is None or value == "all":
         return None
     number = whole_number(value)
     if number is None or number < 1:
-        raise Mistake(f"shots must be whole numbers from 1, or 'all', got {shortened(value)}.")
+        raise UserError(f"shots must be whole numbers from 1, or 'all', got {shortened(value)}.")
     if number > MOST_SHOTS:
-        raise Mistake(f"shots must be at most {MOST_SHOTS:,}, or 'all', got {number:,}.")
+        raise UserError(f"shots must be at most {MOST_SHOTS:,}, or 'all', got {number:,}.")
     return number
 
 
 def read_seed(value: object, what: str = "seeds") -> int:
-    """A seed or draw, a whole number from 0; Mistake otherwise."""
+    """A seed or draw, a whole number from 0; UserError otherwise."""
     number = whole_number(value)
     if number is None or not 0 <= number <= MOST_SEED:
         high = f" to {MOST_SEED:,}" if number is not None and number > 0 else ""
-        raise Mistake(f"{what} must be whole numbers from 0{high}, got {shortened(value)}.")
+        raise UserError(f"{what} must be whole numbers from 0{high}, got {shortened(value)}.")
     return number
 
 
 def read_draw(value: object) -> int:
-    """The seed of a draw of training rows; Mistake otherwise."""
+    """The seed of a draw of training rows; UserError otherwise."""
     return read_seed(value, "draws")
 
 

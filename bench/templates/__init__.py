@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.templates.plain import NAME as PLAIN
 from tunefront.bench.templates.plain import Plain
 from tunefront.bench.templates.prompts import Prompt, Template
@@ -25,7 +25,7 @@ def templates_of(task: Task) -> dict[str, Template]:
 
     Empty for regression, which has no answers. Templates of the file without answers are left out, and, for
     classification, those whose number of answers differs from the number of labels (where that depends on the row,
-    rendering checks it). Errors: Mistakes for an unreadable file; errors of a Jinja source are raised by rendering.
+    rendering checks it). Errors: UserErrors for an unreadable file; errors of a Jinja source are raised by rendering.
     """
     return {} if task.kind == "regression" else {**_usable(task)[0], PLAIN: Plain()}
 
@@ -34,18 +34,20 @@ def find_template(task: Task, name: str | None) -> Template:
     """The template of this name; None: the file's first template for the original task, else the first that renders
     the task's first rows, else `plain`.
 
-    Errors: Mistake, with the nearest name, for an unknown template or one that cannot be ranked, and where no template
+    Errors: UserError, with the nearest name, for an unknown template or one that cannot be ranked, and if no template
     of the file can be ranked; as in `templates_of`.
     """
     if task.kind == "regression":
-        raise Mistake(f"{task.name} is a regression task: it has no answers to rank, and no template asks for numbers.")
+        raise UserError(
+            f"{task.name} is a regression task: it has no answers to rank, and no template asks for numbers."
+        )
     if name == PLAIN:
         return Plain()
     usable, left_out = _usable(task)
     if name is None:
         if left_out and not usable:
             reasons = "; ".join(f"{each!r}: {why}" for each, why in left_out.items())
-            raise Mistake(
+            raise UserError(
                 f"no template of {task.templates} can be ranked ({reasons:.500}): answer_choices needs one "
                 f"answer per label, in the order {', '.join(task.label_names):.200}. Correct a template, or use the "
                 f"built-in one with --template {PLAIN}."
@@ -55,9 +57,9 @@ def find_template(task: Task, name: str | None) -> Template:
         return next(original, None) or next(others, Plain())
     if name in left_out:
         listed = ", ".join([*usable, PLAIN])
-        raise Mistake(f"template {name!r} of {task.name} cannot be ranked: {left_out[name]}; use one of {listed}.")
+        raise UserError(f"template {name!r} of {task.name} cannot be ranked: {left_out[name]}; use one of {listed}.")
     if name not in usable:
-        raise Mistake(f"{task.name}: {unknown('template', name, [*usable, PLAIN])}")
+        raise UserError(f"{task.name}: {unknown('template', name, [*usable, PLAIN])}")
     return usable[name]
 
 
@@ -74,7 +76,7 @@ def _fits(task: Task, template: Template) -> bool:
     try:
         for row in task.splits.get("train", ())[:_TRIED_ROWS]:
             template.render(task, row)
-    except Mistake:
+    except UserError:
         return False
     return True
 
@@ -85,7 +87,7 @@ def _usable(task: Task) -> tuple[dict[str, Template], dict[str, str]]:
     left_out: dict[str, str] = {}
     for entry in read_templates(task.templates) if task.templates else ():
         if entry.name == PLAIN:
-            raise Mistake(f"{task.templates}: {PLAIN!r} is the name of the built-in template; rename yours.")
+            raise UserError(f"{task.templates}: {PLAIN!r} is the name of the built-in template; rename yours.")
         if entry.answer_choices is None:
             left_out[entry.name] = _NO_ANSWERS
             continue

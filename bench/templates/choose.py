@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import PLAIN, Template, find_template, templates_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def applicable_rows(task: Task, template: Template, rows: Iterable[Row]) -> list
 def template_names(task: Task, name: str | None, warnings: list[str]) -> list[str]:
     """The names of the templates that a call requests for a task; a warning names those that `all` leaves out.
 
-    Errors: Mistake for an unknown template, or where `all` selects none.
+    Errors: UserError for an unknown template, or where `all` selects none.
     """
     if name != ALL:
         return [find_template(task, name).name]
@@ -43,10 +43,10 @@ def template_names(task: Task, name: str | None, warnings: list[str]) -> list[st
     rows = sample_rows(task)
     skipping = []
     for own_name, template in own.items():
-        with contextlib.suppress(Mistake):  # raised when they are rendered
+        with contextlib.suppress(UserError):  # raised when they are rendered
             skipping += [own_name] if len(applicable_rows(task, template, rows)) < len(rows) else []
     if len(skipping) == len(own):
-        raise Mistake(
+        raise UserError(
             f"all templates of {task.name} for the original task skip some rows, so --template {ALL} selects none; "
             f"split the task into one task per kind of row, or use the built-in one with --template {PLAIN}."
         )

@@ -35,7 +35,7 @@ class Plain(Template):
         return hashlib.sha256(f"{self.name} {_LAYOUT}".encode()).hexdigest()
 
     def render(self, task: Task, row: Row) -> Prompt:
-        """The row as a prompt. Errors: Mistake for equal answers and for a label that names no field."""
+        """The row as a prompt. Errors: UserError for equal answers and for a label that names no field."""
         named = task.kind == "multiple choice"
         absent = [name for name in task.label_names if named and name not in row.fields]
         if absent:

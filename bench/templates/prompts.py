@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
@@ -41,28 +41,28 @@ class Template(ABC):
     def render(self, task: Task, row: Row) -> Prompt:
         """The row as a prompt. For classification, answer i stands for label i, so `label` is the row's label.
 
-        Errors: Mistake if the template fails, skips this row, or cannot be scored on it.
+        Errors: UserError if the template fails, skips this row, or cannot be scored on it.
         """
 
     @abstractmethod
     def applies(self, task: Task, row: Row) -> bool:
-        """False if the template skips the row: it writes no prompt or no target. Errors: Mistake as in `render`."""
+        """False if the template skips the row: it writes no prompt or no target. Errors: UserError as in `render`."""
 
     @abstractmethod
     def content_free(self, task: Task, filler: str) -> Prompt:
         """The prompt with `filler`, such as N/A, in every input field; other fields and the label come from the first
         training row, and the label has no meaning.
 
-        Errors: Unsupported if the answers depend on the row; Mistake as in `render`.
+        Errors: Unsupported if the answers depend on the row; UserError as in `render`.
         Source: contextual calibration, Zhao et al. 2021, arXiv:2102.09690.
         """
 
-    def mistake(self, task: Task, row: Row, problem: str) -> Mistake:
+    def mistake(self, task: Task, row: Row, problem: str) -> UserError:
         """A problem with rendering a row, with the names of the template, the task and the row."""
-        return Mistake(f"template {self.name!r} of {task.name}, row {row.id!r}: {problem}.")
+        return UserError(f"template {self.name!r} of {task.name}, row {row.id!r}: {problem}.")
 
     def checked(self, task: Task, row: Row, choices: tuple[str, ...]) -> tuple[str, ...]:
-        """The answers. Errors: Mistake for fewer than two answers, an empty one, or two equal ones."""
+        """The answers. Errors: UserError for fewer than two answers, an empty one, or two equal ones."""
         twice, times = Counter(choices).most_common(1)[0] if choices else ("", 0)
         if len(choices) < 2:
             raise self.mistake(task, row, f"there is only {len(choices)} answer; give at least two to choose from")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,20 +50,20 @@ for _tag in ("!Template", "!TemplateMetadata"):
 def read_templates(file: Path) -> tuple[Entry, ...]:
     """The file's templates in order. Cached per process: later changes of the file are not seen.
 
-    Errors: Mistakes with all problems of the file.
+    Errors: UserErrors with all problems of the file.
     """
     content = _content(file)
     templates = content.get("templates") if isinstance(content, dict) else None
     if not isinstance(templates, dict):
-        raise Mistake(f"{file} has no mapping named templates; write it like this: {_EXAMPLE}")
-    wrong, entries = Gathered(), dict[str, Entry]()
+        raise UserError(f"{file} has no mapping named templates; write it like this: {_EXAMPLE}")
+    wrong, entries = ErrorCollector(), dict[str, Entry]()
     for key, template in templates.items():
-        with wrong.any(f"{file}, template {key!r:.100}: "):
+        with wrong.collect(f"{file}, template {key!r:.100}: "):
             entry = _entry(template)
             if entry.name in entries:
-                raise Mistake(f"another template is named {entry.name!r} too; rename one of them.")
+                raise UserError(f"another template is named {entry.name!r} too; rename one of them.")
             entries[entry.name] = entry
-    wrong.told()
+    wrong.raise_if_any()
     return tuple(entries.values())
 
 
@@ -71,30 +71,30 @@ def _content(file: Path) -> object:
     try:
         data = file.read_bytes()
         if len(data) > _LARGEST:
-            raise Mistake(f"{file} has {len(data):,} bytes, the limit is {_LARGEST:,}; split it.")
+            raise UserError(f"{file} has {len(data):,} bytes, the limit is {_LARGEST:,}; split it.")
         return yaml.load(data.decode("utf-8-sig"), _Loader)  # a safe loader, above
     except OSError as error:
-        raise Mistake(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise UserError(f"{file} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise Mistake(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+        raise UserError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise Mistake(f"{file}{line}: not valid YAML for templates ({error.problem}); correct it.") from error
+        raise UserError(f"{file}{line}: not valid YAML for templates ({error.problem}); correct it.") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise Mistake(f"{file}: not valid YAML for templates ({reason:.200}); correct it.") from error
+        raise UserError(f"{file}: not valid YAML for templates ({reason:.200}); correct it.") from error
 
 
 def _entry(template: object) -> Entry:
     if not isinstance(template, dict):
-        raise Mistake(f"a template must be a mapping; write it like this: {_EXAMPLE}")
+        raise UserError(f"a template must be a mapping; write it like this: {_EXAMPLE}")
     for key, needed in {"name": True, "jinja": True, "answer_choices": False}.items():
         value = template.get(key)
         if not (isinstance(value, str) and value.strip()) and (needed or value is not None):
-            raise Mistake(f"{key} must be text, got a value of type {type(value).__name__}; put it in quotes.")
+            raise UserError(f"{key} must be text, got a value of type {type(value).__name__}; put it in quotes.")
     metadata = template.get("metadata")
     stated = metadata.get("original_task") if isinstance(metadata, dict) else None
     if stated is not None and not isinstance(stated, bool):
-        raise Mistake(f"metadata.original_task must be true or false, got {stated!r:.100}.")
+        raise UserError(f"metadata.original_task must be true or false, got {stated!r:.100}.")
     original = stated is not False  # by default a template poses the original task
     return Entry(template["name"], original, template["jinja"], template.get("answer_choices"))

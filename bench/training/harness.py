@@ -14,10 +14,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory, peak_memory
-from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, flagged
+from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, flagged
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.records import Spread
@@ -112,7 +112,7 @@ class MeasuringHarness:
         self.cost.examples += len(shapes.examples)
         return sums
 
-    def _add_gradients(self, start: Callable[[], RowGradients], shapes: Shapes) -> dict[str, Tensor]:
+    def _add_gradients(self, start: Callable[[], RowGradients], shapes: BatchLog) -> dict[str, Tensor]:
         for work in self.tools.largest(shapes):  # before there are sums, beside which those of measuring would lie
             self.memory.add(self.memory.gradients(start, work))
         gradients, rows = start(), shapes.examples
@@ -128,7 +128,7 @@ class MeasuringHarness:
         self._enter_training(gradients.loss, shapes, "gradients")
         return gradients.sums
 
-    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str = "step") -> None:
+    def _enter_training(self, loss: Callable[[Batch], Tensor], shapes: BatchLog, kind: str = "step") -> None:
         """Enters the FLOPs of forward and backward passes, in the totals too; `kind` as `Counting.steps` has it."""
         flops = self.counting.steps(loss, shapes, kind)
         half = self.counting.forward_half(loss, shapes, kind)
@@ -193,14 +193,14 @@ class MeasuringHarness:
 
     def _rowwise(
         self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples
-    ) -> tuple[Rowwise, list[Work]]:
+    ) -> tuple[Rowwise, list[BatchReplay]]:
         """One row of `call` for each row, batch by batch in evaluation mode, the longest rows first; and the largest
         batches."""
-        clock, shapes = Clock(self.device, self.subject.now), Shapes(examples)
+        clock, shapes = Clock(self.device, self.subject.now), BatchLog(examples)
         found: dict[int, Tensor] = {}
         order = examples.scoring_order(self.subject.eval_batch_size)
         self.model.eval()
-        with self.flop_ledger.watching() as calls:
+        with self.flop_ledger.count_calls() as calls:
             for done, rows in enumerate(order, 1):
                 with clock.running(), torch.inference_mode(), self.subject.autocast():
                     batch = examples.batch(rows, self.device)

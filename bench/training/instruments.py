@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.flops.extrapolate import Counting
-from tunefront.bench.meters.memory.phases import MemoryMeter, Work, keys_and_values
+from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, keys_and_values
 from tunefront.bench.meters.memory.tracker import Observer
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.scoring.prefix import KeysValues
@@ -78,14 +78,16 @@ class Instruments:
         self._backbones: dict[int, Backbone] = {}
         self._kept_lead: list[Tensor] = []
 
-    def begin(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> tuple[EncodedExamples, int, Shapes]:
+    def begin(
+        self, parameters: Mapping[str, nn.Parameter], examples: Examples
+    ) -> tuple[EncodedExamples, int, BatchLog]:
         """The rows to train on, how many steps the recipe takes over them, and where to note their shapes; ValueError
         where there is nothing to train."""
         if not parameters:
             raise ValueError("nothing to train: attach() left no parameter that requires gradients")
         self.cost.cut_rows |= encoded(examples).cut_rows
         rows = self.prompts.after_start(encoded(examples))
-        return rows, total_steps(self.subject.recipe, len(rows)), Shapes(rows, training=True)
+        return rows, total_steps(self.subject.recipe, len(rows)), BatchLog(rows, training=True)
 
     def steps(
         self,
@@ -116,25 +118,25 @@ class Instruments:
                 schedule.step()
             yield done, batch, number
 
-    def single_rows(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> Shapes:
+    def single_rows(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> BatchLog:
         """The rows whose gradients are added up, each a batch of its own; ValueError for what are no parameters of the
         model."""
         check_own(self.subject.model, parameters)
         rows = self.prompts.after_start(encoded(examples))
         self.cost.cut_rows |= encoded(examples).cut_rows
-        shapes = Shapes(rows, training=True)
+        shapes = BatchLog(rows, training=True)
         for row in range(len(rows)):
             shapes.add(rows.batch([row]))
         return shapes
 
-    def scored_shapes(self, examples: EncodedExamples) -> Shapes:
+    def scored_shapes(self, examples: EncodedExamples) -> BatchLog:
         """The shapes that scoring every row has, without running any."""
-        shapes = Shapes(examples)
+        shapes = BatchLog(examples)
         for rows in examples.scoring_order(self.subject.eval_batch_size):
             shapes.add(examples.batch(rows))
         return shapes
 
-    def largest(self, shapes: Shapes) -> list[Work]:
+    def largest(self, shapes: BatchLog) -> list[BatchReplay]:
         """The largest batches, beside what prefixes and leads keep."""
         kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)] + self._kept_lead
         return shapes.largest(self.device, kv_cache=kept)

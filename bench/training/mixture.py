@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tunefront.bench.data.sampling import draw
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import PLAIN, Template, find_template, templates_of
 from tunefront.bench.templates.choose import ALL, applicable_rows
 
@@ -22,27 +22,27 @@ CAP = 500_000
 
 
 @dataclass(frozen=True)
-class Asked:
+class MixtureTask:
     """A task with the templates by which its rows are asked."""
 
     task: Task
     templates: tuple[Template, ...]
 
 
-def asked(task: Task, template: str) -> Asked:
+def with_template(task: Task, template: str) -> MixtureTask:
     """A task with one of its templates, or with `all` by which its answers can be ranked, whatever they ask; the
-    built-in one where it has none of its own. Mistake for a task without answers."""
+    built-in one where it has none of its own. UserError for a task without answers."""
     if task.kind == "regression":
-        raise Mistake(f"{task.name} is regression; a mixture takes classification and multiple choice.")
+        raise UserError(f"{task.name} is regression; a mixture takes classification and multiple choice.")
     if template != ALL:
-        return Asked(task, (find_template(task, template),))
+        return MixtureTask(task, (find_template(task, template),))
     known = templates_of(task)
     own = tuple(known[name] for name in known if name != PLAIN)
-    return Asked(task, own or (known[PLAIN],))
+    return MixtureTask(task, own or (known[PLAIN],))
 
 
 def drawn(
-    mixture: Sequence[Asked], cap: int = CAP, most: int | None = None, seed: int = 0
+    mixture: Sequence[MixtureTask], cap: int = CAP, most: int | None = None, seed: int = 0
 ) -> list[tuple[Task, Template, list[Row]]]:
     """The rows for each task and template of a mixture, maybe none.
 

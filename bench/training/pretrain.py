@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import writing
 from tunefront.bench.models import checkpoints, locate
 from tunefront.bench.models.families import Decoder, Encoder, Prompting, Seq2Seq
@@ -23,7 +23,7 @@ from tunefront.bench.records.environment import git_commit, versions
 from tunefront.bench.settings import RunConfig, as_scalars
 from tunefront.bench.training.harness import MeasuringHarness, Report
 from tunefront.bench.training.instruments import Subject
-from tunefront.bench.training.mixture import CAP, Asked, drawn
+from tunefront.bench.training.mixture import CAP, MixtureTask, drawn
 from tunefront.methods.base import Method, Recipe, Unsupported
 from tunefront.methods.registry import source_fingerprint
 from tunefront.methods.spelling import spell
@@ -53,7 +53,7 @@ class Pretraining:
 
     method: Method
     backbone: str
-    mixture: tuple[Asked, ...]
+    mixture: tuple[MixtureTask, ...]
     recipe: Recipe = RECIPE
     config: RunConfig = field(default=CONFIG)
     cap: int = CAP
@@ -80,7 +80,7 @@ def pretrain(
     """Trains, and writes what ships of it to `path`, whole or not at all; a file that is there is replaced.
 
     `report` hears of steps, `tell` of what else takes time.
-    Errors: Mistake where the method cannot be trained so, `training.harness.NotFinite` where the loss explodes.
+    Errors: UserError where the method cannot be trained so, `training.harness.NotFinite` where the loss explodes.
     """
     torch.set_num_threads(asked.config.threads)
     tell(f"loading {asked.backbone}")
@@ -88,11 +88,11 @@ def pretrain(
     try:
         asked.method.attach(backbone)
     except Unsupported as reason:
-        raise Mistake(f"{spell(asked.method)} cannot be pretrained on {asked.backbone}: {reason}.") from reason
+        raise UserError(f"{spell(asked.method)} cannot be pretrained on {asked.backbone}: {reason}.") from reason
     if backbone.head is not None:
-        raise Mistake(f"{spell(asked.method)} trains a head, which belongs to one task; a mixture of tasks has none.")
+        raise UserError(f"{spell(asked.method)} trains a head, which belongs to one task; a mixture of tasks has none.")
     if not backbone.trainable():
-        raise Mistake(
+        raise UserError(
             f"{spell(asked.method)} trains nothing before it has read a task's rows, "
             "so that nothing could start from it."
         )
@@ -123,7 +123,7 @@ def _backbone(asked: Pretraining) -> Decoder | Seq2Seq:
     pretrained = Pretrained(asked.backbone, torch.device(asked.config.device))
     backbone = pretrained.pristine(first.task, asked.seed, recipe.dropout, prompting)
     if isinstance(backbone, Encoder):
-        raise Mistake(f"{asked.backbone} is an encoder, which has a head for each task; give a language model.")
+        raise UserError(f"{asked.backbone} is an encoder, which has a head for each task; give a language model.")
     return backbone
 
 
@@ -136,7 +136,7 @@ def _encoded(asked: Pretraining, backbone: Decoder | Seq2Seq, tell: Callable[[st
             tell(f"encoding {task.name}, {template.name}")
             parts.append(backbone.asking(task, template).encode(task, rows, asked.config.max_length))
     if not parts:
-        raise Mistake("no template of the mixture applies to any row that was drawn; take others, or draw more rows.")
+        raise UserError("no template of the mixture applies to any row that was drawn; take others, or draw more rows.")
     examples = PromptedExamples.joined(parts)
     wrong_ones_weigh = recipe.unlikelihood_weight or recipe.length_normalised_weight
     return examples if wrong_ones_weigh else examples.right_answers()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from tunefront.bench.errors import Mistake, Mistakes
+from tunefront.bench.errors import UserError, UserErrors
 from tunefront.reports.compare.filters import fields_of
 from tunefront.reports.units import number, plural
 
@@ -30,7 +30,7 @@ TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 
 
 def check(records: Sequence[Record]) -> None:
-    """Mistakes that name every field in which ok records differ and may not, with the filter that would part them.
+    """UserErrors that name every field in which ok records differ and may not, with the filter that would part them.
 
     Settings may differ between backbones, which are never averaged nor drawn in one plot.
     """
@@ -52,7 +52,7 @@ def check(records: Sequence[Record]) -> None:
     if not mistakes:
         mistakes = list(filter(None, [_doubled(records)]))
     if mistakes:
-        raise Mistakes(mistakes)
+        raise UserErrors(mistakes)
 
 
 def settings_of(records: Iterable[Record]) -> list[str]:
@@ -126,7 +126,7 @@ def _doubled(records: Sequence[Record]) -> str | None:
         found = grouped(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
         if len(found) > 1:
             return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, found)}"
-    raise Mistake(f"{doubled[0][0].key} is given more than once; give each record once.")
+    raise UserError(f"{doubled[0][0].key} is given more than once; give each record once.")
 
 
 def grouped(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

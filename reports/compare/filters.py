@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.records import Record, leaves
 from tunefront.reports.compare.frame import LONG, MAPPINGS
 from tunefront.reports.units import number
@@ -35,7 +35,7 @@ def fields_of(record: Record) -> dict[str, object]:
 
 
 def select(records: Sequence[Record], where: Where) -> list[Record]:
-    """The records that have the values; Mistake for an unknown field, or where nothing is left."""
+    """The records that have the values; UserError for an unknown field, or where nothing is left."""
     wanted = parse(where)
     if not wanted:
         return list(records)
@@ -43,7 +43,7 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
     known = {name for _, found in table for name in found}
     for name in wanted:
         if name.removesuffix("!") not in known:
-            raise Mistake(unknown("field", name.removesuffix("!"), known))
+            raise UserError(unknown("field", name.removesuffix("!"), known))
     kept = [
         record for record, found in table if all(_has(record, name, found, values) for name, values in wanted.items())
     ]
@@ -53,12 +53,12 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
             f"{name} is {', '.join(sorted({number(found.get(name)) for _, found in table})[:8])}"
             for name in dict.fromkeys(name.removesuffix("!") for name in wanted)
         )
-        raise Mistake(f"no record has {asked}: in these {len(records)} records {there}.")
+        raise UserError(f"no record has {asked}: in these {len(records)} records {there}.")
     return kept
 
 
 def parse(where: Where) -> dict[str, list[object]]:
-    """`where` as field -> values; Mistake for a pair without `=`."""
+    """`where` as field -> values; UserError for a pair without `=`."""
     if where is None:
         return {}
     if isinstance(where, Mapping):
@@ -67,7 +67,7 @@ def parse(where: Where) -> dict[str, list[object]]:
     for pair in [where] if isinstance(where, str) else where:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise Mistake(
+            raise UserError(
                 f"--where takes field=value or field!=value, got {pair!r}; for example --where dtype=float32."
             )
         wanted.setdefault(name.strip(), []).append(value.strip())

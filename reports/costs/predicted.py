@@ -39,7 +39,7 @@ MEMORY = (
     "Memory is what tensors hold: the prediction keeps the same ledger as the run, over tensors that have no values. "
     "What the process or an allocator takes beyond them is in neither."
 )
-SECONDS = "Seconds foretold are those of a cell alone on the machine that the prediction was made on."
+SECONDS = "Seconds predicted are those of a cell alone on the machine that the prediction was made on."
 
 
 def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
@@ -80,7 +80,7 @@ def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tuple[str, ...]:
-    """What the tables show; of those that run beside others, that this is not foretold."""
+    """What the tables show; of those that run beside others, that this is not predicted."""
     captions = {table.caption for table in tables}
     found = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
     if "Predicted seconds" in captions:

@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import DiskFull, Mistake, unknown
+from tunefront.bench.errors import DiskFull, UserError, unknown
 from tunefront.bench.files import local_folder, writing
 from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
@@ -35,10 +35,10 @@ def write_report(
     formats = [formats] if isinstance(formats, str) else list(formats)
     for name in formats:
         if name not in FORMATS:
-            raise Mistake(unknown("report format", name, FORMATS))
+            raise UserError(unknown("report format", name, FORMATS))
     folder = local_folder(out)
     if folder is None:
-        raise Mistake(f"{out} is no local folder; give one, or let `tunefront report --out {out}` send it there.")
+        raise UserError(f"{out} is no local folder; give one, or let `tunefront report --out {out}` send it there.")
     report = compose(records, where, reference, plans, notes)
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
@@ -72,7 +72,7 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
 
 
 def put(path: Path, content: bytes | str) -> Path:
-    """Writes a file, whole or not at all; Mistake or DiskFull naming the place where it cannot be."""
+    """Writes a file, whole or not at all; UserError or DiskFull naming the place where it cannot be."""
     try:
         with writing(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -80,5 +80,5 @@ def put(path: Path, content: bytes | str) -> Path:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"no room is left for {path}; free some and give the same command again.") from error
         why = f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
-        raise Mistake(why) from error
+        raise UserError(why) from error
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
 from tunefront.reports.compare.aliases import unified
@@ -100,14 +100,16 @@ def compose(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
 ) -> Report:
-    """The report of these records; Mistake where they are none or do not compare. `reference` is a label, `plans` are
+    """The report of these records; UserError where they are none or do not compare. `reference` is a label, `plans` are
     records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
     if not records:
-        raise Mistake("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
+        raise UserError("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
     plans = printable([*plans, *(record for record in records if record.status == "planned")])
     records = [record for record in records if record.status != "planned"]
     if not records:
-        raise Mistake("there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first.")
+        raise UserError(
+            "there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first."
+        )
     records = sorted(filters.select(unified(printable(records)), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]

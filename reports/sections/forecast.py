@@ -1,4 +1,4 @@
-"""What a plan foretells: tables of what each method would cost and what fits, and what all cells take together."""
+"""What a plan predicts: tables of what each method would cost and what fits, and what all cells take together."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def totals(records: Sequence[Record]) -> str:
     parts = [f"{units.si(training, 'FLOP')} of training and {units.si(scoring, 'FLOP')} of scoring"]
     (trains, timed), (scores, _) = _sum(planned, lambda record: record.seconds.train), _sum(planned, _scoring_seconds)
     if scores is not None:
-        of = "" if timed == len(planned) else f" in the {timed:,} whose seconds were foretold"
+        of = "" if timed == len(planned) else f" in the {timed:,} whose seconds were predicted"
         parts.append(f"{units.seconds(trains)} of training and {units.seconds(scores)} of scoring, one by one{of}")
     peaks = [(record.peak_memory_bytes, record) for record in planned if record.peak_memory_bytes is not None]
     if peaks:

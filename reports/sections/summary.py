@@ -104,7 +104,7 @@ class Summary:
 def summary_table(records: Sequence[Record], where: Where = None, reference: str = REFERENCE) -> Summary:
     """Method, points against the reference, score per task, what was trained and what it cost.
 
-    Mistake where the records do not compare. Without ok records the table is empty and says so.
+    UserError where the records do not compare. Without ok records the table is empty and says so.
     """
     ok = [record for record in select(unified(printable(records)), where) if record.status == "ok"]
     check(ok)

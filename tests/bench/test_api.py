@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.world import World
 from tunefront import load_records, run
-from tunefront.bench.errors import Mistake, Mistakes
+from tunefront.bench.errors import UserError, UserErrors
 from tunefront.methods.houlsby import Houlsby
 
 
@@ -42,10 +42,10 @@ def test_warnings_of_the_tasks_are_logged(world: World, tmp_path: Path, caplog: 
 
 
 def test_mistakes_and_interruptions_come_through(world: World, tmp_path: Path) -> None:
-    with pytest.raises(Mistakes, match="2 mistakes"):
+    with pytest.raises(UserErrors, match="2 mistakes"):
         run(methods=["houlsbi"], tasks=["docstrings/knd"], out=tmp_path)
     (tmp_path / "taken").write_text("")
-    with pytest.raises(Mistake, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         run(methods=["ia3"], out=tmp_path / "taken")
     world.interrupt_after = 0
     with pytest.raises(KeyboardInterrupt):
@@ -57,7 +57,7 @@ def test_no_place_for_results_is_a_mistake(
     out: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Mistake, match="names no folder"):
+    with pytest.raises(UserError, match="names no folder"):
         run(methods=["ia3"], out=out)
     assert list(tmp_path.iterdir()) == []
     assert not world.calls

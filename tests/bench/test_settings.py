@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.settings import SETTINGS, RunConfig, build, parse_setting
 from tunefront.methods.base import Recipe
 
@@ -75,7 +75,7 @@ def test_a_whole_number_and_the_same_fraction_are_one_recipe() -> None:
 def test_a_wrong_setting_is_told_with_what_was_found_and_what_it_takes(
     name: str, given: object, facts: list[str]
 ) -> None:
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         parse_setting(name, given)
     assert [fact for fact in facts if fact not in str(error.value)] == []
 
@@ -84,18 +84,18 @@ def test_a_wrong_setting_is_told_with_what_was_found_and_what_it_takes(
     ("name", "table", "home"), [("steps", "settings", "[recipe]"), ("threads", "recipe", "[settings]")]
 )
 def test_a_setting_in_the_other_table_is_told_its_own(name: str, table: str, home: str) -> None:
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         parse_setting(name, 1, table)
     assert home in str(error.value)
 
 
 def test_an_unknown_field_of_a_table_is_told_those_of_the_table_alone() -> None:
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         parse_setting("thread", 1, "recipe")
     assert "threads" not in str(error.value)
 
 
 def test_values_that_do_not_go_together_are_told() -> None:
     values = dict.fromkeys(("likelihood_weight", "unlikelihood_weight", "length_normalised_weight"), 0.0)
-    with pytest.raises(Mistake, match="must be above 0"):
+    with pytest.raises(UserError, match="must be above 0"):
         build(values, Recipe)

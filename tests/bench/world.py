@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import Costs, record_of
@@ -106,15 +106,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     def check_backbone(name: str) -> None:
         if name not in BACKBONES:
-            raise Mistake(unknown("backbone", name, BACKBONES))
+            raise UserError(unknown("backbone", name, BACKBONES))
 
     def check_length(name: str, task: Task, max_length: int | None) -> None:
         if max_length is not None and max_length < 3:
-            raise Mistake(f"max_length is {max_length}; give at least 3.")
+            raise UserError(f"max_length is {max_length}; give at least 3.")
 
     def load_task(name: str) -> Task:
         if name not in TASKS and not name.startswith("dir:"):
-            raise Mistake(unknown("task", name, TASKS))
+            raise UserError(unknown("task", name, TASKS))
         train = [Row(str(place), {"text": f"a {place}"}, place % 2) for place in range(400)]
         rows = {"train": train, "test": [Row("0", {"text": "b"}, 1)]}
         metrics = (MetricSpec("accuracy"),)
@@ -165,7 +165,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
         notes: Sequence[str] = (),
     ) -> list[Path]:
         if where == ["dtype=odd"]:
-            raise Mistake("no record has dtype=odd")
+            raise UserError("no record has dtype=odd")
         Path(out).mkdir(parents=True, exist_ok=True)
         path = Path(out) / f"report.{formats[0]}"
         path.write_text(f"{len(records)} {where}" + (f", {len(plans)} planned" if plans else ""), encoding="utf-8")

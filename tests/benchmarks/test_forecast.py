@@ -1,4 +1,4 @@
-"""Seconds that a plan foretells against those that the same cells take, one after the other on this machine."""
+"""Seconds that a plan predicts against those that the same cells take, one after the other on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ assert [record.status for record in records] == ["planned"] * 4, records
 def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_path: Path) -> None:
     from tunefront.bench.execution.run_cell import run_cell
     from tunefront.bench.forecast.machine import machine
-    from tunefront.bench.forecast.predict import foretell
+    from tunefront.bench.forecast.predict import predict
     from tunefront.bench.records import Record
     from tunefront.bench.suites.expand import expand
     from tunefront.bench.suites.overrides import Overrides
@@ -41,7 +41,7 @@ def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_pat
         ).cells[0]
 
     cells = [cell(backbone, spelled) for backbone, spelled in CELLS]
-    planned = [foretell(one, machine=machine(one.config.threads)) for one in cells]
+    planned = [predict(one, machine=machine(one.config.threads)) for one in cells]
     measured: list[Record] = []
 
     def grid() -> None:
@@ -53,13 +53,15 @@ def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_pat
         rows.append(
             {
                 "cell": f"{after.label}, {after.backbone}",
-                "training, foretold / measured": _ratio(before.seconds.train, after.seconds.train),
+                "training, predicted / measured": _ratio(before.seconds.train, after.seconds.train),
                 "scoring": _ratio(before.seconds.eval, after.seconds.eval),
                 "peak memory": _ratio(_peak(before), _peak(after)),
                 "training FLOPs": _ratio(before.flops.train, after.flops.train),
             }
         )
-    show(benchmark, f"foretold over measured; targets 1 ± {SECONDS_TARGET} of seconds, {MEMORY_TARGET} of memory", rows)
+    show(
+        benchmark, f"predicted over measured; targets 1 ± {SECONDS_TARGET} of seconds, {MEMORY_TARGET} of memory", rows
+    )
 
 
 def test_the_largest_model_is_planned_in_seconds(benchmark: Any) -> None:
@@ -70,7 +72,7 @@ def test_the_largest_model_is_planned_in_seconds(benchmark: Any) -> None:
         for what in ("without seconds", "with seconds"):
             done = subprocess.run([sys.executable, "-c", LARGEST, what], capture_output=True, text=True, check=True)
             took, most = done.stdout.split()
-            rows.append({"foretold": what, "seconds": took, "bytes at most": most})
+            rows.append({"predicted": what, "seconds": took, "bytes at most": most})
 
     benchmark.pedantic(run, rounds=1, iterations=1, warmup_rounds=0)
     show(benchmark, "four plans of T0-11B; target 20 s, 2 GiB", rows)

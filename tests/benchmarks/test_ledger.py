@@ -87,7 +87,7 @@ def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any,
     from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import T5Config, T5ForConditionalGeneration
 
-    from tunefront.bench.meters.memory.phases import Work, step_phases
+    from tunefront.bench.meters.memory.phases import BatchReplay, step_phases
     from tunefront.bench.meters.memory.tracker import Ledger
     from tunefront.bench.training.step import Step
     from tunefront.methods.base import Batch, Recipe, trained
@@ -113,7 +113,7 @@ def test_a_step_of_eleven_billion_parameters_without_one_of_them(benchmark: Any,
 
     def run() -> None:
         start = time.perf_counter(), time.process_time()
-        step_phases(ledger, step, Work((1,), lambda: batch))
+        step_phases(ledger, step, BatchReplay((1,), lambda: batch))
         seconds.append(time.perf_counter() - start[0])
         of_processor.append(time.process_time() - start[1])
 

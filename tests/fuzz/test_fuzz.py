@@ -27,7 +27,7 @@ from rich.console import Console
 
 from tests.conftest import make_backbone, make_language_model
 from tests.fuzz import inputs
-from tunefront.bench.cli.console import told
+from tunefront.bench.cli.console import handle_errors
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 
@@ -93,7 +93,7 @@ def comes_to_words(kind: str, act: Callable[[], object]) -> None:
     code = 0
     with no_hang():
         try:
-            with told(Console(file=written, width=80)):
+            with handle_errors(Console(file=written, width=80)):
                 act()
         except typer.Exit as end:
             code = end.exit_code

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.suites.sweeps import method_of
 from tunefront.methods.checking import where
 from tunefront.methods.full import Full
@@ -116,7 +116,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_an_invalid_class_is_reported_in_one_paragraph(case: str, tmp_path: Path) -> None:
     content, fact, *rest = WRONG[case]
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         method_of(given(tmp_path, content, *rest))
     assert fact in str(error.value)
     assert "own.py" in str(error.value)
@@ -153,7 +153,7 @@ def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "own.py").write_text(HEAD + WHOLE.replace("NUMBER", "twin"), encoding="utf-8")
     method_of(f"{tmp_path}/one/own.py:Mine")
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         method_of(f"{tmp_path}/two/own.py:Mine")
     assert "one/own.py:Mine" in str(error.value)
     assert "two/own.py:Mine" in str(error.value)
@@ -170,13 +170,13 @@ def test_a_path_that_is_no_file_is_reported(kind: str, tmp_path: Path) -> None:
         Path(path).write_bytes(b"# \xe9\n")
     else:
         path = {"long": "x" * 5000 + ".py", "user": "~nobody-of-this-name/own.py", "nul": "a\0b.py"}.get(kind, path)
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         method_of(f"{path}:Mine")
     assert Path(path).name[:9] in str(error.value)
 
 
 def test_a_file_without_its_class_gets_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"own\.py:ClassName"):
+    with pytest.raises(UserError, match=r"own\.py:ClassName"):
         method_of(given(tmp_path, WHOLE).removesuffix(":Mine"))
 
 

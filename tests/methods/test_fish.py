@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.toys import encode, fit_without_steps, harness, pristine, shake, toy_task
 from tunefront.bench.forecast.fake_models import attached
 from tunefront.bench.meters.flops.analytic import Analytic
-from tunefront.bench.meters.memory.phases import Work
+from tunefront.bench.meters.memory.phases import BatchReplay
 from tunefront.bench.meters.storage import checkpoint_dtypes, save_trained
 from tunefront.bench.training.step import Step
 from tunefront.methods.base import Method, Unsupported
@@ -164,7 +164,7 @@ def test_memory_shows_the_rebuilt_weights_and_no_state_of_whole_ones(backbones: 
         fit_without_steps(method, backbone, rows)
         trainer = harness(backbone, method, optimizer="adamw", dropout=0.0)
         step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
-        actual[method.name] = trainer.memory.step(step, Work((1,), lambda rows=rows: rows.batch([0, 1]))).owners
+        actual[method.name] = trainer.memory.step(step, BatchReplay((1,), lambda rows=rows: rows.batch([0, 1]))).owners
     model = pristine(backbones["bert"], TASK).model
     matrices = sum(m.weight.nbytes for p, m in model.named_modules() if isinstance(m, nn.Linear) and p[:4] != "head")
     rebuilt = actual["fish"]["forward"]["saved_activations"] - actual["full"]["forward"]["saved_activations"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
@@ -200,7 +200,7 @@ def test_too_few_rows_are_said_before_anything_runs(folders: dict[str, str], toy
         seeds=[0],
         settings={"eval_rows": 6},
     )
-    with pytest.raises(Mistake, match="knn:k=9 needs 9 training rows"):
+    with pytest.raises(UserError, match="knn:k=9 needs 9 training rows"):
         expand("quick", asked)
     assert KNN(k=9).fewest_rows == 9
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tests.toys import encode, pristine, shake, toy_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.fake_models import attached
 from tunefront.bench.meters.storage import checkpoint_bytes, save_trained
 from tunefront.bench.models.checkpoints import header
@@ -152,7 +152,7 @@ def test_the_projections_come_back_from_the_seed(variant: str, folders: dict[str
     again = subject(folders["t5"], variant, seed=7)
     again.load(path)
     assert torch.equal(again.score(rows.batch(range(6))), scores)
-    with pytest.raises(Mistake, match="made of other seeds"):
+    with pytest.raises(UserError, match="made of other seeds"):
         subject(folders["t5"], variant, seed=8).load(path)
 
 

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tests.conftest import make_backbone
 from tests.toys import pristine
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
 from tunefront.methods.houlsby import Houlsby
 from tunefront.methods.ia3 import IA3
@@ -199,7 +199,9 @@ def electra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_an_unknown_architecture_says_how_to_add_one(electra: str) -> None:
     """The five lines of the message, their dots filled in, make the backbone usable with every kind of method."""
-    with pytest.raises(Mistake, match=r"no sites record for the architecture 'electra'; known: bart, bert, ") as error:
+    with pytest.raises(
+        UserError, match=r"no sites record for the architecture 'electra'; known: bart, bert, "
+    ) as error:
         check_backbone(electra)
     example = "\n".join(line.strip() for line in str(error.value).splitlines() if line.startswith("    "))
     assert 2 <= len(example.splitlines()) <= 5

@@ -24,7 +24,7 @@ class Evaluation:
         prompting = Prompting(find_template(task, PLAIN), normalization="none")
         self.backbone = cast(Decoder, loaded(str(folder)).pristine(task, 0, prompting=prompting))
         self.backbone.model.eval()
-        self.backbone.try_side_by_side()
+        self.backbone.probe_packing()
         self.examples = self.backbone.encode(task, task.splits["test"])
         self._prefix = None
         if shots:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.overlap import overlap_warnings
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
@@ -28,7 +28,7 @@ def load_task(name: str) -> Task:
     """The task of this name; its `warnings` name rows that occur in both train and an evaluation split.
 
     Cached per process (and, for a relative `dir:`, per working folder): files changed later are not seen.
-    Errors: Mistake for an unknown name or invalid data.
+    Errors: UserError for an unknown name or invalid data.
     """
     return _loaded(name, _working_folder() if name.startswith("dir:") else "")
 
@@ -37,7 +37,7 @@ def preview_task(name: str) -> Task:
     """The task as far as it is known without preparing, downloading or saving anything: a folder's task is complete,
     any other has what decides about its cells (name, kind, templates) and may have no rows.
 
-    Errors: Mistake for an unknown name or an invalid folder.
+    Errors: UserError for an unknown name or an invalid folder.
     """
     if name in known_tasks():
         from tunefront.bench.data.task import Task
@@ -70,7 +70,9 @@ def _load(name: str) -> Task:
         from tunefront.bench.data.sources import docstrings
 
         return docstrings.load(name.removeprefix("docstrings/"))
-    raise Mistake(unknown("task", name, known_tasks(), _spelled(name) + "Or dir:<path>, or hub:<dataset>[/<config>]."))
+    raise UserError(
+        unknown("task", name, known_tasks(), _spelled(name) + "Or dir:<path>, or hub:<dataset>[/<config>].")
+    )
 
 
 def _spelled(name: str) -> str:

@@ -12,7 +12,7 @@ from tunefront.bench.data.cache import load_or_make, save_cached, task_path
 from tunefront.bench.data.sources.candidates import TASKS, Candidate, split_of
 from tunefront.bench.data.sources.harvest import Docstring, fraction, harvest, versions
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,13 +56,13 @@ def _code() -> str:
 def build(name: str, docstrings: Iterable[Docstring], origin: tuple[str, ...]) -> Task:
     """The task `docstrings/<name>`: distinct rows, split by file, with balanced classes.
 
-    Errors: Mistake if a class would have no row in a split.
+    Errors: UserError if a class would have no row in a split.
     """
     candidates = _distinct(TASKS[name](docstrings))
     label_names = tuple(sorted({candidate.label for candidate in candidates}))
     splits = {split: _rows(split, candidates, label_names) for split in SPLITS} if candidates else {}
     if not all(splits.get(split) for split in SPLITS):
-        raise Mistake(
+        raise UserError(
             f"docstrings/{name}: the installed packages ({', '.join(origin)}) give no rows for some class; their "
             "sources may have been stripped. Install them as published, with their .py files."
         )

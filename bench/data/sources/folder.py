@@ -18,7 +18,7 @@ from tunefront.bench.data.sources.schema import infer_schema, schema_of
 from tunefront.bench.data.sources.splits import SPLITS, find_splits
 from tunefront.bench.data.sources.tables import Problems
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake, unknown
+from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.files import expanded
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def load(path: str, name: str | None = None) -> Task:
     """The task in the folder `path`, named `dir:<path>` or `name`; see `schema` for the inference rules.
 
     An evaluation split with hidden labels is left out, with a note, if another is left.
-    Errors: Mistakes with all problems of the folder, one paragraph each with file and row.
+    Errors: UserErrors with all problems of the folder, one paragraph each with file and row.
     """
     folder = _folder(path)
     try:
         return _load(folder, name or f"dir:{path}")
     except RecursionError:  # JSON just within its own limit is too deep to process
-        raise Mistake(
+        raise UserError(
             f"{folder}: a value is nested too deeply; rows may hold texts, numbers and lists of these."
         ) from None
 
@@ -53,7 +53,7 @@ def _load(folder: Path, name: str) -> Task:
     schema = infer_schema(tables["train"], meta, problems, tables) if "train" in tables else None
     if schema is None:
         problems.raise_any()
-        raise Mistake(f"{folder} contains no task")  # unreachable: a missing schema is always a problem
+        raise UserError(f"{folder} contains no task")  # unreachable: a missing schema is always a problem
     metrics = meta.metric_specs or default_metrics(schema.kind)
     for mistake in metric_mistakes(metrics, schema.kind, schema.label_names):
         problems.add(f"{folder / META}, metrics: {mistake}")
@@ -96,19 +96,21 @@ def few_shot(task: Task, shots: int | None, seed: int) -> tuple[tuple[Row, ...],
     """The rows of a published draw `few_shot/<k>_shot/<seed>.jsonl` of a `dir:` task, and the folder's name.
 
     `shots` is the number of rows in the file, not in the folder's name (16_shot of sst2 has 32 rows).
-    Errors: Mistake that lists the available sizes, or seeds of that size; Mistakes for invalid rows.
+    Errors: UserError that lists the available sizes, or seeds of that size; UserErrors for invalid rows.
     """
     drawn = {} if task.folder is None else _draws(task.folder)
     if not drawn:
-        raise Mistake(f"{task.name} has no published draws (few_shot/<k>_shot/<seed>.jsonl); draw by seed instead.")
+        raise UserError(f"{task.name} has no published draws (few_shot/<k>_shot/<seed>.jsonl); draw by seed instead.")
     if shots is None:
-        raise Mistake(f"choose a size of the published draws of {task.name}, for example --shots {min(drawn)[0]}.")
+        raise UserError(f"choose a size of the published draws of {task.name}, for example --shots {min(drawn)[0]}.")
     if shots not in {size for size, _ in drawn}:
         sizes = ", ".join(map(str, sorted({size for size, _ in drawn})))
-        raise Mistake(f"{task.name} has no published draw of {shots} rows; available sizes: {sizes}.")
+        raise UserError(f"{task.name} has no published draw of {shots} rows; available sizes: {sizes}.")
     if (shots, seed) not in drawn:
         seeds = ", ".join(map(str, sorted(known for size, known in drawn if size == shots)))
-        raise Mistake(f"{task.name} has no published draw of {shots} rows with seed {seed}; available seeds: {seeds}.")
+        raise UserError(
+            f"{task.name} has no published draw of {shots} rows with seed {seed}; available seeds: {seeds}."
+        )
     file = drawn[shots, seed]
     problems = Problems()
     assert task.folder is not None  # it contains the draws
@@ -132,7 +134,7 @@ def _count(file: Path) -> int:
         with open_file(file) as lines:
             return sum(1 for line in lines if line.strip())
     except Unreadable as error:
-        raise Mistake(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def _folder(path: str) -> Path:
@@ -142,16 +144,16 @@ def _folder(path: str) -> Path:
             return folder
         there = folder.exists()
     except (OSError, ValueError) as error:
-        if isinstance(error, Mistake):
+        if isinstance(error, UserError):
             raise
-        raise Mistake(f"dir:{path[:200]} cannot be read: {reason(error)}.") from None
+        raise UserError(f"dir:{path[:200]} cannot be read: {reason(error)}.") from None
     if there:
-        raise Mistake(f"{folder} is a file; dir: takes the folder that holds {SPLITS[0]}.jsonl and the other splits.")
+        raise UserError(f"{folder} is a file; dir: takes the folder that holds {SPLITS[0]}.jsonl and the other splits.")
     try:
         siblings = [other.name for other in folder.parent.iterdir() if other.is_dir()]
     except (OSError, ValueError):
-        raise Mistake(f"there is no folder {folder}, nor {folder.parent}; {_seen_from()}.") from None
-    raise Mistake(f"{folder.parent}: {unknown('folder', folder.name, siblings)}")
+        raise UserError(f"there is no folder {folder}, nor {folder.parent}; {_seen_from()}.") from None
+    raise UserError(f"{folder.parent}: {unknown('folder', folder.name, siblings)}")
 
 
 def _seen_from() -> str:

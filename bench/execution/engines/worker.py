@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import DiskFull, Mistake, in_short, printable
+from tunefront.bench.errors import DiskFull, UserError, in_short, printable
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.claim import run_claimed
@@ -85,7 +85,7 @@ def _serve(connection: Connection, store: Store, concurrent: int) -> None:
             connection.send(("busy",) if record is None else ("finished", record))
         except DiskFull as error:
             connection.send(("disk full", str(error)))
-        except Mistake as error:
+        except UserError as error:
             connection.send(("mistake", str(error)))
         except BaseException as error:  # of the harness: run_cell() records what a method does wrong
             if interruption.pending():

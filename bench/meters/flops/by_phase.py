@@ -36,7 +36,7 @@ class FlopLedger:
     def __init__(self, backbone: Backbone | None = None, params: int | None = None):
         self.backbone, self._params = backbone, params
 
-    def watching(self) -> AbstractContextManager[Counter[str]]:
+    def count_calls(self) -> AbstractContextManager[Counter[str]]:
         """Counts the calls of the backbone's scores and features that come from outside it."""
         return nullcontext(Counter[str]()) if self.backbone is None else self.backbone.counting_calls()
 

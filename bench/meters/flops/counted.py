@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
-from tunefront.bench.models.shapes import Law, Shape
+from tunefront.bench.models.shapes import CostModel, Shape
 from tunefront.methods.torch_internals import CPU_ATTENTION, CPU_ATTENTION_BACKWARD, TorchDispatchMode, packet_of
 
 
@@ -89,7 +89,7 @@ class FlopMeter:
         self,
         identity: Hashable,
         count: Callable[[Shape], int],
-        laws: Sequence[Law],
+        laws: Sequence[CostModel],
         borrowed: Mapping[Shape, int] | None = None,
     ):
         self._counts = self._known.setdefault(identity, {})
@@ -108,7 +108,7 @@ class FlopMeter:
                     return partial(_value, law, weights)
         return self._at
 
-    def _lends(self, law: Law) -> bool:
+    def _lends(self, law: CostModel) -> bool:
         return all(shape in self._borrowed for shape in law.probes)
 
     def _at(self, shape: Shape) -> int:
@@ -117,11 +117,11 @@ class FlopMeter:
         return self._counts[shape]
 
 
-def _value(law: Law, weights: Sequence[Fraction], shape: Shape) -> Fraction:
+def _value(law: CostModel, weights: Sequence[Fraction], shape: Shape) -> Fraction:
     return sum((weight * term for weight, term in zip(weights, law.terms(shape), strict=True)), Fraction(0))
 
 
-def _weights(law: Law, at: Callable[[Shape], int]) -> list[Fraction] | None:
+def _weights(law: CostModel, at: Callable[[Shape], int]) -> list[Fraction] | None:
     """The terms' weights by Gauss-Jordan elimination in exact arithmetic; None where the probes do not tell them."""
     rows = [[Fraction(term) for term in law.terms(probe)] + [Fraction(at(probe))] for probe in law.probes]
     size = len(rows[0]) - 1

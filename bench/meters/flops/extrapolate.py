@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, counted_step, undisturbed
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
@@ -39,11 +39,11 @@ class Counting:
         self._led = led
         self._device = next(model.parameters()).device
 
-    def steps(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str = "step") -> int:
+    def steps(self, loss: Callable[[Batch], Tensor], shapes: BatchLog, kind: str = "step") -> int:
         """FLOPs of training steps, forward and backward; `kind` names the steps that need the same gradients."""
         return self._meter(kind, shapes, self._step(loss, shapes, kind)).total(shapes.times)
 
-    def forward_half(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str = "step") -> int:
+    def forward_half(self, loss: Callable[[Batch], Tensor], shapes: BatchLog, kind: str = "step") -> int:
         """FLOPs of the steps' forward passes, from what counting the steps came by."""
         lent, step = self._lent(shapes, kind), self._step(loss, shapes, kind)
 
@@ -54,7 +54,7 @@ class Counting:
 
         return self._meter(f"half of {kind}", shapes, count).total(shapes.times)
 
-    def rows(self, call: Callable[[Batch], Tensor], shapes: Shapes) -> int:
+    def rows(self, call: Callable[[Batch], Tensor], shapes: BatchLog) -> int:
         """FLOPs of rows that were scored, or made features of."""
 
         def count(shape: Shape) -> int:
@@ -69,7 +69,7 @@ class Counting:
             shapes.times
         )
 
-    def _step(self, loss: Callable[[Batch], Tensor], shapes: Shapes, kind: str) -> Callable[[Shape], int]:
+    def _step(self, loss: Callable[[Batch], Tensor], shapes: BatchLog, kind: str) -> Callable[[Shape], int]:
         """Counts a step of a shape, and lends its forward half."""
         lent = self._lent(shapes, kind)
 
@@ -87,11 +87,11 @@ class Counting:
 
         return count
 
-    def _meter(self, kind: str, shapes: Shapes, count: Callable[[Shape], int]) -> FlopMeter:
+    def _meter(self, kind: str, shapes: BatchLog, count: Callable[[Shape], int]) -> FlopMeter:
         laws = shapes.examples.laws(self._longest(shapes.examples), training=True)
         return FlopMeter((kind, *self._named(shapes)), count, laws)
 
-    def _lent(self, shapes: Shapes, kind: str) -> dict[Shape, int]:
+    def _lent(self, shapes: BatchLog, kind: str) -> dict[Shape, int]:
         return self._forward_halves.setdefault((kind, *self._named(shapes)), {})
 
     def _longest(self, examples: EncodedExamples) -> int:
@@ -99,7 +99,7 @@ class Counting:
         positions = getattr(getattr(self._model, "config", None), "max_position_embeddings", None) or 0
         return max(int(positions) - 8 - self._led, *examples.lengths)
 
-    def _named(self, shapes: Shapes) -> tuple[str, ...]:
+    def _named(self, shapes: BatchLog) -> tuple[str, ...]:
         """Dropout counts: with it, attention takes the composite path on CPU, whose backward recomputes no scores. So
         do what the model holds, which differs for one method and backbone where rows are kept, and whether activations
         are computed again in the backward pass."""

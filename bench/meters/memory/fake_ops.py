@@ -44,7 +44,7 @@ class Fakes:
 
     def run(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # Any: as torch dispatches
         """What the operator returns; torch's own errors."""
-        key = func, told(args), told(tuple(kwargs.items())), torch.get_default_dtype()
+        key = func, signature(args), signature(tuple(kwargs.items())), torch.get_default_dtype()
         known = self._known.get(key)
         if known is not None:
             made = [self._made(*one) for one in known]
@@ -77,12 +77,12 @@ def too_large(func: Any, args: Any) -> bool:  # Any: as torch dispatches
     return max([*made, sum(listed), 0]) > MOST_REAL
 
 
-def told(values: Iterable[object]) -> tuple[Hashable, ...]:
+def signature(values: Iterable[object]) -> tuple[Hashable, ...]:
     """Arguments as far as they decide about an operator: of a tensor its shape, strides, type and device."""
     return tuple(
         (value.shape, value.stride(), value.dtype, _device(value))
         if isinstance(value, Tensor)
-        else told(value)
+        else signature(value)
         if isinstance(value, list | tuple)
         else (value.__class__, value)  # 1 is 1.0, and makes an integer of what 1.0 makes a fraction
         if isinstance(value, Hashable)

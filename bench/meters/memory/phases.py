@@ -63,7 +63,7 @@ class PhaseMemory:
 
 
 @dataclass(frozen=True)
-class Work:
+class BatchReplay:
     """A batch that ran: what its memory grows with, how it is made once more, the caches that were held beside it, by
     owner, and its shape."""
 
@@ -81,7 +81,7 @@ class Work:
         return batch
 
 
-def step_phases(ledger: Ledger, step: Step, work: Work) -> None:
+def step_phases(ledger: Ledger, step: Step, work: BatchReplay) -> None:
     """The phases `forward`, `backward` and `optimizer` of a step at a learning rate of zero.
 
     As in every step but the first, the optimiser's state is there before. Trained weights are put back afterwards: an
@@ -111,7 +111,7 @@ def step_phases(ledger: Ledger, step: Step, work: Work) -> None:
                 parameter.copy_(value)
 
 
-def gradient_phases(ledger: Ledger, gradients: RowGradients, work: Work) -> None:
+def gradient_phases(ledger: Ledger, gradients: RowGradients, work: BatchReplay) -> None:
     """The phases `forward` and `backward` of a row whose gradients are added to sums, which were there before."""
     with ledger:
         batch = work.begin(ledger)
@@ -124,7 +124,7 @@ def gradient_phases(ledger: Ledger, gradients: RowGradients, work: Work) -> None
             gradients.update()
 
 
-def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
+def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: BatchReplay) -> None:
     """The phase of one batch without gradients, as scoring and computing features take it."""
     with torch.no_grad(), ledger:
         batch = work.begin(ledger)
@@ -161,18 +161,18 @@ class MemoryMeter:
     ):
         self._model, self._autocast, self._observer = model, autocast, observer
         self._device = next(model.parameters()).device
-        self._noted: dict[str, Largest[tuple[Parts, Flags, Callable[[Ledger], None]]]] = {}
+        self._noted: dict[str, ParetoFront[tuple[Parts, Flags, Callable[[Ledger], None]]]] = {}
         ledger = Ledger(model, self._device)
         with ledger.phase("load"):
             pass
         self._found = PhaseMemory(ledger.peaks, ledger.allocator)
 
-    def note_step(self, step: Callable[[], Step], works: Sequence[Work]) -> None:
+    def note_step(self, step: Callable[[], Step], works: Sequence[BatchReplay]) -> None:
         """Training steps that ran, the largest of them."""
         for work in works:
             self._note("step", work.sizes, lambda ledger, work=work: self._step(ledger, step(), work))  # type: ignore[misc]
 
-    def note_batch(self, name: str, call: Callable[[Batch], Tensor], works: Sequence[Work]) -> None:
+    def note_batch(self, name: str, call: Callable[[Batch], Tensor], works: Sequence[BatchReplay]) -> None:
         """Batches that were scored, in phase `name`, the largest of them."""
         for work in works:
             self._note(name, work.sizes, lambda ledger, work=work: self._batch(ledger, name, call, work))  # type: ignore[misc]
@@ -186,12 +186,12 @@ class MemoryMeter:
         with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._reading(ledger, read, []))
 
-    def step(self, step: Step, work: Work) -> PhaseMemory:
+    def step(self, step: Step, work: BatchReplay) -> PhaseMemory:
         """The phases of a training step, measured at once."""
         with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._step(ledger, step, work))
 
-    def gradients(self, gradients: Callable[[], RowGradients], work: Work) -> PhaseMemory:
+    def gradients(self, gradients: Callable[[], RowGradients], work: BatchReplay) -> PhaseMemory:
         """The phases of a row whose gradients are added up, measured at once."""
 
         def run(ledger: Ledger) -> None:
@@ -201,7 +201,7 @@ class MemoryMeter:
         with _no_collection(self._device):
             return self._run(self._flags(), run)
 
-    def batch(self, name: str, call: Callable[[Batch], Tensor], work: Work) -> PhaseMemory:
+    def batch(self, name: str, call: Callable[[Batch], Tensor], work: BatchReplay) -> PhaseMemory:
         """The phase `name` of a batch that ran, measured at once."""
         with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._batch(ledger, name, call, work))
@@ -224,16 +224,16 @@ class MemoryMeter:
         return PhaseMemory(_in_order(owners), _in_order(allocator))
 
     def _note(self, kind: str, sizes: Sizes, run: Callable[[Ledger], None]) -> None:
-        self._noted.setdefault(kind, Largest()).add(sizes, (parts_of(self._model), self._flags(), run))
+        self._noted.setdefault(kind, ParetoFront()).add(sizes, (parts_of(self._model), self._flags(), run))
 
     def _flags(self) -> Flags:
         return [(parameter, parameter.requires_grad) for parameter in self._model.parameters()]
 
-    def _step(self, ledger: Ledger, step: Step, work: Work) -> None:
+    def _step(self, ledger: Ledger, step: Step, work: BatchReplay) -> None:
         self._model.train()
         step_phases(ledger, step, work)
 
-    def _batch(self, ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: Work) -> None:
+    def _batch(self, ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: BatchReplay) -> None:
         self._model.eval()
         with self._autocast():
             batch_phase(ledger, name, call, work)
@@ -315,7 +315,7 @@ MOST = 4
 """So many are measured at most: those that are large in everything rather than in one thing."""
 
 
-class Largest(Generic[Item]):
+class ParetoFront(Generic[Item]):
     """Items of which no other is as large in every one of its sizes.
 
     What a batch takes grows with each of several sizes (tokens, pairs of tokens that attention looks at, states that

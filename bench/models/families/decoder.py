@@ -123,7 +123,7 @@ class Decoder(LanguageModel):
         self.layout = replace(self.layout, led=self.led)
 
     def _stack_modules(self) -> dict[str, PreTrainedModel]:
-        if self.one_by_one or not self.side_by_side:
+        if self.needs_separate_rows or not self.side_by_side:
             name = type(self.model).__name__
             raise Unsupported(f"{name} does not heed the positions and masks that what leads before a text needs")
         return {"decoder": cast("PreTrainedModel", self.model.get_submodule(logits.bodies(self.model)[0]))}
@@ -138,11 +138,11 @@ class Decoder(LanguageModel):
         Tried once on a few tokens: where it does not give what plain rows give, plain rows are scored, one for each
         choice with all demonstrations in it. A model without values cannot be tried: it is taken to heed them.
         """
-        self.try_side_by_side()
+        self.probe_packing()
         return _SIDE_BY_SIDE.get(self.kind, True)
 
     @property
-    def one_by_one(self) -> bool:
+    def needs_separate_rows(self) -> bool:
         """Whether it was found out that choices need rows of their own, or logits whole texts; tries nothing."""
         return _SIDE_BY_SIDE.get(self.kind) is False or self.output.way == "whole"
 
@@ -166,18 +166,18 @@ class Decoder(LanguageModel):
     def try_paths(self) -> None:
         """Finds out how this checkpoint is scored; where no clock runs and nothing is counted."""
         _ = self.output
-        self.try_side_by_side()
+        self.probe_packing()
 
-    def try_side_by_side(self) -> None:
+    def probe_packing(self) -> None:
         """Finds out, once for a kind of models; where no clock runs and nothing is counted."""
         kind = self.kind
         if kind not in _SIDE_BY_SIDE and logits.has_values(self.model):
-            _SIDE_BY_SIDE[kind] = self._heeds_masks()
+            _SIDE_BY_SIDE[kind] = self._respects_packed_mask()
             if not _SIDE_BY_SIDE[kind]:
                 name = kind[0].__name__
                 log.warning("%s cannot score choices side by side; each is scored in a row of its own", name)
 
-    def _heeds_masks(self) -> bool:
+    def _respects_packed_mask(self) -> bool:
         """One query is twice as long as any window that the configuration may mean, as far as the model takes it."""
         longest = max(3, min(2 * (self.kind[1] or 0), (self.room or NO_LIMIT) - 3))
         words = self.model.get_input_embeddings().weight.shape[0]

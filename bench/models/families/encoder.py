@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
@@ -56,7 +56,7 @@ class Encoder(Family):
         self.head = head
 
     def try_paths(self) -> None:
-        """Sees, once for a checkpoint, that the token that is read sees the others; Mistake where it does not."""
+        """Sees, once for a checkpoint, that the token that is read sees the others; UserError where it does not."""
         if self.pooling == "mean" or not has_values(self.model) or (key := checkpoint(self.model)) in _SEEING:
             return
         words = self.model.get_input_embeddings().weight.shape[0]
@@ -64,13 +64,13 @@ class Encoder(Family):
         with trying(self.model):
             first, second = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         if words > 2 and torch.equal(first, second):
-            raise Mistake(
+            raise UserError(
                 f"the states of {type(self.model).__name__} are the same for different texts: no token changes "
                 "anything in it, as where its embeddings, or all of its weights, are zero. Give a checkpoint that was "
                 "trained."
             )
         if words > 2 and torch.equal(first[0], second[0]):
-            raise Mistake(
+            raise UserError(
                 f"the first token of {type(self.model).__name__} sees none of those after it, so that a head on it "
                 "would learn nothing of a text. Its configuration asks for a decoder: correct it, or give a family of "
                 "decoders in its sites."
@@ -160,7 +160,7 @@ class Encoder(Family):
         """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second. A row
         longer than max_length, or than the model takes, is cut at its end, which is counted.
 
-        Errors: Mistake where max_length leaves no room beside the special tokens, for which nothing would be cut.
+        Errors: UserError where max_length leaves no room beside the special tokens, for which nothing would be cut.
         """
         limit = limit_of(self.model.config, self.tokenizer, max_length, self.led)
         check_room(self.tokenizer, task, limit, max_length)
@@ -211,24 +211,24 @@ def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | 
 
 
 def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, limit: int, max_length: int | None) -> None:
-    """Mistake where the limit, max_length or what the model takes, leaves no room for a word beside the special tokens
+    """UserError if the limit, max_length or what the model takes, leaves no room for a word beside the special tokens
     of a row."""
     special = tokenizer.num_special_tokens_to_add(pair=len(task.input_fields) > 1)
     if limit > special:
         return
     if limit == max_length:
-        raise Mistake(
+        raise UserError(
             f"max_length is {max_length}, but a row of {task.name} has {special} special tokens; "
             f"give at least {special + 1}."
         )
-    raise Mistake(_no_words("the model", limit, f"a row of {task.name} has {special}"))
+    raise UserError(_no_words("the model", limit, f"a row of {task.name} has {special}"))
 
 
 def check_takes_words(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Mistake where the model takes no more of a text than its special tokens. `config` is transformers'."""
+    """UserError where the model takes no more of a text than its special tokens. `config` is transformers'."""
     limit, special = limit_of(config, tokenizer, None), tokenizer.num_special_tokens_to_add()
     if limit <= special:
-        raise Mistake(_no_words(name, limit, f"any text has {special}"))
+        raise UserError(_no_words(name, limit, f"any text has {special}"))
 
 
 def _no_words(name: str, limit: int, special: str) -> str:

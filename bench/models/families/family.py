@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.families import leads
 from tunefront.bench.models.families.logits import has_values, trying
@@ -158,7 +158,7 @@ class Family:
         """Copies a safetensors file into what is trainable now and the persistent buffers that the method added; heads,
         which belong to a task, stay as they are, and so do all where the model holds no values.
 
-        Errors: Unsupported for a file that says it was made for another backbone; Mistake for one that cannot be read
+        Errors: Unsupported for a file that says it was made for another backbone; UserError for one that cannot be read
         or has other tensors or seeds.
         """
         if not has_values(self.model):
@@ -174,7 +174,7 @@ class Family:
         if header.seeds != checkpoints.seeds_of(self.model):
             wrong.append("its random transforms were made of other seeds")
         if wrong:
-            raise Mistake(
+            raise UserError(
                 f"{path} does not fit what is trained of {type(self.model).__name__}: {'; '.join(wrong)}. It is the "
                 f"file of another method or backbone ({header.made_for}); give the one that was made for these."
             )

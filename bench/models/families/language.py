@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
 from tunefront.bench.models.families.leads import Lengths
@@ -121,12 +121,12 @@ class LanguageModel(Family):
         """Tokenised prompts and choices; a query longer than max_length, or than the model takes, is cut at its start,
         which is counted.
 
-        Errors: Mistake for choices that are equal once tokenised, and for a row whose choices leave no room.
+        Errors: UserError for choices that are equal once tokenised, and for a row whose choices leave no room.
         """
         return self._tokenised(rows, max_length)
 
     def check(self, rows: Iterable[Row], max_length: int | None) -> None:
-        """Mistake as in `encode`; of the model, only its configuration is read."""
+        """UserError as in `encode`; of the model, only its configuration is read."""
         self._tokenised(rows, max_length)
 
     def query_lengths(self, rows: Iterable[Row], max_length: int | None) -> list[tuple[int, int]]:
@@ -150,7 +150,7 @@ class LanguageModel(Family):
     def _tokenised(self, rows: Iterable[Row], max_length: int | None) -> PromptedExamples:
         rows = list(rows)
         if max_length is not None and max_length < FEWEST_QUERY_TOKENS:
-            raise Mistake(
+            raise UserError(
                 f"max_length is {max_length}, which leaves next to nothing of a prompt; give at least "
                 f"{FEWEST_QUERY_TOKENS}, or leave it out."
             )
@@ -186,10 +186,10 @@ class LanguageModel(Family):
         for place, choice in enumerate(choices):
             told = f"row {name} of {self.task.name} under the template {self.prompting.template.name!r}"
             if not choice:
-                raise Mistake(f"{told} has a choice without tokens, {prompt.choices[place]!r}; name it otherwise.")
+                raise UserError(f"{told} has a choice without tokens, {prompt.choices[place]!r}; name it otherwise.")
             if choice in choices[:place]:
                 same = prompt.choices[choices.index(choice)]
-                raise Mistake(
+                raise UserError(
                     f"{told} has choices that are the same tokens, {same!r} and {prompt.choices[place]!r}, so that "
                     "they could not be told apart; name them otherwise, or take another template."
                 )
@@ -201,7 +201,7 @@ class LanguageModel(Family):
             return self._query_room
         left = room - self._beside(longest)
         if left < FEWEST_QUERY_TOKENS:
-            raise Mistake(
+            raise UserError(
                 f"row {name} of {self.task.name} under the template {self.prompting.template.name!r} has a choice of "
                 f"{longest} tokens, which leaves room for {max(0, left)} tokens of its prompt: "
                 f"{self.model.config.model_type} takes {room} in all{self._led_beside}; raise context_length where "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import LanguageModel, following
 from tunefront.bench.models.families.leads import NOTHING, Led, LedKeys, Lengths
@@ -207,7 +207,7 @@ class Seq2Seq(LanguageModel):
             start = getattr(config, "decoder_start_token_id", None)
             if start is not None:
                 return int(start)
-        raise Mistake(
+        raise UserError(
             f"the configuration of {type(self.model).__name__} names no decoder_start_token_id; set it in its "
             "config.json (T5: the id of the padding token)."
         )

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tunefront.bench.models.shapes import Law, Shape
+from tunefront.bench.models.shapes import CostModel, Shape
 
 CPU_BUDGET, CUDA_BUDGET = 384, 4096
 """Query and choice tokens per row: enough to keep the device busy, few enough to keep attention between examples, which
@@ -40,7 +40,7 @@ class DecoderLayout:
         rows, seq = (len(queries), int(tokens.max())) if training else (1, int(tokens.sum()))
         return (len(queries), int(queries.max()), rows, seq, self.led + before, read)
 
-    def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
+    def laws(self, before: Sequence[int], training: bool) -> tuple[CostModel, ...]:
         """One law for scored choices and one for prompts read row by row, as features are. Each pass may recompute the
         lead, at a cost that does not depend on the rows."""
         none = [self.led] * max(1, len(before))
@@ -49,11 +49,11 @@ class DecoderLayout:
         with_prefix = [_decoder(1, 8, 2, none)] if any(before) else []
         check = _decoder(2, 10, 3, full, training)
         terms = self._with_prefix if any(before) else self._alone
-        laws = Law(terms, (*probes, *with_prefix), check), Law(self._prompts, tuple(probes), check)
+        laws = CostModel(terms, (*probes, *with_prefix), check), CostModel(self._prompts, tuple(probes), check)
         if not self.led:
             return laws
         two = _decoder(2, 8, 2, full, training)
-        return tuple(Law(self._and_passes(law.terms), (*law.probes, two), check) for law in laws)
+        return tuple(CostModel(self._and_passes(law.terms), (*law.probes, two), check) for law in laws)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
         """One choice per row; its length follows from the states read."""
@@ -120,13 +120,13 @@ class EncoderDecoderLayout:
         """See the class; demonstrations are part of the prompt, so `before` is 0."""
         return (len(queries), int(queries.max()), int((choices > 0).sum()), int(choices.max()))
 
-    def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
+    def laws(self, before: Sequence[int], training: bool) -> tuple[CostModel, ...]:
         """One law for training, scoring and features."""
         passes, check = max(1, len(before)), (2, 10, 4, 5)
         probes = [(1, prompt, count, tokens) * passes for prompt, count, tokens in self._PROBES]
         if not self.led:
-            return (Law(self._terms, tuple(probes), check * passes),)
-        return (Law(self._terms_and_passes, (*probes, (2, 4, 2, 2) * passes), check * passes),)
+            return (CostModel(self._terms, tuple(probes), check * passes),)
+        return (CostModel(self._terms_and_passes, (*probes, (2, 4, 2, 2) * passes), check * passes),)
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
         """The pass itself, with the same number of choices in every row."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tunefront.bench.models.examples import FEATURE_LAWS, EncodedExamples, moved
-from tunefront.bench.models.shapes import Law, Shape
+from tunefront.bench.models.shapes import CostModel, Shape
 from tunefront.methods.base import Batch
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Layout(Protocol):
         """The shape of the pass over rows with these numbers of query tokens (rows,) and choice tokens (rows, choices),
         after a prefix of `before` tokens."""
 
-    def laws(self, before: Sequence[int], training: bool) -> tuple[Law, ...]:
+    def laws(self, before: Sequence[int], training: bool) -> tuple[CostModel, ...]:
         """The laws that give FLOPs from the shapes of passes; `before` holds the tokens of each prefix, if any."""
 
     def probe(self, shape: Shape) -> tuple[int, int, int, int]:
@@ -178,7 +178,7 @@ class PromptedExamples(EncodedExamples):
         first = int(batch.rows[0])
         return (*(rows.before[first] for rows in self.by_prefix.values()), *super().sizes(batch, shape, training))
 
-    def laws(self, longest: int, training: bool = False) -> tuple[Law, ...]:
+    def laws(self, longest: int, training: bool = False) -> tuple[CostModel, ...]:
         """The layout's laws; none where the lead leaves no room for their probe batches."""
         if self.features is not None:
             return FEATURE_LAWS

@@ -46,7 +46,7 @@ def _one_thread() -> Iterator[None]:
 
 @functools.cache
 def comparison(paper: str) -> Comparison:
-    """The comparison with a paper, which caches its results; Mistake for an unknown paper."""
+    """The comparison with a paper, which caches its results; UserError for an unknown paper."""
     return Comparison(practice_of(paper))
 
 

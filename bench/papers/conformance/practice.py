@@ -105,7 +105,7 @@ def differing(theirs: Method, ours: Method) -> list[str]:
 
 @functools.cache
 def practice_of(paper: str) -> Practice:
-    """The practice of a paper's code; Mistake for an unknown paper."""
+    """The practice of a paper's code; UserError for an unknown paper."""
     return practice_from(paper_data(paper)["practice"])
 
 

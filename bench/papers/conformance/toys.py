@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.forecast.presets import presets, unties
-from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.config_files import make
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fit import auto_class
@@ -166,11 +166,17 @@ def _backbone(preset: str, toy: tuple[tuple[str, Any], ...]) -> Backbone:  # Any
     pooled = Pooled(sites.pooling if sites.family == "encoder" else None, sites.head_activation)
     tokenizer = _LENGTHS.tokenizer(sites.family, config)
     return family_for(
-        copy.deepcopy(model), tokenizer, sites, pooled, _LENGTHS.task(sites.family), Prompting(Bare()), None
+        copy.deepcopy(model),
+        tokenizer,
+        sites,
+        pooled,
+        _LENGTHS.task(sites.family),
+        Prompting(PlainTextTemplate()),
+        None,
     )
 
 
-_LENGTHS = Lengths()
+_LENGTHS = SyntheticRows()
 
 
 @functools.cache

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def paper_tables(name: str) -> tuple[PaperTable, ...]:
     """The paper's tables: printed figures, results of its rules, our counts, and explanations of differences.
 
-    Errors: Mistake for an unknown paper.
+    Errors: UserError for an unknown paper.
     """
     data = paper_data(name)
     return _kinds()[data["kind"]](data)

@@ -11,7 +11,7 @@ import pytest
 
 import tunefront
 from tests.bench.models.folders import copy_of
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("reports")
 
@@ -62,7 +62,7 @@ def test_a_model_that_cannot_be_used_is_told_before_anything_runs(
         assert str(folder) in result.stderr
         assert "Traceback" not in result.output
         assert "bug in tunefront" not in result.output
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         tunefront.run(methods=["features"], backbones=[str(folder)], tasks=[toy_folder], out=tmp_path / "results")
     assert said in str(caught.value)
     assert not (tmp_path / "results").exists()

@@ -15,7 +15,7 @@ import pytest
 
 from tests import ROOT
 from tests.bench.world import World
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.records import Scores, load_records
 
 pytestmark = pytest.mark.usefixtures("reports")
@@ -208,7 +208,7 @@ def test_a_report_that_cannot_be_drawn_does_not_spoil_a_run(
     call: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*_: object, **__: object) -> list[Path]:
-        raise Mistake("cannot plot these records together")
+        raise UserError("cannot plot these records together")
 
     monkeypatch.setattr(sys.modules["tunefront.reports"], "write", refuses)
     result = call(*SMALL)

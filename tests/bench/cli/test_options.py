@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.bench.world import World
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded, explain_os_error, local_folder, output_folder, writing
 from tunefront.bench.records import load_records
 from tunefront.bench.suites.lists import listed
@@ -147,7 +147,7 @@ def test_records_in_memory_are_said_to_be_lost(call: Any, world: World) -> None:
 
 
 def test_all_that_is_wrong_is_told_together() -> None:
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         listed("--seeds", ["0,,1,1"], commas=True)
     assert "2 mistakes" in str(error.value)
     assert listed("--seeds", [" 0 ,1"], commas=True) == ["0", "1"]
@@ -173,9 +173,9 @@ def test_what_fails_is_not_delivered() -> None:
 
 def test_paths_that_no_system_takes_are_mistakes() -> None:
     for text in ("~nobody-of-this-name", "a\0b", "\ud800"):
-        with pytest.raises(Mistake):
+        with pytest.raises(UserError):
             expanded(text)
-        with pytest.raises(Mistake):
+        with pytest.raises(UserError):
             local_folder(text)
     assert local_folder("a") == Path("a")
 

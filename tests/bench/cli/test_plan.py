@@ -86,7 +86,7 @@ def test_made_up_rows_are_planned_as_json(made_up: Any) -> None:
     assert all(one.seconds.train is None and one.scores.test is None for one in found)
 
 
-def test_seconds_are_foretold_unless_they_are_not_wanted(call: Any, config: str) -> None:
+def test_seconds_are_predicted_unless_they_are_not_wanted(call: Any, config: str) -> None:
     sizes = ("--length", "16", "--shots", "6", "--queries", "5", "--set", "steps=2", "--set", "batch_size=4")
     result = call("plan", "--backbone", config, "--method", "ia3", *sizes)
     assert result.exit_code == 0, result.output
@@ -138,7 +138,7 @@ def test_what_fits_into_a_device_is_said(made_up: Any) -> None:
 
 
 def test_what_is_assumed_and_what_fits_stand_before_what_it_costs(made_up: Any) -> None:
-    """Of another device than this machine no seconds are foretold unless they are asked for."""
+    """Of another device than this machine no seconds are predicted unless they are asked for."""
     result = made_up("--device-memory", "200kB")
     words = " ".join(result.stdout.split())
     order = (

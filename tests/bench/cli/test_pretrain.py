@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.bench.cli.test_bad_prompts import GOLD, write_templates
 from tests.bench.cli.test_progress import Clock
 from tests.conftest import make_toy
-from tunefront.bench.cli.progress import Steps
+from tunefront.bench.cli.progress import TrainingDisplay
 from tunefront.bench.models.checkpoints import header
 from tunefront.bench.records import load_records
 
@@ -157,7 +157,7 @@ def test_ctrl_c_exits_130_and_says_that_nothing_was_written(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Steps, "step", interrupted)
+    monkeypatch.setattr(TrainingDisplay, "step", interrupted)
     result = pretrain(out="new/start")
     assert result.exit_code == 130
     assert "Stopped; nothing was written to new/start." in result.stderr
@@ -179,7 +179,7 @@ def clock() -> Clock:
 
 def test_in_a_log_steps_are_a_line_at_every_tenth(clock: Clock) -> None:
     log = io.StringIO()
-    with Steps(Console(file=log, width=80), clock) as shown:
+    with TrainingDisplay(Console(file=log, width=80), clock) as shown:
         shown.preparing("loading x")
         clock.now += 50
         for done in range(1, 41):
@@ -193,7 +193,7 @@ def test_in_a_log_steps_are_a_line_at_every_tenth(clock: Clock) -> None:
 
 def test_in_a_terminal_steps_are_a_bar_with_what_is_left(clock: Clock) -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    shown = Steps(console, clock)
+    shown = TrainingDisplay(console, clock)
 
     def drawn() -> str:
         drawing = Console(file=io.StringIO(), width=80)

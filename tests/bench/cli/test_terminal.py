@@ -22,10 +22,10 @@ from tests import ROOT
 from tests.bench.world import World
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli import terminal
-from tunefront.bench.cli.console import say, told, warnings_on
+from tunefront.bench.cli.console import handle_errors, print_plain, warnings_on
 from tunefront.bench.cli.progress import Display
 from tunefront.bench.cli.terminal import Console, encodable, lost_output
-from tunefront.bench.errors import Mistake, in_short, printable
+from tunefront.bench.errors import UserError, in_short, printable
 from tunefront.methods.base import Recipe
 from tunefront.methods.spelling import parse
 
@@ -78,14 +78,14 @@ def test_nothing_hostile_reaches_the_terminal_by_any_way(text: str, monkeypatch:
     console.print(text)
     console.print(Text(text))
     console.print(table)
-    say(console, text)
+    print_plain(console, text)
     with warnings_on(console):
         logging.getLogger("tunefront").warning("of %s", text)
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn(text, stacklevel=1)
-    with pytest.raises(Exception) as ended, told(console):  # noqa: PT011
-        raise Mistake(text)
+    with pytest.raises(Exception) as ended, handle_errors(console):  # noqa: PT011
+        raise UserError(text)
     assert ended.value.exit_code == 2  # type: ignore[attr-defined]
     with Display(console) as display:
         cell = Cell(parse("ia3"), text, text, Recipe(), template=text)
@@ -156,7 +156,7 @@ def _only_for_types(tree: ast.Module, node: ast.ImportFrom) -> bool:
     [
         (ValueError("\x1b[2J\nnext"), r"ValueError: \x1b[2J"),
         (ValueError(), "ValueError"),
-        (Mistake("plain"), "plain"),
+        (UserError("plain"), "plain"),
         (ValueError("x" * 10**7), "ValueError: " + "x" * 500),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from tunefront.bench.data import cache
 from tunefront.bench.data.cache import folder, load_or_make, read_task, task_path, write_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import writing
 
 
@@ -135,5 +135,5 @@ def test_a_cache_that_cannot_be_entered_is_no_cache(tmp_path, caplog, monkeypatc
 
 def test_a_cache_of_an_unknown_user_is_reported_with_the_variable(monkeypatch):
     monkeypatch.setenv("TUNEFRONT_CACHE", "~nobody-of-this-name/x")
-    with pytest.raises(Mistake, match="TUNEFRONT_CACHE"):
+    with pytest.raises(UserError, match="TUNEFRONT_CACHE"):
         folder()

@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.bench.data.sampling import draw, eval_rows, hold_out, selection
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 
 def rows(count: int, classes: int = 3, split: str = "train") -> list[Row]:
@@ -46,7 +46,7 @@ def test_shots_are_a_cap():
 
 
 def test_a_negative_number_of_shots_is_a_mistake():
-    with pytest.raises(Mistake, match="at least 0, got -1 for toy"):
+    with pytest.raises(UserError, match="at least 0, got -1 for toy"):
         draw(task(train=rows(10), test=rows(5)), -1, 0)
 
 
@@ -105,7 +105,7 @@ def test_regression_rows_are_held_out_without_strata():
 
 
 def test_too_few_rows_for_selection_is_a_mistake_that_says_how_many_are_needed():
-    with pytest.raises(Mistake, match="only 63 were drawn; draw at least 64"):
+    with pytest.raises(UserError, match="only 63 were drawn; draw at least 64"):
         hold_out(rows(63), 0, task(train=rows(63), validation=rows(9)))
 
 

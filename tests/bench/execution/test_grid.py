@@ -19,7 +19,7 @@ import pytest
 
 from tests.bench.execution.grids import Grid, by_status, deterministic, litter, mend, odd, until
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution.engines import Silent
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
@@ -193,7 +193,7 @@ def test_a_whole_record_that_stands_in_the_place_of_a_cell_stops_the_grid(
     path, other = (tmp_path / "out" / "records" / f"{name}.json" for name in some.names())
     path.write_bytes(other.read_bytes())
     before = contents(store)
-    with pytest.raises(Mistake, match=path.name):
+    with pytest.raises(UserError, match=path.name):
         run_grid(some.cells(), store, workers)
     assert contents(store) == before
 
@@ -418,10 +418,10 @@ def test_a_failure_outside_a_method_is_that_cells_alone(
 
 def test_an_open_that_is_refused_is_told_as_it_is(grid: MakeGrid, tmp_path: Path) -> None:
     """A store that cannot be written is a mistake of the call, before anything runs."""
-    from tunefront.bench.errors import Mistake
+    from tunefront.bench.errors import UserError
 
     tmp_path.joinpath("out").write_text("a file", encoding="utf-8")
-    with pytest.raises(Mistake, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         run_grid(grid(methods=("features",)).cells(), Store(tmp_path / "out"))
 
 

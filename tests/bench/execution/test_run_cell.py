@@ -13,7 +13,7 @@ from tests.conftest import make_language_model, make_toy
 from tests.toys import attach, encode, harness, pristine, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.records import Record
@@ -121,7 +121,7 @@ def test_a_query_is_cut_to_the_models_room_unless_a_length_is_given(language_mod
     assert whole.truncated == 0
     assert min(len(ids) for ids in whole.columns["input_ids"]) > 128
     assert backbone.encode(task, task.splits["test"], 100).truncated == 4
-    with pytest.raises(Mistake, match="next to nothing"):
+    with pytest.raises(UserError, match="next to nothing"):
         backbone.encode(task, task.splits["test"], 7)
 
 
@@ -176,7 +176,7 @@ def test_the_decoders_start_may_stand_beside_the_configuration(language_models: 
     backbone.model.generation_config.decoder_start_token_id = 0
     assert torch.equal(backbone.score(rows), expected)
     backbone.model.generation_config.decoder_start_token_id = None
-    with pytest.raises(Mistake, match="decoder_start_token_id"):
+    with pytest.raises(UserError, match="decoder_start_token_id"):
         backbone.score(rows)
 
 
@@ -188,5 +188,5 @@ def test_a_missing_option_is_no_answer() -> None:
     task = Task("options", "multiple choice", splits, ("question", *names), names, (MetricSpec("accuracy"),))
     prompt = find_template(task, "plain").render(task, rows[0])
     assert (prompt.choices, prompt.label) == (("book", "film"), 1)
-    with pytest.raises(Mistake, match="'one' is empty"):
+    with pytest.raises(UserError, match="'one' is empty"):
         find_template(task, "plain").render(task, rows[1])

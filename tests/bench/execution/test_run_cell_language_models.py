@@ -15,7 +15,7 @@ from tests.conftest import make_toy
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.main import app
 from tunefront.bench.data.sources import load_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.records import Prompt, Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
@@ -311,11 +311,11 @@ def test_templates_are_the_first_one_those_named_or_all_of_the_original_task(
 
 
 def test_an_unknown_template_is_a_mistake_that_names_the_nearest(folders: dict[str, str], folder: Path) -> None:
-    with pytest.raises(Mistake, match="no template 'sentimant'; did you mean 'sentiment'") as caught:
+    with pytest.raises(UserError, match="no template 'sentimant'; did you mean 'sentiment'") as caught:
         planned(folder, folders["gpt2"], templates=["sentimant"])
     assert "Known: another, plain, question, sentiment" in str(caught.value)
     with pytest.raises(
-        Mistake, match=r"template 'question' was asked for, but .* is an encoder, which takes no template"
+        UserError, match=r"template 'question' was asked for, but .* is an encoder, which takes no template"
     ):
         planned(folder, folders["bert"], templates=["question"])
 
@@ -341,7 +341,7 @@ def test_regression_beside_other_tasks_takes_no_template(folders: dict[str, str]
 def test_more_demonstrations_than_rows_are_a_mistake_before_anything_runs(
     method: str, fields: dict[str, Any], said: str, folders: dict[str, str], folder: Path
 ) -> None:
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UserError, match=said):
         planned(folder, folders["gpt2"], methods=(method,), **fields)
 
 
@@ -351,7 +351,7 @@ def test_rows_held_out_for_a_search_are_no_demonstrations(folders: dict[str, str
     place.joinpath("validation.jsonl").unlink()
     fields: dict[str, Any] = {"shots": [64], "settings": {"select": True}}
     assert planned(place, folders["gpt2"], methods=("icl:k=32",), **fields)
-    with pytest.raises(Mistake, match="icl:k=40 needs 40 training rows, but 32 of"):
+    with pytest.raises(UserError, match="icl:k=40 needs 40 training rows, but 32 of"):
         planned(place, folders["gpt2"], methods=("icl:k=40",), **fields)
 
 

@@ -17,7 +17,7 @@ from tests import ROOT
 from tests.bench.execution.grids import Grid
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.main import app
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import environment, record_of
 from tunefront.bench.execution.stale import cell_of, missing, staleness
@@ -111,7 +111,7 @@ def test_a_record_that_spells_no_method_says_so(spelled: str, grid: MakeGrid) ->
     record = made(grid(methods=["full"]).cells()[0], method=spelled)
     (entry,) = staleness([record])
     assert len(entry.changes) == 1
-    with pytest.raises(Mistake):
+    with pytest.raises(UserError):
         cell_of(record)
 
 

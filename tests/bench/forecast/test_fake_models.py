@@ -14,8 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import loaded, toy_task
-from tunefront.bench.forecast.fake_models import Outline, outline
-from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.forecast.fake_models import FakePretrained, fake_pretrained
+from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.families import Prompting
 
 NAMES = (*FAMILIES, *LANGUAGE_MODELS)
@@ -35,11 +35,11 @@ def pristine(source: Any, prompting: Prompting | None) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_outline_is_the_model_without_its_numbers(name: str, folders: dict[str, str]) -> None:
-    drawn, weights = Outline(folders[name]), loaded(folders[name])
+    drawn, weights = FakePretrained(folders[name]), loaded(folders[name])
     assert drawn.params == weights.params
     assert drawn.pooling == weights.pooling
     assert drawn.file_bytes == weights.file_bytes
-    prompting = Prompting(Bare()) if name in LANGUAGE_MODELS else None
+    prompting = Prompting(PlainTextTemplate()) if name in LANGUAGE_MODELS else None
     ours, theirs = pristine(drawn, prompting), pristine(weights, prompting)
     sizes = {path: (tuple(one.shape), one.dtype) for path, one in ours.model.named_parameters()}
     assert sizes == {path: (tuple(one.shape), one.dtype) for path, one in theirs.model.named_parameters()}
@@ -52,8 +52,8 @@ def test_an_outline_is_the_model_without_its_numbers(name: str, folders: dict[st
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
 def test_pristine_twice_gives_parameters_of_their_own(name: str, folders: dict[str, str]) -> None:
-    drawn = Outline(folders[name])
-    prompting = Prompting(Bare()) if name in LANGUAGE_MODELS else None
+    drawn = FakePretrained(folders[name])
+    prompting = Prompting(PlainTextTemplate()) if name in LANGUAGE_MODELS else None
     first = pristine(drawn, prompting)
     first.freeze()
     first.model.extra = torch.nn.Identity()
@@ -64,7 +64,7 @@ def test_pristine_twice_gives_parameters_of_their_own(name: str, folders: dict[s
 
 
 def test_what_is_made_under_an_outline_has_no_values(backbones: dict[str, str]) -> None:
-    drawn = Outline(backbones["bert"])
+    drawn = FakePretrained(backbones["bert"])
     with drawn.making():
         inside = torch.nn.Linear(2, 3)
     assert isinstance(inside.weight, FakeTensor)
@@ -72,7 +72,7 @@ def test_what_is_made_under_an_outline_has_no_values(backbones: dict[str, str]) 
 
 
 def test_loading_a_checkpoint_into_an_outline_reads_nothing(backbones: dict[str, str]) -> None:
-    pristine(Outline(backbones["bert"]), None).load("/there/is/no/such/file.safetensors")
+    pristine(FakePretrained(backbones["bert"]), None).load("/there/is/no/such/file.safetensors")
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -87,24 +87,24 @@ def test_a_checkpoint_without_a_pooler_is_read_at_its_first_token(
         weights.rename(folder / "model-00001-of-00001.safetensors")
         index = {"metadata": {}, "weight_map": dict.fromkeys(kept, "model-00001-of-00001.safetensors")}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    drawn, weights = Outline(str(folder)), loaded(str(folder))
+    drawn, weights = FakePretrained(str(folder)), loaded(str(folder))
     assert drawn.pooling == weights.pooling == "first"
-    assert drawn.params == weights.params < Outline(backbones["bert"]).params
+    assert drawn.params == weights.params < FakePretrained(backbones["bert"]).params
     paths = [path for path, _ in pristine(drawn, None).model.named_parameters()]
     assert paths == [path for path, _ in pristine(weights, None).model.named_parameters()]
 
 
 def test_a_lone_configuration_is_taken_to_have_all_weights(backbones: dict[str, str]) -> None:
-    alone = Outline(str(Path(backbones["bert"]) / "config.json"), Lengths(tokens=16))
-    assert alone.params == Outline(backbones["bert"]).params
+    alone = FakePretrained(str(Path(backbones["bert"]) / "config.json"), SyntheticRows(tokens=16))
+    assert alone.params == FakePretrained(backbones["bert"]).params
     assert alone.pooling == "pooler"
     assert alone.file_bytes is not None
     assert alone.file_bytes > 4 * alone.params
 
 
 def test_an_outline_is_made_once(backbones: dict[str, str]) -> None:
-    assert outline(backbones["bert"]) is outline(backbones["bert"])
-    assert outline(backbones["bert"]) is not outline(backbones["bert"], Lengths())
+    assert fake_pretrained(backbones["bert"]) is fake_pretrained(backbones["bert"])
+    assert fake_pretrained(backbones["bert"]) is not fake_pretrained(backbones["bert"], SyntheticRows())
 
 
 @pytest.mark.parametrize("name", [name for name in (*FAMILIES, *LANGUAGE_MODELS) if name != "roberta"])
@@ -112,5 +112,5 @@ def test_a_lone_configuration_gives_the_bytes_of_the_file_that_is_saved(name: st
     """Of which the header alone may differ: in its metadata, and in the name that a tied tensor has there. RoBERTa's
     random file has a pooler, which its published ones lack and its outline too."""
     saved = Path(folders[name]) / "model.safetensors"
-    planned = Outline(str(Path(folders[name]) / "config.json"), Lengths()).file_bytes
+    planned = FakePretrained(str(Path(folders[name]) / "config.json"), SyntheticRows()).file_bytes
     assert abs(planned - saved.stat().st_size) <= 128

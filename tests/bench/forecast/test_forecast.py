@@ -10,13 +10,13 @@ import pytest
 
 from tests.bench.records.made import changed
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.forecast.fit import MOST_ROWS
 from tunefront.bench.forecast.forecast import STEP_PHASES, Predictor, folder_of, keep, keep_predictions
 from tunefront.bench.forecast.sizes import Sweep
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.forecast.targets import Target, of_cells, of_lengths
 from tunefront.bench.records import Record, load_plans
 from tunefront.bench.records.store import Store
@@ -26,7 +26,7 @@ from tunefront.methods.houlsby import Houlsby
 from tunefront.methods.spelling import parse
 from tunefront.reports.sections.document import compose
 
-LENGTHS = Lengths(tokens=16, train_rows=6, test_rows=5)
+LENGTHS = SyntheticRows(tokens=16, train_rows=6, test_rows=5)
 SETTINGS = {"batch_size": 4, "steps": 2, "eval_batch_size": 4}
 
 
@@ -34,9 +34,9 @@ def config_of(folder: str) -> str:
     return str(Path(folder) / "config.json")
 
 
-def planned(backbone: str, *spelled: str, lengths: Lengths = LENGTHS) -> list[Target]:
+def planned(backbone: str, *spelled: str, lengths: SyntheticRows = LENGTHS) -> list[Target]:
     asked = Overrides(methods=spelled, backbones=[config_of(backbone)], settings=SETTINGS)
-    return of_lengths(asked, lengths, Gathered())
+    return of_lengths(asked, lengths, ErrorCollector())
 
 
 def test_a_sweep_over_batches_grows_beyond_the_rows_that_were_asked_for(backbones: dict[str, str]) -> None:
@@ -63,7 +63,7 @@ def test_a_batch_sweep_shows_as_many_demonstrations_at_each_size(language_models
     assert found[2][0].peak_memory_bytes < found[12][0].peak_memory_bytes
 
 
-def test_the_same_scoring_is_foretold_to_take_the_same(language_models: dict[str, str]) -> None:
+def test_the_same_scoring_is_predicted_to_take_the_same(language_models: dict[str, str]) -> None:
     rows = planned(language_models["gpt2"], "full", "icl:k=0", "houlsby:bottleneck=2")
     full, zero_shot, houlsby = Predictor(timed=True).forecast(rows)
     assert full.flops.inference_per_example == zero_shot.flops.inference_per_example
@@ -115,12 +115,14 @@ def test_of_a_plan_that_does_not_fit_a_batch_is_too_large(backbones: dict[str, s
 
 
 def test_a_device_that_fits_nothing_is_told_with_what_is_needed(backbones: dict[str, str]) -> None:
-    with pytest.raises(Mistake, match=r"nothing fits into 1,000 bytes: .* the least is ia3, whose tensors take \d+,"):
+    with pytest.raises(UserError, match=r"nothing fits into 1,000 bytes: .* the least is ia3, whose tensors take \d+,"):
         Predictor().forecast(planned(backbones["bert"], "full", "ia3"), memory=1000)
 
 
 def test_demonstrations_that_do_not_fit_are_skipped_and_the_rest_is_planned(language_models: dict[str, str]) -> None:
-    rows = planned(language_models["gpt2"], "icl", "icl:k=3", "full", lengths=Lengths(60, train_rows=8, test_rows=4))
+    rows = planned(
+        language_models["gpt2"], "icl", "icl:k=3", "full", lengths=SyntheticRows(60, train_rows=8, test_rows=4)
+    )
     skipped, shorter, full = Predictor().forecast(rows).records
     assert (shorter.status, full.status) == ("planned", "planned")
     assert skipped.status == "skipped"
@@ -130,7 +132,7 @@ def test_demonstrations_that_do_not_fit_are_skipped_and_the_rest_is_planned(lang
 
 
 def test_not_even_one_demonstration_may_fit(language_models: dict[str, str]) -> None:
-    rows = planned(language_models["bart"], "icl", lengths=Lengths(200, train_rows=2, test_rows=2))
+    rows = planned(language_models["bart"], "icl", lengths=SyntheticRows(200, train_rows=2, test_rows=2))
     (record,) = Predictor().forecast(rows).records
     assert record.status == "skipped"
     assert "takes 256; not even one of them would fit" in str(record.reason)
@@ -182,7 +184,7 @@ def test_kept_plans_are_read_and_reported_beside_their_runs(
     assert "Predicted memory" in captions
 
 
-def test_what_was_foretold_first_stays(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
+def test_what_was_predicted_first_stays(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
     folder = folder_of(str(tmp_path))
     (first,) = Predictor().forecast(of_cells([real(backbones["bert"], toy_folder)])).records
     timed = changed(first, {"seconds.eval": 2.0})
@@ -208,7 +210,7 @@ def test_a_plan_of_made_up_rows_is_written_again(tmp_path: Path, backbones: dict
     assert [plan.environment.created_at for plan in load_plans(tmp_path)] == ["later"]
 
 
-def test_cells_that_have_run_are_not_foretold(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
+def test_cells_that_have_run_are_not_predicted(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
     old, again, new = (real(backbones["bert"], toy_folder, steps=steps) for steps in (1, 2, 3))
     store = Store(tmp_path)
     store.prepare()
@@ -224,9 +226,9 @@ def test_where_plans_go_is_seen_before_and_nothing_is_left_there(tmp_path: Path)
     assert folder_of(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b" / "plans"
     assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(Mistake, match=r"no plan can be kept in .*file \(Not a directory\); give another --out"):
+    with pytest.raises(UserError, match=r"no plan can be kept in .*file \(Not a directory\); give another --out"):
         folder_of(str(tmp_path / "file"))
-    with pytest.raises(Mistake, match="local folders only, and s3://bucket/x is none"):
+    with pytest.raises(UserError, match="local folders only, and s3://bucket/x is none"):
         folder_of("s3://bucket/x")
 
 
@@ -259,5 +261,5 @@ def test_from_python_a_plan_says_what_fits_and_sweeps(backbones: dict[str, str])
     peaks = [of_size[0].peak_memory_bytes for of_size in found.sweep.values()]
     assert list(found.sweep) == [1, 2]
     assert 0 < peaks[0] < peaks[1] < record.peak_memory_bytes
-    with pytest.raises(Mistake, match="'much' is no amount of memory"):
+    with pytest.raises(UserError, match="'much' is no amount of memory"):
         plan(methods=["ia3"], backbones=[backbones["bert"]], length=16, device_memory="much")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.forecast.limits import MOST_TOKENS, TooLong, configuration, most_tokens
 from tunefront.bench.forecast.limits import check as check_lengths
 from tunefront.bench.forecast.presets import config_of, presets, same_letters
 from tunefront.bench.forecast.request import PlanRequest, check
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.models.families.encoder import _longest
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.sites import SITES
@@ -42,7 +42,7 @@ def exact(model_type: str, config: Any) -> int | None:
     if family == "encoder":
         return _longest(config, Endless())  # type: ignore[arg-type]
     made: Any = object.__new__(LANGUAGE_MODELS[family])
-    made.model, made.prompting = Model(config), Prompting(find_template(Lengths().task(family), None))
+    made.model, made.prompting = Model(config), Prompting(find_template(SyntheticRows().task(family), None))
     room: int | None = made.room
     return room
 
@@ -87,28 +87,28 @@ def test_what_a_file_says_is_heeded(model_type: str, fields: dict[str, Any], tmp
 def test_what_no_limit_can_be_read_from_sets_none(content: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(content, encoding="utf-8")
-    check_lengths(str(path), Lengths(tokens=5000))
+    check_lengths(str(path), SyntheticRows(tokens=5000))
 
 
 def test_rows_too_many_to_go_through_are_refused() -> None:
     with pytest.raises(TooLong, match="96 rows of 1,000,000 tokens") as caught:
-        check_lengths("t5-v1.1-small", Lengths(tokens=10**6))
+        check_lengths("t5-v1.1-small", SyntheticRows(tokens=10**6))
     assert f"{MOST_TOKENS:,}" in str(caught.value)
 
 
 def test_the_room_of_a_context_length_counts_for_language_models_alone() -> None:
     with pytest.raises(TooLong, match="takes 20 in all"):
-        check_lengths("gpt2", Lengths(tokens=20), context_length=20)
-    check_lengths("gpt2", Lengths(tokens=19), context_length=20)
-    check_lengths("t5-v1.1-small", Lengths(tokens=20), context_length=20)
-    check_lengths("bert-base", Lengths(tokens=400), context_length=20)
+        check_lengths("gpt2", SyntheticRows(tokens=20), context_length=20)
+    check_lengths("gpt2", SyntheticRows(tokens=19), context_length=20)
+    check_lengths("t5-v1.1-small", SyntheticRows(tokens=20), context_length=20)
+    check_lengths("bert-base", SyntheticRows(tokens=400), context_length=20)
 
 
 def test_capitals_and_punctuation_name_the_nearest_preset() -> None:
     assert same_letters("BERT_base") == "bert-base"
     for made_up in (None, 16):
-        with pytest.raises(Mistake, match="'t0-3b'"):
-            check(PlanRequest(overrides=Overrides(backbones=["T0_3B"]), length=made_up), Gathered())
+        with pytest.raises(UserError, match="'t0-3b'"):
+            check(PlanRequest(overrides=Overrides(backbones=["T0_3B"]), length=made_up), ErrorCollector())
 
 
 REFUSE = """

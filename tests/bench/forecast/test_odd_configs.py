@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tunefront import plan
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 CASES = int(os.environ.get("TUNEFRONT_ODD_CONFIGS", "24"))
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -82,7 +82,7 @@ def planned(path: Path) -> str | None:
     """What is wrong, None where nothing is."""
     try:
         plan(methods=["full"], backbones=[str(path)], length=8, shots=[2], queries=1, settings={"steps": 1})
-    except Mistake as error:
+    except UserError as error:
         return str(error)
     return None
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tunefront.bench.forecast.fake_models import Outline
-from tunefront.bench.forecast.operator_times import Blank, Operation, Operations, Pace, Phases
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.fake_models import FakePretrained
+from tunefront.bench.forecast.operator_times import Operation, Operations, OperatorTimer, Phases, TensorSpec
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.meters.memory.tracker import Ledger
 
 CPU = torch.device("cpu")
@@ -64,10 +64,10 @@ def test_a_matrix_product_by_hand(dtype: torch.dtype) -> None:
 
 def test_an_expanded_dimension_is_read_once() -> None:
     row = torch.ones(7)
-    assert Blank.of(row.expand(5, 7)).nbytes == 4 * 7
-    assert Blank.of(torch.ones(5, 7)).nbytes == 4 * 5 * 7
-    assert Blank.of(torch.ones(())).nbytes == 4
-    assert Blank.of(torch.ones(5, 0)).nbytes == 0
+    assert TensorSpec.of(row.expand(5, 7)).nbytes == 4 * 7
+    assert TensorSpec.of(torch.ones(5, 7)).nbytes == 4 * 5 * 7
+    assert TensorSpec.of(torch.ones(())).nbytes == 4
+    assert TensorSpec.of(torch.ones(5, 0)).nbytes == 0
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_an_expanded_dimension_is_read_once() -> None:
 )
 def test_a_blank_is_filled_as_it_lay(dtype: torch.dtype, value: float) -> None:
     tensor = torch.zeros(4, 6, dtype=dtype).t()[1:]
-    made = Blank.of(tensor).filled(CPU)
+    made = TensorSpec.of(tensor).filled(CPU)
     assert (made.shape, made.stride(), made.dtype) == (tensor.shape, tensor.stride(), dtype)
     assert torch.equal(made, torch.full_like(made, value))
 
 
 def test_views_take_no_time_and_what_writes_is_none() -> None:
-    x, pace = torch.ones(4, 6), Pace(CPU)
+    x, pace = torch.ones(4, 6), OperatorTimer(CPU)
     found = counted(forward=lambda: (x.t(), x.view(24), x.add_(1), x.clone()))["forward"]
     views = {one.function.__name__.partition(".")[0]: one.view for one in found}
     assert views == {"t": True, "view": True, "add_": False, "clone": False}
@@ -94,8 +94,8 @@ def test_each_operator_of_a_step_without_values_runs_alone(
     optimizer: type[torch.optim.Optimizer], backbones: dict[str, str]
 ) -> None:
     """None of them falls back on rates, as one does that cannot be run on zeros."""
-    lengths = Lengths(tokens=12)
-    drawn, task = Outline(str(Path(backbones["bert"]) / "config.json"), lengths), lengths.task("encoder")
+    lengths = SyntheticRows(tokens=12)
+    drawn, task = FakePretrained(str(Path(backbones["bert"]) / "config.json"), lengths), lengths.task("encoder")
     backbone, operations = drawn.pristine(task, 0), Operations()
     batch = backbone.encode(task, task.splits["train"], 12).batch([0, 1, 2])
     step = optimizer(backbone.model.parameters(), lr=0.1)  # type: ignore[call-arg]  # those named have it
@@ -120,7 +120,7 @@ def test_each_operator_of_a_step_without_values_runs_alone(
 
 
 def test_an_operator_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace = Pace(CPU)
+    pace = OperatorTimer(CPU)
     operation, tried = of(counted(forward=lambda: torch.ones(9).sin()), "forward", "sin"), list[object]()
     monkeypatch.setattr(pace, "_timed", lambda call: tried.append(call) or 0.5)
     assert [pace.seconds(operation) for _ in range(3)] == [0.5] * 3
@@ -128,10 +128,10 @@ def test_an_operator_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_operator_that_is_too_large_or_cannot_run_follows_from_rates() -> None:
-    pace = Pace(CPU)
+    pace = OperatorTimer(CPU)
     on = f"on cpu, {torch.get_num_threads()} threads"
     pace.share({f"('product', torch.float32) {on}": 1e9, f"('copy', torch.float32) {on}": 1e8}, nullcontext())
-    blank = Blank((2,), (1,), torch.float32)
+    blank = TensorSpec((2,), (1,), torch.float32)
 
     def fails(_: object) -> None:
         raise RuntimeError("not on zeros")
@@ -158,7 +158,7 @@ def test_of_a_large_operator_a_part_of_its_rows_is_run(name: str, monkeypatch: p
     x, weight, whole = torch.ones(64, 32, 48), torch.ones(48), list[Tensor]()
     found = counted(forward=lambda: whole.append(LARGE[name](x, weight)))["forward"]
     (operation,) = (one for one in found if one.large and not one.view)
-    pace, ran = Pace(CPU), list[Any]()
+    pace, ran = OperatorTimer(CPU), list[Any]()
     monkeypatch.setattr(pace, "_timed", lambda call: ran.append(call()) or 0.5)
     seconds = pace.seconds(operation)
     (part,) = (one[0] if isinstance(one, tuple) else one for one in ran)
@@ -175,7 +175,7 @@ def test_what_one_found_out_another_does_not_try(monkeypatch: pytest.MonkeyPatch
         held.append("")
         yield
 
-    first, second = Pace(CPU), Pace(CPU)
+    first, second = OperatorTimer(CPU), OperatorTimer(CPU)
     for pace in (first, second):
         pace.share(known, alone())
     monkeypatch.setattr(first, "_timed", lambda call: 0.5)
@@ -194,5 +194,5 @@ def test_trying_leaves_the_random_numbers_alone() -> None:
     found = counted(forward=lambda: torch.nn.functional.dropout(torch.ones(50), 0.5))
     before = torch.get_rng_state()
     for operation in found["forward"]:
-        Pace(CPU).seconds(operation)
+        OperatorTimer(CPU).seconds(operation)
     assert torch.equal(torch.get_rng_state(), before)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.forecast.machine import Machine, machine
-from tunefront.bench.forecast.predict import foretell
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.forecast.predict import predict
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.methods.spelling import parse
 
@@ -50,7 +50,7 @@ def cell(spelled: str, backbone: str, task: str, **recipe: Any) -> Cell:
 @pytest.mark.parametrize(("spelled", "backbone"), PAIRS)
 def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dict[str, str], toy_folder: str) -> None:
     one = cell(spelled, folders[backbone], toy_folder)
-    planned, (measured, _) = foretell(one), run_cell(one)
+    planned, (measured, _) = predict(one), run_cell(one)
     if measured.status == "skipped":
         assert (planned.status, planned.reason) == ("skipped", measured.reason)
         return
@@ -71,9 +71,9 @@ def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dic
         assert sum(planned.memory.phases[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
 
 
-def test_seconds_are_foretold_of_every_phase(backbones: dict[str, str], toy_folder: str) -> None:
+def test_seconds_are_predicted_of_every_phase(backbones: dict[str, str], toy_folder: str) -> None:
     """That they are right is for the benchmark; here they are there."""
-    planned = foretell(cell("ia3", backbones["bert"], toy_folder), machine=machine(1))
+    planned = predict(cell("ia3", backbones["bert"], toy_folder), machine=machine(1))
     assert planned.seconds.steps is not None
     assert set(planned.seconds.steps) == {"data", "forward", "backward", "optimizer", "evaluation"}
     assert all(spread.median > 0 for spread in planned.seconds.steps.values())
@@ -93,7 +93,7 @@ class Steady(Machine):
 
 def test_seconds_of_a_run_are_those_of_its_steps(backbones: dict[str, str], toy_folder: str) -> None:
     steady = Steady()
-    planned = foretell(cell("ia3", backbones["bert"], toy_folder), machine=steady)
+    planned = predict(cell("ia3", backbones["bert"], toy_folder), machine=steady)
     assert planned.seconds.steps is not None
     assert planned.seconds.train is not None
     assert {"forward", "backward", "optimizer"} <= set(steady.asked)
@@ -109,7 +109,7 @@ def test_optimizers_and_dtypes_are_gone_through_without_values(
     optimizer: str, dtype: str, backbones: dict[str, str], toy_folder: str
 ) -> None:
     one = cell("houlsby:bottleneck=4", backbones["bert"], toy_folder, optimizer=optimizer, dtype=dtype)
-    planned, (measured, _) = foretell(one), run_cell(one)
+    planned, (measured, _) = predict(one), run_cell(one)
     assert planned.memory.phases is not None
     assert measured.memory.phases is not None
     assert planned.flops.train == measured.flops.train
@@ -117,7 +117,7 @@ def test_optimizers_and_dtypes_are_gone_through_without_values(
         assert sum(planned.memory.phases[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
 
 
-def made_up(spelled: str, backbone: str, lengths: Lengths) -> Cell:
+def made_up(spelled: str, backbone: str, lengths: SyntheticRows) -> Cell:
     method = parse(spelled)
     config = RunConfig(max_length=lengths.tokens, eval_batch_size=4)
     recipe = resolve_recipe(method, {"batch_size": 4, "steps": 2})
@@ -132,9 +132,9 @@ def made_up(spelled: str, backbone: str, lengths: Lengths) -> Cell:
 def test_made_up_rows_have_the_lengths_that_were_asked_for(
     spelled: str, backbone: str, folders: dict[str, str]
 ) -> None:
-    lengths = Lengths(tokens=20, choices=3, answer_tokens=2, train_rows=6, test_rows=5)
+    lengths = SyntheticRows(tokens=20, choices=3, answer_tokens=2, train_rows=6, test_rows=5)
     config = str(Path(folders[backbone]) / "config.json")
-    planned = foretell(made_up(spelled, config, lengths), lengths)
+    planned = predict(made_up(spelled, config, lengths), lengths)
     if planned.status == "skipped":
         assert spelled in ("icl", "ia3", "cartridge:k=6")
         return
@@ -150,19 +150,19 @@ def test_made_up_rows_have_the_lengths_that_were_asked_for(
 
 
 def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str]) -> None:
-    lengths = Lengths(tokens=500)
+    lengths = SyntheticRows(tokens=500)
     config = str(Path(backbones["bert"]) / "config.json")
-    with pytest.raises(Mistake, match=r"rows of 500 tokens do not fit into .*config.json, which has 80 positions"):
-        foretell(made_up("full", config, lengths), lengths)
+    with pytest.raises(UserError, match=r"rows of 500 tokens do not fit into .*config.json, which has 80 positions"):
+        predict(made_up("full", config, lengths), lengths)
 
 
 @pytest.mark.parametrize(("name", "tokens", "length"), [("bert", 60, 50), ("llama", 200, 128)])
 def test_rows_without_room_beside_what_leads_leave_one_method_out(
     name: str, tokens: int, length: int, folders: dict[str, str]
 ) -> None:
-    lengths = Lengths(tokens=length)
+    lengths = SyntheticRows(tokens=length)
     config = str(Path(folders[name]) / "config.json")
-    planned = foretell(made_up(f"prompt_tuning:length={tokens}", config, lengths), lengths)
+    planned = predict(made_up(f"prompt_tuning:length={tokens}", config, lengths), lengths)
     assert planned.status == "skipped"
     assert str(planned.reason).startswith(f"it puts {tokens} tokens before every text, beside which ")
     assert f"has no room for rows of {length} tokens; give a smaller --length" in str(planned.reason)
@@ -179,9 +179,9 @@ def test_a_model_that_fails_when_it_is_run_is_told_with_its_file(tmp_path: Path)
         "relative_attention_num_buckets": 1,
     }
     path.write_text(json.dumps({"model_type": "t5", **sizes}), encoding="utf-8")
-    lengths = Lengths(tokens=16, train_rows=4, test_rows=4)
-    with pytest.raises(Mistake, match=r"config\.json fails when it is run \(ZeroDivisionError: .*\); correct"):
-        foretell(made_up("full", str(path), lengths), lengths)
+    lengths = SyntheticRows(tokens=16, train_rows=4, test_rows=4)
+    with pytest.raises(UserError, match=r"config\.json fails when it is run \(ZeroDivisionError: .*\); correct"):
+        predict(made_up("full", str(path), lengths), lengths)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("\n no such shape\nmore")])
@@ -192,21 +192,21 @@ def test_an_error_of_a_presets_model_is_no_mistake_of_the_call(
         raise error
 
     monkeypatch.setattr("tunefront.bench.forecast.predict.run_cell.costs", fails)
-    lengths = Lengths(tokens=16, train_rows=4, test_rows=4)
-    with pytest.raises(Mistake, match=rf"\({type(error).__name__}(: no such shape)?\); correct its fields"):
-        foretell(made_up("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)
+    lengths = SyntheticRows(tokens=16, train_rows=4, test_rows=4)
+    with pytest.raises(UserError, match=rf"\({type(error).__name__}(: no such shape)?\); correct its fields"):
+        predict(made_up("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)
     with pytest.raises(type(error)) as caught:
-        foretell(made_up("full", "bert-base", lengths), lengths)
+        predict(made_up("full", "bert-base", lengths), lengths)
     assert caught.value is error
 
 
 def test_a_plans_key_changes_with_what_changes_its_costs(backbones: dict[str, str], language_models: Any) -> None:
     config, other = (str(Path(folder) / "config.json") for folder in (backbones["bert"], backbones["roberta"]))
     keys = {
-        foretell(made_up(spelled, folder, lengths), lengths).key
+        predict(made_up(spelled, folder, lengths), lengths).key
         for spelled in ("full", "houlsby:bottleneck=4")
         for folder in (config, other)
-        for lengths in (Lengths(tokens=16), Lengths(tokens=18))
+        for lengths in (SyntheticRows(tokens=16), SyntheticRows(tokens=18))
     }
     assert len(keys) == 8
 

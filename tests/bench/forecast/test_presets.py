@@ -12,7 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers import AutoConfig
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
 
 NAMES = sorted({preset.name for preset in presets().values()})
@@ -82,7 +82,7 @@ def test_only_gpt3_has_no_public_checkpoint_to_compare_with() -> None:
 
 
 def test_the_printed_width_of_gpt3_13b_makes_no_model() -> None:
-    with pytest.raises(Mistake, match="5140"):
+    with pytest.raises(UserError, match="5140"):
         fake_model(type(config_of("gpt3-13b"))(n_layer=40, n_embd=5140, n_head=40))
 
 
@@ -176,7 +176,7 @@ def test_a_pooler_that_no_head_reads_is_left_out() -> None:
 def test_a_wrong_configuration_is_told_with_its_file(content: str, complaint: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(Mistake, match=complaint) as caught:
+    with pytest.raises(UserError, match=complaint) as caught:
         config_of(str(tmp_path))
     assert str(path) in str(caught.value)
 
@@ -223,7 +223,7 @@ def test_fields_that_make_no_model_are_told_with_their_file(
     fields: dict[str, Any], complaint: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path, **{**TINY, **fields})
-    with pytest.raises(Mistake, match=complaint) as caught:
+    with pytest.raises(UserError, match=complaint) as caught:
         fake_model(config_of(path))
     assert path in str(caught.value)
 
@@ -272,7 +272,7 @@ def test_no_kernel_that_a_configuration_names_is_fetched(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_name_offers_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"no preset 'bert-bas'; did you mean 'bert-base'\?.*path of a config\.json"):
+    with pytest.raises(UserError, match=r"no preset 'bert-bas'; did you mean 'bert-base'\?.*path of a config\.json"):
         config_of("bert-bas")
-    with pytest.raises(Mistake, match=r"has no config\.json"):
+    with pytest.raises(UserError, match=r"has no config\.json"):
         config_of(str(tmp_path))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.sizes import MOST_SWEPT, Sweep, memory_bytes
 
 
@@ -33,13 +33,15 @@ def test_an_amount_of_memory(text: str, expected: int) -> None:
     "text", ["", "0", "0GB", "banana", "-3GB", "GB", "1.2.3GB", "24XB", "1e999", "nan", "inf", "²"]
 )
 def test_what_is_no_amount_of_memory(text: str) -> None:
-    with pytest.raises(Mistake, match=r"is no amount of memory; give for example 24GB"):
+    with pytest.raises(UserError, match=r"is no amount of memory; give for example 24GB"):
         memory_bytes(text)
 
 
 @pytest.mark.parametrize("text", ["24", "1", " 16.5 ", "999999", "8e4"])
 def test_a_small_number_without_a_unit_is_asked_for_its_unit(text: str) -> None:
-    with pytest.raises(Mistake, match=rf"^{text.strip()} without a unit .*; give it one, for example {text.strip()}GB"):
+    with pytest.raises(
+        UserError, match=rf"^{text.strip()} without a unit .*; give it one, for example {text.strip()}GB"
+    ):
         memory_bytes(text)
 
 
@@ -72,7 +74,7 @@ def test_a_sweep_has_each_size_once_in_order(text: str, expected: tuple[str, tup
     ],
 )
 def test_what_is_no_sweep(text: str, complaint: str) -> None:
-    with pytest.raises(Mistake, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         Sweep.from_text(text)
 
 
@@ -94,7 +96,7 @@ def test_a_sweep_of_a_program_is_that_of_a_text() -> None:
     ],
 )
 def test_what_is_no_sweep_of_a_program(sizes: Any, fact: str) -> None:
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         Sweep.from_mapping(sizes)
     assert fact in str(error.value)
 
@@ -105,5 +107,5 @@ def test_bytes_are_an_amount_of_memory(amount: int) -> None:
 
 
 def test_a_few_bytes_are_asked_for_their_unit_from_a_program_too() -> None:
-    with pytest.raises(Mistake, match="24GB"):
+    with pytest.raises(UserError, match="24GB"):
         memory_bytes(24)

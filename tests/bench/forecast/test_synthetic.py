@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tunefront.bench.forecast.fake_models import Outline
-from tunefront.bench.forecast.synthetic import Bare, Lengths
+from tunefront.bench.forecast.fake_models import FakePretrained
+from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.families import Prompting
 
-SIZES = Lengths(tokens=19, choices=3, answer_tokens=2, train_rows=4, test_rows=5)
+SIZES = SyntheticRows(tokens=19, choices=3, answer_tokens=2, train_rows=4, test_rows=5)
 
 
-def outlined(folder: str, lengths: Lengths) -> Any:
-    return Outline(str(Path(folder) / "config.json"), lengths)
+def outlined(folder: str, lengths: SyntheticRows) -> Any:
+    return FakePretrained(str(Path(folder) / "config.json"), lengths)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "deberta-v2"])
@@ -32,10 +32,10 @@ def test_a_row_of_an_encoder_has_all_its_tokens(family: str, backbones: dict[str
 @pytest.mark.parametrize("name", ["gpt2", "llama", "t5", "t5-gated", "bart"])
 @pytest.mark.parametrize("answer_tokens", [1, 2, 5])
 def test_a_prompt_and_its_answers_have_theirs(name: str, answer_tokens: int, language_models: dict[str, str]) -> None:
-    lengths = Lengths(tokens=19, choices=3, answer_tokens=answer_tokens, train_rows=4, test_rows=5)
+    lengths = SyntheticRows(tokens=19, choices=3, answer_tokens=answer_tokens, train_rows=4, test_rows=5)
     made = outlined(language_models[name], lengths)
     task = lengths.task(made.sites.family)
-    encoded = made.pristine(task, 0, prompting=Prompting(Bare())).encode(task, task.splits["test"], 19)
+    encoded = made.pristine(task, 0, prompting=Prompting(PlainTextTemplate())).encode(task, task.splits["test"], 19)
     assert len(encoded) == 5
     assert [len(ids) for ids in encoded.columns["input_ids"]] == [19] * 5
     ends = made.sites.family == "seq2seq"  # an answer ends with </s> there, and has a word at least
@@ -64,4 +64,4 @@ def test_segments_are_there_where_the_model_has_them() -> None:
 )
 def test_sizes_out_of_bounds_are_errors(field: str, wrong: int) -> None:
     with pytest.raises(ValueError, match=f"{field} must be at least"):
-        Lengths(**{field: wrong})
+        SyntheticRows(**{field: wrong})

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.conftest import make_language_model
 from tests.toys import loaded, pristine, shake, toy_task
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity, label_of
 from tunefront.bench.execution.run_cell import run_cell
@@ -103,14 +103,14 @@ def test_other_tensors_than_the_methods_are_refused_with_what_was_found(
     vectors = {name: value for name, value in saved.items() if not name.startswith("head.")}
     path = resaved(damage(vectors), tmp_path / "start.safetensors")
     backbone = pristine(backbones["bert"])
-    with pytest.raises(Mistake, match=told):
+    with pytest.raises(UserError, match=told):
         IA3(start=path).attach(backbone)
 
 
 def test_the_file_of_another_method_is_refused(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "adapters.safetensors", Houlsby(bottleneck=4))
     path = resaved(saved, tmp_path / "start.safetensors", method="houlsby:bottleneck=4", backbone="some/bert")
-    with pytest.raises(Mistake, match=r"it lacks 6 of 6 .* \(houlsby:bottleneck=4 on some/bert\)"):
+    with pytest.raises(UserError, match=r"it lacks 6 of 6 .* \(houlsby:bottleneck=4 on some/bert\)"):
         IA3(start=path).attach(pristine(backbones["bert"]))
 
 
@@ -125,18 +125,18 @@ def test_a_start_that_says_it_was_made_for_another_backbone_is_refused_though_it
     IA3(start=own).attach(pristine(folder))
     with pytest.raises(Unsupported, match="another backbone than this: it was made for ia3 on other/bert"):
         IA3(start=alien).attach(pristine(folder))
-    wrong = Gathered()
+    wrong = ErrorCollector()
     check_files([IA3(start=own), IA3(start=alien)], [folder], wrong)
-    (told,) = wrong.found
+    (told,) = wrong.messages
     assert told.startswith(f"ia3:start=alien.safetensors: {alien} was made for ia3 on other/bert, whose files are not")
 
 
 def test_a_start_that_goes_with_one_of_two_backbones_is_no_mistake(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     path = resaved(saved, tmp_path / "own.safetensors", backbone_fingerprint=fingerprint(backbones["bert"]))
-    wrong = Gathered()
+    wrong = ErrorCollector()
     check_files([IA3(start=path)], [backbones["roberta"], backbones["bert"]], wrong)
-    assert not wrong.found
+    assert not wrong.messages
 
 
 def broken(kind: str, folder: Path, whole: Path) -> Path:
@@ -170,9 +170,9 @@ def test_a_file_that_cannot_be_read_is_a_mistake_before_anything_runs(
 ) -> None:
     trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     path = broken(kind, tmp_path, tmp_path / "whole.safetensors")
-    wrong = Gathered()
+    wrong = ErrorCollector()
     check_files([IA3(start=str(path))], [backbones["bert"]], wrong)
-    (found,) = wrong.found
+    (found,) = wrong.messages
     assert told in found
     assert str(path) in found
     assert "\n" not in found

@@ -13,7 +13,7 @@ import torch
 
 from tests.bench.models.folders import copy_of
 from tests.toys import encode, loaded, pristine, toy_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, config_at, warnings_of
 from tunefront.methods.base import Batch
 
@@ -83,7 +83,7 @@ def test_a_decoder_that_looks_both_ways_is_refused(
     fields: dict[str, Any], name: str, language_models: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(language_models[name], tmp_path / "copy", **fields)
-    with pytest.raises(Mistake, match=f"{next(iter(fields))}: .*predicts no next token"):
+    with pytest.raises(UserError, match=f"{next(iter(fields))}: .*predicts no next token"):
         check_backbone(str(folder))
 
 
@@ -93,7 +93,7 @@ def test_a_quantised_configuration_is_told_once_before_the_run(
     field: str, kind: str | None, language_models: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(language_models["llama"], tmp_path / "copy", **{field: {"quant_method": kind, "bits": 4}})
-    with pytest.raises(Mistake, match=rf"has a {field}, .*{kind or 'float32'}"):
+    with pytest.raises(UserError, match=rf"has a {field}, .*{kind or 'float32'}"):
         check_backbone(str(folder))
 
 
@@ -118,7 +118,7 @@ def test_a_field_of_any_wrong_value_is_a_mistake_or_another_model(
         said = None
         try:
             check_backbone(folder)
-        except Mistake as error:
+        except UserError as error:
             said = str(error)
         if said is None:
             backbone = pristine(folder, task)
@@ -148,7 +148,7 @@ def test_a_file_that_is_no_configuration_is_a_mistake(
 ) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "config.json").write_bytes(content)
-    with pytest.raises(Mistake, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         check_backbone(str(folder))
     assert str(folder / "config.json") in str(caught.value)
 
@@ -186,7 +186,7 @@ def test_a_file_of_any_depth_in_a_known_field_is_a_mistake(backbones: dict[str, 
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     fields = json.loads((folder / "config.json").read_text("utf-8")) | {"rope_scaling": deep, "extra": deep}
     (folder / "config.json").write_text(json.dumps(fields), encoding="utf-8")
-    with pytest.raises(Mistake, match="nested too deep"):
+    with pytest.raises(UserError, match="nested too deep"):
         check_backbone(str(folder))
 
 
@@ -203,7 +203,7 @@ def test_a_file_of_any_depth_in_a_known_field_is_a_mistake(backbones: dict[str, 
 )
 def test_a_number_that_no_model_has_is_told(fields: dict[str, Any], backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy", **fields)
-    with pytest.raises(Mistake, match=f"{next(iter(fields))} is .*, and must be"):
+    with pytest.raises(UserError, match=f"{next(iter(fields))} is .*, and must be"):
         check_backbone(str(folder))
 
 
@@ -229,7 +229,7 @@ def test_nothing_is_said_in_the_words_of_transformers(
     logging.getLogger("transformers").addHandler(listening)
     folder = str(copy_of(folders[name], tmp_path / "copy", **fields))
     try:
-        with contextlib.suppress(Mistake):
+        with contextlib.suppress(UserError):
             check_backbone(folder)
             loaded(folder)
     finally:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.conftest import FAMILIES
 from tests.toys import tree
-from tunefront.bench.models.fast_copy import Blueprint
+from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.pretrained import Pretrained
 
 
@@ -21,7 +21,7 @@ def tensors_of(model: nn.Module) -> list[Tensor]:
 
 def built(model: nn.Module) -> nn.Module:
     """A copy whose tensors are copies too, as a deep copy's are."""
-    return Blueprint(model, tensors_of(model)).build([copy.deepcopy(tensor) for tensor in tensors_of(model)])
+    return CopyTemplate(model, tensors_of(model)).build([copy.deepcopy(tensor) for tensor in tensors_of(model)])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -40,7 +40,7 @@ def test_a_copy_is_the_model_as_loaded_in_modules_hooks_flags_and_bits(family: s
 @pytest.mark.parametrize("family", FAMILIES)
 def test_copies_share_nothing_that_can_change(family: str, backbones: dict[str, str]) -> None:
     loaded = Pretrained(backbones[family], torch.device("cpu")).load()
-    blueprint = Blueprint(loaded, tensors_of(loaded))
+    blueprint = CopyTemplate(loaded, tensors_of(loaded))
 
     def parts() -> list[object]:
         model = blueprint.build([copy.deepcopy(tensor) for tensor in tensors_of(loaded)])
@@ -56,7 +56,7 @@ def test_copies_share_nothing_that_can_change(family: str, backbones: dict[str, 
 def test_the_given_tensors_take_the_originals_places() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     given = [copy.deepcopy(tensor) for tensor in tensors_of(model)]
-    copied = Blueprint(model, tensors_of(model)).build(given)
+    copied = CopyTemplate(model, tensors_of(model)).build(given)
     assert [id(tensor) for tensor in tensors_of(copied)] == [id(tensor) for tensor in given]
 
 

@@ -11,7 +11,7 @@ import torch
 from tests.bench.models.folders import copy_of, save, weights
 from tests.bench.models.test_weights import as_bin
 from tests.conftest import FAMILIES, LANGUAGE_MODELS, make_language_model
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
 
 DEPTH = {
@@ -38,7 +38,7 @@ def test_fewer_or_more_layers_than_the_weights_are_told(
         folders[name], tmp_path / "copy", layer_types=..., **{DEPTH.get(name, "num_hidden_layers"): layers}
     )
     said = "hold [0-9]+ tensors for which config.json has no place" if layers == 1 else "lack [0-9]+ tensors"
-    with pytest.raises(Mistake, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         check_backbone(str(folder))
     assert str(folder) in str(caught.value)
 
@@ -48,7 +48,7 @@ def test_fewer_or_more_layers_than_the_weights_are_told(
 def test_another_width_or_vocabulary_is_told(name: str, change: str, folders: dict[str, str], tmp_path: Path) -> None:
     fields = {WIDTH.get(name, "intermediate_size"): 48} if change == "width" else {"vocab_size": 5000}
     folder = copy_of(folders[name], tmp_path / "copy", **fields)
-    with pytest.raises(Mistake, match=r"of another shape, .* by config\.json"):
+    with pytest.raises(UserError, match=r"of another shape, .* by config\.json"):
         check_backbone(str(folder))
 
 
@@ -56,7 +56,7 @@ def test_a_model_far_larger_than_its_weights_is_told_without_making_it(
     backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy", vocab_size=10**8)
-    with pytest.raises(Mistake, match=r"a model of 3,2\d\d,\d{3},\d{3} parameters, and its weights hold 2\d,\d{3}"):
+    with pytest.raises(UserError, match=r"a model of 3,2\d\d,\d{3},\d{3} parameters, and its weights hold 2\d,\d{3}"):
         check_backbone(str(folder))
 
 
@@ -88,7 +88,7 @@ def test_heads_of_other_tasks_and_constants_may_be_left_over_and_parts_of_the_mo
     if fits:
         check_backbone(str(folder))
         return
-    with pytest.raises(Mistake, match=rf"hold 1 tensors .*{next(iter(tensors))}"):
+    with pytest.raises(UserError, match=rf"hold 1 tensors .*{next(iter(tensors))}"):
         check_backbone(str(folder))
 
 
@@ -124,7 +124,7 @@ def test_a_lacking_pooler_is_none_of_the_models_own(backbones: dict[str, str], t
 def test_a_lacking_tensor_is_told(name: str, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     save(folder, {key: tensor for key, tensor in weights(folder).items() if key != name})
-    with pytest.raises(Mistake, match=f"lack 1 tensors of BertModel, {name} first"):
+    with pytest.raises(UserError, match=f"lack 1 tensors of BertModel, {name} first"):
         check_backbone(str(folder))
 
 
@@ -132,7 +132,7 @@ def test_an_output_layer_that_is_lacking_is_told_where_none_is_tied(tmp_path: Pa
     """A classifier's checkpoint, say, given as a language model."""
     folder = make_language_model(tmp_path / "llama", "llama")
     save(folder, {name: tensor for name, tensor in weights(folder).items() if name != "lm_head.weight"})
-    with pytest.raises(Mistake, match=r"lack 1 tensors of LlamaForCausalLM, lm_head\.weight first"):
+    with pytest.raises(UserError, match=r"lack 1 tensors of LlamaForCausalLM, lm_head\.weight first"):
         check_backbone(str(folder))
 
 
@@ -144,5 +144,5 @@ def test_quantised_weights_are_told_though_config_says_nothing(
     found = weights(folder)
     found["encoder.layer.0.output.dense.weight"] = found["encoder.layer.0.output.dense.weight"].to(kind)
     save(folder, found)
-    with pytest.raises(Mistake, match=r"are quantised \(encoder\.layer\.0\.output\.dense\.weight"):
+    with pytest.raises(UserError, match=r"are quantised \(encoder\.layer\.0\.output\.dense\.weight"):
         check_backbone(str(folder))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.models.folders import copy_of
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
 from tunefront.bench.models.locate import locate
 
@@ -39,7 +39,7 @@ def test_a_folder_without_a_model_is_told_as_what_it_is(files: list[str], said: 
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}", encoding="utf-8")
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UserError, match=said):
         locate(str(tmp_path))
 
 
@@ -51,18 +51,18 @@ def test_an_adapter_is_told_with_the_model_that_it_goes_with(backbones: dict[str
     whole = copy_of(backbones["bert"], tmp_path / "whole")
     for folder in (alone, whole):
         (folder / "adapter_config.json").write_text(adapter, encoding="utf-8")
-    with pytest.raises(Mistake, match=r"PEFT adapter, trained on some/base, .*give that model \(some/base\).*merge"):
+    with pytest.raises(UserError, match=r"PEFT adapter, trained on some/base, .*give that model \(some/base\).*merge"):
         locate(str(alone))
-    with pytest.raises(Mistake, match=r"PEFT adapter beside it \(adapter_config\.json, trained on some/base\)"):
+    with pytest.raises(UserError, match=r"PEFT adapter beside it \(adapter_config\.json, trained on some/base\)"):
         locate(str(whole))
 
 
 def test_a_file_is_no_folder(backbones: dict[str, str], tmp_path: Path) -> None:
     gguf = tmp_path / "model.gguf"
     gguf.touch()
-    with pytest.raises(Mistake, match="GGUF files are quantised"):
+    with pytest.raises(UserError, match="GGUF files are quantised"):
         locate(str(gguf))
-    with pytest.raises(Mistake, match="it is a file; give the folder that holds it"):
+    with pytest.raises(UserError, match="it is a file; give the folder that holds it"):
         locate(f"{backbones['bert']}/model.safetensors")
 
 
@@ -74,11 +74,11 @@ def test_what_is_no_file_is_told_and_not_waited_for(
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / name).unlink()
     {"folder": os.mkdir, "pipe": os.mkfifo, "loop": lambda path: os.symlink(path, path)}[kind](folder / name)
-    with pytest.raises(Mistake, match=name.replace(".", r"\.")):
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
         check_backbone(str(folder))
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/model", "x" * 5000, "a/" * 3000, "nul\0byte"])
 def test_a_name_that_cannot_be_looked_for_is_a_mistake(name: str) -> None:
-    with pytest.raises(Mistake):
+    with pytest.raises(UserError):
         locate(name)

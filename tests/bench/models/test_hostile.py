@@ -18,9 +18,9 @@ from packaging.version import Version
 from tests import ROOT
 from tests.bench.models.folders import copy_of
 from tests.toys import encode, pristine
-from tunefront.bench.errors import Mistake
-from tunefront.bench.forecast.fake_models import Outline
-from tunefront.bench.forecast.synthetic import Lengths
+from tunefront.bench.errors import UserError
+from tunefront.bench.forecast.fake_models import FakePretrained
+from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.models.config import check_backbone, warnings_of
 
 EVIL = "evil/kernel"
@@ -105,7 +105,7 @@ def hostile(folder: str, to: Path) -> Path:
 
 def used(folder: Path) -> None:
     """Everything that a run and a plan do with a model's files."""
-    with contextlib.suppress(Mistake):  # is how it may end too
+    with contextlib.suppress(UserError):  # is how it may end too
         check_backbone(str(folder))
         warnings_of(str(folder))
         backbone = pristine(str(folder))
@@ -113,8 +113,8 @@ def used(folder: Path) -> None:
             backbone.score(encode(backbone).batch(range(2)))
         assert EVIL not in str(vars(backbone.model.config))
         assert backbone.model.config._attn_implementation in ("sdpa", "eager")
-    with contextlib.suppress(Mistake):
-        Outline(str(folder), Lengths())
+    with contextlib.suppress(UserError):
+        FakePretrained(str(folder), SyntheticRows())
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -163,7 +163,7 @@ def test_an_adapter_is_not_loaded_from_elsewhere(
 ) -> None:
     folder = hostile(backbones["bert"], tmp_path / "copy")
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": EVIL}), encoding="utf-8")
-    with pytest.raises(Mistake, match="PEFT adapter"):
+    with pytest.raises(UserError, match="PEFT adapter"):
         check_backbone(str(folder))
     assert alone == []
 

@@ -15,7 +15,7 @@ from huggingface_hub import errors
 
 from tests.bench.models.folders import copy_of
 from tests.bench.models.test_weights import as_bin, sharded
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
 from tunefront.bench.models.locate import check_here, locate
 
@@ -100,14 +100,14 @@ def test_a_pooling_configuration_is_downloaded_too(hub: Hub) -> None:
 
 def test_an_id_without_weights_that_are_read_is_told(hub: Hub) -> None:
     (hub.repository / "model.safetensors").unlink()
-    with pytest.raises(Mistake, match="some/model has no weights"):
+    with pytest.raises(UserError, match="some/model has no weights"):
         check_backbone.__wrapped__("some/model")
 
 
 def test_an_adapter_of_the_hub_is_told_with_its_model(hub: Hub) -> None:
     (hub.repository / "config.json").unlink()
     (hub.repository / "adapter_config.json").write_text('{"base_model_name_or_path": "a/base"}', encoding="utf-8")
-    with pytest.raises(Mistake, match="PEFT adapter, trained on a/base"):
+    with pytest.raises(UserError, match="PEFT adapter, trained on a/base"):
         locate("some/model")
 
 
@@ -143,10 +143,10 @@ def test_what_the_hub_answers_is_told_in_one_paragraph(name: str, monkeypatch: p
         raise error()
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuses)
-    with pytest.raises(Mistake, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         locate.__wrapped__("some/model")
     assert "\n" not in str(caught.value)
-    with pytest.raises(Mistake, match="some/model"):
+    with pytest.raises(UserError, match="some/model"):
         check_here("some/model")
 
 
@@ -162,7 +162,7 @@ def test_the_hubs_library_prints_none_of_its_tries(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("huggingface_hub.snapshot_download", retries)
     log.addHandler(listening)
     try:
-        with pytest.raises(Mistake, match="no route"):
+        with pytest.raises(UserError, match="no route"):
             locate.__wrapped__("some/model")
     finally:
         log.removeHandler(listening)

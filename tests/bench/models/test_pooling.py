@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.models.folders import copy_of
 from tests.toys import pristine
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.pooling import folder_pooling
 
@@ -72,7 +72,7 @@ def test_other_modes_are_told_with_those_that_can_be_used(
     config: Any, named: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), config)
-    with pytest.raises(Mistake, match=named) as caught:
+    with pytest.raises(UserError, match=named) as caught:
         check_backbone(str(folder))
     assert str(folder / "1_Pooling" / "config.json") in str(caught.value)
 
@@ -111,7 +111,7 @@ def test_modules_that_cannot_be_used_are_told(
     listed: list[tuple[str, str]], said: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = modules(copy_of(backbones["bert"], tmp_path / "copy"), *listed)
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UserError, match=said):
         check_backbone(str(folder))
 
 
@@ -119,5 +119,5 @@ def test_modules_that_cannot_be_used_are_told(
 def test_a_list_of_modules_that_is_none_is_told(content: str, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "modules.json").write_text(content, encoding="utf-8")
-    with pytest.raises(Mistake, match=r"modules\.json"):
+    with pytest.raises(UserError, match=r"modules\.json"):
         check_backbone(str(folder))

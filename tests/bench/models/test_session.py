@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from tests.toys import toy_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.session import Session
 
 
@@ -41,5 +41,5 @@ def test_what_was_used_last_stays(backbones: dict[str, str]) -> None:
 def test_a_backbone_that_cannot_be_read_is_not_kept() -> None:
     session = Session()
     for _ in range(2):
-        with pytest.raises(Mistake):
+        with pytest.raises(UserError):
             session.pretrained("/nowhere/at/all")

@@ -11,7 +11,7 @@ import pytest
 from tests.bench.models.folders import copy_of
 from tests.conftest import PROMPT_WORDS, WORDS, make_backbone, make_language_model
 from tests.toys import encode, pristine
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 
@@ -71,7 +71,7 @@ def test_a_model_of_sentencepiece_that_is_none_is_told(name: str, content: bytes
     for path in folder.glob("token*"):
         path.unlink()
     (folder / name).write_bytes(content)
-    with pytest.raises(Mistake, match="tokenizer") as caught:
+    with pytest.raises(UserError, match="tokenizer") as caught:
         check_backbone(str(folder))
     assert str(folder) in str(caught.value)
 
@@ -83,7 +83,7 @@ def test_half_a_tokenizer_is_told(language_models: dict[str, str], tmp_path: Pat
     names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "</s>", "bos_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", **names}), "utf-8")
     (folder / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
-    with pytest.raises(Mistake, match=r"vocab\.json and no merges\.txt"):
+    with pytest.raises(UserError, match=r"vocab\.json and no merges\.txt"):
         check_backbone(str(folder))
     merges = "\n".join(" ".join(pair) for pair in model["merges"])
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
@@ -105,7 +105,7 @@ def test_tokens_beyond_the_embedding_are_told_with_the_first(
     tokenizer.save_pretrained(folder)
     tokenizer_of.cache_clear()
     with pytest.raises(
-        Mistake, match=rf"2 tokens without an embedding .*'driver' has the number {rows}, .*{rows} rows"
+        UserError, match=rf"2 tokens without an embedding .*'driver' has the number {rows}, .*{rows} rows"
     ):
         check_backbone(str(folder))
 
@@ -134,7 +134,7 @@ def test_a_wrong_tokenizer_configuration_is_a_mistake_or_no_matter(
     said = None
     try:
         check_backbone(str(folder))
-    except Mistake as error:
+    except UserError as error:
         said = str(error)
     if said is None:
         encode(pristine(str(folder)))
@@ -150,7 +150,7 @@ BROKEN = [{}, [], {"model": None}, {"model": {"type": "BPE", "vocab": {"a": -1},
 def test_a_broken_tokenizer_is_a_mistake(content: Any, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(Mistake, match=r"tokenizer .*cannot be used|no tokenizer with words"):
+    with pytest.raises(UserError, match=r"tokenizer .*cannot be used|no tokenizer with words"):
         check_backbone(str(folder))
 
 
@@ -168,5 +168,5 @@ def test_a_panic_of_the_tokenizers_own_code_is_a_mistake(
 
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", panics)
-    with pytest.raises(Mistake, match="unwrap"):
+    with pytest.raises(UserError, match="unwrap"):
         check_backbone(str(folder))

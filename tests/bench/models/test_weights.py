@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.bench.models.folders import copy_of, save, weights
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
 from tunefront.bench.models.weights import headers
 
@@ -22,7 +22,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 438\n
 def test_a_pointer_of_git_lfs_is_told_with_the_cure(name: str, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / name).write_text(POINTER, encoding="utf-8")
-    with pytest.raises(Mistake, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
+    with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
         check_backbone(str(folder))
 
 
@@ -40,7 +40,7 @@ def test_a_pointer_of_git_lfs_is_told_with_the_cure(name: str, backbones: dict[s
 def test_what_are_no_weights_is_told(content: bytes, said: str, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UserError, match=said):
         check_backbone(str(folder))
 
 
@@ -49,7 +49,7 @@ def test_a_download_that_was_interrupted_is_told(share: float, backbones: dict[s
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(Mistake, match=r"model\.safetensors .*[Dd]ownload"):
+    with pytest.raises(UserError, match=r"model\.safetensors .*[Dd]ownload"):
         check_backbone(str(folder))
 
 
@@ -84,7 +84,7 @@ def test_shards_are_read_and_a_missing_one_is_told(suffix: str, backbones: dict[
     check_backbone.cache_clear()
     (whole / sorted(table.values())[-1]).unlink()
     with pytest.raises(
-        Mistake, match=rf"names 2 files of weights, and 1 of them is not there: .*00002-of-00002\.{suffix}"
+        UserError, match=rf"names 2 files of weights, and 1 of them is not there: .*00002-of-00002\.{suffix}"
     ):
         check_backbone(str(whole))
 
@@ -96,7 +96,7 @@ def test_an_index_that_names_files_elsewhere_is_refused(place: str, backbones: d
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     table = sharded(folder)
     index(folder, table | {min(table): place})
-    with pytest.raises(Mistake, match="weights are read from the model's own folder"):
+    with pytest.raises(UserError, match="weights are read from the model's own folder"):
         check_backbone(str(folder))
 
 
@@ -105,7 +105,7 @@ def test_an_index_that_is_none_is_told(table: object, backbones: dict[str, str],
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "model.safetensors").unlink()
     index(folder, table)
-    with pytest.raises(Mistake, match="has no weight_map"):
+    with pytest.raises(UserError, match="has no weight_map"):
         check_backbone(str(folder))
 
 
@@ -127,7 +127,7 @@ def test_bin_weights_are_read_and_of_them_nothing_but_tensors(backbones: dict[st
     for content in (pickle.dumps(Evil()), (folder / "pytorch_model.bin").read_bytes()[:-500], pickle.dumps(["list"])):
         check_backbone.cache_clear()
         (folder / "pytorch_model.bin").write_bytes(content)
-        with pytest.raises(Mistake, match=r"pytorch_model\.bin"):
+        with pytest.raises(UserError, match=r"pytorch_model\.bin"):
             check_backbone(str(folder))
     assert not (tmp_path / "ran").exists()
 
@@ -145,7 +145,7 @@ def test_weights_that_are_no_numbers_are_told_with_the_tensor(
     found["encoder.layer.1.output.dense.weight"][3, 5] = value
     save(folder, found)
     with pytest.raises(
-        Mistake, match=r"encoder\.layer\.1\.output\.dense\.weight has 1 of 2,048 that are NaN or infinite"
+        UserError, match=r"encoder\.layer\.1\.output\.dense\.weight has 1 of 2,048 that are NaN or infinite"
     ):
         check_backbone(str(folder))
 
@@ -153,7 +153,7 @@ def test_weights_that_are_no_numbers_are_told_with_the_tensor(
 def test_only_other_kinds_of_weights_are_named(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "model.safetensors").rename(folder / "flax_model.msgpack")
-    with pytest.raises(Mistake, match=r"has no weights.*flax_model\.msgpack is there, of Flax"):
+    with pytest.raises(UserError, match=r"has no weights.*flax_model\.msgpack is there, of Flax"):
         check_backbone(str(folder))
 
 
@@ -169,7 +169,7 @@ def test_shards_without_an_index_are_told_with_what_is_there_and_what_is_not(
     (folder / "model.safetensors").unlink()
     for number in kept:
         (folder / f"{stem}-{number:05}-of-00003.{suffix}").write_bytes(b"some")
-    with pytest.raises(Mistake, match=rf"{len(kept)} are in .*{stem}\.{suffix}\.index\.json, is not there") as caught:
+    with pytest.raises(UserError, match=rf"{len(kept)} are in .*{stem}\.{suffix}\.index\.json, is not there") as caught:
         check_backbone(str(folder))
     named = {number for number in (1, 2, 3) if f"{stem}-{number:05}-of-00003.{suffix}" in str(caught.value)}
     assert named == {*lost, kept[0]}
@@ -182,5 +182,5 @@ def test_weights_that_are_the_same_everywhere_are_told_before_a_cell_runs(
 ) -> None:
     folder = copy_of({**backbones, **language_models}[name], tmp_path / "copy")
     save(folder, {key: tensor * 0 + number for key, tensor in weights(folder).items()})
-    with pytest.raises(Mistake, match="all zero, or the same in every place"):
+    with pytest.raises(UserError, match="all zero, or the same in every place"):
         check_backbone(str(folder))

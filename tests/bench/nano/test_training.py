@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.nano import recall, runs, shipping, start, training
 from tunefront.bench.nano.curriculum import Stage
 from tunefront.bench.nano.episodes import IGNORED, Difficulty
@@ -85,7 +85,7 @@ def test_a_folder_of_another_run_is_refused(material: Material, tmp_path: Path) 
     _, run = begun(material, tmp_path)
     run.run()
     _, other = begun(material, tmp_path, STAGES[:1])
-    with pytest.raises(Mistake, match="another run \\(stages differ\\)"):
+    with pytest.raises(UserError, match="another run \\(stages differ\\)"):
         other.run()
 
 
@@ -127,8 +127,8 @@ def test_a_batch_that_comes_again_is_learned_by_heart(
     assert run._loss("labelled", stage)[0].item() < before / 50
     ids, targets = map(torch.from_numpy, drawn)
     with torch.no_grad():
-        foretold = nano.model(input_ids=ids).logits.argmax(-1)[:, :-1]
-    assert (foretold == ids[:, 1:])[targets[:, :-1] != IGNORED].all()
+        predicted = nano.model(input_ids=ids).logits.argmax(-1)[:, :-1]
+    assert (predicted == ids[:, 1:])[targets[:, :-1] != IGNORED].all()
 
 
 def test_what_ships_scores_as_what_was_trained(material: Material, tmp_path: Path) -> None:

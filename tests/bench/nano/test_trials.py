@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.bench.data.sources import load_task
-from tunefront.bench.errors import Gathered
+from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.nano import trials
 from tunefront.bench.nano.corpus import Snippet
 from tunefront.bench.nano.tokens import LABELS
@@ -66,10 +66,10 @@ def test_suites_ask_for_the_curve_the_orders_and_the_labels(tmp_path: Path, monk
     suites = trials.write_all(tmp_path, None)
     assert [suite.stem for suite in suites] == ["curve", "order", "labels"]
     for place in (*suites, tmp_path / "few_shot.toml", tmp_path / "against_fresh.toml"):
-        wrong = Gathered()
+        wrong = ErrorCollector()
         suite = read_suite(str(place), wrong)
-        wrong.told()
+        wrong.raise_if_any()
         for task in suite.parts[0].tasks:
             if task.startswith("dir:"):
                 assert json.loads((tmp_path / task.removeprefix("dir:") / "meta.json").read_text())["label_names"]
-    assert len(read_suite(str(suites[2]), Gathered()).parts[0].tasks) == 3 * 5
+    assert len(read_suite(str(suites[2]), ErrorCollector()).parts[0].tasks) == 3 * 5

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.suites.sweeps import method_of
 from tunefront.methods.base import Recipe
@@ -22,7 +22,7 @@ def test_cells_of_no_paper_are_left_alone_without_a_status(toy_folder: str) -> N
 
 def test_an_unknown_paper_is_a_mistake_before_anything_is_looked_at(toy_folder: str) -> None:
     cell = Cell(method_of("ia3"), "nowhere", toy_folder, Recipe(), paper="tfew2020")
-    with pytest.raises(Mistake, match="no paper 'tfew2020'"):
+    with pytest.raises(UserError, match="no paper 'tfew2020'"):
         compared((cell,))
 
 

@@ -14,7 +14,7 @@ from tests.conftest import make_toy
 from tunefront.bench.data.cache import write_task
 from tunefront.bench.data.sources import hub
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 
@@ -136,7 +136,7 @@ def test_a_name_that_is_wrong_is_a_mistake_in_a_listing_too(
     toy_folder: str, backbones: dict[str, str], overrides: dict[str, object], told: str
 ) -> None:
     right = {"methods": ["full"], "backbones": [backbones["bert"]], "tasks": [toy_folder]}
-    with pytest.raises(Mistake) as raised:
+    with pytest.raises(UserError) as raised:
         expand("quick", Overrides(**(right | overrides)), listing=True)  # type: ignore[arg-type]
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.reports.factory import ledger, record
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import CorruptRecord, OtherCell, OtherVersion, Record, parse_record
 from tunefront.reports.formats import csvs, latex, markdown
 from tunefront.reports.sections import document
@@ -66,7 +66,7 @@ def test_any_record_that_can_be_read_can_be_reported_on(seed: int) -> None:
     for odd in itertools.islice((odd for odd in made if odd is not None), 12):
         try:
             report = document.compose([record(), ledger(record(seed=1)), odd])
-        except Mistake:  # they do not compare
+        except UserError:  # they do not compare
             continue
         for write in (csvs.records, csvs.summary, csvs.ledgers, latex.render):
             write(report)

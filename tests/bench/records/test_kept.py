@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.bench.records.made import changed, nested
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import lost
 from tunefront.bench.records.store import Store
@@ -66,7 +66,7 @@ def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path
     found = lost(store.location, RECORDS)
     assert [record.key for record in found.predictions] == ["00000000", "00000002"]
     assert found.records == ()
-    with pytest.raises(Mistake if kind not in ("gone", "loop") else OSError):
+    with pytest.raises(UserError if kind not in ("gone", "loop") else OSError):
         store.predictions("00000002")
     (line,) = found.lines
     assert "full on sst2, seed 0; full on sst2, seed 2" in line
@@ -87,7 +87,7 @@ def test_a_file_where_a_folder_should_be_is_named(room: str, tmp_path: Path) -> 
     shutil.rmtree(tmp_path / "out" / room)
     (tmp_path / "out" / room).write_text("a file", encoding="utf-8")
     for call in (lambda: lost(store.location, RECORDS), store.prepare):
-        with pytest.raises(Mistake, match=f"out/{room} is a file where a folder should be"):
+        with pytest.raises(UserError, match=f"out/{room} is a file where a folder should be"):
             call()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record, Unreadable, load_records, ordinary
 from tunefront.bench.records.store import Store
 
@@ -121,24 +121,24 @@ def test_a_process_that_can_open_no_more_files_reads_nothing_rather_than_less(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, "open", errno.EMFILE)
-    with pytest.raises(Mistake, match="ulimit -n"):
+    with pytest.raises(UserError, match="ulimit -n"):
         load_records(results)
 
 
 def test_a_folder_that_may_not_be_listed_is_a_mistake(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, "listdir", errno.EACCES)
-    with pytest.raises(Mistake, match=r"records cannot be read .Permission denied"):
+    with pytest.raises(UserError, match=r"records cannot be read .Permission denied"):
         load_records(results)
 
 
 def test_a_file_where_a_folder_should_be_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("", encoding="utf-8")
-    with pytest.raises(Mistake, match="is a file"):
+    with pytest.raises(UserError, match="is a file"):
         load_records(tmp_path / "results")
     (tmp_path / "records").write_text("", encoding="utf-8")
-    with pytest.raises(Mistake, match="records is a file where a folder should be"):
+    with pytest.raises(UserError, match="records is a file where a folder should be"):
         load_records(tmp_path)
-    with pytest.raises(Mistake, match="NUL"):
+    with pytest.raises(UserError, match="NUL"):
         load_records(tmp_path / "a\0b")
 
 

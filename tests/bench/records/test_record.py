@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import (
     GROUPS,
     CorruptRecord,
@@ -124,7 +124,7 @@ def test_a_whole_record_under_another_cells_name_is_named_and_left_as_it_is(
     before = path.read_bytes()
     with pytest.raises(OtherCell, match="another cell"):
         read_record(path)
-    with pytest.raises(Mistake, match=f"bbbbbbbb.json .*{MINIMAL['key']}.json"):
+    with pytest.raises(UserError, match=f"bbbbbbbb.json .*{MINIMAL['key']}.json"):
         store.read("bbbbbbbb")
     assert load_records(tmp_path) == []
     assert "bbbbbbbb.json holds the record of another cell" in caplog.text
@@ -144,7 +144,7 @@ def test_a_line_feed_in_a_files_name_does_not_break_the_line(tmp_path: Path, cap
     assert all(line.isprintable() for line in lines), lines
     assert sum("a\\nerror: b\\x1b[31m\\t" in line for line in lines) == 3
     for path in folder.iterdir():
-        with pytest.raises((CorruptRecord, Mistake)) as error:
+        with pytest.raises((CorruptRecord, UserError)) as error:
             read_record(path)
         assert str(error.value).isprintable()
 
@@ -208,7 +208,7 @@ def test_a_whole_file_of_other_fields_is_named_and_left_as_it_is(
     assert why in caplog.text
     with pytest.raises(OtherVersion, match="move it"):
         store.read("aaaaaaaa")
-    assert issubclass(OtherVersion, Mistake)
+    assert issubclass(OtherVersion, UserError)
     assert path.read_text(encoding="utf-8") == content
     assert len(list(path.parent.iterdir())) == 2
 

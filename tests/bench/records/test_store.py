@@ -10,7 +10,7 @@ import fsspec
 import pandas as pd
 import pytest
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record, load_records
 from tunefront.bench.records.store import Store
 
@@ -56,7 +56,7 @@ def test_a_url_that_cannot_be_written_or_read_is_a_mistake(failure: Exception, m
         raise failure
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", broken)
-    with pytest.raises(Mistake, match=f"memory://d cannot be written .{failure}.; give a local folder"):
+    with pytest.raises(UserError, match=f"memory://d cannot be written .{failure}.; give a local folder"):
         Store("memory://d").prepare()
 
 
@@ -68,15 +68,15 @@ def test_a_record_behind_a_url_that_may_not_be_read_is_a_mistake(monkeypatch: py
         raise PermissionError("Access Denied")
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", refuse)
-    with pytest.raises(Mistake, match=r"11111111.json cannot be read .Access Denied"):
+    with pytest.raises(UserError, match=r"11111111.json cannot be read .Access Denied"):
         store.read("1" * 8)
     assert load_records("memory://results/refused") == []
 
 
 def test_an_unknown_protocol_is_a_mistake() -> None:
-    with pytest.raises(Mistake, match=r"nowhere://a cannot be written .Protocol not known: nowhere"):
+    with pytest.raises(UserError, match=r"nowhere://a cannot be written .Protocol not known: nowhere"):
         Store("nowhere://a").prepare()
-    with pytest.raises(Mistake, match="nowhere://a cannot be read"):
+    with pytest.raises(UserError, match="nowhere://a cannot be read"):
         load_records("nowhere://a")
 
 

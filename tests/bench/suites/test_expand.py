@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.world import World
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Gathered, Mistake, Mistakes
+from tunefront.bench.errors import ErrorCollector, UserError, UserErrors
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.toml import known_suites, read_suite
@@ -32,14 +32,14 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
 
 
 def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(UserErrors) as caught:
         expand(suite, overrides)
     return caught.value.mistakes
 
 
 def planned(name: str, **overrides: Any) -> tuple[Cell, ...]:
     """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
-    main, *_ = read_suite(name, Gathered()).parts
+    main, *_ = read_suite(name, ErrorCollector()).parts
     given = {
         **({} if main.backbones else {"backbones": ["tiny"]}),
         **({} if main.tasks else {"tasks": ["docstrings/kind"]}),
@@ -127,7 +127,7 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
         assert (cell.config.normalization, cell.config.published_draws, cell.template) == ("token", False, None)
     assert {cell.draw_seed for cell in cells} == {0, 1, 32, 42, 1024}
     assert len(cells) == 2 * 5 * len({cell.spelled for cell in cells})
-    (part,) = read_suite("tfew2022", Gathered()).parts
+    (part,) = read_suite("tfew2022", ErrorCollector()).parts
     assert part.templates == ("all",), "none of which an encoder has"
 
 
@@ -342,7 +342,7 @@ def test_a_suite_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
 
 
 def mistakes_text(suite: str, overrides: Overrides | None = None) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         expand(suite, overrides)
     return str(caught.value)
 
@@ -410,15 +410,15 @@ def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
 
 
 def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
-    wrong = Gathered()
+    wrong = ErrorCollector()
     (part,) = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong).parts
     assert part.seeds == (0, 4)
-    assert len(wrong.found) == 1
+    assert len(wrong.messages) == 1
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "x" * 5000])
 def test_a_backbone_that_cannot_even_be_looked_for_is_told_before_any_library_is_imported(name: str) -> None:
     told = list[str]()
-    with pytest.raises(Mistake, match=r"cannot be looked for|no home folder"):
+    with pytest.raises(UserError, match=r"cannot be looked for|no home folder"):
         expand("quick", Overrides(backbones=[name]), tell=told.append)
     assert told == []

@@ -11,7 +11,7 @@ import typer.main
 
 from tunefront import plan, run
 from tunefront.bench.cli.main import app
-from tunefront.bench.errors import Gathered, Mistakes
+from tunefront.bench.errors import ErrorCollector, UserErrors
 from tunefront.bench.pytest_plugin import plugin
 from tunefront.bench.suites.overrides import OPTIONS, Overrides
 from tunefront.methods.houlsby import Houlsby
@@ -41,38 +41,38 @@ MEANT = Overrides(
 
 
 def test_texts_become_what_a_program_gives() -> None:
-    wrong = Gathered()
+    wrong = ErrorCollector()
     assert Overrides.from_texts(TYPED, wrong) == MEANT
-    assert not wrong.found
+    assert not wrong.messages
     assert TYPED.keys() == OPTIONS.keys()
 
 
 def test_nothing_typed_is_nothing_given() -> None:
-    wrong = Gathered()
+    wrong = ErrorCollector()
     given = Overrides.from_texts(dict.fromkeys(OPTIONS), wrong)
-    assert not wrong.found
+    assert not wrong.messages
     assert not any(getattr(given, name) for name in OPTIONS)
 
 
 def test_what_is_wrong_in_texts_is_gathered_and_left_out() -> None:
-    wrong = Gathered()
+    wrong = ErrorCollector()
     texts: dict[str, Any] = {"seeds": "0,x", "shots": ["8", "0"], "settings": ["a", "b=1", "b=2"], "tasks": [" "]}
     given = Overrides.from_texts(texts, wrong)
     assert (given.seeds, given.shots, given.settings, given.tasks) == ((0,), (8,), {"b": "1"}, None)
     for fact in ("'x'", "'0'", "'a'", "b is set twice, to 1 and 2", "--task"):
-        assert any(fact in text for text in wrong.found), fact
-    assert len(wrong.found) == 5
+        assert any(fact in text for text in wrong.messages), fact
+    assert len(wrong.messages) == 5
 
 
 @pytest.mark.parametrize("settings", [["device=cpu"], {"device": "cpu"}])
 def test_the_device_is_one_setting(settings: Any) -> None:
-    wrong = Gathered()
-    with wrong.any():
+    wrong = ErrorCollector()
+    with wrong.collect():
         if isinstance(settings, dict):
             Overrides(settings=settings, device="cuda")
         else:
             Overrides.from_texts({"settings": settings, "device": "cuda"}, wrong)
-    (told,) = wrong.found
+    (told,) = wrong.messages
     assert "device is set twice, to cuda and cpu" in told
     assert Overrides(settings={"steps": 1}, device="cuda").all_settings() == {"device": "cuda", "steps": 1}
 
@@ -89,7 +89,7 @@ def test_the_device_is_one_setting(settings: Any) -> None:
     ],
 )
 def test_values_of_another_kind_are_all_told_at_once(given: dict[str, Any], facts: list[str]) -> None:
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(UserErrors) as error:
         Overrides(**given)
     assert [fact for fact in facts if fact not in str(error.value)] == []
 

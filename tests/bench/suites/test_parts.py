@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.bench.errors import Gathered, Mistakes
+from tunefront.bench.errors import ErrorCollector, UserErrors
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.grids import grids
 from tunefront.bench.suites.overrides import Overrides
@@ -69,7 +69,7 @@ def asked(suite: str, *backbones: str) -> list[tuple[str, str]]:
 
 
 def test_a_part_has_the_file_s_entries_but_for_its_own(two: str) -> None:
-    minilm, nano = read_suite(two, Gathered()).parts
+    minilm, nano = read_suite(two, ErrorCollector()).parts
     assert (minilm.methods, minilm.shots, nano.methods, nano.shots) == (
         ("full", "ia3"),
         (None,),
@@ -155,9 +155,9 @@ def test_parts_with_the_same_backbones_or_none_take_a_new_one_together(tmp_path:
 
 def test_a_folder_is_the_part_s_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
-    suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), Gathered())
+    suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), ErrorCollector())
     monkeypatch.chdir(tmp_path / "models")
-    (grid,) = grids(suite, Overrides(backbones=["./mine/"]), Gathered())
+    (grid,) = grids(suite, Overrides(backbones=["./mine/"]), ErrorCollector())
     assert grid.methods == (IA3(), ICL(k=4))
     assert grid.part.backbones == ("./mine/",)
 
@@ -202,7 +202,7 @@ def test_what_a_method_starts_from_may_go_with_the_backbone_of_any_part_that_has
 ) -> None:
     seen: dict[Method, Sequence[str]] = {}
 
-    def check_files(asked: Sequence[Method], backbones: Sequence[str], wrong: Gathered) -> None:
+    def check_files(asked: Sequence[Method], backbones: Sequence[str], wrong: ErrorCollector) -> None:
         seen.update(dict.fromkeys(asked, backbones))
 
     monkeypatch.setattr("tunefront.bench.suites.expand.check_files", check_files)
@@ -293,6 +293,6 @@ def test_parts_that_are_no_array_of_tables_are_told_how_to_be_written(tmp_path: 
 
 
 def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(UserErrors) as caught:
         expand(suite, overrides)
     return caught.value.mistakes

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from tests.toys import pair_id, shipped
-from tunefront.bench.errors import Gathered
+from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import rates, trials
@@ -85,17 +85,17 @@ def test_a_suite_asks_for_a_budget_and_holds_rows_out(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_budget_is_offered(tmp_path: Path) -> None:
-    path, wrong = tmp_path / "fair.toml", Gathered()
+    path, wrong = tmp_path / "fair.toml", ErrorCollector()
     path.write_text(SUITE.replace("budget = 4", "budgt = 4"), encoding="utf-8")
     read_suite(str(path), wrong)
-    assert len(wrong.found) == 1
-    assert "did you mean 'budget'?" in wrong.found[0]
+    assert len(wrong.messages) == 1
+    assert "did you mean 'budget'?" in wrong.messages[0]
 
 
 @pytest.mark.parametrize("budget", ["0", "true", "2.5", "[4]", '"many"', "100000"])
 def test_a_budget_is_a_whole_number(tmp_path: Path, budget: str) -> None:
-    path, wrong = tmp_path / "fair.toml", Gathered()
+    path, wrong = tmp_path / "fair.toml", ErrorCollector()
     path.write_text(SUITE.replace("budget = 4", f"budget = {budget}"), encoding="utf-8")
     assert read_suite(str(path), wrong).parts[0].budget is None
-    assert len(wrong.found) == 1
-    assert "[search] budget must be a whole number from 1 to 1,000" in wrong.found[0]
+    assert len(wrong.messages) == 1
+    assert "[search] budget must be a whole number from 1 to 1,000" in wrong.messages[0]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import Template
 from tunefront.bench.templates.promptsource import PromptSource
 
@@ -63,7 +63,7 @@ def written(folder: Path, **templates: dict[str, Any]) -> Path:
 
 def said(template: Template, task: Task, row: Row) -> str:
     """The mistake that rendering makes: one paragraph that names the template, the task and the row."""
-    with pytest.raises(Mistake) as mistake:
+    with pytest.raises(UserError) as mistake:
         template.render(task, row)
     text = str(mistake.value)
     assert text.startswith(f"template {template.name!r} of dir:toy, row {row.id!r}: ")

@@ -11,7 +11,7 @@ import pytest
 
 from tests import ROOT
 from tests.bench.templates.tasks import copa, make_task, said, template
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import Prompt
 from tunefront.bench.templates.plain import Plain
 from tunefront.methods.base import Unsupported
@@ -163,7 +163,7 @@ def test_a_prompt_free_of_content_has_the_filler_for_every_input() -> None:
     jinja = "{{ premise }}/{{ hypothesis }}/{{ source }} ||| {{ answer_choices[label] }}"
     assert template(jinja).content_free(task, "N/A") == Prompt("N/A/N/A/3", ("no", "yes"), 1)
     assert template(jinja).content_free(task, "").text == "//3"
-    with pytest.raises(Mistake, match="row '7 with N/A as every input': there is no field 'premis'"):
+    with pytest.raises(UserError, match="row '7 with N/A as every input': there is no field 'premis'"):
         template("{{ premis }} ||| no").content_free(task, "N/A")
 
 
@@ -174,7 +174,7 @@ def test_no_prompt_is_free_of_content_where_answers_depend_on_the_row() -> None:
         choose.content_free(task, "N/A")
     with pytest.raises(Unsupported, match="differ from row to row"):
         Plain().content_free(task, "N/A")
-    with pytest.raises(Mistake, match="in answer_choices, it is not valid Jinja"):
+    with pytest.raises(UserError, match="in answer_choices, it is not valid Jinja"):
         template("a ||| no", "{{ no").content_free(task, "N/A")
 
 

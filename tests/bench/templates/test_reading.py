@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.templates.tasks import make_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import find_template, templates_of
 from tunefront.bench.templates.plain import Plain
 
@@ -16,7 +16,7 @@ def wrong(tmp_path: Path, content: str | bytes) -> str:
     file = tmp_path / "templates.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     task, _ = make_task({"text": "a"}, templates=file)
-    with pytest.raises(Mistake) as mistake:
+    with pytest.raises(UserError) as mistake:
         templates_of(task)
     assert str(file) in str(mistake.value)
     assert find_template(task, "plain") == Plain(), "needs no file"
@@ -82,5 +82,5 @@ def test_all_problems_of_a_file_are_reported_together(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     task, _ = make_task({"text": "a"}, templates=tmp_path / "absent.yaml")
-    with pytest.raises(Mistake, match=r"absent.yaml cannot be read: No such file or directory\."):
+    with pytest.raises(UserError, match=r"absent.yaml cannot be read: No such file or directory\."):
         templates_of(task)

@@ -12,7 +12,7 @@ import pytest
 from tests import SHARED
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import Prompt, find_template, templates_of
 from tunefront.bench.templates.promptsource import PromptSource
 from tunefront.bench.templates.reading import Entry, read_templates
@@ -63,7 +63,7 @@ def test_every_template_for_the_original_task_renders_and_its_label_is_the_rows(
             if not entry.original_task or task.kind == "regression":
                 continue
             if entry.name in ANOTHER_QUESTION:
-                with pytest.raises(Mistake, match="it has 50 answers for 6 labels"):
+                with pytest.raises(UserError, match="it has 50 answers for 6 labels"):
                     find_template(variant, entry.name)
                 continue
             template = usable[entry.name]

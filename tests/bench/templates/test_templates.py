@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.templates.tasks import make_task, said, written
 from tunefront.bench.data.sources import load_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import Prompt, find_template, left_out_of, templates_of
 from tunefront.bench.templates.plain import Plain
 from tunefront.bench.templates.reading import _EXAMPLE
@@ -38,11 +38,13 @@ def test_templates_of_a_task_come_in_the_order_of_the_file_then_plain(tmp_path: 
     assert find_template(task, "plain") == templates["plain"] == Plain()
     assert templates["ant"].render(task, row) == Prompt("a", ("No", "Yes"), 1)
     assert "in answer_choices, it is not valid Jinja" in said(templates["broken"], task, row)
-    with pytest.raises(Mistake, match=r"^dir:toy: no template 'ants'; did you mean 'ant'\? Known: ant, broken, plain"):
+    with pytest.raises(
+        UserError, match=r"^dir:toy: no template 'ants'; did you mean 'ant'\? Known: ant, broken, plain"
+    ):
         find_template(task, "ants")
-    with pytest.raises(Mistake, match=r"'generates' of dir:toy cannot be ranked: it has no answer_choices; .* zebra"):
+    with pytest.raises(UserError, match=r"'generates' of dir:toy cannot be ranked: it has no answer_choices; .* zebra"):
         find_template(task, "generates")
-    with pytest.raises(Mistake, match="it has 3 answers for 2 labels"):
+    with pytest.raises(UserError, match="it has 3 answers for 2 labels"):
         find_template(task, "fine")
 
 
@@ -68,7 +70,7 @@ def test_a_template_as_our_own_message_shows_it_is_taken(tmp_path: Path) -> None
 def test_a_file_of_which_nothing_can_be_ranked_is_a_mistake_that_says_why(tmp_path: Path) -> None:
     three = {"jinja": "{{ text }} ||| a", "answer_choices": "a ||| b ||| c"}
     task = make_task({"text": "a"}, templates=written(tmp_path, three=three, writes={"jinja": "{{ text }} ||| x"}))[0]
-    with pytest.raises(Mistake, match=r"'three': it has 3 answers for 2 labels.*--template plain"):
+    with pytest.raises(UserError, match=r"'three': it has 3 answers for 2 labels.*--template plain"):
         find_template(task, None)
     assert left_out_of(task) == {"three": "it has 3 answers for 2 labels"}
     assert find_template(task, "plain") == Plain()
@@ -88,5 +90,5 @@ def test_regression_has_no_templates(tmp_path: Path) -> None:
     task, _ = make_task({"text": "a"}, kind="regression", templates=file)
     assert templates_of(task) == {}
     for name in (None, "plain", "rate"):
-        with pytest.raises(Mistake, match="dir:toy is a regression task"):
+        with pytest.raises(UserError, match="dir:toy is a regression task"):
             find_template(task, name)

@@ -18,7 +18,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.task import Row
 from tunefront.bench.execution.run_cell import Setup, run_cell
-from tunefront.bench.forecast.predict import foretell
+from tunefront.bench.forecast.predict import predict
 from tunefront.bench.models.families.language import FILLERS
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
@@ -129,7 +129,7 @@ def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
     assert record.flops.inference_per_example is not None
     expected = record.flops.inference_per_example + without
     assert record.flops.inference_per_example_without_reuse == pytest.approx(expected)
-    planned = foretell(cell)
+    planned = predict(cell)
     assert planned.prompt == record.prompt
     for name in ("flops.prefix", "storage.demonstration_bytes"):
         assert attrgetter(name)(planned) == attrgetter(name)(record), name
@@ -166,7 +166,7 @@ def test_where_no_prompt_keeps_any_nothing_is_read(
     folder = folder_of(tmp_path, (30, 31, 32, 33), (30, 28))
     cell = cell_of(language_models["gpt2"], folder, spelled, context_length=48)
     record, alone = ran(cell), ran(cell_of(language_models["gpt2"], folder, "icl:k=0", context_length=48))
-    for found in (record, foretell(cell)):
+    for found in (record, predict(cell)):
         assert (found.prompt.prefix_tokens, found.prompt.kv_cache_bytes, found.storage.demonstration_bytes) == (0, 0, 0)
         assert (found.flops.prefix, found.seconds.prefix, found.prompt.demonstrations_per_row) == (None, None, 0)
         assert found.flops.phases is not None
@@ -204,7 +204,7 @@ def test_calibrating_reads_what_its_short_prompts_keep(language_models: dict[str
         == record.memory.phases["query"]["kv_cache"]
         == record.prompt.kv_cache_bytes
     )
-    assert foretell(cell).prompt.kv_cache_bytes == record.prompt.kv_cache_bytes
+    assert predict(cell).prompt.kv_cache_bytes == record.prompt.kv_cache_bytes
 
 
 def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
@@ -256,7 +256,7 @@ def test_cut_training_rows_are_those_that_a_method_learned_from(
 ) -> None:
     """Demonstrations are shown whole, whatever max_length is."""
     cell = cell_of(language_models["gpt2"], long_rows, spelled, max_length=24)
-    for record in (ran(cell), foretell(cell)):
+    for record in (ran(cell), predict(cell)):
         assert record.data.truncated_train == expected
         assert record.data.truncated_test == 1
 

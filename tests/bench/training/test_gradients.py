@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.toys import encode, harness, pristine, toy_task
-from tunefront.bench.forecast.fake_models import outline
+from tunefront.bench.forecast.fake_models import fake_pretrained
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.flops.counted import counted_step
@@ -110,7 +110,7 @@ def test_a_plan_has_what_a_run_takes(name: str, folders: dict[str, str]) -> None
     """Weights, their gradients and the sums, in the same bytes."""
     backbone, weights = backbone_of(folders[name])
     run = measured(backbone, encode(backbone, LENGTHS), weights, MeasuringHarness)
-    drawn = outline(folders[name])
+    drawn = fake_pretrained(folders[name])
     fake = drawn.pristine(LENGTHS, 0, 0.0)
     fake.freeze(keep=fake.head)
     without = {key: p for key, p in fake.model.named_parameters() if not key.startswith("head.")}

@@ -12,7 +12,7 @@ import torch
 
 from tests.toys import bare_harness, loaded, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.checkpoints import header, tensors
 from tunefront.bench.models.families import Prompting
 from tunefront.bench.models.locate import fingerprint
@@ -20,7 +20,7 @@ from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.bench.training.instruments import Instruments
-from tunefront.bench.training.mixture import Asked, asked, drawn
+from tunefront.bench.training.mixture import MixtureTask, drawn, with_template
 from tunefront.bench.training.pretrain import CONFIG, RECIPE, Pretraining, pretrain
 from tunefront.bench.training.step import NotFinite
 from tunefront.methods.base import Method, Recipe
@@ -63,11 +63,11 @@ def three_way() -> Task:
     return Task("three", "classification", {"train": rows, "test": rows[:6]}, ("text",), words, (MetricSpec("f1"),))
 
 
-def mixture() -> tuple[Asked, ...]:
+def mixture() -> tuple[MixtureTask, ...]:
     sentiment, three = toy_task(), three_way()
     return (
-        Asked(sentiment, (Wording("a"), Wording("b", "Does this express positive sentiment?"))),
-        Asked(three, (find_template(three, None),)),
+        MixtureTask(sentiment, (Wording("a"), Wording("b", "Does this express positive sentiment?"))),
+        MixtureTask(three, (find_template(three, None),)),
     )
 
 
@@ -94,7 +94,7 @@ def test_no_more_rows_are_drawn_than_are_trained_on_and_all_parts_have_their_sha
 
 def test_rows_that_a_template_skips_are_left_out() -> None:
     task = toy_task()
-    ((_, _, rows),) = drawn([Asked(task, (Wording("a", skips=2),))])
+    ((_, _, rows),) = drawn([MixtureTask(task, (Wording("a", skips=2),))])
     assert sorted(int(row.id) for row in rows) == list(range(1, 64, 2))
 
 
@@ -110,13 +110,13 @@ def test_all_is_every_template_whose_answers_can_be_ranked(tmp_path: Path) -> No
     ]
     (tmp_path / "templates.yaml").write_text("templates:\n" + "".join(written), encoding="utf-8")
     task = replace(toy_task(), templates=tmp_path / "templates.yaml")
-    assert [template.name for template in asked(task, "all").templates] == ["a", "b"]
-    assert [template.name for template in asked(task, "plain").templates] == ["plain"]
-    assert [template.name for template in asked(toy_task(), "all").templates] == ["plain"]
-    with pytest.raises(Mistake, match="cannot be ranked"):
-        asked(task, "c")
-    with pytest.raises(Mistake, match="toy is regression; a mixture takes classification and multiple choice"):
-        asked(toy_task("regression"), "all")
+    assert [template.name for template in with_template(task, "all").templates] == ["a", "b"]
+    assert [template.name for template in with_template(task, "plain").templates] == ["plain"]
+    assert [template.name for template in with_template(toy_task(), "all").templates] == ["plain"]
+    with pytest.raises(UserError, match="cannot be ranked"):
+        with_template(task, "c")
+    with pytest.raises(UserError, match="toy is regression; a mixture takes classification and multiple choice"):
+        with_template(toy_task("regression"), "all")
 
 
 def encoded(backbone: Any) -> list[PromptedExamples]:
@@ -285,14 +285,14 @@ def test_a_start_goes_on_from_another(language_models: dict[str, str], tmp_path:
 def test_what_nothing_could_start_from_is_a_mistake(
     method: Method, backbone: str, told: str, language_models: dict[str, str], tmp_path: Path
 ) -> None:
-    with pytest.raises(Mistake, match=told):
+    with pytest.raises(UserError, match=told):
         pretrain(plan(language_models[backbone], method), tmp_path / "start")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_mixture_of_which_no_row_is_left_is_a_mistake(language_models: dict[str, str], tmp_path: Path) -> None:
-    none = (Asked(toy_task(), (Wording("none", skips=1),)),)
-    with pytest.raises(Mistake, match="no template of the mixture applies to any row"):
+    none = (MixtureTask(toy_task(), (Wording("none", skips=1),)),)
+    with pytest.raises(UserError, match="no template of the mixture applies to any row"):
         pretrain(replace(plan(language_models["t5"], IA3()), mixture=none), tmp_path / "start")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import prompted
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import SCHEMA_VERSION
 from tunefront.reports.compare.checks import check, uneven_settings, uneven_timing
 from tunefront.reports.compare.filters import select
@@ -16,7 +16,7 @@ def _recipe(**changes):
 
 def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
     records = [*grid(["full"]), record(label="ia3", recipe=_recipe(dtype="bfloat16"))]
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         check(records)
     expected = (
         "cannot plot these records together: dtype differs (bfloat16, float32). Filter with --where dtype=float32."
@@ -40,13 +40,13 @@ def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
     ],
 )
 def test_fields_that_matter_are_named(changes, field):
-    with pytest.raises(Mistake, match=f"{field} differs"):
+    with pytest.raises(UserError, match=f"{field} differs"):
         check([record(), record(seed=1, **changes)])
 
 
 def test_all_differences_are_reported_at_once():
     other = record(seed=1, environment__device="cuda", recipe=_recipe(dtype="bfloat16"))
-    with pytest.raises(Mistake, match="2 mistakes"):
+    with pytest.raises(UserError, match="2 mistakes"):
         check([record(), other])
 
 
@@ -62,7 +62,7 @@ def test_settings_may_differ_between_backbones_and_not_on_one():
     nano = [record(backbone="nano", seed=seed, settings=_settings(max_length=64, eval_rows=200)) for seed in (0, 1)]
     check([*grid(["full"]), *nano])
     odd = record(backbone="nano", seed=2, settings=_settings(max_length=32, eval_rows=200))
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         check([*grid(["full"]), *nano, odd])
     assert str(error.value) == (
         "cannot plot these records together: max_length of backbone nano differs (32, 64). Filter with --where "
@@ -85,13 +85,13 @@ def test_a_fingerprint_can_be_filtered_by_its_first_characters():
 
 def test_the_same_cell_twice_is_not_one_more_seed():
     records = [record(), record(versions={"torch": "2.10.0", "transformers": "5.0.0"})]
-    with pytest.raises(Mistake, match=r"1 cell is recorded more than once; .* torch differs \(2.10.0, 2.9.0\)"):
+    with pytest.raises(UserError, match=r"1 cell is recorded more than once; .* torch differs \(2.10.0, 2.9.0\)"):
         check(records)
     check(select(records, ["torch=2.9.0"]))
 
 
 def test_the_very_same_record_twice_is_named():
-    with pytest.raises(Mistake, match="given more than once"):
+    with pytest.raises(UserError, match="given more than once"):
         check([record(), record()])
 
 
@@ -133,7 +133,7 @@ def test_where_keeps_matching_records(where, amount):
     ],
 )
 def test_where_mistakes_say_what_is_there(where, message):
-    with pytest.raises(Mistake, match=message):
+    with pytest.raises(UserError, match=message):
         select(grid(["full"]), where)
 
 
@@ -145,7 +145,7 @@ def test_skipped_cells_without_the_field_stay_with_their_reasons():
 def test_the_filter_for_changed_task_rows_keeps_the_other_tasks():
     old = record(fingerprints={"task": "f" * 64}, environment__created_at="2024-01-01T00:00:00Z")
     records = [old, record(seed=1), *grid(["full"], tasks=["trec"])]
-    with pytest.raises(Mistake, match=r"Filter with --where task_fingerprint!=f{12}\.$"):
+    with pytest.raises(UserError, match=r"Filter with --where task_fingerprint!=f{12}\.$"):
         check(records)
     assert select(records, [f"task_fingerprint!={'f' * 12}"]) == records[1:]
     assert select(records, {"task_fingerprint!": "f" * 12, "seed": 1}) == [records[1], records[3]]
@@ -154,7 +154,7 @@ def test_the_filter_for_changed_task_rows_keeps_the_other_tasks():
 @pytest.mark.parametrize(("name", "value"), [("normalization", "char"), ("context_length", 512)])
 def test_prompts_set_differently_are_refused_and_encoders_may_differ(name, value):
     other = {**prompted().settings, name: value}
-    with pytest.raises(Mistake, match=f"{name} differs"):
+    with pytest.raises(UserError, match=f"{name} differs"):
         check([prompted(), prompted(template="other", settings=other)])
     check([prompted(), record(settings=other)])
 
@@ -162,7 +162,7 @@ def test_prompts_set_differently_are_refused_and_encoders_may_differ(name, value
 def test_a_template_that_was_changed_is_another_one():
     prints = {**prompted().fingerprints, "template": "f" * 64}
     records = [prompted(), prompted(seed=1, fingerprints=prints)]
-    with pytest.raises(Mistake, match="template_fingerprint of template 'GPT-3 style' of task dir:data/rte differs"):
+    with pytest.raises(UserError, match="template_fingerprint of template 'GPT-3 style' of task dir:data/rte differs"):
         check(records)
     check(select(records, ["template_fingerprint!=ffffffffffff"]))
     check([prompted(), prompted(template="other"), prompted(task="dir:data/cb")])

@@ -13,7 +13,7 @@ from tests.bench.records.made import changed
 from tests.reports.factory import BACKBONE, grid, ledger, plan, record
 from tests.reports.prompted import prompted
 from tunefront import reports
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import PhaseFlops, Record, Spread
 from tunefront.reports.costs import flops, memory, steps, storage
 from tunefront.reports.formats import html, latex, markdown, pdf
@@ -251,7 +251,7 @@ def test_the_heading_of_predictions_names_the_worst_seconds():
     assert "side by side" not in found.text[2]
 
 
-def test_seconds_foretold_are_of_a_cell_alone():
+def test_seconds_predicted_are_of_a_cell_alone():
     records = [ledger(one) for one in grid(["full", "ia3"], tasks=["sst2"], environment__concurrent_cells=2)]
     text = ledger_of("predicted", records, plans=[plan(one) for one in records]).text[2]
     assert "of a cell alone" in text
@@ -278,7 +278,7 @@ def test_planned_records_are_no_results():
     plans = [plan(one) for one in records]
     assert compose(records, plans=plans) == compose([*records, *plans])
     assert "planned" not in {one.status for one in compose(records, plans=plans).records}
-    with pytest.raises(Mistake, match="nothing to report"):
+    with pytest.raises(UserError, match="nothing to report"):
         compose(plans)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from tests import ROOT
 from tests.reports.factory import failed, grid, record
 from tunefront import reports
-from tunefront.bench.errors import DiskFull, Mistake
+from tunefront.bench.errors import DiskFull, UserError
 from tunefront.reports.formats import html, latex, markdown, pdf
 from tunefront.reports.formats.writing import put
 from tunefront.reports.plots import of_page, style, tradeoff
@@ -264,7 +264,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "summary.csv"]
 
 
-@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EACCES, Mistake)])
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EACCES, UserError)])
 def test_what_stops_a_write_is_named(number, kind, tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(number, "refused")
@@ -309,12 +309,12 @@ def test_a_long_label_is_folded_before_a_score_is_left_out():
 
 
 def test_mistakes_are_clear(tmp_path):
-    with pytest.raises(Mistake, match="there are no records"):
+    with pytest.raises(UserError, match="there are no records"):
         reports.write([], tmp_path)
-    with pytest.raises(Mistake, match="no report format 'htm'; did you mean 'html'"):
+    with pytest.raises(UserError, match="no report format 'htm'; did you mean 'html'"):
         reports.write([record()], tmp_path, ["htm"])
     (tmp_path / "file").write_text("")
-    with pytest.raises(Mistake, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         reports.write([record()], tmp_path / "file", ["csv"])
 
 
@@ -337,6 +337,6 @@ def test_importing_reports_is_light():
 @pytest.mark.parametrize("place", ["s3://bucket/report", "", "~nobody-of-this-name"])
 def test_a_place_that_is_no_folder_is_a_mistake_and_makes_none(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Mistake):
+    with pytest.raises(UserError):
         reports.write([record()], place, formats=["csv"])
     assert list(tmp_path.iterdir()) == []

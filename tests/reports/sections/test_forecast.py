@@ -85,7 +85,7 @@ def test_a_plan_ends_with_what_all_cells_take_together():
     ), note
     assert note.endswith(". Each cell stands for one seed.")
     untimed = changed(other, {"seconds.train": None, "seconds.eval": None, "seconds.prefix": None})
-    assert "2.00 s of scoring, one by one in the 1 whose seconds were foretold" in totals([one, untimed]).replace(
+    assert "2.00 s of scoring, one by one in the 1 whose seconds were predicted" in totals([one, untimed]).replace(
         "\u00a0", " "
     )
     assert " s of " not in totals([untimed])

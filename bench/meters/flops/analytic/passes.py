@@ -153,7 +153,7 @@ class DecoderPasses(Passes):
     size = 6
 
     def score(self, shape: Shape) -> None:
-        if getattr(self.backbone, "one_by_one", False):
+        if getattr(self.backbone, "needs_separate_rows", False):
             raise Unsupported("no analytic FLOPs: choices are scored in rows of their own, which shapes do not tell")
         for _, _, rows, seq, before, read in self._passes(shape):
             self._leading = None  # what is not kept is made in every pass

@@ -18,7 +18,7 @@ from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.limits import VARIABLE
 from tunefront.bench.data.sources.reading import read_table
 from tunefront.bench.data.sources.tables import Problems, Table
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 TEXTS = ["a fine film", "a dull film", "a film"]
 LABELS = ["good", "bad", "good"]
@@ -42,7 +42,7 @@ def parquet(folder: Path, columns: object, metadata: dict[str, object] | None = 
 
 
 def mistake(file: Path) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         table(file)
     return str(caught.value)
 
@@ -87,7 +87,7 @@ def test_class_names_of_the_metadata_are_the_classes_and_train_may_lack_one(tmp_
 def test_splits_whose_metadata_order_the_classes_differently_are_refused(tmp_path: Path) -> None:
     parquet(tmp_path, {"text": TEXTS, "label": [0, 1, 0]}, classes(["pos", "neg"])).rename(tmp_path / "test.parquet")
     parquet(tmp_path, {"text": TEXTS, "label": [0, 1, 0]}, classes(["neg", "pos"]))
-    with pytest.raises(Mistake, match=r"train: neg, pos; test: pos, neg"):
+    with pytest.raises(UserError, match=r"train: neg, pos; test: pos, neg"):
         load(str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from tests.bench.templates.tasks import written as templates_yaml
 from tunefront.bench.data.cache import read_task, write_task
 from tunefront.bench.data.sources.folder import few_shot, load
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.templates import find_template
 
 ANSWERS = ("driver", "pillow", "manual", "parcel", "hotel")
@@ -187,12 +187,12 @@ def test_a_label_that_names_no_answer_is_reported_with_its_row(tmp_path):
     def wrong(row: int) -> dict[str, Any]:
         return {**hellaswag(row), "label": "4" if row == 3 else "0"}
 
-    with pytest.raises(Mistake, match=r"line 4: label '4' names none of its 4 answers"):
+    with pytest.raises(UserError, match=r"line 4: label '4' names none of its 4 answers"):
         task_of(tmp_path, wrong, {"task_type": "multiple choice"})
 
 
 def test_a_multiple_choice_task_without_answers_says_where_they_go(tmp_path):
-    with pytest.raises(Mistake, match="choices_field"):
+    with pytest.raises(UserError, match="choices_field"):
         task_of(tmp_path, lambda row: {"ctx": f"q {row}", "label": row % 2}, {"task_type": "multiple choice"})
 
 

@@ -11,7 +11,7 @@ import pytest
 from tunefront.bench.data.reading import describe_task
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 ROWS = 24
 
@@ -87,7 +87,7 @@ def test_an_input_may_be_empty_where_another_is_not(tmp_path):
     task = task_of(tmp_path, place=lambda row: "here" if row % 4 == 0 else "")
     assert task.input_fields == ("text", "place")
     assert any(note.startswith("'place' is empty in 18 of 24 train") for note in task.notes)
-    with pytest.raises(Mistake, match=r"row 2|line 2"):
+    with pytest.raises(UserError, match=r"row 2|line 2"):
         task_of(tmp_path, text=lambda row: "" if row == 1 else "a", place=lambda row: "x" if row != 1 else None)
 
 

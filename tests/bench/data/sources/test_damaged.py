@@ -1,4 +1,4 @@
-"""Files that were damaged at random: whatever is in them, a task is read or a Mistake says what is wrong."""
+"""Files that were damaged at random: whatever is in them, a task is read or a UserError says what is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from tunefront.bench.data.sources.folder import load
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 ROWS = [{"text": f"film {i}, seen", "label": "good" if i % 2 else "bad", "n": i, "l": ["a"]} for i in range(20)]
 CSV = "text,label,n\n" + "".join(f'"{row["text"]}",{row["label"]},{row["n"]}\n' for row in ROWS)
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_read_or_explained(tmp_path: Path, name: str) -> None:
         try:
             load(str(folder))
             read += 1
-        except Mistake as error:
+        except UserError as error:
             messages.append(str(error))
     assert all(str(tmp_path) in said for said in messages)
     assert max(len(line) for said in messages for line in said.splitlines()) < 2500

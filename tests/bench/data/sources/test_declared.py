@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.bench.data.sources.folder import load
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 GOOD = "text,label\na fine film,good\na dull film,bad\n"
 NUMBERED = GOOD.replace("good", "1").replace("bad", "0")
@@ -30,7 +30,7 @@ def put(folder: Path, meta: str = "{}", **splits: str) -> str:
 
 
 def mistake(folder: Path, **splits: str) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(put(folder, **splits))
     return str(caught.value)
 

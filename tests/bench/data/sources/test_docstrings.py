@@ -15,7 +15,7 @@ from tunefront.bench.data.sources import candidates, docstrings, harvest, known_
 from tunefront.bench.data.sources.candidates import LIBRARIES, TASKS, split_of, summarise
 from tunefront.bench.data.sources.docstrings import build
 from tunefront.bench.data.sources.harvest import Docstring, Source, code_docstrings, fraction
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 SYNTHETIC = ["kind", "library", "match"]
 NOUNS = ["array", "axis", "batch", "edge", "frame", "graph", "handle", "index", "job", "kernel", "layer", "matrix"]
@@ -99,7 +99,7 @@ def test_a_missing_package_is_a_mistake_that_says_what_to_install(monkeypatch):
         return "1.0"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    with pytest.raises(Mistake, match=r"scikit-learn, rich.*not installed; run: pip install scikit-learn rich"):
+    with pytest.raises(UserError, match=r"scikit-learn, rich.*not installed; run: pip install scikit-learn rich"):
         harvest.versions()
 
 
@@ -146,7 +146,7 @@ def test_the_order_of_the_harvest_changes_nothing():
 
 def test_packages_without_their_sources_are_a_mistake_that_says_so():
     for actual in ([Docstring("torch", "torch/a.py", "class", "A", "The only summary that is left.")], []):
-        with pytest.raises(Mistake, match=r"docstrings/kind: .*\(toy 1\) give no rows"):
+        with pytest.raises(UserError, match=r"docstrings/kind: .*\(toy 1\) give no rows"):
             build("kind", actual, ("toy 1",))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tunefront.bench.data.sources.folder import few_shot, load
 from tunefront.bench.data.task import MetricSpec
-from tunefront.bench.errors import Mistake, Mistakes
+from tunefront.bench.errors import UserError, UserErrors
 
 Row = dict[str, object]
 GOOD: list[Row] = [{"text": "a fine film", "label": "good"}, {"text": "a dull film", "label": "bad"}]
@@ -31,7 +31,7 @@ def put(folder: Path, meta: object = None, **splits: object) -> str:
 
 
 def mistake(folder: Path, meta: object = None, **splits: object) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(put(folder, meta, **splits))
     return str(caught.value)
 
@@ -187,7 +187,7 @@ def test_a_broken_json_line_is_named_by_its_number(tmp_path, line, says):
     put(tmp_path, train=GOOD, test=GOOD)
     with (tmp_path / "test.jsonl").open("a") as file:
         file.write(f"\n{line}\n")
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(str(tmp_path))
     assert f"test.jsonl, line 4: {says}" in str(caught.value)
 
@@ -215,7 +215,7 @@ def test_not_a_number_in_parquet_is_a_missing_label(tmp_path):
     folder = put(tmp_path, test=[{"text": "a", "label": 0}, {"text": "b", "label": 1}])
     table = pyarrow.table({"text": ["a", "b", "c"], "label": [0.0, 1.0, float("nan")]})
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
-    with pytest.raises(Mistake, match=r"train\.parquet, row 3: 'label' is empty"):
+    with pytest.raises(UserError, match=r"train\.parquet, row 3: 'label' is empty"):
         load(folder)
 
 
@@ -241,7 +241,7 @@ def test_a_long_text_in_csv_is_read_and_the_limit_of_the_process_stays(tmp_path)
 def test_a_file_that_is_not_parquet_is_explained(tmp_path):
     put(tmp_path, train=GOOD)
     (tmp_path / "test.parquet").write_bytes(b"not parquet")
-    with pytest.raises(Mistake, match=r"test\.parquet cannot be read as Parquet"):
+    with pytest.raises(UserError, match=r"test\.parquet cannot be read as Parquet"):
         load(str(tmp_path))
 
 
@@ -270,7 +270,7 @@ def test_what_is_wrong_with_meta_is_said_key_by_key(tmp_path, meta, says):
 def test_a_folder_that_is_not_there_offers_the_nearest(tmp_path):
     put(tmp_path / "movies", train=GOOD, test=GOOD)
     for path, says in (("movis", "did you mean 'movies'"), ("no/such", "nor"), ("movies/test.jsonl", "is a file")):
-        with pytest.raises(Mistake, match=says):
+        with pytest.raises(UserError, match=says):
             load(str(tmp_path / path))
 
 
@@ -294,7 +294,7 @@ def test_a_split_in_two_formats_is_refused(tmp_path):
 
 def test_everything_wrong_with_a_folder_is_reported_together_and_repetition_counted(tmp_path):
     rows = [{"text": "", "label": "good"} for _ in range(10)]
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(UserErrors) as caught:
         load(put(tmp_path, {"metrics": ["acuracy"]}, train=[*GOOD, *rows], test="text,label\nx,ugly\n"))
     said = caught.value.mistakes
     assert [sum(word in each for each in said) for word in ("acuracy", "is empty", "7 more", "'ugly'")] == [1, 3, 1, 1]
@@ -313,10 +313,10 @@ def test_published_draws_are_read_by_their_number_of_rows(tmp_path):
         (3, 0, "available sizes: 2, 4"),
         (4, 42, "available seeds: 0"),
     ):
-        with pytest.raises(Mistake, match=says):
+        with pytest.raises(UserError, match=says):
             few_shot(task, shots, seed)
 
 
 def test_a_task_without_published_draws_says_so(tmp_path):
-    with pytest.raises(Mistake, match="draw by seed instead"):
+    with pytest.raises(UserError, match="draw by seed instead"):
         few_shot(load(put(tmp_path, train=GOOD, test=GOOD)), 2, 0)

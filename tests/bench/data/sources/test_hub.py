@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from tunefront.bench.data.sources.hub import load, preview
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 FILM = {"text": ["a fine film", "a dull film"], "label": [1, 0]}
 CLASSES = datasets.ClassLabel(names=["neg", "pos"])
@@ -86,12 +86,12 @@ def test_a_loaded_task_is_cached_and_not_requested_again(hub):
 )
 def test_what_goes_wrong_is_explained(hub, actual, says):
     hub["imdb", None] = actual
-    with pytest.raises(Mistake, match=says):
+    with pytest.raises(UserError, match=says):
         load("imdb")
 
 
 def test_a_dataset_that_the_hub_does_not_know_is_explained(hub):
-    with pytest.raises(Mistake, match=r"no public dataset hub:no/such"):
+    with pytest.raises(UserError, match=r"no public dataset hub:no/such"):
         load("no/such")
 
 
@@ -116,10 +116,10 @@ def test_what_lies_here_under_a_datasets_name_is_never_read(hub, working_folder,
         local.write_text("local")
     else:
         local.symlink_to("elsewhere")
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(spelled)
     assert f"dir:{dataset}" in str(caught.value)
-    with pytest.raises(Mistake, match="dir:"):
+    with pytest.raises(UserError, match="dir:"):
         preview(spelled)
     assert hub["requests", None] == []
     assert not list(working_folder.parent.glob("tasks/*"))
@@ -135,7 +135,7 @@ def test_a_folder_of_a_datasets_name_hinders_no_other_reading_of_the_spelling(hu
 
 @pytest.mark.parametrize("reader", ["csv", "json", "parquet", "imagefolder", "text"])
 def test_the_librarys_own_readers_of_local_files_are_no_datasets(hub, working_folder, reader):
-    with pytest.raises(Mistake, match=f"{reader}.*dir:"):
+    with pytest.raises(UserError, match=f"{reader}.*dir:"):
         load(reader)
     assert hub["requests", None] == []
 
@@ -162,11 +162,11 @@ def test_a_dataset_that_would_take_too_much_memory_is_refused(hub, monkeypatch):
     monkeypatch.setenv("TUNEFRONT_MAX_DATA_BYTES", "100000")
     rows = data({"text": ["x"] * 5000, "label": [0, 1] * 2500})
     hub["films", None] = {"train": rows, "test": rows}
-    with pytest.raises(Mistake, match="TUNEFRONT_MAX_DATA_BYTES"):
+    with pytest.raises(UserError, match="TUNEFRONT_MAX_DATA_BYTES"):
         load("films")
 
 
 @pytest.mark.parametrize("spelled", ["a/b/c/d", "a//b", "/a", "../x", ".", "./x", "~/x", "a b", "..", "a/../b", "é"])
 def test_a_spelling_that_can_mean_no_dataset_is_explained(hub, spelled):
-    with pytest.raises(Mistake, match="write hub:<dataset>"):
+    with pytest.raises(UserError, match="write hub:<dataset>"):
         load(spelled)

@@ -16,7 +16,7 @@ from tests import ROOT
 from tunefront.bench.data.sources.doubts import label_error, label_warnings
 from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.labels import class_of, kind_of, names_of, number, value_of
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 WORDS = ("swift", "sound", "rude", "cold", "warm", "tidy")
 
@@ -110,7 +110,7 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
 )
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_labels_that_no_task_here_has_are_refused(tmp_path, labels, message, form):
-    with pytest.raises(Mistake, match=message):
+    with pytest.raises(UserError, match=message):
         load(str(written(tmp_path, labels * 2, form)))
 
 
@@ -137,7 +137,7 @@ def test_what_meta_says_of_labels_is_not_doubted(tmp_path):
     (tmp_path / "meta.json").write_text(json.dumps({"label_names": ["neg", "pos", "neg|pos"]}))
     assert [row.label for row in load(str(written(tmp_path, labels, "csv"))).splits["train"]] == [2, 0, 1, 0]
     halves = ["0", "1", "2", "5", "0,5", "1,5", "2,5"]
-    with pytest.raises(Mistake, match='"task_type": "regression"'):
+    with pytest.raises(UserError, match='"task_type": "regression"'):
         load(str(written(tmp_path / "halves", halves, "jsonl")))
     (tmp_path / "halves" / "meta.json").write_text(json.dumps({"task_type": "regression"}))
     task = load(str(tmp_path / "halves"))
@@ -154,7 +154,7 @@ def test_decimal_commas_are_points_with_a_warning(tmp_path):
 @pytest.mark.parametrize("stray", ["n/a", "inf", "1.50 EUR", "unknown"])
 def test_a_stray_text_among_scores_is_reported(tmp_path, stray):
     labels = [row / 8 for row in range(39)] + [stray]
-    with pytest.raises(Mistake, match=r"39 of 40|78 of 80|is not a finite number"):
+    with pytest.raises(UserError, match=r"39 of 40|78 of 80|is not a finite number"):
         load(str(written(tmp_path, labels, "jsonl")))
 
 
@@ -162,7 +162,7 @@ def test_a_stray_text_among_scores_is_reported(tmp_path, stray):
 def test_a_missing_value_is_no_class_among_numbers(tmp_path, nothing):
     (tmp_path / "train.csv").write_text(f"text,label\na b,0\nc d,1\ne f,{nothing}\n")
     (tmp_path / "test.csv").write_text("text,label\ng,0\nh,1\n")
-    with pytest.raises(Mistake, match=f"row 3: no label '{nothing}'"):
+    with pytest.raises(UserError, match=f"row 3: no label '{nothing}'"):
         load(str(tmp_path))
 
 

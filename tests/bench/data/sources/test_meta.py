@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.bench.data.sources.folder import load
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 CSV = "text,label\na,1\nb,0\n"
 
@@ -62,7 +62,7 @@ def test_meta_is_read_as_notepad_and_model_configurations_write_it(tmp_path: Pat
 def test_a_misspelt_key_is_named_with_the_one_that_was_meant(
     tmp_path: Path, key: str, value: object, meant: str
 ) -> None:
-    with pytest.raises(Mistake, match=f"meta.json: unknown key {key!r}.*did you mean {meant!r}"):
+    with pytest.raises(UserError, match=f"meta.json: unknown key {key!r}.*did you mean {meant!r}"):
         load(put(tmp_path, {key: value}))
 
 
@@ -107,7 +107,7 @@ def test_a_key_of_ones_own_that_is_much_like_another_is_allowed(tmp_path: Path, 
     ],
 )
 def test_what_is_wrong_with_meta_is_one_short_paragraph(tmp_path: Path, meta: object, says: str) -> None:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(put(tmp_path, meta))
     assert "meta.json" in str(caught.value)
     assert says in str(caught.value)
@@ -119,5 +119,5 @@ def test_meta_that_is_a_folder_is_reported(tmp_path: Path) -> None:
     folder = put(tmp_path, {})
     (tmp_path / "meta.json").unlink()
     (tmp_path / "meta.json").mkdir()
-    with pytest.raises(Mistake, match=r"meta\.json is a folder"):
+    with pytest.raises(UserError, match=r"meta\.json is a folder"):
         load(folder)

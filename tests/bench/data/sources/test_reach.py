@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from tunefront.bench.data.sources.hub import load
 from tunefront.bench.data.sources.reach import hub_reachability
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_an_unreachable_hub_is_requested_once_and_reported(spelled, online, monk
     logging.getLogger("huggingface_hub").addHandler(listening)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waited.append)
     try:
-        with pytest.raises(Mistake, match=f"hub:{spelled} cannot be loaded: the Hub is unreachable") as caught:
+        with pytest.raises(UserError, match=f"hub:{spelled} cannot be loaded: the Hub is unreachable") as caught:
             load(spelled)
     finally:
         logging.getLogger("huggingface_hub").removeHandler(listening)

@@ -14,14 +14,14 @@ from tunefront.bench.data.sources.folder import load
 from tunefront.bench.data.sources.limits import DEFAULT_BYTES, VARIABLE, Budget
 from tunefront.bench.data.sources.reading import read_table
 from tunefront.bench.data.sources.tables import Problems, Table
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 ROWS = [{"text": "a fine film", "label": "good"}, {"text": "a dull film", "label": "bad"}]
 CSV = "text,label\na fine film,good\na dull film,bad\n"
 
 
 def table(folder: Path, name: str, content: str | bytes) -> Table:
-    """The table of a file of this name and content; Mistakes where it has any."""
+    """The table of a file of this name and content; UserErrors where it has any."""
     file = folder / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     problems = Problems()
@@ -32,7 +32,7 @@ def table(folder: Path, name: str, content: str | bytes) -> Table:
 
 
 def mistake(folder: Path, name: str, content: str | bytes) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         table(folder, name, content)
     return str(caught.value)
 
@@ -263,7 +263,7 @@ def test_the_limit_is_for_all_files_of_a_task_and_the_message_names_one_that_wor
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").write_text(CSV + "x,good\n" * 1000)
     monkeypatch.setenv(VARIABLE, "20000")
-    with pytest.raises(Mistake, match=VARIABLE) as caught:
+    with pytest.raises(UserError, match=VARIABLE) as caught:
         load(str(tmp_path))
     monkeypatch.setenv(VARIABLE, str(caught.value).split(f"{VARIABLE}=")[1].split(";")[0])
     assert len(load(str(tmp_path)).splits["train"]) == 1002
@@ -272,7 +272,7 @@ def test_the_limit_is_for_all_files_of_a_task_and_the_message_names_one_that_wor
 @pytest.mark.parametrize("value", ["lots", "0", "-1", "1e9", "9" * 5000])
 def test_a_limit_that_is_no_number_is_a_mistake(monkeypatch, value: str) -> None:
     monkeypatch.setenv(VARIABLE, value)
-    with pytest.raises(Mistake, match=VARIABLE):
+    with pytest.raises(UserError, match=VARIABLE):
         Budget.from_environment()
 
 

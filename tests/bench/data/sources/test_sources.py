@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tunefront.bench.data.sources import known_tasks, load_task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from tunefront.bench.errors import Mistake
     ],
 )
 def test_an_unknown_name_is_a_mistake_with_the_nearest_name(name, says):
-    with pytest.raises(Mistake, match=says):
+    with pytest.raises(UserError, match=says):
         load_task(name)
 
 
@@ -42,7 +42,7 @@ def test_a_path_without_dir_is_answered_with_the_spelling_that_works(tmp_path, m
         ("a\0b", "no task"),
         ("x" * 5000, "no task"),
     ):
-        with pytest.raises(Mistake) as caught:
+        with pytest.raises(UserError) as caught:
             load_task(name)
         assert says in str(caught.value)
 
@@ -55,7 +55,7 @@ def test_a_working_folder_that_is_gone_hinders_only_what_is_relative_to_it(tmp_p
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert load_task(f"dir:{tmp_path / 'films'}").label_names == ("bad", "good")
-    with pytest.raises(Mistake, match="no folder"):
+    with pytest.raises(UserError, match="no folder"):
         load_task("dir:films")
 
 

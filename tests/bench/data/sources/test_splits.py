@@ -14,7 +14,7 @@ import pytest
 from tunefront.bench.data.sources.folder import few_shot, load
 from tunefront.bench.data.sources.limits import VARIABLE
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 
 CSV = "text,label\na fine film,good\na dull film,bad\n"
 
@@ -37,7 +37,7 @@ def put(folder: Path, *names: str, text: str = CSV) -> Path:
 
 
 def mistake(folder: Path) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(str(folder))
     return str(caught.value)
 
@@ -122,7 +122,7 @@ def test_a_value_that_is_nested_too_deeply_for_later_is_a_mistake(tmp_path: Path
         (tmp_path / "train.jsonl").write_text(f'{{"text": "a", "label": {deep}}}\n{{"text": "b", "label": "good"}}\n')
         try:
             load(str(tmp_path))
-        except Mistake as error:
+        except UserError as error:
             message = str(error)
     assert "nested too deeply" in message
 
@@ -231,7 +231,7 @@ def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     assert "meta.json is a pipe" in mistake(tmp_path / "b")
     task = load(str(put(tmp_path / "c", "train.csv", "test.csv", "few_shot/2_shot/0.jsonl")))
     os.mkfifo(tmp_path / "c" / "few_shot" / "2_shot" / "1.jsonl")
-    with pytest.raises(Mistake, match="no published draw"):
+    with pytest.raises(UserError, match="no published draw"):
         few_shot(task, 7, 1)
 
 
@@ -274,7 +274,7 @@ def test_a_folder_or_file_without_permission_is_reported(
 
 @pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 5000, "~nosuchuser"])
 def test_a_path_that_can_lead_nowhere_is_reported(path: str) -> None:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load(path)
     assert len(str(caught.value)) < 600
     assert ("nosuchuser" in str(caught.value)) == path.startswith("~")

@@ -27,7 +27,7 @@ from tests.bench.execution.grids import (
     until,
 )
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.pool import _lost, _next, _Pool, _Worker
 from tunefront.bench.execution.grid import run_grid
@@ -287,5 +287,5 @@ def test_where_none_can_be_started_it_is_told_what_to_do(
     grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing(monkeypatch, after=0)
-    with pytest.raises(Mistake, match="--workers 1"):
+    with pytest.raises(UserError, match="--workers 1"):
         run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)

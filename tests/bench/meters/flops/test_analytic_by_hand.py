@@ -235,7 +235,7 @@ def test_choices_in_rows_of_their_own_are_refused(
 ) -> None:
     backbone = pristine(language_models["gpt2"])
     analytic = Analytic(backbone)
-    monkeypatch.setattr(type(backbone), "one_by_one", True)
+    monkeypatch.setattr(type(backbone), "needs_separate_rows", True)
     with pytest.raises(Unsupported, match="rows of their own"):
         analytic.score((1, 5, 1, 7, 0, 3))
 

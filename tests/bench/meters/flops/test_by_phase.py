@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.conftest import LANGUAGE_MODELS
 from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
 from tunefront.bench.execution.run_cell import run_cell
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.records import PhaseFlops, parse_record
@@ -77,8 +77,8 @@ def test_calibrating_belongs_to_the_prefill(language_models: dict[str, str]) -> 
 
 def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Any] = []
-    add = Shapes.add
-    monkeypatch.setattr(Shapes, "add", lambda self, batch: (ran.append((self.training, batch)), add(self, batch))[1])
+    add = BatchLog.add
+    monkeypatch.setattr(BatchLog, "add", lambda self, batch: (ran.append((self.training, batch)), add(self, batch))[1])
     backbone, trainer, *_ = fitted(backbones["bert"], parse("houlsby:bottleneck=3"))
     backbone.model.train()
     steps = [counted_step(lambda b=b: backbone.loss(b)) for training, b in ran if training]
@@ -89,7 +89,7 @@ def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], m
 def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, trainer, *_ = fitted(backbones["bert"], parse("full"), learning_rate=1e-4)
     monkeypatch.setattr(trainer.counting, "_step", lambda *_: lambda shape: pytest.fail(f"{shape} is counted again"))
-    shapes = Shapes(encode(backbone), training=True)
+    shapes = BatchLog(encode(backbone), training=True)
     shapes.times.update({(4, 8): 2, (1, 60): 1})
     assert trainer.counting.forward_half(backbone.loss, shapes) > 0
 

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FAMILIES
 from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pairs, pristine, toy_task
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.models.examples import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
 from tunefront.bench.models.families.encoder import Encoder
@@ -132,8 +132,8 @@ def test_the_meters_total_is_what_every_shape_counts_exactly(
     assert trainer.counting.rows(backbone.score, _ran(rows, shapes)) == scores
 
 
-def _ran(rows: EncodedExamples, times: Counter[Shape], training: bool = False) -> Shapes:
-    shapes = Shapes(rows, training)
+def _ran(rows: EncodedExamples, times: Counter[Shape], training: bool = False) -> BatchLog:
+    shapes = BatchLog(rows, training)
     shapes.times = times
     return shapes
 

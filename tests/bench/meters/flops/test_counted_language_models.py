@@ -22,7 +22,7 @@ from tests.toys import (
     takes_choices,
     toy_task,
 )
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import NOTHING
 from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
 from tunefront.bench.meters.memory.phases import flagged
@@ -64,9 +64,9 @@ def test_totals_are_those_of_every_batch_counted_itself(
     backbone, train, test = subject(language_models[name], method)
     trainer = harness(backbone, method, rows=4, batch_size=4, steps=2)
     steps: list[int] = []
-    add, gradients, row_by_row, of_rows = Shapes.add, trainer.gradients, False, 0
+    add, gradients, row_by_row, of_rows = BatchLog.add, trainer.gradients, False, 0
 
-    def counting(shapes: Shapes, batch: Any) -> None:
+    def counting(shapes: BatchLog, batch: Any) -> None:
         """Counts a step that ran, on the model as it was then: a fit may leave other parameters behind."""
         if shapes.training and not row_by_row:
             with undisturbed(backbone.model):
@@ -85,7 +85,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
         backbone.model.zero_grad()
         return found
 
-    monkeypatch.setattr(Shapes, "add", counting)
+    monkeypatch.setattr(BatchLog, "add", counting)
     monkeypatch.setattr(trainer, "gradients", adding_up)
     scorer = method.fit(backbone, train, trainer)
     scored = trainer.score(scorer, test)

@@ -11,7 +11,7 @@ from tests.bench.meters.flops.test_analytic import exactly, same_batch
 from tests.bench.models.families.leading import lead_keys, lead_prompts
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
-from tunefront.bench.meters.batches import Shapes
+from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops
 from tunefront.methods.spelling import parse
 
@@ -74,13 +74,13 @@ def test_totals_are_those_of_every_batch_counted_itself(
     trainer = harness(backbone, parse("full"), rows=4, batch_size=4, steps=2)
     trainer.counting._identity = trainer.prompts._identity = ("led", way, name)
     ran: list[list[int]] = []
-    add = Shapes.add
+    add = BatchLog.add
 
-    def noting(shapes: Shapes, batch: Any) -> None:
+    def noting(shapes: BatchLog, batch: Any) -> None:
         ran.append(batch.rows.tolist())
         add(shapes, batch)
 
-    monkeypatch.setattr(Shapes, "add", noting)
+    monkeypatch.setattr(BatchLog, "add", noting)
     trainer.train(backbone.trainable(), backbone.loss, train)
     steps = list(ran)
     law, *_ = train.laws(200, training=True)

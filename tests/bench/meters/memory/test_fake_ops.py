@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from tunefront.bench.meters.memory.fake_ops import Fakes, told
+from tunefront.bench.meters.memory.fake_ops import Fakes, signature
 from tunefront.bench.meters.memory.tracker import Ledger
 
 MODE = FakeTensorMode(allow_non_fake_inputs=True)
@@ -82,10 +82,10 @@ def test_what_shares_memory_or_changes_it_is_asked_about_each_time(monkeypatch: 
 
 def test_a_number_is_told_with_its_type() -> None:
     whole = torch.arange(3)
-    assert told([whole, 1]) != told([whole, 1.0]) != told([whole, True])
-    assert told([whole, [2, None]]) == told([torch.zeros(3, dtype=torch.long), (2, None)])
-    assert told([torch.zeros(2, 3)]) != told([torch.zeros(3, 2).t()])
-    assert told([torch.zeros(2)]) != told([torch.zeros(2, dtype=torch.float64)])
+    assert signature([whole, 1]) != signature([whole, 1.0]) != signature([whole, True])
+    assert signature([whole, [2, None]]) == signature([torch.zeros(3, dtype=torch.long), (2, None)])
+    assert signature([torch.zeros(2, 3)]) != signature([torch.zeros(3, 2).t()])
+    assert signature([torch.zeros(2)]) != signature([torch.zeros(2, dtype=torch.float64)])
 
 
 def test_a_whole_and_a_broken_factor_give_other_types(monkeypatch: pytest.MonkeyPatch) -> None:

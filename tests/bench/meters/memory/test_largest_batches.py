@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
-from tunefront.bench.meters.batches import Shapes
-from tunefront.bench.meters.memory.phases import MOST, Largest, PhaseMemory, Work
+from tunefront.bench.meters.batches import BatchLog
+from tunefront.bench.meters.memory.phases import MOST, BatchReplay, ParetoFront, PhaseMemory
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.step import Step
@@ -47,7 +47,7 @@ def test_no_batch_that_was_scored_needs_more(name: str, spelled: str, folders: d
     trainer, _, scorer, test = ready(name, spelled, folders)
     trainer.score(scorer, test)
     recorded = peak(trainer.memory.measure(), "evaluation")
-    works = [Work((), partial(test.batch, rows)) for rows in test.scoring_order(8)]
+    works = [BatchReplay((), partial(test.batch, rows)) for rows in test.scoring_order(8)]
     peaks = [peak(trainer.memory.batch("evaluation", scorer, work), "evaluation") for work in works]
     assert len(set(peaks)) > 1
     assert recorded == max(peaks)
@@ -58,18 +58,18 @@ def test_no_batch_that_was_trained_on_needs_more(
     name: str, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[tuple[EncodedExamples, list[int]]] = []
-    add = Shapes.add
+    add = BatchLog.add
 
-    def noting(shapes: Shapes, batch: Batch) -> None:
+    def noting(shapes: BatchLog, batch: Batch) -> None:
         if shapes.training:
             ran.append((shapes.examples, batch.rows.tolist()))
         add(shapes, batch)
 
-    monkeypatch.setattr(Shapes, "add", noting)
+    monkeypatch.setattr(BatchLog, "add", noting)
     trainer, backbone, *_ = ready(name, "full", folders)
     recorded = trainer.memory.measure()
     step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
-    found = [trainer.memory.step(step, Work((), partial(examples.batch, rows))) for examples, rows in ran]
+    found = [trainer.memory.step(step, BatchReplay((), partial(examples.batch, rows))) for examples, rows in ran]
     assert len(found) == 10
     for phase in ("forward", "backward"):
         peaks = [peak(one, phase) for one in found]
@@ -78,7 +78,7 @@ def test_no_batch_that_was_trained_on_needs_more(
 
 
 def test_of_items_that_are_larger_in_nothing_none_is_kept() -> None:
-    largest: Largest[str] = Largest()
+    largest: ParetoFront[str] = ParetoFront()
     for sizes, item in (((1, 5), "long"), ((3, 3), "both"), ((2, 3), "less"), ((3, 3), "again"), ((5, 1), "wide")):
         largest.add(sizes, item)
     assert sorted(largest.items()) == ["both", "long", "wide"]
@@ -89,7 +89,7 @@ def test_of_items_that_are_larger_in_nothing_none_is_kept() -> None:
 
 
 def test_the_largest_in_all_come_first_and_no_more_than_a_few() -> None:
-    largest: Largest[int] = Largest()
+    largest: ParetoFront[int] = ParetoFront()
     for place in range(10):
         largest.add((place, 9 - place, 1 if place == 4 else 0), place)
     assert len(largest.items()) == MOST

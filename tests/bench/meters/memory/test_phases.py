@@ -18,7 +18,7 @@ from tests.bench.meters.memory.test_tracker import perceptron
 from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pristine, shipped
 from tunefront.bench.meters.memory import peak
 from tunefront.bench.meters.memory.peak import allocator_peak, peak_memory
-from tunefront.bench.meters.memory.phases import MemoryMeter, PhaseMemory, Work, batch_phase, step_phases
+from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, batch_phase, step_phases
 from tunefront.bench.meters.memory.tracker import Ledger
 from tunefront.bench.records import MEMORY_PHASES, OWNERS
 from tunefront.bench.training.feature_cache import FeatureStore
@@ -120,7 +120,7 @@ def phases(backbone: Any, method: Method, optimizer: str) -> Ledger:
     """A step and a scored batch of a method."""
     rows, ledger = encode(backbone), Ledger(backbone.model)
     trainer = harness(backbone, method, optimizer=optimizer)
-    work = Work((0,), lambda: rows.batch(range(16)))
+    work = BatchReplay((0,), lambda: rows.batch(range(16)))
     with ledger.phase("load"):
         pass
     torch.manual_seed(0)
@@ -160,13 +160,13 @@ def test_owners_sum_to_the_peak_in_real_tensors_and_in_fakes(
     assert "saved_activations" not in real.peaks["evaluation"]
 
 
-def step_of(model: nn.Module, recipe: Recipe) -> tuple[Step, Work]:
+def step_of(model: nn.Module, recipe: Recipe) -> tuple[Step, BatchReplay]:
     def loss(batch: Batch) -> Tensor:
         return nn.functional.dropout(model(batch.inputs["rows"]), 0.5).square().mean()
 
     batch = Batch({"rows": torch.randn(3, 4)}, torch.zeros(3), torch.arange(3))
     subject = Subject(model, recipe, 0, ("toy",))
-    return Step(trained(model), loss, recipe, subject.autocast), Work((1,), lambda: batch)
+    return Step(trained(model), loss, recipe, subject.autocast), BatchReplay((1,), lambda: batch)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
@@ -204,7 +204,9 @@ def test_the_largest_of_what_was_noted_is_measured() -> None:
     meter = MemoryMeter(model, lambda: torch.autocast("cpu", enabled=False))
     for rows in (2, 5, 3):
         batch = Batch({"rows": torch.randn(rows, 4)}, torch.zeros(rows), torch.arange(rows))
-        meter.note_batch("evaluation", lambda batch: model(batch.inputs["rows"]), [Work((rows,), lambda b=batch: b)])
+        meter.note_batch(
+            "evaluation", lambda batch: model(batch.inputs["rows"]), [BatchReplay((rows,), lambda b=batch: b)]
+        )
     found = meter.measure().owners
     assert found["evaluation"] == {
         "trained_weights": 80,

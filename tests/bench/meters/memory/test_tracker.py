@@ -12,7 +12,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks
 from torch.utils.checkpoint import checkpoint
 
 from tunefront.bench.meters.memory.tracker import Ledger
-from tunefront.bench.models.fast_copy import Blueprint
+from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.training.optimizers import make_optimizer
 from tunefront.methods.base import Recipe, trained
 
@@ -301,4 +301,4 @@ def faked(model: nn.Module) -> nn.Module:
     for tensor in tensors:
         fake = mode.from_tensor(tensor.detach(), static_shapes=True)
         fakes.append(nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake)
-    return Blueprint(model, tensors).build(fakes)
+    return CopyTemplate(model, tensors).build(fakes)

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.conftest import FAMILIES, make_backbone
 from tests.toys import encode, loaded, pristine, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import MOST_SPECIAL_TOKENS, check_backbone, check_length
 from tunefront.bench.models.families import encoder
 from tunefront.bench.models.families.encoder import Encoder
@@ -99,7 +99,7 @@ def test_first_token_pooling_of_the_folder_goes_before_the_pooler(backbones: dic
 
 def test_an_unknown_pooling_is_a_mistake_that_names_it(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = with_pooling(backbones["bert"], tmp_path / "bert", "weightedmean_tokens")
-    with pytest.raises(Mistake, match="pooling_mode_weightedmean_tokens"):
+    with pytest.raises(UserError, match="pooling_mode_weightedmean_tokens"):
         Pretrained(folder, torch.device("cpu"))
 
 
@@ -127,7 +127,7 @@ def test_weights_that_lack_a_tensor_are_a_mistake_that_names_it(backbones: dict[
     weights = load_file(folder / "model.safetensors")
     del weights["encoder.layer.1.output.dense.bias"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(Mistake, match=r"lack 1 tensors of BertModel, encoder\.layer\.1\.output\.dense\.bias first"):
+    with pytest.raises(UserError, match=r"lack 1 tensors of BertModel, encoder\.layer\.1\.output\.dense\.bias first"):
         Pretrained(str(folder), torch.device("cpu"))
 
 
@@ -209,9 +209,9 @@ def test_a_length_without_room_for_a_word_is_a_mistake(
     backbone = pristine(backbones[family], task)
     for length in (1, least - 1):
         told = f"max_length is {length}, but .* special tokens; give at least {least}"
-        with pytest.raises(Mistake, match=told):
+        with pytest.raises(UserError, match=told):
             backbone.encode(task, task.splits["train"], length)
-        with pytest.raises(Mistake, match=told):
+        with pytest.raises(UserError, match=told):
             check_length(backbones[family], task, length)
     assert set(backbone.encode(task, task.splits["train"], least).lengths) == {least}
     check_length(backbones[family], task, least)
@@ -227,12 +227,12 @@ def test_a_tokenizer_that_takes_special_tokens_alone_is_told(
     path = folder / "tokenizer_config.json"
     fields = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(fields | {"model_max_length": 2}), encoding="utf-8")
-    with pytest.raises(Mistake, match=r"takes 2 tokens of a text.*model_max_length"):
+    with pytest.raises(UserError, match=r"takes 2 tokens of a text.*model_max_length"):
         check_backbone(str(folder))
     backbone = pristine(backbones[family], _pairs())
     backbone.tokenizer.model_max_length, whole = 3, backbone.tokenizer.model_max_length
     try:
-        with pytest.raises(Mistake, match=r"takes 3 tokens of a text, and a row of .* has 3 special ones"):
+        with pytest.raises(UserError, match=r"takes 3 tokens of a text, and a row of .* has 3 special ones"):
             backbone.encode(_pairs(), _pairs().splits["train"])
     finally:
         backbone.tokenizer.model_max_length = whole
@@ -307,7 +307,7 @@ def test_a_folder_without_weights_or_tokenizer_is_a_mistake_before_anything_runs
     shutil.copytree(backbones["bert"], folder)
     for name in missing:
         (folder / name).unlink(missing_ok=True)
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UserError, match=said):
         check_backbone(str(folder))
 
 
@@ -318,7 +318,7 @@ def test_a_tokenizer_of_special_tokens_alone_is_a_mistake(backbones: dict[str, s
     for path in folder.glob("*token*"):
         path.unlink()
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
-    with pytest.raises(Mistake, match="no tokenizer with words"):
+    with pytest.raises(UserError, match="no tokenizer with words"):
         loaded(str(folder))
 
 
@@ -327,7 +327,7 @@ def test_a_pooling_configuration_that_is_no_json_is_a_mistake(backbones: dict[st
     shutil.copytree(backbones["bert"], folder)
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text("{mean", encoding="utf-8")
-    with pytest.raises(Mistake, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         check_backbone(str(folder))
 
 
@@ -346,7 +346,7 @@ def test_an_encoder_whose_first_token_sees_no_other_is_told(
     monkeypatch.setattr(BertModel, "forward", alone)
     backbone.try_paths()  # seen before
     monkeypatch.setattr(encoder, "_SEEING", set())
-    with pytest.raises(Mistake, match="the first token of BertModel sees none of those after it"):
+    with pytest.raises(UserError, match="the first token of BertModel sees none of those after it"):
         backbone.try_paths()
     backbone.pooling = "mean"
     backbone.try_paths()
@@ -359,6 +359,6 @@ def test_an_encoder_in_which_no_token_changes_anything_is_told(
     backbone = pristine(backbones["bert"])
     torch.nn.init.zeros_(backbone.model.get_input_embeddings().weight)
     monkeypatch.setattr(encoder, "_SEEING", set())
-    with pytest.raises(Mistake, match="no token changes anything") as caught:
+    with pytest.raises(UserError, match="no token changes anything") as caught:
         backbone.try_paths()
     assert "decoder" not in str(caught.value)

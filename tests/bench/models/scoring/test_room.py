@@ -13,7 +13,7 @@ from tests.bench.models.scoring.tokenizers import TOKENIZERS
 from tests.conftest import LANGUAGE_MODELS, WORDS
 from tests.toys import Listed, encode, harness, listed_task, pristine
 from tunefront.bench.data.task import Task
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.models.families import Decoder, Seq2Seq
 from tunefront.bench.models.families.language import FEWEST_QUERY_TOKENS, LanguageModel
 from tunefront.bench.models.scoring.tokens import BETWEEN
@@ -158,7 +158,7 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
     room = len(WORDS) + FEWEST_QUERY_TOKENS
     assert encode(pristine(language_models[name], task, template=Listed(), context_length=room), task, "test")
     backbone = pristine(language_models[name], task, template=Listed(), context_length=room - 1)
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         encode(backbone, task, "test")
     said = str(caught.value)
     assert "has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
@@ -169,7 +169,9 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
 def test_choices_that_are_the_same_tokens_are_a_mistake(family: type[LanguageModel]) -> None:
     """Characters that a vocabulary does not distinguish."""
     task = listed_task([("Text: the film", "日|月", 0)])
-    with pytest.raises(Mistake, match="has choices that are the same tokens, '日' and '月', so that they could not be"):
+    with pytest.raises(
+        UserError, match="has choices that are the same tokens, '日' and '月', so that they could not be"
+    ):
         encode(without_weights(TOKENIZERS["t5"](), task, family), task, "test")
 
 
@@ -180,7 +182,7 @@ def test_a_choice_without_tokens_is_a_mistake() -> None:
     tokenizer = TOKENIZERS["gpt2"]()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace(" \u200b", "")
     task = listed_task([("Text: the film", "yes|\u200b", 0)])
-    with pytest.raises(Mistake, match="has a choice without tokens"):
+    with pytest.raises(UserError, match="has a choice without tokens"):
         encode(without_weights(tokenizer, task), task, "test")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.papers.conformance.practice import practice_from, practice_of
 from tunefront.bench.papers.reading import known_papers, title_of
 from tunefront.methods.base import Recipe
@@ -138,7 +138,7 @@ def test_a_method_repeats_the_line_from_which_it_differs_least() -> None:
 
 
 def test_an_unknown_paper_is_a_mistake_with_the_nearest_name() -> None:
-    with pytest.raises(Mistake, match="did you mean 'tfew2022'"):
+    with pytest.raises(UserError, match="did you mean 'tfew2022'"):
         practice_of("tfew2020")
     assert title_of("tfew2020") == "tfew2020"
     assert title_of("houlsby2019") == "Houlsby et al. 2019"

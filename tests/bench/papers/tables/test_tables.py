@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from rich.console import Console
 
-from tunefront.bench.errors import Mistake
+from tunefront.bench.errors import UserError
 from tunefront.bench.papers.reading import known_papers, paper_data
 from tunefront.bench.papers.tables.catalog import paper_tables, print_paper
 from tunefront.bench.papers.tables.cost_tables import why, why_disk
@@ -164,7 +164,7 @@ def test_a_paper_is_printed_with_its_name_and_every_line(name: str) -> None:
 
 
 def test_an_unknown_paper_offers_the_nearest() -> None:
-    with pytest.raises(Mistake, match="no paper 'tfew2020'; did you mean 'tfew2022'"):
+    with pytest.raises(UserError, match="no paper 'tfew2020'; did you mean 'tfew2022'"):
         paper_tables("tfew2020")
 
 
