@@ -222,7 +222,7 @@ class TrainingDisplay(_LiveDisplay):
 def format_duration(seconds: float) -> str:
     """A time as a person says it.
 
-    >>> span(4.2), span(75), span(3700)
+    >>> format_duration(4.2), format_duration(75), format_duration(3700)
     ('4 s', '1 min 15 s', '1 h 1 min')
     """
     whole = round(seconds)
