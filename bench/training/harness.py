@@ -20,6 +20,7 @@ from tunefront.bench.meters.memory.peak import Growth, PeakMemory, peak_memory
 from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, flagged
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.restorable import make_writable
 from tunefront.bench.records import Spread
 from tunefront.bench.records.environment import versions
 from tunefront.bench.training.cost import CostLog
@@ -79,6 +80,7 @@ class MeasuringHarness:
     ) -> None:
         """Runs the recipe over `examples` on the clock; NotFinite as soon as the loss is not a finite number."""
         rows, total, shapes = self.tools.begin(parameters, examples)
+        make_writable(parameters.values())
         with self.cost.clock.running():
             for done, batch, value in itertools.islice(self.tools.steps(parameters, loss, rows, total), total):
                 shapes.add(batch)

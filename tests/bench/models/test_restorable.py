@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tunefront.bench.meters.memory.peak import resident_bytes
 from tunefront.bench.models import restorable as kinds
-from tunefront.bench.models.restorable import ALIGNED, Copied, Mapped, Restorable, restorable
+from tunefront.bench.models.restorable import ALIGNED, Copied, Mapped, Restorable, make_writable, restorable
 
 CPU = torch.device("cpu")
 KINDS: dict[str, Callable[[Sequence[Tensor]], Restorable]] = {
@@ -86,6 +86,30 @@ def test_what_is_not_written_takes_no_second_copy() -> None:
         pytest.skip("there is no /proc here")
     first.mul_(2)
     assert (resident_bytes("VmRSS") or 0) - read < size // 8
+
+
+def test_what_a_cell_trains_is_its_own_before_it_trains() -> None:
+    """A fault for each page that is written first: so many that a clock would show them."""
+    resource = pytest.importorskip("resource")
+    pages = 4096
+    given = Mapped([torch.ones(pages * resource.getpagesize() // 4)]).restored()
+
+    def faults(write: Callable[[], object]) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        write()
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+    first = faults(lambda: make_writable(given))
+    assert faults(lambda: given[0].add_(1)) < max(pages, first) / 4
+
+
+def test_making_writable_changes_no_bit_and_counts_as_no_change() -> None:
+    tensors = [tensor for tensor in odd_tensors() if tensor.is_floating_point()]
+    given = Mapped([*tensors, torch.tensor([1e-42, -1e-42])]).restored()
+    before, versions = [tensor.clone() for tensor in given], [tensor._version for tensor in given]
+    make_writable(given)
+    assert all(same(one, other) for one, other in zip(given, before, strict=True))
+    assert [tensor._version for tensor in given] == versions
 
 
 def test_without_private_mappings_they_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
