@@ -61,7 +61,6 @@ def run(
     quiet_libraries()  # before they are imported
     from tunefront.bench.execution.grid import run_grid
 
-    store = Store(out)
     overrides = Overrides(
         methods=methods,
         backbones=backbones,
@@ -81,8 +80,8 @@ def run(
     cells, lines = compared(expansion.cells)
     for line in lines:
         log.info("%s", line)
-    store.prepare()
     # What a program has imported is its own code, and runs in it; a file that it names gets a process of its own.
+    store = Store(out)
     outcome = run_grid(cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
     if outcome.interrupted:
         raise KeyboardInterrupt

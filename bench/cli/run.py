@@ -114,8 +114,7 @@ def _run(
 
             keep_predictions(cells, out, beside, display.preparing)
         display.preparing("looking for records")
-        on_cuda = any(cell.config.device != "cpu" for cell in cells)
-        return run_grid(cells, store, beside, display, fork=not on_cuda)
+        return run_grid(cells, store, beside, display, fork=True)
 
 
 def _tell(outcome: Outcome, out: str, errors: Console) -> bool:

@@ -60,7 +60,7 @@ def run_grid(
     if is_memory(store.location):  # of which a worker process would have one of its own
         workers, alone = 1, lambda _: False
     progress = progress or Silent()
-    asked = {identity.key: Work(cell, identity) for cell in cells for identity in (Identity.of(cell),)}
+    asked = {work.key: work for work in (Work(cell, Identity.of(cell)) for cell in cells)}
     found = {key: record for key in asked if (record := store.read(key)) is not None}
     done = {
         key: _compared_again(record, asked[key].cell, store)

@@ -78,6 +78,7 @@ class World:
         self.calls.append({"cells": tuple(cells), "workers": workers, "fork": fork})
         if self.raises is not None:
             raise self.raises
+        store.prepare()
         known = {cell: store.read(Identity.of(cell).key) for cell in cells}
         reused = sum(record is not None and record.status != "failed" for record in known.values())
         records: list[Record] = []

@@ -23,11 +23,25 @@ from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution.engines import Silent
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
+from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.session import Session
 from tunefront.bench.records import Prompt, Record, leaves
 from tunefront.bench.records.store import Store
 from tunefront.methods.sites import SITES
 
 MakeGrid = Callable[..., Grid]
+
+
+class Noting(Session):
+    """Notes which backbones are asked for, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def pretrained(self, name: str, device: str = "cpu") -> Pretrained:
+        self.asked.append(name)
+        return super().pretrained(name, device)
 
 
 class Told(Silent):
@@ -50,6 +64,21 @@ def contents(store: Store) -> dict[str, tuple[int, bytes]]:
     assert store.folder is not None
     files = [path for path in store.folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_cells_of_a_backbone_run_together_and_records_stay_in_order(
+    grid: MakeGrid, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    """One backbone is kept at a time: cells in turn would read each of them again and again."""
+    cells = [
+        replace(cell, backbone=backbones[name])
+        for cell in grid(methods=("features", "ia3")).cells()
+        for name in ("bert", "distilbert")
+    ]
+    session = Noting()
+    records = run_grid(cells, Store(tmp_path / "out"), session=session).records
+    assert session.asked == [backbones[name] for name in ("bert", "bert", "distilbert", "distilbert")]
+    assert [record.backbone for record in records] == [cell.backbone for cell in cells]
 
 
 def test_a_record_that_was_written_under_another_name_is_told_under_the_one_asked_for(
