@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import datetime
 import logging
-import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.data import cache, metrics, sources
-from tunefront.bench.data.sampling import rows_of
-from tunefront.bench.data.task import Row, Task
+from tunefront.bench.data import metrics
 from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.identity import Identity, label_of
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.predictions import check_scores, commonest, frame_of, labels_of, predictions_of
+from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.unchanged import process_unchanged
-from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NOTHING
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
-from tunefront.bench.models.examples import EncodedExamples
-from tunefront.bench.models.families import Backbone, Prompting
-from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (
@@ -50,44 +43,14 @@ from tunefront.bench.records import (
 )
 from tunefront.bench.records.environment import cpu_model, git_commit
 from tunefront.bench.settings import as_scalars
-from tunefront.bench.templates import Template, find_template
-from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
-from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
-from tunefront.bench.training.instruments import Subject
+from tunefront.bench.training.feature_cache import Rowwise
+from tunefront.bench.training.harness import Report
 from tunefront.methods.base import Scorer, Unsupported
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("tunefront")
-
-
-class Source(Protocol):
-    """Where pristine backbones come from: weights (`Pretrained`) or a configuration alone.
-
-    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
-    what its weights take on disk.
-    """
-
-    params: int
-    file_bytes: int | None
-    pooling: str | None
-    config: Any  # Any: transformers' configurations have no common type with their fields
-
-    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
-
-    def making(self) -> AbstractContextManager[object]: ...
-
-
-@dataclass(frozen=True)
-class StandIns:
-    """What takes the place of a cell's own where it is not run: the source of its backbone, what counted FLOPs may be
-    shared under, and its task and template where they are given."""
-
-    source: Source
-    identity: tuple[str, ...]
-    task: Task | None = None
-    template: Template | None = None
 
 
 @dataclass(frozen=True)
@@ -108,61 +71,6 @@ class Costs:
 
 UNKNOWN = Costs()
 """Of a cell that did not run."""
-
-
-class Setup:
-    """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
-
-    Args: session, which keeps the backbone for the cells that follow; harness, made of what is fitted, None for one
-    that measures; instead, None for the cell's own; identity, the cell's, found out where it is None.
-    """
-
-    def __init__(
-        self,
-        cell: Cell,
-        session: Session | None = None,
-        harness: Callable[[Subject], CellHarness] | None = None,
-        instead: StandIns | None = None,
-        identity: Identity | None = None,
-    ):
-        torch.set_num_threads(cell.config.threads)
-        template = instead.template if instead else None
-        self.cell, self.task = cell, (instead.task if instead else None) or sources.load_task(cell.task)
-        self.rows = rows_of(cell, self.task)
-        if len(self.rows.train) < cell.method.fewest_rows:
-            needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
-            raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
-        self.pretrained: Source = (
-            instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
-        )
-        self.backbone: Backbone = self.pretrained.pristine(
-            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
-        )
-        with self.pretrained.making():
-            cell.method.attach(self.backbone)
-        # What leads in the backbone now takes room from the rows.
-        self.train = self._encode(self.rows.train)
-        self.selection = self._encode(self.rows.selection) if self.rows.selection else None
-        self.test = self._encode(self.rows.test)
-        subject = Subject(
-            self.backbone.model,
-            cell.recipe,
-            cell.seed,
-            identity=instead.identity if instead else shared_under(cell, self.task, identity or Identity.of(cell)),
-            eval_batch_size=cell.config.eval_batch_size,
-            flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
-            queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
-        )
-        self.trainer = (harness or measuring())(subject)
-
-    def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
-        return self.backbone.encode(self.task, rows, self.cell.config.max_length)
-
-
-def measuring(report: Report | None = None, concurrent_cells: int = 1) -> Callable[[Subject], CellHarness]:
-    """Makes the harness of a cell that runs; what it computes of features is kept in the cache."""
-    conditions = (cpu_model(), str(concurrent_cells))
-    return lambda subject: MeasuringHarness(subject, FeatureStore(cache.folder() / "features"), report, conditions)
 
 
 def run_cell(
@@ -269,10 +177,10 @@ def _measured(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
     task = setup.task
     found, scored, selection = costs(setup)
     for values in [scored.values, *([selection.values] if selection else [])]:
-        _check_scores(task, values)
-    predicted = _predictions(task, scored.values)
-    labels = _labels(task, setup.rows.test, setup.test)
-    learned_from = _labels(task, setup.rows.train, setup.train)
+        check_scores(task, values)
+    predicted = predictions_of(task, scored.values)
+    labels = labels_of(task, setup.rows.test, setup.test)
+    learned_from = labels_of(task, setup.rows.train, setup.train)
     scores = Scores(
         headline=task.headline,
         test=metrics.score(task, predicted, labels),
@@ -280,12 +188,12 @@ def _measured(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
         if selection is None
         else metrics.score(
             task,
-            _predictions(task, selection.values),
-            _labels(task, setup.rows.selection, setup.selection or setup.test),
+            predictions_of(task, selection.values),
+            labels_of(task, setup.rows.selection, setup.selection or setup.test),
         ),
-        baseline=metrics.score(task, [_commonest(task, learned_from)] * len(labels), labels) if learned_from else None,
+        baseline=metrics.score(task, [commonest(task, learned_from)] * len(labels), labels) if learned_from else None,
     )
-    return found, scores, _frame(setup.rows.test, labels, predicted, scored.values)
+    return found, scores, frame_of(setup.rows.test, labels, predicted, scored.values)
 
 
 def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
@@ -406,61 +314,3 @@ def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
     evaluation = scored.entry or PhaseFlops(counted=scored.flops)
     entries = {**trained, "prefill": prefill, "evaluation": evaluation}
     return {phase: entries[phase] for phase in FLOP_PHASES if phase in entries and entries[phase].counted}
-
-
-def shared_under(cell: Cell, task: Task, identity: Identity) -> tuple[str, ...]:
-    """What decides what a batch costs, beside its shape."""
-    prints = identity.fingerprints
-    what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
-    return (*what, str(task.outputs), task.kind)
-
-
-def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
-    """How a language model is asked; None for an encoder, whose cells have no template."""
-    if cell.template is None and template is None:
-        return None
-    config = cell.config
-    losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
-    return Prompting(asked, config.normalization, losses, config.context_length)
-
-
-def _check_scores(task: Task, scores: Tensor) -> None:
-    """ValueError where no prediction follows from the scores: NaN is neither the highest nor not."""
-    unknown = int(scores.isnan().any(1).sum())
-    if unknown:
-        raise ValueError(f"the scores of {unknown} of {len(scores)} rows are NaN, from which no prediction follows")
-    if task.kind != "multiple choice" and scores.shape[1] != task.outputs:
-        raise ValueError(f"each row has {scores.shape[1]} scores; {task.name} takes {task.outputs}")
-
-
-def _predictions(task: Task, scores: Tensor) -> list[int] | list[float]:
-    """The choice of the highest score (ties to the first), or the predicted value."""
-    if task.kind == "regression":
-        return [float(value) for value in scores[:, 0].tolist()]
-    return [int(choice) for choice in scores.argmax(1).tolist()]
-
-
-def _labels(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> list[int | float]:
-    """What is right, as predictions name it: of multiple choice the place among a prompt's answers, whose order is the
-    template's."""
-    if task.kind == "multiple choice":
-        return [int(label) for label in examples.labels.tolist()]
-    return [row.label for row in rows]
-
-
-def _commonest(task: Task, labels: list[int | float]) -> int | float:
-    if task.kind == "regression":
-        return sum(labels) / len(labels)
-    return max(sorted(set(labels)), key=labels.count)
-
-
-def _frame(
-    rows: tuple[Row, ...], labels: list[int | float], predicted: list[int] | list[float], scores: Tensor
-) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted})
-    for choice in range(scores.shape[1]):
-        # A row may have fewer choices than others: what does not exist is missing.
-        frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]
-    return frame

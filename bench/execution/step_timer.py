@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.execution.run_cell import Setup
+from tunefront.bench.execution.setup import Setup
 from tunefront.bench.meters.memory.phases import Flags, Parts, flagged, made_of, parts_of
 from tunefront.bench.models.session import Session
 from tunefront.bench.training.harness import CellHarness

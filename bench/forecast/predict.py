@@ -12,6 +12,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.execution import run_cell
 from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.setup import Setup, StandIns
 from tunefront.bench.forecast.fake_models import fake_pretrained
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.forecast.limits import too_long
@@ -46,10 +47,10 @@ def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None,
     surroundings = run_cell.environment(cell, concurrent)
     task = None if lengths is None else lengths.task(model.sites.family)
     try:
-        setup = run_cell.Setup(
+        setup = Setup(
             cell,
             harness=partial(PredictingHarness, machine=machine),
-            instead=run_cell.StandIns(
+            instead=StandIns(
                 source=model,
                 identity=(identity.key,),
                 task=task,
@@ -107,7 +108,7 @@ def _naming_the_file(backbone: str) -> Iterator[None]:
         ) from error
 
 
-def _check_room(setup: run_cell.Setup, lengths: SyntheticRows) -> None:
+def _check_room(setup: Setup, lengths: SyntheticRows) -> None:
     """UserError if made-up rows had to be cut; Unsupported where they only have to be beside what leads, which is one
     method's matter."""
     cut = setup.train.truncated + setup.test.truncated
@@ -124,7 +125,7 @@ def _check_room(setup: run_cell.Setup, lengths: SyntheticRows) -> None:
     raise too_long(setup.cell.backbone, family, lengths, most)
 
 
-def _check_demonstrations(setup: run_cell.Setup, lengths: SyntheticRows) -> None:
+def _check_demonstrations(setup: Setup, lengths: SyntheticRows) -> None:
     """Unsupported where made-up rows lose demonstrations: a run would drop the last ones and record so, but whoever
     plans for a number of them is not served by the costs of another."""
     prompts = setup.trainer.prompts

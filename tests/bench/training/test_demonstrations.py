@@ -17,7 +17,8 @@ from tests.toys import encode, harness, loaded, pristine
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.task import Row
-from tunefront.bench.execution.run_cell import Setup, run_cell
+from tunefront.bench.execution.run_cell import run_cell
+from tunefront.bench.execution.setup import Setup
 from tunefront.bench.forecast.predict import predict
 from tunefront.bench.models.families.language import FILLERS
 from tunefront.bench.records import Record

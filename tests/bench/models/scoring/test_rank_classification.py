@@ -14,7 +14,7 @@ from tests.bench.models.scoring.plain import logprob, plain_scores, text_of
 from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
 from tests.toys import Listed, encode, harness, listed_task, mixed_task, pristine, widened
 from tunefront.bench.data.task import Task
-from tunefront.bench.execution.run_cell import _predictions
+from tunefront.bench.execution.predictions import predictions_of
 from tunefront.bench.models.families import decoder
 from tunefront.bench.models.scoring.normalization import NORMALIZATIONS
 from tunefront.bench.training.harness import MeasuringHarness
@@ -87,8 +87,8 @@ def test_ties_go_to_the_first_choice(language_models: dict[str, str]) -> None:
     torch.nn.init.zeros_(backbone.model.lm_head.weight)
     scores = trainer.score(scorer, encode(backbone, task, "test")).values
     assert len(set(scores[scores.isfinite()].tolist())) == 1
-    assert _predictions(task, scores) == [0, 0]
-    assert _predictions(task, torch.tensor([[1.0, 2, 2], [2, 1, 2], [0, 0, 0], [-math.inf, -9, -9]])) == [1, 0, 0, 1]
+    assert predictions_of(task, scores) == [0, 0]
+    assert predictions_of(task, torch.tensor([[1.0, 2, 2], [2, 1, 2], [0, 0, 0], [-math.inf, -9, -9]])) == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("k", [0, 6])

@@ -1,0 +1,126 @@
+"""A cell made ready: seeds set, rows drawn, the method attached, rows tokenised, a harness at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.data import cache, sources
+from tunefront.bench.data.sampling import rows_of
+from tunefront.bench.data.task import Row, Task
+from tunefront.bench.execution.identity import Identity, label_of
+from tunefront.bench.meters.flops.by_phase import FlopLedger
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families import Backbone, Prompting
+from tunefront.bench.models.losses import LossWeights
+from tunefront.bench.models.session import Session
+from tunefront.bench.records.environment import cpu_model
+from tunefront.bench.templates import Template, find_template
+from tunefront.bench.training.feature_cache import FeatureStore
+from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
+from tunefront.bench.training.instruments import Subject
+from tunefront.methods.base import Unsupported
+
+
+class Source(Protocol):
+    """Where pristine backbones come from: weights (`Pretrained`) or a configuration alone.
+
+    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
+    what its weights take on disk.
+    """
+
+    params: int
+    file_bytes: int | None
+    pooling: str | None
+    config: Any  # Any: transformers' configurations have no common type with their fields
+
+    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+
+    def making(self) -> AbstractContextManager[object]: ...
+
+
+@dataclass(frozen=True)
+class StandIns:
+    """What takes the place of a cell's own where it is not run: the source of its backbone, what counted FLOPs may be
+    shared under, and its task and template where they are given."""
+
+    source: Source
+    identity: tuple[str, ...]
+    task: Task | None = None
+    template: Template | None = None
+
+
+class Setup:
+    """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
+
+    Args: session, which keeps the backbone for the cells that follow; harness, made of what is fitted, None for one
+    that measures; instead, None for the cell's own; identity, the cell's, found out where it is None.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        session: Session | None = None,
+        harness: Callable[[Subject], CellHarness] | None = None,
+        instead: StandIns | None = None,
+        identity: Identity | None = None,
+    ):
+        torch.set_num_threads(cell.config.threads)
+        template = instead.template if instead else None
+        self.cell, self.task = cell, (instead.task if instead else None) or sources.load_task(cell.task)
+        self.rows = rows_of(cell, self.task)
+        if len(self.rows.train) < cell.method.fewest_rows:
+            needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
+            raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
+        self.pretrained: Source = (
+            instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
+        )
+        self.backbone: Backbone = self.pretrained.pristine(
+            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
+        )
+        with self.pretrained.making():
+            cell.method.attach(self.backbone)
+        # What leads in the backbone now takes room from the rows.
+        self.train = self._encode(self.rows.train)
+        self.selection = self._encode(self.rows.selection) if self.rows.selection else None
+        self.test = self._encode(self.rows.test)
+        subject = Subject(
+            self.backbone.model,
+            cell.recipe,
+            cell.seed,
+            identity=instead.identity if instead else shared_under(cell, self.task, identity or Identity.of(cell)),
+            eval_batch_size=cell.config.eval_batch_size,
+            flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
+            queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
+        )
+        self.trainer = (harness or measuring())(subject)
+
+    def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
+        return self.backbone.encode(self.task, rows, self.cell.config.max_length)
+
+
+def measuring(report: Report | None = None, concurrent_cells: int = 1) -> Callable[[Subject], CellHarness]:
+    """Makes the harness of a cell that runs; what it computes of features is kept in the cache."""
+    conditions = (cpu_model(), str(concurrent_cells))
+    return lambda subject: MeasuringHarness(subject, FeatureStore(cache.folder() / "features"), report, conditions)
+
+
+def shared_under(cell: Cell, task: Task, identity: Identity) -> tuple[str, ...]:
+    """What decides what a batch costs, beside its shape."""
+    prints = identity.fingerprints
+    what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
+    return (*what, str(task.outputs), task.kind)
+
+
+def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
+    """How a language model is asked; None for an encoder, whose cells have no template."""
+    if cell.template is None and template is None:
+        return None
+    config = cell.config
+    losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
+    return Prompting(asked, config.normalization, losses, config.context_length)
