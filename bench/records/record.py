@@ -39,7 +39,8 @@ SETTINGS_FIELDS = (
     *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "normalization", "context_length"),
     *("published_draws", "balanced_draws"),
 )
-"""What a recipe and the run settings hold: named here too, since their classes need torch."""
+"""What a recipe and the run settings hold, named here too: a field of theirs that comes or goes changes records (a test
+compares them), and so the schema's version."""
 KEYS = {
     "recipe": RECIPE_FIELDS,
     "settings": SETTINGS_FIELDS,
