@@ -166,7 +166,7 @@ def test_fit_leaves_frozen_weights_untouched(method: Method, family: str, attach
     subject = attach(method, family)
     model = subject.backbone.model
     before, frozen = snapshot(model), frozen_names(subject.backbone)
-    trainer = harness(subject.backbone, method, steps=3, learning_rate=0.1)
+    trainer = harness(subject.backbone, method, counted=False, steps=3, learning_rate=0.1)
     trainer.score(method.fit(subject.backbone, subject.train, trainer), subject.test)
     assert frozen_names(subject.backbone) == frozen, "fit() changed what is trained"
     for name in frozen:
@@ -195,7 +195,7 @@ def test_every_trained_tensor_moves_within_three_steps(method: Method, family: s
     def fitted(learning_rate: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         subject, before = attach(method, family), {}
         recipe = {"steps": 3, "learning_rate": learning_rate, "weight_decay": 0.0}
-        trainer = harness(subject.backbone, method, **recipe)
+        trainer = harness(subject.backbone, method, counted=False, **recipe)
         train = trainer.train
 
         def noting(parameters: dict[str, nn.Parameter], *given: Any) -> None:
@@ -247,7 +247,7 @@ def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: d
     except Unsupported as reason:
         pytest.skip(str(reason))
     rate = 0.03 if is_encoder and only_head else LARGE_RATES.get(method.name, 0.01)  # an encoder's head has two layers
-    trainer = harness(backbone, method, steps=MANY_STEPS.get(method.name, 60), learning_rate=rate)
+    trainer = harness(backbone, method, steps=MANY_STEPS.get(method.name, 60), counted=False, learning_rate=rate)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     if not trainer.cost.steps:
         pytest.skip(f"{method.name} trains nothing")
@@ -261,7 +261,7 @@ def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: d
 def test_one_seed_gives_the_same_scores_bit_for_bit(method: Method, family: str, attach: Attach) -> None:
     def run(seed: int) -> tuple[Tensor, bool]:
         subject = attach(method, family, seed)
-        trainer = harness(subject.backbone, method, seed, steps=4, learning_rate=0.01)
+        trainer = harness(subject.backbone, method, seed, steps=4, counted=False, learning_rate=0.01)
         scores = trainer.score(method.fit(subject.backbone, subject.train, trainer), subject.test).values
         return scores, bool(subject.backbone.trainable())
 
@@ -305,7 +305,9 @@ def test_a_deep_copy_is_independent(method: Method, family: str, attach: Attach)
     assert torch.equal(other.scores(), before)
     assert not {id(p) for p in copied.model.parameters()} & {id(p) for p in subject.backbone.model.parameters()}
     subject.trains()
-    harness(copied, method, steps=2, learning_rate=0.1).train(copied.trainable(), copied.loss, subject.train)
+    harness(copied, method, counted=False, steps=2, learning_rate=0.1).train(
+        copied.trainable(), copied.loss, subject.train
+    )
     assert torch.equal(subject.scores(), before), "training the copy changed the original"
     trained_copy = other.scores()
     assert not torch.equal(trained_copy, before)

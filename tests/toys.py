@@ -15,6 +15,7 @@ from tests.conftest import FAMILIES, LANGUAGE_MODELS, WORDS
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
 from tunefront.bench.forecast.presets import config_of, fake_model, faking
 from tunefront.bench.meters.flops.by_phase import FlopLedger
+from tunefront.bench.meters.flops.extrapolate import Counting
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.families.family import Family
@@ -209,13 +210,34 @@ def harness(
     rows: int = 16,
     kind: type[MeasuringHarness] = MeasuringHarness,
     report: Any = None,
+    counted: bool = True,
     **recipe: Any,
 ) -> MeasuringHarness:
-    """The harness for a method with a few changes to its recipe; `rows` are scored at a time."""
+    """The harness for a method with a few changes to its recipe; `rows` are scored at a time. Not `counted`, it counts
+    no FLOPs, which takes a tiny model longer than to train for a few steps."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
     ledger = FlopLedger(backbone, sum(parameter.numel() for parameter in backbone.model.parameters()))
-    return kind(Subject(backbone.model, settings, seed, identity, rows, ledger), features, report)
+    made = kind(Subject(backbone.model, settings, seed, identity, rows, ledger), features, report)
+    if not counted:
+        made.counting = Uncounted(backbone.model, settings, identity, made.subject.autocast)
+    return made
+
+
+class Uncounted(Counting):
+    """Counts nothing."""
+
+    def steps(self, *_: object) -> int:
+        """None."""
+        return 0
+
+    def forward_half(self, *_: object) -> int:
+        """None."""
+        return 0
+
+    def rows(self, *_: object) -> int:
+        """None."""
+        return 0
 
 
 class Untrained(MeasuringHarness):

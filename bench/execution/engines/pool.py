@@ -34,6 +34,7 @@ PRELOAD = ["tunefront.bench.execution.run_cell", "transformers.models.bert.model
 
 END_SECONDS = 5.0
 """How long a worker that is to end may take before it is killed."""
+END_POLL_SECONDS = 0.005
 
 
 @dataclass
@@ -55,11 +56,13 @@ class _Worker:
         return True
 
     def end(self) -> None:
-        """Waits for the process's end, and kills one that goes on."""
-        self.process.join(timeout=END_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        """Waits for the process's end, and kills one that goes on. The process itself is asked: `join` waits for what
+        it forked too."""
+        deadline = time.monotonic() + END_SECONDS
+        while self.process.is_alive():
+            if time.monotonic() > deadline:
+                self.process.kill()
+            time.sleep(END_POLL_SECONDS)
 
 
 def run(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,19 +194,41 @@ ENDS = {
 }
 
 
+OTHERS = ["features", "ia3", "full", "top_layers:n=1"]
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, dict[str, Any]]:
+    """What the other cells come to, once it is known."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(
+    kept: dict[str, dict[str, Any]], grid: MakeGrid, nest: Nursery, tmp_path: Path
+) -> dict[str, dict[str, Any]]:
+    """What cells come to by themselves, with no method of a user's among them."""
+    if not kept:
+        nest.run(grid(methods=OTHERS, steps=1), tmp_path / "undisturbed", 1)
+        kept.update(deterministic(Store(tmp_path / "undisturbed")))
+    return kept
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("what", ENDS)
 def test_what_a_users_method_does_to_its_process_reaches_no_other_cell(
-    what: str, workers: int, grid: MakeGrid, nest: Nursery, tmp_path: Path
+    what: str,
+    workers: int,
+    grid: MakeGrid,
+    nest: Nursery,
+    undisturbed: dict[str, dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
-    others = ["features", "ia3", "full", "top_layers:n=1"]
-    plain, some = grid(methods=others, steps=1), [written(tmp_path, fit=what), *others]
-    nest.run(plain, tmp_path / "plain", workers)
-    found = nest.run(grid(methods=some, steps=1), tmp_path / "out", workers)
+    found = nest.run(grid(methods=[written(tmp_path, fit=what), *OTHERS], steps=1), tmp_path / "out", workers)
     assert found["ran"] == 5
     store = Store(tmp_path / "out")
-    ours, expected = deterministic(store), deterministic(Store(tmp_path / "plain"))
+    ours, expected = deterministic(store), undisturbed
     assert {key: ours[key] for key in expected} == expected
     (theirs,) = [record for record in store.records() if record.key not in expected]
     reason = ENDS[what]
