@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,33 @@ def one_thread() -> None:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing a test prepares lands in the checkout's cache."""
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def fetched_folder() -> Path | None:
+    """Where this machine has fetched archives, if it has; known before any test has a cache of its own."""
+    from tunefront.bench.data.cache import folder
+
+    return next((path for path in [folder("archives")] if path.is_dir()), None)
+
+
+@pytest.fixture
+def fetched(own_cache: None, fetched_folder: Path | None) -> Callable[[str], None]:
+    """Gives the test what this machine has fetched of an archive, or skips it."""
+
+    def given(name: str) -> None:
+        from tunefront.bench.data.archives.cached import is_fetched, path_of
+        from tunefront.bench.data.archives.catalog import ARCHIVES
+
+        archive = ARCHIVES[name]
+        path = path_of(archive)
+        if fetched_folder is not None and not path.exists() and (fetched_folder / archive.filename).is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(fetched_folder / archive.filename)
+        if not is_fetched(archive):
+            pytest.skip(f"not fetched on this machine: tunefront fetch {name}")
+
+    return given
 
 
 @pytest.fixture(scope="session")

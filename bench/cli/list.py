@@ -56,9 +56,9 @@ def entries(what: str) -> list[Entry]:
 
         return [_method(cls) for cls in known_methods().values()]
     if what == "tasks":
-        from tunefront.bench.data.sources import known_tasks
+        from tunefront.bench.data.sources import describe_tasks
 
-        return [{"name": name} for name in known_tasks()]
+        return _described(describe_tasks())
     if what == "backbones":
         from tunefront.bench.models.locate import known_backbones
 

@@ -48,7 +48,15 @@ def archive(path: Path, project: str, **changes: Any) -> Archive:
     content = path.read_bytes()
     fields = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **changes}
     return Archive(
-        "tiny", project, "1.0", path.name, provides=("tiny/task",), contents="texts", owners="ours", licence="", **fields
+        "tiny",
+        project,
+        "1.0",
+        path.name,
+        tasks={"tiny/task": "Texts."},
+        contents="texts",
+        owners="ours",
+        licence="",
+        **fields,
     )
 
 
