@@ -137,7 +137,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "tunefront.bench.data.sources": {
             "load_task": load_task,
             "preview_task": load_task,
-            "known_tasks": lambda: TASKS,
+            "known_tasks": lambda: list(TASKS),
+            "describe_tasks": lambda: {name: f"{name}, a task" for name in TASKS},
         },
         "tunefront.bench.execution.grid": {
             "run_grid": made.run_grid,
