@@ -58,7 +58,7 @@ def entries(what: str) -> list[Entry]:
     if what == "tasks":
         from tunefront.bench.data.sources import describe_tasks
 
-        return _described(describe_tasks())
+        return [asdict(entry) for entry in describe_tasks()]
     if what == "backbones":
         from tunefront.bench.models.locate import known_backbones
 
@@ -76,6 +76,8 @@ def as_table(what: str, found: Sequence[Entry]) -> Table:
 
     if what == "settings":
         found = list(_by_table(found))
+    if what == "tasks":
+        found = list(_by_source(found))
     found = [_in_two(entry) if what == "methods" else entry for entry in found]
     columns = list(dict.fromkeys(key for entry in found for key in entry))
     table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
@@ -105,6 +107,18 @@ def _by_table(settings: Sequence[Entry]) -> Iterator[Entry]:
                 "default": _written(entry["default"]) or "none",
                 "takes: what it is": f"{entry['takes']}: {entry['about']}",
             }
+
+
+def _by_source(tasks: Sequence[Entry]) -> Iterator[Entry]:
+    """The tasks below where they come from."""
+    for archive, entries in itertools.groupby(tasks, key=lambda entry: entry["archive"]):
+        listed = list(entries)
+        first = listed[0]
+        fetch = "" if archive is None else f" Fetch it once: tunefront fetch {archive}."
+        licence = "" if archive is None else f" Licence: {first['licence']}."
+        source = str(first["source"])
+        yield {"name": f"[{archive or 'docstrings'}]", "about": f"{source[:1].upper()}{source[1:]}.{licence}{fetch}"}
+        yield from ({"name": entry["name"], "about": entry["about"]} for entry in listed)
 
 
 def _in_two(method: Entry) -> Entry:

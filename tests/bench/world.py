@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.data.sources import TaskEntry
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
@@ -138,7 +139,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "load_task": load_task,
             "preview_task": load_task,
             "known_tasks": lambda: list(TASKS),
-            "describe_tasks": lambda: {name: f"{name}, a task" for name in TASKS},
+            "describe_tasks": lambda: [TaskEntry(name, "A task.", "here", "none") for name in TASKS],
         },
         "tunefront.bench.execution.grid": {
             "run_grid": made.run_grid,

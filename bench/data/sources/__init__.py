@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from tunefront.bench.files import ROOT
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Kind, Task
 
-__all__ = ["describe_tasks", "known_tasks", "load_task", "preview_task"]
+__all__ = ["TaskEntry", "describe_tasks", "known_tasks", "load_task", "preview_task"]
 
 _DOCSTRINGS = {
     "docstrings/kind": "Does a docstring's summary describe a class, a function or a module?",
@@ -30,19 +30,30 @@ PROMPTS = ROOT / "bench" / "data" / "prompts"
 
 def known_tasks() -> list[str]:
     """The embedded tasks; those of an archive have to be fetched once (`tunefront fetch`)."""
-    return list(describe_tasks())
+    return [entry.name for entry in describe_tasks()]
 
 
-def describe_tasks() -> dict[str, str]:
-    """The embedded tasks: name -> what it is about, and where it comes from."""
-    return {
-        **{name: f"{about} From the docstrings of installed packages." for name, about in _DOCSTRINGS.items()},
-        **{
-            name: f"{about} {archive.owners[:1].upper()}{archive.owners[1:]}. Licence: {archive.licence}."
-            for archive in ARCHIVES.values()
-            for name, about in archive.tasks.items()
-        },
-    }
+@dataclass(frozen=True)
+class TaskEntry:
+    """An embedded task: what it asks, where its rows come from and under which licence, and the name of the archive
+    that has to be fetched for it, None where none has to."""
+
+    name: str
+    about: str
+    source: str
+    licence: str
+    archive: str | None = None
+
+
+def describe_tasks() -> list[TaskEntry]:
+    """The embedded tasks."""
+    own = [TaskEntry(name, about, "docstrings of installed packages", "theirs") for name, about in _DOCSTRINGS.items()]
+    fetched = [
+        TaskEntry(name, about, archive.owners, archive.licence, archive.name)
+        for archive in ARCHIVES.values()
+        for name, about in archive.tasks.items()
+    ]
+    return own + fetched
 
 
 def load_task(name: str) -> Task:
