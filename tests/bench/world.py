@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from tunefront.bench.cells import Cell
-from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.data.sources import TaskEntry
+from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
