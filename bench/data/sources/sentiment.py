@@ -55,14 +55,14 @@ def build(name: str, sentences: Iterable[Rated]) -> Task:
     distinct = _distinct(sentences)
     notes = [
         f"{len(sentences) - len(distinct):,} of {len(sentences):,} sentences are copies of another: their ratings are "
-        "averaged."
+        "averaged"
     ]
     rating = name.endswith(RATING)
     kept = distinct if rating else {text: one for text, one in distinct.items() if abs(one.rating) >= CUT}
     if not rating:
         notes.append(
             f"{len(distinct) - len(kept):,} of {len(distinct):,} sentences with a mean rating between -{CUT:g} and "
-            f"{CUT:g} have no class: left out."
+            f"{CUT:g} have no class: left out"
         )
     rows = {
         text: (one.part_of, Row(one.id, {"text": one.text, "rating": one.rating}, _label(one.rating, as_rating=rating)))
