@@ -48,7 +48,19 @@ class CellMessage:
 
 def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
     """A worker's life: one cell after another until the parent closes the pipe or goes."""
-    interruption.listen_in_worker()
+    code = 1
+    try:
+        interruption.listen_in_worker()
+        _prepare(lifeline, held)
+        _serve(connection, Store(location), concurrent)
+        code = 0
+    except KeyboardInterrupt:  # by SIGTERM: what was half written has been removed on the way out
+        pass
+    finally:
+        os._exit(code)  # a thread that a method left would keep the process
+
+
+def _prepare(lifeline: Connection, held: Connection) -> None:
     if not log.handlers:  # a worker that was not forked has none of the command's
         log.addHandler(logging.StreamHandler())
         log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
@@ -56,14 +68,6 @@ def serve(connection: Connection, lifeline: Connection, held: Connection, locati
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     gc.collect()
     gc.freeze()  # what was imported is never garbage: collecting between phases is then quick
-    code = 1
-    try:
-        _serve(connection, Store(location), concurrent)
-        code = 0
-    except KeyboardInterrupt:  # by SIGTERM: what was half written has been removed on the way out
-        pass
-    finally:
-        os._exit(code)  # a thread that a method left would keep the process
 
 
 class _Printable(logging.Formatter):
