@@ -49,7 +49,7 @@ def anchor(panel: int, entry: int, task: int | None = None) -> str:
     return f"runs-{panel}-{entry}" + ("" if task is None else f"-{task}")
 
 
-def chunked(table: Table, most: int = 8) -> list[Table]:
+def split_wide(table: Table, most: int = 8) -> list[Table]:
     """A table too wide for paper as several, each with the columns that name a row."""
     if len(table.columns) <= most:
         return [table]
@@ -66,6 +66,6 @@ def chunked(table: Table, most: int = 8) -> list[Table]:
     return found
 
 
-def linked(value: float | None, link: str) -> str:
+def link_if_present(value: float | None, link: str) -> str:
     """The link of a number, none of a missing one."""
     return "" if value is None else link

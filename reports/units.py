@@ -13,7 +13,7 @@ _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3
 LARGEST = 1e40
 """A number beyond it is no measurement (float32 ends at 3.4e38), and its squares and sums would overflow."""
 
-NEXT_TO_NOTHING = 1e-12
+TINY = 1e-12
 """Smaller numbers are written with an exponent: their zeros would fill a line."""
 
 
@@ -30,7 +30,7 @@ def significant(value: float, digits: int = 3) -> str:
     """
     if value == 0:
         return "0"
-    if abs(value) < NEXT_TO_NOTHING:
+    if abs(value) < TINY:
         return f"{value:.{digits}g}"
     places = digits - 1 - math.floor(math.log10(abs(value)))
     if round(abs(value), places) >= 10 ** (digits - places):  # 99.96 has become 100

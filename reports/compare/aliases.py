@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 
-def unified(records: Sequence[Record]) -> list[Record]:
+def unify_names(records: Sequence[Record]) -> list[Record]:
     """The records, those of equal task rows under one task name and those of equal backbone files under one backbone
     name: the shortest that any of them has. Backbones that are pooled differently stay apart.
 

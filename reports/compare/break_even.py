@@ -51,7 +51,7 @@ class Crossing:
         >>> [Crossing("after", 1233.4).short, Crossing("until", 50.0).short, Crossing("always").short]
         ['after 1,234', 'up to 50', 'from the first']
         """
-        return _alone(self.words)
+        return _without_noun(self.words)
 
     @property
     def rough(self) -> str:
@@ -69,7 +69,7 @@ class Crossing:
         >>> Crossing("after", 27512.0).rough_short
         'after about 28,000'
         """
-        return _alone(self.rough)
+        return _without_noun(self.rough)
 
     def _words(self, rough: bool) -> str:
         if self.queries is None:
@@ -81,7 +81,7 @@ class Crossing:
         return f"{'after' if self.kind == 'after' else 'up to'} {'about ' if rough else ''}{amount:,} {noun}"
 
 
-def _alone(words: str) -> str:
+def _without_noun(words: str) -> str:
     return words.removesuffix(" queries").removesuffix(" query")
 
 

@@ -35,22 +35,22 @@ def check(records: Sequence[Record]) -> None:
     Settings may differ between backbones, which are never averaged nor drawn in one plot.
     """
     prompted = [record for record in records if record.template is not None]
-    found = [_differs(records, name, "") for name in EVERYWHERE]
-    backbones = grouped(records, lambda record: record.backbone)
+    found = [_difference_message(records, name, "") for name in EVERYWHERE]
+    backbones = group_by(records, lambda record: record.backbone)
     for backbone, group in backbones.items():
         of = f" of backbone {backbone}" if len(backbones) > 1 else ""
-        found += [_differs(_concerned(group, name), name, of) for name in settings_of(records)]
-    for task, group in grouped(records, lambda record: record.task).items():
-        found += [_differs(group, field, f" of task {task}") for field in PER_TASK]
+        found += [_difference_message(_affected_by(group, name), name, of) for name in settings_of(records)]
+    for task, group in group_by(records, lambda record: record.task).items():
+        found += [_difference_message(group, field, f" of task {task}") for field in PER_TASK]
     for backbone, group in backbones.items():
-        found += [_differs(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
-    for (task, template), group in grouped(prompted, lambda record: (record.task, record.template)).items():
-        found.append(_differs(group, "template_fingerprint", f" of template {template!r} of task {task}"))
-    for method, group in grouped(records, lambda record: record.method).items():
-        found.append(_differs(group, "method_fingerprint", f" of method {method}"))
+        found += [_difference_message(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
+    for (task, template), group in group_by(prompted, lambda record: (record.task, record.template)).items():
+        found.append(_difference_message(group, "template_fingerprint", f" of template {template!r} of task {task}"))
+    for method, group in group_by(records, lambda record: record.method).items():
+        found.append(_difference_message(group, "method_fingerprint", f" of method {method}"))
     mistakes = [text for text in found if text]
     if not mistakes:
-        mistakes = list(filter(None, [_doubled(records)]))
+        mistakes = list(filter(None, [_duplicate_message(records)]))
     if mistakes:
         raise UserErrors(mistakes)
 
@@ -60,16 +60,16 @@ def settings_of(records: Iterable[Record]) -> list[str]:
     return sorted({name for record in records for name in record.settings} - INCIDENTAL)
 
 
-def uneven_settings(records: Sequence[Record]) -> dict[str, list[str]]:
+def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
     """The settings in which the records differ, each with its values."""
     values = {
-        name: {number(record.settings.get(name)) for record in _concerned(records, name)}
+        name: {number(record.settings.get(name)) for record in _affected_by(records, name)}
         for name in settings_of(records)
     }
     return {name: sorted(found) for name, found in values.items() if len(found) > 1}
 
 
-def uneven_timing(records: Iterable[Record]) -> str | None:
+def find_timing_mismatch(records: Iterable[Record]) -> str | None:
     """The first field in which the measured records differ, so that their seconds do not compare, with its values."""
     timed = [record for record in records if record.seconds.train is not None or record.seconds.eval is not None]
     for field in TIMING:
@@ -86,12 +86,12 @@ def cell_of(record: Record) -> tuple[object, ...]:
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
-def _concerned(records: Sequence[Record], setting: str) -> Sequence[Record]:
+def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:
     """The records whose numbers a setting can change."""
     return [record for record in records if record.template is not None] if setting in PROMPTED else records
 
 
-def _differs(records: Sequence[Record], field: str, of: str) -> str | None:
+def _difference_message(records: Sequence[Record], field: str, of: str) -> str | None:
     found: dict[str, list[Record]] = {}
     for record in records:
         fields = fields_of(record)
@@ -116,20 +116,20 @@ def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
     return f"cannot plot these records together: {field}{of} differs ({listed}). Filter with {asked}."
 
 
-def _doubled(records: Sequence[Record]) -> str | None:
+def _duplicate_message(records: Sequence[Record]) -> str | None:
     """The same cell recorded twice (after an upgrade, say) would count as one more seed."""
-    doubled = [group for group in grouped(records, cell_of).values() if len(group) > 1]
+    doubled = [group for group in group_by(records, cell_of).values() if len(group) > 1]
     if not doubled:
         return None
     names = [*doubled[0][0].versions, *(f"{name}_fingerprint" for name in doubled[0][0].fingerprints), "threads", "key"]
     for name in names:
-        found = grouped(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
+        found = group_by(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
         if len(found) > 1:
             return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, found)}"
     raise UserError(f"{doubled[0][0].key} is given more than once; give each record once.")
 
 
-def grouped(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+def group_by(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Records by what the key says of them, in the order of first appearance."""
     groups: dict[K, list[T]] = {}
     for record in records:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from tunefront.bench.records import Record
 from tunefront.reports.compare.factors import draw_of
 from tunefront.reports.compare.statistics import (
+    complete_rows,
     deviation,
+    finite_values,
     interquartile_range,
     mean,
-    measured,
+    mean_if_complete,
     median,
-    together,
-    whole_mean,
 )
 
 Measure = Callable[[Record], float | None]
@@ -56,18 +56,18 @@ class Entry:
     @property
     def share(self) -> tuple[float, float] | None:
         """Trained parameters and the backbone's, medians over the same records; None where one is not recorded."""
-        pairs = together(
+        pairs = complete_rows(
             self.all, lambda record: record.parameters.trainable, lambda record: record.parameters.backbone
         )
         return (statistics.median(part for part, _ in pairs), statistics.median(w for _, w in pairs)) if pairs else None
 
     def runs(self, task: str) -> list[Record]:
         """The records of a task that have a finite score."""
-        return [record for record in self.records.get(task, ()) if measured([record], _score)]
+        return [record for record in self.records.get(task, ()) if finite_values([record], _score)]
 
     def scores(self, task: str) -> list[float]:
         """The headline scores on a task, one a run; runs without a finite score are left out."""
-        return measured(self.records.get(task, ()), _score)
+        return finite_values(self.records.get(task, ()), _score)
 
     def center(self, task: str) -> float | None:
         """Mean score over the runs of a task, in few-shot panels the median."""
@@ -80,25 +80,25 @@ class Entry:
 
     def average(self, tasks: Iterable[str]) -> float | None:
         """Mean over tasks of the tasks' centres; None where one is missing, since that average would not compare."""
-        return whole_mean(map(self.center, tasks))
+        return mean_if_complete(map(self.center, tasks))
 
     def median(self, measure: Measure) -> float | None:
         """Median of a cost over tasks and runs."""
-        return median(measured(self.all, measure))
+        return median(finite_values(self.all, measure))
 
 
-def compared(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
+def on_shared_cells(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
     """The entries with only their records that have a measure, of the cells (task, template, draw) in which each of
     them has one: a method that ran on fewer or smaller tasks is not set against another's larger ones. Empty entries
     where they share no cell."""
-    cells = [{_cell(record) for record in entry.all if measured([record], measure)} for entry in entries]
+    cells = [{_cell(record) for record in entry.all if finite_values([record], measure)} for entry in entries]
     common = set.intersection(*cells) if cells else set()
-    return [replace(entry, records=_within(entry, common, measure)) for entry in entries]
+    return [replace(entry, records=_records_in_cells(entry, common, measure)) for entry in entries]
 
 
-def _within(entry: Entry, cells: set[Hashable], measure: Measure) -> dict[str, tuple[Record, ...]]:
+def _records_in_cells(entry: Entry, cells: set[Hashable], measure: Measure) -> dict[str, tuple[Record, ...]]:
     kept = {
-        task: tuple(record for record in alike if _cell(record) in cells and measured([record], measure))
+        task: tuple(record for record in alike if _cell(record) in cells and finite_values([record], measure))
         for task, alike in entry.records.items()
     }
     return {task: alike for task, alike in kept.items() if alike}

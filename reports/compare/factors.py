@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -56,13 +56,13 @@ def rows_used(record: Record) -> int | None:
     return record.data.n_train if record.parameters.trainable else record.parameters.trainable
 
 
-def over_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[str, list[Record]]:
+def merge_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[str, list[Record]]:
     """Rows of a report by label, those that differ only in the order of their demonstrations made one.
 
     A row that `reference` names by its order stays as it is, and so do those of which other demonstrations are known.
     """
     found: dict[str, list[Record]] = {}
-    for short, labels in grouped(rows, lambda label: _unordered(label, rows[label])).items():
+    for short, labels in group_by(rows, lambda label: _without_order(label, rows[label])).items():
         together = [record for label in labels for record in rows[label]]
         named = reference != short and reference in labels
         if len(labels) > 1 and not named and _same_demonstrations(together):
@@ -72,7 +72,7 @@ def over_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[st
     return found
 
 
-def _unordered(label: str, records: Sequence[Record]) -> str:
+def _without_order(label: str, records: Sequence[Record]) -> str:
     """A label without its order.
 
     >>> ORDER.sub("", "icl:k=4,order=1").rstrip(":,"), ORDER.sub("", "icl:order=2").rstrip(":,")
@@ -83,7 +83,7 @@ def _unordered(label: str, records: Sequence[Record]) -> str:
 
 def _same_demonstrations(records: Iterable[Record]) -> bool:
     """Whether the demonstrations of a task's cell are the same rows whatever the order."""
-    cells = grouped(records, lambda record: (record.task, *cell_of(record)))
+    cells = group_by(records, lambda record: (record.task, *cell_of(record)))
     return all(
         len({frozenset(id for prompt in record.prompt.demonstration_ids or () for id in prompt) for record in alike})
         == 1

@@ -27,20 +27,20 @@ class Cost:
     title: str = ""
     unit: str = ""
     timed: bool = False
-    worked_out: Callable[[Record], float | None] | None = None
+    derive: Callable[[Record], float | None] | None = None
 
     @property
     def read(self) -> Callable[[Record], float | None]:
         """The value in a record."""
-        return self.worked_out or attrgetter(self.field)
+        return self.derive or attrgetter(self.field)
 
-    def of(self, panel: Panel, entry: Entry) -> float | None:
+    def median(self, panel: Panel, entry: Entry) -> float | None:
         """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
         return panel.seconds(entry, self.read) if self.timed else entry.median(self.read)
 
     def cell(self, panel: Panel, entry: Entry, link: str) -> Cell:
         """The cost of an entry with its unit, exact in the title."""
-        value = self.of(panel, entry)
+        value = self.median(panel, entry)
         return Cell(self.text(value), title=units.exact(value, self.unit), link="" if value is None else link)
 
     def text(self, value: float | None) -> str:
@@ -51,12 +51,14 @@ class Cost:
         return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
 
 
-def _anew(record: Record) -> float | None:
+def _flops_without_cache(record: Record) -> float | None:
     return record.flops.inference_per_example_without_reuse or record.flops.inference_per_example
 
 
-ROWS = Cost("rows_used", "Labelled rows used", worked_out=rows_used)
-ANEW = Cost("inference_flops_anew", "Inference FLOPs, demonstrations read anew", "FLOP", worked_out=_anew)
+ROWS = Cost("rows_used", "Labelled rows used", derive=rows_used)
+WITHOUT_CACHE = Cost(
+    "inference_flops_without_cache", "Inference FLOPs without cache", "FLOP", derive=_flops_without_cache
+)
 """What every query would cost if its demonstrations were read anew; of a method without any, what it costs."""
 PARAMETERS = Cost("parameters.trainable", "Trained parameters per task")
 KEPT = Cost("task_bytes", "Bytes kept per task", "B")
@@ -76,8 +78,8 @@ def peak(panel: Panel, phase: str = "train") -> Cost:
     return Cost(field, f"{title} ({kind})", "B")
 
 
-def drawn(panel: Panel) -> list[Cost]:
+def plotted_costs(panel: Panel) -> list[Cost]:
     """The costs of the small multiples, in order; of demonstrations those that only they give."""
-    rows = [ROWS] if len({ROWS.of(panel, entry) for entry in panel.entries} - {None}) > 1 else []
-    anew = [ANEW] if any(WITHOUT_REUSE.of(panel, entry) for entry in panel.entries) else []
+    rows = [ROWS] if len({ROWS.median(panel, entry) for entry in panel.entries} - {None}) > 1 else []
+    anew = [WITHOUT_CACHE] if any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries) else []
     return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *anew, peak(panel)]

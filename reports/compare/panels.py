@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tunefront.bench.records import ROUNDING, Record
-from tunefront.reports.compare.checks import grouped, uneven_timing
+from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
-from tunefront.reports.compare.factors import FACTORS, cell_of, levels, over_orders
-from tunefront.reports.compare.statistics import mean, measured, median, whole_mean
-from tunefront.reports.names import natural
+from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders
+from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete, median
+from tunefront.reports.names import natural_key
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Selection
@@ -38,15 +38,15 @@ class Panel:
     tasks: tuple[str, ...]
     entries: tuple[Entry, ...]
     reference: Entry | None
-    uneven: str | None
+    timing_mismatch: str | None
     few_shot: bool = False
     metric: str = ""
-    one_of_several: bool = False
+    several_metrics: bool = False
 
     @property
     def by_metric(self) -> str:
         """What a title goes on with where the metric tells panels apart, else nothing."""
-        return f", {self.metric or 'no metric'}" if self.one_of_several else ""
+        return f", {self.metric or 'no metric'}" if self.several_metrics else ""
 
     @property
     def records(self) -> list[Record]:
@@ -56,7 +56,7 @@ class Panel:
     @cached_property
     def backbone_params(self) -> float | None:
         """The denominator of percentages, None where it is missing or not the same in all records."""
-        found = set(measured(self.records, lambda record: record.parameters.backbone))
+        found = set(finite_values(self.records, lambda record: record.parameters.backbone))
         return found.pop() if len(found) == 1 else None
 
     @cached_property
@@ -65,7 +65,7 @@ class Panel:
         regression): the mean over runs, the median in few-shot panels."""
         middle = median if self.few_shot else mean
         found = {
-            task: middle(measured((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
+            task: middle(finite_values((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
             for task in self.tasks
         }
         return {task: value for task, value in found.items() if value is not None}
@@ -73,7 +73,7 @@ class Panel:
     @property
     def baseline(self) -> float | None:
         """The same on average over the tasks, None where one has none."""
-        return whole_mean(self.baselines.get(task) for task in self.tasks)
+        return mean_if_complete(self.baselines.get(task) for task in self.tasks)
 
     @property
     def baseline_name(self) -> str:
@@ -104,7 +104,7 @@ class Panel:
         if self.reference is None:
             return {}
         return {
-            task: {cell: statistics.fmean(map(_finite, alike)) for cell, alike in grouped(runs, self._cell).items()}
+            task: {cell: statistics.fmean(map(_finite, alike)) for cell, alike in group_by(runs, self._cell).items()}
             for task, runs in ((task, self.reference.runs(task)) for task in self.relative_tasks)
         }
 
@@ -130,11 +130,11 @@ class Panel:
         if self.reference is None or not self.relative_tasks:
             return None
         if self.few_shot:
-            return whole_mean(median(self.task_differences(entry, task)) for task in self.relative_tasks)
+            return mean_if_complete(median(self.task_differences(entry, task)) for task in self.relative_tasks)
         ours, base = entry.average(self.relative_tasks), self.reference.average(self.relative_tasks)
         return None if ours is None or base is None else 100 * (ours - base)
 
-    def alone(self, entry: Entry) -> int:
+    def count_unpaired(self, entry: Entry) -> int:
         """Runs that have a score where the reference has one on the task, but not in the same cell."""
         return sum(len(entry.scores(task)) for task in self.relative_tasks) - len(self.differences(entry))
 
@@ -152,7 +152,7 @@ class Panel:
 
     def seconds(self, entry: Entry, measure: Measure) -> float | None:
         """Median of a cost in seconds, None where the panel's seconds do not compare."""
-        return None if self.uneven else entry.median(measure)
+        return None if self.timing_mismatch else entry.median(measure)
 
     @property
     def peak(self) -> tuple[str, str]:
@@ -169,12 +169,12 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
         where = (choice.label, choice.backbone, choice.shots)
         trials[where] = max(trials.get(where, 1), choice.trials)
     panels = []
-    groups = grouped(selection.records, lambda r: (r.backbone, r.shots, r.scores.headline or ""))
+    groups = group_by(selection.records, lambda r: (r.backbone, r.shots, r.scores.headline or ""))
     several = Counter((backbone, shots) for backbone, shots, _ in groups)
     for (backbone, shots, metric), records in groups.items():
         rows = {
-            label: {task: tuple(sorted(found, key=_run)) for task, found in grouped(alike, lambda r: r.task).items()}
-            for label, alike in over_orders(grouped(records, selection.row), reference).items()
+            label: {task: tuple(sorted(found, key=_run)) for task, found in group_by(alike, lambda r: r.task).items()}
+            for label, alike in merge_orders(group_by(records, selection.row), reference).items()
         }
         few_shot = any(_varied(runs) for by_task in rows.values() for runs in by_task.values())
         entries = []
@@ -184,11 +184,11 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
             entries.append(Entry(label, dict(sorted(by_task.items())), tried, few_shot))
         base = next((entry for entry in entries if entry.label == reference), None)
         entries.sort(
-            key=lambda e: (e is not base, -(e.median(lambda r: r.parameters.trainable) or 0), natural(e.label))
+            key=lambda e: (e is not base, -(e.median(lambda r: r.parameters.trainable) or 0), natural_key(e.label))
         )
         tasks = tuple(sorted({record.task for record in records}))
         which = few_shot, metric, several[backbone, shots] > 1
-        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), *which))
+        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, find_timing_mismatch(records), *which))
     return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0, panel.metric))
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Crossing, Line, crossing
 from tunefront.reports.compare.factors import draw_of
-from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.units import finite
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
-KEPT, ANEW = "prefix kept", "read anew"
+WITH_CACHE, WITHOUT_CACHE = "prefix kept", "read anew"
 MEASURES = ("flops", "seconds")
 SAME = 0.01
 """By how much FLOPs may differ, as a share, that are taken to be of the same work."""
@@ -90,16 +90,16 @@ class Pair:
     crossing: Crossing
 
 
-def ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
+def list_ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
     """The ways of one task: label -> its records, medians over them. Trained ones first, then those that train nothing.
 
     Whether a record is a prompt is read from what it trained and which demonstrations it holds.
     """
-    found = [way for label, records in rows.items() for way in _ways(label, records)]
+    found = [way for label, records in rows.items() for way in _ways_of(label, records)]
     return sorted(found, key=lambda way: not way.trained)
 
 
-def pairs(found: Iterable[Way], measure: str) -> list[Pair]:
+def compare_ways(found: Iterable[Way], measure: str) -> list[Pair]:
     """Every trained way against every prompted one, over the templates and draws that both ran on; left out where a
     run of these was not measured, and where they share none."""
     found = list(found)
@@ -113,8 +113,8 @@ def pairs(found: Iterable[Way], measure: str) -> list[Pair]:
     return together
 
 
-def _ways(label: str, records: Sequence[Record]) -> list[Way]:
-    trained = median(measured(records, lambda record: record.parameters.trainable))
+def _ways_of(label: str, records: Sequence[Record]) -> list[Way]:
+    trained = median(finite_values(records, lambda record: record.parameters.trainable))
     if trained is None:
         return []
 
@@ -122,15 +122,23 @@ def _ways(label: str, records: Sequence[Record]) -> list[Way]:
         runs = tuple(
             Run((record.template, draw_of(record)), _line(flops(record)), _line(seconds(record))) for record in records
         )
-        return Way(label, trained > 0, how, runs, median(measured(records, lambda record: _kept_bytes(record, cache))))
+        return Way(
+            label, trained > 0, how, runs, median(finite_values(records, lambda record: _kept_bytes(record, cache)))
+        )
 
     if trained > 0 or not any(record.prompt.demonstration_ids for record in records):
         return [way("", _flops, _seconds)]
     if all(record.prompt.kv_cache_bytes is None for record in records):
         # Nothing can be kept, so what was timed read everything anew; what was read once was for calibrating.
-        return [way(ANEW, lambda record: (_or_zero(record.flops.prefix), _anew(record)), _seconds)]
-    kept = way(KEPT, _flops, _seconds, cache=True)
-    return [kept, way(ANEW, _flops_anew, lambda record: (0.0, _seconds_anew(record)))]
+        return [
+            way(
+                WITHOUT_CACHE,
+                lambda record: (_or_zero(record.flops.prefix), _query_flops_without_cache(record)),
+                _seconds,
+            )
+        ]
+    kept = way(WITH_CACHE, _flops, _seconds, cache=True)
+    return [kept, way(WITHOUT_CACHE, _flops_without_cache, lambda record: (0.0, _query_seconds_without_cache(record)))]
 
 
 def _kept_bytes(record: Record, cache: bool) -> float | None:
@@ -141,18 +149,18 @@ def _kept_bytes(record: Record, cache: bool) -> float | None:
 
 def _flops(record: Record) -> Costs:
     """Training and what is read before the first query, then each query."""
-    return _before(record.flops.train, record, record.flops.prefix), record.flops.inference_per_example
+    return _start_cost(record.flops.train, record, record.flops.prefix), record.flops.inference_per_example
 
 
 def _seconds(record: Record) -> Costs:
-    return _before(record.seconds.train, record, record.seconds.prefix), _seconds_per_query(record)
+    return _start_cost(record.seconds.train, record, record.seconds.prefix), _seconds_per_query(record)
 
 
-def _flops_anew(record: Record) -> Costs:
-    return _or_zero(record.flops.calibration), _anew(record)
+def _flops_without_cache(record: Record) -> Costs:
+    return _or_zero(record.flops.calibration), _query_flops_without_cache(record)
 
 
-def _before(training: float | None, record: Record, reading: float | None) -> float | None:
+def _start_cost(training: float | None, record: Record, reading: float | None) -> float | None:
     """What is spent before the first query: on training, where anything is trained, and on reading, nothing of which
     is recorded where nothing was read."""
     if reading is None and record.prompt.prefix_tokens and record.prompt.kv_cache_bytes is not None:
@@ -161,7 +169,7 @@ def _before(training: float | None, record: Record, reading: float | None) -> fl
     return read if not record.parameters.trainable else None if training is None else training + read
 
 
-def _anew(record: Record) -> float | None:
+def _query_flops_without_cache(record: Record) -> float | None:
     """FLOPs of a query whose demonstrations are read for it alone: of one without any, what it costs."""
     without = record.flops.inference_per_example_without_reuse
     return record.flops.inference_per_example if without is None and not record.prompt.kv_cache_bytes else without
@@ -178,7 +186,7 @@ def _seconds_per_query(record: Record) -> float | None:
     return None if record.seconds.eval is None or not record.data.n_test else record.seconds.eval / record.data.n_test
 
 
-def _seconds_anew(record: Record) -> float | None:
+def _query_seconds_without_cache(record: Record) -> float | None:
     """Of a query whose demonstrations are read for it alone: what reading them once took, and the answer. None where
     that is not what was read once (a calibration, or queries that keep fewer demonstrations)."""
     kept, anew = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse

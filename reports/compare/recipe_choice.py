@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.units import finite, number
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def choose(records: Sequence[Record]) -> Selection:
     kept: list[Record] = []
     choices: list[Choice] = []
     apart: dict[Hashable, list[Record]] = {}
-    for group in grouped(records, _group).values():
-        trials = grouped(group, recipe_of)
+    for group in group_by(records, _group).values():
+        trials = group_by(group, recipe_of)
         if len(trials) == 1:
             kept += group
             continue
-        choice = _chosen(group, trials)
+        choice = _best_trial(group, trials)
         if choice is None:
             kept += group
             apart.setdefault((group[0].label, group[0].backbone, group[0].shots), []).extend(group)
@@ -69,7 +69,7 @@ def choose(records: Sequence[Record]) -> Selection:
             choices.append(choice)
     rows: dict[str, str] = {}
     for alike in apart.values():
-        names = varied(alike)
+        names = varying_fields(alike)
         for record in alike:
             values = ", ".join(f"{name}={number(record.recipe.get(name))}" for name in names)
             rows[record.key] = f"{record.label} ({values})"
@@ -81,7 +81,7 @@ def recipe_of(record: Record) -> Recipe:
     return tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
 
 
-def varied(records: Sequence[Record]) -> list[str]:
+def varying_fields(records: Sequence[Record]) -> list[str]:
     """Recipe fields in which the records differ."""
     names = sorted({name for record in records for name in record.recipe})
     return [name for name in names if len({number(record.recipe.get(name)) for record in records}) > 1]
@@ -91,7 +91,7 @@ def _group(record: Record) -> tuple[Hashable, ...]:
     return (record.label, record.backbone, record.task, record.shots, record.template)
 
 
-def _chosen(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice | None:
+def _best_trial(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice | None:
     """The best trial among those with the most runs: one that lost a seed may not win by its luckier ones."""
     means: dict[Recipe, float] = {}
     runs: dict[Recipe, int] = {}
@@ -106,7 +106,7 @@ def _chosen(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice |
     if max(runs.values()) == 0:
         return None
     best = max(sorted(whole), key=lambda recipe: means[recipe])
-    names = varied(group)
+    names = varying_fields(group)
     values = {name: [record.recipe.get(name) for record in group] for name in names}
     tried = {name: tuple(dict.fromkeys(number(value) for value in _ordered(values[name]))) for name in names}
     chosen = tuple((name, value) for name, value in best if name in names)

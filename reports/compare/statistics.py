@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import FACTORS, levels
 from tunefront.reports.units import finite
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 
-def measured(records: Iterable[Record], measure: Callable[[Record], float | None]) -> list[float]:
+def finite_values(records: Iterable[Record], measure: Callable[[Record], float | None]) -> list[float]:
     """The finite values of a measure."""
     return [value for value in map(measure, records) if value is not None and finite(value)]
 
 
-def together(records: Iterable[Record], *measures: Callable[[Record], float | None]) -> list[tuple[float, ...]]:
+def complete_rows(records: Iterable[Record], *measures: Callable[[Record], float | None]) -> list[tuple[float, ...]]:
     """The finite values of several measures, a tuple a record; nothing where a record that has one of them lacks
     another: of different records two medians, or a ratio, would compare what never ran side by side."""
     rows = [tuple(measure(record) for measure in measures) for record in records]
@@ -70,7 +70,7 @@ def interquartile_range(values: Sequence[float]) -> float | None:
     return None if low is None or high is None else high - low
 
 
-def whole_mean(values: Iterable[float | None]) -> float | None:
+def mean_if_complete(values: Iterable[float | None]) -> float | None:
     """The mean, None where any value is missing."""
     values = list(values)
     return None if None in values else mean(value for value in values if value is not None)
@@ -93,19 +93,21 @@ class Spread:
         return math.prod(max(1, amount) for amount in self.levels.values())
 
 
-def split(runs: Sequence[Record]) -> Spread:
+def spread_of(runs: Sequence[Record]) -> Spread:
     """The spread of records that have finite scores."""
-    scores = measured(runs, lambda record: record.score)
+    scores = finite_values(runs, lambda record: record.score)
     return Spread(
         median(scores),
         interquartile_range(scores),
         len(runs),
         {factor: levels(runs, factor) for factor in FACTORS},
-        {factor: _between(runs, factor) for factor in FACTORS},
+        {factor: _deviation_of_means(runs, factor) for factor in FACTORS},
     )
 
 
-def _between(runs: Sequence[Record], factor: str) -> float | None:
+def _deviation_of_means(runs: Sequence[Record], factor: str) -> float | None:
     """Sample standard deviation of the levels' mean scores, each over all else that varies; None with one level."""
-    means = [mean(measured(alike, lambda record: record.score)) for alike in grouped(runs, FACTORS[factor]).values()]
+    means = [
+        mean(finite_values(alike, lambda record: record.score)) for alike in group_by(runs, FACTORS[factor]).values()
+    ]
     return deviation([value for value in means if value is not None])

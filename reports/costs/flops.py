@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
 
-APART = 0.02
+MAX_DIFFERENCE = 0.02
 """Counted and analytic FLOPs that differ by more than this share contradict each other."""
 CAPTIONS = {
     "features": "FLOPs of features, computed once",
@@ -61,7 +61,7 @@ def contradictions(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     for record in records:
         for phase in record.flops.phases or {}:
             value = ratio(record, phase)
-            if value is not None and abs(value - 1) > APART:
+            if value is not None and abs(value - 1) > MAX_DIFFERENCE:
                 there = found.setdefault(record.label, {})
                 there[phase] = max(there.get(phase, 1.0), value, key=lambda one: abs(one - 1))
     return found
@@ -87,9 +87,9 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
     for e, entry in entries:
         link = anchor(index, e)
         cells = {name: _cell(entry, lambda r, n=name: _read(r, phase, n), link) for name in (*SOURCES, *parts)}  # type: ignore[misc]
-        agreed = median(measured(entry.all, lambda record: ratio(record, phase)))
+        agreed = median(finite_values(entry.all, lambda record: ratio(record, phase)))
         text = units.MISSING if agreed is None else f"{agreed:.3f}"
-        between = Cell(text, title=units.exact(agreed), link=linked(agreed, link))
+        between = Cell(text, title=units.exact(agreed), link=link_if_present(agreed, link))
         first = (Cell(entry.label, strong=entry is panel.reference), cells["counted"], cells["analytic"], between)
         rows.append((*first, *(cells[name] for name in (*SOURCES[2:], *parts))))
     of = "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"
@@ -108,7 +108,7 @@ def _read(record: Record, phase: str, source: str) -> float | None:
 
 def _cell(entry: Entry, read: Callable[[Record], float | None], link: str) -> Cell:
     value = entry.median(read)
-    return Cell(units.si(value, "FLOP"), title=units.exact(value, "FLOP"), link=linked(value, link))
+    return Cell(units.si(value, "FLOP"), title=units.exact(value, "FLOP"), link=link_if_present(value, link))
 
 
 def _short(panel: Panel) -> str:
@@ -123,6 +123,6 @@ def _short(panel: Panel) -> str:
     if not found:
         return ""
     apart, label, phase = max(found)
-    if apart <= APART:
+    if apart <= MAX_DIFFERENCE:
         return f"counted and analytic differ by at most {100 * apart:.1f}\u00a0%"
     return f"counted and analytic differ by up to {100 * apart:.0f}\u00a0% ({label}, {phase})"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.records import MEMORY_PHASES, OWNERS
 from tunefront.reports import units
-from tunefront.reports.compare.entries import compared
+from tunefront.reports.compare.entries import on_shared_cells
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
@@ -40,7 +40,7 @@ def peak_phase(record: Record) -> str | None:
     return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
 
 
-def typical(entry: Entry) -> Record | None:
+def median_record(entry: Entry) -> Record | None:
     """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
     found = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
     return found[(len(found) - 1) // 2][2] if found else None
@@ -59,17 +59,19 @@ def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) ->
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where memory was not measured."""
-    found = [(e, entry, record) for e, entry in enumerate(panel.entries) if (record := typical(entry)) is not None]
+    found = [
+        (e, entry, record) for e, entry in enumerate(panel.entries) if (record := median_record(entry)) is not None
+    ]
     if not found:
         return None
     tables = (*_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
     return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
 
 
-def words(name: str) -> str:
+def display_name(name: str) -> str:
     """An owner or a phase in words.
 
-    >>> words("saved_activations"), words("kv_cache")
+    >>> display_name("saved_activations"), display_name("kv_cache")
     ('saved activations', 'keys and values')
     """
     return {"kv_cache": "keys and values", "optimizer_state": "optimiser state", "optimizer": "optimiser step"}.get(
@@ -80,7 +82,7 @@ def words(name: str) -> str:
 def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
     """A row an owner and a column a method, in as many tables as a page has room for."""
     owners = owners_of(record for _, _, record in found)
-    parts = _beside([entry.label for _, entry, _ in found])
+    parts = _split_columns([entry.label for _, entry, _ in found])
     note = (
         "Of the run with the median peak over tasks and runs. A dash: nothing is held, or the method has none. "
         "1 kB is 1000 bytes."
@@ -93,9 +95,12 @@ def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
         links = [anchor(index, e) for e, _, _ in shown]
         pairs = list(zip(held, links, strict=True))
         rows = (
-            (Cell("at the peak in"), *(Cell(words(phase)) for phase in phases)),
+            (Cell("at the peak in"), *(Cell(display_name(phase)) for phase in phases)),
             (Cell("in all"), *(_size(sum(of.values()), link) for of, link in pairs)),
-            *((Cell(words(owner)), *(_size(of.get(owner) or None, link) for of, link in pairs)) for owner in owners),
+            *(
+                (Cell(display_name(owner)), *(_size(of.get(owner) or None, link) for of, link in pairs))
+                for owner in owners
+            ),
         )
         columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in shown))
         caption = OWNERS_TITLE + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")
@@ -103,7 +108,7 @@ def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
     return tables
 
 
-def _beside(labels: Sequence[str]) -> list[list[int]]:
+def _split_columns(labels: Sequence[str]) -> list[list[int]]:
     """The places of labels that head columns of one table: as many as a page is wide."""
     parts: list[list[int]] = [[]]
     used = 0
@@ -119,12 +124,12 @@ def _beside(labels: Sequence[str]) -> list[list[int]]:
 
 def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
     phases = _ordered({phase for _, _, record in found for phase in record.memory.phases or {}}, MEMORY_PHASES)
-    columns = (Column("method", numeric=False), *(Column(words(phase)) for phase in phases))
+    columns = (Column("method", numeric=False), *(Column(display_name(phase)) for phase in phases))
     rows = tuple(
         (
             Cell(entry.label, strong=entry is panel.reference),
             *(
-                _size(entry.median(lambda r, p=phase: _held(r, p)), anchor(index, e))  # type: ignore[misc]
+                _size(entry.median(lambda r, p=phase: _phase_bytes(r, p)), anchor(index, e))  # type: ignore[misc]
                 for phase in phases
             ),
         )
@@ -140,7 +145,10 @@ def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]])
         return []
     phases = _ordered({phase for record in panel.records for phase in record.memory.cuda or {}}, MEMORY_PHASES)
     kinds = ("allocated", "reserved")
-    columns = (Column("method", numeric=False), *(Column(words(phase), kind) for phase in phases for kind in kinds))
+    columns = (
+        Column("method", numeric=False),
+        *(Column(display_name(phase), kind) for phase in phases for kind in kinds),
+    )
 
     def cell(e: int, entry: Entry, phase: str, kind: str) -> Cell:
         return _size(entry.median(lambda r: ((r.memory.cuda or {}).get(phase) or {}).get(kind)), anchor(index, e))
@@ -156,7 +164,7 @@ def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]])
     return [Table("What the allocator says", columns, rows, note)]
 
 
-def _held(record: Record, phase: str) -> int | None:
+def _phase_bytes(record: Record, phase: str) -> int | None:
     owners = (record.memory.phases or {}).get(phase)
     return None if owners is None else sum(owners.values())
 
@@ -167,7 +175,7 @@ def _size(value: float | None, link: str) -> Cell:
 
 def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
     """What the reference and the most frugal method hold."""
-    alike = compared([entry for _, entry, _ in found if panel.above_baseline(entry)], _peak_bytes)
+    alike = on_shared_cells([entry for _, entry, _ in found if panel.above_baseline(entry)], _peak_bytes)
     sizes = sorted((size, entry.label) for entry in alike if (size := entry.median(_peak_bytes)) is not None)
     base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
     if base is None or panel.reference is None or sizes[0][1] == panel.reference.label:

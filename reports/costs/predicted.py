@@ -10,7 +10,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.measures import Cost
 from tunefront.reports.compare.statistics import median
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,9 @@ SECONDS = "Seconds predicted are those of a cell alone on the machine that the p
 def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
     """The ledger of a panel; None where none of its records was planned."""
     planned = {plan.key: plan for plan in plans}
-    late = [record for record in panel.records if record.key in planned and _late(planned[record.key], record)]
+    late = [
+        record for record in panel.records if record.key in planned and _planned_after_run(planned[record.key], record)
+    ]
     for record in late:
         del planned[record.key]
     found = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
@@ -56,13 +58,13 @@ def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
     return Ledger("predicted", "Predicted and measured", _short(panel, planned), text, tables)
 
 
-def _late(plan: Record, record: Record) -> bool:
+def _planned_after_run(plan: Record, record: Record) -> bool:
     """Whether the plan was made when the record was there already."""
-    made, ran = _when(plan.environment.created_at), _when(record.environment.created_at)
+    made, ran = _parse_time(plan.environment.created_at), _parse_time(record.environment.created_at)
     return made is not None and ran is not None and made > ran
 
 
-def _when(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     """A moment, in UTC where it names no other time; None where it is none."""
     try:
         found = datetime.fromisoformat(text or "")
@@ -92,7 +94,7 @@ def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tu
     return tuple(found)
 
 
-def compared(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
+def predicted_and_measured(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
     """Predicted and measured values of the records that have both."""
     both = ((cost.read(plans[record.key]), cost.read(record)) for record in entry.all if record.key in plans)
     return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
@@ -106,15 +108,15 @@ def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, costs: Sequence[Cost]) -> Table | None:
-    costs = [cost for cost in costs if not (cost.timed and panel.uneven)]
-    costs = [cost for cost in costs if any(compared(entry, cost, plans) for entry in panel.entries)]
+    costs = [cost for cost in costs if not (cost.timed and panel.timing_mismatch)]
+    costs = [cost for cost in costs if any(predicted_and_measured(entry, cost, plans) for entry in panel.entries)]
     if not costs:
         return None
     rows = []
     for e, entry in enumerate(panel.entries):
         cells = [Cell(entry.label, strong=entry is panel.reference)]
         for cost in costs:
-            both = compared(entry, cost, plans)
+            both = predicted_and_measured(entry, cost, plans)
             ours, theirs = median([one for one, _ in both]), median([one for _, one in both])
             cells += [_cell(ours, cost), _cell(theirs, cost, anchor(index, e))]
             of = ratio(both)
@@ -126,7 +128,7 @@ def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, cos
 
 
 def _cell(value: float | None, cost: Cost, link: str = "") -> Cell:
-    return Cell(cost.text(value), title=units.exact(value, cost.unit), link=linked(value, link))
+    return Cell(cost.text(value), title=units.exact(value, cost.unit), link=link_if_present(value, link))
 
 
 def _short(panel: Panel, plans: dict[str, Record]) -> str:
@@ -135,7 +137,7 @@ def _short(panel: Panel, plans: dict[str, Record]) -> str:
     for cost in (TRAINING, PEAK):
         off = [abs(of - 1) for of in _ratios(panel, cost, plans)]
         found += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
-    times = [] if panel.uneven else [of for cost in TIMES for of in _ratios(panel, cost, plans) if of]
+    times = [] if panel.timing_mismatch else [of for cost in TIMES for of in _ratios(panel, cost, plans) if of]
     if times:
         worst = max(times, key=lambda of: abs(math.log(of)))
         found.append(f"seconds at worst {units.significant(worst, 2)} times the measured ones")
@@ -143,4 +145,4 @@ def _short(panel: Panel, plans: dict[str, Record]) -> str:
 
 
 def _ratios(panel: Panel, cost: Cost, plans: dict[str, Record]) -> list[float]:
-    return [of for entry in panel.entries if (of := ratio(compared(entry, cost, plans))) is not None]
+    return [of for entry in panel.entries if (of := ratio(predicted_and_measured(entry, cost, plans))) is not None]

@@ -8,8 +8,8 @@ from tunefront.reports import units
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.compare.measures import Cost
-from tunefront.reports.compare.statistics import measured, median, together
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.compare.statistics import complete_rows, finite_values, median
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ ONCE, ONCE_SECONDS = Cost("flops.prefix", unit="FLOP"), Cost("seconds.prefix", u
 CACHE = Cost("prompt.kv_cache_bytes", unit="B")
 
 
-def fitting(panel: Panel, index: int) -> Table:
+def fitting_table(panel: Panel, index: int) -> Table:
     """How many demonstrations the prompts hold, what fell out, what was cut, and how much text is kept."""
     columns = (
         Column("method", numeric=False),
@@ -53,7 +53,7 @@ def fitting(panel: Panel, index: int) -> Table:
     return Table("Which demonstrations fit", columns, rows, note)
 
 
-def reading(panel: Panel, index: int) -> Table:
+def reading_table(panel: Panel, index: int) -> Table:
     """What is paid once for the demonstrations, what for every query, and what it would be without reuse."""
     columns = (
         Column("method", numeric=False),
@@ -68,7 +68,7 @@ def reading(panel: Panel, index: int) -> Table:
             Cell(entry.label, strong=entry is panel.reference),
             *(cost.cell(panel, entry, anchor(index, e)) for cost in (ONCE, ONCE_SECONDS, CACHE)),
             measures.INFERENCE_FLOPS.cell(panel, entry, anchor(index, e)),
-            _anew(panel, entry, anchor(index, e)),
+            _without_reuse(panel, entry, anchor(index, e)),
         )
         for e, entry in _untrained(panel)
     )
@@ -78,8 +78,8 @@ def reading(panel: Panel, index: int) -> Table:
         "query's demonstrations were read anew, and how many times as much. A dash: without demonstrations, not "
         "measured, or nothing that the model can keep from one query to the next."
     )
-    if panel.uneven:
-        note += f" Times are left out: {panel.uneven}."
+    if panel.timing_mismatch:
+        note += f" Times are left out: {panel.timing_mismatch}."
     return Table("What reading demonstrations costs", columns, rows, note)
 
 
@@ -93,7 +93,7 @@ def _untrained(panel: Panel) -> list[tuple[int, Entry]]:
 
 
 def _kept(entry: Entry, link: str) -> Cell:
-    asked = sorted(set(measured((r for r in entry.all if r.prompt.demonstration_ids), rows_used)))
+    asked = sorted(set(finite_values((r for r in entry.all if r.prompt.demonstration_ids), rows_used)))
     kept = entry.median(lambda record: record.prompt.demonstrations_per_row)
     if kept is None:
         return Cell(units.MISSING)
@@ -101,11 +101,11 @@ def _kept(entry: Entry, link: str) -> Cell:
     return Cell(f"{kept:.3g} of {amounts}", title=units.exact(kept), link=link)
 
 
-def _anew(panel: Panel, entry: Entry, link: str) -> Cell:
+def _without_reuse(panel: Panel, entry: Entry, link: str) -> Cell:
     """The FLOPs without reuse, and how many times those with it."""
     cell = measures.WITHOUT_REUSE.cell(panel, entry, link)
     shown = [record for record in entry.all if record.prompt.demonstration_ids]
-    pairs = together(shown, measures.WITHOUT_REUSE.read, measures.INFERENCE_FLOPS.read)
+    pairs = complete_rows(shown, measures.WITHOUT_REUSE.read, measures.INFERENCE_FLOPS.read)
     ratio = median([anew / reused for anew, reused in pairs if reused])
     return cell if ratio is None else Cell(cell.text, f"× {units.significant(ratio, 2)}", cell.title, cell.link)
 
@@ -115,6 +115,8 @@ def _share(records: Iterable[Record], part: Callable[[Record], int | None], link
     known = [record for record in records if part(record) is not None and record.data.n_test]
     if not known:
         return Cell(units.MISSING)
-    some = sum(measured(known, part))
-    whole = sum(measured(known, lambda record: record.data.n_test))
-    return Cell(f"{units.count(some)} of {units.count(whole)}", "", units.percent(some, whole), linked(some, link))
+    some = sum(finite_values(known, part))
+    whole = sum(finite_values(known, lambda record: record.data.n_test))
+    return Cell(
+        f"{units.count(some)} of {units.count(whole)}", "", units.percent(some, whole), link_if_present(some, link)
+    )

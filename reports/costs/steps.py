@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.entries import compared
-from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.compare.entries import on_shared_cells
+from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PARTS = ("data", "forward", "backward", "optimizer")
 """What a training step consists of, in order."""
 NAMES = {"data": "data", "forward": "forward pass", "backward": "backward pass", "optimizer": "optimiser step"}
-ALIKE = 0.05
+UNCHANGED = 0.05
 """A phase whose median is within this share of the reference's counts as unchanged, and so does one that differs more
 where the quartiles' ranges of the two overlap."""
 TEXT = (
@@ -31,7 +31,7 @@ TEXT = (
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where steps were not timed or seconds do not compare."""
-    if panel.uneven or not any(record.seconds.steps for record in panel.records):
+    if panel.timing_mismatch or not any(record.seconds.steps for record in panel.records):
         return None
     why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
     return Ledger("time", "Where the time of a step goes", _short(panel), (TEXT, *why), (_table(panel, index),))
@@ -44,17 +44,17 @@ def quartiles(entry: Entry, phase: str) -> tuple[float, float, float] | None:
     return None if low is None or middle is None or high is None else (low, middle, high)
 
 
-def step(entry: Entry) -> float | None:
+def step_seconds(entry: Entry) -> float | None:
     """Seconds of a whole step: the medians of its parts, together."""
-    return median(measured(entry.all, _step))
+    return median(finite_values(entry.all, _step))
 
 
 def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
     """What a method saves of each part of the reference's step, and what that makes of the step as a whole."""
     if reference is None or entry is reference:
         return None
-    entry, reference = compared([entry, reference], _step)
-    ours, base = step(entry), step(reference)
+    entry, reference = on_shared_cells([entry, reference], _step)
+    ours, base = step_seconds(entry), step_seconds(reference)
     if ours is None or not base:
         return None
     saved, same, more = [], [], []
@@ -63,7 +63,7 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
         if here is None or there is None or there[1] < 0.01 * base > here[1]:
             continue  # a part that takes no time decides nothing
         change = (here[1] - there[1]) / there[1] if there[1] else float("inf")
-        if abs(change) <= ALIKE:
+        if abs(change) <= UNCHANGED:
             same.append(NAMES[part])
         elif here[0] <= there[2] and there[0] <= here[2]:
             same.append(f"{NAMES[part]} (quartiles overlap)")
@@ -88,7 +88,7 @@ def _step(record: Record) -> float | None:
 
 def _table(panel: Panel, index: int) -> Table:
     reference = panel.reference
-    base = step(reference) if reference is not None else None
+    base = step_seconds(reference) if reference is not None else None
     entries = [(e, entry) for e, entry in enumerate(panel.entries) if any(r.seconds.steps for r in entry.all)]
     columns = (
         Column("method", numeric=False),
@@ -99,12 +99,12 @@ def _table(panel: Panel, index: int) -> Table:
     )
     rows = []
     for e, entry in entries:
-        link, whole = anchor(index, e), step(entry)
+        link, whole = anchor(index, e), step_seconds(entry)
         cells = [Cell(entry.label, strong=entry is reference), *(_cell(entry, part, link) for part in PARTS)]
-        cells.append(Cell(units.instant(whole), title=units.exact(whole, "s"), link=linked(whole, link)))
+        cells.append(Cell(units.instant(whole), title=units.exact(whole, "s"), link=link_if_present(whole, link)))
         if base:
-            share = _of_reference(entry, reference)
-            cells.append(Cell(units.times(share), title=units.exact(share), link=linked(share, link)))
+            share = _step_ratio(entry, reference)
+            cells.append(Cell(units.times(share), title=units.exact(share), link=link_if_present(share, link)))
         rows.append((*cells, _cell(entry, "evaluation", link)))
     note = (
         "Medians over steps, the first ones left out, and over tasks and runs; in brackets the quartiles. The whole is "
@@ -123,11 +123,11 @@ def _cell(entry: Entry, phase: str, link: str) -> Cell:
     return Cell(units.instant(middle), between, f"{middle:.6g} s, quartiles {low:.6g} and {high:.6g} s", link)
 
 
-def _of_reference(entry: Entry, reference: Entry | None) -> float | None:
+def _step_ratio(entry: Entry, reference: Entry | None) -> float | None:
     """A step over one of the reference, of the tasks, templates and draws that both were timed on."""
     if reference is None:
         return None
-    ours, base = (step(one) for one in compared([entry, reference], _step))
+    ours, base = (step_seconds(one) for one in on_shared_cells([entry, reference], _step))
     return None if ours is None or not base else ours / base
 
 
@@ -142,8 +142,8 @@ def _listed(texts: list[str], last: str = "and") -> str:
 
 def _short(panel: Panel) -> str:
     reference = panel.reference
-    timed = compared([entry for entry in panel.worthwhile if step(entry) is not None], _step)
-    found = sorted((seconds, entry.label) for entry in timed if (seconds := step(entry)) is not None)
+    timed = on_shared_cells([entry for entry in panel.worthwhile if step_seconds(entry) is not None], _step)
+    found = sorted((seconds, entry.label) for entry in timed if (seconds := step_seconds(entry)) is not None)
     base = next((seconds for seconds, label in found if reference is not None and label == reference.label), None)
     if base is None or reference is None or len(found) < 2:
         return ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.entries import compared
-from tunefront.reports.compare.statistics import measured, median, together
+from tunefront.reports.compare.entries import on_shared_cells
+from tunefront.reports.compare.statistics import complete_rows, finite_values, median
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,14 +58,14 @@ def task_bytes(record: Record, cache: bool = False) -> int | None:
     return None if None in kept else sum(size for size in kept if size is not None)
 
 
-def forms(entry: Entry) -> list[bool]:
+def cache_options(entry: Entry) -> list[bool]:
     """The ways in which a method's tasks can be kept: without the cache of its prefix, and with it where it has one."""
     return [False, True] if any(record.prompt.kv_cache_bytes is not None for record in entry.all) else [False]
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where no backbone's size is recorded."""
-    if not measured(panel.records, lambda record: record.storage.backbone_bytes):
+    if not finite_values(panel.records, lambda record: record.storage.backbone_bytes):
         return None
     tables = (_bytes(panel, index), _parameters(panel, index))
     return Ledger("storage", "What N tasks take", _short(panel), (TEXT,), tables)
@@ -95,9 +95,9 @@ def _bytes(panel: Panel, index: int) -> Table:
             ),
         )
         for e, entry in enumerate(panel.entries)
-        for cache in forms(entry)
+        for cache in cache_options(entry)
     ]
-    sizes = sorted(set(measured(panel.records, lambda record: record.storage.backbone_bytes)))
+    sizes = sorted(set(finite_values(panel.records, lambda record: record.storage.backbone_bytes)))
     whole = f"The backbone's files hold {units.si(sizes[0], 'B')}. " if len(sizes) == 1 else ""
     note = (
         f"{whole}Medians over tasks and runs. Of a method whose file replaces the backbone, one task is that file. "
@@ -142,10 +142,10 @@ def _cell(
 ) -> Cell:
     """A median, with the median of its multiples of `base` in brackets."""
     value = entry.median(read)
-    pairs = [] if base is None else together(entry.all, read, base)
+    pairs = [] if base is None else complete_rows(entry.all, read, base)
     multiple = median([part / whole for part, whole in pairs if whole])
     minor = "" if multiple is None else f"({units.times(multiple)})"
-    return Cell(units.si(value, unit), minor, units.exact(value, unit), linked(value, link))
+    return Cell(units.si(value, unit), minor, units.exact(value, unit), link_if_present(value, link))
 
 
 def _stored(entry: Entry, cache: bool) -> str:
@@ -161,7 +161,7 @@ def _short(panel: Panel) -> str:
     def nine(record: Record) -> int | None:
         return total_bytes(record, 9)
 
-    stored = compared([entry for entry in panel.worthwhile if entry.median(nine) is not None], nine)
+    stored = on_shared_cells([entry for entry in panel.worthwhile if entry.median(nine) is not None], nine)
     known = [(size, entry.label) for entry in stored if (size := entry.median(nine)) is not None]
     if len(known) < 2:
         return ""

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
-def costs(panel: Panel, index: int) -> tuple[Table, ...]:
+def cost_tables(panel: Panel, index: int) -> tuple[Table, ...]:
     """The tables, those of prompts only where some hold demonstrations."""
-    found = (sizes(panel, index), compute(panel, index))
+    found = (sizes_table(panel, index), compute_table(panel, index))
     if not any(record.prompt.demonstration_ids for record in panel.records):
         return found
-    return (*found, prompts.fitting(panel, index), prompts.reading(panel, index))
+    return (*found, prompts.fitting_table(panel, index), prompts.reading_table(panel, index))
 
 
-def sizes(panel: Panel, index: int) -> Table:
+def sizes_table(panel: Panel, index: int) -> Table:
     """What is trained and kept."""
     whole = panel.backbone_params
     prompted = any(record.prompt.demonstration_ids for record in panel.records)
@@ -58,7 +58,7 @@ def sizes(panel: Panel, index: int) -> Table:
     return Table("What is trained and stored", columns, tuple(rows), note + " 1 kB is 1000 bytes.")
 
 
-def compute(panel: Panel, index: int) -> Table:
+def compute_table(panel: Panel, index: int) -> Table:
     """What training and scoring cost."""
     train_peak, eval_peak = measures.peak(panel), measures.peak(panel, "eval")
     shown: list[tuple[Column, Cost]] = [
@@ -76,8 +76,8 @@ def compute(panel: Panel, index: int) -> Table:
         "Medians over tasks and runs. One multiply-add is two FLOPs. Training time holds no evaluation and no "
         f"tokenisation. Peak memory is that of {kind}."
     )
-    if panel.uneven:
-        note += f" Times are left out: {panel.uneven}."
+    if panel.timing_mismatch:
+        note += f" Times are left out: {panel.timing_mismatch}."
     columns = (Column("method", numeric=False), *(column for column, _ in shown))
     rows = tuple(
         (

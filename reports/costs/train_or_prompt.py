@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
-from tunefront.reports.compare.query_costs import ANEW, KEPT, MEASURES, Pair, pairs, ways
+from tunefront.reports.compare.checks import group_by
+from tunefront.reports.compare.query_costs import MEASURES, WITH_CACHE, WITHOUT_CACHE, Pair, compare_ways, list_ways
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.names import natural, shortened, shots
+from tunefront.reports.names import describe_shots, natural_key, short_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -46,20 +46,22 @@ def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table
     """After how many queries each trained method has cost less than each prompt, by `flops` or `seconds`; None where no
     two of the records compare. Records of any status count that have the numbers, planned ones among them; those of
     different backbones, shots or tasks are never set against each other."""
-    groups = grouped(records, lambda record: (record.backbone, record.shots, record.task))
-    tasks, backbones = shortened(r.task for r in records), shortened(r.backbone for r in records)
+    groups = group_by(records, lambda record: (record.backbone, record.shots, record.task))
+    tasks, backbones = short_names(r.task for r in records), short_names(r.backbone for r in records)
     models = {(backbone, amount) for backbone, amount, _ in groups}
     found = {}
     for (backbone, amount, task), alike in groups.items():
-        place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {shots(amount)})"
-        found[place] = ways(grouped(sorted(alike, key=lambda r: natural(r.label)), lambda record: record.label))
-    return crossings(found, measure)
+        place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {describe_shots(amount)})"
+        found[place] = list_ways(
+            group_by(sorted(alike, key=lambda r: natural_key(r.label)), lambda record: record.label)
+        )
+    return crossing_table(found, measure)
 
 
 def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
     """The ways of each task of a panel, by its short name."""
     return {
-        names[task]: ways({entry.label: entry.records[task] for entry in panel.entries if task in entry.records})
+        names[task]: list_ways({entry.label: entry.records[task] for entry in panel.entries if task in entry.records})
         for task in panel.tasks
     }
 
@@ -67,11 +69,11 @@ def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
 def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
     """The ledger of a panel; None where nothing was prompted or nothing trained."""
     found = panel_ways(panel, names)
-    measures = [measure for measure in MEASURES if measure == "flops" or not panel.uneven]
-    tables = [table for measure in measures if (table := crossings(found, measure)) is not None]
+    measures = [measure for measure in MEASURES if measure == "flops" or not panel.timing_mismatch]
+    tables = [table for measure in measures if (table := crossing_table(found, measure)) is not None]
     if not tables:
         return None
-    bytes_kept = kept(found)
+    bytes_kept = kept_bytes_table(found)
     text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
     shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
     return Ledger(
@@ -79,9 +81,9 @@ def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
     )
 
 
-def crossings(found: Ways, measure: str) -> Table | None:
+def crossing_table(found: Ways, measure: str) -> Table | None:
     """A row for each task and trained method, a column for each prompt."""
-    by_task = {task: pairs(there, measure) for task, there in found.items()}
+    by_task = {task: compare_ways(there, measure) for task, there in found.items()}
     shown = [pair for there in by_task.values() for pair in there]
     if not shown:
         return None
@@ -89,7 +91,7 @@ def crossings(found: Ways, measure: str) -> Table | None:
     several = len(found) > 1
     rows: list[tuple[Cell, ...]] = []
     for task, there in by_task.items():
-        for label, alike in grouped(there, lambda pair: pair.trained.label).items():
+        for label, alike in group_by(there, lambda pair: pair.trained.label).items():
             cells = {(pair.prompted.label, pair.prompted.how): pair for pair in alike}
             spent = alike[0].trained.line(measure)
             first = (Cell(label), *((Cell(task),) if several else ()), _start(spent.start if spent else None, measure))
@@ -110,7 +112,7 @@ def crossings(found: Ways, measure: str) -> Table | None:
     )
 
 
-def kept(found: Ways) -> Table | None:
+def kept_bytes_table(found: Ways) -> Table | None:
     """What is kept beside the backbone, which does not grow with queries: a row a way, a column a task."""
     sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in found.items()}
     names = dict.fromkeys(name for there in sizes.values() for name in there)
@@ -129,7 +131,7 @@ def _prompts(found: Iterable[Way]) -> list[tuple[str, str]]:
     """The columns: without demonstrations first, then labels in the order of their numbers, kept before read anew."""
     return sorted(
         {(way.label, way.how) for way in found},
-        key=lambda prompt: (prompt[1] != "", natural(prompt[0]), (KEPT, ANEW, "").index(prompt[1])),
+        key=lambda prompt: (prompt[1] != "", natural_key(prompt[0]), (WITH_CACHE, WITHOUT_CACHE, "").index(prompt[1])),
     )
 
 
@@ -160,7 +162,7 @@ def _short(found: Ways, worthwhile: Collection[str]) -> str:
     met = [
         pair
         for there in found.values()
-        for pair in pairs(there, "flops")
+        for pair in compare_ways(there, "flops")
         if pair.prompted.how and pair.crossing.kind == "after" and pair.trained.label in worthwhile
     ]
     if not met:

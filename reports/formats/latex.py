@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunefront.reports.tables import chunked
+from tunefront.reports.tables import split_wide
 
 if TYPE_CHECKING:
     from tunefront.reports.sections.document import Report
@@ -42,7 +42,7 @@ def render(report: Report) -> str:
     for page in report.pages:
         spreads = page.few_shot.tables if page.few_shot is not None else ()
         for shown in (page.scores, *spreads, *page.costs, *page.ledger_tables):
-            parts += [_table(part, page.title) for part in chunked(shown, 10)]
+            parts += [_table(part, page.title) for part in split_wide(shown, 10)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -29,8 +29,8 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         if page.few_shot is not None:
             parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
         parts += map(table, page.costs)
-        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if _cousin(p)]
-        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if _cousin(p) and p.note]
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if _is_cost_plot(p)]
+        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if _is_cost_plot(p) and p.note]
         parts += [escape(page.undrawn)] if page.undrawn else []
         for ledger in page.ledgers:
             own = [picture for picture in pictures if picture.ledger == ledger.tag]
@@ -79,7 +79,7 @@ def _not_a_list(found: re.Match[str]) -> str:
     return f"{found[1]}{mark}\\" if mark[0].isdigit() else f"{found[1]}\\{mark}"
 
 
-def _cousin(picture: Picture) -> bool:
+def _is_cost_plot(picture: Picture) -> bool:
     return not picture.main and not picture.ledger
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typst
 
 from tunefront.reports.sections.papers import HEADING
-from tunefront.reports.tables import Cell, Column, Table, chunked
+from tunefront.reports.tables import Cell, Column, Table, split_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,10 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
         "subtitle": report.subtitle,
         "lead": report.lead,
         "warnings": report.warnings,
-        "overview": [_table(part) for part in chunked(report.overview)] if report.overview is not None else [],
+        "overview": [_table(part) for part in split_wide(report.overview)] if report.overview is not None else [],
         "reading": report.reading,
         "pages": [_page(page, pictures) for page, pictures in zip(report.pages, drawn, strict=True)],
-        "background": [_table(part) for table in report.background for part in chunked(table)],
+        "background": [_table(part) for table in report.background for part in split_wide(table)],
         "absent": [_table(report.absent)] if report.absent is not None else [],
         "papers_heading": HEADING,
         "papers": [_table(table) for table in report.papers],
@@ -49,20 +49,20 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
     return {
         "title": page.title,
         "lead": page.lead,
-        "scores": [_table(part) for part in chunked(page.scores)],
+        "scores": [_table(part) for part in split_wide(page.scores)],
         "undrawn": page.undrawn,
         "few_shot": page.few_shot.text if page.few_shot is not None else (),
         "spreads": [
-            _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in chunked(table, 10)
+            _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in split_wide(table, 10)
         ],
-        "costs": [_table(part) for table in page.costs for part in chunked(table, 9)],
+        "costs": [_table(part) for table in page.costs for part in split_wide(table, 9)],
         "plots": [_plot(picture) for picture in pictures if not picture.ledger],
         "ledgers": [
             {
                 "title": ledger.title,
                 "text": ledger.text,
                 "plots": [_plot(picture) for picture in pictures if picture.ledger == ledger.tag],
-                "tables": [_table(part) for table in ledger.tables for part in chunked(table, 9)],
+                "tables": [_table(part) for table in ledger.tables for part in split_wide(table, 9)],
             }
             for ledger in page.ledgers
         ],

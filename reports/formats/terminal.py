@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from tunefront.bench.errors import printable
-from tunefront.reports.tables import chunked
+from tunefront.reports.tables import split_wide
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -64,7 +64,9 @@ class _Part:
 
 
 def _parts(table: Table, most: int, broken: bool) -> list[_Part]:
-    return [_Part(part.caption, as_rich(replace(part, caption="", note=""), broken)) for part in chunked(table, most)]
+    return [
+        _Part(part.caption, as_rich(replace(part, caption="", note=""), broken)) for part in split_wide(table, most)
+    ]
 
 
 def as_rich(table: Table, broken: bool = False) -> rich.Table:
@@ -81,11 +83,11 @@ def as_rich(table: Table, broken: bool = False) -> rich.Table:
     for number, row in enumerate(table.rows):
         if number and number in table.lines:
             found.add_section()
-        found.add_row(*(Text(_written(cell)) for cell in row))
+        found.add_row(*(Text(_cell_text(cell)) for cell in row))
     return found
 
 
-def _written(cell: Cell) -> str:
+def _cell_text(cell: Cell) -> str:
     """A cell's text, with all that a terminal would act on written out: its width is then what is seen."""
     return printable(f"{cell.text} {cell.minor}" if cell.minor else cell.text)
 
@@ -93,6 +95,6 @@ def _written(cell: Cell) -> str:
 def _width(table: Table, place: int) -> int:
     """The least width of a column: numbers are never broken."""
     column = table.columns[place]
-    cells = (_written(row[place]) for row in table.rows)
+    cells = (_cell_text(row[place]) for row in table.rows)
     longest = max(map(cell_len, (column.head, column.under, *cells)))
     return longest if column.numeric else min(TEXT, longest)

@@ -131,7 +131,7 @@ def height_title(panel: Panel) -> str:
     return f"100 × (score − {of} of {short(panel.reference.label, 24)})"
 
 
-def compared(panel: Panel, reference: str) -> str:
+def describe_height(panel: Panel, reference: str) -> str:
     """What the height is compared with, in a sentence or two."""
     if panel.reference is None or not panel.relative_tasks:
         return f"Height: the score itself, since no record of {reference} has one here to compare with."
@@ -153,7 +153,7 @@ def short(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def span_of(points: list[Point], cost: Cost) -> Scale:
+def scale_of(points: list[Point], cost: Cost) -> Scale:
     """The horizontal scale for these points; a few rows are counted on a linear one, so that zero is on the curve."""
     values = [point.x for point in points] or [1.0]
     return scale(values, even=cost is ROWS and max(values) <= FEW_ROWS)
@@ -174,7 +174,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
-    span = span_of(points, cost)
+    span = scale_of(points, cost)
     if span.log:
         axes.set_xscale("log")
     axes.set_xlim(span.low, span.high)
@@ -191,16 +191,16 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
 
 
 def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
-    ticks = spaced(axes, span.ticks, unit, font)
+    ticks = thin_ticks(axes, span.ticks, unit, font)
     places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:
         places, names = [span.zero, *places], ["0", *names]
-        _broken(axes, span.edge)
+        _mark_break(axes, span.edge)
     axes.set_xticks(places, names)
     axes.set_xticks([], minor=True)
 
 
-def spaced(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
+def thin_ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
     """So many of the ticks, evenly, that no label touches the next or leaves the page; those that keep most powers of
     ten."""
 
@@ -224,7 +224,7 @@ def _round(tick: float) -> bool:
     return tick > 0 and math.log10(tick).is_integer()
 
 
-def _broken(axes: Axes, where: float) -> None:
+def _mark_break(axes: Axes, where: float) -> None:
     """Marks the axis as broken between zero, which has no place on a log axis, and where it begins."""
     axes.axvline(where, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
     below = axes.get_xaxis_transform()

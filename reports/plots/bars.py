@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tunefront.reports.plots.axes import scale, short, tick_label
-from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, settled
+from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, plot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Stack:
     end: str
 
 
-def stacked(
+def draw_stacked(
     rows: Sequence[Stack], colours: Mapping[str, str], title: str, unit: str, width: float, font: float
 ) -> Figure:
     """Rows from top to bottom; `colours` names the parts in their order. Width in inches."""
@@ -37,10 +37,10 @@ def stacked(
     across = 72 * width
     figure = Figure((width, 1.0), dpi=72)
     canvas = FigureCanvasAgg(figure)
-    with settled():
+    with plot_settings():
         axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
-        left = widest(axes, canvas, names, font) + 0.9 * font
-        right = widest(axes, canvas, [row.end for row in rows], font) + 1.2 * font
+        left = max_width(axes, canvas, names, font) + 0.9 * font
+        right = max_width(axes, canvas, [row.end for row in rows], font) + 1.2 * font
         columns = _columns(axes, canvas, list(colours), across, font)
         above = 1.6 * font * -(-len(colours) // columns) + 1.0 * font
         frame = 1.9 * font * len(rows) + 0.6 * font
@@ -94,19 +94,19 @@ class Part:
 
     title: str
     rows: tuple[tuple[float, float, float] | None, ...]
-    alone: bool = False
+    own_scale: bool = False
 
 
-def beside(
+def draw_side_by_side(
     labels: Sequence[str], colours: Sequence[str], parts: Sequence[Part], columns: int, width: float, font: float
 ) -> Figure:
     """Small bars with their quartiles, a column a part, on one scale but for those alone. Width in inches."""
     names = [short(label, LONGEST) for label in labels]
     figure = Figure((width, 1.0), dpi=72)
     canvas = FigureCanvasAgg(figure)
-    with settled():
+    with plot_settings():
         probe = figure.add_axes((0, 0, 1, 1))
-        left = widest(probe, canvas, names, font) + 0.9 * font
+        left = max_width(probe, canvas, names, font) + 0.9 * font
         probe.remove()
         columns = min(columns, len(parts))
         lines = -(-len(parts) // columns)
@@ -120,7 +120,7 @@ def beside(
             bottom = height - (line + 1) * (frame + head + foot) + foot
             place = ((left + column * (each + gap)) / 72 / width, bottom / height, each / 72 / width, frame / height)
             axes = figure.add_axes(place, facecolor="none")
-            alike = [part] if part.alone else [other for other in parts if not other.alone]
+            alike = [part] if part.own_scale else [other for other in parts if not other.own_scale]
             most = max((max(row[1:]) for other in alike for row in other.rows if row is not None), default=0.0) or 1.0
             _frame(axes, rows=names if column == 0 else [""] * len(names), high=1.05 * most, font=font)
             _ticks(axes, scale([most], even=True).ticks, "s", font)
@@ -135,7 +135,7 @@ def beside(
     return figure
 
 
-def widest(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], font: float) -> float:
+def max_width(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], font: float) -> float:
     """The width in points of the widest of some texts."""
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     widths = [0.0]
@@ -187,4 +187,4 @@ def _tick(value: float, unit: str) -> str:
 
 def _columns(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], width: float, font: float) -> int:
     """How many names of a legend stand side by side."""
-    return max(1, min(len(names), int(width // (widest(axes, canvas, names, font) + 3.2 * font))))
+    return max(1, min(len(names), int(width // (max_width(axes, canvas, names, font) + 3.2 * font))))

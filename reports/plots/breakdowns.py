@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.query_costs import ANEW, MEASURES, pairs
+from tunefront.reports.compare.query_costs import MEASURES, WITHOUT_CACHE, compare_ways
 from tunefront.reports.costs import memory, steps, storage
 from tunefront.reports.costs.train_or_prompt import panel_ways
 from tunefront.reports.plots import bars, curves, style
 from tunefront.reports.plots.bars import Part, Stack
 from tunefront.reports.plots.curves import Curve, Titles
 from tunefront.reports.plots.picture import Picture
-from tunefront.reports.plots.tradeoff import families
+from tunefront.reports.plots.tradeoff import family_styles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
 
 def _storage(page: Page, narrow: bool) -> list[Picture]:
     """Bytes and parameters over the number of tasks."""
-    styles = families(page.panel)
+    styles = family_styles(page.panel)
 
     def curve(entry: Entry, total: Callable[..., int | None], *cache: bool) -> Curve:
         label = entry.label + (", cache kept" if any(cache) else "")
@@ -61,7 +61,7 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
         return Curve(label, styles[entry.family][0], points, any(cache))
 
     entries = page.panel.entries
-    files = [curve(entry, storage.total_bytes, cache) for entry in entries for cache in storage.forms(entry)]
+    files = [curve(entry, storage.total_bytes, cache) for entry in entries for cache in storage.cache_options(entry)]
     sizes = [curve(entry, storage.total_params) for entry in entries]
     found = []
     for kind, up, unit, known in (
@@ -88,11 +88,11 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
     found = []
     for number, (task, ways) in enumerate(list(everything.items())[:DRAWN_TASKS]):
         for measure in MEASURES:
-            if measure == "seconds" and page.panel.uneven:
+            if measure == "seconds" and page.panel.timing_mismatch:
                 continue
-            crossings = [pair for pair in pairs(ways, measure) if pair.crossing.queries is not None]
+            crossings = [pair for pair in compare_ways(ways, measure) if pair.crossing.queries is not None]
             drawn, marks, farthest = _cumulative(page.panel, ways, measure)
-            if not crossings and not pairs(ways, measure):
+            if not crossings and not compare_ways(ways, measure):
                 continue
             what = {"flops": "FLOPs", "seconds": "Seconds"}[measure]
             title = f"{what} for training and n queries" + (f", {task}" if several else "")
@@ -121,9 +121,9 @@ def _cumulative(
     panel: Panel, ways: Sequence[Way], measure: str
 ) -> tuple[list[Curve], list[tuple[float, float, str]], float]:
     """The curves of all ways, circles where trained and prompted ones meet, and how far the plot reaches."""
-    styles = families(panel)
+    styles = family_styles(panel)
     colours = {entry.label: styles[entry.family][0] for entry in panel.entries}
-    met = [pair for pair in pairs(ways, measure) if pair.crossing.queries is not None]
+    met = [pair for pair in compare_ways(ways, measure) if pair.crossing.queries is not None]
     near = [pair for pair in met if pair.crossing.queries and pair.crossing.queries <= FARTHEST]
     farthest = max([1000.0, *(5 * (pair.crossing.queries or 0) for pair in near)])
     places = [farthest ** (i / 60) for i in range(61)]
@@ -132,7 +132,7 @@ def _cumulative(
         line = way.line(measure)
         if line is not None:
             points = _over(places, line.at)
-            drawn += [Curve(way.name, colours[way.label], points, way.how == ANEW)] if points else []
+            drawn += [Curve(way.name, colours[way.label], points, way.how == WITHOUT_CACHE)] if points else []
     marks = []
     for pair in near:
         meet = pair.crossing.queries
@@ -143,29 +143,31 @@ def _cumulative(
 
 def _memory(page: Page, narrow: bool) -> list[Picture]:
     """Whose the bytes are at each method's peak, a bar a method."""
-    shown = [(entry.label, record) for entry in page.panel.entries if (record := memory.typical(entry)) is not None]
+    shown = [
+        (entry.label, record) for entry in page.panel.entries if (record := memory.median_record(entry)) is not None
+    ]
     owners = memory.owners_of(record for _, record in shown)
     rows, told = [], []
     for label, record in shown:
         phase = memory.peak_phase(record) or ""
         held = (record.memory.phases or {})[phase]
         total = units.si(sum(held.values()), "B")
-        parts = {memory.words(owner): float(held.get(owner, 0)) for owner in owners}
-        rows.append(Stack(label, parts, f"{total}, {memory.words(phase)}"))
+        parts = {memory.display_name(owner): float(held.get(owner, 0)) for owner in owners}
+        rows.append(Stack(label, parts, f"{total}, {memory.display_name(phase)}"))
         listed = ", ".join(f"{name} {units.si(size, 'B')}" for name, size in parts.items() if size)
-        told.append(f"{label} {total} in {memory.words(phase)} ({listed})")
-    colours = {memory.words(owner): COLOURS.get(owner, style.RULE) for owner in owners}
+        told.append(f"{label} {total} in {memory.display_name(phase)} ({listed})")
+    colours = {memory.display_name(owner): COLOURS.get(owner, style.RULE) for owner in owners}
     title = "Memory at the peak"
     axis = "Bytes at the peak"
     alt = f"{title} by owner on {page.title}: {'; '.join(told)}."
-    small = bars.stacked(rows, colours, axis, "B", SMALL[0], FONT) if narrow else None
-    figure = bars.stacked(rows, colours, axis, "B", WIDE, 9.0)
+    small = bars.draw_stacked(rows, colours, axis, "B", SMALL[0], FONT) if narrow else None
+    figure = bars.draw_stacked(rows, colours, axis, "B", WIDE, 9.0)
     return [Picture(f"{page.tag}-memory", title, alt, "", figure, small, ledger="memory")]
 
 
 def _time(page: Page, narrow: bool) -> list[Picture]:
     """Seconds of the parts of a step and of an evaluation batch."""
-    styles = families(page.panel)
+    styles = family_styles(page.panel)
     entries = [entry for entry in page.panel.entries if any(record.seconds.steps for record in entry.all)]
     phases = [p for p in (*steps.PARTS, "evaluation") if any(steps.quartiles(entry, p) for entry in entries)]
     parts = [
@@ -179,8 +181,8 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
         for part in parts
     )
     title = "Seconds of a step and of an evaluation batch"
-    figure = bars.beside(labels, colours, parts, 5, WIDE, FONT)
-    small = bars.beside(labels, colours, parts, 2, SMALL[0], FONT) if narrow else None
+    figure = bars.draw_side_by_side(labels, colours, parts, 5, WIDE, FONT)
+    small = bars.draw_side_by_side(labels, colours, parts, 2, SMALL[0], FONT) if narrow else None
     note = "Bar: the median; line: from the 25th to the 75th percentile. Evaluation has a scale of its own."
     return [Picture(f"{page.tag}-time", title, f"{title} on {page.title}: {told}.", note, figure, small, ledger="time")]
 

@@ -65,7 +65,7 @@ def place(
     if len(points) <= FEW:
         by_place = sorted(crowded, key=lambda i: points[i])
         orders += [by_place, by_place[::-1], sorted(crowded, key=lambda i: -points[i][1])]
-    trials = [_settle(order, points, sizes, bounds, markers, bars or []) for order in orders]
+    trials = [_place_in_order(order, points, sizes, bounds, markers, bars or []) for order in orders]
     boxes = min(trials, key=lambda trial: trial[0])[1]
     clashes = sum(
         any(box.overlaps(other) for j, other in enumerate(boxes) if j != i)
@@ -75,7 +75,7 @@ def place(
     return boxes, clashes
 
 
-def _settle(
+def _place_in_order(
     order: list[int],
     points: list[tuple[float, float]],
     sizes: list[tuple[float, float]],

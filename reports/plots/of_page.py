@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from tunefront.reports.compare import measures
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.plots import breakdowns, style, tradeoff
-from tunefront.reports.plots.axes import compared, height_title, tick_label
+from tunefront.reports.plots.axes import describe_height, height_title, tick_label
 from tunefront.reports.plots.picture import Picture, save
 from tunefront.reports.sections.document import shown_costs
-from tunefront.reports.sections.few_shot import over
+from tunefront.reports.sections.few_shot import averaged_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +71,8 @@ COLOURS = {
 def _how(page: Page) -> str:
     """How to read the trade-off."""
     text = (
-        f"Score against trained parameters per task on {page.title}. {compared(page.panel, page.reference)} Point: "
-        f"median over {over(page.panel)}; bar: 20th to 80th percentile."
+        f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} Point: "
+        f"median over {averaged_over(page.panel)}; bar: 20th to 80th percentile."
     )
     return text + (" The upper scale is in percent of the backbone's parameters." if page.panel.backbone_params else "")
 
@@ -83,7 +83,7 @@ def _left_out(absent: Sequence[tuple[str, str]]) -> str:
     >>> _left_out([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
     'Not drawn: ia3, bitfit (not measured); full (no score).'
     """
-    groups = grouped(absent, lambda pair: pair[1])
+    groups = group_by(absent, lambda pair: pair[1])
     listed = [f"{', '.join(label for label, _ in pairs)} ({why})" for why, pairs in groups.items()]
     return f"Not drawn: {'; '.join(listed)}." if listed else ""
 

@@ -58,6 +58,6 @@ def save(figure: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
     metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     face = "none" if kind == "svg" else style.PAPER
-    with style.settled():
+    with style.plot_settings():
         figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
     return stream.getvalue()

@@ -19,7 +19,7 @@ RC = {"svg.hashsalt": "tunefront", "svg.fonttype": "path", "pdf.fonttype": 3, "f
 
 
 @contextmanager
-def settled() -> Iterator[None]:
+def plot_settings() -> Iterator[None]:
     """Our settings whatever the user's own; a character that the font lacks is drawn as a box, without a warning."""
     with matplotlib.rc_context(RC), warnings.catch_warnings():  # type: ignore[arg-type]  # the stubs list every key
         warnings.filterwarnings("ignore", message="Glyph .* missing")

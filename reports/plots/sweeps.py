@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.sections.forecast import alike_by_title, row_names
+from tunefront.reports.sections.forecast import planned_by_title, row_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str,
     from tunefront.reports.compare.entries import family_of
     from tunefront.reports.compare.panels import REFERENCE
     from tunefront.reports.plots import curves
-    from tunefront.reports.plots.tradeoff import styled
+    from tunefront.reports.plots.tradeoff import assign_styles
 
     across = {"batch": "rows a batch", "length": "tokens a row"}
     found = {}
     for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
-        styles = styled(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
+        styles = assign_styles(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
         drawn = []
         for method in methods:
             points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
@@ -59,7 +59,7 @@ def _swept(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, dict[i
 
     The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
     """
-    titles = {size: alike_by_title(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
+    titles = {size: planned_by_title(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
     return {
         title: {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
         for title in dict.fromkeys(title for of_size in titles.values() for title in of_size)

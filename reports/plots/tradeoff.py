@@ -12,10 +12,10 @@ from tunefront.reports.compare.entries import Entry
 from tunefront.reports.compare.measures import PARAMETERS, Cost
 from tunefront.reports.compare.panels import Panel
 from tunefront.reports.compare.statistics import quantile
-from tunefront.reports.plots.axes import coordinates, short, span_of
+from tunefront.reports.plots.axes import coordinates, scale_of, short
 from tunefront.reports.plots.labels import Box, place
 from tunefront.reports.plots.picture import Point
-from tunefront.reports.plots.style import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
+from tunefront.reports.plots.style import FAMILIES, INK, MARKERS, PAPER, SOFT, plot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +44,7 @@ def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, st
     """The points of a plot, and the labels of entries that have no place in it, each with the reason."""
     found, absent = [], []
     for entry in panel.entries:
-        heights, x = panel.heights(entry), cost.of(panel, entry)
+        heights, x = panel.heights(entry), cost.median(panel, entry)
         low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
         if y is None or low is None or high is None:
             absent.append((entry.label, _unscored(panel, entry)))
@@ -64,11 +64,11 @@ def _unscored(panel: Panel, entry: Entry) -> str:
 def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
     """One plot; its height grows until every label has a place. Size in inches, font in points."""
     points, absent = points_of(panel, cost)
-    styles, span = families(panel), span_of(points, cost)
+    styles, span = family_styles(panel), scale_of(points, cost)
     for growth in GROWTH[_start(points, size, font) :]:
         figure = Figure((size[0], size[1] * growth), dpi=72)
         canvas = FigureCanvasAgg(figure)
-        with settled():
+        with plot_settings():
             axes = coordinates(figure, panel, cost, points, font)
             _marks(axes, points, styles, span, panel.reference)
             boxes, clashes = _labels(axes, canvas, panel, points, span, font)
@@ -84,13 +84,13 @@ def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
     return next((i for i, growth in enumerate(GROWTH[:-1]) if area <= 0.2 * page * growth), len(GROWTH) - 1)
 
 
-def families(panel: Panel) -> dict[str, tuple[str, str]]:
+def family_styles(panel: Panel) -> dict[str, tuple[str, str]]:
     """Colour and marker of every family; the reference is a square in the colour of the text."""
     base = panel.reference.family if panel.reference is not None else None
-    return styled({entry.family for entry in panel.entries}, base)
+    return assign_styles({entry.family for entry in panel.entries}, base)
 
 
-def styled(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
+def assign_styles(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
     """The same of families that stand together, `base` that of the reference."""
     styles = {
         name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import cell_of
-from tunefront.reports.costs.flops import APART, contradictions
+from tunefront.reports.costs.flops import MAX_DIFFERENCE, contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Selection
 
 
-def cautions(
+def list_warnings(
     panels: Sequence[Panel],
     titles: Sequence[str],
     selection: Selection,
@@ -48,7 +48,7 @@ def cautions(
     texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
     texts += _flops(ok)
     if rest:
-        texts.append(f"{amounts(rest)}; the reasons are below.".capitalize())
+        texts.append(f"{count_skipped_and_failed(rest)}; the reasons are below.".capitalize())
     return texts
 
 
@@ -62,12 +62,12 @@ def _flops(ok: Sequence[Record]) -> list[str]:
         for label, phases in found.items()
     ]
     return [
-        f"Counted FLOPs differ from analytic ones by more than {100 * APART:g} % for {'; '.join(listed)}: one of "
+        f"Counted FLOPs differ from analytic ones by more than {100 * MAX_DIFFERENCE:g} % for {'; '.join(listed)}: one of "
         "the two is wrong there."
     ]
 
 
-def amounts(rest: Sequence[Record]) -> str:
+def count_skipped_and_failed(rest: Sequence[Record]) -> str:
     """How many cells were skipped and how many failed, in words."""
     skipped = sum(record.status == "skipped" for record in rest)
     failed = len(rest) - skipped
@@ -100,8 +100,10 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
             )
     elif len(runs) > 1:
         texts.append(f"Methods or tasks differ in the number of runs{where} ({min(runs)} to {max(runs)}).")
-    if panel.uneven:
-        texts.append(f"Seconds{where} were measured under different conditions and are left out: {panel.uneven}.")
+    if panel.timing_mismatch:
+        texts.append(
+            f"Seconds{where} were measured under different conditions and are left out: {panel.timing_mismatch}."
+        )
     return texts
 
 
@@ -128,17 +130,17 @@ def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str,
         if none:
             texts.append(
                 f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(asked), 'run')}: no demonstration "
-                f"fits into any prompt ({_where(none, len(panels) > 1, names)})."
+                f"fits into any prompt ({_list_places(none, len(panels) > 1, names)})."
             )
         if some:
             texts.append(
                 f"Prompts of {label} lost demonstrations that did not fit in {len(some)} of "
-                f"{units.plural(len(asked), 'run')} ({_where(some, len(panels) > 1, names)})."
+                f"{units.plural(len(asked), 'run')} ({_list_places(some, len(panels) > 1, names)})."
             )
     return texts
 
 
-def _where(found: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
+def _list_places(found: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
     """The panels, where there are several, else the tasks, each with how many of the runs."""
-    groups = grouped(found, lambda pair: pair[0] if several else names[pair[1].task])
+    groups = group_by(found, lambda pair: pair[0] if several else names[pair[1].task])
     return "; ".join(f"{where} {'in ' if several else ''}{len(alike)}" for where, alike in groups.items())

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from tunefront.bench.errors import UserError
 from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
-from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.panels import REFERENCE
-from tunefront.reports.compare.printable import printable
+from tunefront.reports.compare.printable import make_printable
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.of_panel import ledgers
-from tunefront.reports.costs.table import costs as cost_tables
-from tunefront.reports.names import shortened, shots, visible
+from tunefront.reports.costs.table import cost_tables
+from tunefront.reports.names import describe_shots, make_visible, short_names
 from tunefront.reports.sections import few_shot, findings, provenance, scores
-from tunefront.reports.sections.cautions import amounts, cautions
-from tunefront.reports.sections.how_to_read import reading
-from tunefront.reports.sections.overview import overview
-from tunefront.reports.sections.papers import papers
-from tunefront.reports.sections.provenance import absent
+from tunefront.reports.sections.cautions import count_skipped_and_failed, list_warnings
+from tunefront.reports.sections.how_to_read import explain_report
+from tunefront.reports.sections.overview import overview_table
+from tunefront.reports.sections.papers import paper_tables
+from tunefront.reports.sections.provenance import not_run_table
 from tunefront.reports.tables import Table, anchor
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Page:
     tag: str
     title: str
     reference: str
-    found: tuple[str, ...]
+    findings: tuple[str, ...]
     lead: tuple[str, ...]
     scores: Table
     few_shot: few_shot.FewShot | None
@@ -104,36 +104,36 @@ def compose(
     records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
     if not records:
         raise UserError("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
-    plans = printable([*plans, *(record for record in records if record.status == "planned")])
+    plans = make_printable([*plans, *(record for record in records if record.status == "planned")])
     records = [record for record in records if record.status != "planned"]
     if not records:
         raise UserError(
             "there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first."
         )
-    records = sorted(filters.select(unified(printable(records)), where), key=lambda record: record.key)
+    records = sorted(filters.select(unify_names(make_printable(records)), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)
     selection = recipe_choice.choose(ok)
     found = panels.build(selection, reference)
-    names = shortened(record.task for record in records)
-    backbones = shortened(record.backbone for record in records)
+    names = short_names(record.task for record in records)
+    backbones = short_names(record.backbone for record in records)
     pages = _pages(found, names, backbones, reference, plans)
     background = _background(selection, names, backbones) if ok else []
     lead = _lead(pages)
     if not ok:
-        lead = [f"Nothing could be scored: {amounts(rest)}. The reasons are below."]
+        lead = [f"Nothing could be scored: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
         "What does each way of adapting cost, and what does it give?",
         _subtitle(found, names, backbones, rest),
         tuple(lead),
-        (*cautions(found, [page.title for page in pages], selection, ok, rest, names), *map(visible, notes)),
-        overview(found, [page.title for page in pages], reference),
-        tuple(reading(found)),
+        (*list_warnings(found, [page.title for page in pages], selection, ok, rest, names), *map(make_visible, notes)),
+        overview_table(found, [page.title for page in pages], reference),
+        tuple(explain_report(found)),
         tuple(pages),
         tuple(background),
-        absent(rest, names, backbones) if rest else None,
-        papers(records, names),
+        not_run_table(rest, names, backbones) if rest else None,
+        paper_tables(records, names),
         tuple(records),
     )
 
@@ -141,10 +141,10 @@ def compose(
 def _lead(pages: Sequence[Page]) -> list[str]:
     """What stands on top: all that is found where there is one panel, else the main finding of the first few."""
     if len(pages) == 1:
-        return list(pages[0].found)
+        return list(pages[0].findings)
     rest = len(pages) - LEADING
     more = [f"The findings on the other {rest} stand with their scores."] if rest > 0 else []
-    return [page.found[0] for page in pages[:LEADING]] + more
+    return [page.findings[0] for page in pages[:LEADING]] + more
 
 
 def _pages(
@@ -162,7 +162,7 @@ def _pages(
         on_top = len(told) if len(found) == 1 else 1 if index < LEADING else 0
         for e, entry in enumerate(panel.entries):
             parts = tuple(
-                (anchor(index, e, t), provenance.runs(entry.records[task], names, panel.records))
+                (anchor(index, e, t), provenance.record_table(entry.records[task], names, panel.records))
                 for t, task in enumerate(panel.tasks)
                 if task in entry.records
             )
@@ -175,7 +175,7 @@ def _pages(
                 reference,
                 told,
                 told[on_top:],
-                scores.scores(panel, index, names),
+                scores.score_table(panel, index, names),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 cost_tables(panel, index),
@@ -190,10 +190,10 @@ def _pages(
 def _background(
     selection: recipe_choice.Selection, names: Mapping[str, str], backbones: Mapping[str, str]
 ) -> list[Table]:
-    made = [provenance.choices(selection.choices, names, backbones)] if selection.choices else []
+    made = [provenance.choice_table(selection.choices, names, backbones)] if selection.choices else []
     kept = selection.records
-    data = [provenance.tasks(kept, names), *filter(None, [provenance.read(kept, names)])]
-    return [*made, provenance.facts(kept), *data, *provenance.recipes(kept, backbones)]
+    data = [provenance.task_table(kept, names), *filter(None, [provenance.input_table(kept, names)])]
+    return [*made, provenance.environment_table(kept), *data, *provenance.recipe_tables(kept, backbones)]
 
 
 def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
@@ -209,7 +209,7 @@ def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[s
 
 def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
     alone = len({other.shots for other in found if other.backbone == panel.backbone}) == 1
-    amount = "" if alone and panel.shots is None else f", {shots(panel.shots)}"
+    amount = "" if alone and panel.shots is None else f", {describe_shots(panel.shots)}"
     return f"{backbones[panel.backbone]}{amount}{panel.by_metric}"
 
 
@@ -220,9 +220,9 @@ def _tag(backbone: str, amount: int | None, index: int) -> str:
 
 def _undrawn(panel: Panel) -> str:
     """The costs that have no point to draw, and why."""
-    left = [cost for cost in measures.drawn(panel) if cost not in shown_costs(panel)]
-    uneven = [cost.title.lower() for cost in left if cost.timed and panel.uneven]
-    unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.uneven)]
+    left = [cost for cost in measures.plotted_costs(panel) if cost not in shown_costs(panel)]
+    uneven = [cost.title.lower() for cost in left if cost.timed and panel.timing_mismatch]
+    unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.timing_mismatch)]
     texts = [f"Not drawn, since seconds do not compare here: {', '.join(uneven)}."] if uneven else []
     texts += [f"Not drawn, since measured of no scored method: {', '.join(unknown)}."] if unknown else []
     return " ".join(texts)
@@ -231,4 +231,6 @@ def _undrawn(panel: Panel) -> str:
 def shown_costs(panel: Panel) -> list[measures.Cost]:
     """The costs that have at least one point to draw in this panel."""
     scored = [entry for entry in panel.entries if panel.heights(entry)]
-    return [cost for cost in measures.drawn(panel) if any(cost.of(panel, entry) is not None for entry in scored)]
+    return [
+        cost for cost in measures.plotted_costs(panel) if any(cost.median(panel, entry) is not None for entry in scored)
+    ]

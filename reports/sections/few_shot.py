@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.factors import FACTORS, levels, rows_used
-from tunefront.reports.compare.statistics import Spread, mean, measured, median, split
+from tunefront.reports.compare.statistics import Spread, finite_values, mean, median, spread_of
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def section(panel: Panel, index: int, names: Mapping[str, str], above: str | Non
     return FewShot((_what(panel), _nested(panel), COLUMNS + against), tables)
 
 
-def cells_of(tasks: Iterable[Iterable[Record]]) -> str:
+def describe_levels(tasks: Iterable[Iterable[Record]]) -> str:
     """How many values of each factor the tasks' runs have, in words; what never varies is left out but for the seed."""
     groups = [list(records) for records in tasks]
     found = []
@@ -64,7 +64,7 @@ def cells_of(tasks: Iterable[Iterable[Record]]) -> str:
     return " × ".join(found)
 
 
-def over(panel: Panel) -> str:
+def averaged_over(panel: Panel) -> str:
     """What the medians of a panel's plots are over."""
     varied = [f"{factor}s" for factor in FACTORS if any(levels(entry.all, factor) > 1 for entry in panel.entries)]
     return " × ".join(("tasks", *varied)) if panel.few_shot else "tasks × runs"
@@ -100,7 +100,7 @@ def _nested(panel: Panel) -> str:
 def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]) -> Table:
     relative = task in panel.relative_tasks and panel.reference is not None
     entries = [(e, entry) for e, entry in enumerate(panel.entries) if task in entry.records]
-    spreads = {e: split(entry.runs(task)) for e, entry in entries}
+    spreads = {e: spread_of(entry.runs(task)) for e, entry in entries}
     factors = [factor for factor in FACTORS if any(spread.levels[factor] for spread in spreads.values())]
     columns = (
         Column("method", numeric=False),
@@ -129,11 +129,11 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
 
 def _used(entry: Entry, task: str) -> Cell:
     """The rows used, and of demonstrations how many were kept where that is fewer."""
-    found = sorted(set(measured(entry.records[task], rows_used)))
+    found = sorted(set(finite_values(entry.records[task], rows_used)))
     if not found:
         return Cell(units.MISSING)
     text = units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
-    kept = mean(measured(entry.records[task], lambda record: record.prompt.demonstrations_per_row))
+    kept = mean(finite_values(entry.records[task], lambda record: record.prompt.demonstrations_per_row))
     return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < found[0] else "")
 
 

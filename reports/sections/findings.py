@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.statistics import quantile
-from tunefront.reports.names import shots
-from tunefront.reports.sections.few_shot import cells_of
+from tunefront.reports.names import describe_shots
+from tunefront.reports.sections.few_shot import describe_levels
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
@@ -21,10 +21,10 @@ NEAR = 1.0
 
 def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str]:
     """Two or three sentences on a panel: the main finding, the best method, and what chance alone would do."""
-    where = f"On {backbone} with {shots(panel.shots)}{panel.by_metric}: " if several else ""
+    where = f"On {backbone} with {describe_shots(panel.shots)}{panel.by_metric}: " if several else ""
     if not panel.worthwhile:
-        return [not_above(panel, where)]
-    below = [text] if (text := not_above(panel)) else []
+        return [name_those_below(panel, where)]
+    below = [text] if (text := name_those_below(panel)) else []
     if not panel.relative_tasks or panel.reference is None:
         return [_best(panel, where), *below, _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
@@ -44,21 +44,21 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
             sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
     else:
         sentences.append(
-            f"{_nobody(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
+            f"{_no_method(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
             f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
     sentences += below
-    sentences.append(_paired(panel, entry) if panel.few_shot else _sure(panel, claim, entry))
+    sentences.append(_count_pairs(panel, entry) if panel.few_shot else _certainty(panel, claim, entry))
     return sentences
 
 
-def not_above(panel: Panel, where: str = "") -> str:
+def name_those_below(panel: Panel, where: str = "") -> str:
     """Who is no better than always giving the same answer, empty where nobody is: however cheap a method is, one that
     has learned nothing is not recommended."""
     level = "" if panel.baseline is None else f" ({units.points(panel.baseline)} points)"
     same = f"always answering the {panel.baseline_name}{level}"
     if not panel.worthwhile:
-        return f"{_nobody(where)} scored above {same}, so that none can be recommended."
+        return f"{_no_method(where)} scored above {same}, so that none can be recommended."
     below = [entry.label for entry in panel.entries if not panel.above_baseline(entry)]
     return f"{where}{_capital('not', where)} above {same}: {', '.join(below)}." if below else ""
 
@@ -75,7 +75,7 @@ def _best(panel: Panel, where: str) -> str:
     pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
     scored = [(average, entry) for average, entry in pairs if average is not None and panel.above_baseline(entry)]
     if not scored:
-        return f"{_nobody(where)} has a score on every task."
+        return f"{_no_method(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
     tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
     what = "average of the tasks' medians" if panel.few_shot else "average"
@@ -96,7 +96,7 @@ def _unrelated(panel: Panel, reference: str) -> str:
     return f"There is no scored record of {reference} here, so scores stand as they are."
 
 
-def _nobody(where: str) -> str:
+def _no_method(where: str) -> str:
     """The subject of a negative finding."""
     return f"{where}{_capital('no', where)} method"
 
@@ -137,10 +137,10 @@ def _extent(panel: Panel, entry: Entry) -> str:
 
 def _cells(panel: Panel, entry: Entry) -> str:
     """How many templates, draws, orders and seeds a task has."""
-    return cells_of(entry.runs(task) for task in panel.relative_tasks or panel.tasks)
+    return describe_levels(entry.runs(task) for task in panel.relative_tasks or panel.tasks)
 
 
-def _paired(panel: Panel, entry: Entry) -> str:
+def _count_pairs(panel: Panel, entry: Entry) -> str:
     """How the differences between runs of the same cell lie."""
     gaps, name = panel.differences(entry), panel.reference.label if panel.reference is not None else ""
     low, high = quantile(gaps, 0.25), quantile(gaps, 0.75)
@@ -153,7 +153,7 @@ def _paired(panel: Panel, entry: Entry) -> str:
     )
 
 
-def _sure(panel: Panel, gap: float, entry: Entry) -> str:
+def _certainty(panel: Panel, gap: float, entry: Entry) -> str:
     noise = seed_noise(panel)
     if noise is None:
         return (

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.sections.forecast import SCORING, TRAINING, alike_by_title, peak, row_names
+from tunefront.reports.sections.forecast import SCORING, TRAINING, peak, planned_by_title, row_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
         Column("largest", "scoring batch"),
     )
     found = []
-    for title, planned in alike_by_title(records).items():
+    for title, planned in planned_by_title(records).items():
         names = row_names(planned)
         rows = []
         for record in (record for record in planned if record.key in names):
@@ -90,7 +90,7 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
 
 def advice(records: Sequence[Record], largest: Largest) -> list[str]:
     """A sentence for each plan that does not fit as it is: with which batches it would."""
-    titles = alike_by_title(records)
+    titles = planned_by_title(records)
     found = []
     for title, planned in titles.items():
         where = f" ({title})" if len(titles) > 1 else ""

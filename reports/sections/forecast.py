@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
-from tunefront.reports.costs.memory import owners_of, peak_phase, words
+from tunefront.reports.compare.checks import group_by
+from tunefront.reports.costs.memory import display_name, owners_of, peak_phase
 from tunefront.reports.costs.storage import replaces_backbone, total_bytes
 from tunefront.reports.tables import Cell, Column, Table
 
@@ -23,7 +23,7 @@ COSTS = (
     "that tensors hold at once, without the process, libraries and what an allocator reserves."
 )
 TASKS = (1, 9, 100)
-TEXTLESS = (
+WITHOUT_TEXT = (
     "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
     "these are kept, have the bytes that stand behind >, to which the text would come."
 )
@@ -37,7 +37,7 @@ COPIES = (
 def plan_tables(records: Sequence[Record]) -> list[Table]:
     """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
     found: list[Table] = []
-    by_title = alike_by_title(records)
+    by_title = planned_by_title(records)
     for place, (title, planned) in enumerate(by_title.items(), 1):
         names = row_names(planned)
         costs = _costs(title, planned, names)
@@ -56,8 +56,8 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
     several learning rates, say) are one row, that of the first.
     """
     found: dict[str, str] = {}
-    for label, alike in grouped(records, lambda record: record.label).items():
-        shown = list({_costing(record): record for record in reversed(alike)}.values())[::-1]
+    for label, alike in group_by(records, lambda record: record.label).items():
+        shown = list({_shown_costs(record): record for record in reversed(alike)}.values())[::-1]
         settings = {record.key: _settings(record) for record in shown}
         fields = list(dict.fromkeys(field for of_one in settings.values() for field in of_one))
         differ = [field for field in fields if len({of_one.get(field) for of_one in settings.values()}) > 1]
@@ -67,13 +67,13 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
     return {record.key: found[record.key] for record in records if record.key in found}
 
 
-def alike_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
+def planned_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
     """The planned records of each backbone and task, by what their tables are called."""
     planned = [record for record in records if record.status == "planned"]
-    return grouped(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
+    return group_by(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
 
 
-def _costing(record: Record) -> tuple[object, ...]:
+def _shown_costs(record: Record) -> tuple[object, ...]:
     """All that the tables show of a record but its name."""
     memory = tuple((phase, *owners.items()) for phase, owners in (record.memory.phases or {}).items())
     sizes = (record.parameters.trainable, record.task_bytes, record.flops.prefix, record.training.steps)
@@ -162,12 +162,17 @@ def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> 
         held = (record.memory.phases or {}).get(phase or "", {})
         cells = (Cell(units.si(held.get(owner), "B") if held.get(owner) else units.MISSING) for owner in owners)
         rows.append(
-            (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(record.peak_memory_bytes, "B")))
+            (
+                Cell(names[record.key]),
+                Cell(display_name(phase or "")),
+                *cells,
+                Cell(units.si(record.peak_memory_bytes, "B")),
+            )
         )
     columns = (
         Column("method", numeric=False),
         Column("at its peak in", numeric=False),
-        *(Column(words(owner)) for owner in owners),
+        *(Column(display_name(owner)) for owner in owners),
         Column("sum"),
     )
     return Table(f"Who holds memory: {title}", columns, tuple(rows))
@@ -209,7 +214,7 @@ def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
             rows.append((Cell(name), *(Cell(_bytes_of(record, n, cache)) for n in TASKS)))
     columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
     untold = any(_file_bytes(record) is None and record.prompt.prefix_tokens for record in shown)
-    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), TEXTLESS * untold)
+    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), WITHOUT_TEXT * untold)
 
 
 def _bytes_of(record: Record, tasks: int, cache: bool) -> str:

@@ -6,15 +6,17 @@ import math
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.statistics import measured
+from tunefront.reports.compare.statistics import finite_values
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
-def reading(panels: list[Panel]) -> list[tuple[str, str]]:
+def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     """How to read the report: what, and how."""
-    rows = measured((record for panel in panels for record in panel.records), lambda record: record.data.n_test or None)
+    rows = finite_values(
+        (record for panel in panels for record in panel.records), lambda record: record.data.n_test or None
+    )
     reference = next((panel.reference for panel in panels if panel.reference is not None), None)
     name = reference.label if reference is not None else "the reference"
     against = [panel for panel in panels if panel.relative_tasks]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import uneven_settings
-from tunefront.reports.names import natural, shots
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.compare.checks import differing_settings
+from tunefront.reports.names import describe_shots, natural_key
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ MOST = 12
 """Panels up to which a table of all of them helps."""
 
 
-def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
+def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
     """Every method's average over tasks, and what it is against the reference; None where one panel or too many."""
     if not 1 < len(panels) <= MOST:
         return None
@@ -33,7 +33,7 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
         *(Column(name, rest) for (name, *_), rest in zip(heads, under, strict=True)),
     )
     labels = dict.fromkeys(entry.label for panel in panels for entry in panel.entries)
-    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural(label)))
+    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural_key(label)))
     rows = tuple(
         (
             Cell(label, strong=label == reference),
@@ -41,14 +41,14 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
         )
         for label in first
     )
-    given = f", with {shots(panels[0].shots)}" if alike else ""
+    given = f", with {describe_shots(panels[0].shots)}" if alike else ""
     note = (
         f"Average over the tasks of the column, × 100{given}, and in brackets the points against {reference} there, as "
         "in the score tables below. A dash: not run, or without a score on every task."
     )
     if len({panel.tasks for panel in panels}) > 1:
         note += " The columns differ in their tasks, so compare within a column."
-    uneven = uneven_settings([record for panel in panels for record in panel.records])
+    uneven = differing_settings([record for panel in panels for record in panel.records])
     if uneven:
         listed = ", ".join(f"{name} ({', '.join(values)})" for name, values in uneven.items())
         note += f" The columns differ in settings that change scores, so compare within a column: {listed}."
@@ -63,7 +63,7 @@ def _cell(panel: Panel, index: int, label: str) -> Cell:
     average, gap = entry.average(panel.tasks), panel.difference(entry)
     minor = f"({units.signed(gap)})" if gap is not None and entry is not panel.reference else ""
     title = "" if average is None else f"{average:.6g}"
-    return Cell(units.points(average), minor, title, linked(average, anchor(index, e)))
+    return Cell(units.points(average), minor, title, link_if_present(average, anchor(index, e)))
 
 
 def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:

@@ -18,7 +18,7 @@ NOTE = (
 )
 
 
-def papers(records: Sequence[Record], names: Mapping[str, str]) -> tuple[Table, ...]:
+def paper_tables(records: Sequence[Record], names: Mapping[str, str]) -> tuple[Table, ...]:
     """For each paper its differences, those of every method first; nothing where no record was compared with one.
     `names` are the tasks' short ones."""
     found = (Compared(r.paper, r.label, names[r.task], r.deviations) for r in _first_seen(records))

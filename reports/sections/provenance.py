@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import order_of
-from tunefront.reports.compare.recipe_choice import recipe_of, varied
-from tunefront.reports.names import natural
+from tunefront.reports.compare.recipe_choice import recipe_of, varying_fields
+from tunefront.reports.names import natural_key
 from tunefront.reports.tables import Cell, Column, Table
 from tunefront.reports.units import MISSING
 
@@ -26,7 +26,7 @@ MANY = 12
 """Values of a field that are listed before the rest is counted."""
 
 
-def facts(records: Sequence[Record]) -> Table:
+def environment_table(records: Sequence[Record]) -> Table:
     """One line a fact, every value that occurs in the records with the number of records where there are several."""
     shown: list[tuple[str, Callable[[Record], object]]] = [
         ("device", lambda r: r.environment.device_name or r.environment.device),
@@ -52,7 +52,7 @@ def facts(records: Sequence[Record]) -> Table:
     return Table("Machine, versions and settings", columns, _cells((n, v) for n, v in rows if v))
 
 
-def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
+def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
     """The tasks, their sizes and how many rows were cut."""
     columns = (
         Column("task", numeric=False),
@@ -65,7 +65,7 @@ def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
         Column("cut", "to max_length"),
     )
     rows = []
-    for task, found in sorted(grouped(records, lambda r: r.task).items()):
+    for task, found in sorted(group_by(records, lambda r: r.task).items()):
         first = found[0]
         sizes = [
             _range(getattr(r.data, f) for r in found)
@@ -77,7 +77,7 @@ def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
     return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
 
 
-def read(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
+def input_table(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
     """What was read of each task: inputs, what was left out and why, labels and their shares; None where no record
     says."""
     columns = (
@@ -89,7 +89,7 @@ def read(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
         Column("notes", numeric=False),
     )
     rows = []
-    for task, found in sorted(grouped(records, lambda r: r.task).items()):
+    for task, found in sorted(group_by(records, lambda r: r.task).items()):
         first = next((record for record in found if record.data.input_fields is not None), None)
         if first is None:
             continue
@@ -114,9 +114,9 @@ def _few(parts: Sequence[str]) -> str:
     return (", ".join(parts[:MANY]) + (f" and {more} more" if more > 0 else "")) or units.MISSING
 
 
-def recipes(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
+def recipe_tables(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
     """How each method was trained: a table, or one a backbone where that differs between them."""
-    by_backbone = grouped(records, lambda record: record.backbone)
+    by_backbone = group_by(records, lambda record: record.backbone)
     if not _differently(records):
         return [_recipes(records, "Recipes")]
     return [_recipes(found, f"Recipes on {backbones[name]}") for name, found in sorted(by_backbone.items())]
@@ -124,9 +124,10 @@ def recipes(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Tab
 
 def _differently(records: Sequence[Record]) -> bool:
     """Whether a method was trained in another way on one backbone than on another."""
-    trained = grouped((record for record in records if record.training.steps != 0), lambda record: record.method)
+    trained = group_by((record for record in records if record.training.steps != 0), lambda record: record.method)
     return any(
-        len({frozenset(map(recipe_of, alike)) for alike in grouped(found, lambda record: record.backbone).values()}) > 1
+        len({frozenset(map(recipe_of, alike)) for alike in group_by(found, lambda record: record.backbone).values()})
+        > 1
         for found in trained.values()
     )
 
@@ -134,13 +135,13 @@ def _differently(records: Sequence[Record]) -> bool:
 def _recipes(records: Sequence[Record], caption: str) -> Table:
     """A row a method; fields that are the same everywhere are named once in the note."""
     fields = sorted({name for record in records for name in record.recipe})
-    differing = varied(records)
+    differing = varying_fields(records)
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
     named = (Column("method", numeric=False), Column("as spelled", numeric=False))
     columns = (*named, *(Column(name, numeric=False) for name in differing))
     rows, idle = [], []
-    by_method = grouped(records, lambda record: record.method)
-    for method, found in sorted(by_method.items(), key=lambda pair: natural(pair[0])):
+    by_method = group_by(records, lambda record: record.method)
+    for method, found in sorted(by_method.items(), key=lambda pair: natural_key(pair[0])):
         trained = any(record.training.steps != 0 for record in found)
         cells = [
             _values(found, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
@@ -156,7 +157,7 @@ def _recipes(records: Sequence[Record], caption: str) -> Table:
     return Table(caption, columns, _cells(rows), " ".join(notes))
 
 
-def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
+def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
     """Which recipe was chosen on the selection rows, out of which, and whether it lies on the edge."""
     columns = (
         Column("method", numeric=False),
@@ -183,7 +184,7 @@ def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
 
 
-def runs(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
+def record_table(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
     """The records behind an entry's numbers and where they lie; `panel`, all those whose columns are to be the same."""
     shown: list[tuple[Column, Callable[[Record], str]]] = [
         (Column("task", numeric=False), lambda r: names[r.task]),
@@ -240,7 +241,7 @@ ROW = re.compile(r"\brow ('[^']*')")
 FEW = 3
 
 
-def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
+def not_run_table(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
     """Cells that were skipped or failed; the same reason on the same task once, with the methods, backbones and rows
     that it concerns."""
     columns = (
@@ -251,7 +252,7 @@ def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mappi
         Column("cells"),
         Column("reason", numeric=False),
     )
-    groups = grouped(records, lambda r: (r.status, r.task, ROW.sub("row", r.reason or MISSING)))
+    groups = group_by(records, lambda r: (r.status, r.task, ROW.sub("row", r.reason or MISSING)))
     rows = []
     for (status, task, _), alike in sorted(groups.items(), key=lambda item: str(item[0])):
         methods = "; ".join(sorted({record.label for record in alike}))

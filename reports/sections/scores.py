@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
-def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
+def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
     """Centre and spread of the scores per task and on average; the reference first, the baseline last."""
     relative = bool(panel.relative_tasks)
     against = (Column("against", panel.reference.label),) if relative and panel.reference else ()
@@ -30,10 +30,12 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
         cells = [Cell(entry.label, strong=entry is panel.reference)]
         cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
         average = entry.average(panel.tasks)
-        cells.append(Cell(units.points(average), title=_exact(average), link=linked(average, anchor(index, e))))
+        cells.append(
+            Cell(units.points(average), title=_exact(average), link=link_if_present(average, anchor(index, e)))
+        )
         if against:
             gap = panel.difference(entry)
-            cells.append(Cell(units.signed(gap), title=_exact(gap), link=linked(gap, anchor(index, e))))
+            cells.append(Cell(units.signed(gap), title=_exact(gap), link=link_if_present(gap, anchor(index, e))))
         cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
         rows.append(tuple(cells))
     base = [panel.baselines.get(task) for task in panel.tasks]
@@ -62,7 +64,7 @@ def _note(panel: Panel) -> str:
             )
     if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
         note += f" Only the tasks on which {panel.reference.label} has a score are set against it."
-    if panel.one_of_several:
+    if panel.several_metrics:
         note += " Tasks of another metric stand apart: scores of different metrics have no average."
     if any(entry.average(panel.tasks) is None for entry in panel.entries):
         note += " A method without a score on every task has no average, since it would not compare."
@@ -72,7 +74,7 @@ def _note(panel: Panel) -> str:
 def _score(entry: Entry, task: str, link: str) -> Cell:
     center, spread = entry.center(task), entry.spread(task)
     title = _exact(center) + ("" if spread is None else f" {'IQR' if entry.few_shot else '±'} {spread:.3g}")
-    return Cell(units.points(center), units.spread(spread, entry.few_shot), title, linked(center, link))
+    return Cell(units.points(center), units.spread(spread, entry.few_shot), title, link_if_present(center, link))
 
 
 def _exact(value: float | None) -> str:

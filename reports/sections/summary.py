@@ -11,14 +11,14 @@ from rich.text import Text
 
 from tunefront.reports import units
 from tunefront.reports.compare import measures, panels, recipe_choice
-from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.checks import check
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
-from tunefront.reports.compare.printable import printable
-from tunefront.reports.names import shortened, shots
-from tunefront.reports.sections.few_shot import over
-from tunefront.reports.sections.findings import not_above
+from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.names import describe_shots, short_names
+from tunefront.reports.sections.few_shot import averaged_over
+from tunefront.reports.sections.findings import name_those_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -106,16 +106,16 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
 
     UserError where the records do not compare. Without ok records the table is empty and says so.
     """
-    ok = [record for record in select(unified(printable(records)), where) if record.status == "ok"]
+    ok = [record for record in select(unify_names(make_printable(records)), where) if record.status == "ok"]
     check(ok)
     found = panels.build(recipe_choice.choose(ok), reference)
     tasks = sorted({task for panel in found for task in panel.tasks})
-    names, backbones = shortened(tasks), shortened(panel.backbone for panel in found)
+    names, backbones = short_names(tasks), short_names(panel.backbone for panel in found)
     prompted = any(record.prompt.demonstration_ids for record in ok)
     costs = (*COSTS, PER_QUERY) if prompted else COSTS
     heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
     first = len(heads) - len(costs)
-    titles = [f"{backbones[panel.backbone]}, {shots(panel.shots)}{panel.by_metric}" for panel in found]
+    titles = [f"{backbones[panel.backbone]}, {describe_shots(panel.shots)}{panel.by_metric}" for panel in found]
     sections = []
     for panel, title in zip(found, titles, strict=True):
         rows = [_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries]
@@ -133,7 +133,7 @@ def _notes(found: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
     medians = [panel for panel in found if panel.few_shot]
     notes = []
     if medians:
-        what = over(medians[0]).removeprefix("tasks × ")
+        what = averaged_over(medians[0]).removeprefix("tasks × ")
         rest = "" if len(medians) == len(found) else "; elsewhere mean ± standard deviation"
         notes.append(f"score × 100: median over {what} (interquartile range){rest}")
     sizes = {panel.backbone_params for panel in found}
@@ -141,12 +141,13 @@ def _notes(found: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
     whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
     notes.append(f"share: trained parameters, the head's included, in percent of {whole}")
     below = (
-        not_above(panel, f"{title}: " if len(found) > 1 else "") for panel, title in zip(found, titles, strict=True)
+        name_those_below(panel, f"{title}: " if len(found) > 1 else "")
+        for panel, title in zip(found, titles, strict=True)
     )
     notes += [text for text in below if text]
-    if any(panel.one_of_several for panel in found):
+    if any(panel.several_metrics for panel in found):
         notes.append("tasks of different metrics are listed apart: their scores have no average")
-    uneven = next((panel.uneven for panel in found if panel.uneven), None)
+    uneven = next((panel.timing_mismatch for panel in found if panel.timing_mismatch), None)
     return notes if uneven is None else [*notes, f"times that do not compare are left out: {uneven}"]
 
 
@@ -160,14 +161,14 @@ def _baseline(panel: panels.Panel, tasks: list[str], width: int) -> tuple[Row, .
 
 
 def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
-    trained = measures.PARAMETERS.of(panel, entry)
+    trained = measures.PARAMETERS.median(panel, entry)
     return (
         (entry.label, ""),
         (units.signed(panel.difference(entry)), ""),
         *((units.points(entry.center(task)), units.spread(entry.spread(task), entry.few_shot)) for task in tasks),
         (units.count(trained), ""),
         (units.percent(*entry.share) if entry.share else units.MISSING, ""),
-        (units.si(measures.TRAIN_FLOPS.of(panel, entry), "FLOP"), ""),
-        (units.seconds(measures.TRAIN_SECONDS.of(panel, entry)), ""),
-        (units.si(measures.INFERENCE_FLOPS.of(panel, entry), "FLOP"), ""),
+        (units.si(measures.TRAIN_FLOPS.median(panel, entry), "FLOP"), ""),
+        (units.seconds(measures.TRAIN_SECONDS.median(panel, entry)), ""),
+        (units.si(measures.INFERENCE_FLOPS.median(panel, entry), "FLOP"), ""),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.reports.factory import failed, record
-from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.sections.document import compose
 
 ROWS = {"method": "m" * 64, "backbone": "b" * 64, "task": "t" * 64}
@@ -35,12 +35,12 @@ def test_other_rows_other_pooling_and_unknown_rows_keep_their_names():
         record(task="ccc", fingerprints={}),
         _record(task="a", backbone="nano", model__pooling="first"),
     ]
-    assert unified(records) == records
+    assert unify_names(records) == records
 
 
 def test_a_failed_cell_without_fingerprints_goes_by_its_name():
     records = [_record(task="dir:toy"), _record(task="dir:../toy"), failed(task="dir:../toy"), failed(task="gone")]
-    assert [found.task for found in unified(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
+    assert [found.task for found in unify_names(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
 
 
 def test_a_name_that_had_other_rows_before_stays_where_it_means_several():
@@ -49,4 +49,4 @@ def test_a_name_that_had_other_rows_before_stays_where_it_means_several():
         record(task="x/toy", fingerprints={**ROWS, "task": "u" * 64}),
         _record(task="x/toy"),
     ]
-    assert [found.task for found in unified(records)] == ["toy", "x/toy", "toy"]
+    assert [found.task for found in unify_names(records)] == ["toy", "x/toy", "toy"]

@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.reports.factory import plan, record
 from tests.reports.prompted import prompted
 from tunefront.reports.compare.break_even import Crossing, Line, crossing
-from tunefront.reports.compare.query_costs import ANEW, KEPT, pairs, ways
+from tunefront.reports.compare.query_costs import WITH_CACHE, WITHOUT_CACHE, compare_ways, list_ways
 from tunefront.reports.costs.train_or_prompt import break_even_table
 from tunefront.reports.formats.terminal import as_rich
 from tunefront.reports.plots import of_page
@@ -81,53 +81,57 @@ def rows(**prompt):
 
 
 def test_lines_are_what_the_records_say():
-    trained, kept, anew, zero = ways(rows())
+    trained, kept, anew, zero = list_ways(rows())
     assert (trained.label, trained.flops, trained.seconds) == ("a", Line(900_000, 1000), Line(90, 0.25))
-    assert (kept.how, kept.flops, kept.seconds) == (KEPT, Line(8_500, 1500), Line(2, 0.5))
-    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), Line(0, 2.5))
+    assert (kept.how, kept.flops, kept.seconds) == (WITH_CACHE, Line(8_500, 1500), Line(2, 0.5))
+    assert (anew.how, anew.flops, anew.seconds) == (WITHOUT_CACHE, Line(0, 10_000), Line(0, 2.5))
     assert (zero.how, zero.flops, zero.seconds) == ("", Line(0, 1000), Line(0, 0.25))
     assert [way.kept_bytes for way in (trained, kept, anew, zero)] == [5000, 64_400, 400, 0]
 
 
 def test_every_trained_method_meets_every_prompt():
-    found = {(pair.prompted.label, pair.prompted.how): pair.crossing for pair in pairs(ways(rows()), "flops")}
+    found = {
+        (pair.prompted.label, pair.prompted.how): pair.crossing for pair in compare_ways(list_ways(rows()), "flops")
+    }
     assert found == {
-        ("b", KEPT): Crossing("after", 891_500 / 500),
-        ("b", ANEW): Crossing("after", 100),
+        ("b", WITH_CACHE): Crossing("after", 891_500 / 500),
+        ("b", WITHOUT_CACHE): Crossing("after", 100),
         ("c", ""): Crossing("never"),
     }
-    seconds = {(pair.prompted.label, pair.prompted.how): pair.crossing for pair in pairs(ways(rows()), "seconds")}
+    seconds = {
+        (pair.prompted.label, pair.prompted.how): pair.crossing for pair in compare_ways(list_ways(rows()), "seconds")
+    }
     assert seconds == {
-        ("b", KEPT): Crossing("after", 352),
-        ("b", ANEW): Crossing("after", 40),
+        ("b", WITH_CACHE): Crossing("after", 352),
+        ("b", WITHOUT_CACHE): Crossing("after", 40),
         ("c", ""): Crossing("never"),
     }
 
 
 def test_where_nothing_can_be_kept_what_was_timed_read_everything_anew():
-    _, anew, _ = ways(rows(flops__prefix=None, seconds__prefix=None, prompt__kv_cache_bytes=None))
-    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(0, 10_000), Line(0, 0.5))
+    _, anew, _ = list_ways(rows(flops__prefix=None, seconds__prefix=None, prompt__kv_cache_bytes=None))
+    assert (anew.how, anew.flops, anew.seconds) == (WITHOUT_CACHE, Line(0, 10_000), Line(0, 0.5))
 
 
 def test_a_calibrated_prompt_pays_for_that_before_its_first_query():
-    _, kept, anew, _ = ways(rows(flops__prefix=8_560, flops__calibration=60))
+    _, kept, anew, _ = list_ways(rows(flops__prefix=8_560, flops__calibration=60))
     assert (kept.flops, anew.flops) == (Line(8_560, 1500), Line(60, 10_000))
     assert anew.seconds is None, "seconds of the two were measured together"
 
 
 def test_where_rows_keep_fewer_demonstrations_reading_anew_has_no_seconds():
-    _, kept, anew, _ = ways(rows(flops__prefix=50_000, prompt__shortened_test=3))
+    _, kept, anew, _ = list_ways(rows(flops__prefix=50_000, prompt__shortened_test=3))
     assert kept.flops == Line(50_000, 1500)
     assert (anew.flops, anew.seconds) == (Line(0, 10_000), None)
 
 
 def test_calibrating_alone_keeps_no_prompt():
-    _, anew, _ = ways(rows(prompt__kv_cache_bytes=None))
-    assert (anew.how, anew.flops, anew.seconds) == (ANEW, Line(8_500, 10_000), Line(2, 0.5))
+    _, anew, _ = list_ways(rows(prompt__kv_cache_bytes=None))
+    assert (anew.how, anew.flops, anew.seconds) == (WITHOUT_CACHE, Line(8_500, 10_000), Line(2, 0.5))
 
 
 def test_what_is_missing_makes_no_line():
-    trained, kept, anew, _ = ways(
+    trained, kept, anew, _ = list_ways(
         rows(flops__inference_per_example=None, flops__inference_per_example_without_reuse=None)
     )
     assert trained.flops is not None
@@ -173,8 +177,8 @@ def test_the_table_reads_the_same_of_measured_and_of_planned_records(status):
     table = break_even_table(records)
     assert [(column.head, column.under) for column in table.columns[2:]] == [
         ("icl:k=0", ""),
-        ("icl:k=4", KEPT),
-        ("icl:k=4", ANEW),
+        ("icl:k=4", WITH_CACHE),
+        ("icl:k=4", WITHOUT_CACHE),
     ]
     assert [cell.text for cell in table.rows[0]] == ["ia3", "900\u00a0kFLOP", "never", "after 1,783", "after 100"]
     console = Console(width=120, file=StringIO())
@@ -223,7 +227,7 @@ def several(*prompts, trained=1):
 
 
 def by_how(rows, measure):
-    return {pair.prompted.how: pair.crossing for pair in pairs(ways(rows), measure)}
+    return {pair.prompted.how: pair.crossing for pair in compare_ways(list_ways(rows), measure)}
 
 
 def test_seconds_of_the_runs_that_have_them_are_not_set_against_all_runs():
@@ -231,13 +235,13 @@ def test_seconds_of_the_runs_that_have_them_are_not_set_against_all_runs():
     fewer = {"flops.prefix": 50_000, "prompt.shortened_test": 3}
     slow = {"seconds.prefix": 1000.0}
     rows = several(fewer, fewer, slow, trained=3)
-    _, kept, anew = ways(rows)
+    _, kept, anew = list_ways(rows)
     assert kept.seconds is not None
     assert anew.seconds is None
-    assert set(by_how(rows, "seconds")) == {KEPT}
-    assert set(by_how(rows, "flops")) == {KEPT, ANEW}
+    assert set(by_how(rows, "seconds")) == {WITH_CACHE}
+    assert set(by_how(rows, "flops")) == {WITH_CACHE, WITHOUT_CACHE}
     table = break_even_table([one for alike in rows.values() for one in alike], "seconds")
-    assert ANEW not in [column.under for column in table.columns]
+    assert WITHOUT_CACHE not in [column.under for column in table.columns]
 
 
 @pytest.mark.parametrize(
@@ -252,15 +256,15 @@ def test_seconds_of_the_runs_that_have_them_are_not_set_against_all_runs():
 def test_a_run_without_the_number_leaves_the_way_without_a_line(measure, missing):
     """Neither its start nor its slope is a median over the other runs alone."""
     rows = several({}, missing, trained=2)
-    assert KEPT in by_how(several({}, {}, trained=2), measure)
-    assert KEPT not in by_how(rows, measure)
+    assert WITH_CACHE in by_how(several({}, {}, trained=2), measure)
+    assert WITH_CACHE not in by_how(rows, measure)
 
 
 def test_a_trained_run_without_the_number_leaves_its_way_without_a_line():
     rows = several({}, {}, trained=2)
     rows["a"][1] = prompted(label="ia3", draw_seed=1, **{**NUMBERS, "seconds.train": None})
     assert by_how(rows, "seconds") == {}
-    assert set(by_how(rows, "flops")) == {KEPT, ANEW}
+    assert set(by_how(rows, "flops")) == {WITH_CACHE, WITHOUT_CACHE}
 
 
 def test_ways_meet_over_the_draws_that_both_ran_on():
@@ -268,16 +272,16 @@ def test_ways_meet_over_the_draws_that_both_ran_on():
     long = {"flops.inference_per_example": 15_000.0, "flops.inference_per_example_without_reuse": 100_000.0}
     rows = several({}, long, trained=1)
     assert by_how(rows, "flops") == by_how(several({}, trained=1), "flops")
-    (pair, _) = pairs(ways(rows), "flops")
+    (pair, _) = compare_ways(list_ways(rows), "flops")
     assert pair.cost == Line(900_000, 1000)
     apart = {"a": rows["a"], "b": rows["b"][1:]}
-    assert pairs(ways(apart), "flops") == []
+    assert compare_ways(list_ways(apart), "flops") == []
 
 
 def test_a_prompt_that_keeps_nothing_reads_nothing():
     """Null FLOPs of reading no tokens are none; of tokens that were read they are missing."""
     nothing = {"flops.prefix": None, "seconds.prefix": None, "prompt.prefix_tokens": 0, "prompt.kv_cache_bytes": 0}
     nothing |= {"flops.inference_per_example_without_reuse": 1500.0}
-    _, kept, anew = ways(several(nothing))
+    _, kept, anew = list_ways(several(nothing))
     assert kept.flops == anew.flops == Line(0, 1500)
     assert kept.seconds == anew.seconds == Line(0, 0.5)

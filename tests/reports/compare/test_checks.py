@@ -6,7 +6,7 @@ from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import prompted
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import SCHEMA_VERSION
-from tunefront.reports.compare.checks import check, uneven_settings, uneven_timing
+from tunefront.reports.compare.checks import check, differing_settings, find_timing_mismatch
 from tunefront.reports.compare.filters import select
 
 
@@ -73,8 +73,8 @@ def test_settings_may_differ_between_backbones_and_not_on_one():
 
 def test_settings_that_differ_are_named_with_their_values_and_those_of_prompts_only_where_there_are_some():
     changed = {**prompted().settings, "eval_rows": 200, "threads": 2, "normalization": "char"}
-    assert uneven_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
-    found = uneven_settings([prompted(settings=changed), prompted()])
+    assert differing_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
+    found = differing_settings([prompted(settings=changed), prompted()])
     assert found == {"eval_rows": ["200", "none"], "normalization": ["char", "token"]}
 
 
@@ -97,8 +97,10 @@ def test_the_very_same_record_twice_is_named():
 
 @pytest.mark.parametrize(("field", "value"), [("threads", 2), ("concurrent_cells", 1), ("cpu_model", "another")])
 def test_uneven_timing_names_the_field(field, value):
-    assert uneven_timing(grid(["full"])) is None
-    assert f"{field} differs" in (uneven_timing([record(), record(seed=1, **{f"environment.{field}": value})]) or "")
+    assert find_timing_mismatch(grid(["full"])) is None
+    assert f"{field} differs" in (
+        find_timing_mismatch([record(), record(seed=1, **{f"environment.{field}": value})]) or ""
+    )
 
 
 @pytest.mark.parametrize(

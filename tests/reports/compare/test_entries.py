@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.reports.factory import record
 from tunefront.bench.records import Spread
-from tunefront.reports.compare.entries import Entry, compared
+from tunefront.reports.compare.entries import Entry, on_shared_cells
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
 from tunefront.reports.costs import memory, steps, storage
@@ -28,9 +28,9 @@ def entry_of(*records):
 def test_cells_are_those_that_each_has_the_measure_on():
     one = Entry("a", {"x": (record(task="x", flops__train=1),), "y": (record(task="y", flops__train=5),)})
     other = Entry("b", {"y": (record(task="y", flops__train=7),), "z": (record(task="z", flops__train=9),)})
-    assert [list(entry.records) for entry in compared([one, other], lambda r: r.flops.train)] == [["y"], ["y"]]
+    assert [list(entry.records) for entry in on_shared_cells([one, other], lambda r: r.flops.train)] == [["y"], ["y"]]
     none = replace(other, records={"y": (record(task="y", flops__train=None),)})
-    assert [entry.all for entry in compared([one, none], lambda r: r.flops.train)] == [[], []]
+    assert [entry.all for entry in on_shared_cells([one, none], lambda r: r.flops.train)] == [[], []]
 
 
 def test_a_step_is_not_compared_with_one_of_another_task():

@@ -144,7 +144,7 @@ def test_equal_budgets_are_those_of_methods_that_train():
 def test_seconds_measured_differently_are_left_out_and_the_scores_stay():
     report = document.compose([*grid(["full"]), *grid(["ia3"], environment__threads=2)])
     panel = report.pages[0].panel
-    assert panel.uneven == "threads differs (1, 2)"
+    assert panel.timing_mismatch == "threads differs (1, 2)"
     times = report.pages[0].costs[1]
     assert {row[3].text for row in times.rows} == {"—"}
     assert {row[1].text for row in times.rows} != {"—"}

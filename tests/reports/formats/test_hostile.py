@@ -19,7 +19,7 @@ from tests.reports.factory import failed, ledger, record
 from tunefront import reports
 from tunefront.reports import units
 from tunefront.reports.formats import csvs, html, latex, markdown, pdf
-from tunefront.reports.names import visible
+from tunefront.reports.names import make_visible
 from tunefront.reports.plots import of_page
 from tunefront.reports.sections import document
 from tunefront.reports.sections.summary import summary_table
@@ -219,11 +219,11 @@ def test_a_table_of_any_cells_is_set_as_text() -> None:
 
 
 def test_what_is_made_visible_stays_apart_and_is_done_once() -> None:
-    assert visible("a\u200bb") == "a\\u200bb" != visible("ab")
+    assert make_visible("a\u200bb") == "a\\u200bb" != make_visible("ab")
     for text in ("\x1b[0m" * 9, "x" * 5000):
-        assert visible(visible(text)) == visible(text)
-    assert visible("x" * 5000 + "y" + "x" * 5000) != visible("x" * 5000 + "z" + "x" * 5000)
-    assert visible("Ωμέγα 日本語 👍") == "Ωμέγα 日本語 👍"
+        assert make_visible(make_visible(text)) == make_visible(text)
+    assert make_visible("x" * 5000 + "y" + "x" * 5000) != make_visible("x" * 5000 + "z" + "x" * 5000)
+    assert make_visible("Ωμέγα 日本語 👍") == "Ωμέγα 日本語 👍"
 
 
 @pytest.mark.parametrize("value", [1e308, math.inf, math.nan, 10**400, 10**5000, 0], ids=range(6))

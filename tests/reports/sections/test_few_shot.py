@@ -78,7 +78,7 @@ def test_a_run_without_a_counterpart_is_in_no_difference_and_is_announced():
     records = [*_four("full", {(A, 0): 0.4, (A, 1): 0.5}), *_four()]
     panel = _panel(records)
     assert panel.differences(panel.entries[1]) == pytest.approx([10, 10])
-    assert panel.alone(panel.entries[1]) == 2
+    assert panel.count_unpaired(panel.entries[1]) == 2
     report = document.compose(records)
     assert any("do not cover the same templates, draws and seeds" in text for text in report.warnings)
 
@@ -189,8 +189,8 @@ def test_an_encoder_has_no_column_of_templates():
 
 def test_the_words_of_a_range_of_templates():
     three = [_scored(0.5, template=name) for name in "abc"]
-    assert few_shot.cells_of([_four(), three]) == "2–3 templates × 1–2 draws × 1 seed"
-    assert few_shot.cells_of([_four()]) == "2 templates × 2 draws × 1 seed"
+    assert few_shot.describe_levels([_four(), three]) == "2–3 templates × 1–2 draws × 1 seed"
+    assert few_shot.describe_levels([_four()]) == "2 templates × 2 draws × 1 seed"
 
 
 def test_the_summary_as_csv_has_both_kinds_of_centre():

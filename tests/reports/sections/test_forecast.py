@@ -9,7 +9,7 @@ from tests.reports.factory import ledger, plan, record
 from tests.reports.prompted import prompted
 from tunefront.reports import units
 from tunefront.reports.plots.sweeps import sweep_figures, sweep_tables
-from tunefront.reports.plots.tradeoff import families
+from tunefront.reports.plots.tradeoff import family_styles
 from tunefront.reports.sections.document import compose
 from tunefront.reports.sections.forecast import plan_tables, totals
 
@@ -114,7 +114,7 @@ def test_a_sweep_has_the_colours_of_the_report_and_a_marker_at_each_size():
     sweep = {size: [planned(label, size) for label in labels[: 2 if size == 9 else 3]] for size in (1, 4, 9)}
     (figure,) = sweep_figures(sweep, "batch").values()
     (panel,) = [page.panel for page in compose([record(label=label) for label in labels]).pages]
-    styles = families(panel)
+    styles = family_styles(panel)
     lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.4]
     drawn = {(line.get_color(), line.get_marker()): len(line.get_xdata()) for line in lines}
     assert drawn == {styles["ia3"]: 3, styles["full"]: 3, styles["bitfit"]: 2}

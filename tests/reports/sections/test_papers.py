@@ -17,7 +17,7 @@ def compared(label: str, *deviations: str, **changes: Any) -> Record:
 
 
 def rows(records: list[Record]) -> list[list[str]]:
-    (table,) = papers.papers(records, {"sst2": "sst2", "trec": "trec"})
+    (table,) = papers.paper_tables(records, {"sst2": "sst2", "trec": "trec"})
     return [[cell.text for cell in row] for row in table.rows]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import everything, prompted
 from tunefront import reports
-from tunefront.reports.compare.measures import ANEW, KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, drawn
+from tunefront.reports.compare.measures import KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, WITHOUT_CACHE, plotted_costs
 from tunefront.reports.formats import markdown
 from tunefront.reports.plots import of_page, tradeoff
 from tunefront.reports.sections import document
@@ -131,7 +131,7 @@ def test_no_line_crosses_from_zero_to_a_log_axis():
 def test_the_curve_over_demonstrations_starts_at_zero_and_trained_methods_stand_where_their_rows_are():
     records = [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4", "icl:k=16", "icl")]
     panel = document.compose(records).pages[0].panel
-    assert ROWS in drawn(panel)
+    assert ROWS in plotted_costs(panel)
     drawing = tradeoff.draw(panel, ROWS)
     places = {point.entry.label: point.x for point in drawing.points}
     assert places == {"full": 32, "ia3": 32, "icl:k=0": 0, "icl:k=4": 4, "icl:k=16": 16, "icl": 32}
@@ -147,10 +147,10 @@ def test_many_rows_beside_few_have_a_logarithmic_axis():
 
 def test_reading_demonstrations_anew_is_drawn_beside_what_trained_methods_cost():
     panel = document.compose(_four()).pages[0].panel
-    costs = {point.entry.label: point.x for point in tradeoff.draw(panel, ANEW).points}
+    costs = {point.entry.label: point.x for point in tradeoff.draw(panel, WITHOUT_CACHE).points}
     assert costs["full"] == costs["ia3"] == costs["icl:k=0"] == 1_100_000_000 * 200
     assert costs["icl:k=4"] == costs["full"] + 2 * 1_100_000_000 * 360
-    assert ANEW in drawn(panel)
+    assert WITHOUT_CACHE in plotted_costs(panel)
 
 
 def test_how_rows_in_a_prompt_count_is_said_where_there_are_some():
@@ -160,7 +160,7 @@ def test_how_rows_in_a_prompt_count_is_said_where_there_are_some():
 
 def test_encoders_are_not_drawn_against_what_only_demonstrations_cost():
     panel = document.compose(grid(["full", "ia3"])).pages[0].panel
-    assert not {ROWS, ANEW} & set(drawn(panel))
+    assert not {ROWS, WITHOUT_CACHE} & set(plotted_costs(panel))
 
 
 def test_whoever_is_not_in_a_plot_is_named_with_the_reason():

@@ -15,7 +15,7 @@ READ = {
 
 
 def test_inputs_labels_and_what_was_left_out_are_a_table():
-    table = provenance.read([record(**READ)], {"sst2": "sst2"})
+    table = provenance.input_table([record(**READ)], {"sst2": "sst2"})
     (row,) = [[cell.text for cell in row] for row in table.rows]
     assert row == [
         "sst2",
@@ -28,7 +28,7 @@ def test_inputs_labels_and_what_was_left_out_are_a_table():
 
 
 def test_records_that_do_not_say_have_no_such_table():
-    assert provenance.read([record()], {"sst2": "sst2"}) is None
+    assert provenance.input_table([record()], {"sst2": "sst2"}) is None
 
 
 def test_what_may_be_wrong_with_the_data_is_a_caution_once():
