@@ -54,16 +54,16 @@ def split_wide(table: Table, most: int = 8) -> list[Table]:
     if len(table.columns) <= most:
         return [table]
     rest = list(range(table.leading, len(table.columns)))
-    parts = -(-len(rest) // (most - table.leading))
-    size = -(-len(rest) // parts)
-    found = []
-    for part in range(parts):
+    amount = -(-len(rest) // (most - table.leading))
+    size = -(-len(rest) // amount)
+    parts = []
+    for part in range(amount):
         keep = [*range(table.leading), *rest[part * size : (part + 1) * size]]
-        caption = table.caption + (f" ({part + 1} of {parts})")
+        caption = table.caption + (f" ({part + 1} of {amount})")
         rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
-        note = table.note if part == parts - 1 else ""
-        found.append(Table(caption, tuple(table.columns[i] for i in keep), rows, note, table.lines, table.leading))
-    return found
+        note = table.note if part == amount - 1 else ""
+        parts.append(Table(caption, tuple(table.columns[i] for i in keep), rows, note, table.lines, table.leading))
+    return parts
 
 
 def link_if_present(value: float | None, link: str) -> str:

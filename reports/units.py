@@ -164,10 +164,10 @@ def number(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def plural(amount: int, one: str, many: str | None = None) -> str:
+def plural(amount: int, singular: str, many: str | None = None) -> str:
     """An amount with its noun.
 
     >>> plural(1, "task"), plural(2, "seed")
     ('1 task', '2 seeds')
     """
-    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+    return f"{amount:,} {singular if amount == 1 else many or singular + 's'}"

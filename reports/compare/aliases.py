@@ -18,11 +18,11 @@ def unify_names(records: Sequence[Record]) -> list[Record]:
     """
     tasks = _names(records, lambda record: record.task, lambda record: record.fingerprints.get("task"))
     backbones = _names(records, lambda record: record.backbone, _weights)
-    found = []
+    renamed = []
     for record, task, backbone in zip(records, tasks, backbones, strict=True):
         same = (record.task, record.backbone) == (task, backbone)
-        found.append(record if same else record.model_copy(update={"task": task, "backbone": backbone}))
-    return found
+        renamed.append(record if same else record.model_copy(update={"task": task, "backbone": backbone}))
+    return renamed
 
 
 def _weights(record: Record) -> Hashable:
@@ -44,9 +44,9 @@ def _names(
     for what, names in spelled.items():
         for text in names:
             meant.setdefault(text, set()).add(chosen[what])
-    found = []
+    chosen_names = []
     for record in records:
         own = name(record)
         sole = meant.get(own, set())
-        found.append(chosen.get(identity(record)) or (next(iter(sole)) if len(sole) == 1 else own))
-    return found
+        chosen_names.append(chosen.get(identity(record)) or (next(iter(sole)) if len(sole) == 1 else own))
+    return chosen_names

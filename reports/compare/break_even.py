@@ -85,13 +85,13 @@ def _without_noun(words: str) -> str:
     return words.removesuffix(" queries").removesuffix(" query")
 
 
-def crossing(one: Line, other: Line) -> Crossing:
+def crossing(ours: Line, other: Line) -> Crossing:
     """For how many queries `one` costs less than `other`: they meet at (start - start') / (slope' - slope).
 
     >>> crossing(Line(1000.0, 1.0), Line(0.0, 5.0))
     Crossing(kind='after', queries=250.0)
     """
-    ahead, gain = one.start - other.start, other.slope - one.slope
+    ahead, gain = ours.start - other.start, other.slope - ours.slope
     if gain == 0:
         return Crossing("same" if ahead == 0 else "always" if ahead < 0 else "never")
     meet = ahead / gain

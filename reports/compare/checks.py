@@ -35,20 +35,20 @@ def check(records: Sequence[Record]) -> None:
     Settings may differ between backbones, which are never averaged nor drawn in one plot.
     """
     prompted = [record for record in records if record.template is not None]
-    found = [_difference_message(records, name, "") for name in EVERYWHERE]
+    messages = [_difference_message(records, name, "") for name in EVERYWHERE]
     backbones = group_by(records, lambda record: record.backbone)
     for backbone, group in backbones.items():
-        of = f" of backbone {backbone}" if len(backbones) > 1 else ""
-        found += [_difference_message(_affected_by(group, name), name, of) for name in settings_of(records)]
+        where = f" of backbone {backbone}" if len(backbones) > 1 else ""
+        messages += [_difference_message(_affected_by(group, name), name, where) for name in settings_of(records)]
     for task, group in group_by(records, lambda record: record.task).items():
-        found += [_difference_message(group, field, f" of task {task}") for field in PER_TASK]
+        messages += [_difference_message(group, field, f" of task {task}") for field in PER_TASK]
     for backbone, group in backbones.items():
-        found += [_difference_message(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
+        messages += [_difference_message(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
     for (task, template), group in group_by(prompted, lambda record: (record.task, record.template)).items():
-        found.append(_difference_message(group, "template_fingerprint", f" of template {template!r} of task {task}"))
+        messages.append(_difference_message(group, "template_fingerprint", f" of template {template!r} of task {task}"))
     for method, group in group_by(records, lambda record: record.method).items():
-        found.append(_difference_message(group, "method_fingerprint", f" of method {method}"))
-    mistakes = [text for text in found if text]
+        messages.append(_difference_message(group, "method_fingerprint", f" of method {method}"))
+    mistakes = [text for text in messages if text]
     if not mistakes:
         mistakes = list(filter(None, [_duplicate_message(records)]))
     if mistakes:
@@ -66,7 +66,7 @@ def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
         name: {number(record.settings.get(name)) for record in _affected_by(records, name)}
         for name in settings_of(records)
     }
-    return {name: sorted(found) for name, found in values.items() if len(found) > 1}
+    return {name: sorted(texts) for name, texts in values.items() if len(texts) > 1}
 
 
 def find_timing_mismatch(records: Iterable[Record]) -> str | None:
@@ -91,42 +91,51 @@ def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:
     return [record for record in records if record.template is not None] if setting in PROMPTED else records
 
 
-def _difference_message(records: Sequence[Record], field: str, of: str) -> str | None:
-    found: dict[str, list[Record]] = {}
+def _difference_message(records: Sequence[Record], field: str, where: str) -> str | None:
+    by_value: dict[str, list[Record]] = {}
     for record in records:
         fields = fields_of(record)
         if field in fields or field not in SCOPED:
-            found.setdefault(number(fields.get(field)), []).append(record)
-    return _message(field, found, of) if len(found) > 1 else None
+            by_value.setdefault(number(fields.get(field)), []).append(record)
+    return _message(field, by_value, where) if len(by_value) > 1 else None
 
 
-def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
+def _message(field: str, by_value: dict[str, list[Record]], where: str = "") -> str:
     """What differs and the filter that keeps the value of most records, of the newest where they are as many.
 
     A field that belongs to one task, backbone or method has other values elsewhere, so there the others are left out.
     """
-    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in found}
-    newest = {value: max(record.environment.created_at or "" for record in records) for value, records in found.items()}
-    kept = max(found, key=lambda value: (len(found[value]), newest[value], value))
-    pairs = [f"{field}={short[kept]}"]
-    if of or field in SCOPED:
-        pairs = [f"{field}!={short[value]}" for value in sorted(found) if value != kept]
-    asked = " ".join(f"--where {pair}" for pair in pairs)
+    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in by_value}
+    newest = {
+        value: max(record.environment.created_at or "" for record in records) for value, records in by_value.items()
+    }
+    newest_value = max(by_value, key=lambda value: (len(by_value[value]), newest[value], value))
+    conditions = [f"{field}={short[newest_value]}"]
+    if where or field in SCOPED:
+        conditions = [f"{field}!={short[value]}" for value in sorted(by_value) if value != newest_value]
+    options = " ".join(f"--where {pair}" for pair in conditions)
     listed = ", ".join(sorted(short.values()))
-    return f"cannot plot these records together: {field}{of} differs ({listed}). Filter with {asked}."
+    return f"cannot plot these records together: {field}{where} differs ({listed}). Filter with {options}."
 
 
 def _duplicate_message(records: Sequence[Record]) -> str | None:
     """The same cell recorded twice (after an upgrade, say) would count as one more seed."""
-    doubled = [group for group in group_by(records, cell_of).values() if len(group) > 1]
-    if not doubled:
+    duplicates = [group for group in group_by(records, cell_of).values() if len(group) > 1]
+    if not duplicates:
         return None
-    names = [*doubled[0][0].versions, *(f"{name}_fingerprint" for name in doubled[0][0].fingerprints), "threads", "key"]
+    names = [
+        *duplicates[0][0].versions,
+        *(f"{name}_fingerprint" for name in duplicates[0][0].fingerprints),
+        "threads",
+        "key",
+    ]
     for name in names:
-        found = group_by(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
-        if len(found) > 1:
-            return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, found)}"
-    raise UserError(f"{doubled[0][0].key} is given more than once; give each record once.")
+        by_value = group_by(duplicates[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
+        if len(by_value) > 1:
+            return (
+                f"{plural(len(duplicates), 'cell is', 'cells are')} recorded more than once; {_message(name, by_value)}"
+            )
+    raise UserError(f"{duplicates[0][0].key} is given more than once; give each record once.")
 
 
 def group_by(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

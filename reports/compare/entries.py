@@ -98,10 +98,10 @@ def on_shared_cells(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
 
 def _records_in_cells(entry: Entry, cells: set[Hashable], measure: Measure) -> dict[str, tuple[Record, ...]]:
     kept = {
-        task: tuple(record for record in alike if _cell(record) in cells and finite_values([record], measure))
-        for task, alike in entry.records.items()
+        task: tuple(record for record in records if _cell(record) in cells and finite_values([record], measure))
+        for task, records in entry.records.items()
     }
-    return {task: alike for task, alike in kept.items() if alike}
+    return {task: records for task, records in kept.items() if records}
 
 
 def _cell(record: Record) -> Hashable:

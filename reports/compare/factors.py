@@ -24,8 +24,8 @@ def draw_of(record: Record) -> tuple[str, int]:
 
 def order_of(record: Record) -> str | None:
     """The number of the demonstrations' order, None of a record without demonstrations or of a method without it."""
-    found = ORDER.search(record.method) if record.prompt.demonstration_ids else None
-    return found.group(1) if found else None
+    match = ORDER.search(record.method) if record.prompt.demonstration_ids else None
+    return match.group(1) if match else None
 
 
 FACTORS: Mapping[str, Callable[[Record], Hashable]] = {
@@ -44,8 +44,8 @@ def cell_of(record: Record) -> tuple[Hashable, ...]:
 
 def levels(records: Iterable[Record], factor: str) -> int:
     """How many values of a factor occur, 0 where the records have none (an encoder's, of templates)."""
-    found = {FACTORS[factor](record) for record in records}
-    return 0 if found == {None} else len(found)
+    values = {FACTORS[factor](record) for record in records}
+    return 0 if values == {None} else len(values)
 
 
 def rows_used(record: Record) -> int | None:
@@ -61,15 +61,15 @@ def merge_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[s
 
     A row that `reference` names by its order stays as it is, and so do those of which other demonstrations are known.
     """
-    found: dict[str, list[Record]] = {}
+    merged: dict[str, list[Record]] = {}
     for short, labels in group_by(rows, lambda label: _without_order(label, rows[label])).items():
-        together = [record for label in labels for record in rows[label]]
-        named = reference != short and reference in labels
-        if len(labels) > 1 and not named and _same_demonstrations(together):
-            found[short] = together
+        records = [record for label in labels for record in rows[label]]
+        is_reference = reference != short and reference in labels
+        if len(labels) > 1 and not is_reference and _same_demonstrations(records):
+            merged[short] = records
         else:
-            found.update({label: list(rows[label]) for label in labels})
-    return found
+            merged.update({label: list(rows[label]) for label in labels})
+    return merged
 
 
 def _without_order(label: str, records: Sequence[Record]) -> str:
@@ -85,7 +85,12 @@ def _same_demonstrations(records: Iterable[Record]) -> bool:
     """Whether the demonstrations of a task's cell are the same rows whatever the order."""
     cells = group_by(records, lambda record: (record.task, *cell_of(record)))
     return all(
-        len({frozenset(id for prompt in record.prompt.demonstration_ids or () for id in prompt) for record in alike})
+        len(
+            {
+                frozenset(id for prompt in record.prompt.demonstration_ids or () for id in prompt)
+                for record in cell_records
+            }
+        )
         == 1
-        for alike in cells.values()
+        for cell_records in cells.values()
     )

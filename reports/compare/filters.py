@@ -26,12 +26,12 @@ _SHORT = {end: name for name in _LEAVES if _ENDS[end := name.rpartition(".")[2]]
 def fields_of(record: Record) -> dict[str, object]:
     """What a record can be filtered by: its own fields (`data.n_train`, or `n_train` where no other ends so), those of
     the recipe and settings, package versions, and `method_fingerprint`, `backbone_fingerprint`, `task_fingerprint`."""
-    found: dict[str, object] = {f"{name}_fingerprint": value for name, value in record.fingerprints.items()}
+    fields: dict[str, object] = {f"{name}_fingerprint": value for name, value in record.fingerprints.items()}
     for nested in (record.versions, record.settings, record.recipe):
-        found.update(nested)
-    found.update({end: attrgetter(name)(record) for end, name in _SHORT.items()})
-    found.update({name: attrgetter(name)(record) for name in _LEAVES})
-    return found
+        fields.update(nested)
+    fields.update({end: attrgetter(name)(record) for end, name in _SHORT.items()})
+    fields.update({name: attrgetter(name)(record) for name in _LEAVES})
+    return fields
 
 
 def select(records: Sequence[Record], where: Where) -> list[Record]:
@@ -40,20 +40,20 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
     if not wanted:
         return list(records)
     table = [(record, fields_of(record)) for record in records]
-    known = {name for _, found in table for name in found}
+    known = {name for _, fields in table for name in fields}
     for name in wanted:
         if name.removesuffix("!") not in known:
             raise UserError(unknown("field", name.removesuffix("!"), known))
     kept = [
-        record for record, found in table if all(_has(record, name, found, values) for name, values in wanted.items())
+        record for record, fields in table if all(_has(record, name, fields, values) for name, values in wanted.items())
     ]
     if not kept:
-        asked = " and ".join(f"{name}={' or '.join(map(number, values))}" for name, values in wanted.items())
-        there = "; ".join(
-            f"{name} is {', '.join(sorted({number(found.get(name)) for _, found in table})[:8])}"
+        requested = " and ".join(f"{name}={' or '.join(map(number, values))}" for name, values in wanted.items())
+        present = "; ".join(
+            f"{name} is {', '.join(sorted({number(fields.get(name)) for _, fields in table})[:8])}"
             for name in dict.fromkeys(name.removesuffix("!") for name in wanted)
         )
-        raise UserError(f"no record has {asked}: in these {len(records)} records {there}.")
+        raise UserError(f"no record has {requested}: in these {len(records)} records {present}.")
     return kept
 
 
@@ -74,22 +74,27 @@ def parse(where: Where) -> dict[str, list[object]]:
     return wanted
 
 
-def _has(record: Record, name: str, found: dict[str, object], values: list[object]) -> bool:
+def _has(record: Record, name: str, fields: dict[str, object], values: list[object]) -> bool:
     """Whether a record has one of the values (none, after `!`). A skipped or failed one without the field stays."""
     field = name.removesuffix("!")
-    if field not in found and record.status != "ok":
+    if field not in fields and record.status != "ok":
         return True
-    return any(_same(field, found.get(field), value) for value in values) != name.endswith("!")
+    return any(_same(field, fields.get(field), value) for value in values) != name.endswith("!")
 
 
-def _same(name: str, found: object, asked: object) -> bool:
-    if found == asked or number(found) == number(asked).lower():
+def _same(name: str, value: object, requested: object) -> bool:
+    if value == requested or number(value) == number(requested).lower():
         return True
     if name.endswith("_fingerprint") or name == "key":
-        return isinstance(found, str) and isinstance(asked, str) and len(asked) >= 6 and found.startswith(asked)
-    if found is None or isinstance(found, bool):
-        return found is None and str(asked).lower() in ("none", "null", "")
-    if isinstance(found, int | float) and isinstance(asked, str):
+        return (
+            isinstance(value, str)
+            and isinstance(requested, str)
+            and len(requested) >= 6
+            and value.startswith(requested)
+        )
+    if value is None or isinstance(value, bool):
+        return value is None and str(requested).lower() in ("none", "null", "")
+    if isinstance(value, int | float) and isinstance(requested, str):
         with contextlib.suppress(ValueError):
-            return float(asked) == float(found)
+            return float(requested) == float(value)
     return False

@@ -81,5 +81,5 @@ def peak(panel: Panel, phase: str = "train") -> Cost:
 def plotted_costs(panel: Panel) -> list[Cost]:
     """The costs of the small multiples, in order; of demonstrations those that only they give."""
     rows = [ROWS] if len({ROWS.median(panel, entry) for entry in panel.entries} - {None}) > 1 else []
-    anew = [WITHOUT_CACHE] if any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries) else []
-    return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *anew, peak(panel)]
+    without_cache = [WITHOUT_CACHE] if any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries) else []
+    return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *without_cache, peak(panel)]

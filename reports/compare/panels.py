@@ -56,19 +56,19 @@ class Panel:
     @cached_property
     def backbone_params(self) -> float | None:
         """The denominator of percentages, None where it is missing or not the same in all records."""
-        found = set(finite_values(self.records, lambda record: record.parameters.backbone))
-        return found.pop() if len(found) == 1 else None
+        sizes = set(finite_values(self.records, lambda record: record.parameters.backbone))
+        return sizes.pop() if len(sizes) == 1 else None
 
     @cached_property
     def baselines(self) -> dict[str, float]:
         """Of each task whose records know it, the score of always answering the commonest training label (the mean, for
         regression): the mean over runs, the median in few-shot panels."""
         middle = median if self.few_shot else mean
-        found = {
+        scores = {
             task: middle(finite_values((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
             for task in self.tasks
         }
-        return {task: value for task, value in found.items() if value is not None}
+        return {task: value for task, value in scores.items() if value is not None}
 
     @property
     def baseline(self) -> float | None:
@@ -104,7 +104,10 @@ class Panel:
         if self.reference is None:
             return {}
         return {
-            task: {cell: statistics.fmean(map(_finite, alike)) for cell, alike in group_by(runs, self._cell).items()}
+            task: {
+                cell: statistics.fmean(map(_finite, cell_runs))
+                for cell, cell_runs in group_by(runs, self._cell).items()
+            }
             for task, runs in ((task, self.reference.runs(task)) for task in self.relative_tasks)
         }
 
@@ -173,8 +176,11 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
     several = Counter((backbone, shots) for backbone, shots, _ in groups)
     for (backbone, shots, metric), records in groups.items():
         rows = {
-            label: {task: tuple(sorted(found, key=_run)) for task, found in group_by(alike, lambda r: r.task).items()}
-            for label, alike in merge_orders(group_by(records, selection.row), reference).items()
+            label: {
+                task: tuple(sorted(task_records, key=_run))
+                for task, task_records in group_by(row_records, lambda r: r.task).items()
+            }
+            for label, row_records in merge_orders(group_by(records, selection.row), reference).items()
         }
         few_shot = any(_varied(runs) for by_task in rows.values() for runs in by_task.values())
         entries = []

@@ -69,10 +69,10 @@ class Way:
     def line(self, measure: str, cells: Collection[Hashable] | None = None) -> Line | None:
         """The cumulative cost by one of MEASURES, medians over the runs (of some cells, where these are given); null
         where a run lacks it, since the rest would be medians over other runs than those of another way."""
-        found = [run.line(measure) for run in self.runs if cells is None or run.cell in cells]
-        lines = [line for line in found if line is not None]
+        run_lines = [run.line(measure) for run in self.runs if cells is None or run.cell in cells]
+        lines = [line for line in run_lines if line is not None]
         start, slope = median([line.start for line in lines]), median([line.slope for line in lines])
-        return None if start is None or slope is None or len(lines) < len(found) else Line(start, slope)
+        return None if start is None or slope is None or len(lines) < len(run_lines) else Line(start, slope)
 
     @property
     def name(self) -> str:
@@ -95,8 +95,8 @@ def list_ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
 
     Whether a record is a prompt is read from what it trained and which demonstrations it holds.
     """
-    found = [way for label, records in rows.items() for way in _ways_of(label, records)]
-    return sorted(found, key=lambda way: not way.trained)
+    listed = [way for label, records in rows.items() for way in _ways_of(label, records)]
+    return sorted(listed, key=lambda way: not way.trained)
 
 
 def compare_ways(found: Iterable[Way], measure: str) -> list[Pair]:
@@ -104,13 +104,13 @@ def compare_ways(found: Iterable[Way], measure: str) -> list[Pair]:
     run of these was not measured, and where they share none."""
     found = list(found)
     prompted = [way for way in found if not way.trained]
-    together = []
+    compared = []
     for ours, theirs in ((one, other) for one in found if one.trained for other in prompted):
         cells = ours.cells & theirs.cells
         cost, other = ours.line(measure, cells), theirs.line(measure, cells)
         if cost is not None and other is not None:
-            together.append(Pair(ours, theirs, cost, crossing(cost, other)))
-    return together
+            compared.append(Pair(ours, theirs, cost, crossing(cost, other)))
+    return compared
 
 
 def _ways_of(label: str, records: Sequence[Record]) -> list[Way]:
@@ -189,13 +189,19 @@ def _seconds_per_query(record: Record) -> float | None:
 def _query_seconds_without_cache(record: Record) -> float | None:
     """Of a query whose demonstrations are read for it alone: what reading them once took, and the answer. None where
     that is not what was read once (a calibration, or queries that keep fewer demonstrations)."""
-    kept, anew = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse
+    with_cache, without = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse
     answer = _seconds_per_query(record)
     if record.prompt.prefix_tokens == 0 and not record.flops.calibration:
         return answer  # no query has room for any
-    if record.seconds.prefix is None or record.flops.prefix is None or kept is None or anew is None or answer is None:
+    if (
+        record.seconds.prefix is None
+        or record.flops.prefix is None
+        or with_cache is None
+        or without is None
+        or answer is None
+    ):
         return None
-    same = abs(anew - kept - record.flops.prefix) <= SAME * record.flops.prefix
+    same = abs(without - with_cache - record.flops.prefix) <= SAME * record.flops.prefix
     return record.seconds.prefix + answer if same and not record.flops.calibration else None
 
 

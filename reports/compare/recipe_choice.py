@@ -68,9 +68,9 @@ def choose(records: Sequence[Record]) -> Selection:
             kept += choice.records
             choices.append(choice)
     rows: dict[str, str] = {}
-    for alike in apart.values():
-        names = varying_fields(alike)
-        for record in alike:
+    for unchosen in apart.values():
+        names = varying_fields(unchosen)
+        for record in unchosen:
             values = ", ".join(f"{name}={number(record.recipe.get(name))}" for name in names)
             rows[record.key] = f"{record.label} ({values})"
     return Selection(tuple(kept), rows, tuple(choices))
@@ -99,9 +99,9 @@ def _best_trial(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choi
         scores = [record.selection_score for record in records if record.scores.selection is not None]
         if not scores:
             return None
-        there = [score for score in scores if score is not None and finite(score)]
-        runs[recipe] = len(there)
-        means[recipe] = sum(there) / len(there) if there else float("-inf")
+        known = [score for score in scores if score is not None and finite(score)]
+        runs[recipe] = len(known)
+        means[recipe] = sum(known) / len(known) if known else float("-inf")
     whole = [recipe for recipe in trials if runs[recipe] == max(runs.values())]
     if max(runs.values()) == 0:
         return None
@@ -116,8 +116,8 @@ def _best_trial(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choi
     edges = tuple(name for name, value in chosen if name in numeric and value in (tried[name][0], tried[name][-1]))
     first = group[0]
     where = (first.label, first.backbone, first.task, first.shots, first.template)
-    won = tuple(trials[best])
-    return Choice(*where, len(trials), chosen, means[best], tried, edges, len(trials) - len(whole), won)
+    records_of_best = tuple(trials[best])
+    return Choice(*where, len(trials), chosen, means[best], tried, edges, len(trials) - len(whole), records_of_best)
 
 
 def _ordered(values: list[bool | int | float | str | None]) -> list[bool | int | float | str | None]:

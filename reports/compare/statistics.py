@@ -28,9 +28,9 @@ def complete_rows(records: Iterable[Record], *measures: Callable[[Record], float
     """The finite values of several measures, a tuple a record; nothing where a record that has one of them lacks
     another: of different records two medians, or a ratio, would compare what never ran side by side."""
     rows = [tuple(measure(record) for measure in measures) for record in records]
-    there = [row for row in rows if any(finite(value) for value in row)]
-    whole = [tuple(value for value in row if value is not None and finite(value)) for row in there]
-    return whole if all(len(row) == len(measures) for row in whole) else []
+    known = [row for row in rows if any(finite(value) for value in row)]
+    complete = [tuple(value for value in row if value is not None and finite(value)) for row in known]
+    return complete if all(len(row) == len(measures) for row in complete) else []
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -108,6 +108,7 @@ def spread_of(runs: Sequence[Record]) -> Spread:
 def _deviation_of_means(runs: Sequence[Record], factor: str) -> float | None:
     """Sample standard deviation of the levels' mean scores, each over all else that varies; None with one level."""
     means = [
-        mean(finite_values(alike, lambda record: record.score)) for alike in group_by(runs, FACTORS[factor]).values()
+        mean(finite_values(level_runs, lambda record: record.score))
+        for level_runs in group_by(runs, FACTORS[factor]).values()
     ]
     return deviation([value for value in means if value is not None])

@@ -57,14 +57,14 @@ def ratio(record: Record, phase: str) -> float | None:
 
 def contradictions(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     """Where counted and analytic FLOPs differ too much: label -> phase -> the ratio that is farthest from one."""
-    found: dict[str, dict[str, float]] = {}
+    worst: dict[str, dict[str, float]] = {}
     for record in records:
         for phase in record.flops.phases or {}:
             value = ratio(record, phase)
             if value is not None and abs(value - 1) > MAX_DIFFERENCE:
-                there = found.setdefault(record.label, {})
-                there[phase] = max(there.get(phase, 1.0), value, key=lambda one: abs(one - 1))
-    return found
+                phases = worst.setdefault(record.label, {})
+                phases[phase] = max(phases.get(phase, 1.0), value, key=lambda known: abs(known - 1))
+    return worst
 
 
 def _table(panel: Panel, index: int, phase: str) -> Table:
@@ -92,8 +92,10 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
         between = Cell(text, title=units.exact(agreed), link=link_if_present(agreed, link))
         first = (Cell(entry.label, strong=entry is panel.reference), cells["counted"], cells["analytic"], between)
         rows.append((*first, *(cells[name] for name in (*SOURCES[2:], *parts))))
-    of = "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"
-    note = f"Medians over tasks and runs{of}."
+    scope = (
+        "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"
+    )
+    note = f"Medians over tasks and runs{scope}."
     return Table(CAPTIONS[phase], columns, tuple(rows), note)
 
 
@@ -113,16 +115,16 @@ def _cell(entry: Entry, read: Callable[[Record], float | None], link: str) -> Ce
 
 def _short(panel: Panel) -> str:
     """How far the two counts are apart at most."""
-    found = [
+    differences = [
         (abs(value - 1), entry.label, phase)
         for entry in panel.entries
         for record in entry.all
         for phase in record.flops.phases or {}
         if (value := ratio(record, phase)) is not None
     ]
-    if not found:
+    if not differences:
         return ""
-    apart, label, phase = max(found)
-    if apart <= MAX_DIFFERENCE:
-        return f"counted and analytic differ by at most {100 * apart:.1f}\u00a0%"
-    return f"counted and analytic differ by up to {100 * apart:.0f}\u00a0% ({label}, {phase})"
+    difference, label, phase = max(differences)
+    if difference <= MAX_DIFFERENCE:
+        return f"counted and analytic differ by at most {100 * difference:.1f}\u00a0%"
+    return f"counted and analytic differ by up to {100 * difference:.0f}\u00a0% ({label}, {phase})"

@@ -42,30 +42,34 @@ def peak_phase(record: Record) -> str | None:
 
 def median_record(entry: Entry) -> Record | None:
     """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
-    found = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
-    return found[(len(found) - 1) // 2][2] if found else None
+    by_peak = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
+    return by_peak[(len(by_peak) - 1) // 2][2] if by_peak else None
 
 
 def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) -> list[str]:
     """The owners that hold anything at the peak (in `phases`, of each of them), in order."""
-    held = set()
+    owners = set()
     for record in records:
         shown = [peak_phase(record)] if phases is None else phases
-        held |= {
-            o for p in shown if p is not None for o, size in ((record.memory.phases or {}).get(p) or {}).items() if size
+        owners |= {
+            owner
+            for phase in shown
+            if phase is not None
+            for owner, size in ((record.memory.phases or {}).get(phase) or {}).items()
+            if size
         }
-    return _ordered(held, OWNERS)
+    return _ordered(owners, OWNERS)
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None where memory was not measured."""
-    found = [
+    shown = [
         (e, entry, record) for e, entry in enumerate(panel.entries) if (record := median_record(entry)) is not None
     ]
-    if not found:
+    if not shown:
         return None
-    tables = (*_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
-    return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
+    tables = (*_owners(panel, index, shown), _phases(panel, index, shown), *_allocator(panel, index, shown))
+    return Ledger("memory", "Where memory goes", _short(panel, shown), (TEXT,), tables)
 
 
 def display_name(name: str) -> str:
@@ -79,30 +83,33 @@ def display_name(name: str) -> str:
     )
 
 
-def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
+def _owners(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
     """A row an owner and a column a method, in as many tables as a page has room for."""
-    owners = owners_of(record for _, _, record in found)
-    parts = _split_columns([entry.label for _, entry, _ in found])
+    owners = owners_of(record for _, _, record in shown)
+    parts = _split_columns([entry.label for _, entry, _ in shown])
     note = (
         "Of the run with the median peak over tasks and runs. A dash: nothing is held, or the method has none. "
         "1 kB is 1000 bytes."
     )
     tables = []
     for number, part in enumerate(parts, 1):
-        shown = [found[place] for place in part]
-        phases = [peak_phase(record) or "" for _, _, record in shown]
-        held = [(record.memory.phases or {})[phase] for phase, (_, _, record) in zip(phases, shown, strict=True)]
-        links = [anchor(index, e) for e, _, _ in shown]
+        part_rows = [shown[place] for place in part]
+        phases = [peak_phase(record) or "" for _, _, record in part_rows]
+        held = [(record.memory.phases or {})[phase] for phase, (_, _, record) in zip(phases, part_rows, strict=True)]
+        links = [anchor(index, e) for e, _, _ in part_rows]
         pairs = list(zip(held, links, strict=True))
         rows = (
             (Cell("at the peak in"), *(Cell(display_name(phase)) for phase in phases)),
-            (Cell("in all"), *(_size(sum(of.values()), link) for of, link in pairs)),
+            (Cell("in all"), *(_size(sum(owner_bytes.values()), link) for owner_bytes, link in pairs)),
             *(
-                (Cell(display_name(owner)), *(_size(of.get(owner) or None, link) for of, link in pairs))
+                (
+                    Cell(display_name(owner)),
+                    *(_size(owner_bytes.get(owner) or None, link) for owner_bytes, link in pairs),
+                )
                 for owner in owners
             ),
         )
-        columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in shown))
+        columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in part_rows))
         caption = OWNERS_TITLE + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")
         tables.append(Table(caption, columns, rows, note if number == len(parts) else ""))
     return tables
@@ -122,8 +129,8 @@ def _split_columns(labels: Sequence[str]) -> list[list[int]]:
     return parts
 
 
-def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
-    phases = _ordered({phase for _, _, record in found for phase in record.memory.phases or {}}, MEMORY_PHASES)
+def _phases(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> Table:
+    phases = _ordered({phase for _, _, record in shown for phase in record.memory.phases or {}}, MEMORY_PHASES)
     columns = (Column("method", numeric=False), *(Column(display_name(phase)) for phase in phases))
     rows = tuple(
         (
@@ -133,13 +140,13 @@ def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) ->
                 for phase in phases
             ),
         )
-        for e, entry, _ in found
+        for e, entry, _ in shown
     )
     note = "What each phase held at most, medians over tasks and runs. A dash: the method has no such phase."
     return Table("The peak of each phase", columns, rows, note)
 
 
-def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
+def _allocator(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
     """On CUDA, what the allocator itself says of each phase."""
     if not any(record.memory.cuda for record in panel.records):
         return []
@@ -158,7 +165,7 @@ def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]])
             Cell(entry.label, strong=entry is panel.reference),
             *(cell(e, entry, phase, kind) for phase in phases for kind in kinds),
         )
-        for e, entry, _ in found
+        for e, entry, _ in shown
     )
     note = "CUDA's allocator on the same phases, its peaks reset before each; reserved is what it keeps of the device."
     return [Table("What the allocator says", columns, rows, note)]
@@ -173,13 +180,13 @@ def _size(value: float | None, link: str) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"), link="" if value is None else link)
 
 
-def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
+def _short(panel: Panel, shown: list[tuple[int, Entry, Record]]) -> str:
     """What the reference and the most frugal method hold."""
-    alike = on_shared_cells([entry for _, entry, _ in found if panel.above_baseline(entry)], _peak_bytes)
-    sizes = sorted((size, entry.label) for entry in alike if (size := entry.median(_peak_bytes)) is not None)
+    entries = on_shared_cells([entry for _, entry, _ in shown if panel.above_baseline(entry)], _peak_bytes)
+    sizes = sorted((size, entry.label) for entry in entries if (size := entry.median(_peak_bytes)) is not None)
     base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
     if base is None or panel.reference is None or sizes[0][1] == panel.reference.label:
-        most, label = max((record.peak_memory_bytes or 0, entry.label) for _, entry, record in found)
+        most, label = max((record.peak_memory_bytes or 0, entry.label) for _, entry, record in shown)
         return f"at most {units.si(most, 'B')} ({label})"
     least, label = sizes[0]
     return f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {label} {units.si(least, 'B')}"

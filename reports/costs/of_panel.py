@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[Record]) -> tuple[Ledger, ...]:
     """The ledgers; `names` are the tasks', `plans` the planned records, of any panel."""
-    found = (
+    candidates = (
         storage.ledger(panel, index),
         train_or_prompt.ledger(panel, names),
         memory.ledger(panel, index),
@@ -24,4 +24,4 @@ def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[
         steps.ledger(panel, index),
         predicted.ledger(panel, index, plans),
     )
-    return tuple(ledger for ledger in found if ledger is not None)
+    return tuple(ledger for ledger in candidates if ledger is not None)

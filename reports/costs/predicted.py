@@ -50,8 +50,8 @@ def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
     ]
     for record in late:
         del planned[record.key]
-    found = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
-    tables = tuple(table for table in found if table is not None)
+    candidates = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
+    tables = tuple(table for table in candidates if table is not None)
     if not tables and not late:
         return None
     text = (*(_text(panel, planned, tables) if tables else ()), *_left_out(late))
@@ -67,10 +67,10 @@ def _planned_after_run(plan: Record, record: Record) -> bool:
 def _parse_time(text: str | None) -> datetime | None:
     """A moment, in UTC where it names no other time; None where it is none."""
     try:
-        found = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
@@ -84,14 +84,16 @@ def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
 def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tuple[str, ...]:
     """What the tables show; of those that run beside others, that this is not predicted."""
     captions = {table.caption for table in tables}
-    found = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
+    texts = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
     if "Predicted seconds" in captions:
-        beside = max(
+        concurrent = max(
             (record.environment.concurrent_cells or 1 for record in panel.records if record.key in plans), default=1
         )
-        shared = f" These runs had up to {beside} cells side by side, which slow each other." if beside > 1 else ""
-        found.append(SECONDS + shared)
-    return tuple(found)
+        shared = (
+            f" These runs had up to {concurrent} cells side by side, which slow each other." if concurrent > 1 else ""
+        )
+        texts.append(SECONDS + shared)
+    return tuple(texts)
 
 
 def predicted_and_measured(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
@@ -117,10 +119,15 @@ def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, cos
         cells = [Cell(entry.label, strong=entry is panel.reference)]
         for cost in costs:
             both = predicted_and_measured(entry, cost, plans)
-            ours, theirs = median([one for one, _ in both]), median([one for _, one in both])
+            ours, theirs = median([value for value, _ in both]), median([value for _, value in both])
             cells += [_cell(ours, cost), _cell(theirs, cost, anchor(index, e))]
-            of = ratio(both)
-            cells.append(Cell(units.MISSING if of is None else units.significant(of), title=units.exact(of)))
+            predicted_ratio = ratio(both)
+            cells.append(
+                Cell(
+                    units.MISSING if predicted_ratio is None else units.significant(predicted_ratio),
+                    title=units.exact(predicted_ratio),
+                )
+            )
         if any(cell.text != units.MISSING for cell in cells[1:]):
             rows.append(tuple(cells))
     heads = [Column(head, cost.title) for cost in costs for head in ("predicted", "measured", "ratio")]
@@ -133,16 +140,18 @@ def _cell(value: float | None, cost: Cost, link: str = "") -> Cell:
 
 def _short(panel: Panel, plans: dict[str, Record]) -> str:
     """How far the FLOPs of training, the peak of memory and the seconds were off at most."""
-    found = []
+    parts = []
     for cost in (TRAINING, PEAK):
-        off = [abs(of - 1) for of in _ratios(panel, cost, plans)]
-        found += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
-    times = [] if panel.timing_mismatch else [of for cost in TIMES for of in _ratios(panel, cost, plans) if of]
+        off = [abs(value - 1) for value in _ratios(panel, cost, plans)]
+        parts += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
+    times = [] if panel.timing_mismatch else [value for cost in TIMES for value in _ratios(panel, cost, plans) if value]
     if times:
-        worst = max(times, key=lambda of: abs(math.log(of)))
-        found.append(f"seconds at worst {units.significant(worst, 2)} times the measured ones")
-    return ", ".join(found)
+        worst = max(times, key=lambda value: abs(math.log(value)))
+        parts.append(f"seconds at worst {units.significant(worst, 2)} times the measured ones")
+    return ", ".join(parts)
 
 
 def _ratios(panel: Panel, cost: Cost, plans: dict[str, Record]) -> list[float]:
-    return [of for entry in panel.entries if (of := ratio(predicted_and_measured(entry, cost, plans))) is not None]
+    return [
+        value for entry in panel.entries if (value := ratio(predicted_and_measured(entry, cost, plans))) is not None
+    ]

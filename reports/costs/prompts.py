@@ -93,11 +93,17 @@ def _untrained(panel: Panel) -> list[tuple[int, Entry]]:
 
 
 def _kept(entry: Entry, link: str) -> Cell:
-    asked = sorted(set(finite_values((r for r in entry.all if r.prompt.demonstration_ids), rows_used)))
+    requested = sorted(set(finite_values((r for r in entry.all if r.prompt.demonstration_ids), rows_used)))
     kept = entry.median(lambda record: record.prompt.demonstrations_per_row)
     if kept is None:
         return Cell(units.MISSING)
-    amounts = f"{asked[0]:g}" if len(asked) == 1 else f"{asked[0]:g}–{asked[-1]:g}" if asked else units.MISSING
+    amounts = (
+        f"{requested[0]:g}"
+        if len(requested) == 1
+        else f"{requested[0]:g}–{requested[-1]:g}"
+        if requested
+        else units.MISSING
+    )
     return Cell(f"{kept:.3g} of {amounts}", title=units.exact(kept), link=link)
 
 
@@ -106,7 +112,7 @@ def _without_reuse(panel: Panel, entry: Entry, link: str) -> Cell:
     cell = measures.WITHOUT_REUSE.cell(panel, entry, link)
     shown = [record for record in entry.all if record.prompt.demonstration_ids]
     pairs = complete_rows(shown, measures.WITHOUT_REUSE.read, measures.INFERENCE_FLOPS.read)
-    ratio = median([anew / reused for anew, reused in pairs if reused])
+    ratio = median([without / reused for without, reused in pairs if reused])
     return cell if ratio is None else Cell(cell.text, f"× {units.significant(ratio, 2)}", cell.title, cell.link)
 
 

@@ -39,8 +39,8 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
 
 def quartiles(entry: Entry, phase: str) -> tuple[float, float, float] | None:
     """Low quartile, median and high quartile of a phase's seconds, each the median over tasks and runs."""
-    found = [spread for record in entry.all if (spread := (record.seconds.steps or {}).get(phase)) is not None]
-    low, middle, high = (median([getattr(one, name) for one in found]) for name in ("low", "median", "high"))
+    spreads = [spread for record in entry.all if (spread := (record.seconds.steps or {}).get(phase)) is not None]
+    low, middle, high = (median([getattr(spread, name) for spread in spreads]) for name in ("low", "median", "high"))
     return None if low is None or middle is None or high is None else (low, middle, high)
 
 
@@ -74,16 +74,16 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
     if not (saved or same or more):
         return None
     name = reference.label
-    told = f"saves {_listed(saved)} of {name}" if saved else f"saves nothing of a step of {name}"
-    told += f" and nothing of the {_listed(same, 'or the')}" if same and saved else ""
-    told += "; " + _listed(more) if more else ""
+    text = f"saves {_listed(saved)} of {name}" if saved else f"saves nothing of a step of {name}"
+    text += f" and nothing of the {_listed(same, 'or the')}" if same and saved else ""
+    text += "; " + _listed(more) if more else ""
     times = units.significant(ours / base, 2)
-    return f"{entry.label} {told}: its step takes {times} {'of the time' if ours < base else 'times as long'}."
+    return f"{entry.label} {text}: its step takes {times} {'of the time' if ours < base else 'times as long'}."
 
 
 def _step(record: Record) -> float | None:
-    found = [spread.median for part in PARTS if (spread := (record.seconds.steps or {}).get(part)) is not None]
-    return sum(found) if found else None
+    medians = [spread.median for part in PARTS if (spread := (record.seconds.steps or {}).get(part)) is not None]
+    return sum(medians) if medians else None
 
 
 def _table(panel: Panel, index: int) -> Table:
@@ -114,10 +114,10 @@ def _table(panel: Panel, index: int) -> Table:
 
 
 def _cell(entry: Entry, phase: str, link: str) -> Cell:
-    found = quartiles(entry, phase)
-    if found is None:
+    spread = quartiles(entry, phase)
+    if spread is None:
         return Cell(units.MISSING)
-    low, middle, high = found
+    low, middle, high = spread
     scale = 1.0 if middle >= 1 else 1000.0
     between = f"({units.significant(low * scale, 2)}–{units.significant(high * scale, 2)})"
     return Cell(units.instant(middle), between, f"{middle:.6g} s, quartiles {low:.6g} and {high:.6g} s", link)
@@ -127,7 +127,7 @@ def _step_ratio(entry: Entry, reference: Entry | None) -> float | None:
     """A step over one of the reference, of the tasks, templates and draws that both were timed on."""
     if reference is None:
         return None
-    ours, base = (step_seconds(one) for one in on_shared_cells([entry, reference], _step))
+    ours, base = (step_seconds(compared_entry) for compared_entry in on_shared_cells([entry, reference], _step))
     return None if ours is None or not base else ours / base
 
 
@@ -143,11 +143,11 @@ def _listed(texts: list[str], last: str = "and") -> str:
 def _short(panel: Panel) -> str:
     reference = panel.reference
     timed = on_shared_cells([entry for entry in panel.worthwhile if step_seconds(entry) is not None], _step)
-    found = sorted((seconds, entry.label) for entry in timed if (seconds := step_seconds(entry)) is not None)
-    base = next((seconds for seconds, label in found if reference is not None and label == reference.label), None)
-    if base is None or reference is None or len(found) < 2:
+    steps = sorted((seconds, entry.label) for entry in timed if (seconds := step_seconds(entry)) is not None)
+    base = next((seconds for seconds, label in steps if reference is not None and label == reference.label), None)
+    if base is None or reference is None or len(steps) < 2:
         return ""
-    least, label = found[0]
+    least, label = steps[0]
     if label == reference.label:
         return f"no step is shorter than that of {label} ({units.instant(base)})"
     return f"a step of {reference.label} takes {units.instant(base)}, of {label} {units.instant(least)}"

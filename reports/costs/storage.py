@@ -32,15 +32,15 @@ def replaces_backbone(record: Record) -> bool | None:
     """Whether a method's file is a whole model, so that no backbone ships beside it; None where that is not known."""
     if record.parameters.trainable is None or record.parameters.backbone is None:
         return None
-    beside = (record.parameters.head or 0) + (record.parameters.inserted or 0)
-    return record.parameters.trainable - beside >= record.parameters.backbone > 0
+    added = (record.parameters.head or 0) + (record.parameters.inserted or 0)
+    return record.parameters.trainable - added >= record.parameters.backbone > 0
 
 
 def total_bytes(record: Record, tasks: int, cache: bool = False) -> int | None:
     """Bytes of everything that so many tasks like this one take; `cache`, with the keys and values of the prefix."""
-    each, whole = task_bytes(record, cache), replaces_backbone(record)
+    task_size, whole = task_bytes(record, cache), replaces_backbone(record)
     once = 0 if whole else record.storage.backbone_bytes
-    return None if each is None or once is None or whole is None else once + tasks * each
+    return None if task_size is None or once is None or whole is None else once + tasks * task_size
 
 
 def total_params(record: Record, tasks: int) -> int | None:
@@ -151,10 +151,10 @@ def _cell(
 def _stored(entry: Entry, cache: bool) -> str:
     """The dtypes of the file, and the text of demonstrations."""
     dtypes = [record.storage.checkpoint_dtypes for record in entry.all if record.storage.checkpoint_dtypes is not None]
-    found = sorted({name for each in dtypes for name in each})
-    found += ["text"] if any(record.storage.demonstration_bytes for record in entry.all) else []
-    found += ["cache"] if cache else []
-    return ", ".join(found) if found else "nothing" if dtypes else units.MISSING
+    parts = sorted({name for names in dtypes for name in names})
+    parts += ["text"] if any(record.storage.demonstration_bytes for record in entry.all) else []
+    parts += ["cache"] if cache else []
+    return ", ".join(parts) if parts else "nothing" if dtypes else units.MISSING
 
 
 def _short(panel: Panel) -> str:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def cost_tables(panel: Panel, index: int) -> tuple[Table, ...]:
     """The tables, those of prompts only where some hold demonstrations."""
-    found = (sizes_table(panel, index), compute_table(panel, index))
+    tables = (sizes_table(panel, index), compute_table(panel, index))
     if not any(record.prompt.demonstration_ids for record in panel.records):
-        return found
-    return (*found, prompts.fitting_table(panel, index), prompts.reading_table(panel, index))
+        return tables
+    return (*tables, prompts.fitting_table(panel, index), prompts.reading_table(panel, index))
 
 
 def sizes_table(panel: Panel, index: int) -> Table:

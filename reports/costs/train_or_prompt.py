@@ -49,13 +49,13 @@ def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table
     groups = group_by(records, lambda record: (record.backbone, record.shots, record.task))
     tasks, backbones = short_names(r.task for r in records), short_names(r.backbone for r in records)
     models = {(backbone, amount) for backbone, amount, _ in groups}
-    found = {}
-    for (backbone, amount, task), alike in groups.items():
+    by_place = {}
+    for (backbone, amount, task), group in groups.items():
         place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {describe_shots(amount)})"
-        found[place] = list_ways(
-            group_by(sorted(alike, key=lambda r: natural_key(r.label)), lambda record: record.label)
+        by_place[place] = list_ways(
+            group_by(sorted(group, key=lambda r: natural_key(r.label)), lambda record: record.label)
         )
-    return crossing_table(found, measure)
+    return crossing_table(by_place, measure)
 
 
 def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
@@ -68,32 +68,32 @@ def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
 
 def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
     """The ledger of a panel; None where nothing was prompted or nothing trained."""
-    found = panel_ways(panel, names)
+    ways_by_task = panel_ways(panel, names)
     measures = [measure for measure in MEASURES if measure == "flops" or not panel.timing_mismatch]
-    tables = [table for measure in measures if (table := crossing_table(found, measure)) is not None]
+    tables = [table for measure in measures if (table := crossing_table(ways_by_task, measure)) is not None]
     if not tables:
         return None
-    bytes_kept = kept_bytes_table(found)
+    bytes_kept = kept_bytes_table(ways_by_task)
     text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
     shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
     return Ledger(
-        "break-even", "Train or prompt?", _short(found, {entry.label for entry in panel.worthwhile}), text, shown
+        "break-even", "Train or prompt?", _short(ways_by_task, {entry.label for entry in panel.worthwhile}), text, shown
     )
 
 
-def crossing_table(found: Ways, measure: str) -> Table | None:
+def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
     """A row for each task and trained method, a column for each prompt."""
-    by_task = {task: compare_ways(there, measure) for task, there in found.items()}
-    shown = [pair for there in by_task.values() for pair in there]
+    by_task = {task: compare_ways(task_pairs, measure) for task, task_pairs in ways_by_task.items()}
+    shown = [pair for task_pairs in by_task.values() for pair in task_pairs]
     if not shown:
         return None
     prompts = _prompts(pair.prompted for pair in shown)
-    several = len(found) > 1
+    several = len(ways_by_task) > 1
     rows: list[tuple[Cell, ...]] = []
-    for task, there in by_task.items():
-        for label, alike in group_by(there, lambda pair: pair.trained.label).items():
-            cells = {(pair.prompted.label, pair.prompted.how): pair for pair in alike}
-            spent = alike[0].trained.line(measure)
+    for task, task_pairs in by_task.items():
+        for label, method_pairs in group_by(task_pairs, lambda pair: pair.trained.label).items():
+            cells = {(pair.prompted.label, pair.prompted.how): pair for pair in method_pairs}
+            spent = method_pairs[0].trained.line(measure)
             first = (Cell(label), *((Cell(task),) if several else ()), _start(spent.start if spent else None, measure))
             rows.append((*first, *(_crossing(cells.get(prompt), measure) for prompt in prompts)))
     columns = (
@@ -112,9 +112,9 @@ def crossing_table(found: Ways, measure: str) -> Table | None:
     )
 
 
-def kept_bytes_table(found: Ways) -> Table | None:
+def kept_bytes_table(ways_by_task: Ways) -> Table | None:
     """What is kept beside the backbone, which does not grow with queries: a row a way, a column a task."""
-    sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in found.items()}
+    sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in ways_by_task.items()}
     names = dict.fromkeys(name for there in sizes.values() for name in there)
     if not any(size is not None for there in sizes.values() for size in there.values()):
         return None
@@ -127,10 +127,10 @@ def kept_bytes_table(found: Ways) -> Table | None:
     return Table("What is kept, trained and prompted", columns, rows, note)
 
 
-def _prompts(found: Iterable[Way]) -> list[tuple[str, str]]:
+def _prompts(ways: Iterable[Way]) -> list[tuple[str, str]]:
     """The columns: without demonstrations first, then labels in the order of their numbers, kept before read anew."""
     return sorted(
-        {(way.label, way.how) for way in found},
+        {(way.label, way.how) for way in ways},
         key=lambda prompt: (prompt[1] != "", natural_key(prompt[0]), (WITH_CACHE, WITHOUT_CACHE, "").index(prompt[1])),
     )
 
@@ -146,10 +146,10 @@ def _crossing(pair: Pair | None, measure: str) -> Cell:
     rough, kind = measure == "seconds", pair.crossing.kind
     words = pair.crossing.rough if rough else pair.crossing.words
     less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
-    told = f"costs the same {NAMES[measure]} as" if kind == "same" else f"costs {less} {words} than"
+    comparison = f"costs the same {NAMES[measure]} as" if kind == "same" else f"costs {less} {words} than"
     return Cell(
         pair.crossing.rough_short if rough else pair.crossing.short,
-        title=f"{pair.trained.label} {told} {pair.prompted.name}",
+        title=f"{pair.trained.label} {comparison} {pair.prompted.name}",
     )
 
 
@@ -157,12 +157,12 @@ def _size(value: float | None) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"))
 
 
-def _short(found: Ways, worthwhile: Collection[str]) -> str:
+def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
     """The soonest crossing in FLOPs against prompts with demonstrations, of methods that are better than guessing."""
     met = [
         pair
-        for there in found.values()
-        for pair in compare_ways(there, "flops")
+        for ways in ways_by_task.values()
+        for pair in compare_ways(ways, "flops")
         if pair.prompted.how and pair.crossing.kind == "after" and pair.trained.label in worthwhile
     ]
     if not met:

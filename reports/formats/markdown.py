@@ -67,16 +67,16 @@ def escape(text: str) -> str:
     text = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(
-        r":(?=//)|(?<=\bwww)\.", lambda found: f"\\{found[0]}", text, flags=re.IGNORECASE
+        r":(?=//)|(?<=\bwww)\.", lambda match: f"\\{match[0]}", text, flags=re.IGNORECASE
     )  # GitHub links them
     text = re.sub(r"@(?=\w)", "&#64;", text)  # and tells whom it names
     return re.sub(r"^(\s*)([-+=]|\d+(?=[.)]))", _not_a_list, text)
 
 
-def _not_a_list(found: re.Match[str]) -> str:
+def _not_a_list(match: re.Match[str]) -> str:
     """The start of a line that would be a list or an underline."""
-    mark = found[2]
-    return f"{found[1]}{mark}\\" if mark[0].isdigit() else f"{found[1]}\\{mark}"
+    mark = match[2]
+    return f"{match[1]}{mark}\\" if mark[0].isdigit() else f"{match[1]}\\{mark}"
 
 
 def _is_cost_plot(picture: Picture) -> bool:

@@ -84,14 +84,16 @@ def _plot(picture: Picture) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    found = {**dataclasses.asdict(table), "fillers": table.fillers}
+    content = {**dataclasses.asdict(table), "fillers": table.fillers}
     longest = [max([0, *(len(row[i].text) for row in table.rows)]) for i in range(len(table.columns))]
-    found["short"] = [size <= SHORT for size in longest]
-    if all(column.numeric or short for column, short in zip(table.columns, found["short"], strict=True)):
-        return found
-    first_only = not any(not c.numeric and not s for c, s in list(zip(table.columns, found["short"], strict=True))[1:])
-    found["short"][0] = found["short"][0] and not first_only
-    return found
+    content["short"] = [size <= SHORT for size in longest]
+    if all(column.numeric or short for column, short in zip(table.columns, content["short"], strict=True)):
+        return content
+    first_only = not any(
+        not c.numeric and not s for c, s in list(zip(table.columns, content["short"], strict=True))[1:]
+    )
+    content["short"][0] = content["short"][0] and not first_only
+    return content
 
 
 def _files(page: Page, several: bool) -> Table:

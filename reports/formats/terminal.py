@@ -42,8 +42,10 @@ class Fitted:
 
     def _parts(self, console: Console, wide: ConsoleOptions, width: int) -> list[_Part]:
         def fit(parts: list[_Part], broken: bool) -> bool:
-            measured = [Measurement.get(console, wide, part.drawn) for part in parts]
-            return all((one.minimum if broken else one.maximum) <= width for one in measured)
+            measurements = [Measurement.get(console, wide, part.drawn) for part in parts]
+            return all(
+                (measurement.minimum if broken else measurement.maximum) <= width for measurement in measurements
+            )
 
         columns = len(self.table.columns)
         whole, broken = _parts(self.table, columns, False), _parts(self.table, columns, True)
@@ -74,17 +76,17 @@ def as_rich(table: Table, broken: bool = False) -> rich.Table:
     long ones may be `broken` between words."""
     note = Text(table.note, style="dim") if table.note else None
     title = Text(table.caption, style="bold") if table.caption else None
-    found = rich.Table(title=title, caption=note, box=box.SIMPLE_HEAD, pad_edge=False)
-    found.title_justify = found.caption_justify = "left"
+    drawn = rich.Table(title=title, caption=note, box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn.title_justify = drawn.caption_justify = "left"
     for place, column in enumerate(table.columns):
         side: Literal["left", "right"] = "right" if column.numeric else "left"
         head = Text(f"{column.head}\n{column.under}" if column.under else column.head)
-        found.add_column(head, justify=side, no_wrap=column.numeric or not broken, min_width=_width(table, place))
+        drawn.add_column(head, justify=side, no_wrap=column.numeric or not broken, min_width=_width(table, place))
     for number, row in enumerate(table.rows):
         if number and number in table.lines:
-            found.add_section()
-        found.add_row(*(Text(_cell_text(cell)) for cell in row))
-    return found
+            drawn.add_section()
+        drawn.add_row(*(Text(_cell_text(cell)) for cell in row))
+    return drawn
 
 
 def _cell_text(cell: Cell) -> str:

@@ -49,11 +49,11 @@ class Scale:
         [0.031623, 10.0, 0.1, 0.316228]
         """
         at_zero = [i for i, value in enumerate(values) if value <= 0]
-        found = list(values)
+        places = list(values)
         if self.edge is not None:
             for rank, i in enumerate(at_zero, 1):
-                found[i] = self.low * (self.edge / self.low) ** (rank / (len(at_zero) + 1))
-        return found
+                places[i] = self.low * (self.edge / self.low) ** (rank / (len(at_zero) + 1))
+        return places
 
 
 def scale(values: Sequence[float], even: bool = False) -> Scale:

@@ -120,15 +120,17 @@ def draw_side_by_side(
             bottom = height - (line + 1) * (frame + head + foot) + foot
             place = ((left + column * (each + gap)) / 72 / width, bottom / height, each / 72 / width, frame / height)
             axes = figure.add_axes(place, facecolor="none")
-            alike = [part] if part.own_scale else [other for other in parts if not other.own_scale]
-            most = max((max(row[1:]) for other in alike for row in other.rows if row is not None), default=0.0) or 1.0
+            same_scale = [part] if part.own_scale else [other for other in parts if not other.own_scale]
+            most = (
+                max((max(row[1:]) for other in same_scale for row in other.rows if row is not None), default=0.0) or 1.0
+            )
             _frame(axes, rows=names if column == 0 else [""] * len(names), high=1.05 * most, font=font)
             _ticks(axes, scale([most], even=True).ticks, "s", font)
             axes.set_title(part.title, fontsize=font, color=INK, loc="left", pad=4)
-            for row, (found, colour) in enumerate(zip(part.rows, colours, strict=True)):
-                if found is None:
+            for row, (quartiles, colour) in enumerate(zip(part.rows, colours, strict=True)):
+                if quartiles is None:
                     continue
-                low, middle, top = found
+                low, middle, top = quartiles
                 axes.barh(row, middle, height=0.58, color=colour)
                 for colour, thick in ((PAPER, 2.6), (INK, 1.1)):  # so that it is seen on a bar of any colour
                     axes.plot([low, top], [row, row], color=colour, linewidth=thick, solid_capstyle="butt", zorder=4)

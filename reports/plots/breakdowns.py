@@ -63,12 +63,12 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
     entries = page.panel.entries
     files = [curve(entry, storage.total_bytes, cache) for entry in entries for cache in storage.cache_options(entry)]
     sizes = [curve(entry, storage.total_params) for entry in entries]
-    found = []
+    pictures = []
     for kind, up, unit, known in (
         ("Bytes", "Bytes in all", "B", files),
         ("Parameters", "Parameters in all", "", sizes),
     ):
-        drawn = [one for one in known if one.points]
+        drawn = [known_curve for known_curve in known if known_curve.points]
         if not drawn:
             continue
         figure = curves.draw(drawn, Titles("Tasks", up, unit), SMALL, FONT)
@@ -77,15 +77,15 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
         alt = f"{title} on {page.title}, for 1 and for {TASKS[-1]} tasks: {'; '.join(ends)}."
         note = "Dashed: with the prefix cache." if any(curve.dashed for curve in drawn) else ""
         name = f"{page.tag}-{kind.lower()}-of-tasks"
-        found.append(Picture(name, title, alt, note, figure, wide=False, ledger="storage"))
-    return found
+        pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="storage"))
+    return pictures
 
 
 def _break_even(page: Page, narrow: bool) -> list[Picture]:
     """What queries cost together, by each way of answering them."""
     everything = panel_ways(page.panel, page.names)
     several = len(everything) > 1
-    found = []
+    pictures = []
     for number, (task, ways) in enumerate(list(everything.items())[:DRAWN_TASKS]):
         for measure in MEASURES:
             if measure == "seconds" and page.panel.timing_mismatch:
@@ -107,8 +107,8 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             dashes = "Dashed: demonstrations read anew." if any(curve.dashed for curve in drawn) else ""
             note = " ".join(filter(None, (circles, dashes)))
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
-            found.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
-    return found
+            pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
+    return pictures
 
 
 def _place(pair: Pair, measure: str) -> str:
@@ -147,7 +147,7 @@ def _memory(page: Page, narrow: bool) -> list[Picture]:
         (entry.label, record) for entry in page.panel.entries if (record := memory.median_record(entry)) is not None
     ]
     owners = memory.owners_of(record for _, record in shown)
-    rows, told = [], []
+    rows, descriptions = [], []
     for label, record in shown:
         phase = memory.peak_phase(record) or ""
         held = (record.memory.phases or {})[phase]
@@ -155,11 +155,11 @@ def _memory(page: Page, narrow: bool) -> list[Picture]:
         parts = {memory.display_name(owner): float(held.get(owner, 0)) for owner in owners}
         rows.append(Stack(label, parts, f"{total}, {memory.display_name(phase)}"))
         listed = ", ".join(f"{name} {units.si(size, 'B')}" for name, size in parts.items() if size)
-        told.append(f"{label} {total} in {memory.display_name(phase)} ({listed})")
+        descriptions.append(f"{label} {total} in {memory.display_name(phase)} ({listed})")
     colours = {memory.display_name(owner): COLOURS.get(owner, style.RULE) for owner in owners}
     title = "Memory at the peak"
     axis = "Bytes at the peak"
-    alt = f"{title} by owner on {page.title}: {'; '.join(told)}."
+    alt = f"{title} by owner on {page.title}: {'; '.join(descriptions)}."
     small = bars.draw_stacked(rows, colours, axis, "B", SMALL[0], FONT) if narrow else None
     figure = bars.draw_stacked(rows, colours, axis, "B", WIDE, 9.0)
     return [Picture(f"{page.tag}-memory", title, alt, "", figure, small, ledger="memory")]
@@ -175,7 +175,7 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
         for phase in phases
     ]
     labels, colours = [entry.label for entry in entries], [styles[entry.family][0] for entry in entries]
-    told = "; ".join(
+    description = "; ".join(
         f"{part.title}: "
         + ", ".join(f"{name} {units.instant(row[1])}" for name, row in zip(labels, part.rows, strict=True) if row)
         for part in parts
@@ -184,7 +184,11 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
     figure = bars.draw_side_by_side(labels, colours, parts, 5, WIDE, FONT)
     small = bars.draw_side_by_side(labels, colours, parts, 2, SMALL[0], FONT) if narrow else None
     note = "Bar: the median; line: from the 25th to the 75th percentile. Evaluation has a scale of its own."
-    return [Picture(f"{page.tag}-time", title, f"{title} on {page.title}: {told}.", note, figure, small, ledger="time")]
+    return [
+        Picture(
+            f"{page.tag}-time", title, f"{title} on {page.title}: {description}.", note, figure, small, ledger="time"
+        )
+    ]
 
 
 def _part(phase: str) -> str:
@@ -194,5 +198,5 @@ def _part(phase: str) -> str:
 
 def _over(places: Sequence[float], height: Callable[[float], float | None]) -> tuple[tuple[float, float], ...]:
     """The points of a curve; none where a height is missing or has no place on a logarithmic axis."""
-    found = [(place, height(place)) for place in places]
-    return tuple((x, y) for x, y in found if y) if all(y for _, y in found) else ()
+    points = [(place, height(place)) for place in places]
+    return tuple((x, y) for x, y in points if y) if all(y for _, y in points) else ()

@@ -96,10 +96,10 @@ def spread_apart(heights: Sequence[float], gap: float, low: float, high: float) 
             blocks[-2:] = [((one * few + other * more) / (few + more), few + more)]
     flat = [level for level, amount in blocks for _ in range(amount)]
     most = high - (len(heights) - 1) * gap
-    found = [0.0] * len(heights)
+    placed = [0.0] * len(heights)
     for rank, i in enumerate(order):
-        found[i] = max(low, min(most, flat[rank])) + rank * gap
-    return found
+        placed[i] = max(low, min(most, flat[rank])) + rank * gap
+    return placed
 
 
 def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: float, left: float) -> None:

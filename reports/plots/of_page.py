@@ -29,7 +29,7 @@ CROWDED = 14
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
     """The trade-off plot of a panel, its cousins and the plots of its ledgers, those left out that have nothing to
     draw."""
-    found = []
+    drawn = []
     for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
         main = cost is measures.PARAMETERS
         wide = main or len(page.panel.entries) > CROWDED
@@ -39,8 +39,8 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
         note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
-        found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
-    return found + breakdowns.pictures(page, narrow)
+        drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
+    return drawn + breakdowns.pictures(page, narrow)
 
 
 def inline(svg: bytes, prefix: str) -> str:
@@ -91,5 +91,5 @@ def _left_out(absent: Sequence[tuple[str, str]]) -> str:
 def _alt(page: Page, cost: measures.Cost, drawing: tradeoff.Drawing) -> str:
     """What a plot shows, in words, point by point."""
     against = height_title(page.panel)
-    named = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
-    return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(named)}."
+    values = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
+    return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(values)}."

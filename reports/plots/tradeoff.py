@@ -42,7 +42,7 @@ class Drawing:
 
 def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, str]]]:
     """The points of a plot, and the labels of entries that have no place in it, each with the reason."""
-    found, absent = [], []
+    points, absent = [], []
     for entry in panel.entries:
         heights, x = panel.heights(entry), cost.median(panel, entry)
         low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
@@ -51,8 +51,8 @@ def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, st
         elif x is None:
             absent.append((entry.label, "not measured"))
         else:
-            found.append(Point(entry, x, y, low, high, panel.covers(entry)))
-    return found, absent
+            points.append(Point(entry, x, y, low, high, panel.covers(entry)))
+    return points, absent
 
 
 def _unscored(panel: Panel, entry: Entry) -> str:
@@ -105,8 +105,8 @@ def _marks(
     if base is not None and any(point.entry is base for point in points):
         axes.axhline(0, color=SOFT, linewidth=0.9, zorder=1)
     for name, (colour, _) in styles.items():
-        alike = (p for p in points if p.entry.family == name and p.entry is not base)
-        line = sorted((p.x, p.y) for p in alike if p.x > 0 or span.edge is None)
+        family_points = (p for p in points if p.entry.family == name and p.entry is not base)
+        line = sorted((p.x, p.y) for p in family_points if p.x > 0 or span.edge is None)
         if len(line) > 1:
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.1, alpha=0.55, zorder=2)
     for point, x in zip(points, span.places([point.x for point in points]), strict=True):

@@ -54,12 +54,12 @@ def list_warnings(
 
 def _flops(ok: Sequence[Record]) -> list[str]:
     """Where counted and analytic FLOPs contradict each other."""
-    found = contradictions(ok)
-    if not found:
+    ratios = contradictions(ok)
+    if not ratios:
         return []
     listed = [
         f"{label} ({', '.join(f'{phase} {units.times(ratio)}' for phase, ratio in phases.items())})"
-        for label, phases in found.items()
+        for label, phases in ratios.items()
     ]
     return [
         f"Counted FLOPs differ from analytic ones by more than {100 * MAX_DIFFERENCE:g} % for {'; '.join(listed)}: one of "
@@ -110,37 +110,37 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
 def _uneven(panel: Panel, task: str) -> bool:
     """Whether the rows that have scores on a task have them in different cells."""
     runs = (entry.runs(task) for entry in panel.entries)
-    return len({frozenset(map(cell_of, found)) for found in runs if found}) > 1
+    return len({frozenset(map(cell_of, records)) for records in runs if records}) > 1
 
 
 def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str, str]) -> list[str]:
     """Where demonstrations did not fit, so that fewer were shown than the method's name says."""
     texts = []
     for label in dict.fromkeys(entry.label for panel in panels for entry in panel.entries):
-        asked: list[tuple[str, Record]] = []
+        prompted: list[tuple[str, Record]] = []
         for panel, title in zip(panels, titles, strict=True):
             records = (record for entry in panel.entries if entry.label == label for record in entry.all)
-            asked += [(title, record) for record in records if record.prompt.demonstration_ids]
-        none = [(title, record) for title, record in asked if record.prompt.demonstrations_per_row == 0]
+            prompted += [(title, record) for record in records if record.prompt.demonstration_ids]
+        none = [(title, record) for title, record in prompted if record.prompt.demonstrations_per_row == 0]
         some = [
             (title, record)
-            for title, record in asked
+            for title, record in prompted
             if record.prompt.shortened_test and record.prompt.demonstrations_per_row
         ]
         if none:
             texts.append(
-                f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(asked), 'run')}: no demonstration "
+                f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(prompted), 'run')}: no demonstration "
                 f"fits into any prompt ({_list_places(none, len(panels) > 1, names)})."
             )
         if some:
             texts.append(
                 f"Prompts of {label} lost demonstrations that did not fit in {len(some)} of "
-                f"{units.plural(len(asked), 'run')} ({_list_places(some, len(panels) > 1, names)})."
+                f"{units.plural(len(prompted), 'run')} ({_list_places(some, len(panels) > 1, names)})."
             )
     return texts
 
 
-def _list_places(found: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
+def _list_places(runs: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
     """The panels, where there are several, else the tasks, each with how many of the runs."""
-    groups = group_by(found, lambda pair: pair[0] if several else names[pair[1].task])
-    return "; ".join(f"{where} {'in ' if several else ''}{len(alike)}" for where, alike in groups.items())
+    groups = group_by(runs, lambda pair: pair[0] if several else names[pair[1].task])
+    return "; ".join(f"{where} {'in ' if several else ''}{len(group)}" for where, group in groups.items())

@@ -115,21 +115,24 @@ def compose(
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)
     selection = recipe_choice.choose(ok)
-    found = panels.build(selection, reference)
+    panel_list = panels.build(selection, reference)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
-    pages = _pages(found, names, backbones, reference, plans)
+    pages = _pages(panel_list, names, backbones, reference, plans)
     background = _background(selection, names, backbones) if ok else []
     lead = _lead(pages)
     if not ok:
         lead = [f"Nothing could be scored: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
         "What does each way of adapting cost, and what does it give?",
-        _subtitle(found, names, backbones, rest),
+        _subtitle(panel_list, names, backbones, rest),
         tuple(lead),
-        (*list_warnings(found, [page.title for page in pages], selection, ok, rest, names), *map(make_visible, notes)),
-        overview_table(found, [page.title for page in pages], reference),
-        tuple(explain_report(found)),
+        (
+            *list_warnings(panel_list, [page.title for page in pages], selection, ok, rest, names),
+            *map(make_visible, notes),
+        ),
+        overview_table(panel_list, [page.title for page in pages], reference),
+        tuple(explain_report(panel_list)),
         tuple(pages),
         tuple(background),
         not_run_table(rest, names, backbones) if rest else None,
@@ -148,18 +151,18 @@ def _lead(pages: Sequence[Page]) -> list[str]:
 
 
 def _pages(
-    found: list[Panel],
+    panels: list[Panel],
     names: Mapping[str, str],
     backbones: Mapping[str, str],
     reference: str,
     plans: Sequence[Record],
 ) -> list[Page]:
     pages: list[Page] = []
-    for index, panel in enumerate(found):
+    for index, panel in enumerate(panels):
         explained = next((page.title for page in pages if page.few_shot is not None), None)
         lists = []
-        told = tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference))
-        on_top = len(told) if len(found) == 1 else 1 if index < LEADING else 0
+        sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference))
+        on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
         for e, entry in enumerate(panel.entries):
             parts = tuple(
                 (anchor(index, e, t), provenance.record_table(entry.records[task], names, panel.records))
@@ -171,10 +174,10 @@ def _pages(
             Page(
                 panel,
                 _tag(backbones[panel.backbone], panel.shots, index),
-                _title(panel, found, backbones),
+                _title(panel, panels, backbones),
                 reference,
-                told,
-                told[on_top:],
+                sentences,
+                sentences[on_top:],
                 scores.score_table(panel, index, names),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
@@ -196,19 +199,19 @@ def _background(
     return [*made, provenance.environment_table(kept), *data, *provenance.recipe_tables(kept, backbones)]
 
 
-def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
-    if not found:
+def _subtitle(panels: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
+    if not panels:
         return f"{units.plural(len(rest), 'cell')}, none with a score"
-    methods = len({entry.label for panel in found for entry in panel.entries})
-    tasks = len({task for panel in found for task in panel.tasks})
-    models = list(dict.fromkeys(backbones[panel.backbone] for panel in found))
+    methods = len({entry.label for panel in panels for entry in panel.entries})
+    tasks = len({task for panel in panels for task in panel.tasks})
+    models = list(dict.fromkeys(backbones[panel.backbone] for panel in panels))
     on = ", ".join(models) if len(models) < 4 else units.plural(len(models), "backbone")
-    amount = sum(len(panel.records) for panel in found)
+    amount = sum(len(panel.records) for panel in panels)
     return f"{units.plural(methods, 'method')} on {on}, {units.plural(tasks, 'task')}, {units.plural(amount, 'run')}"
 
 
-def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
-    alone = len({other.shots for other in found if other.backbone == panel.backbone}) == 1
+def _title(panel: Panel, panels: list[Panel], backbones: Mapping[str, str]) -> str:
+    alone = len({other.shots for other in panels if other.backbone == panel.backbone}) == 1
     amount = "" if alone and panel.shots is None else f", {describe_shots(panel.shots)}"
     return f"{backbones[panel.backbone]}{amount}{panel.by_metric}"
 

@@ -55,13 +55,13 @@ def section(panel: Panel, index: int, names: Mapping[str, str], above: str | Non
 def describe_levels(tasks: Iterable[Iterable[Record]]) -> str:
     """How many values of each factor the tasks' runs have, in words; what never varies is left out but for the seed."""
     groups = [list(records) for records in tasks]
-    found = []
+    parts = []
     for factor in FACTORS:
         counts = sorted({levels(records, factor) for records in groups if records})
         if counts and (counts[-1] > 1 or factor == "seed"):
             low, high = counts[0], counts[-1]
-            found.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
-    return " × ".join(found)
+            parts.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
+    return " × ".join(parts)
 
 
 def averaged_over(panel: Panel) -> str:
@@ -129,12 +129,12 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
 
 def _used(entry: Entry, task: str) -> Cell:
     """The rows used, and of demonstrations how many were kept where that is fewer."""
-    found = sorted(set(finite_values(entry.records[task], rows_used)))
-    if not found:
+    used = sorted(set(finite_values(entry.records[task], rows_used)))
+    if not used:
         return Cell(units.MISSING)
-    text = units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
+    text = units.count(used[0]) if len(used) == 1 else f"{units.count(used[0])}–{units.count(used[-1])}"
     kept = mean(finite_values(entry.records[task], lambda record: record.prompt.demonstrations_per_row))
-    return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < found[0] else "")
+    return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < used[0] else "")
 
 
 def _factor(spread: Spread, factor: str, link: str) -> Cell:

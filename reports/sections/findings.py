@@ -131,8 +131,8 @@ def _share(entry: Entry) -> str:
 def _extent(panel: Panel, entry: Entry) -> str:
     runs = [len(entry.scores(task)) for task in panel.relative_tasks or panel.tasks]
     each = f"{runs[0]}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-    told = f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
-    return f"{told} ({_cells(panel, entry)})" if panel.few_shot else told
+    text = f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
+    return f"{text} ({_cells(panel, entry)})" if panel.few_shot else text
 
 
 def _cells(panel: Panel, entry: Entry) -> str:
@@ -161,7 +161,7 @@ def _certainty(panel: Panel, gap: float, entry: Entry) -> str:
             "may be luck. Add seeds before deciding."
         )
     compared = [entry] if panel.reference is None else [entry, panel.reference]
-    runs = [sum(len(one.scores(task)) for task in panel.relative_tasks) for one in compared]
+    runs = [sum(len(compared_entry.scores(task)) for task in panel.relative_tasks) for compared_entry in compared]
     error = noise * math.sqrt(sum(1 / max(1, amount) for amount in runs))
     verdict = "not told apart by these runs" if abs(gap) < 2 * error else "larger than seeds alone would explain"
     return (

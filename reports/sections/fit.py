@@ -32,8 +32,8 @@ def assumptions(records: Sequence[Record], untimed: str = "") -> str:
         return ""
     trained = [record for record in planned if record.training.steps]
 
-    def each(read: Callable[[Record], object], of: Iterable[Record]) -> str:
-        return " or ".join(dict.fromkeys(str(read(record)) for record in of))
+    def each(read: Callable[[Record], object], records: Iterable[Record]) -> str:
+        return " or ".join(dict.fromkeys(str(read(record)) for record in records))
 
     texts = [each(lambda r: r.task, planned), "weights in float32"]
     if trained:
@@ -50,8 +50,8 @@ def assumptions(records: Sequence[Record], untimed: str = "") -> str:
     timed = [record for record in planned if record.seconds.eval is not None or record.seconds.train is not None]
     whose = f"Seconds are those of {_machine(timed[0])}, and of no other device." if timed else untimed
     seconds = f" {whose}" if whose else ""
-    told = "--length, --shots, --queries, " if planned[0].task.startswith("made-up rows") else ""
-    options = f"{told}--set batch_size=, --set eval_batch_size=, --set dtype= or --set optimizer="
+    data_options = "--length, --shots, --queries, " if planned[0].task.startswith("made-up rows") else ""
+    options = f"{data_options}--set batch_size=, --set eval_batch_size=, --set dtype= or --set optimizer="
     return f"Assumed: {'; '.join(texts)}.{seconds} Change them with {options}."
 
 
@@ -66,7 +66,7 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
         Column("scoring", "peak"),
         Column("largest", "scoring batch"),
     )
-    found = []
+    tables = []
     for title, planned in planned_by_title(records).items():
         names = row_names(planned)
         rows = []
@@ -83,23 +83,23 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
                     Cell(_batch(scoring)),
                 )
             )
-        found.append(Table(f"Fits into {device}? {title}", columns, tuple(rows)))
+        tables.append(Table(f"Fits into {device}? {title}", columns, tuple(rows)))
     # What holds for all of them is said once, below the last.
-    return [*found[:-1], *(replace(table, note=NOTE) for table in found[-1:])]
+    return [*tables[:-1], *(replace(table, note=NOTE) for table in tables[-1:])]
 
 
 def advice(records: Sequence[Record], largest: Largest) -> list[str]:
     """A sentence for each plan that does not fit as it is: with which batches it would."""
     titles = planned_by_title(records)
-    found = []
+    sentences = []
     for title, planned in titles.items():
         where = f" ({title})" if len(titles) > 1 else ""
-        found += [f"{text}{where}." for text in _smaller_batches(planned, row_names(planned), largest)]
-    return found
+        sentences += [f"{text}{where}." for text in _smaller_batches(planned, row_names(planned), largest)]
+    return sentences
 
 
 def _smaller_batches(records: Sequence[Record], names: Mapping[str, str], largest: Largest) -> list[str]:
-    found = []
+    sentences = []
     for record in (record for record in records if record.key in names and not largest[record.key][0]):
         _, training, scoring = largest[record.key]
         batch, at_once = record.recipe.get("batch_size"), record.settings.get("eval_batch_size")
@@ -113,12 +113,12 @@ def _smaller_batches(records: Sequence[Record], names: Mapping[str, str], larges
             if largest_one is not None and largest_one < size:
                 changes.append((name, largest_one, size))
         if hopeless:
-            found.append(f"{names[record.key]} does not fit even with one row a batch")
+            sentences.append(f"{names[record.key]} does not fit even with one row a batch")
         elif changes:
             planned = " and ".join(f"{name}={size}" for name, _, size in changes)
             options = " ".join(f"--set {name}={size}" for name, size, _ in changes)
-            found.append(f"{names[record.key]} does not fit with {planned} as planned, but does with {options}")
-    return found
+            sentences.append(f"{names[record.key]} does not fit with {planned} as planned, but does with {options}")
+    return sentences
 
 
 def _batch(size: int | None) -> str:

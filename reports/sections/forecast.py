@@ -36,17 +36,17 @@ COPIES = (
 
 def plan_tables(records: Sequence[Record]) -> list[Table]:
     """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
-    found: list[Table] = []
+    tables: list[Table] = []
     by_title = planned_by_title(records)
     for place, (title, planned) in enumerate(by_title.items(), 1):
         names = row_names(planned)
         costs = _costs(title, planned, names)
         # What the columns mean is said once, below the last of these tables.
-        found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
-        found += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
-    if found:
-        found[-1] = replace(found[-1], note=f"{found[-1].note} {totals(records)}".strip())
-    return found
+        tables.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
+        tables += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
+    if tables:
+        tables[-1] = replace(tables[-1], note=f"{tables[-1].note} {totals(records)}".strip())
+    return tables
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
@@ -55,16 +55,18 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
     It is the method's label and, where several have the same, what they differ in. Records that cost the same (of
     several learning rates, say) are one row, that of the first.
     """
-    found: dict[str, str] = {}
-    for label, alike in group_by(records, lambda record: record.label).items():
-        shown = list({_shown_costs(record): record for record in reversed(alike)}.values())[::-1]
+    names: dict[str, str] = {}
+    for label, same_label in group_by(records, lambda record: record.label).items():
+        shown = list({_shown_costs(record): record for record in reversed(same_label)}.values())[::-1]
         settings = {record.key: _settings(record) for record in shown}
-        fields = list(dict.fromkeys(field for of_one in settings.values() for field in of_one))
-        differ = [field for field in fields if len({of_one.get(field) for of_one in settings.values()}) > 1]
+        fields = list(dict.fromkeys(field for values in settings.values() for field in values))
+        differ = [field for field in fields if len({values.get(field) for values in settings.values()}) > 1]
         for record in shown:
-            told = [f"{field} {settings[record.key][field]}" for field in differ if field in settings[record.key]]
-            found[record.key] = ", ".join([label, *told])
-    return {record.key: found[record.key] for record in records if record.key in found}
+            differences = [
+                f"{field} {settings[record.key][field]}" for field in differ if field in settings[record.key]
+            ]
+            names[record.key] = ", ".join([label, *differences])
+    return {record.key: names[record.key] for record in records if record.key in names}
 
 
 def planned_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
@@ -181,9 +183,9 @@ def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> 
 def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
     """What FLOPs are made of, and what the papers' rule of thumb would say."""
 
-    def of(record: Record, phase: str, source: str) -> Cell:
-        found = (record.flops.phases or {}).get(phase)
-        return Cell(units.si(None if found is None else getattr(found, source), "FLOP"))
+    def flops_cell(record: Record, phase: str, source: str) -> Cell:
+        flops = (record.flops.phases or {}).get(phase)
+        return Cell(units.si(None if flops is None else getattr(flops, source), "FLOP"))
 
     shown = (
         ("training", "forward", "forward", "analytic"),
@@ -196,7 +198,7 @@ def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
         ("by rule", "all rows", "evaluation", "rule"),
     )
     rows = tuple(
-        (Cell(names[record.key]), *(of(record, phase, source) for _, _, phase, source in shown))
+        (Cell(names[record.key]), *(flops_cell(record, phase, source) for _, _, phase, source in shown))
         for record in records
         if record.key in names
     )
@@ -213,16 +215,18 @@ def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
             name = names[record.key] + (", cache kept" if cache else "")
             rows.append((Cell(name), *(Cell(_bytes_of(record, n, cache)) for n in TASKS)))
     columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
-    untold = any(_file_bytes(record) is None and record.prompt.prefix_tokens for record in shown)
-    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), WITHOUT_TEXT * untold)
+    text_unknown = any(_file_bytes(record) is None and record.prompt.prefix_tokens for record in shown)
+    return Table(
+        f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), WITHOUT_TEXT * text_unknown
+    )
 
 
 def _bytes_of(record: Record, tasks: int, cache: bool) -> str:
     """Where demonstrations' text is not known, more than their keys and values, or a dash."""
-    told = units.si(total_bytes(record, tasks, cache), "B")
-    if _file_bytes(record) is not None or told == units.MISSING:
-        return told
-    return f"> {told}" if cache else units.MISSING
+    text = units.si(total_bytes(record, tasks, cache), "B")
+    if _file_bytes(record) is not None or text == units.MISSING:
+        return text
+    return f"> {text}" if cache else units.MISSING
 
 
 def _rate(value: float | None) -> str:
@@ -239,20 +243,22 @@ def totals(records: Sequence[Record]) -> str:
     parts = [f"{units.si(training, 'FLOP')} of training and {units.si(scoring, 'FLOP')} of scoring"]
     (trains, timed), (scores, _) = _sum(planned, lambda record: record.seconds.train), _sum(planned, _scoring_seconds)
     if scores is not None:
-        of = "" if timed == len(planned) else f" in the {timed:,} whose seconds were predicted"
-        parts.append(f"{units.seconds(trains)} of training and {units.seconds(scores)} of scoring, one by one{of}")
+        timed_text = "" if timed == len(planned) else f" in the {timed:,} whose seconds were predicted"
+        parts.append(
+            f"{units.seconds(trains)} of training and {units.seconds(scores)} of scoring, one by one{timed_text}"
+        )
     peaks = [(record.peak_memory_bytes, record) for record in planned if record.peak_memory_bytes is not None]
     if peaks:
         peak, largest = max(peaks, key=lambda pair: pair[0])
         parts.append(f"at most {units.si(peak, 'B')} at once ({largest.label} on {largest.backbone}, {largest.task})")
-    together = f"{len(planned):,} planned cells together" if len(planned) > 1 else "The planned cell"
-    return f"{together}: {'; '.join(parts)}. Each cell stands for one seed."
+    subject = f"{len(planned):,} planned cells together" if len(planned) > 1 else "The planned cell"
+    return f"{subject}: {'; '.join(parts)}. Each cell stands for one seed."
 
 
 def _sum(records: Sequence[Record], read: Callable[[Record], float | None]) -> tuple[float | None, int]:
     """The sum of what is there and how many have it; None where none has."""
-    found = [value for record in records if (value := read(record)) is not None]
-    return (sum(found) if found else None), len(found)
+    values = [value for record in records if (value := read(record)) is not None]
+    return (sum(values) if values else None), len(values)
 
 
 def _scoring_flops(record: Record) -> float | None:

@@ -35,7 +35,7 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     few_shot = any(panel.few_shot for panel in panels)
     prompted = any(record.prompt.demonstration_ids for panel in panels for record in panel.records)
     saved = "the saved file and of the demonstrations' text" if prompted else "the saved file"
-    found = [
+    entries = [
         (
             "Plots",
             f"{height} A point is the median over tasks × runs; its bar spans the 20th to the 80th percentile. Up and "
@@ -56,15 +56,15 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
             "query whose demonstrations were read once and kept; read anew is what they would be if every query read "
             "them again."
         )
-        found.insert(3, ("Demonstrations", text))
+        entries.insert(3, ("Demonstrations", text))
     if rows:
         error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
         text = (
             f"The smallest scored split has {units.plural(int(min(rows)), 'row')}. An accuracy near 80 has a standard "
             f"error of about {error:.1f} points on so many rows, whatever the number of seeds."
         )
-        found.insert(2, ("Test rows", text))
-    return found
+        entries.insert(2, ("Test rows", text))
+    return entries
 
 
 def _scores(medians: bool, means: bool) -> str:

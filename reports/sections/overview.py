@@ -23,10 +23,11 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     """Every method's average over tasks, and what it is against the reference; None where one panel or too many."""
     if not 1 < len(panels) <= MOST:
         return None
-    alike = len({panel.shots for panel in panels}) == 1
+    same_shots = len({panel.shots for panel in panels}) == 1
     heads = [title.partition(", ") for title in titles]
     under = [
-        panel.by_metric.removeprefix(", ") if alike else rest for panel, (*_, rest) in zip(panels, heads, strict=True)
+        panel.by_metric.removeprefix(", ") if same_shots else rest
+        for panel, (*_, rest) in zip(panels, heads, strict=True)
     ]
     columns = (
         Column("method", numeric=False),
@@ -41,9 +42,9 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
         )
         for label in first
     )
-    given = f", with {describe_shots(panels[0].shots)}" if alike else ""
+    shots_text = f", with {describe_shots(panels[0].shots)}" if same_shots else ""
     note = (
-        f"Average over the tasks of the column, × 100{given}, and in brackets the points against {reference} there, as "
+        f"Average over the tasks of the column, × 100{shots_text}, and in brackets the points against {reference} there, as "
         "in the score tables below. A dash: not run, or without a score on every task."
     )
     if len({panel.tasks for panel in panels}) > 1:
@@ -56,10 +57,10 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
 
 
 def _cell(panel: Panel, index: int, label: str) -> Cell:
-    found = _entry(panel, label)
-    if found is None:
+    match = _entry(panel, label)
+    if match is None:
         return Cell(units.MISSING)
-    e, entry = found
+    e, entry = match
     average, gap = entry.average(panel.tasks), panel.difference(entry)
     minor = f"({units.signed(gap)})" if gap is not None and entry is not panel.reference else ""
     title = "" if average is None else f"{average:.6g}"
@@ -72,6 +73,6 @@ def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
 
 def _most(panels: Sequence[Panel], label: str) -> float:
     """The largest share of a backbone's parameters that the method trains on any."""
-    found = [entry for panel in panels for entry in panel.entries if entry.label == label]
-    sizes = [entry.share for entry in found if entry.share is not None]
+    entries = [entry for panel in panels for entry in panel.entries if entry.label == label]
+    sizes = [entry.share for entry in entries if entry.share is not None]
     return max((part / whole for part, whole in sizes if whole), default=0.0)

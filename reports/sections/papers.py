@@ -21,10 +21,10 @@ NOTE = (
 def paper_tables(records: Sequence[Record], names: Mapping[str, str]) -> tuple[Table, ...]:
     """For each paper its differences, those of every method first; nothing where no record was compared with one.
     `names` are the tasks' short ones."""
-    found = (Compared(r.paper, r.label, names[r.task], r.deviations) for r in _first_seen(records))
+    comparisons = (Compared(r.paper, r.label, names[r.task], r.deviations) for r in _first_seen(records))
     columns = tuple(Column(head, numeric=False) for head in ("method", "task", "difference"))
     tables = []
-    for paper, groups in grouped(found).items():
+    for paper, groups in grouped(comparisons).items():
         rows: list[tuple[Cell, ...]] = []
         for group in groups:
             where = (group.methods or "every method", group.tasks or "every task")

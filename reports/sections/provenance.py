@@ -65,10 +65,10 @@ def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
         Column("cut", "to max_length"),
     )
     rows = []
-    for task, found in sorted(group_by(records, lambda r: r.task).items()):
-        first = found[0]
+    for task, task_records in sorted(group_by(records, lambda r: r.task).items()):
+        first = task_records[0]
         sizes = [
-            _range(getattr(r.data, f) for r in found)
+            _range(getattr(r.data, f) for r in task_records)
             for f in ("n_train", "truncated_train", "n_test", "truncated_test")
         ]
         full = task if names[task] == task else f"{names[task]} ({task})"
@@ -89,8 +89,8 @@ def input_table(records: Sequence[Record], names: Mapping[str, str]) -> Table | 
         Column("notes", numeric=False),
     )
     rows = []
-    for task, found in sorted(group_by(records, lambda r: r.task).items()):
-        first = next((record for record in found if record.data.input_fields is not None), None)
+    for task, task_records in sorted(group_by(records, lambda r: r.task).items()):
+        first = next((record for record in task_records if record.data.input_fields is not None), None)
         if first is None:
             continue
         left_out = [f"{name} ({why})" for name, why in (first.data.left_out_fields or {}).items()]
@@ -119,16 +119,24 @@ def recipe_tables(records: Sequence[Record], backbones: Mapping[str, str]) -> li
     by_backbone = group_by(records, lambda record: record.backbone)
     if not _differently(records):
         return [_recipes(records, "Recipes")]
-    return [_recipes(found, f"Recipes on {backbones[name]}") for name, found in sorted(by_backbone.items())]
+    return [
+        _recipes(backbone_records, f"Recipes on {backbones[name]}")
+        for name, backbone_records in sorted(by_backbone.items())
+    ]
 
 
 def _differently(records: Sequence[Record]) -> bool:
     """Whether a method was trained in another way on one backbone than on another."""
     trained = group_by((record for record in records if record.training.steps != 0), lambda record: record.method)
     return any(
-        len({frozenset(map(recipe_of, alike)) for alike in group_by(found, lambda record: record.backbone).values()})
+        len(
+            {
+                frozenset(map(recipe_of, group))
+                for group in group_by(method_records, lambda record: record.backbone).values()
+            }
+        )
         > 1
-        for found in trained.values()
+        for method_records in trained.values()
     )
 
 
@@ -137,20 +145,20 @@ def _recipes(records: Sequence[Record], caption: str) -> Table:
     fields = sorted({name for record in records for name in record.recipe})
     differing = varying_fields(records)
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
-    named = (Column("method", numeric=False), Column("as spelled", numeric=False))
-    columns = (*named, *(Column(name, numeric=False) for name in differing))
+    name_columns = (Column("method", numeric=False), Column("as spelled", numeric=False))
+    columns = (*name_columns, *(Column(name, numeric=False) for name in differing))
     rows, idle = [], []
     by_method = group_by(records, lambda record: record.method)
-    for method, found in sorted(by_method.items(), key=lambda pair: natural_key(pair[0])):
-        trained = any(record.training.steps != 0 for record in found)
+    for method, method_records in sorted(by_method.items(), key=lambda pair: natural_key(pair[0])):
+        trained = any(record.training.steps != 0 for record in method_records)
         cells = [
-            _values(found, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
+            _values(method_records, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
             if trained or name in UNTRAINED
             else units.MISSING
             for name in differing
         ]
-        rows.append((found[0].label, method, *cells))
-        idle += [] if trained else [found[0].label]
+        rows.append((method_records[0].label, method, *cells))
+        idle += [] if trained else [method_records[0].label]
     notes = ["The same for all: " + ", ".join(same) + "."] if same else []
     if idle:
         notes.append(f"Of what takes no step ({', '.join(idle)}) only {' and '.join(UNTRAINED)} tells.")
@@ -229,10 +237,10 @@ def _order(value: object) -> tuple[int, float, str]:
 
 
 def _range(values: Iterable[int | None]) -> str:
-    there = [value for value in values if value is not None]
-    if not there:
+    known = [value for value in values if value is not None]
+    if not known:
         return units.MISSING
-    low, high = min(there), max(there)
+    low, high = min(known), max(known)
     return units.count(low) if low == high else f"{units.count(low)}–{units.count(high)}"
 
 
@@ -254,23 +262,23 @@ def not_run_table(records: Sequence[Record], names: Mapping[str, str], backbones
     )
     groups = group_by(records, lambda r: (r.status, r.task, ROW.sub("row", r.reason or MISSING)))
     rows = []
-    for (status, task, _), alike in sorted(groups.items(), key=lambda item: str(item[0])):
-        methods = "; ".join(sorted({record.label for record in alike}))
-        models = "; ".join(sorted({backbones[record.backbone] for record in alike}))
-        cells = (status, methods, models, names[task], str(len(alike)), _reason(alike))
+    for (status, task, _), group in sorted(groups.items(), key=lambda item: str(item[0])):
+        methods = "; ".join(sorted({record.label for record in group}))
+        models = "; ".join(sorted({backbones[record.backbone] for record in group}))
+        cells = (status, methods, models, names[task], str(len(group)), _reason(group))
         rows.append(tuple(Cell(text) for text in cells))
     return Table("Skipped and failed cells", columns, tuple(rows))
 
 
-def _reason(alike: Sequence[Record]) -> str:
+def _reason(records: Sequence[Record]) -> str:
     """The reason, with the first few of the rows that it names.
 
     >>> ROW.sub(lambda _: "rows '1', '2'", "row '1': it writes no prompt")
     "rows '1', '2': it writes no prompt"
     """
-    reason = min(record.reason or MISSING for record in alike)
-    found = sorted({name for record in alike for name in ROW.findall(record.reason or "")})
-    if len(found) < 2:
+    reason = min(record.reason or MISSING for record in records)
+    rows = sorted({name for record in records for name in ROW.findall(record.reason or "")})
+    if len(rows) < 2:
         return reason
-    listed = ", ".join(found[:FEW]) + (f" and {len(found) - FEW} more" if len(found) > FEW else "")
+    listed = ", ".join(rows[:FEW]) + (f" and {len(rows) - FEW} more" if len(rows) > FEW else "")
     return ROW.sub(lambda _: f"rows {listed}", reason, count=1)

@@ -108,46 +108,46 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
     """
     ok = [record for record in select(unify_names(make_printable(records)), where) if record.status == "ok"]
     check(ok)
-    found = panels.build(recipe_choice.choose(ok), reference)
-    tasks = sorted({task for panel in found for task in panel.tasks})
-    names, backbones = short_names(tasks), short_names(panel.backbone for panel in found)
+    panel_list = panels.build(recipe_choice.choose(ok), reference)
+    tasks = sorted({task for panel in panel_list for task in panel.tasks})
+    names, backbones = short_names(tasks), short_names(panel.backbone for panel in panel_list)
     prompted = any(record.prompt.demonstration_ids for record in ok)
     costs = (*COSTS, PER_QUERY) if prompted else COSTS
     heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
     first = len(heads) - len(costs)
-    titles = [f"{backbones[panel.backbone]}, {describe_shots(panel.shots)}{panel.by_metric}" for panel in found]
+    titles = [f"{backbones[panel.backbone]}, {describe_shots(panel.shots)}{panel.by_metric}" for panel in panel_list]
     sections = []
-    for panel, title in zip(found, titles, strict=True):
+    for panel, title in zip(panel_list, titles, strict=True):
         rows = [_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries]
-        sections.append((title if len(found) > 1 else None, (*rows, *_baseline(panel, tasks, len(heads)))))
+        sections.append((title if len(panel_list) > 1 else None, (*rows, *_baseline(panel, tasks, len(heads)))))
     return Summary(
         heads,
         tuple(sections),
         tuple(first + costs.index(cost) for cost in SPARE if cost in costs),
         tuple(reversed(range(2, first))),
-        tuple(_notes(found, titles)) if ok else ("no cell has a score yet",),
+        tuple(_notes(panel_list, titles)) if ok else ("no cell has a score yet",),
     )
 
 
-def _notes(found: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
-    medians = [panel for panel in found if panel.few_shot]
+def _notes(panel_list: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
+    medians = [panel for panel in panel_list if panel.few_shot]
     notes = []
     if medians:
         what = averaged_over(medians[0]).removeprefix("tasks × ")
-        rest = "" if len(medians) == len(found) else "; elsewhere mean ± standard deviation"
+        rest = "" if len(medians) == len(panel_list) else "; elsewhere mean ± standard deviation"
         notes.append(f"score × 100: median over {what} (interquartile range){rest}")
-    sizes = {panel.backbone_params for panel in found}
+    sizes = {panel.backbone_params for panel in panel_list}
     size = sizes.pop() if len(sizes) == 1 else None
     whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
     notes.append(f"share: trained parameters, the head's included, in percent of {whole}")
     below = (
-        name_those_below(panel, f"{title}: " if len(found) > 1 else "")
-        for panel, title in zip(found, titles, strict=True)
+        name_those_below(panel, f"{title}: " if len(panel_list) > 1 else "")
+        for panel, title in zip(panel_list, titles, strict=True)
     )
     notes += [text for text in below if text]
-    if any(panel.several_metrics for panel in found):
+    if any(panel.several_metrics for panel in panel_list):
         notes.append("tasks of different metrics are listed apart: their scores have no average")
-    uneven = next((panel.timing_mismatch for panel in found if panel.timing_mismatch), None)
+    uneven = next((panel.timing_mismatch for panel in panel_list if panel.timing_mismatch), None)
     return notes if uneven is None else [*notes, f"times that do not compare are left out: {uneven}"]
 
 
