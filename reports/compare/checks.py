@@ -1,4 +1,4 @@
-"""Which records may stand side by side: those that differ in a field that matters are never drawn together."""
+"""Checks that records can be compared: records that differ in a field that matters are never drawn together."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 EVERYWHERE = ("schema_version", "device", "dtype")
-"""Must be the same in all records that are drawn together."""
+"""Fields that must be equal in all records that are drawn together."""
 INCIDENTAL = frozenset({"device", "threads"})
-"""Settings that may differ: the device kind is compared by the record's field, threads change seconds, not scores."""
+"""Settings that may differ. The record's own field is compared for the device; threads change seconds, not scores."""
 PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")
 PER_BACKBONE = ("backbone_fingerprint", "pooling")
 SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "template_fingerprint", "key"})
-"""Fields that differ from task to task, backbone to backbone or method to method in any honest set of records."""
+"""Fields that normally differ between tasks, backbones or methods."""
 PROMPTED = frozenset({"normalization", "context_length"})
-"""Settings that change numbers only where there is a prompt, so that an encoder's may be any."""
+"""Settings that change numbers only if there is a prompt. They may differ between encoders."""
 TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
-"""Seconds are compared only where all of these are the same."""
+"""Seconds are compared only if all of these fields are equal."""
 
 
 def check(records: Sequence[Record]) -> None:
-    """UserErrors that name every field in which ok records differ and may not, with the filter that would part them.
+    """Raises UserErrors for all fields in which ok records must not differ, each with a filter that separates them.
 
-    Settings may differ between backbones, which are never averaged nor drawn in one plot.
+    Settings may differ between backbones: these are never averaged or drawn in one plot.
     """
     prompted = [record for record in records if record.template is not None]
     messages = [_difference_message(records, name, "") for name in EVERYWHERE]
@@ -61,7 +61,7 @@ def settings_of(records: Iterable[Record]) -> list[str]:
 
 
 def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
-    """The settings in which the records differ, each with its values."""
+    """The settings in which the records differ, with their values."""
     values = {
         name: {number(record.settings.get(name)) for record in _affected_by(records, name)}
         for name in settings_of(records)
@@ -70,7 +70,7 @@ def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
 
 
 def find_timing_mismatch(records: Iterable[Record]) -> str | None:
-    """The first field in which the measured records differ, so that their seconds do not compare, with its values."""
+    """Why the records' seconds cannot be compared: the first field that differs, with its values. None if they can."""
     timed = [record for record in records if record.seconds.train is not None or record.seconds.eval is not None]
     for field in TIMING:
         values = sorted({number(getattr(record.environment, field)) for record in timed})
@@ -80,14 +80,14 @@ def find_timing_mismatch(records: Iterable[Record]) -> str | None:
 
 
 def cell_of(record: Record) -> tuple[object, ...]:
-    """What makes a record a cell of its own among comparable ones."""
+    """The identity of a record's cell among comparable records."""
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
     where = (record.backbone, record.task, record.shots, record.data.draw_source, record.template)
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
 def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:
-    """The records whose numbers a setting can change."""
+    """The records whose numbers depend on a setting."""
     return [record for record in records if record.template is not None] if setting in PROMPTED else records
 
 
@@ -101,9 +101,9 @@ def _difference_message(records: Sequence[Record], field: str, where: str) -> st
 
 
 def _message(field: str, by_value: dict[str, list[Record]], where: str = "") -> str:
-    """What differs and the filter that keeps the value of most records, of the newest where they are as many.
+    """The field that differs, and a filter that keeps the most frequent value, or the newest of equally frequent ones.
 
-    A field that belongs to one task, backbone or method has other values elsewhere, so there the others are left out.
+    A field of one task, backbone or method has other values elsewhere, so its filter excludes the other values.
     """
     short = {value: value[:12] if field.endswith("_fingerprint") else value for value in by_value}
     newest = {
@@ -119,7 +119,7 @@ def _message(field: str, by_value: dict[str, list[Record]], where: str = "") -> 
 
 
 def _duplicate_message(records: Sequence[Record]) -> str | None:
-    """The same cell recorded twice (after an upgrade, say) would count as one more seed."""
+    """The error for cells that were recorded twice, for example after an upgrade: they would count as further seeds."""
     duplicates = [group for group in group_by(records, cell_of).values() if len(group) > 1]
     if not duplicates:
         return None
@@ -135,11 +135,11 @@ def _duplicate_message(records: Sequence[Record]) -> str | None:
             return (
                 f"{plural(len(duplicates), 'cell is', 'cells are')} recorded more than once; {_message(name, by_value)}"
             )
-    raise UserError(f"{duplicates[0][0].key} is given more than once; give each record once.")
+    raise UserError(f"record {duplicates[0][0].key} is given more than once; give each record once.")
 
 
 def group_by(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Records by what the key says of them, in the order of first appearance."""
+    """Records by key, in the order of first appearance."""
     groups: dict[K, list[T]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)

@@ -1,4 +1,4 @@
-"""A method in a panel: its records by task, their centres and spreads."""
+"""One method in a panel: its records by task, with their centres and spreads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Measure = Callable[[Record], float | None]
 
 
 def family_of(label: str) -> str:
-    """A label without hyper-parameters and whatever follows it.
+    """The method's name in a label, without hyper-parameters.
 
     >>> family_of("ia3"), family_of("icl:k=4, shots 8"), family_of("ia3, shots 8")
     ('ia3', 'icl', 'ia3')
@@ -32,10 +32,10 @@ def family_of(label: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method (a row) of a panel, its records by task. `trials` is the number of recipes tried, 1 without search.
+    """One method (a row) of a panel, with its records by task. `trials` is the number of recipes tried, 1 if no search.
 
-    `few_shot`: its panel has several templates, draws or orders, so its centres are medians and its spreads
-    interquartile ranges, over all of them at once (T-Few, Liu et al. 2022); else means and standard deviations.
+    `few_shot`: the panel has several templates, draws or orders. Centres are then medians and spreads interquartile
+    ranges over all runs at once (T-Few, Liu et al. 2022); otherwise means and standard deviations.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def family(self) -> str:
-        """The method's name without its hyper-parameters: entries of a family share a colour and a line."""
+        """The method's name without hyper-parameters. Entries of a family share a colour and a line."""
         return family_of(self.label)
 
     @property
@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def share(self) -> tuple[float, float] | None:
-        """Trained parameters and the backbone's, medians over the same records; None where one is not recorded."""
+        """Trained parameters and the backbone's parameters, medians over the same records; None if one is missing."""
         pairs = complete_rows(
             self.all, lambda record: record.parameters.trainable, lambda record: record.parameters.backbone
         )
@@ -66,20 +66,20 @@ class Entry:
         return [record for record in self.records.get(task, ()) if finite_values([record], _score)]
 
     def scores(self, task: str) -> list[float]:
-        """The headline scores on a task, one a run; runs without a finite score are left out."""
+        """The headline scores on a task, one per run; runs without a finite score are left out."""
         return finite_values(self.records.get(task, ()), _score)
 
     def center(self, task: str) -> float | None:
-        """Mean score over the runs of a task, in few-shot panels the median."""
+        """Mean score over the runs of a task; the median in few-shot panels."""
         return median(self.scores(task)) if self.few_shot else mean(self.scores(task))
 
     def spread(self, task: str) -> float | None:
-        """Sample standard deviation over the runs of a task, in few-shot panels the interquartile range; None with
-        fewer than two."""
+        """Sample standard deviation over the runs of a task; the interquartile range in few-shot panels. None for fewer
+        than two runs."""
         return interquartile_range(self.scores(task)) if self.few_shot else deviation(self.scores(task))
 
     def average(self, tasks: Iterable[str]) -> float | None:
-        """Mean over tasks of the tasks' centres; None where one is missing, since that average would not compare."""
+        """Mean of the tasks' centres; None if one is missing, since such an average is not comparable."""
         return mean_if_complete(map(self.center, tasks))
 
     def median(self, measure: Measure) -> float | None:
@@ -88,9 +88,11 @@ class Entry:
 
 
 def on_shared_cells(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
-    """The entries with only their records that have a measure, of the cells (task, template, draw) in which each of
-    them has one: a method that ran on fewer or smaller tasks is not set against another's larger ones. Empty entries
-    where they share no cell."""
+    """The entries, restricted to cells (task, template, draw) in which every entry has the measure.
+
+    A method that ran only on small tasks is thus not compared with another's large ones. Entries that share no cell
+    become empty.
+    """
     cells = [{_cell(record) for record in entry.all if finite_values([record], measure)} for entry in entries]
     common = set.intersection(*cells) if cells else set()
     return [replace(entry, records=_records_in_cells(entry, common, measure)) for entry in entries]
@@ -105,7 +107,7 @@ def _records_in_cells(entry: Entry, cells: set[Hashable], measure: Measure) -> d
 
 
 def _cell(record: Record) -> Hashable:
-    """Task, template and draw: seeds repeat a cell, and its costs."""
+    """Task, template and draw. Seeds repeat a cell and its costs."""
     return record.task, record.template, draw_of(record)
 
 

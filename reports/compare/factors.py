@@ -1,5 +1,4 @@
-"""What may vary within a row of a report: the prompt's template, the draw of rows, the order of demonstrations, the
-seed."""
+"""Factors that vary within a row of a report: prompt template, draw of training rows, order of demonstrations, seed."""
 
 from __future__ import annotations
 
@@ -14,16 +13,16 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 ORDER = re.compile(r"(?<=[:,])order=([^,]*)(?:,|$)")
-"""The field of a spelled method that says in which order its demonstrations stand."""
+"""The field of a spelled method that numbers the order of its demonstrations."""
 
 
 def draw_of(record: Record) -> tuple[str, int]:
-    """Which draw of training rows: the folder of published files (empty: drawn by hash) and the seed."""
+    """The draw of training rows: the folder of published files (empty if drawn by hash) and the seed."""
     return record.data.draw_source or "", record.draw_seed
 
 
 def order_of(record: Record) -> str | None:
-    """The number of the demonstrations' order, None of a record without demonstrations or of a method without it."""
+    """The number of the order of demonstrations; None without demonstrations or without such a field."""
     match = ORDER.search(record.method) if record.prompt.demonstration_ids else None
     return match.group(1) if match else None
 
@@ -38,28 +37,30 @@ FACTORS: Mapping[str, Callable[[Record], Hashable]] = {
 
 
 def cell_of(record: Record) -> tuple[Hashable, ...]:
-    """Template, draw and seed: what two methods must share for their scores to be a pair."""
+    """Template, draw and seed. Scores of two methods are a pair if these are equal."""
     return record.template, draw_of(record), record.seed
 
 
 def levels(records: Iterable[Record], factor: str) -> int:
-    """How many values of a factor occur, 0 where the records have none (an encoder's, of templates)."""
+    """The number of values of a factor; 0 if the records have none (an encoder has no template)."""
     values = {FACTORS[factor](record) for record in records}
     return 0 if values == {None} else len(values)
 
 
 def rows_used(record: Record) -> int | None:
-    """Labelled rows that a method used: demonstrations asked for in a prompt, else rows trained on; 0 where it neither
-    trains nor has demonstrations, None where that is not recorded."""
+    """Labelled rows that a method used: demonstrations requested for a prompt, else rows trained on.
+
+    0 if it neither trains nor has demonstrations, None if that is not recorded.
+    """
     if record.prompt.demonstration_ids:
         return len(record.prompt.demonstration_ids[0])
     return record.data.n_train if record.parameters.trainable else record.parameters.trainable
 
 
 def merge_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[str, list[Record]]:
-    """Rows of a report by label, those that differ only in the order of their demonstrations made one.
+    """Merges rows of a report that differ only in the order of their demonstrations.
 
-    A row that `reference` names by its order stays as it is, and so do those of which other demonstrations are known.
+    Rows stay separate if `reference` names one of them with its order, or if their demonstrations differ.
     """
     merged: dict[str, list[Record]] = {}
     for short, labels in group_by(rows, lambda label: _without_order(label, rows[label])).items():
@@ -82,7 +83,7 @@ def _without_order(label: str, records: Sequence[Record]) -> str:
 
 
 def _same_demonstrations(records: Iterable[Record]) -> bool:
-    """Whether the demonstrations of a task's cell are the same rows whatever the order."""
+    """Whether each cell of a task has the same demonstrations in every order."""
     cells = group_by(records, lambda record: (record.task, *cell_of(record)))
     return all(
         len(

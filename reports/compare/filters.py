@@ -1,4 +1,4 @@
-"""`where`: keep the records whose fields have given values."""
+"""`where`: selects records by the values of their fields."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tunefront.reports.compare.frame import LONG, MAPPINGS
 from tunefront.reports.units import number
 
 Where = Mapping[str, object] | Iterable[str] | None
-"""`{"dtype": "float32"}`, or pairs as typed: `["dtype=float32", "task=a", "task=b"]`: any value, all fields.
-`field!=value` (in a mapping the field's name followed by `!`) leaves records out."""
+"""`{"dtype": "float32"}`, or strings: `["dtype=float32", "task=a", "task=b"]`. A record is kept if every field has one
+of its values. `field!=value` (in a mapping: the field's name followed by `!`) excludes records."""
 
 
 _LEAVES = [name for name in leaves() if name not in (*MAPPINGS, *LONG)]
 _ENDS = Counter(name.rpartition(".")[2] for name in leaves())
 _SHORT = {end: name for name in _LEAVES if _ENDS[end := name.rpartition(".")[2]] == 1}
-"""A field by the last part of its name, where no other ends so."""
+"""Fields by the last part of their names, where that part is unique."""
 
 
 def fields_of(record: Record) -> dict[str, object]:
-    """What a record can be filtered by: its own fields (`data.n_train`, or `n_train` where no other ends so), those of
-    the recipe and settings, package versions, and `method_fingerprint`, `backbone_fingerprint`, `task_fingerprint`."""
+    """The fields by which a record can be filtered: its own (`data.n_train`, or `n_train` if unique), those of its
+    recipe and settings, package versions, and `method_fingerprint`, `backbone_fingerprint`, `task_fingerprint`."""
     fields: dict[str, object] = {f"{name}_fingerprint": value for name, value in record.fingerprints.items()}
     for nested in (record.versions, record.settings, record.recipe):
         fields.update(nested)
@@ -35,7 +35,7 @@ def fields_of(record: Record) -> dict[str, object]:
 
 
 def select(records: Sequence[Record], where: Where) -> list[Record]:
-    """The records that have the values; UserError for an unknown field, or where nothing is left."""
+    """The records that match. UserError for an unknown field or if no record matches."""
     wanted = parse(where)
     if not wanted:
         return list(records)
@@ -53,12 +53,12 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
             f"{name} is {', '.join(sorted({number(fields.get(name)) for _, fields in table})[:8])}"
             for name in dict.fromkeys(name.removesuffix("!") for name in wanted)
         )
-        raise UserError(f"no record has {requested}: in these {len(records)} records {present}.")
+        raise UserError(f"no record has {requested}; in these {len(records)} records, {present}.")
     return kept
 
 
 def parse(where: Where) -> dict[str, list[object]]:
-    """`where` as field -> values; UserError for a pair without `=`."""
+    """`where` as field -> values. UserError for a string without `=`."""
     if where is None:
         return {}
     if isinstance(where, Mapping):
@@ -75,7 +75,8 @@ def parse(where: Where) -> dict[str, list[object]]:
 
 
 def _has(record: Record, name: str, fields: dict[str, object], values: list[object]) -> bool:
-    """Whether a record has one of the values (none, after `!`). A skipped or failed one without the field stays."""
+    """Whether a record has one of the values (after `!`: none of them). Skipped and failed records without the field
+    match."""
     field = name.removesuffix("!")
     if field not in fields and record.status != "ok":
         return True

@@ -1,4 +1,4 @@
-"""What is compared with what: a panel is a backbone with a number of shots and a metric; its entries are methods."""
+"""Panels: the records of one backbone, number of shots and metric. The entries of a panel are methods."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 REFERENCE = "full"
-"""The label that scores relate to where nothing else is asked for."""
+"""The default label with which scores are compared."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A backbone with a number of shots, and the tasks of one metric: scores of different metrics have no average, no
-    median and no percentiles together. `uneven` says why seconds may not be compared here, None where they may.
+    """One backbone and number of shots, and the tasks of one metric: scores of different metrics are never averaged.
 
-    `few_shot`: some row has several templates, draws or orders on a task (see `Entry`); `one_of_several`: other tasks
-    of the same backbone and shots have another metric, and a panel of their own.
+    `timing_mismatch` says why seconds cannot be compared here, None if they can. `few_shot`: some row has several
+    templates, draws or orders on a task (see `Entry`). `several_metrics`: the same backbone and shots have other tasks
+    with another metric, in a panel of their own.
     """
 
     backbone: str
@@ -45,7 +45,7 @@ class Panel:
 
     @property
     def by_metric(self) -> str:
-        """What a title goes on with where the metric tells panels apart, else nothing."""
+        """The end of the title if panels differ in their metric, else an empty string."""
         return f", {self.metric or 'no metric'}" if self.several_metrics else ""
 
     @property
@@ -55,14 +55,16 @@ class Panel:
 
     @cached_property
     def backbone_params(self) -> float | None:
-        """The denominator of percentages, None where it is missing or not the same in all records."""
+        """The denominator of percentages; None if it is missing or differs between records."""
         sizes = set(finite_values(self.records, lambda record: record.parameters.backbone))
         return sizes.pop() if len(sizes) == 1 else None
 
     @cached_property
     def baselines(self) -> dict[str, float]:
-        """Of each task whose records know it, the score of always answering the commonest training label (the mean, for
-        regression): the mean over runs, the median in few-shot panels."""
+        """The score of always answering the commonest training label (the mean, for regression) by task.
+
+        Mean over runs, median in few-shot panels. Tasks without this score in their records are left out.
+        """
         middle = median if self.few_shot else mean
         scores = {
             task: middle(finite_values((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
@@ -72,17 +74,19 @@ class Panel:
 
     @property
     def baseline(self) -> float | None:
-        """The same on average over the tasks, None where one has none."""
+        """The average of the baselines over tasks; None if a task has none."""
         return mean_if_complete(self.baselines.get(task) for task in self.tasks)
 
     @property
     def baseline_name(self) -> str:
-        """What always gives the same answer."""
+        """The constant answer of the baseline."""
         return " or ".join(sorted({record.baseline_answer for record in self.records}))
 
     def above_baseline(self, entry: Entry) -> bool:
-        """Whether an entry scores higher than the commonest label does, on average over the tasks on which both are
-        known: no other is called good, however cheap it is. True where no such task is known."""
+        """Whether an entry scores higher than the baseline on average, over tasks that have both scores.
+
+        Other entries are never recommended, however cheap they are. True if no task has both scores.
+        """
         pairs = [(entry.center(task), level) for task, level in self.baselines.items()]
         gaps = [score - level for score, level in pairs if score is not None]
         return not gaps or statistics.fmean(gaps) > ROUNDING
@@ -112,24 +116,27 @@ class Panel:
         }
 
     def _cell(self, record: Record) -> object:
-        """What two scores must share to be compared: template, draw and seed. Where only seeds vary that is nothing, so
-        that a score relates to the reference's mean over seeds."""
+        """The cell that two scores must share to be compared: template, draw and seed. None if only seeds vary: a score
+        is then compared with the reference's mean over seeds."""
         return cell_of(record) if self.few_shot else None
 
     def task_differences(self, entry: Entry, task: str) -> list[float]:
-        """Points above (or below) the reference on a task, one a run: above its score with the same template, draw and
-        seed in a few-shot panel, else above its mean. Runs without a counterpart are left out."""
+        """Differences to the reference on a task in points, one per run.
+
+        In a few-shot panel the difference is to the reference's score with the same template, draw and seed; otherwise
+        to its mean. Runs without a counterpart are left out.
+        """
         base = self._levels.get(task, {})
         pairs = ((_finite(record), base.get(self._cell(record))) for record in entry.runs(task))
         return [100 * (score - level) for score, level in pairs if level is not None]
 
     def differences(self, entry: Entry) -> list[float]:
-        """The same over all tasks on which the reference has a score."""
+        """The differences on all tasks on which the reference has a score."""
         return [gap for task in self.relative_tasks for gap in self.task_differences(entry, task)]
 
     def difference(self, entry: Entry) -> float | None:
-        """Mean over tasks of the difference to the reference in points (few-shot: of the median over cells that both
-        have), None where a task is missing."""
+        """Mean over tasks of the difference to the reference in points; None if a task is missing. In few-shot panels a
+        task's difference is the median over cells that both have."""
         if self.reference is None or not self.relative_tasks:
             return None
         if self.few_shot:
@@ -138,35 +145,34 @@ class Panel:
         return None if ours is None or base is None else 100 * (ours - base)
 
     def count_unpaired(self, entry: Entry) -> int:
-        """Runs that have a score where the reference has one on the task, but not in the same cell."""
+        """The number of runs with a score for whose cell the reference has none, on tasks on which it has scores."""
         return sum(len(entry.scores(task)) for task in self.relative_tasks) - len(self.differences(entry))
 
     def heights(self, entry: Entry) -> list[float]:
-        """What the plots draw: differences to the reference, else scores in points."""
+        """The heights in plots: differences to the reference if it has scores, else scores in points."""
         if self.relative_tasks:
             return self.differences(entry)
         return [100 * score for task in self.tasks for score in entry.scores(task)]
 
     def covers(self, entry: Entry) -> bool:
-        """Whether an entry has a height on every task that is drawn."""
+        """Whether an entry has a height on every plotted task."""
         if self.relative_tasks:
             return all(self.task_differences(entry, task) for task in self.relative_tasks)
         return all(entry.scores(task) for task in self.tasks)
 
     def seconds(self, entry: Entry, measure: Measure) -> float | None:
-        """Median of a cost in seconds, None where the panel's seconds do not compare."""
+        """Median of a cost in seconds; None if seconds cannot be compared in this panel."""
         return None if self.timing_mismatch else entry.median(measure)
 
     @property
     def peak(self) -> tuple[str, str]:
-        """The record fields of peak memory while training and scoring: the allocator's on CUDA, else the process's."""
+        """The record fields of peak memory in training and scoring: the allocator's on CUDA, else the process's."""
         kind = "allocated" if any(r.memory.train_peak_allocated_bytes is not None for r in self.records) else "resident"
         return f"memory.train_peak_{kind}_bytes", f"memory.eval_peak_{kind}_bytes"
 
 
 def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
-    """The panels of the selected ok records, by backbone, shots and metric; `reference` is the label that scores relate
-    to."""
+    """The panels of the selected ok records by backbone, shots and metric. Scores relate to the label `reference`."""
     trials: dict[tuple[str, str, int | None], int] = {}
     for choice in selection.choices:
         where = (choice.label, choice.backbone, choice.shots)
@@ -209,7 +215,7 @@ def _varied(runs: Iterable[Record]) -> bool:
 
 
 def _finite(record: Record) -> float:
-    """The score of a record that is known to have one."""
+    """The score of a record that has one."""
     assert record.score is not None
     return record.score
 

@@ -1,4 +1,4 @@
-"""Records whose texts are fit to print: what they hold was written by anyone, and every format shows it."""
+"""Makes records safe to print: their texts come from users and are shown in every format."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def make_printable(records: Sequence[Record]) -> list[Record]:
-    """The records with every text, names of recipes, settings, scores and versions among them, made visible, and
-    numbers that nothing can have measured missing. Ids of rows, which no format shows, are as they are."""
+    """The records with invisible characters escaped in every text, also in names of recipe fields, settings, scores and
+    versions. Impossible numbers become missing. Row ids stay unchanged: no format shows them."""
     return [_printable(record) for record in records]
 
 
 def _printable(part: M, place: str = "") -> M:
-    """A record or a group of it, whose name and a dot `place` is."""
+    """The same for a record or for a group of its fields. `place` is the group's name with a dot."""
     changed = {}
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)

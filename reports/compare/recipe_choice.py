@@ -1,4 +1,4 @@
-"""Which recipe stands for a method on a task: the best one on the selection rows. Test scores are never read."""
+"""Chooses one recipe per method and task: the best on the selection rows. Test scores are never read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 Recipe = tuple[tuple[str, str], ...]
-"""The fields that were varied, with their values as text."""
+"""All fields of a recipe with their values as text."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One method's chosen recipe on one task. `score` is the mean selection headline over draws and seeds;
-    `edges` are numeric fields whose chosen value is the smallest or largest tried."""
+    """One method's chosen recipe on one task. `score` is the mean selection score over draws and seeds; `edges` are
+    numeric fields whose chosen value is the smallest or largest that was tried."""
 
     label: str
     backbone: str
@@ -38,20 +38,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is left to report: records, each with the label of its row, and the choices that were made."""
+    """The records to report, the labels of their rows, and the choices that were made."""
 
     records: tuple[Record, ...]
     rows: dict[str, str]
     choices: tuple[Choice, ...]
 
     def row(self, record: Record) -> str:
-        """The label of the row that a record belongs to."""
+        """The label of a record's row."""
         return self.rows.get(record.key, record.label)
 
 
 def choose(records: Sequence[Record]) -> Selection:
-    """One recipe per (label, backbone, task, shots, template): chosen where every trial has a selection score, else all
-    of them, each a row of its own that names the fields in which the recipes differ."""
+    """Chooses one recipe per (label, backbone, task, shots, template) if every trial has a selection score.
+
+    Otherwise each recipe has a row of its own, whose label names the fields in which the recipes differ.
+    """
     kept: list[Record] = []
     choices: list[Choice] = []
     apart: dict[Hashable, list[Record]] = {}
@@ -77,12 +79,12 @@ def choose(records: Sequence[Record]) -> Selection:
 
 
 def recipe_of(record: Record) -> Recipe:
-    """A record's recipe, every field as text."""
+    """A record's recipe, with every value as text."""
     return tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
 
 
 def varying_fields(records: Sequence[Record]) -> list[str]:
-    """Recipe fields in which the records differ."""
+    """The recipe fields in which the records differ."""
     names = sorted({name for record in records for name in record.recipe})
     return [name for name in names if len({number(record.recipe.get(name)) for record in records}) > 1]
 
@@ -92,7 +94,7 @@ def _group(record: Record) -> tuple[Hashable, ...]:
 
 
 def _best_trial(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice | None:
-    """The best trial among those with the most runs: one that lost a seed may not win by its luckier ones."""
+    """The best of the trials with the most runs: a trial that lost a seed must not win by its luckier seeds."""
     means: dict[Recipe, float] = {}
     runs: dict[Recipe, int] = {}
     for recipe, records in trials.items():
@@ -112,7 +114,7 @@ def _best_trial(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choi
     chosen = tuple((name, value) for name, value in best if name in names)
     numeric = [name for name in names if all(isinstance(v, int | float) and v is not True for v in values[name])]
     if all(record.training.steps == 0 for record in group):
-        numeric = []  # nothing was trained, so no range was searched
+        numeric = []  # nothing was trained: no range was searched
     edges = tuple(name for name, value in chosen if name in numeric and value in (tried[name][0], tried[name][-1]))
     first = group[0]
     where = (first.label, first.backbone, first.task, first.shots, first.template)

@@ -1,4 +1,4 @@
-"""FLOPs from more than one source: counted, worked out, and by the papers' rule of thumb."""
+"""FLOPs from several sources: counted, analytic, and by the papers' rule of thumb."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 MAX_DIFFERENCE = 0.02
-"""Counted and analytic FLOPs that differ by more than this share contradict each other."""
+"""Counted and analytic FLOPs that differ by more than this share are reported as contradictory."""
 CAPTIONS = {
     "features": "FLOPs of features, computed once",
     "forward": "FLOPs of training, forward",
@@ -28,18 +28,18 @@ CAPTIONS = {
 SOURCES = ("counted", "analytic", "rule", "elementwise")
 PARTS = ("activation_gradients", "weight_gradients")
 TEXT = (
-    "Counted: matrix products and attention as torch's dispatcher saw them run. Analytic: the same from the "
-    "configuration and the shapes alone, which knows what is frozen and where the backward pass ends; where the two "
-    "differ, one of them is wrong. Rule: as papers estimate it, 2 N a token forward (N where a token passes only one "
-    "side of an encoder-decoder) and twice that backward, N the parameters; it knows nothing of what is frozen. "
-    "Elementwise: norms, softmax, activations and sums, which are in neither count. The backward pass has two parts: "
-    "gradients of activations, which must be computed down to the lowest trained weight, and gradients of weights, "
-    "which only trained ones need."
+    "Counted: matrix products and attention, counted by torch's dispatcher during the run. Analytic: the same computed "
+    "from the configuration and the shapes, taking into account which weights are frozen and where the backward pass "
+    "ends. If the two differ, one of them is wrong. Rule: the estimate of many papers, 2 N FLOPs per token in the "
+    "forward pass (N if a token passes through only one side of an encoder-decoder) and twice that in the backward "
+    "pass, where N is the number of parameters; it ignores which weights are frozen. Elementwise: norms, softmax, "
+    "activations and sums, which the other counts exclude. The backward pass has two parts: gradients of activations, "
+    "which are computed down to the lowest trained weight, and gradients of weights, which only trained weights need."
 )
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
-    """The ledger of a panel; None where FLOPs have no ledger."""
+    """The ledger of a panel; None if no FLOPs by phase are recorded."""
     phases = [phase for phase in CAPTIONS if any(phase in (record.flops.phases or {}) for record in panel.records)]
     if not phases:
         return None
@@ -56,7 +56,7 @@ def ratio(record: Record, phase: str) -> float | None:
 
 
 def contradictions(records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """Where counted and analytic FLOPs differ too much: label -> phase -> the ratio that is farthest from one."""
+    """The phases in which counted and analytic FLOPs differ too much: label -> phase -> the ratio farthest from 1."""
     worst: dict[str, dict[str, float]] = {}
     for record in records:
         for phase in record.flops.phases or {}:
@@ -80,7 +80,7 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
         Column("analytic"),
         Column("counted", "/ analytic"),
         Column("rule", "of thumb"),
-        Column("elementwise", "beside them"),
+        Column("elementwise", "in addition"),
         *(Column(part.split("_")[0] + (" gradients"), "of analytic") for part in parts),
     )
     rows = []
@@ -100,7 +100,7 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
 
 
 def _read(record: Record, phase: str, source: str) -> float | None:
-    """FLOPs of a phase from a source, of evaluation per example."""
+    """FLOPs of a phase from a source; for evaluation, per example."""
     flops: PhaseFlops | None = (record.flops.phases or {}).get(phase)
     value = None if flops is None else getattr(flops, source)
     if phase != "evaluation" or value is None:
@@ -114,7 +114,7 @@ def _cell(entry: Entry, read: Callable[[Record], float | None], link: str) -> Ce
 
 
 def _short(panel: Panel) -> str:
-    """How far the two counts are apart at most."""
+    """The largest difference between the two counts, in words."""
     differences = [
         (abs(value - 1), entry.label, phase)
         for entry in panel.entries

@@ -1,4 +1,4 @@
-"""Where memory goes: whose the bytes are at the peak of each phase."""
+"""Memory by owner at the peak of each phase."""
 
 from __future__ import annotations
 
@@ -18,36 +18,35 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 TEXT = (
-    "Bytes of tensors as they were allocated, each byte with one owner, at the moment when a phase held most; they sum "
-    "to that peak. Frozen weights never change; trained weights have gradients and the state of the optimiser beside "
-    "them; saved activations are what the backward pass needs from the forward pass, of which a method that trains "
-    "little may still save much; temporary is what lives within an operation. Load is what the model holds once the "
-    "method is attached. Libraries, code, the allocator's own reserve and the copy of the pretrained weights that this "
-    "suite keeps in main memory for the next run are not in it: the process as the system sees it is among the costs "
-    "above."
+    "Bytes of allocated tensors at the peak of each phase. Each byte has one owner, and the owners sum to the peak. "
+    "Frozen weights never change. Trained weights also need gradients and optimiser state. Saved activations are kept "
+    "from the forward pass for the backward pass; a method that trains few weights may still need many of them. "
+    "Temporary tensors exist only within an operation. Load is the memory of the model after the method is attached. "
+    "Not included are libraries, code, the allocator's reserve, and the copy of the pretrained weights that this suite "
+    "keeps in main memory for the next run. The memory of the whole process is among the costs above."
 )
 
-OWNERS_TITLE = "Whose the bytes are at the peak"
+OWNERS_TITLE = "Memory at the peak by owner"
 MOST = 6
-"""Methods that stand side by side."""
+"""Most methods in one table of owners."""
 WIDEST, NARROWEST, GAP = 110, 12, 2
-"""Characters of their labels together, that a column takes at least, and between two."""
+"""Width of a table, least width of a column, and gap between columns, in characters."""
 
 
 def peak_phase(record: Record) -> str | None:
-    """The phase that held most, None where memory was not measured."""
+    """The phase with the highest peak; None if memory was not measured."""
     memory = {phase: owners for phase, owners in (record.memory.phases or {}).items() if owners}
     return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
 
 
 def median_record(entry: Entry) -> Record | None:
-    """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
+    """The record with the median peak (the lower of two). Its owners sum to its peak; medians of owners would not."""
     by_peak = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
     return by_peak[(len(by_peak) - 1) // 2][2] if by_peak else None
 
 
 def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) -> list[str]:
-    """The owners that hold anything at the peak (in `phases`, of each of them), in order."""
+    """The owners that hold bytes at the peak, or at the peaks of `phases`, in order."""
     owners = set()
     for record in records:
         shown = [peak_phase(record)] if phases is None else phases
@@ -62,7 +61,7 @@ def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) ->
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
-    """The ledger of a panel; None where memory was not measured."""
+    """The ledger of a panel; None if memory was not measured."""
     shown = [
         (e, entry, record) for e, entry in enumerate(panel.entries) if (record := median_record(entry)) is not None
     ]
@@ -73,7 +72,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
 
 
 def display_name(name: str) -> str:
-    """An owner or a phase in words.
+    """The name of an owner or phase in words.
 
     >>> display_name("saved_activations"), display_name("kv_cache")
     ('saved activations', 'keys and values')
@@ -84,12 +83,12 @@ def display_name(name: str) -> str:
 
 
 def _owners(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
-    """A row an owner and a column a method, in as many tables as a page has room for."""
+    """A row per owner and a column per method, split into tables that fit on a page."""
     owners = owners_of(record for _, _, record in shown)
     parts = _split_columns([entry.label for _, entry, _ in shown])
     note = (
-        "Of the run with the median peak over tasks and runs. A dash: nothing is held, or the method has none. "
-        "1 kB is 1000 bytes."
+        "The run with the median peak over tasks and runs. A dash: the owner holds nothing, or the method has no such "
+        "owner. 1 kB is 1000 bytes."
     )
     tables = []
     for number, part in enumerate(parts, 1):
@@ -100,7 +99,7 @@ def _owners(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) ->
         pairs = list(zip(held, links, strict=True))
         rows = (
             (Cell("at the peak in"), *(Cell(display_name(phase)) for phase in phases)),
-            (Cell("in all"), *(_size(sum(owner_bytes.values()), link) for owner_bytes, link in pairs)),
+            (Cell("sum"), *(_size(sum(owner_bytes.values()), link) for owner_bytes, link in pairs)),
             *(
                 (
                     Cell(display_name(owner)),
@@ -116,7 +115,7 @@ def _owners(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) ->
 
 
 def _split_columns(labels: Sequence[str]) -> list[list[int]]:
-    """The places of labels that head columns of one table: as many as a page is wide."""
+    """Groups of label indices, each with as many columns as fit on a page."""
     parts: list[list[int]] = [[]]
     used = 0
     for place, label in enumerate(labels):
@@ -142,12 +141,12 @@ def _phases(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) ->
         )
         for e, entry, _ in shown
     )
-    note = "What each phase held at most, medians over tasks and runs. A dash: the method has no such phase."
-    return Table("The peak of each phase", columns, rows, note)
+    note = "The peak of each phase, medians over tasks and runs. A dash: the method has no such phase."
+    return Table("Peak memory of each phase", columns, rows, note)
 
 
 def _allocator(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
-    """On CUDA, what the allocator itself says of each phase."""
+    """On CUDA, the peaks of each phase as reported by the allocator."""
     if not any(record.memory.cuda for record in panel.records):
         return []
     phases = _ordered({phase for record in panel.records for phase in record.memory.cuda or {}}, MEMORY_PHASES)
@@ -167,8 +166,8 @@ def _allocator(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]])
         )
         for e, entry, _ in shown
     )
-    note = "CUDA's allocator on the same phases, its peaks reset before each; reserved is what it keeps of the device."
-    return [Table("What the allocator says", columns, rows, note)]
+    note = "Peaks of CUDA's allocator, reset before each phase. Reserved: memory that it keeps of the device."
+    return [Table("Peak memory reported by the allocator", columns, rows, note)]
 
 
 def _phase_bytes(record: Record, phase: str) -> int | None:
@@ -181,7 +180,7 @@ def _size(value: float | None, link: str) -> Cell:
 
 
 def _short(panel: Panel, shown: list[tuple[int, Entry, Record]]) -> str:
-    """What the reference and the most frugal method hold."""
+    """The peaks of the reference and of the method with the lowest peak, in words."""
     entries = on_shared_cells([entry for _, entry, _ in shown if panel.above_baseline(entry)], _peak_bytes)
     sizes = sorted((size, entry.label) for entry in entries if (size := entry.median(_peak_bytes)) is not None)
     base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
@@ -189,7 +188,7 @@ def _short(panel: Panel, shown: list[tuple[int, Entry, Record]]) -> str:
         most, label = max((record.peak_memory_bytes or 0, entry.label) for _, entry, record in shown)
         return f"at most {units.si(most, 'B')} ({label})"
     least, label = sizes[0]
-    return f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {label} {units.si(least, 'B')}"
+    return f"{panel.reference.label} needs {units.si(base, 'B')} at its peak, {label} {units.si(least, 'B')}"
 
 
 def _peak_bytes(record: Record) -> int | None:
@@ -197,5 +196,5 @@ def _peak_bytes(record: Record) -> int | None:
 
 
 def _ordered(names: set[str], order: tuple[str, ...]) -> list[str]:
-    """Known names in their order, unknown ones behind."""
+    """Known names in their order, then unknown names."""
     return [*(name for name in order if name in names), *sorted(names - set(order))]

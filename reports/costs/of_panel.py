@@ -1,4 +1,4 @@
-"""The ledgers of a panel, in order: those that have something to show."""
+"""All ledgers of a panel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[Record]) -> tuple[Ledger, ...]:
-    """The ledgers; `names` are the tasks', `plans` the planned records, of any panel."""
+    """The ledgers that are not empty, in order. `names` are the tasks' short names, `plans` planned records of any
+    panel."""
     candidates = (
         storage.ledger(panel, index),
         train_or_prompt.ledger(panel, names),

@@ -1,4 +1,4 @@
-"""What was predicted before running, and what it turned out to be."""
+"""Predicted costs compared with measured costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 TRAINING = Cost("flops.train", "training FLOPs", "FLOP")
-PEAK = Cost("peak_memory_bytes", "memory peak", "B")
+PEAK = Cost("peak_memory_bytes", "peak memory", "B")
 TIMES = (
     Cost("seconds.train", "training time", "s", timed=True),
     Cost("seconds.eval", "scoring time", "s", timed=True),
@@ -32,18 +32,18 @@ GROUPS = {
     "Predicted seconds": TIMES,
 }
 TEXT = (
-    "Predictions were made from the configuration alone, before the run, and are kept beside the records; each is "
-    "set against the run of the same key. The ratio is predicted over measured: 1 is exact, more is too much."
+    "Predictions are made from the configuration alone, before the run, and stored with the records. Each is compared "
+    "with the run of the same key. The ratio is predicted over measured: 1 is exact, above 1 is too high."
 )
 MEMORY = (
-    "Memory is what tensors hold: the prediction keeps the same ledger as the run, over tensors that have no values. "
-    "What the process or an allocator takes beyond them is in neither."
+    "Memory is that of tensors: the prediction counts the same owners as the run, for tensors without values. Neither "
+    "includes additional memory of the process or the allocator."
 )
-SECONDS = "Seconds predicted are those of a cell alone on the machine that the prediction was made on."
+SECONDS = "Predicted seconds are those of a single cell on the machine that made the prediction."
 
 
 def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
-    """The ledger of a panel; None where none of its records was planned."""
+    """The ledger of a panel; None if none of its records was planned."""
     planned = {plan.key: plan for plan in plans}
     late = [
         record for record in panel.records if record.key in planned and _planned_after_run(planned[record.key], record)
@@ -59,13 +59,13 @@ def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
 
 
 def _planned_after_run(plan: Record, record: Record) -> bool:
-    """Whether the plan was made when the record was there already."""
+    """Whether the plan was made after the record."""
     made, ran = _parse_time(plan.environment.created_at), _parse_time(record.environment.created_at)
     return made is not None and ran is not None and made > ran
 
 
 def _parse_time(text: str | None) -> datetime | None:
-    """A moment, in UTC where it names no other time; None where it is none."""
+    """A time, in UTC if it has no time zone; None if the text is no time."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -78,32 +78,30 @@ def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
         return ()
     labels = ", ".join(dict.fromkeys(record.label for record in late))
     those = "A prediction was" if len(late) == 1 else f"{len(late):,} predictions were"
-    return (f"{those} made after the run and left out here: {labels}.",)
+    return (f"{those} made after the run and left out: {labels}.",)
 
 
 def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tuple[str, ...]:
-    """What the tables show; of those that run beside others, that this is not predicted."""
+    """What the tables show, and whether runs shared the machine, which predictions ignore."""
     captions = {table.caption for table in tables}
     texts = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
     if "Predicted seconds" in captions:
         concurrent = max(
             (record.environment.concurrent_cells or 1 for record in panel.records if record.key in plans), default=1
         )
-        shared = (
-            f" These runs had up to {concurrent} cells side by side, which slow each other." if concurrent > 1 else ""
-        )
+        shared = f" Up to {concurrent} cells ran in parallel here and slowed each other down." if concurrent > 1 else ""
         texts.append(SECONDS + shared)
     return tuple(texts)
 
 
 def predicted_and_measured(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
-    """Predicted and measured values of the records that have both."""
+    """Pairs of predicted and measured values, for records that have both."""
     both = ((cost.read(plans[record.key]), cost.read(record)) for record in entry.all if record.key in plans)
     return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The median of predicted over measured; of two zeros 1; None where something was predicted that was not there."""
+    """The median of predicted over measured, with 0/0 as 1. None if a cost was predicted and measured as zero."""
     if any(ours and not theirs for ours, theirs in pairs):
         return None
     return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs])
@@ -139,7 +137,7 @@ def _cell(value: float | None, cost: Cost, link: str = "") -> Cell:
 
 
 def _short(panel: Panel, plans: dict[str, Record]) -> str:
-    """How far the FLOPs of training, the peak of memory and the seconds were off at most."""
+    """The largest errors of training FLOPs, peak memory and seconds, in words."""
     parts = []
     for cost in (TRAINING, PEAK):
         off = [abs(value - 1) for value in _ratios(panel, cost, plans)]
@@ -147,7 +145,7 @@ def _short(panel: Panel, plans: dict[str, Record]) -> str:
     times = [] if panel.timing_mismatch else [value for cost in TIMES for value in _ratios(panel, cost, plans) if value]
     if times:
         worst = max(times, key=lambda value: abs(math.log(value)))
-        parts.append(f"seconds at worst {units.significant(worst, 2)} times the measured ones")
+        parts.append(f"seconds at worst {units.significant(worst, 2)} times the measured seconds")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: data, forward, backward, optimiser; and why a step is not faster."""
+"""The time of a training step by part (data, forward, backward, optimiser), and why a step is not faster."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 PARTS = ("data", "forward", "backward", "optimizer")
-"""What a training step consists of, in order."""
+"""The parts of a training step, in order."""
 NAMES = {"data": "data", "forward": "forward pass", "backward": "backward pass", "optimizer": "optimiser step"}
 UNCHANGED = 0.05
-"""A phase whose median is within this share of the reference's counts as unchanged, and so does one that differs more
-where the quartiles' ranges of the two overlap."""
+"""A part counts as unchanged if its median is within this share of the reference's, or if their interquartile ranges
+overlap."""
 TEXT = (
-    "A training step loads a batch, runs it forward, runs it backward and updates the trained weights. Freezing most "
-    "of a model spares the gradients of its weights and their updates, but the forward pass stays whole and gradients "
-    "of activations still have to reach the lowest trained weight. Evaluation is per batch of scored rows. What "
-    "is said to be saved or to take longer differs by more than steps scatter: the quartiles' ranges do not overlap."
+    "A training step loads a batch, runs the forward and the backward pass, and updates the trained weights. Freezing "
+    "most of a model saves the gradients and updates of its weights, but the whole forward pass remains, and gradients "
+    "of activations must still reach the lowest trained weight. Evaluation is per batch of scored rows. A part is "
+    "reported as faster or slower only if the interquartile ranges of the two methods do not overlap."
 )
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
-    """The ledger of a panel; None where steps were not timed or seconds do not compare."""
+    """The ledger of a panel; None if steps were not timed or seconds cannot be compared."""
     if panel.timing_mismatch or not any(record.seconds.steps for record in panel.records):
         return None
     why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
@@ -38,19 +38,19 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
 
 
 def quartiles(entry: Entry, phase: str) -> tuple[float, float, float] | None:
-    """Low quartile, median and high quartile of a phase's seconds, each the median over tasks and runs."""
+    """Lower quartile, median and upper quartile of a phase's seconds, each as the median over tasks and runs."""
     spreads = [spread for record in entry.all if (spread := (record.seconds.steps or {}).get(phase)) is not None]
     low, middle, high = (median([getattr(spread, name) for spread in spreads]) for name in ("low", "median", "high"))
     return None if low is None or middle is None or high is None else (low, middle, high)
 
 
 def step_seconds(entry: Entry) -> float | None:
-    """Seconds of a whole step: the medians of its parts, together."""
+    """Seconds of a whole step: the sum of the medians of its parts."""
     return median(finite_values(entry.all, _step))
 
 
 def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
-    """What a method saves of each part of the reference's step, and what that makes of the step as a whole."""
+    """How much of each part of the reference's step a method saves, and how long its whole step takes."""
     if reference is None or entry is reference:
         return None
     entry, reference = on_shared_cells([entry, reference], _step)
@@ -61,7 +61,7 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
     for part in PARTS:
         here, there = quartiles(entry, part), quartiles(reference, part)
         if here is None or there is None or there[1] < 0.01 * base > here[1]:
-            continue  # a part that takes no time decides nothing
+            continue  # a part that takes almost no time does not matter
         change = (here[1] - there[1]) / there[1] if there[1] else float("inf")
         if abs(change) <= UNCHANGED:
             same.append(NAMES[part])
@@ -92,10 +92,10 @@ def _table(panel: Panel, index: int) -> Table:
     entries = [(e, entry) for e, entry in enumerate(panel.entries) if any(r.seconds.steps for r in entry.all)]
     columns = (
         Column("method", numeric=False),
-        *(Column(NAMES[part].removesuffix(" pass").removesuffix(" step"), "a step") for part in PARTS),
-        Column("whole", "a step"),
-        *((Column("whole", f"of {reference.label}"),) if reference is not None and base else ()),
-        Column("evaluation", "a batch"),
+        *(Column(NAMES[part].removesuffix(" pass").removesuffix(" step"), "per step") for part in PARTS),
+        Column("whole", "per step"),
+        *((Column("whole", f"relative to {reference.label}"),) if reference is not None and base else ()),
+        Column("evaluation", "per batch"),
     )
     rows = []
     for e, entry in entries:
@@ -107,8 +107,8 @@ def _table(panel: Panel, index: int) -> Table:
             cells.append(Cell(units.times(share), title=units.exact(share), link=link_if_present(share, link)))
         rows.append((*cells, _cell(entry, "evaluation", link)))
     note = (
-        "Medians over steps, the first ones left out, and over tasks and runs; in brackets the quartiles. The whole is "
-        "the sum of the medians of its parts. A dash: the method has no such part."
+        "Medians over steps (without the first ones), tasks and runs, with quartiles in brackets. The whole is the sum "
+        "of the medians of its parts. A dash: the method has no such part."
     )
     return Table("Seconds of a step", columns, tuple(rows), note)
 
@@ -124,7 +124,7 @@ def _cell(entry: Entry, phase: str, link: str) -> Cell:
 
 
 def _step_ratio(entry: Entry, reference: Entry | None) -> float | None:
-    """A step over one of the reference, of the tasks, templates and draws that both were timed on."""
+    """The ratio of a method's step to the reference's, over tasks, templates and draws with times of both."""
     if reference is None:
         return None
     ours, base = (step_seconds(compared_entry) for compared_entry in on_shared_cells([entry, reference], _step))
@@ -132,7 +132,7 @@ def _step_ratio(entry: Entry, reference: Entry | None) -> float | None:
 
 
 def _listed(texts: list[str], last: str = "and") -> str:
-    """Texts as a list in words.
+    """Joins texts to a list in words.
 
     >>> _listed(["a", "b", "c"]), _listed(["forward", "data"], "or the")
     ('a, b and c', 'forward or the data')
@@ -149,5 +149,5 @@ def _short(panel: Panel) -> str:
         return ""
     least, label = steps[0]
     if label == reference.label:
-        return f"no step is shorter than that of {label} ({units.instant(base)})"
-    return f"a step of {reference.label} takes {units.instant(base)}, of {label} {units.instant(least)}"
+        return f"{label} has the shortest step ({units.instant(base)})"
+    return f"a step of {reference.label} takes {units.instant(base)}, a step of {label} {units.instant(least)}"

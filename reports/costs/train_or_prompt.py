@@ -1,4 +1,4 @@
-"""Train or prompt: after how many queries training has paid for itself, in FLOPs, in seconds and in bytes kept."""
+"""Train or prompt: after how many queries training costs less than prompting, in FLOPs and seconds; stored bytes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.query_costs import Way
 
 Ways = dict[str, list["Way"]]
-"""The ways of each group of records that compare: a task, or a backbone with a number of shots and a task."""
+"""The ways to answer queries by group of comparable records: a task, or a backbone with shots and a task."""
 
 NAMES = {"flops": "FLOPs", "seconds": "seconds"}
 TEXT = (
-    "Training is paid for once, reading demonstrations with every query, or once where their keys and values are kept. "
-    "So many queries must be answered with one task's model until what was spent on training and on the queries "
-    "together is less than what prompting would have cost. Trained: training + n × (inference per example). Prefix "
-    "kept: reading the demonstrations once + n × (inference per example). Read anew: n × (inference per example, "
-    "demonstrations included), after a calibration where there was one. What choosing a recipe or writing a prompt "
-    "costs is in neither."
+    "Training costs once; demonstrations cost with every query, or once if their keys and values are cached. Each "
+    "number is the number of queries after which training plus queries cost less in total than prompting. Trained: "
+    "training + n × (inference per example). With cache: reading the demonstrations once + n × (inference per "
+    "example). Without cache: n × (inference per example including demonstrations), plus the calibration if there is "
+    "one. The cost of choosing a recipe or writing a prompt is not included."
 )
 SECONDS = (
-    "Seconds are those of the machine, threads and batches of these runs. Reading demonstrations anew for a query is "
-    "taken to last as long as reading them once did; there is no such column where what was read once was more (a "
-    "calibration) or queries keep fewer demonstrations."
+    "Seconds depend on the machine, threads and batch sizes of these runs. Without a cache, a query's demonstrations "
+    "are assumed to take as long as reading them once. This column is missing if a calibration was timed with them, or "
+    "if queries keep fewer demonstrations."
 )
 
 VARY = (
-    " Seconds of a shared machine vary, also between two methods that do the same work, so that these numbers hold to "
-    "two digits at best."
+    " Seconds of a shared machine vary, even between two methods that do the same work, so these numbers are rounded "
+    "to two digits."
 )
 
 
 def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table | None:
-    """After how many queries each trained method has cost less than each prompt, by `flops` or `seconds`; None where no
-    two of the records compare. Records of any status count that have the numbers, planned ones among them; those of
-    different backbones, shots or tasks are never set against each other."""
+    """After how many queries each trained method costs less than each prompt, in `flops` or `seconds`.
+
+    None if no two records can be compared. Records of any status are used if they have the numbers, also planned ones.
+    Records of different backbones, shots or tasks are never compared.
+    """
     groups = group_by(records, lambda record: (record.backbone, record.shots, record.task))
     tasks, backbones = short_names(r.task for r in records), short_names(r.backbone for r in records)
     models = {(backbone, amount) for backbone, amount, _ in groups}
@@ -59,7 +60,7 @@ def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table
 
 
 def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
-    """The ways of each task of a panel, by its short name."""
+    """The ways to answer queries on each task of a panel, by the task's short name."""
     return {
         names[task]: list_ways({entry.label: entry.records[task] for entry in panel.entries if task in entry.records})
         for task in panel.tasks
@@ -67,7 +68,7 @@ def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
 
 
 def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
-    """The ledger of a panel; None where nothing was prompted or nothing trained."""
+    """The ledger of a panel; None if nothing was prompted or nothing trained."""
     ways_by_task = panel_ways(panel, names)
     measures = [measure for measure in MEASURES if measure == "flops" or not panel.timing_mismatch]
     tables = [table for measure in measures if (table := crossing_table(ways_by_task, measure)) is not None]
@@ -82,7 +83,7 @@ def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
 
 
 def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
-    """A row for each task and trained method, a column for each prompt."""
+    """A table with a row per task and trained method, and a column per prompt."""
     by_task = {task: compare_ways(task_pairs, measure) for task, task_pairs in ways_by_task.items()}
     shown = [pair for task_pairs in by_task.values() for pair in task_pairs]
     if not shown:
@@ -103,32 +104,36 @@ def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
         *(Column(label, how) for label, how in prompts),
     )
     note = (
-        "The number of queries after which the trained method has cost less than the prompt of the column. From the "
-        "first: it always costs less. Never: it costs more at any number. Up to: it costs less for that many only. "
+        "The number of queries after which the trained method costs less in total than the prompt of the column. From "
+        "the first: it always costs less. Never: it always costs more. Up to: it costs less only up to that number. "
         f"Medians over the runs of a task.{VARY if measure == 'seconds' else ''}"
     )
     return Table(
-        f"In {NAMES[measure]}, training pays after so many queries", columns, tuple(rows), note, leading=1 + several
+        f"Number of queries after which training pays, in {NAMES[measure]}",
+        columns,
+        tuple(rows),
+        note,
+        leading=1 + several,
     )
 
 
 def kept_bytes_table(ways_by_task: Ways) -> Table | None:
-    """What is kept beside the backbone, which does not grow with queries: a row a way, a column a task."""
+    """Bytes stored in addition to the backbone, for any number of queries: a row per way, a column per task."""
     sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in ways_by_task.items()}
     names = dict.fromkeys(name for there in sizes.values() for name in there)
     if not any(size is not None for there in sizes.values() for size in there.values()):
         return None
-    columns = (Column("method", numeric=False), *(Column(task, "bytes kept") for task in sizes))
+    columns = (Column("method", numeric=False), *(Column(task, "stored bytes") for task in sizes))
     rows = tuple((Cell(name), *(_size(there.get(name)) for there in sizes.values())) for name in names)
     note = (
-        "Bytes beside the backbone, however many queries there are: the file of trained parameters; of a prompt its "
-        "demonstrations' text, and where the prefix is kept their keys and values."
+        "Bytes in addition to the backbone, for any number of queries: the file of trained parameters, or the text of "
+        "a prompt's demonstrations, plus their keys and values with a cache."
     )
-    return Table("What is kept, trained and prompted", columns, rows, note)
+    return Table("Stored bytes, trained and prompted", columns, rows, note)
 
 
 def _prompts(ways: Iterable[Way]) -> list[tuple[str, str]]:
-    """The columns: without demonstrations first, then labels in the order of their numbers, kept before read anew."""
+    """The columns: prompts without demonstrations first, then by label in natural order, with cache before without."""
     return sorted(
         {(way.label, way.how) for way in ways},
         key=lambda prompt: (prompt[1] != "", natural_key(prompt[0]), (WITH_CACHE, WITHOUT_CACHE, "").index(prompt[1])),
@@ -158,7 +163,7 @@ def _size(value: float | None) -> Cell:
 
 
 def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
-    """The soonest crossing in FLOPs against prompts with demonstrations, of methods that are better than guessing."""
+    """The earliest break-even in FLOPs with a prompt with demonstrations, of methods that score above the baseline."""
     met = [
         pair
         for ways in ways_by_task.values()
@@ -168,4 +173,4 @@ def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
     if not met:
         return ""
     soonest = min(met, key=lambda pair: pair.crossing.queries or 0.0)
-    return f"{soonest.trained.label} has cost fewer FLOPs than {soonest.prompted.name} {soonest.crossing.words}"
+    return f"{soonest.trained.label} costs fewer FLOPs than {soonest.prompted.name} {soonest.crossing.words}"

@@ -1,6 +1,6 @@
-"""The numbers as CSV, exact: a row a record, a row per method, backbone, task and number of shots, and the ledgers.
+"""Exact numbers as CSV: a row per record; a row per method, backbone, task and number of shots; and the ledgers.
 
-Texts of records are anybody's: one that starts as a formula does is kept from being one.
+Records may contain any text, so a text that a spreadsheet would take for a formula is escaped.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ TIMES = ("seconds.train", "seconds.eval", "seconds.prefix", "examples_per_second
 
 
 def records(report: Report) -> str:
-    """Every record, skipped and failed ones among them, every field but the ids of rows."""
+    """All records, including skipped and failed ones, with all fields except lists of row ids."""
     return _to_csv(to_frame(report.records))
 
 
 def summary(report: Report) -> str:
-    """Per entry and task: mean and sample standard deviation, median and interquartile range, number of scores and of
-    levels of each factor, medians of the costs."""
+    """Per entry and task: mean, sample standard deviation, median and interquartile range of the scores, the number of
+    scores and of levels of each factor, and medians of the costs."""
     rows = [
         _row(page.panel, entry, task)
         for page in report.pages
@@ -65,7 +65,7 @@ def summary(report: Report) -> str:
 
 
 def ledgers(report: Report) -> str:
-    """Every number of the ledgers: a row a cell of their tables, as shown and, where that is shortened, in full."""
+    """All numbers of the ledgers: a row per cell of their tables, as shown and in full."""
     rows = [
         {
             "backbone": page.panel.backbone,
@@ -88,12 +88,12 @@ def ledgers(report: Report) -> str:
 
 
 FORMULA_START = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""What a spreadsheet takes for the start of a formula; the last four are their full-width forms."""
+"""Text that a spreadsheet takes for the start of a formula; the last four characters are full-width forms."""
 
 
 def escape_formula(value: object) -> object:
-    """A value that a spreadsheet shows as it is: a text that it would take for a formula gets an apostrophe in front,
-    as OWASP advises, and a number stays one.
+    """A value that a spreadsheet shows unchanged: a text that looks like a formula gets an apostrophe in front, as
+    OWASP advises; numbers stay numbers.
 
     >>> [escape_formula(value) for value in ("=1+1", "-3.5", "- a", -3.5, "a=b", None)]
     ["'=1+1", '-3.5', "'- a", -3.5, 'a=b', None]
@@ -107,7 +107,7 @@ _NUMBER = re.compile(r"[+\-]?(\d+(\.\d*)?|\.\d+)(e[+\-]?\d+)?", re.IGNORECASE | 
 
 
 def _to_csv(table: pd.DataFrame) -> str:
-    """A table as CSV, names of columns among what is made inert."""
+    """A table as CSV, with values and column names escaped."""
     rows = [[escape_formula(value) for value in row] for row in table.itertuples(index=False, name=None)]
     safe = pd.DataFrame(rows, columns=[str(escape_formula(name)) for name in table.columns], dtype=object)
     return str(safe.to_csv(index=False, lineterminator="\n"))
@@ -148,7 +148,7 @@ def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
 
 
 def _against(panel: Panel, entry: Entry, task: str) -> float | None:
-    """Points above the reference: of means, in few-shot panels the median over runs of the same cell."""
+    """The difference to the reference in points: of means, or in few-shot panels the median over equal cells."""
     if panel.few_shot:
         return median(panel.task_differences(entry, task))
     score, base = entry.center(task), panel.reference.center(task) if panel.reference is not None else None
@@ -156,5 +156,5 @@ def _against(panel: Panel, entry: Entry, task: str) -> float | None:
 
 
 def _whole(value: float | None) -> float | int | None:
-    """A median that is a whole number, without its decimal point."""
+    """A median as an integer if it is one."""
     return int(value) if value is not None and float(value).is_integer() else value

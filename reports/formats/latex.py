@@ -1,4 +1,4 @@
-"""The tables as LaTeX (booktabs), ready for \\input; every name escaped."""
+"""The tables as LaTeX (booktabs), ready for \\input, with all names escaped."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def render(report: Report) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX sets as it is.
+    r"""Text escaped for LaTeX.
 
     >>> print(escape("50 % of a_b & \\x"))
     50 \% of a\_b \& \textbackslash{}x
     """
     escaped = "".join(SPECIAL.get(c, c if c.isprintable() else " ") for c in text.lstrip())
-    # At the start of a row these would be an argument of the line break before it.
+    # At the start of a row, these characters would start an argument of the preceding line break.
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped
 
 

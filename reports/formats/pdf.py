@@ -1,4 +1,4 @@
-"""The report as a PDF, typeset by Typst with the fonts it carries. Texts go in as data, so none can become markup."""
+"""The report as a PDF, typeset by Typst with its own fonts. Texts are passed as data, so they cannot become markup."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from tunefront.reports.sections.document import Page, Report
 
 WIDTH, TALLEST = 172.0, 225.0
-"""Millimetres between the margins of a page, and the most that a plot may take of its height."""
+"""Width between the margins of a page, and largest height of a plot, in millimetres."""
 SHORT = 26
-"""Longest text, in characters, of a column that takes no more room than it needs."""
+"""Longest text, in characters, of a column with automatic width."""
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
-    """The PDF. `drawn` holds the pictures of every panel, in order."""
+    """The PDF. `drawn` are the pictures of each panel, in order."""
     data = {
         "title": report.title,
         "subtitle": report.subtitle,
@@ -97,7 +97,7 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _files(page: Page, several: bool) -> Table:
-    """All records of a panel in one table, keys cut to what fits a page; the page on the screen has them whole."""
+    """All records of a panel in one table, with shortened keys to fit the page; the HTML page has the full keys."""
     rows = tuple(
         (Cell(run.label), *row[:-1], Cell(row[-1].text.removeprefix("records/")[:16] + "…"))
         for run in page.runs
@@ -110,7 +110,7 @@ def _files(page: Page, several: bool) -> Table:
 
 
 def _printable(value: Any) -> Any:
-    """The data without characters that no font can set."""
+    """The data without unprintable characters."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() or c in "\n\u00a0" else " " for c in value)
     if isinstance(value, dict):

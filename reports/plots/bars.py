@@ -1,4 +1,4 @@
-"""Bars: what a whole is made of, a row a method; and the same parts side by side, with their quartiles."""
+"""Bar plots: stacked parts of a whole with a row per method, and parts side by side with quartiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST = 28
 
 @dataclass(frozen=True)
 class Stack:
-    """A row of stacked bars: its name, its parts, and what stands at its end."""
+    """A row of stacked bars: its name, its parts, and the text at its end."""
 
     label: str
     parts: Mapping[str, float]
@@ -32,7 +32,7 @@ class Stack:
 def draw_stacked(
     rows: Sequence[Stack], colours: Mapping[str, str], title: str, unit: str, width: float, font: float
 ) -> Figure:
-    """Rows from top to bottom; `colours` names the parts in their order. Width in inches."""
+    """Draws rows from top to bottom; `colours` gives the order of the parts. Width in inches."""
     names = [short(row.label, LONGEST) for row in rows]
     across = 72 * width
     figure = Figure((width, 1.0), dpi=72)
@@ -89,8 +89,10 @@ def draw_stacked(
 
 @dataclass(frozen=True)
 class Part:
-    """A column of bars: what it shows, and for each row low quartile, median and high quartile, None where missing.
-    One that stands `alone` has a scale of its own."""
+    """A column of bars: its title, and for each row the lower quartile, median and upper quartile, None if missing.
+
+    `own_scale`: it does not share the scale of the other columns.
+    """
 
     title: str
     rows: tuple[tuple[float, float, float] | None, ...]
@@ -100,7 +102,7 @@ class Part:
 def draw_side_by_side(
     labels: Sequence[str], colours: Sequence[str], parts: Sequence[Part], columns: int, width: float, font: float
 ) -> Figure:
-    """Small bars with their quartiles, a column a part, on one scale but for those alone. Width in inches."""
+    """Draws bars with quartiles, a column per part, on a shared scale unless a part has its own. Width in inches."""
     names = [short(label, LONGEST) for label in labels]
     figure = Figure((width, 1.0), dpi=72)
     canvas = FigureCanvasAgg(figure)
@@ -132,13 +134,13 @@ def draw_side_by_side(
                     continue
                 low, middle, top = quartiles
                 axes.barh(row, middle, height=0.58, color=colour)
-                for colour, thick in ((PAPER, 2.6), (INK, 1.1)):  # so that it is seen on a bar of any colour
+                for colour, thick in ((PAPER, 2.6), (INK, 1.1)):  # visible on a bar of any colour
                     axes.plot([low, top], [row, row], color=colour, linewidth=thick, solid_capstyle="butt", zorder=4)
     return figure
 
 
 def max_width(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], font: float) -> float:
-    """The width in points of the widest of some texts."""
+    """The width in points of the widest text."""
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     widths = [0.0]
     for name in names:
@@ -163,7 +165,7 @@ def _frame(axes: Axes, rows: Sequence[str], high: float, font: float) -> None:
 
 
 def _ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> None:
-    """As many of the ticks, evenly, as have room for their labels."""
+    """Sets ticks, evenly thinned so that their labels have room."""
     low, high = axes.get_xlim()
     room = axes.get_window_extent().width
     kept = [tick for tick in ticks if low <= tick <= high]
@@ -179,7 +181,7 @@ def _ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> None:
 
 
 def _tick(value: float, unit: str) -> str:
-    """A tick; of seconds below a second in milliseconds.
+    """A tick as text, in milliseconds below one second.
 
     >>> _tick(0.25, "s"), _tick(2.0, "s"), _tick(0, "s")
     ('250\\xa0ms', '2\\xa0s', '0')
@@ -188,5 +190,5 @@ def _tick(value: float, unit: str) -> str:
 
 
 def _columns(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], width: float, font: float) -> int:
-    """How many names of a legend stand side by side."""
+    """The number of columns of the legend."""
     return max(1, min(len(names), int(width // (max_width(axes, canvas, names, font) + 3.2 * font))))

@@ -33,30 +33,30 @@ COLOURS = {
     "inputs": style.FAMILIES[7],
     "temporary": style.RULE,
 }
-"""Whose a part of a bar is."""
+"""The colour of each owner of memory."""
 TASKS = (1, 2, 3, 5, 9, 15, 25, 50, 100)
 DRAWN_TASKS = 2
-"""Break-even is drawn for so many tasks of a panel; the tables have all of them."""
+"""Most tasks of a panel for which break-even is plotted; the tables have all tasks."""
 FARTHEST = 1e9
-"""Queries up to which curves are drawn; where they meet later only the table tells."""
+"""Most queries in a plot; later break-even points are only in the table."""
 SMALL, WIDE = (4.1, 3.3), 7.4
-"""Inches: a small plot, and the width of the page."""
+"""Size of a small plot and width of the page, in inches."""
 FONT = 8.5
 
 
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
-    """The plots of all ledgers of a panel; `narrow`, with those for small screens."""
+    """The plots of all ledgers of a panel; `narrow`: including those for small screens."""
     drawers = {"storage": _storage, "break-even": _break_even, "memory": _memory, "time": _time}
     shown = [ledger.tag for ledger in page.ledgers if ledger.tag in drawers]
     return [picture for tag in shown for picture in drawers[tag](page, narrow)]
 
 
 def _storage(page: Page, narrow: bool) -> list[Picture]:
-    """Bytes and parameters over the number of tasks."""
+    """Plots of bytes and parameters over the number of tasks."""
     styles = family_styles(page.panel)
 
     def curve(entry: Entry, total: Callable[..., int | None], *cache: bool) -> Curve:
-        label = entry.label + (", cache kept" if any(cache) else "")
+        label = entry.label + (" with cache" if any(cache) else "")
         points = _over(TASKS, lambda tasks: entry.median(lambda record: total(record, int(tasks), *cache)))
         return Curve(label, styles[entry.family][0], points, any(cache))
 
@@ -65,10 +65,10 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
     sizes = [curve(entry, storage.total_params) for entry in entries]
     pictures = []
     for kind, up, unit, known in (
-        ("Bytes", "Bytes in all", "B", files),
-        ("Parameters", "Parameters in all", "", sizes),
+        ("Bytes", "Total bytes", "B", files),
+        ("Parameters", "Total parameters", "", sizes),
     ):
-        drawn = [known_curve for known_curve in known if known_curve.points]
+        drawn = [candidate for candidate in known if candidate.points]
         if not drawn:
             continue
         figure = curves.draw(drawn, Titles("Tasks", up, unit), SMALL, FONT)
@@ -82,7 +82,7 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
 
 
 def _break_even(page: Page, narrow: bool) -> list[Picture]:
-    """What queries cost together, by each way of answering them."""
+    """Plots of the total cost over the number of queries, for each way of answering them."""
     everything = panel_ways(page.panel, page.names)
     several = len(everything) > 1
     pictures = []
@@ -94,17 +94,17 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             drawn, marks, farthest = _cumulative(page.panel, ways, measure)
             if not crossings and not compare_ways(ways, measure):
                 continue
-            what = {"flops": "FLOPs", "seconds": "Seconds"}[measure]
-            title = f"{what} for training and n queries" + (f", {task}" if several else "")
+            what = {"flops": "FLOPs", "seconds": "seconds"}[measure]
+            title = f"{what[0].upper()}{what[1:]} of training and n queries" + (f", {task}" if several else "")
             unit = {"flops": "", "seconds": "s"}[measure]
-            figure = curves.draw(drawn, Titles("Queries n", f"{what} together", unit), SMALL, FONT, marks)
+            figure = curves.draw(drawn, Titles("Queries n", f"Total {what}", unit), SMALL, FONT, marks)
             met = [f"{p.trained.label} and {p.prompted.name} at {_place(p, measure)}" for p in crossings]
-            where = f"The same is spent on {'; '.join(met)}." if met else "No two of them meet."
+            where = f"Equal costs: {'; '.join(met)}." if met else "No two costs become equal."
             text = units.instant if measure == "seconds" else units.si
             ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
             alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}"
-            circles = "Circle: training has cost the same as the prompt." if marks else ""
-            dashes = "Dashed: demonstrations read anew." if any(curve.dashed for curve in drawn) else ""
+            circles = "Circle: training and prompt have the same total cost." if marks else ""
+            dashes = "Dashed: without cache." if any(curve.dashed for curve in drawn) else ""
             note = " ".join(filter(None, (circles, dashes)))
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
             pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
@@ -112,7 +112,7 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
 
 
 def _place(pair: Pair, measure: str) -> str:
-    """At how many queries two ways meet, in words."""
+    """The number of queries at which two ways cost the same, in words."""
     words = pair.crossing.rough if measure == "seconds" else pair.crossing.words
     return words.removeprefix("after ").removeprefix("up to ")
 
@@ -120,7 +120,7 @@ def _place(pair: Pair, measure: str) -> str:
 def _cumulative(
     panel: Panel, ways: Sequence[Way], measure: str
 ) -> tuple[list[Curve], list[tuple[float, float, str]], float]:
-    """The curves of all ways, circles where trained and prompted ones meet, and how far the plot reaches."""
+    """The curves of all ways, the circles at break-even points, and the largest number of queries."""
     styles = family_styles(panel)
     colours = {entry.label: styles[entry.family][0] for entry in panel.entries}
     met = [pair for pair in compare_ways(ways, measure) if pair.crossing.queries is not None]
@@ -142,7 +142,7 @@ def _cumulative(
 
 
 def _memory(page: Page, narrow: bool) -> list[Picture]:
-    """Whose the bytes are at each method's peak, a bar a method."""
+    """Plot of memory by owner at each method's peak, a bar per method."""
     shown = [
         (entry.label, record) for entry in page.panel.entries if (record := memory.median_record(entry)) is not None
     ]
@@ -166,7 +166,7 @@ def _memory(page: Page, narrow: bool) -> list[Picture]:
 
 
 def _time(page: Page, narrow: bool) -> list[Picture]:
-    """Seconds of the parts of a step and of an evaluation batch."""
+    """Plot of the seconds of the parts of a step and of an evaluation batch."""
     styles = family_styles(page.panel)
     entries = [entry for entry in page.panel.entries if any(record.seconds.steps for record in entry.all)]
     phases = [p for p in (*steps.PARTS, "evaluation") if any(steps.quartiles(entry, p) for entry in entries)]
@@ -183,7 +183,7 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
     title = "Seconds of a step and of an evaluation batch"
     figure = bars.draw_side_by_side(labels, colours, parts, 5, WIDE, FONT)
     small = bars.draw_side_by_side(labels, colours, parts, 2, SMALL[0], FONT) if narrow else None
-    note = "Bar: the median; line: from the 25th to the 75th percentile. Evaluation has a scale of its own."
+    note = "Bar: median; line: 25th to 75th percentile. Evaluation has its own scale."
     return [
         Picture(
             f"{page.tag}-time", title, f"{title} on {page.title}: {description}.", note, figure, small, ledger="time"
@@ -192,11 +192,11 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
 
 
 def _part(phase: str) -> str:
-    """The head of a column of bars."""
+    """The title of a column of bars."""
     return steps.NAMES.get(phase, "evaluation batch")
 
 
 def _over(places: Sequence[float], height: Callable[[float], float | None]) -> tuple[tuple[float, float], ...]:
-    """The points of a curve; none where a height is missing or has no place on a logarithmic axis."""
+    """The points of a curve; empty if a height is missing or 0, which a logarithmic axis cannot show."""
     points = [(place, height(place)) for place in places]
     return tuple((x, y) for x, y in points if y) if all(y for _, y in points) else ()

@@ -1,4 +1,4 @@
-"""Curves that grow with a number, each named at its end, on logarithmic axes."""
+"""Curves on logarithmic axes, each with its name at its end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LONGEST = 30
-"""Characters of a name at the end of a curve, in a small plot."""
+"""Longest name at the end of a curve in a small plot, in characters."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: places from left to right, each with a height above 0; with a `marker`, each is drawn too."""
+    """One curve: points from left to right with heights above 0. With a `marker`, the points are marked."""
 
     label: str
     colour: str
@@ -34,7 +34,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Titles:
-    """What the axes show. `unit` follows the numbers of the vertical one."""
+    """The titles of the axes. `unit` follows the numbers of the vertical axis."""
 
     across: str
     up: str
@@ -48,7 +48,7 @@ def draw(
     font: float,
     marks: Sequence[tuple[float, float, str]] = (),
 ) -> Figure:
-    """The plot; it grows until every curve has room for its name. `marks` are circles: place, height and colour."""
+    """The plot, high enough for the names of all curves. `marks` are circles: position, height and colour."""
     gap = 1.25 * font
     height = max(size[1], (gap * len(curves) + 6 * font) / 72)
     figure = Figure((size[0], height), dpi=72)
@@ -82,18 +82,18 @@ def draw(
 
 
 def spread_apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The nearest heights that keep their order, a gap between them and within the bounds, as far as these have room.
+    """The nearest heights in the same order with a gap between them, within the bounds if these have room.
 
     >>> spread_apart([10.0, 11.0, 50.0], 10.0, 0.0, 100.0), spread_apart([3.0, 1.0], 10.0, 0.0, 100.0)
     ([5.5, 15.5, 50.0], [10.0, 0.0])
     """
     order = sorted(range(len(heights)), key=lambda i: heights[i])
-    blocks: list[tuple[float, int]] = []  # means of the heights, gaps taken out, and how many
+    blocks: list[tuple[float, int]] = []  # means of the heights without gaps, and their number
     for rank, i in enumerate(order):
         blocks.append((heights[i] - rank * gap, 1))
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (one, few), (other, more) = blocks[-2:]
-            blocks[-2:] = [((one * few + other * more) / (few + more), few + more)]
+            (below, few), (above, more) = blocks[-2:]
+            blocks[-2:] = [((below * few + above * more) / (few + more), few + more)]
     flat = [level for level, amount in blocks for _ in range(amount)]
     most = high - (len(heights) - 1) * gap
     placed = [0.0] * len(heights)
@@ -126,7 +126,7 @@ def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: flo
 
 
 def _names(axes: Axes, curves: Sequence[Curve], names: Sequence[str], gap: float, font: float) -> None:
-    """The names right of the curves' ends, moved apart where they are near, with a line to the end then."""
+    """Writes the names to the right of the curves' ends, moved apart if necessary, with lines to the ends."""
     frame = axes.get_window_extent()
     ends = [axes.transData.transform(curve.points[-1]) for curve in curves]
     heights = spread_apart([float(end[1]) for end in ends], gap, frame.y0, frame.y1)

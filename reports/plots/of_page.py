@@ -1,4 +1,4 @@
-"""The plots of a panel, what is said about them, and drawings made part of a page."""
+"""The plots of a panel with their texts, and SVG prepared for a page."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "inline", "pictures", "save"]
 
 WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
-"""Sizes in inches: the trade-off on a desk, on a phone, and a small multiple."""
+"""Sizes in inches: the trade-off plot on a large screen, on a phone, and a small plot."""
 CROWDED = 14
-"""With more entries than this the cousins are as wide as the trade-off itself."""
+"""With more entries than this, the cost plots are as wide as the trade-off plot."""
 
 
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
-    """The trade-off plot of a panel, its cousins and the plots of its ledgers, those left out that have nothing to
-    draw."""
+    """The trade-off plot of a panel, its cost plots and the plots of its ledgers, without empty plots."""
     drawn = []
     for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
         main = cost is measures.PARAMETERS
@@ -44,7 +43,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
 
 
 def inline(svg: bytes, prefix: str) -> str:
-    """An SVG as part of a page: its own ids, no fixed size, colours that follow the page's light or dark scheme."""
+    """An SVG as part of a page: unique ids, no fixed size, colours that follow the page's light or dark scheme."""
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -65,31 +64,31 @@ COLOURS = {
     style.PAPER: "paper",
     **{colour: f"c{i}" for i, colour in enumerate(style.FAMILIES)},
 }
-"""Colours of the drawings and the page's names for them."""
+"""Colours of the plots and their names in the page's style sheet."""
 
 
 def _how(page: Page) -> str:
-    """How to read the trade-off."""
+    """How to read the trade-off plot."""
     text = (
-        f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} Point: "
-        f"median over {averaged_over(page.panel)}; bar: 20th to 80th percentile."
+        f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} "
+        f"Point: median over {averaged_over(page.panel)}; bar: 20th to 80th percentile."
     )
-    return text + (" The upper scale is in percent of the backbone's parameters." if page.panel.backbone_params else "")
+    return text + (" Upper scale: percent of the backbone's parameters." if page.panel.backbone_params else "")
 
 
 def _left_out(absent: Sequence[tuple[str, str]]) -> str:
-    """Who is not in a plot, by reason.
+    """The methods that are missing in a plot, by reason.
 
     >>> _left_out([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
-    'Not drawn: ia3, bitfit (not measured); full (no score).'
+    'Not plotted: ia3, bitfit (not measured); full (no score).'
     """
     groups = group_by(absent, lambda pair: pair[1])
     listed = [f"{', '.join(label for label, _ in pairs)} ({why})" for why, pairs in groups.items()]
-    return f"Not drawn: {'; '.join(listed)}." if listed else ""
+    return f"Not plotted: {'; '.join(listed)}." if listed else ""
 
 
 def _alt(page: Page, cost: measures.Cost, drawing: tradeoff.Drawing) -> str:
-    """What a plot shows, in words, point by point."""
+    """A description of the plot, point by point."""
     against = height_title(page.panel)
     values = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
     return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(values)}."

@@ -1,4 +1,4 @@
-"""How peaks of memory grow over the sizes of a sweep: tables and curves."""
+"""Peak memory over the sizes of a sweep, as tables and curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
-    """The peak of each method at each size, for each backbone and task; a dash where it was skipped."""
+    """The peak of each method at each size, one table per backbone and task; a dash if it was skipped."""
     tables = []
     for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for peak_by_method in peaks.values() for method in peak_by_method))
@@ -26,20 +26,19 @@ def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table
             for size, peak_by_method in peaks.items()
         )
         columns = (Column(name, numeric=False), *(Column(method) for method in methods))
-        note = "The most that tensors hold at once, in any phase."
+        note = "The peak of all tensors over all phases."
         tables.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
     return tables
 
 
 def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
-    """The same as curves in a report's colours, one plot for each backbone and task; none where a single size was
-    planned."""
+    """The same as curves in a report's colours, one plot per backbone and task; none for a single size."""
     from tunefront.reports.compare.entries import family_of
     from tunefront.reports.compare.panels import REFERENCE
     from tunefront.reports.plots import curves
     from tunefront.reports.plots.tradeoff import assign_styles
 
-    across = {"batch": "rows a batch", "length": "tokens a row"}
+    across = {"batch": "rows per batch", "length": "tokens per row"}
     figures = {}
     for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for peak_by_method in peaks.values() for method in peak_by_method))
@@ -54,14 +53,16 @@ def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str,
             colour, marker = styles[family_of(method)]
             drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
         if any(len(curve.points) > 1 for curve in drawn):
-            figures[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
+            figures[title] = curves.draw(
+                drawn, curves.Titles(across[name], "peak memory of tensors", "B"), (7.4, 4.2), 8.5
+            )
     return figures
 
 
 def _swept(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, dict[int, dict[str, int | None]]]:
-    """What tables are called -> size -> method -> its peak; sizes in order.
+    """Title of the table -> size -> method -> its peak, with sizes in order.
 
-    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
+    The task's name contains the length of synthetic rows, so a sweep over `length` ignores the task.
     """
     by_size = {size: planned_by_title(records, with_task=name != "length") for size, records in sorted(sweep.items())}
     return {

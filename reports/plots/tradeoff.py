@@ -1,4 +1,4 @@
-"""The trade-off plot (Houlsby et al. 2019, figure 1) and its cousins, one panel each, as matplotlib figures."""
+"""The trade-off plot (Houlsby et al. 2019, figure 1) and the plots of other costs, one panel each."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from tunefront.reports.plots.axes import Scale
 
 GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
-"""Heights that are tried, relative to the one asked for."""
+"""Heights that are tried, relative to the requested height."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with the entries that it shows, the boxes of their labels, and those that have no place in it, each with
-    the reason."""
+    """A figure with its points, the boxes of their labels, and the missing entries, each with a reason."""
 
     figure: Figure
     points: tuple[Point, ...]
@@ -41,7 +40,7 @@ class Drawing:
 
 
 def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, str]]]:
-    """The points of a plot, and the labels of entries that have no place in it, each with the reason."""
+    """The points of a plot, and the labels of missing entries, each with a reason."""
     points, absent = [], []
     for entry in panel.entries:
         heights, x = panel.heights(entry), cost.median(panel, entry)
@@ -58,11 +57,11 @@ def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, st
 def _unscored(panel: Panel, entry: Entry) -> str:
     if panel.reference is None or not any(entry.scores(task) for task in panel.tasks):
         return "no score"
-    return f"no score beside one of {panel.reference.label}"
+    return f"no score to compare with {panel.reference.label}"
 
 
 def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
-    """One plot; its height grows until every label has a place. Size in inches, font in points."""
+    """Draws one plot. Its height grows until every label has a place. Size in inches, font in points."""
     points, absent = points_of(panel, cost)
     styles, span = family_styles(panel), scale_of(points, cost)
     for growth in GROWTH[_start(points, size, font) :]:
@@ -78,20 +77,20 @@ def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4
 
 
 def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
-    """The first growth at which the labels cover at most a fifth of the page, so that hopeless layouts are skipped."""
+    """The first growth for which the labels cover at most a fifth of the page, to skip hopeless layouts."""
     area = sum(0.6 * font * (len(short(point.entry.label)) + 2) * 1.6 * font for point in points)
     page = size[0] * size[1] * 72 * 72
     return next((i for i, growth in enumerate(GROWTH[:-1]) if area <= 0.2 * page * growth), len(GROWTH) - 1)
 
 
 def family_styles(panel: Panel) -> dict[str, tuple[str, str]]:
-    """Colour and marker of every family; the reference is a square in the colour of the text."""
+    """Colour and marker of every family. The reference is a square in the colour of the text."""
     base = panel.reference.family if panel.reference is not None else None
     return assign_styles({entry.family for entry in panel.entries}, base)
 
 
 def assign_styles(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
-    """The same of families that stand together, `base` that of the reference."""
+    """Colour and marker of each family; `base` is the family of the reference."""
     styles = {
         name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])
         for i, name in enumerate(sorted(set(names) - {base}))
@@ -117,11 +116,11 @@ def _marks(
 
 
 WIDE = 0.33
-"""The share of a plot's width above which a label takes two lines."""
+"""A label wider than this share of a plot is set in two lines."""
 
 
 def in_two_lines(name: str) -> str:
-    """A method's label broken after the colon or comma that is nearest to its middle.
+    """A method's label, broken after the colon or comma nearest to its middle.
 
     >>> in_two_lines("said:dimension=2000,variant=outer")
     'said:dimension=2000,\\nvariant=outer'
@@ -184,7 +183,7 @@ def _labels(
 
 
 def _leader(axes: Axes, start: tuple[float, float], stop: tuple[float, float]) -> None:
-    """A thin line from a point to its label when they stand apart."""
+    """Draws a thin line from a point to a distant label."""
     invert = axes.transData.inverted().transform
     (x0, y0), (x1, y1) = invert(start), invert(stop)
     axes.plot([x0, x1], [y0, y1], color=SOFT, linewidth=0.6, zorder=2.5, scalex=False, scaley=False)

@@ -1,4 +1,4 @@
-"""What a reader must know before trusting the numbers."""
+"""Warnings that a reader needs before trusting the numbers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def list_warnings(
     rest: Sequence[Record],
     names: Mapping[str, str],
 ) -> list[str]:
-    """The warnings, the panels' own first, then of all `ok` records, chosen or not, and the `rest`, skipped or failed.
-    `titles` are the panels', `names` the tasks'."""
+    """The warnings: those of panels first, then of all `ok` records (chosen or not) and of skipped and failed ones
+    (`rest`). `titles` belong to the panels, `names` are the tasks' short names."""
     texts = []
     for panel, title in zip(panels, titles, strict=True):
         where = f" on {title}" if len(panels) > 1 else ""
@@ -35,16 +35,18 @@ def list_warnings(
     texts += _prompts(panels, titles, names)
     edges = sorted({choice.label for choice in selection.choices if choice.edges})
     if edges:
-        texts.append(f"The chosen recipe lies on the edge of its range for {', '.join(edges)}; widen the range.")
+        texts.append(f"The chosen recipe is at the edge of its range for {', '.join(edges)}; widen the range.")
     fewer = sorted({choice.label for choice in selection.choices if choice.incomplete})
     if fewer:
-        texts.append(f"Trials that lack some runs were not eligible when recipes were chosen for {', '.join(fewer)}.")
+        texts.append(
+            f"Incomplete trials, with runs missing, were excluded from the choice of recipes for {', '.join(fewer)}."
+        )
     blank = sum(not units.finite(record.score) for record in ok)
     if blank:
-        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and count nowhere.")
+        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and are left out.")
     cut = sum((record.data.truncated_test or 0) > 0.05 * (record.data.n_test or 1) for record in ok)
     if cut:
-        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
+        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were truncated to max_length.")
     texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
     texts += _flops(ok)
     if rest:
@@ -53,7 +55,7 @@ def list_warnings(
 
 
 def _flops(ok: Sequence[Record]) -> list[str]:
-    """Where counted and analytic FLOPs contradict each other."""
+    """The warning about counted and analytic FLOPs that differ."""
     ratios = contradictions(ok)
     if not ratios:
         return []
@@ -62,13 +64,13 @@ def _flops(ok: Sequence[Record]) -> list[str]:
         for label, phases in ratios.items()
     ]
     return [
-        f"Counted FLOPs differ from analytic ones by more than {100 * MAX_DIFFERENCE:g} % for {'; '.join(listed)}: one of "
-        "the two is wrong there."
+        f"Counted FLOPs differ from analytic FLOPs by more than {100 * MAX_DIFFERENCE:g} % for {'; '.join(listed)}: "
+        "one of the two is wrong there."
     ]
 
 
 def count_skipped_and_failed(rest: Sequence[Record]) -> str:
-    """How many cells were skipped and how many failed, in words."""
+    """The numbers of skipped and failed cells in words."""
     skipped = sum(record.status == "skipped" for record in rest)
     failed = len(rest) - skipped
     parts = [units.plural(skipped, "cell was skipped", "cells were skipped")] if skipped else []
@@ -77,9 +79,9 @@ def count_skipped_and_failed(rest: Sequence[Record]) -> str:
 
 
 def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
-    """Where methods do not cover the same recipes, tasks, runs or clocks."""
+    """Warnings about methods that differ in their tuning budget, tasks, runs or conditions of timing."""
     texts = []
-    # What trains nothing has nothing to tune; the sizes of a method may share its trials (a suite's search budget).
+    # Methods without training have nothing to tune; the sizes of a method may share its trials (a search budget).
     learning = [entry for entry in panel.entries if any(record.training.steps for record in entry.all)]
     families: Counter[str] = Counter()
     for entry in learning:
@@ -95,11 +97,11 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         uneven = [names[task] for task in panel.tasks if _uneven(panel, task)]
         if uneven:
             texts.append(
-                f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds, so that "
-                "their medians are over different prompts or rows; differences are taken where both have a run."
+                f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds: their "
+                "medians are over different prompts or rows. Differences use only runs that both methods have."
             )
     elif len(runs) > 1:
-        texts.append(f"Methods or tasks differ in the number of runs{where} ({min(runs)} to {max(runs)}).")
+        texts.append(f"The number of runs differs between methods or tasks{where} ({min(runs)} to {max(runs)}).")
     if panel.timing_mismatch:
         texts.append(
             f"Seconds{where} were measured under different conditions and are left out: {panel.timing_mismatch}."
@@ -108,13 +110,13 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
 
 
 def _uneven(panel: Panel, task: str) -> bool:
-    """Whether the rows that have scores on a task have them in different cells."""
+    """Whether the methods with scores on a task have them in different cells."""
     runs = (entry.runs(task) for entry in panel.entries)
     return len({frozenset(map(cell_of, records)) for records in runs if records}) > 1
 
 
 def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """Where demonstrations did not fit, so that fewer were shown than the method's name says."""
+    """Warnings about prompts with fewer demonstrations than the method's name says, because they did not fit."""
     texts = []
     for label in dict.fromkeys(entry.label for panel in panels for entry in panel.entries):
         prompted: list[tuple[str, Record]] = []
@@ -129,8 +131,8 @@ def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str,
         ]
         if none:
             texts.append(
-                f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(prompted), 'run')}: no demonstration "
-                f"fits into any prompt ({_list_places(none, len(panels) > 1, names)})."
+                f"{label} is effectively zero-shot in {len(none)} of {units.plural(len(prompted), 'run')}: no "
+                f"demonstration fits into any prompt ({_list_places(none, len(panels) > 1, names)})."
             )
         if some:
             texts.append(
@@ -141,6 +143,6 @@ def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str,
 
 
 def _list_places(runs: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
-    """The panels, where there are several, else the tasks, each with how many of the runs."""
+    """The panels if there are several, else the tasks, each with its number of runs."""
     groups = group_by(runs, lambda pair: pair[0] if several else names[pair[1].task])
     return "; ".join(f"{where} {'in ' if several else ''}{len(group)}" for where, group in groups.items())

@@ -1,4 +1,4 @@
-"""The whole report as data: what every format shows, in order, computed once from the records."""
+"""The whole report as data: the content of every format, in order, computed once from the records."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 LEADING = 4
-"""So many panels have their main finding on top of the report."""
+"""Number of panels whose main finding is shown at the top of the report."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The records behind an entry: one list a task, each with the id that numbers link to."""
+    """The records behind an entry: one list per task, each with the id that its numbers link to."""
 
     id: str
     label: str
@@ -45,15 +45,15 @@ class Runs:
 
     @property
     def amount(self) -> str:
-        """How many records, in words."""
+        """The number of records in words."""
         return units.plural(sum(len(table.rows) for _, table in self.parts), "record")
 
 
 @dataclass(frozen=True)
 class Page:
-    """One panel in the report. `tag` is fit for file names and ids; `reference` the label that was asked for;
-    `found` the findings, `lead` those of them that do not stand on top; `undrawn` names the costs without a plot;
-    `ledgers` say what costs are made of; `names` are the tasks' short ones."""
+    """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `lead` are the
+    findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
+    short names."""
 
     panel: Panel
     tag: str
@@ -77,8 +77,8 @@ class Page:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is shown. `records` are those left by the filter, `warnings` what a reader must know, `overview`
-    all panels at a glance, `papers` the differences from what suites repeat."""
+    """The content of a report. `records` are those left by the filter, `overview` shows all panels at a glance,
+    `papers` are the differences from reproduced papers."""
 
     title: str
     subtitle: str
@@ -100,15 +100,18 @@ def compose(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
 ) -> Report:
-    """The report of these records; UserError where they are none or do not compare. `reference` is a label, `plans` are
-    records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
+    """The report of these records. UserError if there are none or if they cannot be compared.
+
+    `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
+    shown after the warnings.
+    """
     if not records:
-        raise UserError("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
+        raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")
     plans = make_printable([*plans, *(record for record in records if record.status == "planned")])
     records = [record for record in records if record.status != "planned"]
     if not records:
         raise UserError(
-            "there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first."
+            "there are only plans, no results to report on; create records with `tunefront run --out FOLDER` first."
         )
     records = sorted(filters.select(unify_names(make_printable(records)), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
@@ -122,9 +125,9 @@ def compose(
     background = _background(selection, names, backbones) if ok else []
     lead = _lead(pages)
     if not ok:
-        lead = [f"Nothing could be scored: {count_skipped_and_failed(rest)}. The reasons are below."]
+        lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
-        "What does each way of adapting cost, and what does it give?",
+        "What does each way of adapting a model cost, and how well does it score?",
         _subtitle(panel_list, names, backbones, rest),
         tuple(lead),
         (
@@ -142,11 +145,11 @@ def compose(
 
 
 def _lead(pages: Sequence[Page]) -> list[str]:
-    """What stands on top: all that is found where there is one panel, else the main finding of the first few."""
+    """The text at the top: all findings if there is one panel, else the main finding of the first few panels."""
     if len(pages) == 1:
         return list(pages[0].findings)
     rest = len(pages) - LEADING
-    more = [f"The findings on the other {rest} stand with their scores."] if rest > 0 else []
+    more = [f"The findings on the other {rest} are next to their scores."] if rest > 0 else []
     return [page.findings[0] for page in pages[:LEADING]] + more
 
 
@@ -222,17 +225,17 @@ def _tag(backbone: str, amount: int | None, index: int) -> str:
 
 
 def _undrawn(panel: Panel) -> str:
-    """The costs that have no point to draw, and why."""
+    """The costs that are not plotted, and why."""
     left = [cost for cost in measures.plotted_costs(panel) if cost not in shown_costs(panel)]
     uneven = [cost.title.lower() for cost in left if cost.timed and panel.timing_mismatch]
     unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.timing_mismatch)]
-    texts = [f"Not drawn, since seconds do not compare here: {', '.join(uneven)}."] if uneven else []
-    texts += [f"Not drawn, since measured of no scored method: {', '.join(unknown)}."] if unknown else []
+    texts = [f"Not plotted, since seconds cannot be compared here: {', '.join(uneven)}."] if uneven else []
+    texts += [f"Not plotted, since no method with a score has a measurement: {', '.join(unknown)}."] if unknown else []
     return " ".join(texts)
 
 
 def shown_costs(panel: Panel) -> list[measures.Cost]:
-    """The costs that have at least one point to draw in this panel."""
+    """The costs with at least one point to plot in this panel."""
     scored = [entry for entry in panel.entries if panel.heights(entry)]
     return [
         cost for cost in measures.plotted_costs(panel) if any(cost.median(panel, entry) is not None for entry in scored)

@@ -1,4 +1,4 @@
-"""Several backbones or numbers of shots at a glance: a row a method, a column a panel."""
+"""Several backbones or numbers of shots at a glance: a row per method, a column per panel."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 MOST = 12
-"""Panels up to which a table of all of them helps."""
+"""Most panels for which this table is shown."""
 
 
 def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
-    """Every method's average over tasks, and what it is against the reference; None where one panel or too many."""
+    """Every method's average over tasks and its difference to the reference; None for one panel or too many."""
     if not 1 < len(panels) <= MOST:
         return None
     same_shots = len({panel.shots for panel in panels}) == 1
@@ -44,15 +44,15 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     )
     shots_text = f", with {describe_shots(panels[0].shots)}" if same_shots else ""
     note = (
-        f"Average over the tasks of the column, × 100{shots_text}, and in brackets the points against {reference} there, as "
-        "in the score tables below. A dash: not run, or without a score on every task."
+        f"Average over the tasks of the column, × 100{shots_text}, with the difference to {reference} in points in "
+        "brackets, as in the score tables below. A dash: not run, or no score on some task."
     )
     if len({panel.tasks for panel in panels}) > 1:
-        note += " The columns differ in their tasks, so compare within a column."
+        note += " Compare within a column only: the columns have different tasks."
     uneven = differing_settings([record for panel in panels for record in panel.records])
     if uneven:
         listed = ", ".join(f"{name} ({', '.join(values)})" for name, values in uneven.items())
-        note += f" The columns differ in settings that change scores, so compare within a column: {listed}."
+        note += f" Compare within a column only: the columns differ in settings that change scores: {listed}."
     return Table("At a glance", columns, rows, note)
 
 
@@ -72,7 +72,7 @@ def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
 
 
 def _most(panels: Sequence[Panel], label: str) -> float:
-    """The largest share of a backbone's parameters that the method trains on any."""
+    """The largest share of a backbone's parameters that the method trains."""
     entries = [entry for panel in panels for entry in panel.entries if entry.label == label]
     sizes = [entry.share for entry in entries if entry.share is not None]
     return max((part / whole for part, whole in sizes if whole), default=0.0)

@@ -1,4 +1,4 @@
-"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen; what did not run, and why."""
+"""Machines, versions, settings, recipes and tasks of the runs; chosen recipes; cells that did not run, and why."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Choice
 
 UNTRAINED = ("dtype",)
-"""Fields of a recipe that change numbers where nothing is trained."""
+"""Fields of a recipe that change numbers even if nothing is trained."""
 
 MANY = 12
-"""Values of a field that are listed before the rest is counted."""
+"""Most values of a field that are listed; the others are counted."""
 
 
 def environment_table(records: Sequence[Record]) -> Table:
-    """One line a fact, every value that occurs in the records with the number of records where there are several."""
+    """One row per fact, with its values in the records; several values are followed by their numbers of records."""
     shown: list[tuple[str, Callable[[Record], object]]] = [
         ("device", lambda r: r.environment.device_name or r.environment.device),
         ("processor", lambda r: r.environment.cpu_model),
@@ -53,16 +53,16 @@ def environment_table(records: Sequence[Record]) -> Table:
 
 
 def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
-    """The tasks, their sizes and how many rows were cut."""
+    """The tasks, their sizes and their numbers of truncated rows."""
     columns = (
         Column("task", numeric=False),
         Column("kind", numeric=False),
         Column("metric", numeric=False),
         Column("scored on", numeric=False),
         Column("training rows"),
-        Column("cut", "to max_length"),
+        Column("truncated", "to max_length"),
         Column("scored rows"),
-        Column("cut", "to max_length"),
+        Column("truncated", "to max_length"),
     )
     rows = []
     for task, task_records in sorted(group_by(records, lambda r: r.task).items()):
@@ -74,18 +74,18 @@ def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
         full = task if names[task] == task else f"{names[task]} ({task})"
         words = [_text(value) for value in (first.data.task_kind, first.scores.headline, first.data.eval_split)]
         rows.append((full, *words, *sizes))
-    return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
+    return Table("Tasks", columns, _cells(rows), "Truncated rows were longer than max_length tokens.")
 
 
 def input_table(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
-    """What was read of each task: inputs, what was left out and why, labels and their shares; None where no record
-    says."""
+    """The data that was read for each task: inputs, fields that were left out and why, shares of labels. None if no
+    record has this."""
     columns = (
         Column("task", numeric=False),
         Column("rows", numeric=False),
         Column("inputs", numeric=False),
         Column("left out", numeric=False),
-        Column("labels", "of the train rows", numeric=False),
+        Column("labels", "of training rows", numeric=False),
         Column("notes", numeric=False),
     )
     rows = []
@@ -106,7 +106,7 @@ def input_table(records: Sequence[Record], names: Mapping[str, str]) -> Table | 
             _few(first.data.notes or ()),
         )
         rows.append((names[task], *cells))
-    return Table("What was read of the tasks", columns, _cells(rows)) if rows else None
+    return Table("Data of the tasks", columns, _cells(rows)) if rows else None
 
 
 def _few(parts: Sequence[str]) -> str:
@@ -115,7 +115,7 @@ def _few(parts: Sequence[str]) -> str:
 
 
 def recipe_tables(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
-    """How each method was trained: a table, or one a backbone where that differs between them."""
+    """The recipe of each method: one table, or one per backbone if recipes differ between backbones."""
     by_backbone = group_by(records, lambda record: record.backbone)
     if not _differently(records):
         return [_recipes(records, "Recipes")]
@@ -126,7 +126,7 @@ def recipe_tables(records: Sequence[Record], backbones: Mapping[str, str]) -> li
 
 
 def _differently(records: Sequence[Record]) -> bool:
-    """Whether a method was trained in another way on one backbone than on another."""
+    """Whether a method was trained with different recipes on different backbones."""
     trained = group_by((record for record in records if record.training.steps != 0), lambda record: record.method)
     return any(
         len(
@@ -141,7 +141,7 @@ def _differently(records: Sequence[Record]) -> bool:
 
 
 def _recipes(records: Sequence[Record], caption: str) -> Table:
-    """A row a method; fields that are the same everywhere are named once in the note."""
+    """A row per method; fields with the same value everywhere are in the note."""
     fields = sorted({name for record in records for name in record.recipe})
     differing = varying_fields(records)
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
@@ -161,12 +161,12 @@ def _recipes(records: Sequence[Record], caption: str) -> Table:
         idle += [] if trained else [method_records[0].label]
     notes = ["The same for all: " + ", ".join(same) + "."] if same else []
     if idle:
-        notes.append(f"Of what takes no step ({', '.join(idle)}) only {' and '.join(UNTRAINED)} tells.")
+        notes.append(f"Only {' and '.join(UNTRAINED)} affects methods without training ({', '.join(idle)}).")
     return Table(caption, columns, _cells(rows), " ".join(notes))
 
 
 def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
-    """Which recipe was chosen on the selection rows, out of which, and whether it lies on the edge."""
+    """The recipes chosen on the selection rows, the values tried, and whether a chosen value is at the edge."""
     columns = (
         Column("method", numeric=False),
         Column("backbone", numeric=False),
@@ -175,7 +175,7 @@ def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Ma
         Column("selection", "score × 100"),
         Column("chosen", numeric=False),
         Column("out of", numeric=False),
-        Column("on the edge", numeric=False),
+        Column("at the edge", numeric=False),
     )
     rows = []
     for choice in made:
@@ -186,14 +186,14 @@ def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Ma
         where = (choice.label, backbones[choice.backbone], task, str(choice.trials))
         edges = ", ".join(choice.edges) or "no"
         rows.append((*where, units.points(choice.score), chosen, tried, edges))
-    note = "The best mean selection score over draws and seeds was chosen; test scores were not looked at."
+    note = "The recipe with the best mean selection score over draws and seeds was chosen; test scores were not used."
     if any(choice.edges for choice in made):
-        note += " A value on the edge of its range may not be the best one: widen the range."
+        note += " A value at the edge of its range may not be the best: widen the range."
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
 
 
 def record_table(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
-    """The records behind an entry's numbers and where they lie; `panel`, all those whose columns are to be the same."""
+    """The records behind an entry's numbers and their files. `panel`: the records that determine the columns."""
     shown: list[tuple[Column, Callable[[Record], str]]] = [
         (Column("task", numeric=False), lambda r: names[r.task]),
         (Column("seed"), lambda r: str(r.seed)),
@@ -218,7 +218,7 @@ def _text(value: object) -> str:
 
 
 def _values(records: Sequence[Record], read: Callable[[Record], object], nulls: bool = False) -> str:
-    """Every value with how often it occurs, the count left out where there is one value only."""
+    """The values with their numbers of records; no number if there is only one value."""
     amounts: dict[str, tuple[object, int]] = {}
     for record in records:
         value = read(record)
@@ -245,13 +245,12 @@ def _range(values: Iterable[int | None]) -> str:
 
 
 ROW = re.compile(r"\brow ('[^']*')")
-"""How a reason names the row of the task that it stumbled on."""
+"""The name of a task's row in a reason."""
 FEW = 3
 
 
 def not_run_table(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
-    """Cells that were skipped or failed; the same reason on the same task once, with the methods, backbones and rows
-    that it concerns."""
+    """Skipped and failed cells. A reason on a task is listed once, with its methods, backbones and rows."""
     columns = (
         Column("status", numeric=False),
         Column("method", numeric=False),
@@ -271,7 +270,7 @@ def not_run_table(records: Sequence[Record], names: Mapping[str, str], backbones
 
 
 def _reason(records: Sequence[Record]) -> str:
-    """The reason, with the first few of the rows that it names.
+    """The reason with the names of the first few rows.
 
     >>> ROW.sub(lambda _: "rows '1', '2'", "row '1': it writes no prompt")
     "rows '1', '2': it writes no prompt"

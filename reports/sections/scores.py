@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
-    """Centre and spread of the scores per task and on average; the reference first, the baseline last."""
+    """Centre and spread of the scores per task, and their average; the reference first, the baseline last."""
     relative = bool(panel.relative_tasks)
     against = (Column("against", panel.reference.label),) if relative and panel.reference else ()
     columns = (
@@ -51,7 +51,7 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
 
 
 def _note(panel: Panel) -> str:
-    note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."
+    note = "Scores × 100, mean over runs ± sample standard deviation (no ± for a single run)."
     if panel.few_shot:
         note = (
             "Scores × 100, median over all runs of a task (templates, draws, orders, seeds) with the interquartile "
@@ -60,14 +60,14 @@ def _note(panel: Panel) -> str:
         if panel.relative_tasks and panel.reference is not None:
             note += (
                 f" Against {panel.reference.label}: mean over tasks of the median difference between runs of the same "
-                "template, draw and seed, which need not be the difference of the medians."
+                "template, draw and seed; it may differ from the difference of the medians."
             )
     if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
-        note += f" Only the tasks on which {panel.reference.label} has a score are set against it."
+        note += f" The comparison uses only tasks on which {panel.reference.label} has a score."
     if panel.several_metrics:
-        note += " Tasks of another metric stand apart: scores of different metrics have no average."
+        note += " Tasks with another metric are in a separate section: scores of different metrics have no average."
     if any(entry.average(panel.tasks) is None for entry in panel.entries):
-        note += " A method without a score on every task has no average, since it would not compare."
+        note += " A method without a score on every task has no average, since it would not be comparable."
     return note
 
 

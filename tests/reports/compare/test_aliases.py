@@ -15,8 +15,8 @@ def _record(**changes):
 
 def test_two_spellings_of_a_task_are_one_column_under_the_shorter():
     records = [_record(task="dir:../x/toy", seed=1), _record(task="dir:toy"), _record(task="dir:toy", label="ia3")]
-    for given in (records, records[::-1]):
-        report = compose(given)
+    for ordered in (records, records[::-1]):
+        report = compose(ordered)
         assert [page.panel.tasks for page in report.pages] == [("dir:toy",)]
         (full, ia3) = report.pages[0].panel.entries
         assert (len(full.scores("dir:toy")), len(ia3.scores("dir:toy"))) == (2, 1)
@@ -40,7 +40,7 @@ def test_other_rows_other_pooling_and_unknown_rows_keep_their_names():
 
 def test_a_failed_cell_without_fingerprints_goes_by_its_name():
     records = [_record(task="dir:toy"), _record(task="dir:../toy"), failed(task="dir:../toy"), failed(task="gone")]
-    assert [found.task for found in unify_names(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
+    assert [renamed.task for renamed in unify_names(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
 
 
 def test_a_name_that_had_other_rows_before_stays_where_it_means_several():
@@ -49,4 +49,4 @@ def test_a_name_that_had_other_rows_before_stays_where_it_means_several():
         record(task="x/toy", fingerprints={**ROWS, "task": "u" * 64}),
         _record(task="x/toy"),
     ]
-    assert [found.task for found in unify_names(records)] == ["toy", "x/toy", "toy"]
+    assert [renamed.task for renamed in unify_names(records)] == ["toy", "x/toy", "toy"]

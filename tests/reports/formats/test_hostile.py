@@ -1,4 +1,4 @@
-"""What is live in a format and stands in a record: labels, tasks, templates and backbones are anybody's text."""
+"""Markup and formulas in records: labels, tasks, templates and backbones may be any text."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ HOSTILE = (*FORMULAS, *MARKUP, *TERMINAL)
 
 
 def named(text: str, **changes: Any) -> Any:
-    """A record in which all that is named is called so."""
+    """A record in which every name is this text."""
     names = dict.fromkeys(
         ("label", "method", "backbone", "template", "data.draw_source", "environment.cpu_model", "scores.headline"),
         text,
@@ -92,7 +92,7 @@ def composed(text: str) -> document.Report:
 
 @pytest.fixture(params=HOSTILE, ids=lambda text: ascii(text[:12]))
 def report(request: pytest.FixtureRequest) -> document.Report:
-    """Of records that are called so."""
+    """A report on records with such names."""
     return composed(request.param)
 
 

@@ -26,7 +26,7 @@ def test_percentages_above_do_not_crowd(values: list[float], names: list[str]) -
 
 
 def _drawn(values: list[float], unit: str, width: float) -> list[str]:
-    """The labels under a plot of so many inches, none of which may touch the next."""
+    """The labels below a plot of this width in inches; fails if two of them touch."""
     figure = Figure((width, 3.3), dpi=72)
     canvas = FigureCanvasAgg(figure)
     axes, span = figure.add_axes((0.2, 0.2, 0.75, 0.7)), scale(values)

@@ -1,4 +1,4 @@
-"""What was read of the tasks, as records tell it."""
+"""The data of the tasks, from the records."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def test_records_that_do_not_say_have_no_such_table():
 
 
 def test_what_may_be_wrong_with_the_data_is_a_caution_once():
-    told = "sst2: the input 'source' alone says the label"
+    warning = "sst2: the input 'source' alone says the label"
     records = [
-        record(seed=seed, label=label, data__warnings=(told,), **READ) for seed in (0, 1) for label in ("full", "ia3")
+        record(seed=seed, label=label, data__warnings=(warning,), **READ)
+        for seed in (0, 1)
+        for label in ("full", "ia3")
     ]
     report = document.compose(records)
-    assert [text for text in report.warnings if told in text] == [f"{told}."]
-    assert any(table.caption == "What was read of the tasks" for table in report.background)
+    assert [text for text in report.warnings if warning in text] == [f"{warning}."]
+    assert any(table.caption == "Data of the tasks" for table in report.background)
