@@ -34,6 +34,11 @@ class Cost:
         """The value in a record."""
         return self.derive or attrgetter(self.field)
 
+    @property
+    def name(self) -> str:
+        """The title within a sentence."""
+        return self.title[:1].lower() + self.title[1:]
+
     def median(self, panel: Panel, entry: Entry) -> float | None:
         """The median over an entry's tasks and runs; None if it is not measured or not comparable."""
         return panel.seconds(entry, self.read) if self.timed else entry.median(self.read)

@@ -68,7 +68,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     if not shown:
         return None
     tables = (*_owners(panel, index, shown), _phases(panel, index, shown), *_allocator(panel, index, shown))
-    return Ledger("memory", "Where memory goes", _short(panel, shown), (TEXT,), tables)
+    return Ledger("memory", "Memory by phase and owner", _short(panel, shown), (TEXT,), tables)
 
 
 def display_name(name: str) -> str:

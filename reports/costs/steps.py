@@ -34,7 +34,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     if panel.timing_mismatch or not any(record.seconds.steps for record in panel.records):
         return None
     why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
-    return Ledger("time", "Where the time of a step goes", _short(panel), (TEXT, *why), (_table(panel, index),))
+    return Ledger("time", "Time of a training step", _short(panel), (TEXT, *why), (_table(panel, index),))
 
 
 def quartiles(entry: Entry, phase: str) -> tuple[float, float, float] | None:
@@ -74,11 +74,11 @@ def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
     if not (saved or same or more):
         return None
     name = reference.label
-    text = f"saves {_listed(saved)} of {name}" if saved else f"saves nothing of a step of {name}"
-    text += f" and nothing of the {_listed(same, 'or the')}" if same and saved else ""
+    text = f"saves {_listed(saved)}" if saved else "saves nothing"
+    text += f" but nothing of the {_listed(same, 'or the')}" if same and saved else ""
     text += "; " + _listed(more) if more else ""
     times = units.significant(ours / base, 2)
-    return f"{entry.label} {text}: its step takes {times} {'of the time' if ours < base else 'times as long'}."
+    return f"Compared with {name}, {entry.label} {text}: its step takes {times} times as long."
 
 
 def _step(record: Record) -> float | None:

@@ -151,7 +151,9 @@ def _crossing(pair: Pair | None, measure: str) -> Cell:
     rough, kind = measure == "seconds", pair.crossing.kind
     words = pair.crossing.rough if rough else pair.crossing.words
     less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
-    comparison = f"costs the same {NAMES[measure]} as" if kind == "same" else f"costs {less} {words} than"
+    comparison = {"same": f"costs the same {NAMES[measure]} as", "never": f"never costs {less} than"}.get(
+        kind, f"costs {less} {words} than"
+    )
     return Cell(
         pair.crossing.rough_short if rough else pair.crossing.short,
         title=f"{pair.trained.label} {comparison} {pair.prompted.name}",

@@ -75,7 +75,7 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
         ends = [f"{c.label} {units.si(c.points[0][1], unit)} and {units.si(c.points[-1][1], unit)}" for c in drawn]
         title = f"{kind} of N tasks"
         alt = f"{title} on {page.title}, for 1 and for {TASKS[-1]} tasks: {'; '.join(ends)}."
-        note = "Dashed: with the prefix cache." if any(curve.dashed for curve in drawn) else ""
+        note = "Dashed: with cache." if any(curve.dashed for curve in drawn) else ""
         name = f"{page.tag}-{kind.lower()}-of-tasks"
         pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="storage"))
     return pictures

@@ -91,4 +91,4 @@ def _alt(page: Page, cost: measures.Cost, drawing: tradeoff.Drawing) -> str:
     """A description of the plot, point by point."""
     against = height_title(page.panel)
     values = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
-    return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(values)}."
+    return f"{against}, median, against {cost.name} on {page.title}: {'; '.join(values)}."

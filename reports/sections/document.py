@@ -227,8 +227,8 @@ def _tag(backbone: str, amount: int | None, index: int) -> str:
 def _undrawn(panel: Panel) -> str:
     """The costs that are not plotted, and why."""
     left = [cost for cost in measures.plotted_costs(panel) if cost not in shown_costs(panel)]
-    uneven = [cost.title.lower() for cost in left if cost.timed and panel.timing_mismatch]
-    unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.timing_mismatch)]
+    uneven = [cost.name for cost in left if cost.timed and panel.timing_mismatch]
+    unknown = [cost.name for cost in left if not (cost.timed and panel.timing_mismatch)]
     texts = [f"Not plotted, since seconds cannot be compared here: {', '.join(uneven)}."] if uneven else []
     texts += [f"Not plotted, since no method with a score has a measurement: {', '.join(unknown)}."] if unknown else []
     return " ".join(texts)

@@ -115,9 +115,9 @@ def _against(gap: float, entry: Entry, panel: Panel) -> str:
     name = panel.reference.label if panel.reference is not None else ""
     how = "in the median" if panel.few_shot else "on average"
     if abs(gap) < 0.05:
-        return f"{entry.label} scored {how} the same as {name}"
+        return f"{entry.label} scored the same as {name} {how}"
     if gap > 0:
-        return f"{entry.label} scored {how} {gap:.1f} points above {name}"
+        return f"{entry.label} scored {gap:.1f} points above {name} {how}"
     return f"{entry.label} came within {-gap:.1f} points of {name} {how}"
 
 

@@ -258,7 +258,7 @@ def test_a_method_that_trains_nothing_is_the_cheapest():
     lead = document.compose(
         [_scored(0.8), _scored(0.8, label="icl", parameters__trainable=0), _scored(0.8, label="ia3")]
     ).lead
-    assert lead[0].startswith("icl scored on average the same as full, training no parameters")
+    assert lead[0].startswith("icl scored the same as full on average, training no parameters")
 
 
 def test_the_baseline_row_is_the_mean_over_records():

@@ -207,6 +207,6 @@ def test_the_summary_as_csv_has_both_kinds_of_centre():
 def test_the_lead_counts_the_pairs():
     full = {(A, 0): 0.5, (A, 1): 0.55, (B, 0): 0.75, (B, 1): 0.9}
     lead = " ".join(document.compose([*_four("full", full), *_four()]).lead)
-    assert "ia3 scored in the median the same as full" in lead
+    assert "ia3 scored the same as full in the median" in lead
     assert "1 task × 4 runs (2 templates × 2 draws × 1 seed)" in lead
     assert "ia3 was higher in 1 of 4 runs, equal in 2 and lower in 1" in lead

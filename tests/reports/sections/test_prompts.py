@@ -178,7 +178,7 @@ def test_methods_missing_in_a_plot_are_named_with_the_reason():
 
 def test_costs_that_have_no_plot_are_named():
     page = document.compose(grid(["full", "ia3"], flops__train=None)).pages[0]
-    assert page.undrawn.endswith(": training flops.")
+    assert page.undrawn.endswith(": training FLOPs.")
     uneven = document.compose([*grid(["full"]), *grid(["ia3"], environment__threads=2)]).pages[0]
     assert "seconds cannot be compared" in uneven.undrawn
     assert uneven.undrawn.endswith(": training time.")
