@@ -80,7 +80,7 @@ def reading_table(panel: Panel, index: int) -> Table:
     )
     if panel.timing_mismatch:
         note += f" Times cannot be compared and are left out: {panel.timing_mismatch}."
-    return Table("What reading demonstrations costs", columns, rows, note)
+    return Table("Cost of reading demonstrations", columns, rows, note)
 
 
 def _untrained(panel: Panel) -> list[tuple[int, Entry]]:

@@ -23,16 +23,16 @@ Ways = dict[str, list["Way"]]
 
 NAMES = {"flops": "FLOPs", "seconds": "seconds"}
 TEXT = (
-    "Training costs once; demonstrations cost with every query, or once if their keys and values are cached. Each "
-    "number is the number of queries after which training plus queries cost less in total than prompting. Trained: "
-    "training + n × (inference per example). With cache: reading the demonstrations once + n × (inference per "
+    "Training is paid for once. Demonstrations are paid for with every query, or once if their keys and values are "
+    "cached. Each number is the number of queries after which training plus queries cost less in total than prompting. "
+    "Trained: training + n × (inference per example). With cache: reading the demonstrations once + n × (inference per "
     "example). Without cache: n × (inference per example including demonstrations), plus the calibration if there is "
     "one. The cost of choosing a recipe or writing a prompt is not included."
 )
 SECONDS = (
     "Seconds depend on the machine, threads and batch sizes of these runs. Without a cache, a query's demonstrations "
-    "are assumed to take as long as reading them once. This column is missing if a calibration was timed with them, or "
-    "if queries keep fewer demonstrations."
+    "are assumed to take as long as reading them once. The column without cache is missing if a calibration was timed "
+    "with them, or if queries keep fewer demonstrations."
 )
 
 VARY = (
@@ -109,7 +109,7 @@ def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
         f"Medians over the runs of a task.{VARY if measure == 'seconds' else ''}"
     )
     return Table(
-        f"Number of queries after which training pays, in {NAMES[measure]}",
+        f"Number of queries after which training pays off, in {NAMES[measure]}",
         columns,
         tuple(rows),
         note,

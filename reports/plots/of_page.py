@@ -36,7 +36,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         if not drawing.points:
             continue
         small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
-        note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
+        note = " ".join(filter(None, (_explain_tradeoff(page) if main else "", _name_missing(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
         drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
     return drawn + breakdowns.pictures(page, narrow)
@@ -67,7 +67,7 @@ COLOURS = {
 """Colours of the plots and their names in the page's style sheet."""
 
 
-def _how(page: Page) -> str:
+def _explain_tradeoff(page: Page) -> str:
     """How to read the trade-off plot."""
     text = (
         f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} "
@@ -76,10 +76,10 @@ def _how(page: Page) -> str:
     return text + (" Upper scale: percent of the backbone's parameters." if page.panel.backbone_params else "")
 
 
-def _left_out(absent: Sequence[tuple[str, str]]) -> str:
+def _name_missing(absent: Sequence[tuple[str, str]]) -> str:
     """The methods that are missing in a plot, by reason.
 
-    >>> _left_out([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
+    >>> _name_missing([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
     'Not plotted: ia3, bitfit (not measured); full (no score).'
     """
     groups = group_by(absent, lambda pair: pair[1])

@@ -30,7 +30,7 @@ def test_seconds_carry_into_minutes():
     assert units.seconds(3599.7) == "1\u00a0h\u00a000\u00a0min"
 
 
-def test_log_ticks_are_powers_of_ten_where_the_range_is_wide():
+def test_log_ticks_of_a_wide_range_are_powers_of_ten():
     axis = scale([770, 14_000, 22_700_000])
     assert [tick_label(tick, "") for tick in axis.ticks] == ["1k", "10k", "100k", "1M", "10M"]
 

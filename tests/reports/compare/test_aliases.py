@@ -43,7 +43,7 @@ def test_a_failed_cell_without_fingerprints_goes_by_its_name():
     assert [renamed.task for renamed in unify_names(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
 
 
-def test_a_name_that_had_other_rows_before_stays_where_it_means_several():
+def test_a_name_of_several_contents_is_kept():
     records = [
         _record(task="toy"),
         record(task="x/toy", fingerprints={**ROWS, "task": "u" * 64}),

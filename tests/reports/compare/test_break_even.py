@@ -34,7 +34,7 @@ from tunefront.reports.sections import document
         (Line(7, 5), Line(7, 5), Crossing("same")),
     ],
 )
-def test_costs_meet_where_the_closed_formula_says(trained, prompt, expected):
+def test_costs_are_equal_at_the_queries_of_the_closed_formula(trained, prompt, expected):
     assert crossing(trained, prompt) == expected
 
 
@@ -80,7 +80,7 @@ def rows(**prompt):
     }
 
 
-def test_lines_are_what_the_records_say():
+def test_lines_have_the_numbers_of_the_records():
     trained, with_cache, without_cache, zero = list_ways(rows())
     assert (trained.label, trained.flops, trained.seconds) == ("a", Line(900_000, 1000), Line(90, 0.25))
     assert (with_cache.how, with_cache.flops, with_cache.seconds) == (WITH_CACHE, Line(8_500, 1500), Line(2, 0.5))
@@ -142,7 +142,7 @@ def test_a_calibration_alone_makes_no_cache():
     )
 
 
-def test_what_is_missing_makes_no_line():
+def test_missing_numbers_make_no_line():
     trained, with_cache, without_cache, _ = list_ways(
         rows(flops__inference_per_example=None, flops__inference_per_example_without_reuse=None)
     )
@@ -205,7 +205,7 @@ def test_names_stay_text_in_the_terminal():
     assert "[red]x[/nope]" in console.file.getvalue()
 
 
-def test_the_report_has_the_ledger_where_something_was_trained_and_something_prompted():
+def test_the_report_has_the_ledger_if_there_are_trained_and_prompted_methods():
     both = document.compose([prompted(label="ia3"), prompted(label="icl:k=4")]).pages[0].ledgers
     (ledger,) = [ledger for ledger in both if ledger.tag == "break-even"]
     flops, seconds, stored = (table.caption for table in ledger.tables)
@@ -223,7 +223,7 @@ def test_seconds_that_do_not_compare_are_left_out():
     assert [table.caption for table in ledger.tables if "seconds" in table.caption] == []
 
 
-# What is compared comes from the same runs.
+# Comparisons use the same runs.
 
 
 def several(*prompts, trained=1):

@@ -67,7 +67,7 @@ def test_settings_may_differ_between_backbones_and_not_on_one():
     check(select([*grid(["full"]), *nano, odd], ["max_length!=32"]))
 
 
-def test_settings_that_differ_are_named_with_their_values_and_those_of_prompts_only_where_there_are_some():
+def test_settings_that_differ_are_named_and_those_of_prompts_only_if_there_are_prompts():
     changed = {**prompted().settings, "eval_rows": 200, "threads": 2, "normalization": "char"}
     assert differing_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
     values = differing_settings([prompted(settings=changed), prompted()])
@@ -86,7 +86,7 @@ def test_the_same_cell_twice_is_not_one_more_seed():
     check(select(records, ["torch=2.9.0"]))
 
 
-def test_the_very_same_record_twice_is_named():
+def test_the_same_record_twice_is_named():
     with pytest.raises(UserError, match=f"{record().key} .*more than once"):
         check([record(), record()])
 
@@ -130,7 +130,7 @@ def test_where_keeps_matching_records(where, amount):
         (["task=mnli"], r"task=mnli.*8 records.*mrpc, sst2, subj, trec"),
     ],
 )
-def test_where_mistakes_say_what_is_there(where, message):
+def test_errors_of_where_name_the_available_values(where, message):
     with pytest.raises(UserError, match=message):
         select(grid(["full"]), where)
 

@@ -64,8 +64,8 @@ def test_a_step_that_was_timed_in_some_runs_only_counts_there():
     assert "50\u00a0% of the forward pass" in (steps.why_not_faster(ia3, full) or "")
 
 
-def test_memory_and_files_in_a_sentence_are_of_the_same_tasks():
-    """A method that ran on the small task alone is not the one that holds least."""
+def test_memory_and_files_are_compared_over_the_same_tasks():
+    """A method that ran on the small task alone is not the one with the lowest peak."""
     sizes = {("full", "small"): 100, ("full", "large"): 1000, ("ia3", "small"): 90}
     records = [
         record(

@@ -83,7 +83,7 @@ def test_missing_scores_count_nowhere(missing):
     assert document.compose([_scored(missing)]).pages[0].scores.rows[0][1].text == "—"
 
 
-def test_the_best_recipe_on_selection_rows_is_chosen_whatever_its_test_score():
+def test_the_best_recipe_on_selection_rows_is_chosen_for_any_test_score():
     records = [
         _tuned(1e-4, 0.70, 0.99),
         _tuned(1e-3, 0.80, 0.60),
@@ -185,7 +185,7 @@ def test_only_skipped_and_failed_cells_make_a_clear_report():
 
 
 def _mixed():
-    """Accuracy on two tasks and a correlation on a third: 72.0 and 1.2 are no average of anything."""
+    """Accuracy on two tasks and a correlation on a third: their scores have no average."""
     similar = [
         record(
             label=label,
@@ -233,7 +233,7 @@ def test_scores_of_different_metrics_are_never_averaged():
     assert "36.6" not in "".join(report.lead)
 
 
-def test_averages_stand_apart_in_the_terminal_too():
+def test_averages_are_separate_in_the_terminal_too():
     console = Console(width=160, file=StringIO())
     console.print(summary_table(_mixed()))
     text = console.file.getvalue()
@@ -242,7 +242,7 @@ def test_averages_stand_apart_in_the_terminal_too():
     assert "different metrics" in text
 
 
-def test_one_metric_stands_for_itself():
+def test_a_single_metric_is_not_in_the_title():
     (page,) = document.compose(grid(["full", "ia3"], tasks=["sst2"], seeds=(0,))).pages
     assert (page.title, page.panel.by_metric) == ("minilm", "")
 

@@ -59,7 +59,7 @@ def row(table, label):
         ({"parameters.trainable": None}, None),
     ],
 )
-def test_a_file_replaces_the_backbone_where_every_weight_of_it_is_trained(changes, whole):
+def test_a_file_replaces_the_backbone_if_all_its_weights_are_trained(changes, whole):
     assert storage.replaces_backbone(record(**{**TRAINED, **changes})) is whole
 
 
@@ -219,7 +219,7 @@ def test_a_part_that_takes_longer_is_named_too():
     )
 
 
-def test_seconds_of_steps_are_left_out_where_clocks_differ():
+def test_seconds_of_steps_are_left_out_if_threads_differ():
     records = [timed(0.001, 0.1, 0.2, 0.05), timed(0.001, 0.1, 0.1, 0.01, label="ia3", environment__threads=2)]
     assert [ledger.tag for ledger in page_of(records).ledgers] == []
 
@@ -254,7 +254,7 @@ def test_the_heading_of_predictions_names_the_worst_seconds():
     assert "cells" not in predicted.text[2]
 
 
-def test_seconds_predicted_are_of_a_cell_alone():
+def test_predicted_seconds_are_of_a_single_cell():
     records = [ledger(made) for made in grid(["full", "ia3"], tasks=["sst2"], environment__concurrent_cells=2)]
     text = ledger_of("predicted", records, plans=[plan(made) for made in records]).text[2]
     assert "of a single cell" in text

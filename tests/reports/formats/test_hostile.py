@@ -154,7 +154,7 @@ def test_no_command_of_latex_comes_from_a_record(report: document.Report) -> Non
 
 
 class Page(HTMLParser):
-    """Collects tags and the attributes that could do something."""
+    """Collects tags and attributes that could be active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ def test_no_tag_or_attribute_of_the_page_comes_from_a_record(report: document.Re
 
 
 @pytest.mark.parametrize("text", [MARKUP[0], MARKUP[16], MARKUP[17], TERMINAL[0], TERMINAL[5], TERMINAL[7]], ids=ascii)
-def test_plots_and_the_pdf_are_drawn_of_any_text(text: str) -> None:
+def test_plots_and_the_pdf_are_drawn_with_any_text(text: str) -> None:
     report = composed(text)
     drawn = [of_page.pictures(page) for page in report.pages]
     assert pdf.render(report, drawn).startswith(b"%PDF")
@@ -218,7 +218,7 @@ def test_a_table_of_any_cells_is_set_as_text() -> None:
     assert latex.escape("*y") == "{*}y"
 
 
-def test_what_is_made_visible_stays_apart_and_is_done_once() -> None:
+def test_visible_texts_stay_distinct_and_are_escaped_once() -> None:
     assert make_visible("a\u200bb") == "a\\u200bb" != make_visible("ab")
     for text in ("\x1b[0m" * 9, "x" * 5000):
         assert make_visible(make_visible(text)) == make_visible(text)

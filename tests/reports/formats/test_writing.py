@@ -1,4 +1,4 @@
-"""The files: whole, self-contained, escaped, exact."""
+"""The files: complete, self-contained, escaped, exact."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def nasty():
 
 
 class _Strict(HTMLParser):
-    """Collects tags, ids and links; void tags aside, every tag must be closed in order."""
+    """Collects tags, ids and links; every tag except void ones must be closed in order."""
 
     def __init__(self):
         super().__init__()
@@ -265,7 +265,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EACCES, UserError)])
-def test_what_stops_a_write_is_named(number, kind, tmp_path, monkeypatch):
+def test_the_cause_of_a_failed_write_is_named(number, kind, tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(number, "refused")
 
@@ -308,7 +308,7 @@ def test_a_long_label_is_folded_before_a_score_is_left_out():
     assert "norms=true" in text
 
 
-def test_mistakes_are_clear(tmp_path):
+def test_errors_are_clear(tmp_path):
     with pytest.raises(UserError, match="there are no records"):
         reports.write([], tmp_path)
     with pytest.raises(UserError, match="no report format 'htm'; did you mean 'html'"):
@@ -335,7 +335,7 @@ def test_importing_reports_is_light():
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/report", "", "~nobody-of-this-name"])
-def test_a_place_that_is_no_folder_is_a_mistake_and_makes_none(place, tmp_path, monkeypatch):
+def test_an_out_that_is_no_folder_is_an_error_and_creates_nothing(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
         reports.write([record()], place, formats=["csv"])

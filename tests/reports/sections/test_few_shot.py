@@ -164,7 +164,7 @@ def test_a_field_called_order_means_nothing_without_demonstrations():
     assert len(_panel(records).entries) == 2
 
 
-def test_k_is_what_a_method_was_shown():
+def test_k_is_the_number_of_rows_that_a_method_used():
     assert rows_used(prompted(label="icl:k=4")) == 4
     assert rows_used(prompted(label="icl:k=0")) == 0
     assert rows_used(prompted(label="ia3")) == 32
@@ -187,7 +187,7 @@ def test_an_encoder_has_no_column_of_templates():
     assert list(_table(records)["ia3"]) == ["method", "k", "median", "IQR", "draws", "seeds", "runs"]
 
 
-def test_the_words_of_a_range_of_templates():
+def test_a_range_of_templates_in_words():
     three = [_scored(0.5, template=name) for name in "abc"]
     assert few_shot.describe_levels([_four(), three]) == "2–3 templates × 1–2 draws × 1 seed"
     assert few_shot.describe_levels([_four()]) == "2 templates × 2 draws × 1 seed"

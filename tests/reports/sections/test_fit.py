@@ -1,4 +1,4 @@
-"""A plan says what it assumes and whether it fits before it says what everything costs."""
+"""A plan shows its assumptions and whether it fits before the costs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def planned(label="full", batch=32, at_once=64, **changes):
     return record(**{**fields, **dotted(changes)})
 
 
-def test_what_is_assumed_names_numbers_batches_optimiser_and_whose_seconds():
+def test_assumptions_name_dtypes_batches_optimiser_and_the_machine_of_the_seconds():
     text = assumptions(
         [planned(), planned("ia3", recipe={"batch_size": 8, "dtype": "bfloat16", "optimizer": "adafactor"})]
     )
@@ -34,7 +34,7 @@ def test_what_is_assumed_names_numbers_batches_optimiser_and_whose_seconds():
     assert "--length" in text
 
 
-def test_without_seconds_that_is_said():
+def test_a_plan_without_seconds_says_so():
     untimed = planned(seconds__train=None, seconds__eval=None)
     assert "no seconds here" in assumptions([untimed], "no seconds here.")
     assert "Example CPU" not in assumptions([untimed])
@@ -63,19 +63,19 @@ def test_the_answer_is_a_row_a_method():
         ((False, 12, None), "does not fit even with one row per batch."),
     ],
 )
-def test_a_smaller_batch_that_fits_is_said_in_a_sentence(fits, end):
+def test_a_sentence_names_the_smaller_batch_that_fits(fits, end):
     record = planned()
     (text,) = advice([record], {record.key: fits})
     assert text.startswith("full ")
     assert text.endswith(end)
 
 
-def test_what_fits_needs_no_advice():
+def test_a_plan_that_fits_needs_no_advice():
     record = planned()
     assert advice([record], {record.key: (True, 64, 64)}) == []
 
 
-def test_of_several_backbones_each_is_named_and_the_note_stands_once():
+def test_several_backbones_are_named_and_share_one_note():
     records = [planned(backbone="a"), planned(backbone="b")]
     largest = {record.key: (False, 3, 64) for record in records}
     tables = fit_tables(records, largest, "1 kB")

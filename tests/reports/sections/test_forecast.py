@@ -53,7 +53,7 @@ def prompts(**changes):
     return plan(prompted(label="icl:k=4", **{**sizes, **dotted(changes)}))
 
 
-def test_bytes_of_tasks_have_a_row_with_the_cache_kept():
+def test_bytes_of_tasks_have_a_row_with_cache():
     table = plan_tables([prompts()])[-1]
     rows = [[cell.text.replace("\u00a0", " ") for cell in row[:3]] for row in table.rows]
     assert rows == [["icl:k=4", "4.07 kB", "4.63 kB"], ["icl:k=4 with cache", "4.97 kB", "12.7 kB"]]
@@ -67,7 +67,7 @@ def test_synthetic_demonstrations_have_no_bytes_and_a_note_says_why():
     assert "tokens but no text" in table.note
 
 
-def test_a_plan_ends_with_what_all_cells_take_together():
+def test_a_plan_ends_with_the_total_of_all_cells():
     numbers = {"data.n_test": 10, "flops.inference_per_example": 2e6, "flops.prefix": 5_000_000, "seconds.prefix": 1.0}
     full = planned("full", flops__train=10**9, data__n_test=10, flops__inference_per_example=2e6)
     ia3 = planned("ia3", 2.0, flops__train=10**8, **numbers, task="trec")

@@ -26,7 +26,7 @@ def test_differences_of_all_methods_come_first_in_any_order_of_the_records() -> 
     assert rows(records) == rows(records[::-1]) == [["every method", DTYPE], ["ia3", RATE]]
 
 
-def test_the_tasks_are_a_column_where_they_differ() -> None:
+def test_tasks_are_a_column_if_differences_depend_on_them() -> None:
     records = [compared("full", DTYPE), compared("full", DTYPE, RATE, task="trec")]
     assert rows(records) == [["every method", "every task", DTYPE], ["every method", "trec", RATE]]
 

@@ -31,8 +31,8 @@ def _four():
     return [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4")]
 
 
-def test_what_demonstrations_cost_once_and_per_query():
-    rows = _rows(document.compose(_four()), "What reading demonstrations costs")
+def test_costs_of_demonstrations_once_and_per_query():
+    rows = _rows(document.compose(_four()), "Cost of reading demonstrations")
     assert set(rows) == {"icl:k=0", "icl:k=4"}
     params, per_query = 1_100_000_000, 220_000_000_000
     once = 2 * params * 360
@@ -48,7 +48,7 @@ def test_what_demonstrations_cost_once_and_per_query():
 
 
 def test_a_model_that_keeps_no_prefix_shows_dashes():
-    rows = _rows(document.compose([prompted(label="icl:k=4", backbone="t5")]), "What reading demonstrations costs")
+    rows = _rows(document.compose([prompted(label="icl:k=4", backbone="t5")]), "Cost of reading demonstrations")
     assert [rows["icl:k=4"][head] for head in ("once FLOPs", "once time", "cache keys, values")] == ["—", "—", "—"]
 
 
@@ -83,7 +83,7 @@ def test_which_demonstrations_fit_is_counted_over_all_scored_rows():
     assert rows["icl:k=0"]["queries truncated"] == "4 of 250"
 
 
-def test_what_is_kept_per_task_is_the_checkpoint_and_the_demonstrations():
+def test_the_checkpoint_and_the_demonstrations_are_stored_per_task():
     report = document.compose(_four())
     rows = _rows(report, "Trained parameters and stored bytes")
     kept = {label: row["stored per task"] for label, row in rows.items()}

@@ -14,7 +14,7 @@ READ = {
 }
 
 
-def test_inputs_labels_and_what_was_left_out_are_a_table():
+def test_inputs_labels_and_left_out_fields_are_a_table():
     table = provenance.input_table([record(**READ)], {"sst2": "sst2"})
     (row,) = [[cell.text for cell in row] for row in table.rows]
     assert row == [
@@ -31,7 +31,7 @@ def test_records_that_do_not_say_have_no_such_table():
     assert provenance.input_table([record()], {"sst2": "sst2"}) is None
 
 
-def test_what_may_be_wrong_with_the_data_is_a_caution_once():
+def test_a_warning_about_the_data_is_shown_once():
     warning = "sst2: the input 'source' alone says the label"
     records = [
         record(seed=seed, label=label, data__warnings=(warning,), **READ)
