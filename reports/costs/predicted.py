@@ -101,7 +101,7 @@ def predicted_and_measured(entry: Entry, cost: Cost, plans: dict[str, Record]) -
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The median of predicted over measured, with 0/0 as 1. None if a cost was predicted and measured as zero."""
+    """The median of predicted over measured, with 0/0 as 1. None if a cost was predicted but measured as zero."""
     if any(ours and not theirs for ours, theirs in pairs):
         return None
     return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs])

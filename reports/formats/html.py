@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tunefront.reports.plots.of_page import inline, save
+from tunefront.reports.plots.panel_plots import inline, save
 from tunefront.reports.sections.papers import HEADING
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SCRIPT = (
     "var d=e.closest('details');if(d){d.open=true;e.scrollIntoView({block:'start'})}}"
     "addEventListener('hashchange',reveal);reveal();"
 )
-"""Opens the list of records that a number links to. Without scripts, the reader opens it."""
+"""Opens the list of records that a number links to. Without scripts, the browser or the reader opens it."""
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:

@@ -47,7 +47,7 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
     """File names with their contents, one at a time, so that finished files are written even if a later one fails."""
     if set(formats) - {"csv", "tex"}:
         from tunefront.reports.formats import html, markdown, pdf
-        from tunefront.reports.plots.of_page import pictures, save
+        from tunefront.reports.plots.panel_plots import pictures, save
 
         drawn = [pictures(page) for page in report.pages]
         if "html" in formats:

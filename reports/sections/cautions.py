@@ -38,9 +38,7 @@ def list_warnings(
         texts.append(f"The chosen recipe is at the edge of its range for {', '.join(edges)}; widen the range.")
     fewer = sorted({choice.label for choice in selection.choices if choice.incomplete})
     if fewer:
-        texts.append(
-            f"Incomplete trials, with runs missing, were excluded from the choice of recipes for {', '.join(fewer)}."
-        )
+        texts.append(f"Trials with missing runs were excluded from the choice of recipes for {', '.join(fewer)}.")
     blank = sum(not units.finite(record.score) for record in ok)
     if blank:
         texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and are left out.")

@@ -12,7 +12,7 @@ from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.costs.of_panel import ledgers
+from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
 from tunefront.reports.names import describe_shots, make_visible, short_names
 from tunefront.reports.sections import few_shot, findings, provenance, scores

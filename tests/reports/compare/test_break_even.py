@@ -14,7 +14,7 @@ from tunefront.reports.compare.break_even import Crossing, Line, crossing
 from tunefront.reports.compare.query_costs import WITH_CACHE, WITHOUT_CACHE, compare_ways, list_ways
 from tunefront.reports.costs.train_or_prompt import break_even_table
 from tunefront.reports.formats.terminal import as_rich
-from tunefront.reports.plots import of_page
+from tunefront.reports.plots import panel_plots
 from tunefront.reports.sections import document
 
 
@@ -173,7 +173,7 @@ def test_crossings_in_seconds_have_two_digits():
     assert "shared machine vary" in table.note
     assert "vary" not in break_even_table(records).note
     page = document.compose(records).pages[0]
-    (seconds,) = [picture for picture in of_page.pictures(page) if picture.name.endswith("break-even-seconds")]
+    (seconds,) = [picture for picture in panel_plots.pictures(page) if picture.name.endswith("break-even-seconds")]
     assert "with cache at about 350 queries" in seconds.alt
 
 

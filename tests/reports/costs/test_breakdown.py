@@ -17,7 +17,7 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.records import PhaseFlops, Record, Spread
 from tunefront.reports.costs import flops, memory, steps, storage
 from tunefront.reports.formats import html, latex, markdown, pdf
-from tunefront.reports.plots import curves, of_page
+from tunefront.reports.plots import curves, panel_plots
 from tunefront.reports.sections import document
 from tunefront.reports.units import MISSING
 
@@ -271,7 +271,7 @@ def test_predictions_made_after_their_run_are_left_out():
     report = compose(records, plans=plans[1:])
     (page,) = report.pages
     assert page.ledgers[-1].tables == ()
-    drawn = [of_page.pictures(page)]
+    drawn = [panel_plots.pictures(page)]
     for text in (html.render(report, drawn), markdown.render(report, drawn)):
         assert "made after the run and left out" in text
     assert pdf.render(report, drawn)
@@ -294,7 +294,7 @@ def test_a_new_record_next_to_an_old_one_leaves_dashes():
     page = page_of([ledger(record()), record(label="ia3")])
     assert [breakdown.tag for breakdown in page.ledgers] == ["storage", "memory", "flops", "time"]
     assert row(page.ledgers[0].tables[0], "ia3")[1:] == [MISSING] * 5
-    assert of_page.pictures(page)
+    assert panel_plots.pictures(page)
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def whole():
     names = {"label": NASTY, "method": NASTY}
     records = [*trained, *prompts, ledger(prompted(**names))]
     composed = document.compose(records, plans=[plan(made) for made in records])
-    return composed, [of_page.pictures(page) for page in composed.pages]
+    return composed, [panel_plots.pictures(page) for page in composed.pages]
 
 
 def test_every_format_has_the_ledgers(whole):
@@ -326,7 +326,7 @@ def test_names_stay_text_in_the_ledgers(whole):
     assert "<script>alert" not in page
     assert "<script" not in markdown.render(composed, drawn)
     for picture in drawn[0]:
-        assert picture.svg == of_page.save(picture.figure, "svg")
+        assert picture.svg == panel_plots.save(picture.figure, "svg")
         ET.fromstring(picture.svg)
         assert b"$x^2$" not in picture.svg
         texts = [text for axes in picture.figure.axes for text in (*axes.texts, *axes.get_yticklabels())]

@@ -20,7 +20,7 @@ from tunefront import reports
 from tunefront.reports import units
 from tunefront.reports.formats import csvs, html, latex, markdown, pdf
 from tunefront.reports.names import make_visible
-from tunefront.reports.plots import of_page
+from tunefront.reports.plots import panel_plots
 from tunefront.reports.sections import document
 from tunefront.reports.sections.summary import summary_table
 from tunefront.reports.tables import Cell, Column, Table
@@ -182,7 +182,7 @@ def test_no_tag_or_attribute_of_the_page_comes_from_a_record(report: document.Re
 @pytest.mark.parametrize("text", [MARKUP[0], MARKUP[16], MARKUP[17], TERMINAL[0], TERMINAL[5], TERMINAL[7]], ids=ascii)
 def test_plots_and_the_pdf_are_drawn_with_any_text(text: str) -> None:
     report = composed(text)
-    drawn = [of_page.pictures(page) for page in report.pages]
+    drawn = [panel_plots.pictures(page) for page in report.pages]
     assert pdf.render(report, drawn).startswith(b"%PDF")
     for picture in (picture for page in drawn for picture in page):
         assert re.fullmatch(r"[a-z0-9-]+(_[a-z0-9_-]+)*", picture.name)

@@ -19,7 +19,7 @@ from tunefront import reports
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.reports.formats import html, latex, markdown, pdf
 from tunefront.reports.formats.writing import put
-from tunefront.reports.plots import of_page, style, tradeoff
+from tunefront.reports.plots import panel_plots, style, tradeoff
 from tunefront.reports.sections import document
 from tunefront.reports.sections.summary import summary_table
 
@@ -41,7 +41,7 @@ def everything(tmp_path_factory):
 def nasty():
     changes = {"label": NASTY, "method": NASTY, "backbone": f"hub/{NASTY}", "task": f"dir:{NASTY}"}
     composed = document.compose([record(**changes), failed(reason=NASTY, **changes)])
-    return composed, [of_page.pictures(page) for page in composed.pages]
+    return composed, [panel_plots.pictures(page) for page in composed.pages]
 
 
 class _Strict(HTMLParser):
@@ -182,7 +182,7 @@ def test_untrusted_names_stay_text_in_the_terminal():
 
 
 def test_a_dollar_in_a_name_is_not_mathematics(nasty):
-    assert all(b"$x^2$" not in of_page.save(p.figure, "svg") for p in nasty[1][0])  # text is drawn as paths
+    assert all(b"$x^2$" not in panel_plots.save(p.figure, "svg") for p in nasty[1][0])  # text is drawn as paths
     assert all(not text.get_parse_math() for p in nasty[1][0] for text in p.figure.axes[0].texts)
 
 
@@ -196,7 +196,7 @@ def test_thirty_methods_keep_legible_labels():
         for i in range(29)
     ]
     panel = document.compose([record(), *records]).pages[0].panel
-    for size in (of_page.WIDE, of_page.SMALL):
+    for size in (panel_plots.WIDE, panel_plots.SMALL):
         drawing = tradeoff.draw(panel, size=size)
         assert drawing.clashes == 0
         assert len(drawing.boxes) == 30
@@ -210,14 +210,14 @@ def test_a_method_that_trains_nothing_has_a_place():
 
 def test_a_cost_that_nobody_measured_is_not_drawn():
     composed = document.compose(grid(["full", "ia3"], flops__train=None, memory__train_peak_resident_bytes=None))
-    names = [picture.title for picture in of_page.pictures(composed.pages[0])]
+    names = [picture.title for picture in panel_plots.pictures(composed.pages[0])]
     assert "Training FLOPs" not in names
     assert len(names) == 4
 
 
 def test_missing_methods_are_named_below_the_plot():
     composed = document.compose([record(), record(label="ia3", flops__train=None)])
-    notes = {picture.title: picture.note for picture in of_page.pictures(composed.pages[0])}
+    notes = {picture.title: picture.note for picture in panel_plots.pictures(composed.pages[0])}
     assert "ia3 (not measured)" in notes["Training FLOPs"]
 
 
@@ -241,7 +241,7 @@ def test_missing_methods_are_named_below_the_plot():
 )
 def test_edge_cases_write_html_pdf_and_tables(records, tmp_path):
     composed = document.compose(records)
-    drawn = [of_page.pictures(page, narrow=True) for page in composed.pages]
+    drawn = [panel_plots.pictures(page, narrow=True) for page in composed.pages]
     _parsed(html.render(composed, drawn))
     assert pdf.render(composed, drawn).startswith(b"%PDF")
     assert markdown.render(composed, drawn)

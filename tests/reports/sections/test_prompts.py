@@ -13,7 +13,7 @@ from tests.reports.prompted import everything, prompted
 from tunefront import reports
 from tunefront.reports.compare.measures import KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, WITHOUT_CACHE, plotted_costs
 from tunefront.reports.formats import markdown
-from tunefront.reports.plots import of_page, tradeoff
+from tunefront.reports.plots import panel_plots, tradeoff
 from tunefront.reports.sections import document
 from tunefront.reports.sections.summary import summary_table
 
@@ -170,7 +170,7 @@ def test_methods_missing_in_a_plot_are_named_with_the_reason():
         prompted(label="b", scores__test={"accuracy": None}),
         prompted(label="c", task="dir:data/cb"),
     ]
-    notes = {picture.title: picture.note for picture in of_page.pictures(document.compose(records).pages[0])}
+    notes = {picture.title: picture.note for picture in panel_plots.pictures(document.compose(records).pages[0])}
     for reason in ("b (no score)", "c (no score to compare with full)", "a (not measured)"):
         assert reason in notes["Bytes stored per task"]
     assert "1 task without a score of full" in notes["Trained parameters per task"]
@@ -189,8 +189,8 @@ def test_a_backbone_without_the_reference_has_dashes_and_says_so():
     records = [*_four(), prompted(label="ia3", backbone="t5"), prompted(label="icl:k=4", backbone="t5")]
     report = document.compose(records)
     gpt, t5 = report.pages
-    assert "Height: points above the mean score of full on the same task." in of_page.pictures(gpt)[0].note
-    assert "full has no score here" in of_page.pictures(t5)[0].note
+    assert "Height: points above the mean score of full on the same task." in panel_plots.pictures(gpt)[0].note
+    assert "full has no score here" in panel_plots.pictures(t5)[0].note
     assert "against" not in [column.head for column in t5.scores.columns]
     glance = {row[0].text: [cell.minor for cell in row[1:]] for row in report.overview.rows}
     assert glance["ia3"][0] != ""
