@@ -26,7 +26,7 @@ from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates import Prompt, find_template
 from tunefront.methods.icl import ICL
 from tunefront.methods.spelling import parse
-from tunefront.reports.compare.query_costs import ANEW, KEPT, ways
+from tunefront.reports.compare.query_costs import WITH_CACHE, WITHOUT_CACHE, list_ways
 
 D, INNER, LAYERS = 32, 64, 2
 
@@ -136,8 +136,8 @@ def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
         assert attrgetter(name)(planned) == attrgetter(name)(record), name
     assert planned.memory.phases is not None
     assert planned.memory.phases["query"]["kv_cache"] == record.prompt.kv_cache_bytes
-    reused, anew = ways({"icl": [record]})
-    assert (reused.how, anew.how) == (KEPT, ANEW)
+    reused, anew = list_ways({"icl": [record]})
+    assert (reused.how, anew.how) == (WITH_CACHE, WITHOUT_CACHE)
     assert reused.flops is not None
     assert (reused.flops.start, reused.kept_bytes) == (
         gpt2_states(tokens),
@@ -179,7 +179,7 @@ def test_where_no_prompt_keeps_any_nothing_is_read(
     if "ensemble" not in spelled:
         assert record.scores.test == alone.scores.test
         assert record.flops.inference_per_example == alone.flops.inference_per_example
-    reused, anew = ways({"icl": [record]})
+    reused, anew = list_ways({"icl": [record]})
     for way in (reused, anew):
         assert way.flops is not None
         assert (way.flops.start, way.flops.slope) == (0, record.flops.inference_per_example)
