@@ -111,7 +111,7 @@ def test_an_unexpected_error_is_called_a_bug_and_shows_its_traceback_only_with_d
         (("--backbone", "minilmm"), "did you mean 'minilm'?"),
         (("qick",), "did you mean 'quick'?"),
         (("--set", "learning_rat=1"), "did you mean 'learning_rate'?"),
-        (("--set", "learning_rate"), "--set takes key=value"),
+        (("--set", "learning_rate"), "needs key=value"),
         (("--set", "learning_rate=fast"), "learning_rate must be float, got 'fast'"),
         (("--set", "epochs=0"), "epochs must be above 0"),
         (("--shots", "some"), "shots must be whole numbers from 1, or 'all'"),
@@ -260,7 +260,7 @@ def test_a_url_that_cannot_be_reached_exits_2(call: Any, world: World) -> None:
 
 @pytest.mark.parametrize("verb", ["report", "stale"])
 def test_a_folder_without_records_exits_2(call: Any, world: World, tmp_path: Path, verb: str) -> None:
-    assert "is not there" in call(verb, "nowhere").stderr
+    assert "nowhere does not exist" in call(verb, "nowhere").stderr
     result = call(verb, str(tmp_path))
     assert result.exit_code == 2
     assert "has no records" in result.stderr

@@ -66,7 +66,7 @@ def test_where_nothing_can_be_read_it_is_one_paragraph(call: Any, results: Path)
 @pytest.mark.parametrize("command", ["report", "stale"])
 def test_results_that_are_no_folder_are_a_mistake(command: str, call: Any, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
-    for results, told in (("taken", "is a file"), ("nowhere", "is not there"), ("x" * 400, "too long")):
+    for results, told in (("taken", "is a file"), ("nowhere", "does not exist"), ("x" * 400, "too long")):
         result = call(command, results)
         assert result.exit_code == 2, result.output
         assert told in result.stderr

@@ -41,7 +41,7 @@ BODIES = {
     "in a thread's join": "import threading as t\n    t = t.Thread(target=time.sleep, args=(20,)); t.start(); t.join()",
     "in a callback": "import functools; sorted(range(2), key=lambda _: time.sleep(10))",
     "in an exec": "exec('time.sleep(20)')",
-    "held": "exec('with interruption.held():\\n time.sleep(1)'); time.sleep(20)",
+    "held": "exec('with interruption.deferred():\\n time.sleep(1)'); time.sleep(20)",
 }
 
 
@@ -85,7 +85,7 @@ def test_an_interruption_is_answered_whatever_runs(signum: int, what: str, start
     process.send_signal(signum)
     _, told = process.communicate(timeout=18)  # the bodies would take 20 seconds
     assert process.returncode == 128 + signum
-    assert "The same command goes on where it stopped" in told
+    assert "Stopped; every finished cell is recorded." in told
 
 
 def test_the_second_one_ends_the_process_at_once(start: object) -> None:

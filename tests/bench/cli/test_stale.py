@@ -41,7 +41,7 @@ def test_changed_rows_versions_and_sources_are_each_named(world: World) -> None:
 
 def test_a_record_of_another_way_to_make_keys_is_stale(world: World) -> None:
     (entry,) = staleness([recorded(world, key="0" * 64)])
-    assert entry.changes == ("tunefront itself: it makes keys in another way now",)
+    assert entry.changes == ("tunefront itself: it now computes keys in another way",)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_a_record_of_another_way_to_make_keys_is_stale(world: World) -> None:
         ({"method": "gone:size=1"}, "no method 'gone'"),
         ({"method": "houlsby:width=1"}, "has no field 'width'"),
         ({"method": "mine:size=1", "method_file": "mine.py"}, "no method 'mine'"),
-        ({"method": "no such thing"}, "spells no method"),
-        ({"recipe": {"momentum": 0.9}}, "momentum, which is not known any more"),
-        ({"settings": {"threads": 0}}, "the settings is not valid any more"),
+        ({"method": "no such thing"}, "'no such thing' is not the name of a method"),
+        ({"recipe": {"momentum": 0.9}}, "the recipe had momentum"),
+        ({"settings": {"threads": 0}}, "threads must be at least 1"),
     ],
 )
 def test_a_cell_that_cannot_be_run_any_more_says_why(world: World, changes: dict[str, Any], told: str) -> None:

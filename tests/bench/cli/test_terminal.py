@@ -204,7 +204,7 @@ def test_records_and_report_are_there_whoever_reads(
         raise BrokenPipeError(32, "Broken pipe")
 
     world.answers = {"ia3": status}
-    monkeypatch.setattr(terminal, "_let_go", lambda *_: None)  # the streams are pytest's
+    monkeypatch.setattr(terminal, "_redirect_to_null", lambda *_: None)  # the streams are pytest's
     monkeypatch.setattr(
         terminal._Outlet, "_stream", property(lambda _: type("S", (), {"write": broken, "flush": broken})())
     )
