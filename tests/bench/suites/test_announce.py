@@ -56,7 +56,7 @@ def test_a_line_for_each_task_says_what_was_read(folder: Path, backbones: dict[s
     (line,) = planned(backbones["bert"]).announcements
     for part in ("12 train and 10 test rows", "reads text, not n (numbers)", "a 50 %, b 50 % of 12 train rows"):
         assert part in line
-    assert "12 rows drawn (all there are, where 30 were asked for)" in line
+    assert "12 rows drawn (all there are; 30 were requested)" in line
     assert "5 of 10 test rows scored" in line
 
 
@@ -84,7 +84,7 @@ def test_rows_that_are_cut_are_counted_and_warned_of(folder: Path, backbones: di
     task = load_task("dir:mine")
     lengths = row_lengths(tokenizer_of(backbones["bert"]), task, task.splits["train"])
     assert min(lengths) > 8
-    assert "12 rows drawn (all there are, where 30 were asked for; 12 cut to 8 tokens)" in found.announcements[0]
+    assert "12 rows drawn (all there are; 30 were requested; 12 cut to 8 tokens)" in found.announcements[0]
     (warning,) = found.warnings
     for part in ("12 of 12 train and 5 of 5 scored rows", "8 tokens", f"--set max_length={max(lengths)} cuts none"):
         assert part in warning
@@ -100,7 +100,7 @@ def test_a_model_that_takes_no_more_is_named(folder: Path, backbones: dict[str, 
         )
     )
     (warning,) = [text for text in planned(backbones["bert"], "dir:mine").warnings if "cut" in text]
-    assert "takes no more" in warning
+    assert "accepts no more" in warning
 
 
 def test_a_prompt_is_said_with_its_template(folder: Path, language_models: dict[str, str]) -> None:
@@ -123,7 +123,7 @@ def test_a_backbone_that_cannot_do_the_task_is_said_to_be_skipped(
         rows = [{"text": f"w{row}", "label": row / 2} for row in range(5)]
         (folder / "mine" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = expand("suite.toml", Overrides(backbones=[backbones["bert"], language_models["gpt2"]], tasks=["dir:mine"]))
-    assert f"{language_models['gpt2']} is a language model and skipped" in found.announcements[0]
+    assert f"{language_models['gpt2']} is skipped: a language model cannot do" in found.announcements[0]
     assert f"{backbones['bert']}: 5 rows drawn" in found.announcements[0]
 
 

@@ -34,7 +34,7 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
 def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
     with pytest.raises(UserErrors) as caught:
         expand(suite, overrides)
-    return caught.value.mistakes
+    return caught.value.messages
 
 
 def planned(name: str, **overrides: Any) -> tuple[Cell, ...]:
@@ -246,7 +246,7 @@ def test_overrides_replace_the_lists_of_the_suite() -> None:
 
 
 def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
-    expected = "template 'plain' was asked for, but {} is an encoder, which takes no template"
+    expected = "template 'plain' was requested, but {} is an encoder, which takes no template"
     assert expected.format("minilm") in mistakes_text("quick_search", Overrides(templates=[None, "plain"]))
     assert expected.format("tiny") in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
@@ -313,7 +313,7 @@ def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path
         "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0",
         "has no field 'bottlneck'; did you mean 'bottleneck'?",
         "needs a name",
-        "methods holds 5",
+        "methods contains 5",
         'backbones must be a list, as in backbones = ["tiny"]',
         "no task 'docstrings/kinds'; did you mean 'docstrings/kind'?",
         "seeds must be whole numbers from 0, got -1",
@@ -420,5 +420,5 @@ def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
 def test_a_backbone_that_cannot_even_be_looked_for_is_told_before_any_library_is_imported(name: str) -> None:
     told = list[str]()
     with pytest.raises(UserError, match=r"cannot be looked for|no home folder"):
-        expand("quick", Overrides(backbones=[name]), tell=told.append)
+        expand("quick", Overrides(backbones=[name]), on_status=told.append)
     assert told == []

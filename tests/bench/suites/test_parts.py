@@ -192,7 +192,7 @@ def test_a_template_is_refused_only_where_no_part_has_a_model_that_reads_it(two:
     assert {(cell.backbone, cell.template) for cell in cells} == {("minilm", None), ("nano", "plain")}
     told = mistakes(two, Overrides(templates=["plain"], backbones=["minilm", "tiny"]))
     assert told == [
-        "template 'plain' was asked for, but minilm and tiny are encoders, which take no template; leave it out, or "
+        "template 'plain' was requested, but minilm and tiny are encoders, which take no template; leave it out, or "
         "give a language model."
     ]
 
@@ -295,4 +295,4 @@ def test_parts_that_are_no_array_of_tables_are_told_how_to_be_written(tmp_path: 
 def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
     with pytest.raises(UserErrors) as caught:
         expand(suite, overrides)
-    return caught.value.mistakes
+    return caught.value.messages
