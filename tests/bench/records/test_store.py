@@ -37,7 +37,7 @@ def test_a_torn_record_behind_a_url_is_named_and_counts_as_none(caplog: pytest.L
     store.write(record("1" * 8))
     fsspec.filesystem("memory").pipe_file("/results/b/records/11111111.json", b'{"key": "111')
     assert store.read("1" * 8) is None
-    assert "11111111.json is not a whole record" in caplog.text
+    assert "11111111.json is not a complete record" in caplog.text
 
 
 def test_preparing_a_url_makes_its_folders_and_leaves_no_probe() -> None:
