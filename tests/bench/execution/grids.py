@@ -198,11 +198,11 @@ class Nursery:
     def start(self, grid: Grid, out: Path, workers: int = 2) -> int:
         """Starts a grid in a process that leads a group of its own; returns its pid."""
         message = {"grid": asdict(grid), "out": str(out), "workers": workers, "cache": os.environ["TUNEFRONT_CACHE"]}
-        return int(self._tell(message))
+        return int(self._send(message))
 
     def wait(self) -> int:
         """Waits for the process's end; its exit code, or minus the signal that ended it."""
-        return int(self._tell({}))
+        return int(self._send({}))
 
     def run(self, grid: Grid, out: Path, workers: int = 2) -> dict[str, Any]:
         """Runs a grid to its end: the counts of its outcome, or the error that it raised."""
@@ -211,7 +211,7 @@ class Nursery:
         assert self.wait() == 0
         return outcome(out)
 
-    def _tell(self, message: dict[str, Any]) -> str:
+    def _send(self, message: dict[str, Any]) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(message) + "\n")

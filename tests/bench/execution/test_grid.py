@@ -261,7 +261,7 @@ def test_a_full_disk_leaves_whole_records_and_nothing_half_written(
     store, some = Store(tmp_path / "out"), grid(methods=("ia3", "full"))
     with pytest.MonkeyPatch.context() as patch:
         fill_disk(patch, step, after)
-        with pytest.raises(DiskFull, match="give the same command again"):
+        with pytest.raises(DiskFull, match="repeat the command"):
             run_grid(some.cells(), store)
     assert litter(store) == []
     assert len(store.records()) == after // 2
