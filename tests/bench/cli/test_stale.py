@@ -1,4 +1,4 @@
-"""What is said of records whose cell is not what it was."""
+"""Messages about records whose cell has changed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_record_of_another_way_to_make_keys_is_stale(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"method": "gone:size=1"}, "no method 'gone'"),
         ({"method": "houlsby:width=1"}, "has no field 'width'"),
@@ -55,9 +55,9 @@ def test_a_record_of_another_way_to_make_keys_is_stale(world: World) -> None:
         ({"settings": {"threads": 0}}, "threads must be at least 1"),
     ],
 )
-def test_a_cell_that_cannot_be_run_any_more_says_why(world: World, changes: dict[str, Any], told: str) -> None:
+def test_a_cell_that_cannot_be_run_any_more_says_why(world: World, changes: dict[str, Any], message: str) -> None:
     (entry,) = staleness([recorded(world, **changes)])
-    assert told in entry.changes[0]
+    assert message in entry.changes[0]
 
 
 def test_the_command_prints_what_changed_and_exits_0(world: World, tmp_path: Path) -> None:

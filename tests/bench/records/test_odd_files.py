@@ -1,4 +1,4 @@
-"""What people and hostile ones put where records lie: each is named, left out and left as it is, and nothing hangs."""
+"""Odd and hostile files among the records: each is named, skipped and left unchanged, and nothing hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record: what it may hold, and what its fields say of themselves."""
+"""The record: allowed values, and the descriptions of its fields."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_torn_file_is_named_and_left_as_it_is(
         read_record(path)
     assert load_records(tmp_path) == []
     assert "aaaaaaaa.json" in caplog.text
-    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [("aaaaaaaa.json", content)]
+    assert [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [("aaaaaaaa.json", content)]
 
 
 def test_what_was_set_aside_earlier_is_kept(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_whole_record_under_another_cells_name_is_named_and_left_as_it_is(
         store.read("bbbbbbbb")
     assert load_records(tmp_path) == []
     assert "bbbbbbbb.json contains the record of another cell" in caplog.text
-    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [(path.name, before)]
+    assert [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [(path.name, before)]
 
 
 def test_a_line_feed_in_a_files_name_does_not_break_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +154,7 @@ WHOLE = json.loads(Record(**{**MINIMAL, "key": "a" * 8}).model_dump_json())
 
 
 def altered(group: str, **leaves: object) -> str:
-    """A whole record but for some fields of a group."""
+    """A complete record, except for some fields of a group."""
     return json.dumps({**WHOLE, group: {**WHOLE[group], **leaves}})
 
 
@@ -230,7 +230,9 @@ def test_many_records_of_another_version_are_named_in_one_line(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_plans_lie_beside_the_records_and_are_read_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_plans_are_stored_next_to_the_records_and_read_the_same_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     planned = Record(**{**MINIMAL, "status": "planned"})
     assert load_plans(tmp_path) == []
     (tmp_path / "plans").mkdir()
