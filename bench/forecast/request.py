@@ -177,7 +177,7 @@ def _on_rows_of_tasks(request: PlanRequest, wrong: ErrorCollector, tell: Callabl
     for option in (option for option, value in useless.items() if value is not None):
         raise UserError(f"--{option} is of made-up rows: give --length too, and --backbone, or leave it out.")
     _check_presets(request.backbones)
-    return of_cells(expand(request.suite or "quick", request.overrides, tell=tell, wrong=wrong).cells)
+    return of_cells(expand(request.suite or "quick", request.overrides, on_status=tell, wrong=wrong).cells)
 
 
 def _check_presets(backbones: Iterable[str]) -> None:

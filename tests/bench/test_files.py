@@ -1,4 +1,4 @@
-"""What killed processes leave of their writing."""
+"""Temporary files that killed processes leave."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob(".*.tmp")}
 
 
-def test_only_what_is_older_than_a_day_is_removed(tmp_path: Path) -> None:
+def test_only_files_older_than_a_day_are_removed(tmp_path: Path) -> None:
     left(tmp_path)
     sweep(tmp_path)
     assert names(tmp_path) == {".b.json.0.tmp"}

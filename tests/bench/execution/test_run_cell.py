@@ -1,4 +1,4 @@
-"""What could make a language model's number mean something else than it says."""
+"""Cases in which a language model's numbers could be wrong."""
 
 from __future__ import annotations
 
@@ -134,9 +134,9 @@ def test_calibration_survives_a_prior_that_underflows(language_models: dict[str,
     trainer.scores = lambda scorer, examples: free.expand(3, 2)  # type: ignore[method-assign]
     rows = encode(backbone, split="test")
     batch = trainer.prompts.following(rows).batch(range(4))
-    found = method.fit(backbone, rows, trainer)(batch)
-    assert found.isfinite().all()
-    assert torch.allclose(found, backbone.score(batch).log_softmax(1) - free.log_softmax(1), atol=1e-5)
+    scores = method.fit(backbone, rows, trainer)(batch)
+    assert scores.isfinite().all()
+    assert torch.allclose(scores, backbone.score(batch).log_softmax(1) - free.log_softmax(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5", "bart"])
@@ -148,7 +148,7 @@ def test_logits_are_read_in_float32_under_autocast(name: str, language_models: d
     backbone.model.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         before = backbone.choice_logprobs(rows)
-        output.register_forward_hook(lambda module, args, found: found - 200.0)
+        output.register_forward_hook(lambda module, args, scores: scores - 200.0)
         after = backbone.choice_logprobs(rows)
     assert (before - after).abs()[rows.inputs["choice_mask"]].max() < 1e-3
 
@@ -168,7 +168,7 @@ def test_a_rate_of_dropout_reaches_a_head_that_is_made_later(language_models: di
     assert backbone.add_head().dropout.p == 0.3
 
 
-def test_the_decoders_start_may_stand_beside_the_configuration(language_models: dict[str, str]) -> None:
+def test_the_decoders_start_token_may_be_in_the_generation_config(language_models: dict[str, str]) -> None:
     backbone: Any = pristine(language_models["t5"])
     rows = encode(backbone, split="test").batch(range(4))
     expected = backbone.score(rows)
