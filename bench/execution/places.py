@@ -44,14 +44,14 @@ class Places:
     def backbone(self, name: str, recorded: str | None) -> str:
         """The backbone under the name by which it is found from here, that of the recorded fingerprint if there is one;
         Missing where it would have to be downloaded, or is not there."""
-        from tunefront.bench.models.locate import check_here, known_backbones
+        from tunefront.bench.models.locate import check_downloaded, known_backbones
 
         if name in known_backbones():
             return name
         if found := [path for path in self.of(name) if Path(path).expanduser().is_dir()]:
             return _best(found, recorded, _backbone_fingerprint)
         try:
-            check_here(name)
+            check_downloaded(name)
         except UserError as error:
             raise Missing(f"backbone {name}") from error
         if _is_path(name):

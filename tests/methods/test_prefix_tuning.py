@@ -119,7 +119,7 @@ def test_sizes_that_mean_nothing_are_refused(fields: dict[str, int]) -> None:
 
 
 def test_deberta_is_unsupported_and_no_room_too(backbones: dict[str, str]) -> None:
-    with pytest.raises(Unsupported, match="deberta-v2 computes its attention in its own way"):
+    with pytest.raises(Unsupported, match="deberta-v2 has its own attention"):
         PrefixTuning().attach(pristine(backbones["deberta-v2"]))
-    with pytest.raises(Unsupported, match="takes 64 tokens of the 64 that roberta takes in all"):
+    with pytest.raises(Unsupported, match="takes 64 of the 64 tokens that roberta "):
         PrefixTuning(length=64).attach(pristine(backbones["roberta"]))

@@ -22,7 +22,7 @@ def test_it_trains_a_prompt_for_each_stack(name: str, folders: dict[str, str]) -
 
 
 def test_deberta_is_unsupported(backbones: dict[str, str]) -> None:
-    with pytest.raises(Unsupported, match="deberta-v2 computes its attention in its own way"):
+    with pytest.raises(Unsupported, match="deberta-v2 has its own attention"):
         PromptTuning().attach(pristine(backbones["deberta-v2"]))
 
 
@@ -96,9 +96,9 @@ def test_fields_that_mean_nothing_are_refused(fields: dict[str, object], said: s
 
 
 def test_a_prompt_that_leaves_no_room_is_unsupported_and_names_the_lengths(folders: dict[str, str]) -> None:
-    with pytest.raises(Unsupported, match="takes 250 tokens of the 256 that gpt2 takes in all"):
+    with pytest.raises(Unsupported, match="takes 250 of the 256 tokens that gpt2 "):
         PromptTuning(length=250).attach(pristine(folders["gpt2"]))
-    with pytest.raises(Unsupported, match="takes 61 tokens of the 64 that bert takes in all"):
+    with pytest.raises(Unsupported, match="takes 61 of the 64 tokens that bert "):
         PromptTuning(length=61).attach(pristine(folders["bert"]))
 
 

@@ -79,7 +79,7 @@ def assert_told(result: Any, told: str, folder: Path) -> None:
         ("{{ text }}" + GOLD, "good ||| good", "'good' occurs 2 times"),
         ("{{ text }}" + GOLD, "good ||| ", "answer 1 is empty"),
         ("{{ text }} ||| {{ answer_choices[1 - label] }}", "good ||| bad", "the target is answer 1 of 2"),
-        ("{{ text }}" + GOLD, "Ж ||| Я", "has choices that are the same tokens, 'Ж' and 'Я'"),
+        ("{{ text }}" + GOLD, "Ж ||| Я", "two choices with the same tokens, 'Ж' and 'Я'"),
     ],
 )
 def test_a_template_that_does_not_work_is_told_before_anything_runs(
@@ -157,7 +157,9 @@ def test_more_demonstrations_than_rows_that_selection_leaves_are_told(asked: Any
 
 def test_a_choice_that_leaves_no_room_for_its_prompt_is_told(asked: Any, task: Path, tmp_path: Path) -> None:
     write_templates(task, asks=("{{ text }}" + GOLD, f"good {'very ' * 300} ||| bad"))
-    told = "has a choice of 301 tokens, which leaves room for 0 tokens of its prompt: gpt2 takes 256 in all"
+    told = (
+        "has a choice of 301 tokens, which leaves 0 tokens for its prompt: the model (gpt2) accepts 256 tokens in total"
+    )
     assert_told(asked(backbone="gpt2", method="icl:k=2"), told, tmp_path)
     assert asked(method="icl:k=2").exit_code == 0, "T5 has no limit"
 

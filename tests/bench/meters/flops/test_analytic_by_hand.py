@@ -15,7 +15,7 @@ from tests.conftest import make_backbone, make_language_model
 from tests.toys import attach, encode, pristine
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.counted import counted_step
-from tunefront.bench.models.families.leads import Lengths
+from tunefront.bench.models.families.leads import LeadLengths
 from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import plug
 from tunefront.methods.sites import SITES
@@ -82,7 +82,9 @@ def gpt3(**config: Any) -> Any:
     size = {"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048, "vocab_size": 50257, **config}
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **size))
-    return SimpleNamespace(model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=Lengths(), kept_lead=None)
+    return SimpleNamespace(
+        model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=LeadLengths(), kept_lead=None
+    )
 
 
 def test_a_model_of_gpt_3s_size_is_counted_without_its_weights() -> None:
@@ -104,7 +106,7 @@ def test_fake_tensors_are_enough(language_models: dict[str, str]) -> None:
     with FakeTensorMode():
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(language_models["llama"]))
         fake: Any = SimpleNamespace(
-            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=Lengths(), kept_lead=None
+            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=LeadLengths(), kept_lead=None
         )
         assert Analytic(fake).loss((2, 9, 2, 12, 0, 5)) == Analytic(real).loss((2, 9, 2, 12, 0, 5))
 

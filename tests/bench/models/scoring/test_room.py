@@ -161,17 +161,15 @@ def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, lan
     with pytest.raises(UserError) as caught:
         encode(backbone, task, "test")
     said = str(caught.value)
-    assert "has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
-    assert f"takes {room - 1} in all; raise context_length" in said
+    assert "has a choice of 14 tokens, which leaves 7 tokens for its prompt" in said
+    assert f"accepts {room - 1} tokens in total; raise context_length" in said
 
 
 @pytest.mark.parametrize("family", [Decoder, Seq2Seq])
 def test_choices_that_are_the_same_tokens_are_a_mistake(family: type[LanguageModel]) -> None:
     """Characters that a vocabulary does not distinguish."""
     task = listed_task([("Text: the film", "日|月", 0)])
-    with pytest.raises(
-        UserError, match="has choices that are the same tokens, '日' and '月', so that they could not be"
-    ):
+    with pytest.raises(UserError, match="two choices with the same tokens, '日' and '月'"):
         encode(without_weights(TOKENIZERS["t5"](), task, family), task, "test")
 
 
