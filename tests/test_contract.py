@@ -277,7 +277,7 @@ def test_padding_and_batch_mates_change_no_row(method: Method, family: str, atta
     trainer = harness(backbone, method, kind=Untrained)
     scorer = method.fit(backbone, subject.train, trainer)
     if not backbone.trainable():  # it learns nothing: its scorer is all there is
-        rows, score = trainer.prompts.following(rows), scorer
+        rows, score = trainer.prompts.prepend_to(rows), scorer
     shake(backbone.trainable())
     backbone.model.eval()
     places = range(16) if family in FAMILIES else range(0, 16, 3)

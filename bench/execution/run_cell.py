@@ -43,7 +43,7 @@ from tunefront.bench.records import (
 )
 from tunefront.bench.records.environment import cpu_model, git_commit
 from tunefront.bench.settings import as_scalars
-from tunefront.bench.training.feature_cache import Rowwise
+from tunefront.bench.training.feature_cache import RowValues
 from tunefront.bench.training.harness import Report
 from tunefront.methods.base import Scorer, Unsupported
 
@@ -196,7 +196,7 @@ def _measured(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
     return found, scores, frame_of(setup.rows.test, labels, predicted, scored.values)
 
 
-def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
+def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
     """Fits and scores; what that took, and what was scored: test rows, and the rows that are chosen on, None where
     there are none."""
     cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
@@ -260,7 +260,7 @@ def _prompt(setup: Setup) -> Prompt:
     prompts = setup.trainer.prompts
     if not prompts.ids:
         return Prompt()
-    followed = cast(PromptedExamples, prompts.following(setup.test))
+    followed = cast(PromptedExamples, prompts.prepend_to(setup.test))
     return Prompt(
         demonstration_ids=tuple(prompts.ids),
         demonstrations_per_row=followed.demonstrations_per_row,
@@ -293,7 +293,7 @@ def _memory(setup: Setup, train: PeakMemory, evaluation: PeakMemory) -> Memory:
     )
 
 
-def _flops(setup: Setup, scored: Rowwise) -> Flops:
+def _flops(setup: Setup, scored: RowValues) -> Flops:
     prompts, backbone, rows = setup.trainer.prompts, setup.backbone, len(setup.rows.test)
     without_reuse = prompts.flops_without_reuse(backbone, setup.test) if prompts.ids else None
     return Flops(
@@ -306,7 +306,7 @@ def _flops(setup: Setup, scored: Rowwise) -> Flops:
     )
 
 
-def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
+def _phases(setup: Setup, scored: RowValues) -> dict[str, PhaseFlops]:
     """FLOPs of every phase that took any, from every source."""
     trainer = setup.trainer
     trained = trainer.cost.flops_by_phase

@@ -173,7 +173,7 @@ def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models
     assert backbone.side_by_side
     read.clear()
     trainer.score(scorer, rows)
-    (one,) = trainer.prompts.following(rows).by_prefix.values()
+    (one,) = trainer.prompts.prepend_to(rows).by_prefix.values()
     assert sum(read) == sum(map(len, one.tokens)), "one-token choices feed nothing, so only queries are read"
 
 

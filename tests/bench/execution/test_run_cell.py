@@ -133,7 +133,7 @@ def test_calibration_survives_a_prior_that_underflows(language_models: dict[str,
     free = torch.tensor([[-10.0, -500.0]])
     trainer.scores = lambda scorer, examples: free.expand(3, 2)  # type: ignore[method-assign]
     rows = encode(backbone, split="test")
-    batch = trainer.prompts.following(rows).batch(range(4))
+    batch = trainer.prompts.prepend_to(rows).batch(range(4))
     found = method.fit(backbone, rows, trainer)(batch)
     assert found.isfinite().all()
     assert torch.allclose(found, backbone.score(batch).log_softmax(1) - free.log_softmax(1), atol=1e-5)

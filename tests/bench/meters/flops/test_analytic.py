@@ -99,7 +99,7 @@ def test_demonstrations_and_what_follows_them_count_as_dispatched(
     backbone, train, test = language_rows(language_models[name], method)
     trainer = harness(backbone, method, rows=4)
     scorer = method.fit(backbone, train, trainer)
-    analytic, rows = Analytic(backbone), trainer.prompts.following(test)
+    analytic, rows = Analytic(backbone), trainer.prompts.prepend_to(test)
     batch = rows.batch(rows.scoring_order(4)[0])
     with torch.no_grad():
         assert analytic.score(rows.shape(batch)).forward == counted_flops(lambda: scorer(batch))

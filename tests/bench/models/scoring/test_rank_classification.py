@@ -54,9 +54,9 @@ def test_scores_are_those_of_a_forward_pass_for_every_choice(
     for size in (1, 16):
         backbone, scorer, trainer = fitted(language_models[name], task, k, size)
         rows = encode(backbone, task, "test")
-        assert max(map(len, trainer.prompts.following(rows).scoring_order(size))) == size
+        assert max(map(len, trainer.prompts.prepend_to(rows).scoring_order(size))) == size
         assert close(trainer.score(scorer, rows).values, expected)
-    batch = trainer.prompts.following(rows).batch(range(16))
+    batch = trainer.prompts.prepend_to(rows).batch(range(16))
     with torch.no_grad():
         for left in (False, True):
             assert close(scorer(widened(batch, rows, 5, left)), expected[:16])
@@ -166,7 +166,7 @@ def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: d
     task = listed_task([("Text: good", "yes|no", 0), ("Text: bad", "yes|no", 1), ("Text: fine", "yes|no", 0)], train=2)
     backbone, _, trainer = fitted(language_models["gpt2"], task, 2)
     (prefix,) = trainer.prompts._prefixes
-    (tokens,) = trainer.prompts.following(encode(backbone, task, "test")).by_prefix[prefix.demonstrations.name].tokens
+    (tokens,) = trainer.prompts.prepend_to(encode(backbone, task, "test")).by_prefix[prefix.demonstrations.name].tokens
     read = backbone.tokenizer.decode([*prefix.demonstrations.ids, *tokens])
     assert read == "Text: good yes\n\nText: bad no\n\nText: fine"
     assert read == text_of(encode(backbone, task).prompts, "Text: fine")

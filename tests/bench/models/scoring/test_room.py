@@ -85,7 +85,7 @@ def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
     trainer = harness(backbone, method)
     rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    after = trainer.prompts.following(rows)
+    after = trainer.prompts.prepend_to(rows)
     (prefix,) = trainer.prompts._prefixes
     texts, prefixed = prefix.demonstrations.texts, after.by_prefix[prefix.demonstrations.name]
     seq2seq = LANGUAGE_MODELS[name] == "seq2seq"
@@ -121,7 +121,7 @@ def test_rows_that_keep_different_numbers_are_never_in_one_batch(language_models
     backbone: Any = pristine(language_models["gpt2"], task, template=Listed(), context_length=90)
     trainer = harness(backbone, method)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    after = trainer.prompts.following(encode(backbone, task, "test"))
+    after = trainer.prompts.prepend_to(encode(backbone, task, "test"))
     (prefixed,) = after.by_prefix.values()
     order = after.scoring_order(16)
     assert sorted(row for rows in order for row in rows) == list(range(6))
@@ -194,7 +194,7 @@ def test_no_demonstrations_fit_and_nothing_is_read(language_models: dict[str, st
     assert trainer.prompts.tokens == 0
     assert trainer.prompts.cache_bytes == 0
     rows = encode(backbone, task, "test")
-    after = trainer.prompts.following(rows)
+    after = trainer.prompts.prepend_to(rows)
     assert (after.shortened, after.demonstrations_per_row) == (2, 0)
     plain = plain_scores(backbone.model, backbone.tokenizer, rows.prompts)
     assert torch.allclose(trainer.score(scorer, rows).values, plain, atol=1e-5)
