@@ -1,4 +1,4 @@
-"""A toy task in memory, pristine tiny backbones for it, and a harness: what most tests of methods and bench share."""
+"""A toy task in memory, fresh tiny backbones for it, and a harness: what most tests of methods and bench share."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def mixed_task(train: int = 6, test: int = 18, seed: int = 0) -> Task:
     return listed_task(found, train)
 
 
-def pristine(
+def fresh_copy(
     folder: str, task: Task | None = None, seed: int = 0, dropout: float | None = None, **prompting: Any
 ) -> Backbone:
     """A backbone as published, an encoder with a fresh head; the one made before it from the same folder is dead now.
@@ -150,11 +150,11 @@ def pristine(
     """
     task = task or toy_task()
     if not prompting:
-        return loaded(folder).pristine(task, seed, dropout)
+        return loaded(folder).fresh_copy(task, seed, dropout)
     template = prompting.pop("template", None)
     if not isinstance(template, Template):
         template = find_template(task, template)
-    return loaded(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+    return loaded(folder).fresh_copy(task, seed, dropout, Prompting(template, **prompting))
 
 
 _SESSION = Session(most=32)
@@ -179,7 +179,7 @@ def trained_on_preset(method: Method, preset: str) -> int:
 def takes_choices(method: Method, folder: str) -> bool:
     """Whether a method runs on multiple choice, where every row has choices of its own."""
     try:
-        method.attach(pristine(folder, mixed_task(), template=Listed()))
+        method.attach(fresh_copy(folder, mixed_task(), template=Listed()))
     except Unsupported as reason:
         return "multiple choice" not in str(reason)
     return not getattr(method, "calibrate", False)

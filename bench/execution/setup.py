@@ -30,7 +30,7 @@ from tunefront.methods.base import Unsupported
 class Source(Protocol):
     """Where pristine backbones come from: weights (`Pretrained`) or a configuration alone.
 
-    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
+    New modules are made under `init_context`; `params` and `pooling` are those of the pretrained model, `file_bytes`
     what its weights take on disk.
     """
 
@@ -39,9 +39,9 @@ class Source(Protocol):
     pooling: str | None
     config: Any  # Any: transformers' configurations have no common type with their fields
 
-    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+    def fresh_copy(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
 
-    def making(self) -> AbstractContextManager[object]: ...
+    def init_context(self) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class Setup:
         self.pretrained: Source = (
             instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
         )
-        self.backbone: Backbone = self.pretrained.pristine(
+        self.backbone: Backbone = self.pretrained.fresh_copy(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
-        with self.pretrained.making():
+        with self.pretrained.init_context():
             cell.method.attach(self.backbone)
         # What leads in the backbone now takes room from the rows.
         self.train = self._encode(self.rows.train)

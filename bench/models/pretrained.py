@@ -53,7 +53,7 @@ class Pretrained:
         self.params = sum(parameter.numel() for parameter in model.parameters())
         self.file_bytes = backbone_bytes(name)
 
-    def pristine(
+    def fresh_copy(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
     ) -> Backbone:
         """A backbone as published; an encoder's head for the task is initialised by `seed`. Earlier backbones become
@@ -70,7 +70,7 @@ class Pretrained:
         backbone.fingerprint = fingerprint(self.name)
         return backbone
 
-    def making(self) -> contextlib.AbstractContextManager[object]:
+    def init_context(self) -> contextlib.AbstractContextManager[object]:
         """The context in which new modules of a backbone are created: nothing special here."""
         return contextlib.nullcontext()
 

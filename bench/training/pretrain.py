@@ -125,7 +125,7 @@ def _backbone(request: Pretraining) -> Decoder | Seq2Seq:
         first.templates[0], losses=LossWeights.of(recipe), context_length=request.config.context_length
     )
     pretrained = Pretrained(request.backbone, torch.device(request.config.device))
-    backbone = pretrained.pristine(first.task, request.seed, recipe.dropout, prompting)
+    backbone = pretrained.fresh_copy(first.task, request.seed, recipe.dropout, prompting)
     if isinstance(backbone, Encoder):
         raise UserError(
             f"{request.backbone} is an encoder, which has a separate head for each task; give a language model."

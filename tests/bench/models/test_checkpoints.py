@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.conftest import make_language_model
-from tests.toys import loaded, pristine, shake, toy_task
+from tests.toys import fresh_copy, loaded, shake, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.grid import run_grid
@@ -36,7 +36,7 @@ from tunefront.methods.spelling import parse, spell
 
 def trained_once(folder: str, path: Path, method: Method | None = None) -> dict[str, Tensor]:
     """Writes a method's trainable parameters and its head, moved away from their initial values."""
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     (method or IA3()).attach(backbone)
     shake(backbone.trainable(), 0.3)
     save_trained(backbone.model, path)
@@ -50,7 +50,7 @@ def resaved(tensors: dict[str, Tensor], path: Path, **metadata: str) -> str:
 
 def test_training_starts_from_the_file_except_for_the_head(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "start.safetensors")
-    backbone = pristine(backbones["bert"], seed=5)
+    backbone = fresh_copy(backbones["bert"], seed=5)
     fresh = {name: value.detach().clone() for name, value in backbone.head.named_parameters(prefix="head")}
     IA3(start=str(tmp_path / "start.safetensors")).attach(backbone)
     now = backbone.trainable()
@@ -63,7 +63,7 @@ def test_training_starts_from_the_file_except_for_the_head(backbones: dict[str, 
 def test_another_number_type_is_converted(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "start.safetensors")
     half = {name: value.bfloat16() for name, value in saved.items() if not name.startswith("head.")}
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     IA3(start=resaved(half, tmp_path / "half.safetensors")).attach(backbone)
     assert all(torch.equal(backbone.trainable()[name], value.float()) for name, value in half.items())
     assert {value.dtype for value in backbone.trainable().values()} == {torch.float32}
@@ -100,7 +100,7 @@ def test_other_tensors_than_the_methods_are_refused_with_their_names(
     saved = trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     vectors = {name: value for name, value in saved.items() if not name.startswith("head.")}
     path = resaved(damage(vectors), tmp_path / "start.safetensors")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     with pytest.raises(UserError, match=facts):
         IA3(start=path).attach(backbone)
 
@@ -109,7 +109,7 @@ def test_the_file_of_another_method_is_refused(backbones: dict[str, str], tmp_pa
     saved = trained_once(backbones["bert"], tmp_path / "adapters.safetensors", Houlsby(bottleneck=4))
     path = resaved(saved, tmp_path / "start.safetensors", method="houlsby:bottleneck=4", backbone="some/bert")
     with pytest.raises(UserError, match=r"it lacks 6 of 6 .* \(houlsby:bottleneck=4 on some/bert\)"):
-        IA3(start=path).attach(pristine(backbones["bert"]))
+        IA3(start=path).attach(fresh_copy(backbones["bert"]))
 
 
 def test_the_file_of_another_backbone_is_refused_even_if_its_shapes_match(
@@ -120,9 +120,9 @@ def test_the_file_of_another_backbone_is_refused_even_if_its_shapes_match(
     names = {"method": "ia3", "backbone": "other/bert"}
     own = resaved(saved, tmp_path / "own.safetensors", backbone_fingerprint=fingerprint(folder), **names)
     alien = resaved(saved, tmp_path / "alien.safetensors", backbone_fingerprint="0" * 64, **names)
-    IA3(start=own).attach(pristine(folder))
+    IA3(start=own).attach(fresh_copy(folder))
     with pytest.raises(Unsupported, match=r"another backbone: .* ia3 on other/bert"):
-        IA3(start=alien).attach(pristine(folder))
+        IA3(start=alien).attach(fresh_copy(folder))
     wrong = ErrorCollector()
     check_files([IA3(start=own), IA3(start=alien)], [folder], wrong)
     (message,) = wrong.messages
@@ -267,12 +267,12 @@ def test_a_cell_whose_start_does_not_match_is_recorded_with_the_reason(
 def test_language_models_start_from_a_file_too(language_models: dict[str, str], tmp_path: Path) -> None:
     task, folder = toy_task(), make_language_model(tmp_path / "t5", "t5", seed=3)
     for name in (str(folder), language_models["llama"]):
-        backbone: Any = loaded(name).pristine(task, 0)
+        backbone: Any = loaded(name).fresh_copy(task, 0)
         IA3().attach(backbone)
         shake(backbone.trainable(), 0.3)
         saved = {path: value.detach().clone() for path, value in backbone.trainable().items()}
         start = resaved(saved, tmp_path / "start.safetensors", backbone_fingerprint=fingerprint(name))
-        again: Any = loaded(name).pristine(task, 0)
+        again: Any = loaded(name).fresh_copy(task, 0)
         IA3(start=start).attach(again)
         assert all(torch.equal(value, saved[path]) for path, value in again.trainable().items())
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.bench.models.folders import copy_of
-from tests.toys import encode, loaded, pristine, toy_task
+from tests.toys import encode, fresh_copy, loaded, toy_task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, config_at, warnings_of
 from tunefront.methods.base import Batch
@@ -53,7 +53,7 @@ def test_settings_of_running_or_saving_change_no_score(
     check_backbone(changed)
     scores, task = [], toy_task(rows=(4, 1))
     for folder in (folders[name], changed):
-        backbone = pristine(folder, task)
+        backbone = fresh_copy(folder, task)
         batch = encode(backbone, task).batch(range(4))
         with torch.no_grad():
             scores.append(backbone.score(batch))
@@ -70,7 +70,7 @@ def test_an_encoders_first_token_attends_to_the_others_whatever_its_file_says(
     check_backbone(folder)
     assert "is_decoder: true" in warnings_of(folder)[0]
     assert warnings_of(backbones[name]) == []
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     with torch.no_grad():
         ids = torch.tensor([[2, 5, 6, 7], [2, 5, 6, 9]])
         batch = Batch({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, torch.zeros(2), torch.arange(2))
@@ -122,7 +122,7 @@ def test_a_field_of_any_wrong_value_is_an_error_or_another_model(
         except UserError as error:
             message = str(error)
         if message is None:
-            backbone = pristine(folder, task)
+            backbone = fresh_copy(folder, task)
             backbone.score(encode(backbone, task).batch(range(2)))
         else:
             assert folder in message
@@ -164,7 +164,7 @@ NULLS: dict[str, Any] = {"null": None, "left out": ...}
 def test_null_means_the_architectures_default(name: str, field: str, folders: dict[str, str], tmp_path: Path) -> None:
     folder, own = (str(copy_of(folders[name], tmp_path / kind, **{field: value})) for kind, value in NULLS.items())
     check_backbone(folder)
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     backbone.model.train()
     backbone.loss(encode(backbone).batch(range(4))).backward()
     assert getattr(backbone.model.config, field) == getattr(config_at(own), field)

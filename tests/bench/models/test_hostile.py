@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from tests import ROOT
 from tests.bench.models.folders import copy_of
-from tests.toys import encode, pristine
+from tests.toys import encode, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.fake_models import FakePretrained
 from tunefront.bench.forecast.synthetic import SyntheticRows
@@ -108,7 +108,7 @@ def use(folder: Path) -> None:
     with contextlib.suppress(UserError):  # also a valid end
         check_backbone(str(folder))
         warnings_of(str(folder))
-        backbone = pristine(str(folder))
+        backbone = fresh_copy(str(folder))
         with torch.no_grad():
             backbone.score(encode(backbone).batch(range(2)))
         assert EVIL not in str(vars(backbone.model.config))
@@ -154,7 +154,7 @@ def test_no_generation_configuration_is_read(
     hostile_fields = {"custom_generate": EVIL, "compile_config": {"backend": "own"}, "cache_implementation": EVIL}
     (folder / "generation_config.json").write_text(json.dumps(hostile_fields), encoding="utf-8")
     check_backbone(str(folder))
-    assert EVIL not in str(pristine(str(folder)).model.generation_config.to_dict())
+    assert EVIL not in str(fresh_copy(str(folder)).model.generation_config.to_dict())
     assert attempts == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.bench.models.folders import copy_of
-from tests.toys import pristine
+from tests.toys import fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.pooling import folder_pooling
@@ -49,7 +49,7 @@ def test_the_modes_that_a_head_can_read(
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), config)
     check_backbone(str(folder))
     assert folder_pooling(folder) == expected
-    assert pristine(str(folder)).pooling == expected
+    assert fresh_copy(str(folder)).pooling == expected
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_decoder_is_read_at_its_last_token_whatever_the_folder_says(
 ) -> None:
     folder = pooled(copy_of(language_models["qwen2"], tmp_path / "copy"), {"pooling_mode": "lasttoken"})
     check_backbone(str(folder))
-    pristine(str(folder))
+    fresh_copy(str(folder))
 
 
 def test_modules_json_names_the_folder_of_the_pooling(backbones: dict[str, str], tmp_path: Path) -> None:

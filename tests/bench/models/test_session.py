@@ -20,7 +20,7 @@ def test_cells_of_one_backbone_share_its_weights(backbones: dict[str, str]) -> N
 def test_one_backbone_is_kept_and_the_previous_one_is_gone(backbones: dict[str, str]) -> None:
     session = Session()
     first = session.pretrained(backbones["bert"])
-    model = weakref.ref(first.pristine(toy_task(), 0).model)
+    model = weakref.ref(first.fresh_copy(toy_task(), 0).model)
     weights = weakref.ref(first)
     del first
     session.pretrained(backbones["roberta"])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.models.folders import copy_of
 from tests.conftest import PROMPT_WORDS, WORDS, make_backbone, make_language_model
-from tests.toys import encode, pristine
+from tests.toys import encode, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.tokenizer_files import tokenizer_of
@@ -54,7 +54,7 @@ def test_a_tokenizer_from_a_sentencepiece_model_splits_as_the_model(
         assert tokenizer.tokenize(text) == pieces.encode(text, out_type=str)
         assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) == pieces.encode(text)
     assert warnings_of(str(folder)) == []
-    assert len(encode(pristine(str(folder)))) > 0
+    assert len(encode(fresh_copy(str(folder)))) > 0
 
 
 def test_a_tokenizer_that_splits_otherwise_than_in_training_causes_a_warning(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_wrong_tokenizer_configuration_is_an_error_or_ignored(
     except UserError as error:
         message = str(error)
     if message is None:
-        encode(pristine(str(folder)))
+        encode(fresh_copy(str(folder)))
     else:
         assert str(folder) in message
         assert len(message) < 1500

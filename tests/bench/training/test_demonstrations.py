@@ -13,7 +13,7 @@ import torch
 
 from tests.bench.models.scoring.plain import plain_scores
 from tests.conftest import WORDS
-from tests.toys import encode, harness, loaded, pristine
+from tests.toys import encode, fresh_copy, harness, loaded
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.task import Row
@@ -226,7 +226,7 @@ def test_an_encoder_decoder_counts_the_demonstrations_of_the_query_that_keeps_mo
 
 def test_without_known_queries_all_that_fit_are_read(language_models: dict[str, str]) -> None:
     """Without knowledge of the rows to score, a harness reads more when a row keeps more, and never less."""
-    backbone: Any = pristine(language_models["gpt2"], context_length=120)
+    backbone: Any = fresh_copy(language_models["gpt2"], context_length=120)
     trainer = harness(backbone, ICL(k=4))
     scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
     (prefix,) = trainer.prompts.prefixes
@@ -279,6 +279,6 @@ def test_a_method_that_learns_from_some_rows_counts_only_those(
 
 def test_rows_of_an_encoder_know_which_of_them_were_cut(backbones: dict[str, str], long_rows: Path) -> None:
     task = load_task(f"dir:{long_rows}")
-    rows = pristine(backbones["bert"], task).encode(task, task.splits["train"], 24)
+    rows = fresh_copy(backbones["bert"], task).encode(task, task.splits["train"], 24)
     assert rows.cut == (*(False,) * 4, *(True,) * 4)
     assert (rows.truncated, rows.take([0, 7]).truncated) == (4, 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pristine
+from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory
 from tunefront.bench.training.feature_cache import FeatureStore, RowValues
 from tunefront.methods.base import Method
@@ -99,7 +99,7 @@ def fit(
     folder: str, store: FeatureStore, method: Method | None = None, **recipe: object
 ) -> tuple[torch.Tensor, object]:
     method = method or parse("features")
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     method.attach(backbone)
     trainer = harness(backbone, method, features=store, epochs=3, **recipe)
     scorer = method.fit(backbone, encode(backbone), trainer)
@@ -164,7 +164,7 @@ def test_states_of_other_weights_are_stored_separately(backbones: dict[str, str]
     """A method that inserts seeded modules or trains before it caches must not get another seed's states."""
     store = FeatureStore(tmp_path)
     for weight in (1.0, 2.0, 2.0):
-        backbone = pristine(backbones["bert"])
+        backbone = fresh_copy(backbones["bert"])
         method = parse("features")
         method.attach(backbone)
         with torch.no_grad():
@@ -175,7 +175,7 @@ def test_states_of_other_weights_are_stored_separately(backbones: dict[str, str]
 
 def test_states_are_shared_among_heads(backbones: dict[str, str], tmp_path: Path) -> None:
     for seed in (0, 1):
-        backbone, method = pristine(backbones["bert"], seed=seed), parse("features")
+        backbone, method = fresh_copy(backbones["bert"], seed=seed), parse("features")
         method.attach(backbone)
         trainer = harness(backbone, method, features=FeatureStore(tmp_path), epochs=1)
         method.fit(backbone, encode(backbone), trainer)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.forecast.fake_models import fake_pretrained
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.meters.flops.by_phase import FlopLedger
@@ -26,7 +26,7 @@ LENGTHS = toy_task(rows=(6, 4), words=(2, 9))
 
 def backbone_of(folder: str, dropout: float | None = 0.0) -> tuple[Any, dict[str, nn.Parameter]]:
     """A frozen backbone without dropout, and its weights without those of a head."""
-    backbone = pristine(folder, LENGTHS, dropout=dropout)
+    backbone = fresh_copy(folder, LENGTHS, dropout=dropout)
     backbone.freeze(keep=backbone.head)
     weights = {name: p for name, p in backbone.model.named_parameters() if not name.startswith("head.")}
     return backbone, weights
@@ -111,7 +111,7 @@ def test_a_plan_predicts_the_costs_of_a_run(name: str, folders: dict[str, str]) 
     backbone, weights = backbone_of(folders[name])
     run = measure(backbone, encode(backbone, LENGTHS), weights, MeasuringHarness)
     pretrained = fake_pretrained(folders[name])
-    fake = pretrained.pristine(LENGTHS, 0, 0.0)
+    fake = pretrained.fresh_copy(LENGTHS, 0, 0.0)
     fake.freeze(keep=fake.head)
     without = {key: p for key, p in fake.model.named_parameters() if not key.startswith("head.")}
     assert measure(fake, encode(fake, LENGTHS), without, PredictingHarness) == run
@@ -127,7 +127,7 @@ def test_only_the_gradients_of_one_row_are_in_memory_at_a_time(backbones: dict[s
     peaks = []
     for count in (2, 12):
         task = toy_task(rows=(count, 4), words=(5, 5))
-        backbone = pristine(backbones["bert"], task)
+        backbone = fresh_copy(backbones["bert"], task)
         weights = {name: p for name, p in backbone.model.named_parameters() if not name.startswith("head.")}
         memory = measure(backbone, encode(backbone, task), weights, MeasuringHarness)["memory"]
         peaks.append({phase: {**owners, "inputs": 0} for phase, owners in memory.items()})  # a view of all rows' labels

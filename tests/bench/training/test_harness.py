@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.models.examples import training_order
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.instruments import Subject
@@ -84,7 +84,7 @@ def test_training_is_plain_adamw_on_the_clipped_gradients(clip_norm: float, back
     """A head trained by the loop, and by hand: schedule, clipping by the norm of all gradients, decay of matrices."""
     recipe = {"steps": 5, "learning_rate": 0.02, "weight_decay": 0.3, "warmup": 0.4, "clip_norm": clip_norm}
     method = parse("features")
-    backbone = pristine(backbones["roberta"], dropout=0.0)
+    backbone = fresh_copy(backbones["roberta"], dropout=0.0)
     method.attach(backbone)
     rows = encode(backbone)
     names = list(backbone.trainable())
@@ -126,7 +126,7 @@ class Wall(nn.Module):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_nonfinite_loss_stops_at_once_with_advice(bad: float, backbones: dict[str, str]) -> None:
-    rows = encode(pristine(backbones["bert"]))
+    rows = encode(fresh_copy(backbones["bert"]))
     wall = Wall(2, bad)
     trainer = MeasuringHarness(Subject(wall, Recipe(steps=50, learning_rate=0.5, warmup=0.0), 0, ("wall",)))
     with pytest.raises(
@@ -148,7 +148,7 @@ def test_nonfinite_weights_after_the_last_step_are_noticed(backbones: dict[str, 
         def loss(self, batch: Batch) -> Tensor:
             return self.weight.abs().sqrt().sum() * 0.0  # finite, but its gradient is not
 
-    rows = encode(pristine(backbones["bert"]))
+    rows = encode(fresh_copy(backbones["bert"]))
     cliff = Cliff()
     trainer = MeasuringHarness(Subject(cliff, Recipe(steps=1), 0, ("cliff",)))
     with pytest.raises(NotFinite, match="a gradient overflowed in the last of 1 steps; lower the learning rate"):
@@ -156,13 +156,13 @@ def test_nonfinite_weights_after_the_last_step_are_noticed(backbones: dict[str, 
 
 
 def test_nothing_to_train_is_an_error(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     with pytest.raises(ValueError, match="nothing to train"):
         harness(backbone, parse("full")).train({}, backbone.loss, encode(backbone))
 
 
 def test_foreign_examples_are_an_error(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     with pytest.raises(TypeError, match=r"train on the examples passed to fit\(\)"):
         harness(backbone, parse("full")).train(backbone.trainable(), backbone.loss, [1, 2])  # type: ignore[arg-type]
 
@@ -171,7 +171,7 @@ def test_foreign_examples_are_an_error(backbones: dict[str, str]) -> None:
 def test_bf16_autocast_trains_and_scores_close_to_float32(family: str, backbones: dict[str, str]) -> None:
     scores = {}
     for dtype in ("float32", "bfloat16"):
-        backbone = pristine(backbones[family], dropout=0.0)
+        backbone = fresh_copy(backbones[family], dropout=0.0)
         method = parse("houlsby:bottleneck=4")
         method.attach(backbone)
         trainer = harness(backbone, method, steps=4, dtype=dtype)
@@ -190,7 +190,7 @@ def test_balanced_training_sees_labels_in_equal_shares(backbones: dict[str, str]
     task = replace(task, splits={"train": kept, "test": task.splits["test"]})
     seen: dict[bool, Counter[int]] = {}
     for balanced in (False, True):
-        backbone = pristine(backbones["bert"], task)
+        backbone = fresh_copy(backbones["bert"], task)
         trainer = harness(backbone, parse("full"), steps=20, balanced=balanced)
         shares = seen.setdefault(balanced, Counter())
         steps = trainer.tools.steps(backbone.trainable(), backbone.loss, encode(backbone, task), 20)
@@ -203,7 +203,7 @@ def test_balanced_training_sees_labels_in_equal_shares(backbones: dict[str, str]
 def test_every_step_and_every_scored_batch_is_reported(backbones: dict[str, str]) -> None:
     reports: list[tuple[str, int, int]] = []
     method = parse("features")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method.attach(backbone)
     trainer = harness(backbone, method, steps=3, report=lambda *step: reports.append(step))
     scorer = method.fit(backbone, encode(backbone), trainer)
@@ -217,7 +217,7 @@ def test_every_step_and_every_scored_batch_is_reported(backbones: dict[str, str]
 
 def test_costs_add_up(backbones: dict[str, str]) -> None:
     method = parse("ia3")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method.attach(backbone)
     trainer = harness(backbone, method, epochs=2, batch_size=24)  # 24 + 24 + 16 rows per epoch
     method.fit(backbone, encode(backbone), trainer)
@@ -231,7 +231,7 @@ def test_costs_add_up(backbones: dict[str, str]) -> None:
 
 def test_scoring_is_not_on_the_training_clock(backbones: dict[str, str]) -> None:
     method = parse("full")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method.attach(backbone)
     trainer = harness(backbone, method, steps=1)
     scorer = method.fit(backbone, encode(backbone), trainer)
@@ -243,7 +243,7 @@ def test_scoring_is_not_on_the_training_clock(backbones: dict[str, str]) -> None
 
 
 def test_scores_are_in_the_rows_own_order(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     rows = encode(backbone, split="test")
     scored = harness(backbone, parse("full")).score(backbone.score, rows).values
     backbone.model.eval()
@@ -253,7 +253,7 @@ def test_scores_are_in_the_rows_own_order(backbones: dict[str, str]) -> None:
 
 
 def test_the_final_loss_is_the_mean_of_the_last_tenth(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     trainer = harness(backbone, parse("full"))
     assert trainer.cost.final_loss is None
     trainer.cost.losses = [9.0] * 18 + [1.0, 2.0]
@@ -303,7 +303,7 @@ def test_a_kept_lead_is_computed_again_after_more_training(
 ) -> None:
     """The kept keys and values of a prompt are dropped when an optimiser, fused or not, changes the prompt."""
     method = parse(spelled)
-    backbone = pristine(folders[name], dropout=0.0)
+    backbone = fresh_copy(folders[name], dropout=0.0)
     method.attach(backbone)
     trainer = harness(backbone, method, steps=2, learning_rate=0.3, optimizer=optimizer, scale_parameter=False)
     rows, test = encode(backbone), encode(backbone, split="test")

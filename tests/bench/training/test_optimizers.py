@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.training.optimizers import make_optimizer
 from tunefront.methods.base import Recipe
 from tunefront.methods.spelling import parse
@@ -19,7 +19,7 @@ OPTIMIZERS = ("adamw", "adafactor")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_biases_norms_and_scales_are_not_decayed(optimizer: str, backbones: dict[str, str]) -> None:
     for spelled in ("full", "houlsby:bottleneck=4", "ia3"):
-        backbone = pristine(backbones["bert"])
+        backbone = fresh_copy(backbones["bert"])
         parse(spelled).attach(backbone)
         parameters = backbone.trainable()
         groups = make_optimizer(parameters, Recipe(optimizer=optimizer, weight_decay=0.1)).param_groups
@@ -112,7 +112,7 @@ def test_bfloat16_parameters_are_updated_in_float32_and_rounded() -> None:
 def test_the_loop_learns_with_adafactor(spelled: str, dtype: str, backbones: dict[str, str]) -> None:
     """It memorises six words that each determine the label."""
     method, task = parse(spelled), toy_task(words=(0, 0))
-    backbone = pristine(backbones["bert"], task, dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], task, dropout=0.0)
     method.attach(backbone)
     before = {name: parameter.detach().clone() for name, parameter in backbone.trainable().items()}
     rate = {"full": 0.02, "ia3": 0.1}[spelled]

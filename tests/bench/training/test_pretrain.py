@@ -127,7 +127,7 @@ def encoded(backbone: Any) -> list[PromptedExamples]:
 
 def backbone_of(folder: str, **losses: float) -> Any:
     first = mixture()[0]
-    return loaded(folder).pristine(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
+    return loaded(folder).fresh_copy(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
@@ -211,7 +211,7 @@ def test_the_file_has_the_trained_tensors_and_metadata(
     start = pretrain(
         request(folder, method), path, lambda *step: reports.append(step), lambda status: reports.append(status)
     )
-    fresh: Any = loaded(folder).pristine(toy_task(), 0)
+    fresh: Any = loaded(folder).fresh_copy(toy_task(), 0)
     method.attach(fresh)
     saved = tensors(str(path))
     assert saved.keys() == fresh.trainable().keys()

@@ -14,10 +14,10 @@ from tests.toys import (
     attach,
     encode,
     every_third,
+    fresh_copy,
     harness,
     mixed_task,
     pair_id,
-    pristine,
     shipped,
     takes_choices,
     toy_task,
@@ -43,10 +43,10 @@ def subject(folder: str, method: Method, **prompting: Any) -> tuple[Any, Encoded
     """A backbone with a method, training rows and test rows of mixed lengths."""
     if takes_choices(method, folder):
         task = mixed_task(8, 9)
-        backbone = pristine(folder, task, template=Listed(), **prompting)
+        backbone = fresh_copy(folder, task, template=Listed(), **prompting)
     else:
         task = toy_task(rows=(8, 9), words=(1, 20))
-        backbone = pristine(folder, task, **prompting)
+        backbone = fresh_copy(folder, task, **prompting)
     attach(method, backbone)
     return backbone, encode(backbone, task), encode(backbone, task, "test")
 

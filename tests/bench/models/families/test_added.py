@@ -10,7 +10,7 @@ import torch
 
 from tests.bench.models.families.test_logits import added_model
 from tests.bench.models.scoring.plain import plain_scores
-from tests.toys import Listed, encode, harness, mixed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.models.families import decoder, logits
 from tunefront.methods.base import Unsupported
 from tunefront.methods.icl import ICL
@@ -53,7 +53,7 @@ def empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ODD)
 def test_unusual_models_score_as_their_own_forward_pass(name: str, k: int, tmp_path: Path) -> None:
     task = mixed_task()
-    backbone = pristine(added_model(tmp_path / name, name, **ODD[name]), task, template=Listed())
+    backbone = fresh_copy(added_model(tmp_path / name, name, **ODD[name]), task, template=Listed())
     method = ICL(k=k)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=4)
@@ -71,7 +71,7 @@ def test_a_model_without_states_has_no_features(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = mixed_task()
-    backbone: Any = pristine(language_models["llama"], task, template=Listed())
+    backbone: Any = fresh_copy(language_models["llama"], task, template=Listed())
     monkeypatch.setattr(type(backbone.model.base_model), "forward", lambda *_, **__: {})
     with pytest.raises(Unsupported, match="LlamaForCausalLM"):
         backbone.features(encode(backbone, task).batch(range(2)))
@@ -81,7 +81,7 @@ def test_a_model_that_cannot_run_is_unsupported_with_the_reason(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that a grid goes on and records the reason."""
-    backbone: Any = pristine(language_models["llama"])
+    backbone: Any = fresh_copy(language_models["llama"])
     backbone.__dict__.pop("output", None)
     monkeypatch.setattr(logits, "_OUTPUTS", {})
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.conftest import FAMILIES, make_backbone
-from tests.toys import encode, loaded, pristine, toy_task
+from tests.toys import encode, fresh_copy, loaded, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import MOST_SPECIAL_TOKENS, check_backbone, check_length
@@ -34,7 +34,7 @@ HEADS = {  # our head's layers -> the published classifier's
 def test_scores_equal_transformers_own_classifier(family: str, labels: int, backbones: dict[str, str]) -> None:
     task = toy_task()
     wider = Task(task.name, task.kind, task.splits, ("text",), tuple("abcde"[:labels]), task.metrics)
-    backbone = pristine(backbones[family], wider)
+    backbone = fresh_copy(backbones[family], wider)
     published = AutoModelForSequenceClassification.from_config(backbone.model.config, attn_implementation="eager")
     published.config.num_labels = labels
     published.num_labels = labels
@@ -59,7 +59,7 @@ def test_scores_equal_transformers_own_classifier(family: str, labels: int, back
 
 
 def test_the_head_drops_out_at_the_published_rate(backbones: dict[str, str]) -> None:
-    rates = {family: pristine(backbones[family]).head.dropout.p for family in FAMILIES}
+    rates = {family: fresh_copy(backbones[family]).head.dropout.p for family in FAMILIES}
     assert rates == {"bert": 0.1, "roberta": 0.1, "distilbert": 0.2, "deberta-v2": 0.1}
 
 
@@ -73,7 +73,7 @@ def with_pooling(folder: str, to: Path, mode: str) -> str:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_mean_pooling_is_a_masked_mean(family: str, backbones: dict[str, str], tmp_path: Path) -> None:
-    backbone = pristine(with_pooling(backbones[family], tmp_path / family, "mean_tokens"))
+    backbone = fresh_copy(with_pooling(backbones[family], tmp_path / family, "mean_tokens"))
     assert backbone.pooling == "mean"
     assert getattr(backbone.model, "pooler", None) is None, "an unused pooler is dropped"
     rows = encode(backbone)
@@ -89,7 +89,7 @@ def test_mean_pooling_is_a_masked_mean(family: str, backbones: dict[str, str], t
 
 
 def test_first_token_pooling_of_the_folder_goes_before_the_pooler(backbones: dict[str, str], tmp_path: Path) -> None:
-    backbone = pristine(with_pooling(backbones["bert"], tmp_path / "bert", "cls_token"))
+    backbone = fresh_copy(with_pooling(backbones["bert"], tmp_path / "bert", "cls_token"))
     batch = encode(backbone).batch(range(4))
     with torch.no_grad():
         expected = backbone.model(**batch.inputs).last_hidden_state[:, 0]
@@ -112,7 +112,7 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(backbones: dict[
     kept = {name: value for name, value in weights.items() if not name.startswith("pooler.")}
     assert len(kept) == len(weights) - 2
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    backbone = pristine(str(folder))
+    backbone = fresh_copy(str(folder))
     assert getattr(backbone.model, "pooler", None) is None
     backbone.freeze(keep=backbone.head)
     assert {"head.dense.weight", "head.dense.bias"} <= set(backbone.trainable())
@@ -133,7 +133,7 @@ def test_weights_that_lack_a_tensor_are_an_error_that_names_it(backbones: dict[s
 
 def test_regression_trains_on_squared_error_and_scores_the_value(backbones: dict[str, str]) -> None:
     task = toy_task("regression")
-    backbone = pristine(backbones["bert"], task)
+    backbone = fresh_copy(backbones["bert"], task)
     batch = encode(backbone, task).batch(range(6))
     with torch.no_grad():
         scores = backbone.score(batch)
@@ -146,7 +146,7 @@ def test_regression_trains_on_squared_error_and_scores_the_value(backbones: dict
 def test_dropout_zero_makes_training_mode_repeatable(backbones: dict[str, str]) -> None:
     """The override reaches every dropout, attention's included, and the head's."""
     for family in FAMILIES:
-        backbone = pristine(backbones[family], dropout=0.0)
+        backbone = fresh_copy(backbones[family], dropout=0.0)
         batch = encode(backbone).batch(range(8))
         backbone.model.train()
         with torch.no_grad():
@@ -158,7 +158,7 @@ def test_dropout_zero_makes_training_mode_repeatable(backbones: dict[str, str]) 
 
 def test_dropout_override_sets_every_rate_and_none_keeps_the_checkpoints(backbones: dict[str, str]) -> None:
     def rates(dropout: float | None) -> set[float]:
-        modules = pristine(backbones["distilbert"], dropout=dropout).model.modules()
+        modules = fresh_copy(backbones["distilbert"], dropout=dropout).model.modules()
         return {module.p for module in modules if isinstance(module, nn.Dropout)}
 
     assert rates(None) == {0.1, 0.2}
@@ -175,7 +175,7 @@ def _pairs() -> Task:
 
 
 def test_pairs_are_two_segments_the_later_fields_joined(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], _pairs())
+    backbone = fresh_copy(backbones["bert"], _pairs())
     tokenizer = backbone.tokenizer
     rows = encode(backbone, _pairs())
     batch = rows.batch([0, 1])
@@ -190,7 +190,7 @@ def test_pairs_are_two_segments_the_later_fields_joined(backbones: dict[str, str
 @pytest.mark.parametrize("max_length", [5, 6, 7])
 def test_rows_cut_to_the_longest_length_are_counted(max_length: int, backbones: dict[str, str]) -> None:
     task = toy_task(words=(1, 9))
-    backbone = pristine(backbones["bert"], task)
+    backbone = fresh_copy(backbones["bert"], task)
     rows = backbone.encode(task, task.splits["train"], max_length)
     whole = [len(row.fields["text"].split()) + 2 for row in task.splits["train"]]
     assert rows.truncated == sum(length > max_length for length in whole) > 0
@@ -206,7 +206,7 @@ def test_a_length_without_room_for_a_word_is_an_error(
 ) -> None:
     """When the rows are tokenised, and before anything runs."""
     task = _pairs() if pair else toy_task(words=(5, 9))
-    backbone = pristine(backbones[family], task)
+    backbone = fresh_copy(backbones[family], task)
     for length in (1, least - 1):
         facts = f"max_length is {length}, .*at least {least}"
         with pytest.raises(UserError, match=facts):
@@ -229,7 +229,7 @@ def test_a_tokenizer_with_room_for_special_tokens_only_is_reported(
     path.write_text(json.dumps(fields | {"model_max_length": 2}), encoding="utf-8")
     with pytest.raises(UserError, match=r"takes 2 tokens .*model_max_length"):
         check_backbone(str(folder))
-    backbone = pristine(backbones[family], _pairs())
+    backbone = fresh_copy(backbones[family], _pairs())
     backbone.tokenizer.model_max_length, whole = 3, backbone.tokenizer.model_max_length
     try:
         with pytest.raises(UserError, match=r"takes 3 tokens .* has 3 special"):
@@ -256,7 +256,7 @@ def test_no_row_is_longer_than_the_positions_allow(
     """RoBERTa's positions start after its padding index, which is 0 here, so one of twelve is never used."""
     folder = make_backbone(tmp_path_factory.mktemp("short") / family, family, max_position_embeddings=12)
     task = toy_task(words=(20, 20))
-    backbone = pristine(str(folder), task)
+    backbone = fresh_copy(str(folder), task)
     rows = encode(backbone, task)
     assert set(rows.lengths) == {longest}
     with torch.no_grad():
@@ -264,7 +264,7 @@ def test_no_row_is_longer_than_the_positions_allow(
 
 
 def test_precomputed_features_pass_through_to_the_head(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["roberta"])
+    backbone = fresh_copy(backbones["roberta"])
     rows = encode(backbone)
     batch = rows.batch(range(4))
     with torch.no_grad():
@@ -274,7 +274,7 @@ def test_precomputed_features_pass_through_to_the_head(backbones: dict[str, str]
 
 
 def test_keep_takes_modules_and_sites_and_freezes_all_else(backbones: dict[str, str]) -> None:
-    backbone: Encoder = pristine(backbones["bert"])
+    backbone: Encoder = fresh_copy(backbones["bert"])
     backbone.freeze(keep=[backbone.head, backbone.sites.norms, None])
     kept = {name.rpartition(".")[0].rpartition(".")[2] for name in backbone.trainable()}
     assert kept == {"LayerNorm", "output"}
@@ -287,7 +287,7 @@ def test_keep_takes_modules_and_sites_and_freezes_all_else(backbones: dict[str, 
 def test_a_backbones_head_depends_on_the_seed_alone(backbones: dict[str, str]) -> None:
     def head(seed: int) -> torch.Tensor:
         torch.rand(seed + 3)
-        return pristine(backbones["roberta"], seed=seed).head.output.weight.detach().clone()
+        return fresh_copy(backbones["roberta"], seed=seed).head.output.weight.detach().clone()
 
     assert torch.equal(head(1), head(1))
     assert not torch.equal(head(1), head(2))
@@ -337,7 +337,7 @@ def test_an_encoder_whose_first_token_attends_to_no_other_is_reported(
     """For example a custom architecture, whose configuration this suite does not know."""
     from transformers import BertModel
 
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     plain = BertModel.forward
 
     def causal(self: BertModel, input_ids: torch.Tensor, **named: object) -> object:
@@ -356,7 +356,7 @@ def test_an_encoder_whose_states_ignore_tokens_is_reported(
     backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever its configuration says: the weights of a model that is too large to be checked may all be zero."""
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     torch.nn.init.zeros_(backbone.model.get_input_embeddings().weight)
     monkeypatch.setattr(encoder, "_CHECKED", set())
     with pytest.raises(UserError, match="states of BertModel are the same") as caught:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.conftest import LANGUAGE_MODELS
-from tests.toys import encode, pristine, toy_task, widened
+from tests.toys import encode, fresh_copy, toy_task, widened
 from tunefront.methods.base import Batch, Unsupported
 
 every_model = pytest.mark.parametrize("name", LANGUAGE_MODELS)
@@ -18,7 +18,7 @@ every_model = pytest.mark.parametrize("name", LANGUAGE_MODELS)
 @every_model
 def test_dropout_zero_makes_training_mode_repeatable(name: str, language_models: dict[str, str]) -> None:
     """The override reaches layers that store the rate as a number and call a function."""
-    backbone = pristine(language_models[name], dropout=0.0)
+    backbone = fresh_copy(language_models[name], dropout=0.0)
     batch = encode(backbone).batch(range(8))
     backbone.model.train()
     with torch.no_grad():
@@ -31,7 +31,7 @@ def test_dropout_zero_makes_training_mode_repeatable(name: str, language_models:
 @every_model
 def test_dropout_is_the_checkpoints_own_unless_it_is_set(name: str, language_models: dict[str, str]) -> None:
     def rates(dropout: float | None) -> set[float]:
-        modules = list(pristine(language_models[name], dropout=dropout).model.modules())
+        modules = list(fresh_copy(language_models[name], dropout=dropout).model.modules())
         numbers = (value for module in modules for key, value in vars(module).items() if key.endswith("dropout"))
         rates = {module.p for module in modules if isinstance(module, nn.Dropout)}
         return rates | {number for number in numbers if isinstance(number, float)}
@@ -45,7 +45,7 @@ def test_dropout_is_the_checkpoints_own_unless_it_is_set(name: str, language_mod
 def test_prompts_padded_on_the_left_score_as_those_padded_on_the_right(
     name: str, language_models: dict[str, str]
 ) -> None:
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     rows = encode(backbone)
     batch = rows.batch(range(8))
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_prompts_padded_on_the_left_score_as_those_padded_on_the_right(
 @every_model
 def test_features_are_the_state_from_which_the_answer_would_start(name: str, language_models: dict[str, str]) -> None:
     """For each row alone: the state of the last prompt token, or of the decoder's first."""
-    backbone: Any = pristine(language_models[name])
+    backbone: Any = fresh_copy(language_models[name])
     rows = encode(backbone)
     batch = rows.batch(range(8))
     assert not batch.inputs["attention_mask"].all()
@@ -77,7 +77,7 @@ def test_features_are_the_state_from_which_the_answer_would_start(name: str, lan
 
 @every_model
 def test_add_head_adds_a_head_that_classifies(name: str, language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     batch = encode(backbone).batch(range(4))
     assert backbone.head is None
     head = backbone.add_head()
@@ -94,6 +94,6 @@ def test_add_head_adds_a_head_that_classifies(name: str, language_models: dict[s
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_regression_is_unsupported_and_multiple_choice_gets_no_head(name: str, language_models: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="toy is regression"):
-        pristine(language_models[name], toy_task("regression"))
+        fresh_copy(language_models[name], toy_task("regression"))
     with pytest.raises(Unsupported, match="toy is multiple choice"):
-        pristine(language_models[name], toy_task("multiple choice")).add_head()
+        fresh_copy(language_models[name], toy_task("multiple choice")).add_head()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.bench.models.families.leading import Keys, cache_of, lead_keys, lead_prompts
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import encode, pristine, toy_task, widened
+from tests.toys import encode, fresh_copy, toy_task, widened
 from tunefront.bench.models.families import Backbone
 from tunefront.methods.base import Unsupported
 
@@ -34,7 +34,7 @@ def recompute_activations(model: Any) -> None:
 
 def led(folder: str, kind: str, **options: Any) -> tuple[Backbone, nn.Module, Any]:
     """A backbone with a lead, the lead's module, and a bare model with the same weights."""
-    backbone = pristine(folder, **options)
+    backbone = fresh_copy(folder, **options)
     bare = copy.deepcopy(backbone.model).eval()
     backbone.freeze(keep=backbone.head)
     module = LEADS[kind](backbone, N)
@@ -153,7 +153,7 @@ def plain_distilbert(bare: Any, module: nn.Module, inputs: dict[str, Tensor]) ->
 def test_an_encoder_pools_real_tokens_after_the_lead(
     family: str, kind: str, pooling: str, backbones: dict[str, str]
 ) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     if pooling == "pooler" and backbone.pooling != "pooler":
         pytest.skip(f"{family} has no pooler")
     backbone.pooling = pooling
@@ -192,8 +192,8 @@ def test_batch_mates_and_padding_change_no_row_after_a_lead(name: str, kind: str
 def test_a_lead_takes_room_and_is_refused_if_none_is_left(name: str, kind: str, folders: dict[str, str]) -> None:
     longest = 64 if name in FAMILIES else 256
     with pytest.raises(Unsupported, match=rf"{longest} of the {longest} tokens that {name} "):
-        LEADS[kind](pristine(folders[name]), longest)
-    backbone = pristine(folders[name])
+        LEADS[kind](fresh_copy(folders[name]), longest)
+    backbone = fresh_copy(folders[name])
     LEADS[kind](backbone, longest - 20)
     long = toy_task(words=(70, 90))
     rows = encode(backbone, long, "test", max_length=500)
@@ -300,7 +300,7 @@ SEQ2SEQ_LEADS: dict[str, Callable[[Backbone], nn.Module]] = {
 @pytest.mark.parametrize("kind", SEQ2SEQ_LEADS)
 @pytest.mark.parametrize("name", ENCODER_DECODERS)
 def test_an_encoder_decoder_scores_as_plain_passes_do(name: str, kind: str, language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     bare = copy.deepcopy(backbone.model).eval()
     module = SEQ2SEQ_LEADS[kind](backbone)
     rows = encode(backbone, split="test")
@@ -322,7 +322,7 @@ def test_an_encoder_decoder_scores_as_plain_passes_do(name: str, kind: str, lang
 def test_gradients_of_an_encoder_decoders_lead_equal_the_plain_ones(
     name: str, kind: str, checkpointing: bool, language_models: dict[str, str]
 ) -> None:
-    backbone = pristine(language_models[name], dropout=0.0)
+    backbone = fresh_copy(language_models[name], dropout=0.0)
     bare = copy.deepcopy(backbone.model).eval()
     backbone.freeze()
     module = SEQ2SEQ_LEADS[kind](backbone)
@@ -343,14 +343,14 @@ def test_gradients_of_an_encoder_decoders_lead_equal_the_plain_ones(
 
 
 def test_relative_positions_leave_room_for_any_lead(language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models["t5"])
+    backbone = fresh_copy(language_models["t5"])
     lead_prompts(backbone, 1000)
     assert backbone.room is None
 
 
 def test_deberta_takes_no_lead_and_says_why(backbones: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="deberta-v2 has its own attention"):
-        lead_keys(pristine(backbones["deberta-v2"]))
+        lead_keys(fresh_copy(backbones["deberta-v2"]))
 
 
 @each_lead
@@ -369,7 +369,7 @@ def test_a_copy_has_its_own_lead_and_a_fresh_backbone_none(name: str, kind: str,
             parameter.add_(1.0)
         assert torch.equal(copied.score(batch), before)
         assert not torch.equal(backbone.score(batch), before)
-    fresh = pristine(folders[name])
+    fresh = fresh_copy(folders[name])
     assert fresh.led == 0
     assert all(part.config._attn_implementation == "sdpa" for part in fresh.model.modules() if hasattr(part, "config"))
 
@@ -444,11 +444,11 @@ def test_an_impossible_lead_is_refused(language_models: dict[str, str]) -> None:
         ({path: right, "decoder": torch.zeros(3, 32)}, "in the decoder .*both a prompt and keys"),
         ({path: right, "model.layers.1.self_attn": (torch.zeros(1, 1, 4, 16),) * 2}, r"in the decoder .*\[3, 4\]"),
     ):
-        backbone = pristine(language_models["qwen2"])
+        backbone = fresh_copy(language_models["qwen2"])
         with pytest.raises(ValueError, match=message):
             backbone.lead(Returns(output))
         assert not hasattr(backbone.model, "lead")
-    backbone = pristine(language_models["qwen2"])
+    backbone = fresh_copy(language_models["qwen2"])
     lead_prompts(backbone, 3)
     with pytest.raises(ValueError, match="already has a lead"):
         lead_keys(backbone, 3)
@@ -460,7 +460,7 @@ def test_an_impossible_lead_is_refused(language_models: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", ["gpt2", "mistral"])
 def test_a_lead_may_have_keys_for_some_blocks_only(name: str, language_models: dict[str, str]) -> None:
     """In training and in scoring; the blocks below do not see them."""
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     (stack,) = backbone.stacks
     module = Keys(stack.attentions[1:], N)
     backbone.lead(module)

@@ -10,7 +10,7 @@ import torch
 
 from tests.bench.models.scoring.plain import logprob, plain_scores
 from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
-from tests.toys import Listed, encode, harness, mixed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.meters.flops.counted import counted_flops
 from tunefront.bench.models.families import logits
 from tunefront.methods.icl import ICL
@@ -61,7 +61,7 @@ every_added = pytest.mark.parametrize("added", ADDED, indirect=True)
 def test_an_added_decoder_scores_as_its_own_forward_pass(added: str, k: int) -> None:
     """After demonstrations too, whose keys and values are kept."""
     task = mixed_task()
-    backbone = pristine(added, task, template=Listed())
+    backbone = fresh_copy(added, task, template=Listed())
     method = ICL(k=k)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=4)
@@ -76,7 +76,7 @@ def test_an_added_decoder_scores_as_its_own_forward_pass(added: str, k: int) -> 
 @every_added
 def test_an_added_decoder_trains_on_its_own_logits(added: str) -> None:
     task = mixed_task()
-    backbone = pristine(added, task, dropout=0.0, template=Listed())
+    backbone = fresh_copy(added, task, dropout=0.0, template=Listed())
     batch = encode(backbone, task).right_answers().batch(range(4))
     logprobs = (backbone._logprobs(batch) * batch.inputs["choice_mask"]).sum((1, 2))
     prompts = encode(backbone, task).prompts[:4]
@@ -94,7 +94,7 @@ def test_an_added_decoder_trains_on_its_own_logits(added: str) -> None:
 def test_logits_are_computed_only_where_they_are_read(added: str) -> None:
     """So FLOPs are those of the output layer at the positions that are read, as for any other decoder."""
     task = mixed_task()
-    backbone = pristine(added, task, template=Listed())
+    backbone = fresh_copy(added, task, template=Listed())
     batch = encode(backbone, task).batch(range(4))
     assert backbone.output.way == "own"
     own = counted_flops(lambda: backbone.choice_logprobs(batch))
@@ -107,7 +107,7 @@ def test_the_architectures_of_the_suite_need_only_their_output_layer(
     name: str, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logits, "_OUTPUTS", {})
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     assert backbone.output == logits.PLAIN
     assert [output.way for output in logits._OUTPUTS.values()] == ["plain"]
 
@@ -141,7 +141,7 @@ def changed(backbone: Any, monkeypatch: pytest.MonkeyPatch, forward: Any) -> Any
 def test_the_way_to_a_models_logits_is_found_out(
     name: str, what: str, way: str, forward: Any, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = changed(pristine(language_models[name]), monkeypatch, forward)
+    backbone = changed(fresh_copy(language_models[name]), monkeypatch, forward)
     assert backbone.output.way == way
 
 
@@ -150,7 +150,7 @@ def test_a_decoder_that_needs_whole_texts_for_its_logits_gets_them(
 ) -> None:
     """Its logits depend on the tokens, so states alone are not enough."""
     task = mixed_task()
-    backbone = pristine(language_models["llama"], task, template=Listed())
+    backbone = fresh_copy(language_models["llama"], task, template=Listed())
     changed(backbone, monkeypatch, lambda scores, inputs: scores * (1 + inputs["input_ids"].unsqueeze(-1) % 3))
     rows = encode(backbone, task, "test")
     with torch.no_grad():
@@ -180,5 +180,5 @@ def test_two_checkpoints_of_one_class_are_each_tried(tmp_path: Path, monkeypatch
         folder = tmp_path / str(scale)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        ways.append(pristine(str(folder)).output.way)
+        ways.append(fresh_copy(str(folder)).output.way)
     assert ways == ["plain", "own"]

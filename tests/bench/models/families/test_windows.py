@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from tests.bench.models.families.test_logits import added_model
 from tests.bench.models.scoring.plain import plain_scores
-from tests.toys import Listed, encode, listed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, listed_task
 from tunefront.bench.models.families import decoder, windows
 from tunefront.methods.sites import SITES, sites_for
 
@@ -48,7 +48,7 @@ def neo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A tiny GPT-Neo whose second layer sees 32 tokens, on longer prompts."""
     monkeypatch.setitem(SITES, "gpt_neo", sites_for("gpt2"))
     monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
-    return pristine(added_model(folder / "neo", "gpt_neo", **NEO), LONG, template=Listed())
+    return fresh_copy(added_model(folder / "neo", "gpt_neo", **NEO), LONG, template=Listed())
 
 
 def test_prompts_longer_than_a_window_are_cut_to_it_and_score_as_alone(

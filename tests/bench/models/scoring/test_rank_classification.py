@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.bench.models.scoring.plain import logprob, plain_scores, text_of
 from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
-from tests.toys import Listed, encode, harness, listed_task, mixed_task, pristine, widened
+from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task, widened
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.predictions import predictions_of
 from tunefront.bench.models.families import decoder
@@ -32,7 +32,7 @@ def close(scores: Tensor, expected: Tensor) -> bool:
 
 def fitted(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, MeasuringHarness]:
     """A backbone with k demonstrations before every query: (backbone, scorer, harness)."""
-    backbone = pristine(folder, task, template=Listed(), **prompting)
+    backbone = fresh_copy(folder, task, template=Listed(), **prompting)
     method = ICL(k=k)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=rows)
@@ -112,7 +112,7 @@ def test_training_scores_are_those_of_plain_rows(
     """Where masks are not heeded, gradients go through plain rows too, and are the same."""
     task, gradients = mixed_task(), {}
     for side_by_side in (True, False):
-        backbone = pristine(language_models["llama"], task, dropout=0.0, template=Listed())
+        backbone = fresh_copy(language_models["llama"], task, dropout=0.0, template=Listed())
         monkeypatch.setitem(decoder._SIDE_BY_SIDE, backbone.kind, side_by_side)
         backbone.model.train()
         backbone.loss(encode(backbone, task).batch(range(6))).backward()
