@@ -121,7 +121,7 @@ def test_a_query_is_cut_to_the_models_room_unless_a_length_is_given(language_mod
     assert whole.truncated == 0
     assert min(len(ids) for ids in whole.columns["input_ids"]) > 128
     assert backbone.encode(task, task.splits["test"], 100).truncated == 4
-    with pytest.raises(UserError, match="next to nothing"):
+    with pytest.raises(UserError, match="max_length is 7"):
         backbone.encode(task, task.splits["test"], 7)
 
 
