@@ -1,4 +1,4 @@
-"""A user's config.json: read by this suite alone, and refused if no model can be built from it.
+"""A user's config.json: read only by this suite, and refused if no model can be built from it.
 
 A file can ask transformers for more than a model: code next to it, kernels from the Hub, tuples instead of outputs. So
 transformers never reads the file; it gets only the fields that define the model.
@@ -89,7 +89,7 @@ def decoder_flags_warning(folder: Path) -> str | None:
     )
 
 
-def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: as in a config.json; as `configuration`
+def make(model_type: str, fields: Mapping[str, Any], label: str) -> Any:  # Any: as in a config.json; as `configuration`
     """The configuration with these fields; UserError if transformers cannot use them."""
     from transformers import AutoConfig
 
@@ -107,29 +107,29 @@ def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: 
     except Exception as error:  # as above
         for field in fields:  # the error seldom names the field
             if works({other: value for other, value in fields.items() if other != field}):
-                raise field_error(f"{what} cannot be used", field, fields[field], error) from error
-        raise config_error(f"{what} cannot be used", error, fields) from error
+                raise field_error(f"{label} cannot be used", field, fields[field], error) from error
+        raise config_error(f"{label} cannot be used", error, fields) from error
 
 
-def check(config: Any, what: str | None = None) -> None:  # Any: as `configuration`
+def check(config: Any, label: str | None = None) -> None:  # Any: as `configuration`
     """UserError if no model can be built from this configuration: its sizes are impossible or do not match, or its
     weights are quantised."""
-    what = what or describe(config)
+    label = label or describe(config)
     for name in _QUANTISED:
         quantisation = getattr(config, name, None)
         if quantisation is not None:
             kind = f", not in {quantisation.get('quant_method')}" if isinstance(quantisation, dict) else ""
             raise UserError(
-                f"{what} has a {name}, but weights are trained and planned in float32{kind}. "
+                f"{label} has a {name}, but weights are trained and planned in float32{kind}. "
                 "Give the model before quantisation; to plan its shape alone, remove the entry from a copy of the file."
             )
     fields = config.to_dict()
-    check_values(fields, what)
+    check_values(fields, label)
     if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look up a type
-        raise no_model_error(what, ["type_vocab_size is 0, and must be at least 1"])
+        raise no_model_error(label, ["type_vocab_size is 0, and must be at least 1"])
     heads, groups = getattr(config, "num_attention_heads", None), fields.get("num_key_value_heads")
     if heads and groups and heads % groups:
-        raise no_model_error(what, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
+        raise no_model_error(label, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
     width = getattr(config, "hidden_size", None)
     if getattr(config, "head_dim", None) is not None or not width:
         return
@@ -138,7 +138,7 @@ def check(config: Any, what: str | None = None) -> None:  # Any: as `configurati
         f"the width, {width}, is not a multiple of {name}, {count}" for name, count in shared.items() if width % count
     ]
     if uneven:
-        raise no_model_error(what, uneven)
+        raise no_model_error(label, uneven)
 
 
 def describe(config: Any) -> str:  # Any: as above
@@ -156,26 +156,26 @@ def known_sites(model_type: str, prefix: str = "") -> Sites:
         raise UserError(f"{prefix}{error.args[0]}{f' Did you mean {near!r}?' if near else ''}") from error
 
 
-def config_error(what: str, error: Exception, fields: Mapping[str, Any]) -> UserError:  # Any: as in a config.json
+def config_error(label: str, error: Exception, fields: Mapping[str, Any]) -> UserError:  # Any: as in a config.json
     """A UserError about a configuration that caused another library's error, with the message of that error."""
     if isinstance(error, RecursionError):
-        return UserError(f"{what}: its values are nested too deep. Correct its fields.")
+        return UserError(f"{label}: its values are nested too deep. Correct its fields.")
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         names = [name for name, value in flat_items(fields) if _names_value(value, error.args[0])]
         if names:
             return UserError(
-                f"{what}: {' or '.join(names)} is {error.args[0][:50]!r}, which transformers does not know."
+                f"{label}: {' or '.join(names)} is {error.args[0][:50]!r}, which transformers does not know."
             )
-    return UserError(f"{what}: {short_message(error)}. Correct its fields.")
+    return UserError(f"{label}: {short_message(error)}. Correct its fields.")
 
 
-def field_error(what: str, name: str, value: object, error: Exception) -> UserError:
+def field_error(label: str, name: str, value: object, error: Exception) -> UserError:
     """As `config_error`, for a single field that transformers rejects."""
-    named = config_error(what, error, {name: value})
+    named = config_error(label, error, {name: value})
     if f"{name} is" in str(named):
         return named
     return UserError(
-        f"{what}: {name} is {short_text(value)}, which transformers does not accept ({short_message(error)[:200]}). "
+        f"{label}: {name} is {short_text(value)}, which transformers does not accept ({short_message(error)[:200]}). "
         "Correct it, or remove it."
     )
 

@@ -33,7 +33,7 @@ _HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
 _DEVIATIONS = ("initializer_range", "init_std", "initializer_factor")
 
 
-def check_values(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a config.json
+def check_values(fields: Mapping[str, Any], label: str) -> None:  # Any: as in a config.json
     """UserError that lists every invalid value."""
     errors = []
     for name, value in fields.items():
@@ -55,7 +55,7 @@ def check_values(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a 
         elif type(value) is float and not math.isfinite(value):
             errors.append(f"{name} is {short_text(value)}, and must be a finite number")
     if errors:
-        raise no_model_error(what, errors)
+        raise no_model_error(label, errors)
 
 
 def _is_wrong_rate(name: str, value: object) -> bool:
@@ -65,16 +65,16 @@ def _is_wrong_rate(name: str, value: object) -> bool:
     return value is not None and name in _HEAD_DROPOUTS
 
 
-def no_model_error(what: str, errors: list[str]) -> UserError:
-    return UserError(f"no model can be built from {what}: {'; '.join(errors)}. Correct it.")
+def no_model_error(label: str, errors: list[str]) -> UserError:
+    return UserError(f"no model can be built from {label}: {'; '.join(errors)}. Correct it.")
 
 
 def flat_items(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:  # Any: as above
     """The fields; nested tables are replaced by their own fields."""
     for name, value in fields.items():
         if isinstance(value, dict):
-            label = "rope_parameters (or rope_scaling)" if name == "rope_parameters" else name
-            yield from ((f"{label}: {key}", inner) for key, inner in value.items())
+            table = "rope_parameters (or rope_scaling)" if name == "rope_parameters" else name
+            yield from ((f"{table}: {key}", inner) for key, inner in value.items())
         else:
             yield name, value
 

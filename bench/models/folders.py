@@ -67,8 +67,10 @@ def _what_it_holds(folder: Path) -> str:
     inside = sorted((path.parent for path in folder.glob("*/config.json") if _has_weights(path.parent)), key=_number)
     if inside:
         newest, names_inside = inside[-1], ", ".join(path.name for path in inside[:5])
-        what = "it is the output folder of a Trainer" if newest.name.startswith("checkpoint-") else "it has subfolders"
-        return f", but {what} with models ({names_inside}): give {newest}."
+        reason = (
+            "it is the output folder of a Trainer" if newest.name.startswith("checkpoint-") else "it has subfolders"
+        )
+        return f", but {reason} with models ({names_inside}): give {newest}."
     names = sorted(path.name for path in folder.iterdir())
     if any(name.endswith(".gguf") for name in names):
         return f", but {next(name for name in names if name.endswith('.gguf'))}. {_GGUF}"

@@ -17,36 +17,36 @@ MOST_LEVELS = 50
 """More levels of nesting than any known file of a model."""
 
 
-def read_object(path: Path, what: str) -> dict[str, Any]:  # Any: whatever the file holds
+def read_object(path: Path, kind: str) -> dict[str, Any]:  # Any: whatever the file holds
     """The object in the file; UserError if it cannot be read, is not JSON, or is another kind of value."""
-    content = read_json(path, what)
+    content = read_json(path, kind)
     if not isinstance(content, dict):
-        raise UserError(f"the {what} {path} must be a JSON object, as save_pretrained() writes it.")
+        raise UserError(f"the {kind} {path} must be a JSON object, as save_pretrained() writes it.")
     return content
 
 
-def read_json(path: Path, what: str) -> Any:  # Any: as above
+def read_json(path: Path, kind: str) -> Any:  # Any: as above
     """The content of the file; UserError if it cannot be read or is not JSON."""
     try:
         with open_ordinary(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
-                raise UserError(f"the {what} {path} has {size:,} bytes; no known one has more than {MOST_BYTES:,}.")
+                raise UserError(f"the {kind} {path} has {size:,} bytes; no known one has more than {MOST_BYTES:,}.")
             content = file.read()
     except NotOrdinary as error:
         raise UserError(
-            f"the {what} {path} is {error.strerror}; give a folder as save_pretrained() writes it."
+            f"the {kind} {path} is {error.strerror}; give a folder as save_pretrained() writes it."
         ) from error
     except OSError as error:
-        raise UserError(f"the {what} {path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"the {kind} {path} cannot be read ({error.strerror}).") from error
     if content.startswith(POINTER):
         raise UserError(pointer_message(path))
-    too_deep = f"the {what} {path} cannot be read: its values are nested too deep."
+    too_deep = f"the {kind} {path} cannot be read: its values are nested too deep."
     try:
         parsed = json.loads(content.decode("utf-8-sig"))
     except RecursionError as error:
         raise UserError(too_deep) from error
     except ValueError as error:  # also raised for invalid UTF-8
-        raise UserError(f"the {what} {path} cannot be read: it is not valid JSON ({error}).") from error
+        raise UserError(f"the {kind} {path} cannot be read: it is not valid JSON ({error}).") from error
     if not _is_shallow(parsed):
         raise UserError(too_deep)
     return parsed

@@ -55,8 +55,8 @@ def check_tokenizer(name: str, config: Any) -> None:  # Any: as in config_files
     except BaseException as error:
         raise _unusable(name, error) from error
     if not ids or longest < 1:
-        what = "splits a text into no tokens" if not ids else f"accepts at most {longest} tokens"
-        raise UserError(f"the tokenizer of {name} {what}; save it again with tokenizer.save_pretrained().")
+        problem = "splits a text into no tokens" if not ids else f"accepts at most {longest} tokens"
+        raise UserError(f"the tokenizer of {name} {problem}; save it again with tokenizer.save_pretrained().")
     rows = getattr(config, "vocab_size", None)
     beyond = sorted(word for word in words if rows and word[0] >= rows)
     if beyond:
@@ -116,7 +116,7 @@ def _unusable(name: str, error: BaseException) -> UserError:
 
 
 def _check_files(folder: Path, name: str) -> None:
-    """UserError if there is no tokenizer, or if one of its files is not a file, a pointer, or not a JSON object."""
+    """UserError if there is no tokenizer, or if a file of it is no regular file, a pointer, or not a JSON object."""
     if not any((folder / file).is_file() for file in TOKENIZERS):
         raise UserError(
             f"{name} has no tokenizer: none of {', '.join(TOKENIZERS)} is in {folder}; "

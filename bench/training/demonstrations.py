@@ -28,7 +28,7 @@ from tunefront.methods.torch_internals import storage_key
 
 
 class DemonstrationPrefix(Prefix, Protocol):
-    """A prefix of demonstrations, of which the first `n_kept` are read for the rows that follow."""
+    """A prefix of demonstrations; the first `n_kept` are read for the rows that follow."""
 
     n_kept: int
 
@@ -149,7 +149,7 @@ class Prompts:
         return cast(DemonstrationPrefix, read), clock.seconds
 
     def missing(self, examples: EncodedExamples) -> dict[int, int]:
-        """Index -> number of demonstrations that these rows keep, for prefixes of which fewer have been read."""
+        """Index of a prefix -> number of demonstrations that these rows keep, if fewer have been read."""
         most = {place: self._most_kept(prefix, examples) for place, prefix in enumerate(self._prefixes)}
         return {place: kept for place, kept in most.items() if kept > self._prefixes[place].n_kept}
 

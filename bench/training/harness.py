@@ -219,13 +219,13 @@ class MeasuringHarness:
 
 def row_values(values: object, rows: int, phase: str) -> Tensor:
     """The output (rows, n) of a scorer or of a computation of features; TypeError or ValueError for other outputs."""
-    what = "the scorer from fit()" if phase == "evaluate" else "the computation of features"
+    source = "the scorer from fit()" if phase == "evaluate" else "the computation of features"
     if not isinstance(values, Tensor):
-        raise TypeError(f"{what} returned {type(values).__name__}, not a tensor with one row per example")
+        raise TypeError(f"{source} returned {type(values).__name__}, not a tensor with one row per example")
     if values.ndim != 2 or len(values) != rows or not values.shape[1]:
-        raise ValueError(f"{what} returned a tensor of shape {tuple(values.shape)} for {rows} rows, not ({rows}, n)")
+        raise ValueError(f"{source} returned a tensor of shape {tuple(values.shape)} for {rows} rows, not ({rows}, n)")
     if values.is_complex():
-        raise TypeError(f"{what} returned complex numbers ({values.dtype}), not real ones")
+        raise TypeError(f"{source} returned complex numbers ({values.dtype}), not real ones")
     return values
 
 

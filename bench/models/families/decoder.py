@@ -149,7 +149,7 @@ class Decoder(LanguageModel):
 
     @property
     def kind(self) -> Kind:
-        """What decides whether the result for one model holds for another."""
+        """The key of a result of `probe_packing`: models with the same key share it."""
         return type(self.model), possible_window(self.model.config)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What all families share: freezing, the lead, and loading trained tensors."""
+"""The common base of all families: freezing, the lead, and loading trained tensors."""
 
 from __future__ import annotations
 

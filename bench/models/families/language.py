@@ -1,4 +1,4 @@
-"""What decoders and encoder-decoders share: they turn rows into prompts and score answers."""
+"""The common base of decoders and encoder-decoders: turns rows into prompts and scores answers."""
 
 from __future__ import annotations
 
