@@ -17,7 +17,7 @@ from tunefront.bench.files import check_writable, expanded
 
 if TYPE_CHECKING:
     from tunefront.bench.training.mixture import MixtureTask
-    from tunefront.bench.training.pretrain import Pretraining, Start
+    from tunefront.bench.training.pretrain import Pretraining, PretrainingResult
     from tunefront.methods.base import Method
 
 
@@ -150,7 +150,7 @@ def pretraining_from(
     return Pretraining(trained[0], backbone, tuple(mixture), recipe, config, cap, seed)
 
 
-def _tell(start: Start, method: Method, out: Path) -> None:
+def _tell(start: PretrainingResult, method: Method, out: Path) -> None:
     from tunefront.bench.cli.progress import format_duration, plural
     from tunefront.methods.spelling import label
 

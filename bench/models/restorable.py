@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-ALIGNED = 64
+ALIGNMENT = 64
 """Alignment in bytes: torch's own tensors start at such multiples, on which the order of sums may depend."""
 _POPULATE_READ = 22
 """MADV_POPULATE_READ of Linux 5.14 and later, which Python has no name for."""
@@ -56,7 +56,7 @@ class Mapped:
 
     def __init__(self, tensors: Sequence[Tensor]):
         laid_out = [torch.empty_like(tensor, device="meta") for tensor in tensors]
-        sizes = [-(-tensor.nbytes // ALIGNED) * ALIGNED for tensor in laid_out]
+        sizes = [-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in laid_out]
         file = os.memfd_create("tunefront")
         try:
             os.ftruncate(file, max(1, sum(sizes)))

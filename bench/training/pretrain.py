@@ -61,7 +61,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainingResult:
     """The result: content of the file, number of prompts and of truncated ones, and costs."""
 
     tensors: int
@@ -76,7 +76,7 @@ class Start:
 
 def pretrain(
     request: Pretraining, path: Path, report: Report | None = None, on_status: Callable[[str], None] = lambda _: None
-) -> Start:
+) -> PretrainingResult:
     """Trains, and writes the trained tensors to `path`, whole or not at all; replaces an existing file.
 
     `report` is called with steps, `on_status` with other work that takes time.
@@ -100,22 +100,22 @@ def pretrain(
         )
     examples = _encoded(request, backbone, on_status)
     identity = ("pretrain", spell(request.method), source_fingerprint(request.method), str(backbone.fingerprint))
-    trainer = MeasuringHarness(Subject(backbone.model, request.recipe, request.seed, identity), report=report)
-    request.method.fit(backbone, examples, trainer)
+    harness = MeasuringHarness(Subject(backbone.model, request.recipe, request.seed, identity), report=report)
+    request.method.fit(backbone, examples, harness)
     shipped = checkpoints.shipped(backbone.model, backbone.published_buffers)
     tensors = {name: value.detach().cpu().contiguous() for name, value in shipped.items()}
     on_status(f"writing {path}")
     with writing(path) as file:
-        file.write(save(tensors, _metadata(request, examples, trainer) | checkpoints.seed_metadata(backbone.model)))
-    return Start(
+        file.write(save(tensors, _metadata(request, examples, harness) | checkpoints.seed_metadata(backbone.model)))
+    return PretrainingResult(
         tensors=len(tensors),
         params=sum(value.numel() for value in backbone.trainable().values()),
         prompts=len(examples),
         truncated=examples.truncated,
-        steps=trainer.cost.steps,
-        flops=trainer.cost.flops,
-        seconds=trainer.cost.clock.seconds,
-        loss=trainer.cost.final_loss,
+        steps=harness.cost.steps,
+        flops=harness.cost.flops,
+        seconds=harness.cost.clock.seconds,
+        loss=harness.cost.final_loss,
     )
 
 
@@ -150,7 +150,7 @@ def _encoded(request: Pretraining, backbone: Decoder | Seq2Seq, on_status: Calla
     return examples if uses_wrong_answers else examples.right_answers()
 
 
-def _metadata(request: Pretraining, examples: PromptedExamples, trainer: MeasuringHarness) -> dict[str, str]:
+def _metadata(request: Pretraining, examples: PromptedExamples, harness: MeasuringHarness) -> dict[str, str]:
     """The metadata of the file: texts, and JSON for other values."""
     mixture = [
         {
@@ -168,10 +168,10 @@ def _metadata(request: Pretraining, examples: PromptedExamples, trainer: Measuri
         "settings": as_scalars(request.config),
         "prompts": len(examples),
         "truncated": examples.truncated,
-        "train_steps": trainer.cost.steps,
-        "train_flops": trainer.cost.flops,
-        "train_seconds": trainer.cost.clock.seconds,
-        "final_train_loss": trainer.cost.final_loss,
+        "train_steps": harness.cost.steps,
+        "train_flops": harness.cost.flops,
+        "train_seconds": harness.cost.clock.seconds,
+        "final_train_loss": harness.cost.final_loss,
         "versions": versions(),
         "git_commit": git_commit(),
     }

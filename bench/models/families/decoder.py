@@ -69,8 +69,8 @@ class Decoder(LanguageModel):
         with torch.no_grad():
             ids = torch.tensor([unread.demonstrations.ids[: prefix.tokens]], device=self.model.device)
             positions = torch.arange(self.led, self.led + ids.shape[1], device=ids.device)[None]
-            placed = {"position_ids": positions, **self._leading().inputs} if self.led else {}
-            self._base(input_ids=ids, past_key_values=cache, use_cache=True, **placed)
+            lead_inputs = {"position_ids": positions, **self._leading().inputs} if self.led else {}
+            self._base(input_ids=ids, past_key_values=cache, use_cache=True, **lead_inputs)
         return replace(unread, layers=tuple((layer.keys, layer.values) for layer in cache.layers))
 
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
@@ -130,7 +130,7 @@ class Decoder(LanguageModel):
         return {"decoder": cast("PreTrainedModel", self.model.get_submodule(logits.body_paths(self.model)[0]))}
 
     def _run_sample(self, keys: LedKeys) -> object:
-        return self._base(**self._sample(), leads=keys)
+        return self._base(**self._sample_inputs(), leads=keys)
 
     @property
     def side_by_side(self) -> bool:
@@ -155,10 +155,10 @@ class Decoder(LanguageModel):
     @cached_property
     def output(self) -> logits.Output:
         """How this checkpoint computes logits from states."""
-        inputs = self._sample()
+        inputs = self._sample_inputs()
         return logits.find_output(self.model, self._plain, lambda: self._base(**inputs), lambda: self._whole(**inputs))
 
-    def _sample(self) -> dict[str, Tensor]:
+    def _sample_inputs(self) -> dict[str, Tensor]:
         """Model inputs of a few tokens."""
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[5, 6, 7, 4, 9, 8], [8, 4, 4, 5, 7, 6]], device=self.model.device) % words

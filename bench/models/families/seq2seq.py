@@ -151,14 +151,17 @@ class Seq2Seq(LanguageModel):
     def output(self) -> logits.Output:
         """How this checkpoint computes logits from the decoder's states."""
         return logits.find_output(
-            self.model, self._plain, lambda: self._decoded(*self._sample()), lambda: self._whole(*self._sample())
+            self.model,
+            self._plain,
+            lambda: self._decoded(*self._sample_inputs()),
+            lambda: self._whole(*self._sample_inputs()),
         )
 
     def probe(self) -> None:
         """Finds out how to score this checkpoint, before any clock runs and anything is counted."""
         _ = self.output
 
-    def _sample(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _sample_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder's states for a few tokens, their mask, and the decoder's tokens."""
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[5, 6, 7, 4], [8, 4, 4, 5]], device=self.model.device) % words

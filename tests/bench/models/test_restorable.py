@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tunefront.bench.meters.memory.peak import resident_bytes
 from tunefront.bench.models import restorable as kinds
-from tunefront.bench.models.restorable import ALIGNED, Copied, Mapped, Restorable, make_writable, restorable
+from tunefront.bench.models.restorable import ALIGNMENT, Copied, Mapped, Restorable, make_writable, restorable
 
 CPU = torch.device("cpu")
 KINDS: dict[str, Callable[[Sequence[Tensor]], Restorable]] = {
@@ -61,7 +61,7 @@ def test_the_layout_is_that_of_new_torch_tensors(kind: str) -> None:
         own = torch.empty_like(tensor)
         assert restored.stride() == own.stride()
         assert restored.untyped_storage().nbytes() == own.untyped_storage().nbytes()
-        assert restored.storage_offset() == restored.data_ptr() % ALIGNED == 0
+        assert restored.storage_offset() == restored.data_ptr() % ALIGNMENT == 0
         assert restored._base is None
 
 
