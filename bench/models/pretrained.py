@@ -49,7 +49,7 @@ class Pretrained:
         tensors = [*model.parameters(), *model.buffers()]
         self._tensors = restorable(tensors, device)
         self._flags = [tensor.requires_grad if isinstance(tensor, nn.Parameter) else None for tensor in tensors]
-        self._template = CopyTemplate(model, tensors)
+        self._copy_template = CopyTemplate(model, tensors)
         self.params = sum(parameter.numel() for parameter in model.parameters())
         self.file_bytes = backbone_bytes(name)
 
@@ -63,7 +63,7 @@ class Pretrained:
         """
         restored = zip(self._tensors.restore(), self._flags, strict=True)
         tensors = [tensor if flag is None else nn.Parameter(tensor, flag) for tensor, flag in restored]
-        model = self._template.build(tensors)
+        model = self._copy_template.build(tensors)
         torch.manual_seed(seed)
         pooled = Pooled(self.pooling, self.head_activation)
         backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
