@@ -21,11 +21,11 @@ from tests.toys import (
     encode,
     every_third,
     fit_without_steps,
+    fresh_copy,
     harness,
     language_pairs,
     pair_id,
     pairs,
-    pristine,
     shake,
     shipped,
     toy_task,
@@ -118,7 +118,7 @@ def attach(folders: dict[str, str]) -> Attach:
     """Attaches a method, or skips with the reason that it gives."""
 
     def attached(method: Method, family: str, seed: int = 0, dropout: float | None = None) -> Subject:
-        backbone = pristine(folders[family], seed=seed, dropout=dropout)
+        backbone = fresh_copy(folders[family], seed=seed, dropout=dropout)
         try:
             method.attach(backbone)
         except Unsupported as reason:
@@ -176,7 +176,7 @@ def test_fit_leaves_frozen_weights_untouched(method: Method, family: str, attach
 @every_method
 def test_attaching_changes_no_score(method: Method, family: str, folders: dict[str, str], attach: Attach) -> None:
     """A head that a method gives to a language model has its own scores: its inputs stay unchanged."""
-    untouched = pristine(folders[family])
+    untouched = fresh_copy(folders[family])
     plain = Subject(method, untouched, encode(untouched, TOY), encode(untouched, TOY, "test"))
     scores, states, had_a_head = plain.scores(), plain.states(), untouched.head is not None
     subject = attach(method, family).ready()
@@ -241,7 +241,7 @@ def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: d
     is_encoder, only_head = family in FAMILIES, method.name == "features"
     task = toy_task(rows=(128, 64), words=(0, 0))
     options = {} if is_encoder else {"losses": LossWeights(likelihood=0, unlikelihood=0)}
-    backbone = pristine(folders[family], task, dropout=0.0, **options)
+    backbone = fresh_copy(folders[family], task, dropout=0.0, **options)
     try:
         method.attach(backbone)
     except Unsupported as reason:
@@ -277,7 +277,7 @@ def test_padding_and_batch_mates_change_no_row(method: Method, family: str, atta
     trainer = harness(backbone, method, kind=Untrained)
     scorer = method.fit(backbone, subject.train, trainer)
     if not backbone.trainable():  # it trains nothing: its only result is its scorer
-        rows, score = trainer.prompts.following(rows), scorer
+        rows, score = trainer.prompts.prepend_to(rows), scorer
     shake(backbone.trainable())
     backbone.model.eval()
     places = range(16) if family in FAMILIES else range(0, 16, 3)
@@ -363,8 +363,8 @@ def test_after_any_method_a_backbone_is_as_freshly_loaded(
     recompute_activations(used.backbone.model)
     method.fit(used.backbone, used.train, harness(used.backbone, method, steps=2, learning_rate=0.1))
     used.backbone.model.config.num_labels = 7
-    restored = pristine(folders[family], seed=9)
-    fresh = read_once(folders[family]).pristine(toy_task(), 9)
+    restored = fresh_copy(folders[family], seed=9)
+    fresh = read_once(folders[family]).fresh_copy(toy_task(), 9)
     assert tree(restored.model) == tree(fresh.model)
     ours, theirs = restored.model.state_dict(), fresh.model.state_dict()
     assert list(ours) == list(theirs)
@@ -378,7 +378,7 @@ def test_each_method_runs_on_a_backbone(method: Method, folders: dict[str, str])
     reasons = []
     for folder in folders.values():
         try:
-            method.attach(pristine(folder))
+            method.attach(fresh_copy(folder))
         except Unsupported as reason:
             reasons.append(str(reason))
     assert len(reasons) < len(folders), reasons
@@ -397,4 +397,4 @@ def test_a_method_is_a_value_that_its_spelling_gives_back(method: Method) -> Non
 def test_encoders_refuse_multiple_choice_with_a_reason(family: str, backbones: dict[str, str]) -> None:
     task = toy_task("multiple choice")
     with pytest.raises(Unsupported, match="toy is multiple choice"):
-        pristine(backbones[family], task)
+        fresh_copy(backbones[family], task)

@@ -194,8 +194,8 @@ def test_the_method_of_the_page_trains_what_it_says(tmp_path: Path, backbones: d
     file.write_text(block.text, encoding="utf-8")
     code = (
         "import sys\nfrom tunefront.methods.base import trained\nfrom tunefront.methods.spelling import parse\n"
-        "from tests.toys import pristine\n"
-        "backbone = pristine(sys.argv[1])\n"
+        "from tests.toys import fresh_copy\n"
+        "backbone = fresh_copy(sys.argv[1])\n"
         "parse(sys.argv[2] + ':OutputShift').attach(backbone)\n"
         "count = sum(parameter.numel() for parameter in trained(backbone.model).values())\n"
         "print(count - sum(parameter.numel() for parameter in backbone.head.parameters()))\n"

@@ -1,4 +1,4 @@
-"""A toy task in memory, pristine tiny backbones for it, and a harness, shared by most tests of methods and bench."""
+"""A toy task in memory, fresh tiny backbones for it, and a harness, shared by most tests of methods and bench."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def mixed_task(train: int = 6, test: int = 18, seed: int = 0) -> Task:
     return listed_task(rows, train)
 
 
-def pristine(
+def fresh_copy(
     folder: str, task: Task | None = None, seed: int = 0, dropout: float | None = None, **prompting: Any
 ) -> Backbone:
     """A backbone as published, an encoder with a fresh head; the previous one from the same folder becomes invalid.
@@ -151,11 +151,11 @@ def pristine(
     """
     task = task or toy_task()
     if not prompting:
-        return loaded(folder).pristine(task, seed, dropout)
+        return loaded(folder).fresh_copy(task, seed, dropout)
     template = prompting.pop("template", None)
     if not isinstance(template, Template):
         template = find_template(task, template)
-    return loaded(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+    return loaded(folder).fresh_copy(task, seed, dropout, Prompting(template, **prompting))
 
 
 _SESSION = Session(most=32)
@@ -180,7 +180,7 @@ def trained_on_preset(method: Method, preset: str) -> int:
 def takes_choices(method: Method, folder: str) -> bool:
     """Whether a method runs on multiple choice, where every row has its own choices."""
     try:
-        method.attach(pristine(folder, mixed_task(), template=Listed()))
+        method.attach(fresh_copy(folder, mixed_task(), template=Listed()))
     except Unsupported as reason:
         return "multiple choice" not in str(reason)
     return not getattr(method, "calibrate", False)

@@ -17,7 +17,7 @@ from tunefront.bench.files import check_writable, expanded
 
 if TYPE_CHECKING:
     from tunefront.bench.training.mixture import MixtureTask
-    from tunefront.bench.training.pretrain import Pretraining, Start
+    from tunefront.bench.training.pretrain import Pretraining, PretrainingResult
     from tunefront.methods.base import Method
 
 

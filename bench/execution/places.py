@@ -44,14 +44,14 @@ class Places:
     def backbone(self, name: str, recorded: str | None) -> str:
         """The name under which a backbone is found from here, preferably one with the recorded fingerprint; Missing if
         there is none, or it would have to be downloaded."""
-        from tunefront.bench.models.locate import check_here, known_backbones
+        from tunefront.bench.models.locate import check_downloaded, known_backbones
 
         if name in known_backbones():
             return name
         if folders := [path for path in self.of(name) if Path(path).expanduser().is_dir()]:
             return _best(folders, recorded, _backbone_fingerprint)
         try:
-            check_here(name)
+            check_downloaded(name)
         except UserError as error:
             raise Missing(f"backbone {name}") from error
         if _is_path(name):

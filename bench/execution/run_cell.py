@@ -43,7 +43,7 @@ from tunefront.bench.records import (
 )
 from tunefront.bench.records.environment import cpu_model, git_commit
 from tunefront.bench.settings import as_scalars
-from tunefront.bench.training.feature_cache import Rowwise
+from tunefront.bench.training.feature_cache import RowValues
 from tunefront.bench.training.harness import Report
 from tunefront.methods.base import Scorer, Unsupported
 
@@ -260,7 +260,7 @@ def _prompt(setup: Setup) -> Prompt:
     prompts = setup.trainer.prompts
     if not prompts.ids:
         return Prompt()
-    followed = cast(PromptedExamples, prompts.following(setup.test))
+    followed = cast(PromptedExamples, prompts.prepend_to(setup.test))
     return Prompt(
         demonstration_ids=tuple(prompts.ids),
         demonstrations_per_row=followed.demonstrations_per_row,
@@ -293,7 +293,7 @@ def _memory(setup: Setup, train: PeakMemory, evaluation: PeakMemory) -> Memory:
     )
 
 
-def _flops(setup: Setup, scored: Rowwise) -> Flops:
+def _flops(setup: Setup, scored: RowValues) -> Flops:
     prompts, backbone, rows = setup.trainer.prompts, setup.backbone, len(setup.rows.test)
     without_reuse = prompts.flops_without_reuse(backbone, setup.test) if prompts.ids else None
     return Flops(

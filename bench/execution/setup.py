@@ -30,8 +30,8 @@ from tunefront.methods.base import Unsupported
 class Source(Protocol):
     """A source of pristine backbones: weights (`Pretrained`) or a configuration alone.
 
-    `making` is the context in which new modules are built; `params` and `pooling` are those of the pretrained model,
-    `file_bytes` is the size of its weights on disk.
+    `init_context` is the context in which new modules are built; `params` and `pooling` are those of the pretrained
+    model, `file_bytes` is the size of its weights on disk.
     """
 
     params: int
@@ -39,9 +39,9 @@ class Source(Protocol):
     pooling: str | None
     config: Any  # Any: transformers' configurations share no type that has their fields
 
-    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+    def fresh_copy(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
 
-    def making(self) -> AbstractContextManager[object]: ...
+    def init_context(self) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class Setup:
         self.pretrained: Source = (
             instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
         )
-        self.backbone: Backbone = self.pretrained.pristine(
+        self.backbone: Backbone = self.pretrained.fresh_copy(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
-        with self.pretrained.making():
+        with self.pretrained.init_context():
             cell.method.attach(self.backbone)
         # A learned prompt in the backbone leaves fewer tokens for the rows.
         self.train = self._encode(self.rows.train)

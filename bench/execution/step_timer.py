@@ -74,7 +74,7 @@ class StepTimer:
         self._setup = setup = Setup(cell, session)
         self._harness, self._tools = StepHarness(setup.trainer), setup.trainer.tools
         self._scorer = cell.method.fit(setup.backbone, setup.train, self._harness)
-        self._test = setup.trainer.prompts.following(setup.test)
+        self._test = setup.trainer.prompts.prepend_to(setup.test)
         self._batches = self._test.scoring_order(cell.config.eval_batch_size)
         self._next_batch = 0
         self._training, self._entered = ExitStack(), False

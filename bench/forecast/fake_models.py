@@ -61,7 +61,7 @@ class FakePretrained:
             return tokenizer_of(self.name)
         return self._lengths.tokenizer(self.sites.family, self.config)
 
-    def pristine(
+    def fresh_copy(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
     ) -> Backbone:
         """A backbone of this shape; its parameters have no values, and a run through it moves none."""
@@ -72,10 +72,10 @@ class FakePretrained:
         model: Any = self._blueprint.build(fresh)  # Any: a PreTrainedModel
         torch.manual_seed(seed)  # as for weights: a method may record it
         pooled = Pooled(self.pooling, self._head_activation)
-        with self.making():
+        with self.init_context():
             return family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
 
-    def making(self) -> AbstractContextManager[None]:
+    def init_context(self) -> AbstractContextManager[None]:
         """Modules made under this have no values either."""
         return faking(self._model)
 
@@ -121,7 +121,7 @@ def outline_of(name: str) -> FakePretrained:
 def attached(method: Method, name: str) -> Backbone:
     """The backbone of a preset's name or a configuration's path, with the method attached; Unsupported as it says."""
     made = outline_of(name)
-    backbone = made.pristine(_ANY.task(made.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
-    with made.making():
+    backbone = made.fresh_copy(_ANY.task(made.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
+    with made.init_context():
         method.attach(backbone)
     return backbone

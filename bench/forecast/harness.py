@@ -21,7 +21,7 @@ from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
 from tunefront.bench.records import PhaseFlops, Spread
-from tunefront.bench.training.feature_cache import Rowwise
+from tunefront.bench.training.feature_cache import RowValues
 from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.harness import row_values
 from tunefront.bench.training.instruments import Instruments, Subject, encoded
@@ -115,11 +115,11 @@ class PredictingHarness:
         """Zeros for rows that are part of getting ready; what they would cost joins the prefixes'."""
         return self.tools.calibrate(self.score(scorer, encoded(examples)), examples)
 
-    def score(self, scorer: Scorer, examples: EncodedExamples) -> Rowwise:
+    def score(self, scorer: Scorer, examples: EncodedExamples) -> RowValues:
         """Zeros for every row, and what computing them would cost."""
-        return self._rowwise("evaluate", scorer, self.tools.following(examples))[0]
+        return self._rowwise("evaluate", scorer, self.tools.prepend_to(examples))[0]
 
-    def step_seconds(self, scored: Rowwise) -> dict[str, Spread]:
+    def step_seconds(self, scored: RowValues) -> dict[str, Spread]:
         """What each phase of a training step would take, and a batch of `scored`."""
         return self.cost.step_seconds(scored.batch_seconds)
 
@@ -129,7 +129,7 @@ class PredictingHarness:
 
     def _rowwise(
         self, phase: str, call: Callable[[Batch], Tensor], examples: EncodedExamples
-    ) -> tuple[Rowwise, PhaseFlops]:
+    ) -> tuple[RowValues, PhaseFlops]:
         shapes, widths = self.tools.scored_shapes(examples), [1]
         name = "features" if phase == "features" else "query" if self.prompts.prefixes else "evaluation"
 
@@ -144,7 +144,7 @@ class PredictingHarness:
         entry = self._entry(call, shapes, each)
         seconds = [lap for of_phase in laps.values() for lap in of_phase]
         values = torch.zeros(len(examples), max(widths))
-        rowwise = Rowwise(values, sum(seconds), entry.counted or 0, batch_seconds=tuple(seconds), entry=entry)
+        rowwise = RowValues(values, sum(seconds), entry.counted or 0, batch_seconds=tuple(seconds), entry=entry)
         return rowwise, entry
 
     def _simulate(self, shapes: BatchLog, run: Callable[[BatchReplay], PhaseMemory]) -> dict[str, list[float]]:

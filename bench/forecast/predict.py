@@ -129,7 +129,7 @@ def _check_demonstrations(setup: Setup, lengths: SyntheticRows) -> None:
     """Unsupported where made-up rows lose demonstrations: a run would drop the last ones and record so, but whoever
     plans for a number of them is not served by the costs of another."""
     prompts = setup.trainer.prompts
-    test = cast(PromptedExamples, prompts.following(setup.test))
+    test = cast(PromptedExamples, prompts.prepend_to(setup.test))
     for prefix in prompts.prefixes:
         told = prefix.demonstrations
         followed = test.by_prefix[told.name]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError, unknown
-from tunefront.bench.models.config_files import check, described, make, read, sites_known, unusable
+from tunefront.bench.models.config_files import check, config_error, describe, known_sites, make, read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ def config_of(name_or_path: str) -> PretrainedConfig:
     except UserError:
         raise
     except Exception as error:  # of a configuration that transformers took, and that lacks what it should have
-        raise unusable(f"the configuration {place} cannot be used", error, {}) from error
+        raise config_error(f"the configuration {place} cannot be used", error, {}) from error
     return config
 
 
@@ -119,7 +119,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     import torch
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    sites = sites_known(config.model_type)
+    sites = known_sites(config.model_type)
     check(config)
     config._attn_implementation = None  # transformers' own for the architecture; a name could be that of code to fetch
     kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
@@ -127,7 +127,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
         with torch.device("meta"):  # transformers initialises nothing there, and is ten times as quick as a fake mode
             model = kinds[sites.family].from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # its kind depends on the field, the architecture and transformers' version
-        raise unusable(f"no model can be made of {described(config)}", error, config.to_dict()) from error
+        raise config_error(f"no model can be made of {describe(config)}", error, config.to_dict()) from error
     if sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
         model.pooler = None
     if unties(config):

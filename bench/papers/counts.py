@@ -61,7 +61,7 @@ def kept_count(method: Method, preset: str) -> int:
     from tunefront.bench.meters.parameters import trained_beside_head
 
     backbone = attached(method, preset)
-    with outline_of(preset).making():
+    with outline_of(preset).init_context():
         method.fit(backbone, cast(Examples, ()), cast(Harness, _Untrained()))
     return trained_beside_head(backbone.model, backbone.head)
 

@@ -110,13 +110,13 @@ def look_up(
     """Checks that each backbone and task exists; returns the tasks, with `listing` only their outlines."""
     from tunefront.bench.data.sources import load_task, preview_task
     from tunefront.bench.models.config import check_backbone
-    from tunefront.bench.models.locate import check_here
+    from tunefront.bench.models.locate import check_downloaded
 
     for name in dict.fromkeys(backbones):
         on_status(f"looking up {name}")
         with wrong.collect():
             if listing:
-                check_here(name)
+                check_downloaded(name)
             check_backbone(name)
     loaded: list[Task] = []
     for name in dict.fromkeys(tasks):

@@ -14,7 +14,7 @@ import torch
 from tunefront.bench.data import cache
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.files import local_folder, sweep
-from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
+from tunefront.bench.training.feature_cache import FeatureStore, RowValues
 
 
 def left(folder: Path) -> set[str]:
@@ -41,7 +41,7 @@ def test_only_files_older_than_a_day_are_removed(tmp_path: Path) -> None:
 
 def test_the_caches_are_swept_when_they_are_written(tmp_path: Path) -> None:
     left(tmp_path)
-    FeatureStore(tmp_path).write("key", Rowwise(torch.ones(1, 2), 0.1, 2))
+    FeatureStore(tmp_path).write("key", RowValues(torch.ones(1, 2), 0.1, 2))
     assert names(tmp_path) == {".b.json.0.tmp"}
     left(tmp_path)
     rows = [Row("0", {"text": "a"}, 0), Row("1", {"text": "b"}, 1)]

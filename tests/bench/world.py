@@ -132,7 +132,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         },
         "tunefront.bench.models.locate": {
             "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
-            "check_here": lambda _: None,
+            "check_downloaded": lambda _: None,
         },
         "tunefront.bench.data.sources": {
             "load_task": load_task,

@@ -20,7 +20,7 @@ def test_length_buckets_save_an_epoch_s_padding(benchmark: Any, task_name: str) 
     from tunefront.bench.models.examples import training_order
 
     task = sources.load_task(task_name)
-    backbone = minilm().pristine(task, 0)
+    backbone = minilm().fresh_copy(task, 0)
     examples = backbone.encode(task, sampling.draw(task, ROWS, 0), 128)
     generator = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(len(examples), generator=generator).tolist()

@@ -26,7 +26,7 @@ def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) 
 
     def warm() -> None:
         for _ in range(STARTS):
-            method.attach(pretrained.pristine(task, 0))
+            method.attach(pretrained.fresh_copy(task, 0))
 
     def new_process() -> None:
         subprocess.run([sys.executable, "-c", NEW_PROCESS], cwd=ROOT, check=True, capture_output=True)

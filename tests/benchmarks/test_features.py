@@ -43,7 +43,7 @@ def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
     recipe = replace(Recipe(), learning_rate=LEARNING_RATE, epochs=EPOCHS, batch_size=BATCH)
     rows, tested = sampling.draw(task, EXAMPLES, 0), sampling.eval_rows(task, None)
     ours, theirs = minilm(), minilm()
-    fresh = ours.pristine(task, 0)
+    fresh = ours.fresh_copy(task, 0)
     train, test = fresh.encode(task, rows, 128), fresh.encode(task, tested, 128)
     assert len(train) >= 500
     plain = [
@@ -60,14 +60,14 @@ def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
 
     def features() -> None:
         seed = len(accuracy["features"])
-        method, backbone = Features(), ours.pristine(task, seed)
+        method, backbone = Features(), ours.fresh_copy(task, seed)
         method.attach(backbone)
         method.fit(backbone, train, trainer(backbone.model, recipe, "features", seed))
         score("features", backbone)
 
     def with_trainer() -> None:
         seed = len(accuracy["Trainer"])
-        backbone = theirs.pristine(task, seed)
+        backbone = theirs.fresh_copy(task, seed)
         Features().attach(backbone)
         _frozen_trainer(backbone, plain, recipe, seed, tmp_path).train()
         score("Trainer", backbone)

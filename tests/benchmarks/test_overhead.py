@@ -75,7 +75,7 @@ def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, 
     task, steps = sources.load_task(task_name), 12
     recipe = replace(Recipe(), steps=steps, batch_size=16)
     pretrained = {"harness": minilm(), "bare loop": minilm()}
-    backbones = {name: one.pristine(task, 0) for name, one in pretrained.items()}
+    backbones = {name: one.fresh_copy(task, 0) for name, one in pretrained.items()}
     for backbone in backbones.values():
         parse(method_name).attach(backbone)
     examples = backbones["harness"].encode(task, sampling.draw(task, 600, 0), 64)

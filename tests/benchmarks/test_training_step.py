@@ -27,7 +27,7 @@ def test_a_step_costs_less_than_one_of_full_fine_tuning(
     steps, flops, kept = {}, {}, []
     for name in ("full", *TARGETS):
         pretrained = minilm()
-        backbone = pretrained.pristine(task, 0, dropout)
+        backbone = pretrained.fresh_copy(task, 0, dropout)
         parse(name).attach(backbone)
         examples = random_tokens(pretrained.tokenizer.model_input_names, 8 * ROWS, LENGTH)
         harness = trainer(backbone.model, recipe, name)

@@ -220,11 +220,11 @@ def make_side(folder: Path) -> Backbone:
     """A copy with memory of its own, in evaluation mode."""
     pretrained, task = Pretrained(str(folder), torch.device("cpu")), toy_task()
     if pretrained.sites.family == "encoder":
-        backbone = pretrained.pristine(task, 0, dropout=0.0)
+        backbone = pretrained.fresh_copy(task, 0, dropout=0.0)
     else:
         task = mixed_task()
         prompting = Prompting(Listed(), losses=LossWeights(1, 0, 0))
-        backbone = pretrained.pristine(task, 0, dropout=0.0, prompting=prompting)
+        backbone = pretrained.fresh_copy(task, 0, dropout=0.0, prompting=prompting)
     backbone.model.eval()
     return backbone
 

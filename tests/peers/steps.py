@@ -188,7 +188,7 @@ def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[Spent]]:
 def _steps(name: str, shape: tuple[int, int]) -> Steps:
     """A method here, its values moved off where they start."""
     pretrained = minilm()
-    backbone = pretrained.pristine(toy_task(), 0, dropout=0.0)
+    backbone = pretrained.fresh_copy(toy_task(), 0, dropout=0.0)
     parse(name).attach(backbone)
     if name != "full":
         shake(backbone.trainable(), scale=0.02)
@@ -199,7 +199,7 @@ def _steps(name: str, shape: tuple[int, int]) -> Steps:
 def _in_peft(name: str, ours: Steps) -> tuple[Steps, Difference]:
     """peft's implementation, with our values, and how far it is from ours."""
     method, pretrained = parse(name), minilm()
-    backbone = pretrained.pristine(toy_task(), 0, dropout=0.0)
+    backbone = pretrained.fresh_copy(toy_task(), 0, dropout=0.0)
     counterpart = peft_methods.COUNTERPARTS[method.name]
 
     def there(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from tests import ROOT
 from tests.conftest import LANGUAGE_MODELS
 from tests.peers import adapterhub, parity, peft_methods
 from tests.peers.adapterhub import AdapterHub, python_of, renamed
-from tests.toys import encode, mixed_task, pristine, shake
+from tests.toys import encode, fresh_copy, mixed_task, shake
 from tunefront.methods.spelling import parse
 
 LAYER = "encoder.encoder.layer.0"
@@ -42,7 +42,7 @@ HUB_NAMES = {
 
 @pytest.mark.parametrize("name", HUB_NAMES)
 def test_trained_tensors_go_by_adapterhubs_names(name: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     parse(name).attach(backbone)
     found = renamed(adapterhub.COUNTERPARTS[name], backbone.trainable())
     inserted = {key for key in found if key.startswith(LAYER) and "LayerNorm" not in key}
@@ -52,7 +52,7 @@ def test_trained_tensors_go_by_adapterhubs_names(name: str, backbones: dict[str,
 
 
 def test_ia3_vectors_are_rows_before_a_layer_and_columns_after_it_in_peft(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     parse("ia3").attach(backbone)
     ours = {name: tensor for name, tensor in backbone.trainable().items() if not name.startswith("head.")}
     shapes = {k: tuple(v.shape) for k, v in peft_methods.COUNTERPARTS["ia3"].rearrange(backbone, ours).items()}
@@ -76,7 +76,7 @@ def test_a_prefix_is_one_table_in_peft_a_block_after_another(language_models: di
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "t5", "bart"])
 def test_plain_passes_give_what_scoring_gives(name: str, language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models[name], mixed_task(), dropout=0.0, template=parity.Listed())
+    backbone = fresh_copy(language_models[name], mixed_task(), dropout=0.0, template=parity.Listed())
     backbone.model.eval()
     batch = encode(backbone, mixed_task(), "test").batch(range(8))
     with torch.no_grad():

@@ -22,7 +22,7 @@ class Evaluation:
 
     def __init__(self, folder: Path, task: Task, shots: int):
         prompting = Prompting(find_template(task, PLAIN), normalization="none")
-        self.backbone = cast(Decoder, loaded(str(folder)).pristine(task, 0, prompting=prompting))
+        self.backbone = cast(Decoder, loaded(str(folder)).fresh_copy(task, 0, prompting=prompting))
         self.backbone.model.eval()
         self.backbone.probe_packing()
         self.examples = self.backbone.encode(task, task.splits["test"])

@@ -34,9 +34,9 @@ def holds(name: str, content: str) -> Callable[[Path], None]:
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "cut off": (cut, "is cut off"),
+    "cut off": (cut, "is truncated"),
     "pointer": (holds("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"),
-    "fewer layers": (says(num_hidden_layers=1), "for which config.json has no place"),
+    "fewer layers": (says(num_hidden_layers=1), "that config.json has no place for"),
     "quantised": (says(quantization_config={"quant_method": "gptq"}), "has a quantization_config"),
     "wrong type": (says(hidden_size="12"), 'hidden_size is "12"'),
     "huge": (says(num_hidden_layers=10**18), "num_hidden_layers is 1"),

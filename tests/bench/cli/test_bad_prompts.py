@@ -79,7 +79,7 @@ def assert_error(result: Any, message: str, folder: Path) -> None:
         ("{{ text }}" + GOLD, "good ||| good", "'good' occurs 2 times"),
         ("{{ text }}" + GOLD, "good ||| ", "answer 1 is empty"),
         ("{{ text }} ||| {{ answer_choices[1 - label] }}", "good ||| bad", "the target is answer 1 of 2"),
-        ("{{ text }}" + GOLD, "Ж ||| Я", "has choices that are the same tokens, 'Ж' and 'Я'"),
+        ("{{ text }}" + GOLD, "Ж ||| Я", "two choices with the same tokens, 'Ж' and 'Я'"),
     ],
 )
 def test_a_broken_template_is_reported_before_anything_runs(

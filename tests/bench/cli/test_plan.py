@@ -246,7 +246,7 @@ def test_an_unknown_preset_without_a_length_is_reported_too(call: Any) -> None:
         ("{", "is not valid JSON"),
         ("[]", "must be a JSON object"),
         ('{"hidden_size": 32}', "names no model_type"),
-        ('{"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4}', "no model can be made of"),
+        ('{"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4}', "the width, 30, is not a multiple of"),
         ('{"model_type": "bert", "num_hidden_layers": -2}', "num_hidden_layers is -2, and must be a whole number"),
     ],
 )

@@ -123,7 +123,7 @@ def test_all_mistakes_are_reported_at_once_and_nothing_is_written(
         ({"task": "dir:nowhere"}, "no folder 'nowhere'"),
         ({"backbone": "nowhere/at/all"}, "no model folder nowhere/at/all"),
         ({"method": "ia3:start=none.safetensors"}, "there is no file none.safetensors"),
-        ({"method": "icl"}, "trains nothing"),
+        ({"method": "icl"}, "no trainable parameters"),
         ({"method": "features"}, "trains a head"),
         ({"out": "first"}, "first exists already; remove it"),
         ({"out": "first/train.jsonl/start"}, "cannot be written"),

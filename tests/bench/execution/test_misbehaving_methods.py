@@ -131,10 +131,10 @@ def test_so_it_is_in_a_worker(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> 
 
 GIVEN = {
     "return None": "returned NoneType, not a scorer",
-    "return lambda batch: [1.0]": "gave list, not a tensor",
-    "return lambda batch: None": "gave NoneType, not a tensor",
-    "return lambda batch: torch.zeros(len(batch.labels))": "gave a tensor of shape (",
-    "return lambda batch: torch.zeros(1, 2)": "gave a tensor of shape (1, 2)",
+    "return lambda batch: [1.0]": "returned list, not a tensor",
+    "return lambda batch: None": "returned NoneType, not a tensor",
+    "return lambda batch: torch.zeros(len(batch.labels))": "a tensor of shape (",
+    "return lambda batch: torch.zeros(1, 2)": "a tensor of shape (1, 2)",
     "return lambda batch: torch.zeros(len(batch.labels), 5)": "has 5 scores; ",
     "return lambda batch: torch.zeros(len(batch.labels), 2) * float('nan')": "of 40 rows are NaN",
     "return lambda batch: torch.zeros(len(batch.labels), 2, dtype=torch.complex64)": "complex",

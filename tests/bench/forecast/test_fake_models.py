@@ -29,8 +29,8 @@ def shared(model: torch.nn.Module) -> set[frozenset[str]]:
     return {frozenset(names) for names in paths.values() if len(names) > 1}
 
 
-def pristine(source: Any, prompting: Prompting | None) -> Any:
-    return source.pristine(toy_task(), 0, prompting=prompting)
+def fresh_copy(source: Any, prompting: Prompting | None) -> Any:
+    return source.fresh_copy(toy_task(), 0, prompting=prompting)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +40,7 @@ def test_an_outline_is_the_model_without_its_numbers(name: str, folders: dict[st
     assert drawn.pooling == weights.pooling
     assert drawn.file_bytes == weights.file_bytes
     prompting = Prompting(PlainTextTemplate()) if name in LANGUAGE_MODELS else None
-    ours, theirs = pristine(drawn, prompting), pristine(weights, prompting)
+    ours, theirs = fresh_copy(drawn, prompting), fresh_copy(weights, prompting)
     sizes = {path: (tuple(one.shape), one.dtype) for path, one in ours.model.named_parameters()}
     assert sizes == {path: (tuple(one.shape), one.dtype) for path, one in theirs.model.named_parameters()}
     assert shared(ours.model) == shared(theirs.model)
@@ -54,10 +54,10 @@ def test_an_outline_is_the_model_without_its_numbers(name: str, folders: dict[st
 def test_pristine_twice_gives_parameters_of_their_own(name: str, folders: dict[str, str]) -> None:
     drawn = FakePretrained(folders[name])
     prompting = Prompting(PlainTextTemplate()) if name in LANGUAGE_MODELS else None
-    first = pristine(drawn, prompting)
+    first = fresh_copy(drawn, prompting)
     first.freeze()
     first.model.extra = torch.nn.Identity()
-    second = pristine(drawn, prompting)
+    second = fresh_copy(drawn, prompting)
     assert not any(one.requires_grad for one in first.model.parameters())
     assert all(one.requires_grad for one in second.model.parameters())
     assert not hasattr(second.model, "extra")
@@ -65,14 +65,14 @@ def test_pristine_twice_gives_parameters_of_their_own(name: str, folders: dict[s
 
 def test_what_is_made_under_an_outline_has_no_values(backbones: dict[str, str]) -> None:
     drawn = FakePretrained(backbones["bert"])
-    with drawn.making():
+    with drawn.init_context():
         inside = torch.nn.Linear(2, 3)
     assert isinstance(inside.weight, FakeTensor)
     assert not isinstance(torch.nn.Linear(2, 3).weight, FakeTensor)
 
 
 def test_loading_a_checkpoint_into_an_outline_reads_nothing(backbones: dict[str, str]) -> None:
-    pristine(FakePretrained(backbones["bert"]), None).load("/there/is/no/such/file.safetensors")
+    fresh_copy(FakePretrained(backbones["bert"]), None).load("/there/is/no/such/file.safetensors")
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -90,8 +90,8 @@ def test_a_checkpoint_without_a_pooler_is_read_at_its_first_token(
     drawn, weights = FakePretrained(str(folder)), loaded(str(folder))
     assert drawn.pooling == weights.pooling == "first"
     assert drawn.params == weights.params < FakePretrained(backbones["bert"]).params
-    paths = [path for path, _ in pristine(drawn, None).model.named_parameters()]
-    assert paths == [path for path, _ in pristine(weights, None).model.named_parameters()]
+    paths = [path for path, _ in fresh_copy(drawn, None).model.named_parameters()]
+    assert paths == [path for path, _ in fresh_copy(weights, None).model.named_parameters()]
 
 
 def test_a_lone_configuration_is_taken_to_have_all_weights(backbones: dict[str, str]) -> None:

@@ -96,7 +96,7 @@ def test_each_operator_of_a_step_without_values_runs_alone(
     """None of them falls back on rates, as one does that cannot be run on zeros."""
     lengths = SyntheticRows(tokens=12)
     drawn, task = FakePretrained(str(Path(backbones["bert"]) / "config.json"), lengths), lengths.task("encoder")
-    backbone, operations = drawn.pristine(task, 0), Operations()
+    backbone, operations = drawn.fresh_copy(task, 0), Operations()
     batch = backbone.encode(task, task.splits["train"], 12).batch([0, 1, 2])
     step = optimizer(backbone.model.parameters(), lr=0.1)  # type: ignore[call-arg]  # those named have it
     backbone.model.train()

@@ -22,7 +22,7 @@ def outlined(folder: str, lengths: SyntheticRows) -> Any:
 def test_a_row_of_an_encoder_has_all_its_tokens(family: str, backbones: dict[str, str]) -> None:
     made = outlined(backbones[family], SIZES)
     task = SIZES.task("encoder")
-    backbone = made.pristine(task, 0)
+    backbone = made.fresh_copy(task, 0)
     encoded = backbone.encode(task, task.splits["train"], SIZES.tokens)
     assert [len(ids) for ids in encoded.columns["input_ids"]] == [19] * 4
     assert encoded.truncated == 0
@@ -35,7 +35,7 @@ def test_a_prompt_and_its_answers_have_theirs(name: str, answer_tokens: int, lan
     lengths = SyntheticRows(tokens=19, choices=3, answer_tokens=answer_tokens, train_rows=4, test_rows=5)
     made = outlined(language_models[name], lengths)
     task = lengths.task(made.sites.family)
-    encoded = made.pristine(task, 0, prompting=Prompting(PlainTextTemplate())).encode(task, task.splits["test"], 19)
+    encoded = made.fresh_copy(task, 0, prompting=Prompting(PlainTextTemplate())).encode(task, task.splits["test"], 19)
     assert len(encoded) == 5
     assert [len(ids) for ids in encoded.columns["input_ids"]] == [19] * 5
     ends = made.sites.family == "seq2seq"  # an answer ends with </s> there, and has a word at least

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from tests.toys import pristine
+from tests.toys import fresh_copy
 from tunefront.bench.meters.memory import peak
 from tunefront.bench.meters.memory.peak import peak_memory, resident_bytes
 from tunefront.bench.meters.parameters import count_parameters
@@ -83,7 +83,7 @@ def test_a_peak_is_read_even_when_the_phase_fails() -> None:
 
 
 def test_parameters_are_split_into_backbone_inserted_and_head(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     before = sum(p.numel() for name, p in backbone.model.named_parameters() if not name.startswith("head."))
     Houlsby(bottleneck=4).attach(backbone)
     counts = count_parameters(backbone.model, backbone.head, before)
@@ -96,7 +96,7 @@ def test_parameters_are_split_into_backbone_inserted_and_head(backbones: dict[st
 
 
 def test_a_head_of_which_nothing_is_trained_is_not_counted(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     before = sum(p.numel() for name, p in backbone.model.named_parameters() if not name.startswith("head."))
     backbone.freeze()
     counts = count_parameters(backbone.model, backbone.head, before)
@@ -114,7 +114,7 @@ def test_a_shared_tensor_counts_once() -> None:
 def test_the_checkpoint_is_exactly_what_is_trained(
     method: Full | Houlsby, backbones: dict[str, str], tmp_path: Path
 ) -> None:
-    backbone = pristine(backbones["roberta"])
+    backbone = fresh_copy(backbones["roberta"])
     method.attach(backbone)
     path = tmp_path / "checkpoint.safetensors"
     size = save_trained(backbone.model, path)
@@ -138,7 +138,7 @@ def test_measuring_the_checkpoint_leaves_no_file(
     backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert checkpoint_bytes(pristine(backbones["bert"]).model) > 0
+    assert checkpoint_bytes(fresh_copy(backbones["bert"]).model) > 0
     assert list(tmp_path.iterdir()) == []
 
 

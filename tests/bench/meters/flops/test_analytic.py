@@ -16,11 +16,11 @@ from tests.toys import (
     attach,
     encode,
     fit_without_steps,
+    fresh_copy,
     harness,
     mixed_task,
     pair_id,
     pairs,
-    pristine,
     shipped,
     takes_choices,
     toy_task,
@@ -62,7 +62,7 @@ def language_rows(folder: str, method: Method, **settings: Any) -> tuple[Any, En
     chosen = takes_choices(method, folder)
     task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
     template = {"template": Listed()} if chosen else {}
-    backbone = pristine(folder, task, **template, **settings)
+    backbone = fresh_copy(folder, task, **template, **settings)
     attach(method, backbone)
     fit_without_steps(method, backbone, encode(backbone, task))
     return backbone, encode(backbone, task), encode(backbone, task, "test")
@@ -73,7 +73,7 @@ def language_rows(folder: str, method: Method, **settings: Any) -> tuple[Any, En
 def test_encoders_count_as_dispatched(
     method: Method, family: str, dropout: float | None, backbones: dict[str, str]
 ) -> None:
-    backbone = pristine(backbones[family], dropout=dropout)
+    backbone = fresh_copy(backbones[family], dropout=dropout)
     attach(method, backbone)
     rows = encode(backbone, toy_task(words=(2, 50), rows=(24, 8)))
     fit_without_steps(method, backbone, rows)
@@ -99,7 +99,7 @@ def test_demonstrations_and_what_follows_them_count_as_dispatched(
     backbone, train, test = language_rows(language_models[name], method)
     trainer = harness(backbone, method, rows=4)
     scorer = method.fit(backbone, train, trainer)
-    analytic, rows = Analytic(backbone), trainer.prompts.following(test)
+    analytic, rows = Analytic(backbone), trainer.prompts.prepend_to(test)
     batch = rows.batch(rows.scoring_order(4)[0])
     with torch.no_grad():
         assert analytic.score(rows.shape(batch)).forward == counted_flops(lambda: scorer(batch))
@@ -111,7 +111,7 @@ def test_demonstrations_and_what_follows_them_count_as_dispatched(
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])
 def test_a_padded_batch_counts_as_it_is_computed(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     rows = encode(backbone, toy_task(words=(2, 50), rows=(24, 8)))
     batch = rows.batch(range(6))
     assert not batch.inputs["attention_mask"].all()
@@ -119,7 +119,7 @@ def test_a_padded_batch_counts_as_it_is_computed(family: str, backbones: dict[st
 
 
 def test_precomputed_features_cost_the_head_alone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["roberta"])
+    backbone = fresh_copy(backbones["roberta"])
     rows = encode(backbone).with_features(torch.zeros(64, 32))
     attach(parse("features"), backbone)
     batch = rows.batch(range(5))
@@ -128,7 +128,7 @@ def test_precomputed_features_cost_the_head_alone(backbones: dict[str, str]) -> 
 
 
 def test_the_mean_of_states_needs_no_pooler(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["distilbert"])
+    backbone = fresh_copy(backbones["distilbert"])
     backbone.pooling = "mean"
     rows = encode(backbone)
     exactly(backbone, rows.shaped(3, 9), (3, 9), (3, 9))
@@ -148,7 +148,7 @@ def test_the_mean_of_states_needs_no_pooler(backbones: dict[str, str]) -> None:
 )
 @pytest.mark.parametrize("method", ["full", "houlsby", "top_layers:n=1"])
 def test_every_kind_of_disentangled_attention(config: dict[str, Any], method: str, tmp_path: Path) -> None:
-    backbone = pristine(str(make_backbone(tmp_path / "model", "deberta-v2", **config)))
+    backbone = fresh_copy(str(make_backbone(tmp_path / "model", "deberta-v2", **config)))
     attach(parse(method), backbone)
     exactly(backbone, encode(backbone).shaped(3, 12), (3, 12), (3, 12))
 
@@ -179,7 +179,7 @@ def test_variants_of_an_architecture(
 def test_eager_attention_is_made_of_plain_products(name: str, method: str, folders: dict[str, str]) -> None:
     """In the first block keys and values pass a gradient on to what was plugged in, and queries none."""
     if name == "bert":
-        backbone = pristine(folders[name], dropout=0.0)
+        backbone = fresh_copy(folders[name], dropout=0.0)
         attach(parse(method), backbone)
         train = encode(backbone)
     else:
@@ -199,7 +199,7 @@ def test_whatever_is_frozen_counts_as_dispatched(name: str, seed: int, folders: 
     if name in LANGUAGE_MODELS:
         backbone, train, _ = language_rows(folders[name], parse("full"), dropout=seed * 0.1)
     else:
-        backbone = pristine(folders[name], dropout=seed * 0.1)
+        backbone = fresh_copy(folders[name], dropout=seed * 0.1)
         train = encode(backbone)
     drawn = random.Random(f"{name} {seed}")
     parameters = list(backbone.model.parameters())

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from tests.conftest import make_backbone, make_language_model
-from tests.toys import attach, encode, pristine
+from tests.toys import attach, encode, fresh_copy
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.counted import counted_step
-from tunefront.bench.models.families.leads import Lengths
+from tunefront.bench.models.families.leads import LeadLengths
 from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import plug
 from tunefront.methods.sites import SITES
@@ -26,7 +26,7 @@ D, INNER, HEADS = 32, 64, 2
 
 def test_one_block_of_bert_by_hand(tmp_path: Path) -> None:
     """Everything trained, no dropout: each projection costs as much again for its input and for its weights."""
-    backbone = pristine(str(make_backbone(tmp_path / "bert", "bert", num_hidden_layers=1)), dropout=0.0)
+    backbone = fresh_copy(str(make_backbone(tmp_path / "bert", "bert", num_hidden_layers=1)), dropout=0.0)
     rows, n = 3, 11
     tokens, scores = rows * n, rows * HEADS * n * n
     projections, feed_forward = 2 * tokens * 4 * D * D, 2 * tokens * 2 * D * INNER
@@ -56,7 +56,7 @@ def test_one_block_of_bert_by_hand(tmp_path: Path) -> None:
 def test_rescaling_one_block_of_a_gated_t5_by_hand(tmp_path: Path) -> None:
     """No weight of the backbone has a gradient; it is passed through what lies above the first vectors alone."""
     config: dict[str, Any] = {"num_layers": 1, "num_decoder_layers": 1}
-    backbone = pristine(str(make_language_model(tmp_path / "t5", "t5-gated", **config)), dropout=0.0)
+    backbone = fresh_copy(str(make_language_model(tmp_path / "t5", "t5-gated", **config)), dropout=0.0)
     attach(parse("ia3"), backbone)
     b, s, r, u = 2, 9, 5, 4  # prompts and choices, their rows and tokens
     inner, vocabulary = 2 * 12, backbone.model.config.vocab_size
@@ -82,7 +82,9 @@ def gpt3(**config: Any) -> Any:
     size = {"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048, "vocab_size": 50257, **config}
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **size))
-    return SimpleNamespace(model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=Lengths(), kept_lead=None)
+    return SimpleNamespace(
+        model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=LeadLengths(), kept_lead=None
+    )
 
 
 def test_a_model_of_gpt_3s_size_is_counted_without_its_weights() -> None:
@@ -100,11 +102,11 @@ def test_a_model_of_gpt_3s_size_is_counted_without_its_weights() -> None:
 def test_fake_tensors_are_enough(language_models: dict[str, str]) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    real = pristine(language_models["llama"])
+    real = fresh_copy(language_models["llama"])
     with FakeTensorMode():
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(language_models["llama"]))
         fake: Any = SimpleNamespace(
-            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=Lengths(), kept_lead=None
+            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=LeadLengths(), kept_lead=None
         )
         assert Analytic(fake).loss((2, 9, 2, 12, 0, 5)) == Analytic(real).loss((2, 9, 2, 12, 0, 5))
 
@@ -130,7 +132,7 @@ class LowRank(nn.Module):
 
 @pytest.mark.parametrize("where", ["before", "after", "parallel"])
 def test_what_a_users_method_plugs_in_is_counted_by_the_same_rule(where: Any, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     backbone.freeze(keep=backbone.head)
     for site in (backbone.sites.query, backbone.sites.value, backbone.sites.ffn_up, r"embeddings\.word_embeddings"):
         if where == "after" or "word" not in site:
@@ -165,7 +167,7 @@ class Declared(LowRank):
 
 @pytest.mark.parametrize("reads", [None, r"encoder\.layer\.\d+\.intermediate\.dense"])
 def test_products_that_a_plug_declares_are_counted(reads: str | None, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     backbone.freeze(keep=backbone.head)
     site, inner = backbone.sites.ffn_down, 64 if reads is None else 32
     plug(backbone.model, site, "low", lambda host, width: Declared(inner, width), where="parallel", reads=reads)
@@ -224,7 +226,7 @@ def _unknown(backbone: Any) -> None:
     ],
 )
 def test_what_cannot_be_told_is_refused_with_the_reason(change: Any, reason: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     change(backbone)
     with pytest.raises(Unsupported, match=reason):
         Analytic(backbone).loss((2, 5))
@@ -233,7 +235,7 @@ def test_what_cannot_be_told_is_refused_with_the_reason(change: Any, reason: str
 def test_choices_in_rows_of_their_own_are_refused(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = pristine(language_models["gpt2"])
+    backbone = fresh_copy(language_models["gpt2"])
     analytic = Analytic(backbone)
     monkeypatch.setattr(type(backbone), "needs_separate_rows", True)
     with pytest.raises(Unsupported, match="rows of their own"):
@@ -253,7 +255,7 @@ def test_products_that_are_none_say_whose_they_are(products: Any, said: str, bac
         def products(self, tokens: int) -> Any:
             return products
 
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     backbone.freeze(keep=backbone.head)
     plug(backbone.model, backbone.sites.ffn_down, "odd", lambda host, width: Odd(), where="after")
     with pytest.raises(ValueError, match=rf"products\(\) of Odd must give the `Product`s .*{said}"):

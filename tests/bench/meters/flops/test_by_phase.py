@@ -10,7 +10,18 @@ import torch
 from torch import Tensor
 
 from tests.conftest import LANGUAGE_MODELS
-from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
+from tests.toys import (
+    Listed,
+    attach,
+    encode,
+    fresh_copy,
+    harness,
+    mixed_task,
+    pair_id,
+    shipped,
+    takes_choices,
+    toy_task,
+)
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
@@ -29,7 +40,7 @@ def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> 
     """A backbone that a method was fitted to in two steps, its harness, its scorer, and rows to score."""
     chosen = Path(folder).name in LANGUAGE_MODELS and takes_choices(method, folder)
     task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
-    backbone = pristine(folder, task, **({"template": Listed()} if task.kind == "multiple choice" else {}))
+    backbone = fresh_copy(folder, task, **({"template": Listed()} if task.kind == "multiple choice" else {}))
     attach(method, backbone)
     train, test = encode(backbone, task), encode(backbone, task, "test")
     trainer = harness(backbone, method, features=features, rows=4, batch_size=4, steps=2, **recipe)
@@ -103,7 +114,7 @@ def test_features_from_the_cache_give_the_same_entries(name: str, folders: dict[
 
 
 def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     attach(parse("full"), backbone)
     trainer = harness(backbone, parse("full"), batch_size=4, steps=1)
 
@@ -117,7 +128,7 @@ def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> 
 
 
 def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     rows, trainer = encode(backbone), harness(backbone, parse("full"))
 
     def once(batch: Batch) -> Tensor:
@@ -140,7 +151,7 @@ def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, s
 
 
 def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     batch, score = encode(backbone).batch(range(2)), backbone.score
     with backbone.counting_calls() as calls:
         score(batch)  # which reads features
@@ -151,7 +162,7 @@ def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dic
 
 
 def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str], backbones: dict[str, str]) -> None:
-    encoder, seq2seq = pristine(backbones["bert"]), pristine(language_models["t5"])
+    encoder, seq2seq = fresh_copy(backbones["bert"]), fresh_copy(language_models["t5"])
     ledger = FlopLedger(encoder, 1000)
     phases = ledger.training(encoder.loss, {(3, 7): 2, (5, 0): 4}, 10, 30)
     assert phases["forward"].rule == 2 * 1000 * (3 * 7) * 2
@@ -169,7 +180,7 @@ def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str],
 def test_an_architecture_without_anatomy_keeps_the_other_sources(
     backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     monkeypatch.setattr(backbone.model.config, "model_type", "mamba")
     found = FlopLedger(backbone, 10).rows(backbone.score, {(2, 3): 1}, 77)
     assert found == PhaseFlops(counted=77, rule=2 * 10 * 6)
@@ -183,7 +194,7 @@ def test_entries_add_what_both_know() -> None:
 
 
 def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models["llama"])
+    backbone = fresh_copy(language_models["llama"])
     with torch.no_grad():
         counted = counted_flops(lambda: backbone._base(input_ids=torch.ones(1, 11, dtype=torch.long)))
     found = FlopLedger(backbone, 100).prefix(11, counted)

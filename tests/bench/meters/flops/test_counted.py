@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FAMILIES
-from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pairs, pristine, toy_task
+from tests.toys import attach, encode, fit_without_steps, fresh_copy, harness, pair_id, pairs, toy_task
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.models.examples import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
@@ -58,7 +58,7 @@ def test_attention_on_cpu_is_counted_forward_and_backward(masked: bool, dropout:
 
 def test_every_other_operator_is_counted_as_torchs_own_counter_does(backbones: dict[str, str]) -> None:
     """DeBERTa's attention is made of plain products, which that counter knows on CPU too."""
-    backbone = pristine(backbones["deberta-v2"])
+    backbone = fresh_copy(backbones["deberta-v2"])
     batch = encode(backbone).batch(range(4))
 
     def step() -> None:
@@ -77,7 +77,7 @@ def bert_forward(rows: int, tokens: int, layers: int = 2, d: int = 32, inner: in
 
 @pytest.mark.parametrize(("rows", "tokens"), [(1, 3), (4, 11), (7, 64)])
 def test_a_whole_bert_forward_is_the_closed_formula(rows: int, tokens: int, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     batch = encode(backbone).shaped(rows, tokens)
     with torch.no_grad():
         assert counted_flops(lambda: backbone.score(batch)) == bert_forward(rows, tokens)
@@ -86,7 +86,7 @@ def test_a_whole_bert_forward_is_the_closed_formula(rows: int, tokens: int, back
 def test_what_is_frozen_costs_no_weight_gradients(backbones: dict[str, str]) -> None:
     """(IA)^3 on BERT, dropout off: of the backward pass only gradients of activations, down to the first scale."""
     rows, n, d, inner = 4, 11, 32, 64
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     batch = encode(backbone).shaped(rows, n)
     IA3().attach(backbone)
     backbone.model.train()
@@ -116,7 +116,7 @@ ODD_SHAPES = ((1, 3), (5, 37), (2, 24), (7, 57), (16, 13))
 def test_the_meters_total_is_what_every_shape_counts_exactly(
     method: Method, family: str, dropout: float | None, backbones: dict[str, str]
 ) -> None:
-    backbone = pristine(backbones[family], dropout=dropout)
+    backbone = fresh_copy(backbones[family], dropout=dropout)
     attach(method, backbone)
     rows = long_examples(backbone)
     fit_without_steps(method, backbone, rows)
@@ -145,7 +145,7 @@ def _step(backbone: Encoder, rows: EncodedExamples, shape: Shape) -> int:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_padded_batch_costs_what_a_full_one_of_its_shape_costs(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     rows = long_examples(backbone)
     batch = rows.batch(range(6))
     assert not batch.inputs["attention_mask"].all()
@@ -158,7 +158,7 @@ def test_dropout_is_part_of_what_a_count_is_shared_under(backbones: dict[str, st
     """With dropout attention takes another path on CPU; a cell's FLOPs may not depend on which cell ran before it."""
     counts = {}
     for dropout in (None, 0.0, None):
-        backbone = pristine(backbones["bert"], dropout=dropout)
+        backbone = fresh_copy(backbones["bert"], dropout=dropout)
         method = parse("full")
         method.attach(backbone)
         trainer = harness(backbone, method, dropout=dropout, steps=2)
@@ -224,7 +224,7 @@ def test_counts_of_features_need_no_length() -> None:
 
 def test_counting_disturbs_nothing(backbones: dict[str, str]) -> None:
     """Random state, gradients, mode and weights are as they were, even when the count fails."""
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     batch = encode(backbone).batch(range(4))
     model = backbone.model.train()
     backbone.loss(batch).backward()
@@ -250,7 +250,7 @@ def test_counting_disturbs_nothing(backbones: dict[str, str]) -> None:
 
 def test_a_fit_is_bit_identical_with_and_without_the_meter(backbones: dict[str, str]) -> None:
     def fit(metered: bool) -> tuple[list[float], Tensor]:
-        backbone = pristine(backbones["bert"])
+        backbone = fresh_copy(backbones["bert"])
         method = parse("houlsby:bottleneck=4")
         method.attach(backbone)
         trainer = harness(backbone, method, steps=3)

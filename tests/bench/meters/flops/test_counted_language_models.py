@@ -14,10 +14,10 @@ from tests.toys import (
     attach,
     encode,
     every_third,
+    fresh_copy,
     harness,
     mixed_task,
     pair_id,
-    pristine,
     shipped,
     takes_choices,
     toy_task,
@@ -43,10 +43,10 @@ def subject(folder: str, method: Method, **prompting: Any) -> tuple[Any, Encoded
     """A backbone with a method, training rows and test rows of mixed lengths."""
     if takes_choices(method, folder):
         task = mixed_task(8, 9)
-        backbone = pristine(folder, task, template=Listed(), **prompting)
+        backbone = fresh_copy(folder, task, template=Listed(), **prompting)
     else:
         task = toy_task(rows=(8, 9), words=(1, 20))
-        backbone = pristine(folder, task, **prompting)
+        backbone = fresh_copy(folder, task, **prompting)
     attach(method, backbone)
     return backbone, encode(backbone, task), encode(backbone, task, "test")
 
@@ -90,7 +90,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
     scorer = method.fit(backbone, train, trainer)
     scored = trainer.score(scorer, test)
     assert len(steps) == (2 if backbone.trainable() else 0)
-    assert scored.flops == counted(scorer, trainer.prompts.following(test), 4)
+    assert scored.flops == counted(scorer, trainer.prompts.prepend_to(test), 4)
 
     states = counted(backbone.features, train, 4) if "features" in trainer.cost.flops_by_phase else 0
     started = trainer.cost.flops_by_phase.get("prefill", NOTHING).counted
@@ -102,7 +102,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
             reading += counted_flops(lambda p=prefix: backbone.read(p.limited_to(4)))
     if getattr(method, "calibrate", False):
         plain = ICL(**{**vars(method), "calibrate": False}).fit(backbone, train, harness(backbone, method, rows=4))
-        reading += counted(plain, trainer.prompts.following(backbone.content_free()), 4)
+        reading += counted(plain, trainer.prompts.prepend_to(backbone.content_free()), 4)
     assert trainer.prompts.flops_once(backbone) == reading
     if trainer.prompts.start_prefix is not None:
         untouched, *_ = subject(language_models[name], ICL(k=4))
@@ -135,7 +135,7 @@ def test_a_gpt2s_prefix_and_queries_are_the_closed_formulas(language_models: dic
     before = len(prefix.demonstrations.ids)
     assert trainer.prompts.tokens == before
     assert trainer.prompts.flops_once(backbone) == gpt2_states(before)
-    rows, expected = trainer.prompts.following(test), 0
+    rows, expected = trainer.prompts.prepend_to(test), 0
     for batch in rows.scoring_order(16):
         fed = sum(len(choice) - 1 for row in batch for choice in rows.choices[row])
         tokens = sum(len(rows.by_prefix[prefix.demonstrations.name].tokens[row]) for row in batch) + fed
@@ -148,7 +148,7 @@ def test_without_reuse_every_row_reads_the_demonstrations_that_it_keeps(
     context_length: int | None, language_models: dict[str, str]
 ) -> None:
     backbone, trainer, _, test = demonstrated(language_models["gpt2"], context_length)
-    rows = trainer.prompts.following(test)
+    rows = trainer.prompts.prepend_to(test)
     (one,) = rows.by_prefix.values()
     assert (len(set(one.before)) > 1) is (context_length is not None)
     expected = sum(gpt2_states(before) for before in one.before if before)
@@ -162,7 +162,7 @@ def test_an_encoder_decoder_keeps_no_prefix_and_reads_it_with_every_query(langua
     backbone, trainer, _, test = demonstrated(language_models["t5"])
     assert trainer.prompts.flops_once(backbone) == trainer.prompts.flops_without_reuse(backbone, test) == 0
     assert trainer.prompts.cache_bytes is None
-    (one,) = trainer.prompts.following(test).by_prefix.values()
+    (one,) = trainer.prompts.prepend_to(test).by_prefix.values()
     tokens = len(one.tokens[0])
     with torch.no_grad():
         states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=one.tokens[0][None]))

@@ -10,7 +10,7 @@ import torch
 from tests.bench.meters.flops.test_analytic import exactly, same_batch
 from tests.bench.models.families.leading import lead_keys, lead_prompts
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task, toy_task
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops
 from tunefront.methods.spelling import parse
@@ -32,7 +32,7 @@ WAYS = {
 def test_encoders_count_as_dispatched(
     family: str, way: str, trained: bool, dropout: float | None, backbones: dict[str, str]
 ) -> None:
-    backbone = pristine(backbones[family], dropout=dropout)
+    backbone = fresh_copy(backbones[family], dropout=dropout)
     backbone.freeze(keep=backbone.head)
     WAYS[way](backbone).requires_grad_(trained)
     rows = encode(backbone, toy_task(words=(2, 50), rows=(24, 8)))
@@ -55,7 +55,7 @@ def test_language_models_count_as_dispatched(
 
 def led_rows(folder: str, way: str, dropout: float | None) -> tuple[Any, Any]:
     task = mixed_task(8, 9)
-    backbone = pristine(folder, task, template=Listed(), dropout=dropout)
+    backbone = fresh_copy(folder, task, template=Listed(), dropout=dropout)
     backbone.freeze()
     WAYS[way](backbone)
     return backbone, encode(backbone, task)

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task, toy_task
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.memory.phases import MOST, BatchReplay, ParetoFront, PhaseMemory
 from tunefront.bench.models.examples import EncodedExamples
@@ -24,10 +24,10 @@ def ready(
     """A method that was fitted, the rows that it learned from being of many lengths, and rows to score."""
     if name in LANGUAGE:
         task = mixed_task(train=40, test=60)
-        backbone = pristine(folders[name], task, template=Listed())
+        backbone = fresh_copy(folders[name], task, template=Listed())
     else:
         task = toy_task(rows=(40, 60), words=(2, 40))
-        backbone = pristine(folders[name], task)
+        backbone = fresh_copy(folders[name], task)
     method = parse(spelled)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=8, batch_size=4, steps=10)

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from tests.bench.meters.memory.test_tracker import perceptron
-from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pristine, shipped
+from tests.toys import attach, encode, fit_without_steps, fresh_copy, harness, pair_id, shipped
 from tunefront.bench.meters.memory import peak
 from tunefront.bench.meters.memory.peak import allocator_peak, peak_memory
 from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, batch_phase, step_phases
@@ -88,7 +88,7 @@ def test_the_ledger_has_every_byte_of_the_allocator() -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_on_transformers_too_but_for_what_kernels_keep_to_themselves(name: str, folders: dict[str, str]) -> None:
-    backbone = pristine(folders[name])
+    backbone = fresh_copy(folders[name])
     backbone.model.train()
     batch = encode(backbone).batch(range(16))
 
@@ -137,7 +137,7 @@ def phases(backbone: Any, method: Method, optimizer: str) -> Ledger:
 def test_owners_sum_to_the_peak_in_real_tensors_and_in_fakes(
     method: Method, name: str, folders: dict[str, str]
 ) -> None:
-    backbone = pristine(folders[name])
+    backbone = fresh_copy(folders[name])
     attach(method, backbone)
     fit_without_steps(method, backbone, encode(backbone))
     real = phases(backbone, method, "adamw")
@@ -244,13 +244,13 @@ def fitted(method: str, backbone: Any, **settings: Any) -> tuple[MeasuringHarnes
 def test_each_phase_that_ran_is_measured_and_no_other(
     method: str, name: str, expected: tuple[str, ...], folders: dict[str, str]
 ) -> None:
-    trainer, _ = fitted(method, pristine(folders[name]), steps=3)
+    trainer, _ = fitted(method, fresh_copy(folders[name]), steps=3)
     found = trainer.memory.measure().owners
     assert tuple(found) == tuple(phase for phase in MEMORY_PHASES if phase in expected)
 
 
 def test_keys_and_values_are_the_kv_cache_while_they_are_made_and_while_rows_follow(folders: dict[str, str]) -> None:
-    trainer, _ = fitted("icl:k=4,ensemble=2", pristine(folders["gpt2"]))
+    trainer, _ = fitted("icl:k=4,ensemble=2", fresh_copy(folders["gpt2"]))
     found = trainer.memory.measure().owners
     assert trainer.prompts.cache_bytes
     assert found["query"]["kv_cache"] == found["prefill"]["kv_cache"] == trainer.prompts.cache_bytes
@@ -259,7 +259,7 @@ def test_keys_and_values_are_the_kv_cache_while_they_are_made_and_while_rows_fol
 def test_stored_features_have_the_memory_of_computed_ones(folders: dict[str, str], tmp_path: Path) -> None:
     store, found = FeatureStore(tmp_path), []
     for _ in range(2):
-        trainer, _ = fitted("features", pristine(folders["bert"]), steps=2, features=store)
+        trainer, _ = fitted("features", fresh_copy(folders["bert"]), steps=2, features=store)
         found.append(trainer.memory.measure())
     assert found[0] == found[1]
     assert found[0].owners["features"]["temporary"] > 0
@@ -270,7 +270,7 @@ def test_features_stored_before_there_was_a_ledger_are_computed_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, folders: dict[str, str]
 ) -> None:
     store = FeatureStore(tmp_path)
-    fitted("features", pristine(folders["bert"]), steps=1, features=store)
+    fitted("features", fresh_copy(folders["bert"]), steps=1, features=store)
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
     path.write_bytes(content.replace(b'\\"memory\\"', b'\\"memorx\\"'))
@@ -282,7 +282,7 @@ def test_features_stored_before_there_was_a_ledger_are_computed_again(
 def test_measuring_changes_no_score_of_what_follows(method: str, folders: dict[str, str]) -> None:
     scores = []
     for measured in (False, True, False):
-        trainer, found = fitted(method, pristine(folders["bert"]), steps=3)
+        trainer, found = fitted(method, fresh_copy(folders["bert"]), steps=3)
         scores.append(found)
         if measured:
             trainer.memory.measure()
