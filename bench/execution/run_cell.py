@@ -17,7 +17,7 @@ from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.predictions import check_scores, commonest, frame_of, labels_of, predictions_of
 from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.unchanged import process_unchanged
-from tunefront.bench.meters.flops.by_phase import NOTHING
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
@@ -310,7 +310,7 @@ def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
     """FLOPs of every phase that took any, from every source."""
     trainer = setup.trainer
     trained = trainer.cost.flops_by_phase
-    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NOTHING)
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NO_FLOPS)
     evaluation = scored.entry or PhaseFlops(counted=scored.flops)
     entries = {**trained, "prefill": prefill, "evaluation": evaluation}
     return {phase: entries[phase] for phase in FLOP_PHASES if phase in entries and entries[phase].counted}

@@ -16,7 +16,7 @@ from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.operator_times import Operations, Phases
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.memory.peak import PeakMemory
-from tunefront.bench.meters.memory.phases import BatchReplay, PhaseMemory, flagged
+from tunefront.bench.meters.memory.phases import BatchReplay, PhaseMemory, requiring_grad
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples, training_order
 from tunefront.bench.models.shapes import Shape
@@ -88,7 +88,7 @@ class PredictingHarness:
         def start() -> RowGradients:
             return RowGradients(parameters, loss, each, self.subject.autocast)
 
-        with flagged([(parameter, id(parameter) in wanted) for parameter in self.model.parameters()]):
+        with requiring_grad([(parameter, id(parameter) in wanted) for parameter in self.model.parameters()]):
             gradients = start()
             laps = self._simulate(shapes, lambda work: self.memory.gradients(start, work))
             self.cost.clock.seconds += sum(map(sum, laps.values()))

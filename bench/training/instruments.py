@@ -178,7 +178,7 @@ class Instruments:
         if backbone is None or not made:
             return
         self._kept_lead = made
-        self.memory.note_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
+        self.memory.schedule_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
         self.prompts.lead_seconds = self._seconds(self.prompts.lead_seconds)
 
     def _read(self, place: int, held: int | None = None) -> None:
@@ -188,7 +188,9 @@ class Instruments:
             others = [other for other in self.prompts.prefixes if other is not prefix]
             kept, backbone = [tensor for other in others for tensor in keys_and_values(other)], self._backbones[place]
             sizes = (len(others), prefix.tokens)
-            self.memory.note_reading(sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead])
+            self.memory.schedule_reading(
+                sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead]
+            )
         self.prompts.reading_seconds[place] = self._seconds(self.prompts.reading_seconds[place])
 
     def calibrate(self, scored: Rowwise, examples: Examples) -> Tensor:

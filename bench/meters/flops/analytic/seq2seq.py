@@ -1,11 +1,11 @@
-"""Anatomies of encoder-decoder language models, on the paths of `AutoModelForSeq2SeqLM`."""
+"""Specifications of encoder-decoder language models, with the module paths of `AutoModelForSeq2SeqLM`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tunefront.bench.meters.flops.analytic.anatomy import (
-    Anatomy,
+from tunefront.bench.meters.flops.analytic.spec import (
+    ArchitectureSpec,
     Attention,
     FeedForward,
     Stack,
@@ -31,7 +31,7 @@ def _t5_attention(place: int, name: str) -> Attention:
 
 def _t5_stack(path: str, feed_forward: int) -> Stack:
     place = f"layer.{feed_forward}"
-    up = tuple(f"{place}.DenseReluDense.{name}" for name in ("wi", "wi_0", "wi_1"))  # the first, or gated the others
+    up = tuple(f"{place}.DenseReluDense.{name}" for name in ("wi", "wi_0", "wi_1"))  # wi, or if gated wi_0 and wi_1
     return Stack(
         embeddings=((f"{path}.embed_tokens",),),
         start=(f"{path}.dropout",),
@@ -42,7 +42,7 @@ def _t5_stack(path: str, feed_forward: int) -> Stack:
     )
 
 
-_T5 = Anatomy(
+_T5 = ArchitectureSpec(
     order=before,
     activation="dense_act_fn",
     stack=replace(_t5_stack("decoder", 2), cross_attention=_t5_attention(1, "EncDecAttention")),
@@ -62,7 +62,7 @@ def _bart_stack(side: str) -> Stack:
     )
 
 
-_BART = Anatomy(
+_BART = ArchitectureSpec(
     order=after,
     activation="activation_function",
     stack=replace(_bart_stack("decoder"), cross_attention=projected("encoder_attn", "encoder_attn_layer_norm")),

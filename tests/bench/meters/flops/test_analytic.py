@@ -25,7 +25,7 @@ from tests.toys import (
     takes_choices,
     toy_task,
 )
-from tunefront.bench.meters.flops.analytic import ANATOMIES, Analytic
+from tunefront.bench.meters.flops.analytic import ARCHITECTURES, Analytic
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
@@ -189,7 +189,7 @@ def test_eager_attention_is_made_of_plain_products(name: str, method: str, folde
 
 
 def test_every_architecture_with_sites_has_an_anatomy() -> None:
-    assert set(ANATOMIES) == set(SITES)
+    assert set(ARCHITECTURES) == set(SITES)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -13,7 +13,7 @@ from tests.conftest import LANGUAGE_MODELS
 from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.meters.batches import BatchLog
-from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS, FlopLedger
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.records import PhaseFlops, parse_record
 from tunefront.bench.suites.expand import expand
@@ -43,7 +43,7 @@ def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: 
     scored = trainer.score(scorer, test)
     phases = {**trainer.cost.flops_by_phase, "evaluation": scored.entry}
     once = trainer.prompts.entry_once(backbone, trainer.flop_ledger)
-    started = phases.get("prefill", NOTHING)
+    started = phases.get("prefill", NO_FLOPS)
     phases["prefill"] = once + started
     assert scored.entry is not None
     assert once.counted == trainer.prompts.flops_once(backbone)
@@ -179,7 +179,7 @@ def test_entries_add_what_both_know() -> None:
     one = PhaseFlops(counted=1, analytic=2, elementwise=3, rule=4)
     two = PhaseFlops(counted=10, elementwise=30, rule=40)
     assert one + two == PhaseFlops(counted=11, elementwise=33, rule=44)
-    assert NOTHING + one == one
+    assert NO_FLOPS + one == one
 
 
 def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[str, str]) -> None:
@@ -189,7 +189,7 @@ def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[st
     found = FlopLedger(backbone, 100).prefix(11, counted)
     assert (found.analytic, found.rule) == (counted, 2 * 100 * 11)
     assert FlopLedger().prefix(11, counted) == PhaseFlops(counted=counted)
-    assert FlopLedger(backbone, 100).prefix(11, 0) == NOTHING
+    assert FlopLedger(backbone, 100).prefix(11, 0) == NO_FLOPS
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from tests.toys import (
     toy_task,
 )
 from tunefront.bench.meters.batches import BatchLog
-from tunefront.bench.meters.flops.by_phase import NOTHING
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
-from tunefront.bench.meters.memory.phases import flagged
+from tunefront.bench.meters.memory.phases import requiring_grad
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Method, Scorer
@@ -79,7 +79,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
         found = gradients(parameters, loss, examples, each)
         row_by_row = False
         backbone.model.train()
-        with flagged([(p, any(p is q for q in parameters.values())) for p in backbone.model.parameters()]):
+        with requiring_grad([(p, any(p is q for q in parameters.values())) for p in backbone.model.parameters()]):
             for row in range(len(examples)):
                 of_rows += counted_flops(lambda: loss(examples.batch([row])).backward())  # noqa: B023  # called at once
         backbone.model.zero_grad()
@@ -93,7 +93,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
     assert scored.flops == counted(scorer, trainer.prompts.following(test), 4)
 
     states = counted(backbone.features, train, 4) if "features" in trainer.cost.flops_by_phase else 0
-    started = trainer.cost.flops_by_phase.get("prefill", NOTHING).counted
+    started = trainer.cost.flops_by_phase.get("prefill", NO_FLOPS).counted
     assert trainer.cost.flops == of_rows + sum(steps) + states + started
 
     with torch.no_grad():

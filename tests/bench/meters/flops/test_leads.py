@@ -85,7 +85,7 @@ def test_totals_are_those_of_every_batch_counted_itself(
     steps = list(ran)
     law, *_ = train.laws(200, training=True)
     meter = FlopMeter(("step", "led", way, name, "float32", "None", "tokens"), lambda shape: 0, (law,))
-    assert meter._flops_of() != meter._at, "no law holds, so that every shape was counted itself"
+    assert meter._flops_of() != meter._counted, "no law holds, so that every shape was counted itself"
     scored = trainer.score(backbone.score, test)
     assert backbone.kept_lead is not None
     with torch.no_grad():

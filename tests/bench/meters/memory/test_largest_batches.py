@@ -8,7 +8,7 @@ import pytest
 
 from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
 from tunefront.bench.meters.batches import BatchLog
-from tunefront.bench.meters.memory.phases import MOST, BatchReplay, ParetoFront, PhaseMemory
+from tunefront.bench.meters.memory.phases import MOST_REPLAYS, BatchReplay, ParetoFront, PhaseMemory
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.step import Step
@@ -92,5 +92,5 @@ def test_the_largest_in_all_come_first_and_no_more_than_a_few() -> None:
     largest: ParetoFront[int] = ParetoFront()
     for place in range(10):
         largest.add((place, 9 - place, 1 if place == 4 else 0), place)
-    assert len(largest.items()) == MOST
+    assert len(largest.items()) == MOST_REPLAYS
     assert largest.items()[0] == 4

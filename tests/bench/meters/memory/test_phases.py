@@ -182,7 +182,7 @@ def test_measuring_a_step_leaves_no_trace(optimizer: str) -> None:
     values = [gradient.clone() for gradient in gradients]
     meter = MemoryMeter(model, lambda: torch.autocast("cpu", enabled=False))
     step, work = step_of(model, Recipe(optimizer=optimizer, learning_rate=0.5, weight_decay=0.5))
-    meter.note_step(lambda: step, [work])
+    meter.schedule_step(lambda: step, [work])
     model[2].bias.requires_grad_(False)  # what a method does later does not change what ran
     model.eval()
     state = torch.random.get_rng_state()
@@ -204,7 +204,7 @@ def test_the_largest_of_what_was_noted_is_measured() -> None:
     meter = MemoryMeter(model, lambda: torch.autocast("cpu", enabled=False))
     for rows in (2, 5, 3):
         batch = Batch({"rows": torch.randn(rows, 4)}, torch.zeros(rows), torch.arange(rows))
-        meter.note_batch(
+        meter.schedule_batch(
             "evaluation", lambda batch: model(batch.inputs["rows"]), [BatchReplay((rows,), lambda b=batch: b)]
         )
     found = meter.measure().owners

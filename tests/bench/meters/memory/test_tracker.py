@@ -202,7 +202,7 @@ def test_what_died_before_a_phase_is_not_in_it() -> None:
 
 def test_wrong_owners_and_nested_phases_are_refused() -> None:
     with Ledger(nn.Module()) as ledger:
-        with pytest.raises(ValueError, match="no owner 'cache'; there are frozen_weights"):
+        with pytest.raises(ValueError, match=r"'cache'.* frozen_weights"):
             ledger.own("cache", [torch.zeros(1)])
         nested = pytest.raises(RuntimeError, match="'backward' within phase 'forward'")
         with ledger.phase("forward"), nested, ledger.phase("backward"):
