@@ -50,7 +50,7 @@ def assumptions(records: Sequence[Record], untimed: str = "") -> str:
     timed = [record for record in planned if record.seconds.eval is not None or record.seconds.train is not None]
     whose = f"Seconds are those of {_machine(timed[0])}, and of no other device." if timed else untimed
     seconds = f" {whose}" if whose else ""
-    told = "--length, --shots, --queries, " if planned[0].task.startswith("made-up rows") else ""
+    told = "--length, --shots, --queries, " if planned[0].task.startswith("synthetic rows") else ""
     options = f"{told}--set batch_size=, --set eval_batch_size=, --set dtype= or --set optimizer="
     return f"Assumed: {'; '.join(texts)}.{seconds} Change them with {options}."
 

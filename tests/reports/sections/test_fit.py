@@ -14,7 +14,7 @@ def planned(label="full", batch=32, at_once=64, **changes):
         "status": "planned",
         "label": label,
         "key": f"{label}{batch}{at_once}{changes.get('backbone', '')}",
-        "task": "made-up rows of 16 tokens, 2 choices of 1",
+        "task": "synthetic rows of 16 tokens, 2 choices of 1",
         "recipe": {"batch_size": batch, "dtype": "float32", "optimizer": "adamw"},
         "settings": {"eval_batch_size": at_once},
         "memory.phases": {"forward": {"frozen_weights": 90_000}, "evaluation": {"frozen_weights": 40_000}},
@@ -28,7 +28,7 @@ def test_what_is_assumed_names_numbers_batches_optimiser_and_whose_seconds():
     )
     for told in ("weights in float32", "float32 or bfloat16", "adamw or adafactor", "32 or 8 rows a batch"):
         assert told in text
-    assert "made-up rows of 16 tokens" in text
+    assert "synthetic rows of 16 tokens" in text
     assert "up to 64 at a time" in text
     assert "Example CPU @ 2.50GHz" in text
     assert "--length" in text
@@ -81,6 +81,6 @@ def test_of_several_backbones_each_is_named_and_the_note_stands_once():
     tables = fit_tables(records, largest, "1 kB")
     assert [bool(table.note) for table in tables] == [False, True]
     assert [
-        text.endswith(f"({name}, made-up rows of 16 tokens, 2 choices of 1).")
+        text.endswith(f"({name}, synthetic rows of 16 tokens, 2 choices of 1).")
         for text, name in zip(advice(records, largest), "ab", strict=True)
     ] == [True, True]
