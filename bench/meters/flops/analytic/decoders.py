@@ -11,8 +11,8 @@ from tunefront.bench.meters.flops.analytic.spec import (
     FeedForward,
     Order,
     Stack,
+    attention_at,
     before,
-    projected,
 )
 
 
@@ -65,7 +65,7 @@ _OPT = ArchitectureSpec(
     stack=Stack(
         embeddings=(("model.decoder.embed_tokens", "model.decoder.project_in"), ("model.decoder.embed_positions",)),
         blocks="model.decoder.layers",
-        attention=projected("self_attn", "self_attn_layer_norm"),
+        attention=attention_at("self_attn", "self_attn_layer_norm"),
         feed_forward=FeedForward("final_layer_norm", ("fc1",), "fc2"),
         end=("model.decoder.final_layer_norm", "model.decoder.project_out"),
     ),
@@ -77,7 +77,7 @@ _LLAMA = ArchitectureSpec(
         embeddings=(("model.embed_tokens",),),
         blocks="model.layers",
         attention=replace(
-            projected("self_attn", "input_layernorm", "o_proj"),
+            attention_at("self_attn", "input_layernorm", "o_proj"),
             rate="self_attn.attention_dropout",
             query_norm="self_attn.q_norm",  # Qwen3's
             key_norm="self_attn.k_norm",

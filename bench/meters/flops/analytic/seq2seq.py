@@ -10,8 +10,8 @@ from tunefront.bench.meters.flops.analytic.spec import (
     FeedForward,
     Stack,
     after,
+    attention_at,
     before,
-    projected,
 )
 
 
@@ -56,7 +56,7 @@ def _bart_stack(side: str) -> Stack:
         embeddings=((f"{path}.embed_tokens",), (f"{path}.embed_positions",)),
         start=(f"{path}.layernorm_embedding",),
         blocks=f"{path}.layers",
-        attention=projected("self_attn", "self_attn_layer_norm"),
+        attention=attention_at("self_attn", "self_attn_layer_norm"),
         feed_forward=FeedForward("final_layer_norm", ("fc1",), "fc2"),
         heads=f"{side}_attention_heads",
     )
@@ -65,7 +65,7 @@ def _bart_stack(side: str) -> Stack:
 _BART = ArchitectureSpec(
     order=after,
     activation="activation_function",
-    stack=replace(_bart_stack("decoder"), cross_attention=projected("encoder_attn", "encoder_attn_layer_norm")),
+    stack=replace(_bart_stack("decoder"), cross_attention=attention_at("encoder_attn", "encoder_attn_layer_norm")),
     below=_bart_stack("encoder"),
 )
 

@@ -103,7 +103,7 @@ def after(config: Config) -> Order:
     return "after"
 
 
-def projected(path: str, norm: str, output: str = "out_proj") -> Attention:
+def attention_at(path: str, norm: str, output: str = "out_proj") -> Attention:
     """Attention at a path in a block, with the module names that OPT and BART take from fairseq."""
     return Attention(
         norm=norm,
