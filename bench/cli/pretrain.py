@@ -25,7 +25,7 @@ def pretrain(
     method: options.Method,
     backbone: options.Backbone,
     task: options.MixtureTasks,
-    out: options.Start,
+    out: options.PretrainingResult,
     template: options.MixtureTemplate = "all",
     cap: options.Cap = 500_000,
     seed: options.Seed = 0,
@@ -153,7 +153,7 @@ def pretraining_from(
     return Pretraining(trained[0], backbone, tuple(mixture), recipe, config, cap, seed)
 
 
-def _print_summary(start: Start, method: Method, out: Path) -> None:
+def _print_summary(start: PretrainingResult, method: Method, out: Path) -> None:
     from tunefront.bench.cli.progress import format_duration, plural
     from tunefront.methods.spelling import label
 

@@ -17,7 +17,7 @@ from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.predictions import check_scores, frame_of, labels_of, most_common, predictions_of
 from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.unchanged import process_unchanged
-from tunefront.bench.meters.flops.by_phase import NOTHING
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
@@ -196,7 +196,7 @@ def _measure(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
     return measured, scores, frame_of(setup.rows.test, labels, predicted, scored.values)
 
 
-def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
+def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
     """Fits and scores a cell; returns the costs, the scores of the test rows, and those of the selection rows (None if
     there are none)."""
     cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
@@ -306,11 +306,11 @@ def _flops(setup: Setup, scored: RowValues) -> Flops:
     )
 
 
-def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
+def _phases(setup: Setup, scored: RowValues) -> dict[str, PhaseFlops]:
     """FLOPs of every phase that has any, from every source."""
     trainer = setup.trainer
     trained = trainer.cost.flops_by_phase
-    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NOTHING)
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NO_FLOPS)
     evaluation = scored.entry or PhaseFlops(counted=scored.flops)
     entries = {**trained, "prefill": prefill, "evaluation": evaluation}
     return {phase: entries[phase] for phase in FLOP_PHASES if phase in entries and entries[phase].counted}

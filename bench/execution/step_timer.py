@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution.setup import Setup
-from tunefront.bench.meters.memory.phases import Flags, Parts, flagged, made_of, parts_of
+from tunefront.bench.meters.memory.phases import Flags, Parts, parts_of, requiring_grad, using_parts
 from tunefront.bench.models.session import Session
 from tunefront.bench.training.harness import CellHarness
 from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Scorer, Unsupported
@@ -85,8 +85,8 @@ class StepTimer:
         if harness.training is None:
             raise Unsupported(f"{self._setup.cell.spelled} trains nothing")
         if not self._entered:  # once: `fit` may have put other parts into the model after its training
-            self._training.enter_context(made_of(harness.parts))
-            self._training.enter_context(flagged(harness.flags))
+            self._training.enter_context(using_parts(harness.parts))
+            self._training.enter_context(requiring_grad(harness.flags))
             self._entered = True
         next(harness.training)
 

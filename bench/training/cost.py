@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tunefront.bench.meters.memory.peak import NONE, Growth
+from tunefront.bench.meters.memory.peak import NO_GROWTH, Growth
 from tunefront.bench.meters.time import Clock, spread
 from tunefront.bench.records import PhaseFlops, Spread
 
@@ -28,7 +28,7 @@ class CostLog:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     cut_rows: dict[int, Tensor] = field(default_factory=dict)
-    grown: Growth = NONE
+    grown: Growth = NO_GROWTH
     flops_by_phase: dict[str, PhaseFlops] = field(default_factory=dict)
 
     @classmethod

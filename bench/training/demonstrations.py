@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS, FlopLedger
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
@@ -64,7 +64,7 @@ class Prompts:
         self._now = now
         self._model, self._identity, self._autocast, self._queries = model, identity, autocast, tuple(queries)
         self.flops = 0
-        self.calibrating, self.calibrating_seconds = NOTHING, 0.0
+        self.calibrating, self.calibrating_seconds = NO_FLOPS, 0.0
         self.ids: list[tuple[str, ...]] = []
         self.reading_seconds: list[float] = []
         self._prefixes: list[DemonstrationPrefix] = []

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tunefront.bench.files import sweep, writing
-from tunefront.bench.meters.memory.peak import NONE, Growth
+from tunefront.bench.meters.memory.peak import NO_GROWTH, Growth
 from tunefront.bench.meters.memory.phases import PhaseMemory
 from tunefront.bench.records import PhaseFlops
 
@@ -30,7 +30,7 @@ class RowValues:
     values: Tensor
     seconds: float
     flops: int
-    grown: Growth = NONE
+    grown: Growth = NO_GROWTH
     memory: PhaseMemory = field(default_factory=PhaseMemory)
     batch_seconds: tuple[float, ...] = ()
     entry: PhaseFlops | None = None

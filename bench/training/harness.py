@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory, peak_memory
-from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, flagged
+from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, requiring_grad
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.restorable import make_writable
@@ -92,7 +92,7 @@ class MeasuringHarness:
         self.cost.steps += total
         self.model.eval()
         self._enter_training(loss, shapes)
-        self.memory.note_step(
+        self.memory.schedule_step(
             lambda: Step(parameters, loss, self.recipe, self.subject.autocast), self.tools.largest(shapes)
         )
 
@@ -109,7 +109,7 @@ class MeasuringHarness:
         """
         shapes = self.tools.single_rows(parameters, examples)
         requested = set(map(id, parameters.values()))
-        with flagged([(parameter, id(parameter) in requested) for parameter in self.model.parameters()]):
+        with requiring_grad([(parameter, id(parameter) in requested) for parameter in self.model.parameters()]):
             sums = self._add_gradients(lambda: RowGradients(parameters, loss, each, self.subject.autocast), shapes)
         self.cost.examples += len(shapes.examples)
         return sums

@@ -188,7 +188,9 @@ class Instruments:
             others = [other for other in self.prompts.prefixes if other is not prefix]
             kept, backbone = [tensor for other in others for tensor in keys_and_values(other)], self._backbones[place]
             sizes = (len(others), prefix.tokens)
-            self.memory.note_reading(sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead])
+            self.memory.schedule_reading(
+                sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead]
+            )
         self.prompts.reading_seconds[place] = self._seconds(self.prompts.reading_seconds[place])
 
     def calibrate(self, scored: RowValues, examples: Examples) -> Tensor:

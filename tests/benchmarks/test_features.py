@@ -15,11 +15,11 @@ from tests.benchmarks.side_by_side import SideBySide, minilm, show, trainer
 TARGET = 12
 EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 512, 5, 32, 1e-2
 SEEDS = 5
-"""Of the head's first weights, the order of the rows and dropout, on either side; the rows are the same for all."""
+"""Number of seeds for the initial head, the order of rows and dropout, on both sides; all use the same rows."""
 
 
 class ForTrainer(nn.Module):
-    """The same backbone and head, with the output that transformers' Trainer expects."""
+    """The backbone and head, with the output that transformers' Trainer expects."""
 
     def __init__(self, backbone: Any):
         super().__init__()
@@ -97,9 +97,9 @@ def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
 
 
 def _frozen_trainer(backbone: Any, rows: list[dict[str, Any]], recipe: Any, seed: int, folder: Path) -> Any:
-    """transformers' Trainer as it comes: random batches, each padded to its longest row; the recipe's values.
+    """transformers' Trainer with the values of the recipe: random batches, each padded to its longest row.
 
-    In training mode its frozen backbone drops out as the checkpoint says; `features` computes its states without.
+    Its frozen backbone uses the dropout of the checkpoint in training mode; `features` computes states without dropout.
     """
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 

@@ -1,4 +1,4 @@
-"""What ships for a task, and the size of its file from names and shapes alone."""
+"""The checkpoint of a task, and the size of its file from names and shapes alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_size_is_that_of_the_file(
 
 
 @pytest.mark.parametrize("spelled", ["full", "houlsby:bottleneck=4", "ia3", "features"])
-def test_a_models_checkpoint_is_as_large_without_values(
+def test_a_models_checkpoint_has_the_same_size_without_values(
     spelled: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     backbone = fresh_copy(backbones["bert"])
@@ -70,7 +70,7 @@ def without_values(model: nn.Module) -> None:
 
 
 class Sparse(nn.Module):
-    """What a method may keep: trained values, their places, a table that is made again, and the seed of another."""
+    """State of a method: trained values, their places, a table that is recomputed, and a seed."""
 
     def __init__(self, seed: int = 11):
         super().__init__()
@@ -87,8 +87,8 @@ def with_sparse(folder: str, seed: int = 11, trained: bool = True) -> Backbone:
     return backbone
 
 
-@pytest.mark.parametrize("family", ["bert", "bart"])  # BART has a persistent buffer of its own
-def test_buffers_that_were_added_and_seeds_ship_too(family: str, folders: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["bert", "bart"])  # BART itself has a persistent buffer
+def test_added_buffers_and_seeds_ship_too(family: str, folders: dict[str, str], tmp_path: Path) -> None:
     backbone = with_sparse(folders[family])
     model, own, path = backbone.model, backbone.published_buffers, tmp_path / "task.safetensors"
     assert own == ({"final_logits_bias"} if family == "bart" else set())
@@ -104,7 +104,7 @@ def test_buffers_that_were_added_and_seeds_ship_too(family: str, folders: dict[s
     assert checkpoint_dtypes(model, own) == {"float32": 5, "int64": 5}
 
 
-def test_what_trains_nothing_but_keeps_something_has_its_bytes(backbones: dict[str, str]) -> None:
+def test_a_method_with_buffers_but_nothing_trained_has_bytes(backbones: dict[str, str]) -> None:
     backbone = with_sparse(backbones["bert"], trained=False)
     assert checkpoint_dtypes(backbone.model, backbone.published_buffers) == {"int64": 5}
     assert checkpoint_bytes(backbone.model, backbone.published_buffers) > 5 * 8
@@ -113,7 +113,7 @@ def test_what_trains_nothing_but_keeps_something_has_its_bytes(backbones: dict[s
     assert checkpoint_bytes(untouched.model, untouched.published_buffers) == 0
 
 
-def test_what_shipped_is_loaded_again_buffers_included(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_with_its_buffers(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = with_sparse(backbones["bert"])
     with torch.no_grad():
         saved.model.sparse.values.fill_(3)
@@ -133,7 +133,7 @@ def test_a_file_of_other_seeds_is_refused(backbones: dict[str, str], tmp_path: P
         with_sparse(backbones["bert"], seed=12).load(str(tmp_path / "task.safetensors"))
 
 
-def test_seeds_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+def test_unreadable_seeds_are_an_error(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "task.safetensors", {"seeds": "[1, 2"})
     with pytest.raises(UserError, match="seeds in the file"):
         _ = header(str(tmp_path / "task.safetensors")).seeds

@@ -180,7 +180,7 @@ def test_nothing_is_read_if_no_prompt_keeps_demonstrations(
         assert record.scores.test == alone.scores.test
         assert record.flops.inference_per_example == alone.flops.inference_per_example
     reused, without_reuse = list_ways({"icl": [record]})
-    for way in (reused, anew):
+    for way in (reused, without_reuse):
         assert way.flops is not None
         assert (way.flops.start, way.flops.slope) == (0, record.flops.inference_per_example)
         assert way.seconds is not None

@@ -1,4 +1,4 @@
-"""FLOPs of language models: the laws' totals against a count of every batch that ran, and against numbers by hand."""
+"""FLOPs of language models: extrapolated totals against counts of every batch, and against numbers by hand."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.toys import (
     toy_task,
 )
 from tunefront.bench.meters.batches import BatchLog
-from tunefront.bench.meters.flops.by_phase import NOTHING
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
-from tunefront.bench.meters.memory.phases import flagged
+from tunefront.bench.meters.memory.phases import requiring_grad
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Method, Scorer
@@ -52,38 +52,38 @@ def subject(folder: str, method: Method, **prompting: Any) -> tuple[Any, Encoded
 
 
 def counted(scorer: Scorer, examples: EncodedExamples, size: int) -> int:
-    """Every batch of scoring, counted itself."""
+    """The counted FLOPs of every scoring batch."""
     with torch.no_grad():
         return sum(counted_flops(lambda b=b: scorer(examples.batch(b))) for b in examples.scoring_order(size))
 
 
 @pytest.mark.parametrize(("method", "name"), every_third(list(product(WAYS, LANGUAGE_MODELS))), ids=pair_id)
-def test_totals_are_those_of_every_batch_counted_itself(
+def test_totals_equal_the_counts_of_every_batch(
     method: Method, name: str, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, train, test = subject(language_models[name], method)
     trainer = harness(backbone, method, rows=4, batch_size=4, steps=2)
     steps: list[int] = []
-    add, gradients, row_by_row, of_rows = BatchLog.add, trainer.gradients, False, 0
+    add, gradients, row_by_row, row_flops = BatchLog.add, trainer.gradients, False, 0
 
     def counting(shapes: BatchLog, batch: Any) -> None:
-        """Counts a step that ran, on the model as it was then: a fit may leave other parameters behind."""
+        """Counts a step while it runs, because a fit may replace parameters later."""
         if shapes.training and not row_by_row:
             with undisturbed(backbone.model):
                 steps.append(counted_flops(lambda: backbone.loss(batch).backward()))
         add(shapes, batch)
 
     def adding_up(parameters: Any, loss: Any, examples: EncodedExamples, each: Any) -> dict[str, torch.Tensor]:
-        nonlocal row_by_row, of_rows
+        nonlocal row_by_row, row_flops
         row_by_row = True
-        found = gradients(parameters, loss, examples, each)
+        sums = gradients(parameters, loss, examples, each)
         row_by_row = False
         backbone.model.train()
-        with flagged([(p, any(p is q for q in parameters.values())) for p in backbone.model.parameters()]):
+        with requiring_grad([(p, any(p is q for q in parameters.values())) for p in backbone.model.parameters()]):
             for row in range(len(examples)):
-                of_rows += counted_flops(lambda: loss(examples.batch([row])).backward())  # noqa: B023  # called at once
+                row_flops += counted_flops(lambda: loss(examples.batch([row])).backward())  # noqa: B023  # called at once
         backbone.model.zero_grad()
-        return found
+        return sums
 
     monkeypatch.setattr(BatchLog, "add", counting)
     monkeypatch.setattr(trainer, "gradients", adding_up)
@@ -93,8 +93,8 @@ def test_totals_are_those_of_every_batch_counted_itself(
     assert scored.flops == counted(scorer, trainer.prompts.prepend_to(test), 4)
 
     states = counted(backbone.features, train, 4) if "features" in trainer.cost.flops_by_phase else 0
-    started = trainer.cost.flops_by_phase.get("prefill", NOTHING).counted
-    assert trainer.cost.flops == of_rows + sum(steps) + states + started
+    started = trainer.cost.flops_by_phase.get("prefill", NO_FLOPS).counted
+    assert trainer.cost.flops == row_flops + sum(steps) + states + started
 
     with torch.no_grad():
         reading = counted_flops(backbone.make_lead) if backbone.lead_lengths else 0
@@ -114,7 +114,7 @@ D, INNER, LAYERS = 32, 64, 2
 
 
 def gpt2_states(tokens: int, before: int = 0) -> int:
-    """Reading tokens after others: four projections, up and down, scores and weighted values, in every block."""
+    """FLOPs of reading tokens after others; per block: four projections, up and down, scores and weighted values."""
     block = tokens * (4 * D * D + 2 * D * INNER) + 2 * tokens * (before + tokens) * D
     return 2 * LAYERS * block
 
@@ -127,8 +127,8 @@ def demonstrated(
     return backbone, trainer, ICL(k=4).fit(backbone, train, trainer), test
 
 
-def test_a_gpt2s_prefix_and_queries_are_the_closed_formulas(language_models: dict[str, str]) -> None:
-    """Demonstrations once; then of each batch one row, and output embeddings where a choice's token is predicted."""
+def test_a_gpt2s_prefix_and_queries_equal_the_closed_formulas(language_models: dict[str, str]) -> None:
+    """Demonstrations once; then one row per batch, with output embeddings where a token of a choice is predicted."""
     backbone, trainer, scorer, test = demonstrated(language_models["gpt2"])
     vocabulary = backbone.model.config.vocab_size
     (prefix,) = trainer.prompts._prefixes
@@ -137,35 +137,35 @@ def test_a_gpt2s_prefix_and_queries_are_the_closed_formulas(language_models: dic
     assert trainer.prompts.flops_once(backbone) == gpt2_states(before)
     rows, expected = trainer.prompts.prepend_to(test), 0
     for batch in rows.scoring_order(16):
-        fed = sum(len(choice) - 1 for row in batch for choice in rows.choices[row])
-        tokens = sum(len(rows.by_prefix[prefix.demonstrations.name].tokens[row]) for row in batch) + fed
-        expected += gpt2_states(tokens, before) + 2 * (len(batch) + fed) * D * vocabulary
+        choice_tokens = sum(len(choice) - 1 for row in batch for choice in rows.choices[row])
+        tokens = sum(len(rows.by_prefix[prefix.demonstrations.name].tokens[row]) for row in batch) + choice_tokens
+        expected += gpt2_states(tokens, before) + 2 * (len(batch) + choice_tokens) * D * vocabulary
     assert trainer.score(scorer, test).flops == expected
 
 
 @pytest.mark.parametrize("context_length", [None, 80])
-def test_without_reuse_every_row_reads_the_demonstrations_that_it_keeps(
+def test_without_reuse_every_row_reads_its_demonstrations(
     context_length: int | None, language_models: dict[str, str]
 ) -> None:
     backbone, trainer, _, test = demonstrated(language_models["gpt2"], context_length)
-    rows = trainer.prompts.prepend_to(test)
-    (one,) = rows.by_prefix.values()
-    assert (len(set(one.before)) > 1) is (context_length is not None)
-    expected = sum(gpt2_states(before) for before in one.before if before)
+    rows = trainer.prompts.following(test)
+    (prefixed,) = rows.by_prefix.values()
+    assert (len(set(prefixed.before)) > 1) is (context_length is not None)
+    expected = sum(gpt2_states(before) for before in prefixed.before if before)
     assert trainer.prompts.flops_without_reuse(backbone, test) == expected
     if context_length is None:
         assert expected == len(test) * trainer.prompts.flops_once(backbone)
 
 
-def test_an_encoder_decoder_keeps_no_prefix_and_reads_it_with_every_query(language_models: dict[str, str]) -> None:
-    """By hand: T5's encoder over the whole prompt of a row alone."""
+def test_an_encoder_decoder_caches_no_prefix_and_reads_it_with_every_query(language_models: dict[str, str]) -> None:
+    """By hand: T5's encoder over the whole prompt of one row."""
     backbone, trainer, _, test = demonstrated(language_models["t5"])
     assert trainer.prompts.flops_once(backbone) == trainer.prompts.flops_without_reuse(backbone, test) == 0
     assert trainer.prompts.cache_bytes is None
-    (one,) = trainer.prompts.prepend_to(test).by_prefix.values()
-    tokens = len(one.tokens[0])
+    (prefixed,) = trainer.prompts.following(test).by_prefix.values()
+    tokens = len(prefixed.tokens[0])
     with torch.no_grad():
-        states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=one.tokens[0][None]))
+        states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=prefixed.tokens[0][None]))
     assert states == gpt2_states(tokens)
     (prefix,) = trainer.prompts._prefixes
     assert trainer.prompts.tokens == len(prefix.demonstrations.ids) < tokens
