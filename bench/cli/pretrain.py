@@ -25,7 +25,7 @@ def pretrain(
     method: options.Method,
     backbone: options.Backbone,
     task: options.MixtureTasks,
-    out: options.PretrainingResult,
+    out: options.Start,
     template: options.MixtureTemplate = "all",
     cap: options.Cap = 500_000,
     seed: options.Seed = 0,

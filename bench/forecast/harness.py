@@ -117,7 +117,7 @@ class PredictingHarness:
 
     def score(self, scorer: Scorer, examples: EncodedExamples) -> RowValues:
         """Zeros for every row, and the predicted cost of scoring."""
-        return self._rowwise("evaluate", scorer, self.tools.following(examples))[0]
+        return self._rowwise("evaluate", scorer, self.tools.prepend_to(examples))[0]
 
     def step_seconds(self, scored: RowValues) -> dict[str, Spread]:
         """Predicted seconds of each phase of a training step, and of a batch of `scored`."""

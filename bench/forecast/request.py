@@ -177,7 +177,7 @@ def _on_task_rows(request: PlanRequest, errors: ErrorCollector, on_status: Calla
     for option in (option for option, value in useless.items() if value is not None):
         raise UserError(f"--{option} only applies to synthetic rows; add --length and --backbone, or drop it.")
     _check_presets(request.backbones)
-    expansion = expand(request.suite or "quick", request.overrides, tell=on_status, wrong=errors)
+    expansion = expand(request.suite or "quick", request.overrides, on_status=on_status, wrong=errors)
     return cell_targets(expansion.cells)
 
 

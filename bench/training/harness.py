@@ -171,7 +171,7 @@ class MeasuringHarness:
     def score(self, scorer: Scorer, examples: EncodedExamples) -> RowValues:
         """(rows, choices) scores of every row and their costs; nothing goes on the training clock."""
         scored, replays = self._compute_rows("evaluate", scorer, self.tools.prepend_to(examples))
-        self.memory.note_batch("query" if self.prompts.prefixes else "evaluation", scorer, replays)
+        self.memory.schedule_batch("query" if self.prompts.prefixes else "evaluation", scorer, replays)
         return scored
 
     def step_seconds(self, scored: RowValues) -> dict[str, Spread]:

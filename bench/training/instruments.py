@@ -178,7 +178,7 @@ class Instruments:
         if backbone is None or not tensors:
             return
         self._kept_lead = tensors
-        self.memory.note_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
+        self.memory.schedule_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
         self.prompts.lead_seconds = self._seconds(self.prompts.lead_seconds)
 
     def _read(self, place: int, n_kept: int | None = None) -> None:
