@@ -148,7 +148,7 @@ def test_without_reuse_every_row_reads_its_demonstrations(
     context_length: int | None, language_models: dict[str, str]
 ) -> None:
     backbone, trainer, _, test = demonstrated(language_models["gpt2"], context_length)
-    rows = trainer.prompts.following(test)
+    rows = trainer.prompts.prepend_to(test)
     (prefixed,) = rows.by_prefix.values()
     assert (len(set(prefixed.before)) > 1) is (context_length is not None)
     expected = sum(gpt2_states(before) for before in prefixed.before if before)
@@ -162,7 +162,7 @@ def test_an_encoder_decoder_caches_no_prefix_and_reads_it_with_every_query(langu
     backbone, trainer, _, test = demonstrated(language_models["t5"])
     assert trainer.prompts.flops_once(backbone) == trainer.prompts.flops_without_reuse(backbone, test) == 0
     assert trainer.prompts.cache_bytes is None
-    (prefixed,) = trainer.prompts.following(test).by_prefix.values()
+    (prefixed,) = trainer.prompts.prepend_to(test).by_prefix.values()
     tokens = len(prefixed.tokens[0])
     with torch.no_grad():
         states = counted_flops(lambda: backbone.model.get_encoder()(input_ids=prefixed.tokens[0][None]))
