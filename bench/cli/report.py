@@ -1,4 +1,4 @@
-"""`tunefront report`: drawn from stored records alone."""
+"""`tunefront report`: draws a report from stored records alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def report(
 ) -> None:
     """Draw a report from stored records.
 
-    Nothing is run and no model is needed.
+    Runs nothing and needs no model.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
@@ -41,7 +41,7 @@ def report(
             out = None if out is None else location("--out", out)
             if out is not None and is_memory(out):
                 raise UserError(
-                    f"--out: what {out} keeps is lost when the command ends; give a folder, or another URL."
+                    f"--out: the files in {out} are lost when the command ends; give a folder, or another URL."
                 )
         formats: list[str] = []
         with wrong.collect():
@@ -60,24 +60,23 @@ def report(
 
 
 def records_of(results: str) -> list[Record]:
-    """The records of a folder or URL, what is left out named in the log; UserError where there are none to read."""
+    """The records of a folder or URL; skipped files are logged. UserError if no record can be read."""
     from tunefront.bench.records import load
 
     loaded = load(results)
     if not loaded.records:
         folder = local_folder(results)
-        there = "has no records" if folder is None or os.path.isdir(folder) else "is not there"
+        state = "has no records" if folder is None or os.path.isdir(folder) else "does not exist"
         if loaded.left_out:
-            there = f"has no records that can be read: {' '.join(loaded.left_out)}"
-            raise UserError(f"{results} {there}")
-        raise UserError(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
+            raise UserError(f"{results} has no readable records: {' '.join(loaded.left_out)}")
+        raise UserError(f"{results} {state}; give the folder that `tunefront run --out` wrote.")
     for line in loaded.left_out:
         log.warning("%s", line)
     return list(loaded.records)
 
 
 def report_folder(results: str) -> str:
-    """Beside the records, or here where they are behind a URL."""
+    """The folder `report` next to the records; for a URL, `tunefront-report` in the working directory."""
     folder = local_folder(results)
     return "tunefront-report" if folder is None else str(folder / "report")
 
@@ -90,8 +89,8 @@ def written_report(
     plans: Sequence[Record],
     notes: Sequence[str] = (),
 ) -> list[str]:
-    """Writes a report into a folder or behind a URL; returns where its files are. `notes` are warnings for it to show.
-    UserError if that cannot be written."""
+    """Writes a report to a folder or URL; returns the paths of its files. `notes` are warnings that the report shows.
+    UserError if it cannot be written."""
     from tunefront.reports import write
 
     try:
@@ -108,7 +107,7 @@ def written_report(
 
 
 def show_written(written: Sequence[str]) -> None:
-    """Says where the files of a report are."""
+    """Prints the paths of a report's files."""
     from tunefront.bench.cli.progress import plural
 
     plots = [path for path in written if Path(path).parent.name == "plots"]

@@ -1,4 +1,4 @@
-"""A harness that trains nothing: known names, instant cells, and records made up from the cell."""
+"""A fake harness that trains nothing: known names, instant cells, and synthetic records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tunefront.bench.records import Environment, Parameters, Record, Scores, Sec
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods
 
-methods()  # all imported now: a pytester takes away what is imported while it runs
+methods()  # all imported now: a pytester removes modules that are imported while it runs
 
 BACKBONES = ["minilm", "tiny", "nano"]
 DECODERS = ["nano"]
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass
 class World:
-    """What the fake harness was asked, and how it shall answer: `answers` maps a word of the method to a status."""
+    """The calls of the fake harness, and its answers: `answers` maps a word of the method to a status."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         },
         "tunefront.bench.models.locate": {
             "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
-            "check_here": lambda _: None,
+            "check_downloaded": lambda _: None,
         },
         "tunefront.bench.data.sources": {
             "load_task": load_task,

@@ -62,9 +62,7 @@ def build(name: str, articles: Iterable[Article]) -> Task:
         f"{len(articles) - len(kept):,} of {len(articles):,} articles have the title or the text of another: left out"
     ]
     if latin:
-        notes.append(
-            f"{len(latin)} of {len(articles):,} files is no UTF-8 and was read as Latin-1: {', '.join(latin)}"
-        )
+        notes.append(f"{len(latin)} of {len(articles):,} files is no UTF-8 and was read as Latin-1: {', '.join(latin)}")
     return Task(
         name=f"news/{name}",
         kind="classification",

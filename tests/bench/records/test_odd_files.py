@@ -1,4 +1,4 @@
-"""What people and hostile ones put where records lie: each is named, left out and left as it is, and nothing hangs."""
+"""Odd and hostile files among the records: each is named, skipped and left unchanged, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (Path.mkdir, "a folder"),
     "pipe": (os.mkfifo, "a pipe"),
     "loop": (loop, "symbolic links"),
-    "dangling": (dangling, "leads nowhere"),
+    "dangling": (dangling, "broken link"),
     "device": (device, "a device"),
     "large": (sparse, "2,147,483,648 bytes"),
     "socket": (listening, "a socket"),
