@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from tunefront.bench.meters.fake_weights import measured
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS, FlopLedger
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.meters.time import Clock
@@ -228,7 +229,7 @@ class Prompts:
         def count(_: Shape) -> int:
             with undisturbed(self._model), torch.no_grad(), self._autocast():
                 self._model.eval()
-                return counted_flops(cast(Family, backbone).make_lead)
+                return measured(self._model, lambda: counted_flops(cast(Family, backbone).make_lead))
 
         return FlopMeter(("lead", *self._identity), count, ()).total({(): 1})
 
@@ -239,7 +240,7 @@ class Prompts:
         def count(_: Shape) -> int:
             with undisturbed(self._model), torch.no_grad(), self._autocast():
                 self._model.eval()
-                return counted_flops(lambda: backbone.read(prefix))
+                return measured(self._model, lambda: counted_flops(lambda: backbone.read(prefix)))
 
         return FlopMeter(("prefix", *self._identity), count, ()).total({(prefix.tokens,): 1})
 

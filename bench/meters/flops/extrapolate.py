@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.meters.batches import BatchLog
+from tunefront.bench.meters.fake_weights import measured
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, counted_step, undisturbed
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
@@ -60,7 +61,8 @@ class Counting:
         def count(shape: Shape) -> int:
             with undisturbed(self._model), torch.no_grad(), self._autocast():
                 self._model.eval()
-                return counted_flops(lambda: call(shapes.batch(shape, self._device)))
+                batch = shapes.batch(shape, self._device)
+                return measured(self._model, lambda: counted_flops(lambda: call(batch)))
 
         laws = shapes.examples.laws(self._longest(shapes.examples))
         name = getattr(call, "__qualname__", repr(call))
