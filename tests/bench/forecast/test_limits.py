@@ -135,7 +135,7 @@ print(result.output)
         (["--backbone", "gpt2", "--length", "16", "--shots", "0"], "shots"),
         (["--backbone", "gpt2", "--length", "16", "--shots", ","], "--shots"),
         (["--backbone", "gpt2", "--length", "16", "--device-memory", "80XB"], "80XB"),
-        (["--backbone", " ", "--length", "16"], "--backbone was given nothing"),
+        (["--backbone", " ", "--length", "16"], "--backbone"),
         (["--backbone", "no/config.json", "--length", "16"], "no/config.json"),
     ],
 )
