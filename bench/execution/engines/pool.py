@@ -21,7 +21,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
-from tunefront.bench.execution.engines.claim import recorded
+from tunefront.bench.execution.engines.claim import write_claimed
 from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
 from tunefront.bench.execution.engines.worker import CellMessage, serve
 from tunefront.bench.records import Record
@@ -155,9 +155,9 @@ def _import_once(works: Sequence[Work]) -> None:
 def record_failure(work: Work, store: Store, reason: str, concurrent: int) -> Record | None:
     """Writes the failed record of a cell whose worker could not write one; a record that it or another process has
     finished is returned instead. None if another process holds the cell now."""
-    from tunefront.bench.execution.run_cell import failed
+    from tunefront.bench.execution.run_cell import failed_record
 
-    return recorded(work, store, lambda: (failed(work.cell, work.identity, reason, concurrent), None))
+    return write_claimed(work, store, lambda: (failed_record(work.cell, work.identity, reason, concurrent), None))
 
 
 def _death(exit_code: int) -> str:
@@ -177,7 +177,7 @@ class Pool:
         if start_method == "forkserver":
             self._context.set_forkserver_preload(PRELOAD)
         self._store, self._concurrent_cells = store, concurrent_cells
-        self._lifeline, self._held = self._context.Pipe(duplex=False)
+        self._lifeline, self._lifeline_end = self._context.Pipe(duplex=False)
         self.workers: list[Worker] = []
         while len(self.workers) < size and self._add():
             pass
@@ -221,7 +221,7 @@ class Pool:
             worker.process.terminate()
         for worker in self.workers:
             worker.end()
-        self._held.close()
+        self._lifeline_end.close()
         self._lifeline.close()
 
     def _add(self) -> bool:
@@ -242,7 +242,7 @@ class Pool:
 
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._lifeline, self._held, self._store.location, self._concurrent_cells)
+        arguments = (theirs, self._lifeline, self._lifeline_end, self._store.location, self._concurrent_cells)
         process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
         with interruption.blocked(), _without_main(self._concurrent_cells == 1):
             process.start()

@@ -46,13 +46,15 @@ class CellMessage:
         return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
 
 
-def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
+def serve(
+    connection: Connection, lifeline: Connection, lifeline_end: Connection, location: str, concurrent: int
+) -> None:
     """The main function of a worker: runs one cell after another until the parent closes the pipe or ends."""
     interruption.listen_in_worker()
     if not log.handlers:  # a worker that was not forked lacks the command's handler
         log.addHandler(logging.StreamHandler())
         log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
-    held.close()  # else this copy would keep the lifeline open
+    lifeline_end.close()  # else this copy would keep the lifeline open
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     gc.collect()
     gc.freeze()  # imported objects are never garbage; collecting between phases is then fast
