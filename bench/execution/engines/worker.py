@@ -50,7 +50,19 @@ def serve(
     connection: Connection, lifeline: Connection, lifeline_end: Connection, location: str, concurrent: int
 ) -> None:
     """The main function of a worker: runs one cell after another until the parent closes the pipe or ends."""
-    interruption.listen_in_worker()
+    code = 1
+    try:
+        interruption.listen_in_worker()
+        _prepare(lifeline, lifeline_end)
+        _serve(connection, Store(location), concurrent)
+        code = 0
+    except KeyboardInterrupt:  # by SIGTERM: unfinished files have been removed by now
+        pass
+    finally:
+        os._exit(code)  # a thread that a method left would keep the process
+
+
+def _prepare(lifeline: Connection, lifeline_end: Connection) -> None:
     if not log.handlers:  # a worker that was not forked lacks the command's handler
         log.addHandler(logging.StreamHandler())
         log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
@@ -58,14 +70,6 @@ def serve(
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     gc.collect()
     gc.freeze()  # imported objects are never garbage; collecting between phases is then fast
-    code = 1
-    try:
-        _serve(connection, Store(location), concurrent)
-        code = 0
-    except KeyboardInterrupt:  # by SIGTERM: unfinished files have been removed by now
-        pass
-    finally:
-        os._exit(code)  # a thread that a method left would keep the process
 
 
 class _Printable(logging.Formatter):
