@@ -77,7 +77,7 @@ def _result(target: Target, kind: str, content: Any) -> Record:  # Any: a record
 def _serve(
     connection: Connection,
     lifeline: Connection,
-    held: Connection,
+    lifeline_end: Connection,
     targets: Sequence[Target],
     timed: bool,
     concurrent: int,
@@ -87,7 +87,7 @@ def _serve(
     code = 1
     try:
         interruption.listen_in_worker()
-        end_with_parent(lifeline, held)
+        end_with_parent(lifeline, lifeline_end)
         gc.freeze()  # imported objects are never garbage; scanning them would take longer than the work
         while True:
             try:

@@ -10,7 +10,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
-from tunefront.bench.execution.engines.claim import recorded
+from tunefront.bench.execution.engines.claim import write_claimed
 from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
 from tunefront.bench.execution.engines.processes import Pool, Worker
 from tunefront.bench.execution.engines.worker import CellMessage, serve
@@ -111,6 +111,6 @@ def _import_once(works: Sequence[Work]) -> None:
 def record_failure(work: Work, store: Store, reason: str, concurrent: int) -> Record | None:
     """Writes the failed record of a cell whose worker could not write one; a record that it or another process has
     finished is returned instead. None if another process holds the cell now."""
-    from tunefront.bench.execution.run_cell import failed
+    from tunefront.bench.execution.run_cell import failed_record
 
-    return recorded(work, store, lambda: (failed(work.cell, work.identity, reason, concurrent), None))
+    return write_claimed(work, store, lambda: (failed_record(work.cell, work.identity, reason, concurrent), None))

@@ -59,9 +59,9 @@ class Worker(Generic[Item]):
             time.sleep(END_POLL_SECONDS)
 
 
-def end_with_parent(lifeline: Connection, held: Connection) -> None:
+def end_with_parent(lifeline: Connection, lifeline_end: Connection) -> None:
     """In a worker: ends its process when the parent ends."""
-    held.close()  # else this copy would keep the lifeline open
+    lifeline_end.close()  # else this copy would keep the lifeline open
 
     def end() -> None:
         wait([lifeline])  # readable only at its end: nothing is ever sent
@@ -100,7 +100,7 @@ class Pool(Generic[Item]):
         if start_method == "forkserver":
             self._context.set_forkserver_preload(list(preload))
         self._serve, self._arguments, self._without_main = serve, tuple(arguments), without_main
-        self._lifeline, self._held = self._context.Pipe(duplex=False)
+        self._lifeline, self._lifeline_end = self._context.Pipe(duplex=False)
         self.workers: list[Worker[Item]] = []
         while len(self.workers) < size and self._add():
             pass
@@ -144,7 +144,7 @@ class Pool(Generic[Item]):
             worker.process.terminate()
         for worker in self.workers:
             worker.end()
-        self._held.close()
+        self._lifeline_end.close()
         self._lifeline.close()
 
     def _add(self) -> bool:
@@ -165,7 +165,7 @@ class Pool(Generic[Item]):
 
     def _start(self) -> Worker[Item]:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._lifeline, self._held, *self._arguments)
+        arguments = (theirs, self._lifeline, self._lifeline_end, *self._arguments)
         process = self._context.Process(target=self._serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
         with interruption.blocked(), _without_main(self._without_main):
             process.start()

@@ -46,12 +46,14 @@ class CellMessage:
         return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
 
 
-def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
+def serve(
+    connection: Connection, lifeline: Connection, lifeline_end: Connection, location: str, concurrent: int
+) -> None:
     """The main function of a worker: runs one cell after another until the parent closes the pipe or ends."""
     code = 1
     try:
         interruption.listen_in_worker()
-        _prepare(lifeline, held)
+        _prepare(lifeline, lifeline_end)
         _serve(connection, Store(location), concurrent)
         code = 0
     except KeyboardInterrupt:  # by SIGTERM: unfinished files have been removed by now
@@ -60,11 +62,11 @@ def serve(connection: Connection, lifeline: Connection, held: Connection, locati
         os._exit(code)  # a thread that a method left would keep the process
 
 
-def _prepare(lifeline: Connection, held: Connection) -> None:
+def _prepare(lifeline: Connection, lifeline_end: Connection) -> None:
     if not log.handlers:  # a worker that was not forked lacks the command's handler
         log.addHandler(logging.StreamHandler())
         log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
-    end_with_parent(lifeline, held)
+    end_with_parent(lifeline, lifeline_end)
     gc.collect()
     gc.freeze()  # imported objects are never garbage; collecting between phases is then fast
 
