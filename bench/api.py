@@ -11,7 +11,7 @@ from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
-from tunefront.bench.records.kept import lost
+from tunefront.bench.records.kept import find_missing
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
 from tunefront.bench.suites.expand import expand
@@ -85,7 +85,7 @@ def run(
     outcome = run_grid(cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
     if outcome.interrupted:
         raise KeyboardInterrupt
-    for line in lost(store.location, outcome.records).lines:
+    for line in find_missing(store.location, outcome.records).lines:
         log.warning("%s", line)
     return list(outcome.records)
 

@@ -19,8 +19,8 @@ from rich.console import Console as RichConsole
 from rich.text import Text
 
 from tunefront.bench.cli.terminal import Console as Console
-from tunefront.bench.cli.terminal import begin, lost_output
-from tunefront.bench.cli.terminal import plain as plain
+from tunefront.bench.cli.terminal import forget_lost_output, lost_output
+from tunefront.bench.cli.terminal import print_raw as print_raw
 from tunefront.bench.errors import DiskFull, UserError, in_short, printable, without_long_words
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error
@@ -47,7 +47,7 @@ def handle_errors(
     """
     with interruption.listening(interruption.COMMAND_SIGNALS, exits=True):
         try:
-            begin()
+            forget_lost_output()
             _check_working_directory()
             yield
         except typer.Exit:
@@ -65,7 +65,7 @@ def handle_errors(
 def _report_error(console: RichConsole, error: BaseException, debug: bool, stopped: str | None) -> int:
     """Prints the error; returns the exit code."""
     if isinstance(error, KeyboardInterrupt) or interruption.pending():
-        interruption.answered()
+        interruption.mark_answered()
         if stopped is None:
             print_resume_hint(console)
         else:

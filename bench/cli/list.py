@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, handle_errors, plain, quiet_libraries
+from tunefront.bench.cli.console import Console, handle_errors, print_raw, quiet_libraries
 from tunefront.bench.errors import printable
 from tunefront.bench.settings import SETTINGS, Setting
 
@@ -42,7 +42,7 @@ def list_(
         quiet_libraries()
         listed = entries(what.value)
         if as_json:
-            plain(json.dumps(listed, indent=2))
+            print_raw(json.dumps(listed, indent=2))
         else:
             Console().print(as_table(what.value, listed))
 

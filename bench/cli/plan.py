@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, handle_errors, plain, print_plain, quiet_libraries, warnings_on
+from tunefront.bench.cli.console import Console, handle_errors, print_plain, print_raw, quiet_libraries, warnings_on
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import writing
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
@@ -107,7 +107,7 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
             "or with --json."
         )
     if as_json:
-        plain(json.dumps(paper_as_json(name), indent=1))
+        print_raw(json.dumps(paper_as_json(name), indent=1))
     else:
         print_paper(name, Console())
 
@@ -130,7 +130,7 @@ def _show_plan(forecast: Forecast, swept: str, folder: Path | None, as_json: boo
     if folder is not None:
         keep(forecast.records, folder)
     if as_json:
-        plain(json.dumps(forecast.as_json(), indent=1))
+        print_raw(json.dumps(forecast.as_json(), indent=1))
         return
     console = Console()
     fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in forecast.fits.items()}

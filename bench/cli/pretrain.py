@@ -96,7 +96,7 @@ def pretraining_from(
     from tunefront.bench.settings import RunConfig, build, overridden
     from tunefront.bench.suites.expand import look_up
     from tunefront.bench.suites.grids import read_settings
-    from tunefront.bench.suites.lists import listed
+    from tunefront.bench.suites.lists import parse_values
     from tunefront.bench.suites.overrides import Overrides
     from tunefront.bench.suites.sweeps import method_of
     from tunefront.bench.suites.validate import check_device, check_files, check_template
@@ -106,13 +106,13 @@ def pretraining_from(
     from tunefront.methods.base import Recipe
 
     with wrong.collect():
-        listed("--method", [method])
+        parse_values("--method", [method])
     with wrong.collect():
-        listed("--backbone", [backbone])
+        parse_values("--backbone", [backbone])
     with wrong.collect():
-        listed("--template", [template])
+        parse_values("--template", [template])
     with wrong.collect():
-        tasks = listed("--task", tasks) or []
+        tasks = parse_values("--task", tasks) or []
     wrong.raise_if_any()
     all_settings = Overrides.from_texts({"settings": settings, "device": device}, wrong).all_settings()
     recipe_settings, run_settings = read_settings(all_settings, wrong)

@@ -13,7 +13,7 @@ from tunefront.bench.cli.console import Console, handle_errors, print_plain, war
 from tunefront.bench.cli.options import location
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import is_memory, local_folder, output_folder
-from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.lists import parse_values
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -45,15 +45,15 @@ def report(
                 )
         formats: list[str] = []
         with wrong.collect():
-            formats = listed("--format", [format], commas=True) or []
+            formats = parse_values("--format", [format], commas=True) or []
         with wrong.collect():
-            where = listed("--where", where)
+            where = parse_values("--where", where)
         wrong.raise_if_any()
         from tunefront.bench.records import load_plans
-        from tunefront.bench.records.kept import lost
+        from tunefront.bench.records.kept import find_missing
 
         folder, records = out or report_folder(results), records_of(results)
-        notes = lost(results, records).without_predictions
+        notes = find_missing(results, records).without_predictions
         for line in notes:
             log.warning("%s", line)
         show_written(written_report(records, folder, formats, where, load_plans(results), notes))

@@ -154,9 +154,9 @@ def _summary(outcome: Outcome) -> None:
 
 def _warn_of_missing(outcome: Outcome, out: str) -> bool:
     """Logs the records and predictions that are missing from the disk; whether any record is missing."""
-    from tunefront.bench.records.kept import lost
+    from tunefront.bench.records.kept import find_missing
 
-    missing = lost(out, outcome.records)
+    missing = find_missing(out, outcome.records)
     for line in missing.lines:
         log.warning("%s", line)
     return bool(missing.records)

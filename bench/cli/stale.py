@@ -27,17 +27,17 @@ def stale(
         for file in method or ():
             _import_methods(file)
         records = records_of(options.location("RESULTS", results))
-        from tunefront.bench.execution.stale import missing, staleness, table
+        from tunefront.bench.execution.stale import changes_table, count_missing, staleness
 
         compared = staleness(records, local_folder(results))
         changed = [entry for entry in compared if entry.changes]
         if changed:
-            Console().print(table(changed))
+            Console().print(changes_table(changed))
             print_plain(
                 Console(),
                 f"{len(changed)} of {len(records)} records are stale; `tunefront run` makes new ones and keeps these.",
             )
-        if lacking := missing(compared):
+        if lacking := count_missing(compared):
             print_plain(
                 Console(),
                 f"not found from here: {'; '.join(lacking)}. They were not compared; run the command in the folder "

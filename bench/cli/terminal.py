@@ -89,7 +89,7 @@ def _is_known(encoding: str) -> bool:
     return True
 
 
-def plain(text: str) -> None:
+def print_raw(text: str) -> None:
     """Prints a text for programs to standard output, without any formatting."""
     outlet = _Outlet("stdout")
     outlet.write(encodable(text, outlet.encoding) + "\n")
@@ -99,7 +99,7 @@ def plain(text: str) -> None:
 _lost: OSError | ValueError | None = None
 
 
-def begin() -> None:
+def forget_lost_output() -> None:
     """Forgets printing errors of an earlier command in this process."""
     global _lost
     _lost = None

@@ -88,7 +88,7 @@ def run_grid(
             if not interruption.pending():
                 raise
         interrupted = interruption.pending()
-        interruption.answered()
+        interruption.mark_answered()
     records = tuple(_with_names_of(done[key], work) for key, work in requested.items() if key in done)
     return Outcome(
         records=records,

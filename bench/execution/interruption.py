@@ -67,7 +67,7 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def answered() -> None:
+def mark_answered() -> None:
     """Marks the interruption as handled, so that it is not raised again."""
     _state.answered = True
     if hasattr(signal, "SIGALRM") and signal.SIGALRM in _state.handlers:
@@ -101,7 +101,7 @@ def listening(signals: Sequence[int] = (signal.SIGINT,), exits: bool = False) ->
     try:
         yield
     finally:
-        answered()
+        mark_answered()
         for signum, handler in _state.handlers.items():
             signal.signal(signum, handler)
         _forget()
@@ -109,7 +109,7 @@ def listening(signals: Sequence[int] = (signal.SIGINT,), exits: bool = False) ->
 
 def stop_listening() -> None:
     """Ignores the handled signals from now on, because the work is finished."""
-    answered()
+    mark_answered()
     for signum in _state.handlers:
         signal.signal(signum, signal.SIG_IGN)
     _state.handlers.clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
-from tunefront.bench.records.ordinary import Unreadable, contents
+from tunefront.bench.records.ordinary import Unreadable, read_regular
 
 UP = 3
 """Number of folders above the results to search for relative paths: most runs write `results` where they start."""
@@ -125,6 +125,6 @@ def _exists(path: Path) -> bool:
 
 def _sha256(path: Path) -> str | None:
     try:
-        return hashlib.sha256(contents(path, SOURCE_BYTES)).hexdigest()
+        return hashlib.sha256(read_regular(path, SOURCE_BYTES)).hexdigest()
     except (Unreadable, FileNotFoundError):
         return None

@@ -100,10 +100,10 @@ def run_cell(
         if interruption.pending():  # the method may have turned it into another error
             raise KeyboardInterrupt from error
         log.debug("cell %s failed", cell.title, exc_info=True)
-        return failed(cell, identity, in_short(error), concurrent_cells), None
+        return failed_record(cell, identity, in_short(error), concurrent_cells), None
 
 
-def failed(cell: Cell, identity: Identity, reason: str, concurrent_cells: int) -> Record:
+def failed_record(cell: Cell, identity: Identity, reason: str, concurrent_cells: int) -> Record:
     """The record of a cell that failed."""
     return record_of(cell, identity, environment(cell, concurrent_cells), "failed", reason)
 

@@ -211,13 +211,13 @@ def _known_fields(kind: type[T], values: Mapping[str, Scalar], name: str) -> T:
         raise UserError(f"the {name} is no longer valid: {error}") from error
 
 
-def missing(compared: Sequence[Staleness]) -> list[str]:
+def count_missing(compared: Sequence[Staleness]) -> list[str]:
     """The names that are not found from here, each with the number of records that have it."""
     counts = Counter(name for entry in compared for name in entry.missing)
     return [f"{without_long_words(name)} ({count} record{'' if count == 1 else 's'})" for name, count in counts.items()]
 
 
-def table(stale: Sequence[Staleness]) -> Table:
+def changes_table(stale: Sequence[Staleness]) -> Table:
     """A table of the stale records and their changes."""
     table_of_changes = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("record", "method", "backbone", "task", "seed", "what changed"):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import multiprocessing
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest_batch
 from tunefront.bench.forecast.limits import TooLong
 from tunefront.bench.forecast.machine import machine
-from tunefront.bench.forecast.predict import predict
+from tunefront.bench.forecast.parallel import predict_in_parallel, predict_target
 from tunefront.bench.forecast.request import PlanRequest, check, name_sweep_option, targets_of
 from tunefront.bench.forecast.sizes import BATCH, Sweep
 from tunefront.bench.forecast.targets import Target, at_size, cell_targets
@@ -105,17 +102,12 @@ class Predictor:
             self._on_status("timing operators on this machine")
             machine(missing[0].cell.config.threads, missing[0].cell.config.device)
         self._on_status(f"predicting {len(missing)} cells")
-        context = multiprocessing.get_context("fork")
-        with context.Manager() as manager:
-            shared = (manager.dict(), context.Lock())
+        with multiprocessing.get_context("fork").Manager() as manager:
+            known = manager.dict()  # the times of operators
             for group in groups:
                 workers = min(cores, len(group))
-                with ProcessPoolExecutor(workers, context, initializer=_start_process, initargs=shared) as pool:
-                    records = pool.map(_predict, [(target, timed, self._concurrent) for target in group])
-                    try:
-                        self._known.update(zip([(target, timed) for target in group], records, strict=True))
-                    except BrokenProcessPool as error:
-                        raise _broken(group) from error
+                predicted = predict_in_parallel(group, timed, self._concurrent, known, workers)
+                self._known.update({(target, timed): record for target, record in predicted})
 
     def _record(self, target: Target, timed: bool = True) -> Record:
         key = target, timed and self._timed
@@ -123,7 +115,7 @@ class Predictor:
             self._predict_missing([target], key[1])
         if key not in self._known:
             self._on_status(f"predicting {target.cell.title}")
-            self._known[key] = _predict((*key, self._concurrent))
+            self._known[key] = predict_target(*key, self._concurrent)
         return self._known[key]
 
     def _at_batch(self, target: Target, batch: int) -> Record:
@@ -173,31 +165,6 @@ def _peak(record: Record, phases: Iterable[str] = MEMORY_PHASES) -> int:
     if owners is None:
         return sys.maxsize
     return max((sum(owners[phase].values()) for phase in phases if phase in owners), default=0)
-
-
-_shared: list[tuple[MutableMapping[str, float], AbstractContextManager[object]]] = []
-"""In a forked process: the shared cache of operator times and the lock for timing an operator."""
-
-
-def _start_process(known: MutableMapping[str, float], lock: AbstractContextManager[object]) -> None:
-    """Prepares a forked process. Imports are never garbage: scanning them would take longer than the work."""
-    gc.freeze()
-    _shared.append((known, lock))
-
-
-def _broken(targets: Iterable[Target]) -> UserError:
-    own = sorted({target.cell.method.name for target in targets if target.cell.method_file})
-    cause = f"your own method ({', '.join(own)}) may have ended it" if own else "memory may have run out"
-    return UserError(f"a process that predicted costs has died: {cause}; plan fewer cells at a time to find the cause.")
-
-
-def _predict(call: tuple[Target, bool, int]) -> Record:
-    """Predicts a target. `call` is (target, whether to predict seconds, number of cells that will run at a time)."""
-    target, timed, concurrent = call
-    timing = machine(target.cell.config.threads, target.cell.config.device) if timed else None
-    if timing is not None and _shared:
-        timing.timer.use_shared_cache(*_shared[-1])
-    return predict(target.cell, target.lengths, timing, concurrent)
 
 
 def predict_costs(request: PlanRequest, errors: ErrorCollector, on_status: OnStatus = lambda _: None) -> Forecast:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from tunefront.bench.errors import UserError, printable
 from tunefront.bench.files import local_folder, url_errors
-from tunefront.bench.records.ordinary import Unreadable, contents, listed, shown
+from tunefront.bench.records.ordinary import Unreadable, list_files, printable_path, read_regular
 from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
 
 log = logging.getLogger("tunefront")
@@ -30,7 +30,7 @@ class CorruptRecord(ValueError):
 
     def __init__(self, path: str, why: str):
         self.why = why
-        super().__init__(f"{shown(path)} is not a complete record: {why}")
+        super().__init__(f"{printable_path(path)} is not a complete record: {why}")
 
 
 class OtherVersion(UserError):
@@ -39,8 +39,8 @@ class OtherVersion(UserError):
     def __init__(self, path: str, why: str):
         self.why = why
         super().__init__(
-            f"{shown(path)} was written by another version of tunefront ({why}); read it with that version, or move it "
-            "to another folder."
+            f"{printable_path(path)} was written by another version of tunefront ({why}); read it with that version, "
+            "or move it to another folder."
         )
 
 
@@ -51,8 +51,8 @@ class OtherCell(UserError):
     def __init__(self, path: str, key: str):
         self.why = f"that of {printable(key[:12], single_line=True)}..."
         super().__init__(
-            f"{shown(path)} contains the record of another cell ({self.why}): it was copied or renamed; rename it to "
-            f"{printable(key[:80], single_line=True)}.json, or move it away, so that this cell can be recorded."
+            f"{printable_path(path)} contains the record of another cell ({self.why}): it was copied or renamed; "
+            f"rename it to {printable(key[:80], single_line=True)}.json, or move it away, so this cell can be recorded."
         )
 
 
@@ -70,7 +70,7 @@ def read_record(path: str | Path) -> Record:
     Errors: CorruptRecord if it is incomplete, OtherVersion if it is not a record of this version, OtherCell if it has
     the file name of another cell, Unreadable if it cannot be read or is not a regular file; FileNotFoundError.
     """
-    return parse_record(contents(Path(path)), str(path))
+    return parse_record(read_regular(Path(path)), str(path))
 
 
 def parse_record(content: bytes, path: str) -> Record:
@@ -80,8 +80,8 @@ def parse_record(content: bytes, path: str) -> Record:
         raise OtherVersion(path, f"it contains a JSON {type(fields).__name__}, not a record")
     version = fields.get("schema_version")
     if version != SCHEMA_VERSION:
-        found = f"{version:g}" if isinstance(version, float) else repr(version)[:40]
-        raise OtherVersion(path, f"its schema_version is {found}, this one reads {SCHEMA_VERSION}")
+        text = f"{version:g}" if isinstance(version, float) else repr(version)[:40]
+        raise OtherVersion(path, f"its schema_version is {text}, this one reads {SCHEMA_VERSION}")
     if (why := _other_fields(fields)) is not None:
         raise OtherVersion(path, why)
     if too_large:
@@ -169,7 +169,7 @@ ReadFile = tuple[str, Record | Exception]
 
 
 def _local(folder: Path) -> Iterator[ReadFile]:
-    for path in listed(folder, ".json"):
+    for path in list_files(folder, ".json"):
         try:
             yield str(path), read_record(path)
         except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError) as error:
@@ -216,17 +216,18 @@ def _lines(unusable: Sequence[tuple[str, Exception]]) -> Iterator[str]:
             continue
         if len(same_kind) == 1:
             path, why = same_kind[0]
-            yield f"{shown(path)} {singular}{f' ({why})' if why else ''}; it is skipped, and left unchanged."
+            yield f"{printable_path(path)} {singular}{f' ({why})' if why else ''}; it is skipped, and left unchanged."
             continue
         whys = {why for _, why in same_kind}
         shared = f" ({whys.pop()})" if len(whys) == 1 and "" not in whys else ""
         named = [
-            f"{shown(Path(path).name)}{f' ({why})' if why and not shared else ''}" for path, why in same_kind[:NAMED]
+            f"{printable_path(Path(path).name)}{f' ({why})' if why and not shared else ''}"
+            for path, why in same_kind[:NAMED]
         ]
         more = f" and {len(same_kind) - NAMED:,} more" if len(same_kind) > NAMED else ""
         yield (
-            f"{len(same_kind):,} files in {shown(Path(same_kind[0][0]).parent)} {plural}{shared}; they are skipped, "
-            f"and left unchanged: {', '.join(named)}{more}."
+            f"{len(same_kind):,} files in {printable_path(Path(same_kind[0][0]).parent)} {plural}{shared}; they are "
+            f"skipped, and left unchanged: {', '.join(named)}{more}."
         )
 
 
@@ -244,4 +245,4 @@ def set_aside(path: Path, why: Exception) -> None:
     try:
         os.replace(path, aside)
     except OSError as error:
-        log.warning("%s could not be renamed: %s", shown(path), error)
+        log.warning("%s could not be renamed: %s", printable_path(path), error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.files import url_errors
-from tunefront.bench.records.ordinary import ends, listed
+from tunefront.bench.records.ordinary import list_files, read_ends
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import PARQUET, Store, whole_parquet
 
@@ -15,7 +15,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class Lost:
+class MissingFiles:
     """Records that are missing from the disk, and ok records with missing or incomplete predictions."""
 
     location: str
@@ -47,7 +47,7 @@ class Lost:
         ]
 
 
-def lost(location: str, records: Sequence[Record]) -> Lost:
+def find_missing(location: str, records: Sequence[Record]) -> MissingFiles:
     """The records, and predictions of records, that are missing from a results folder or URL.
 
     It reads only the ends of a file, for predictions also the footer, and for a URL only the size. UserError if the
@@ -59,7 +59,7 @@ def lost(location: str, records: Sequence[Record]) -> Lost:
     present = {record.key for record in records if record.key in listed_records and _is_json(store, record.key)}
     missing = tuple(record for record in records if record.key not in present)
     kept = [record for record in records if record.status == "ok" and record.key in present]
-    return Lost(
+    return MissingFiles(
         store.location, len(records), missing, tuple(record for record in kept if not _whole(store, record, sizes))
     )
 
@@ -68,7 +68,7 @@ def _is_json(store: Store, key: str) -> bool:
     """Whether a record file starts and ends like JSON; at a URL, whether it exists."""
     if store.folder is None:
         return True
-    start, end = ends(store.folder / "records" / f"{key}.json", 8)
+    start, end = read_ends(store.folder / "records" / f"{key}.json", 8)
     return start.startswith(b"{") and end.rstrip().endswith(b"}")
 
 
@@ -83,7 +83,7 @@ def _whole(store: Store, record: Record, sizes: dict[str, int | None]) -> bool:
 def _sizes(store: Store, subfolder: str, ending: str) -> dict[str, int | None]:
     """Key -> size of the files in a subfolder; None for local files, which are only listed."""
     if store.folder is not None:
-        return {path.name.removesuffix(ending): None for path in listed(store.folder / subfolder, ending)}
+        return {path.name.removesuffix(ending): None for path in list_files(store.folder / subfolder, ending)}
     import fsspec
 
     with url_errors(store.location, "read"):

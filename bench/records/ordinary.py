@@ -14,7 +14,7 @@ MOST_BYTES = 256 * 2**20
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-def shown(path: str | Path) -> str:
+def printable_path(path: str | Path) -> str:
     """A path for messages, escaped to a single line."""
     return printable(str(path), single_line=True)
 
@@ -24,10 +24,12 @@ class Unreadable(UserError):
 
     def __init__(self, path: str | Path, why: str):
         self.why = why
-        super().__init__(f"{shown(path)} cannot be read ({why}); move it away or fix its permissions, and try again.")
+        super().__init__(
+            f"{printable_path(path)} cannot be read ({why}); move it away or fix its permissions, and try again."
+        )
 
 
-def contents(path: Path, most: int = MOST_BYTES) -> bytes:
+def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     """The bytes of a regular file.
 
     A pipe, a device, a folder or a file larger than `most` is not read. Errors: Unreadable; FileNotFoundError if it
@@ -47,7 +49,7 @@ def contents(path: Path, most: int = MOST_BYTES) -> bytes:
         raise _explained(path, error) from error
 
 
-def listed(folder: Path, ending: str) -> list[Path]:
+def list_files(folder: Path, ending: str) -> list[Path]:
     """The sorted entries of a folder with this ending, without hidden ones; none if the folder does not exist.
 
     Errors: UserError if it is not a folder or cannot be read.
@@ -63,7 +65,7 @@ def listed(folder: Path, ending: str) -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(ending) and not name.startswith(".")]
 
 
-def ends(path: Path, size: int) -> tuple[bytes, bytes]:
+def read_ends(path: Path, size: int) -> tuple[bytes, bytes]:
     """The first and the last `size` bytes of a regular file, reading no more; empty if it is shorter than both, cannot
     be read, or does not exist. UserError if this process cannot open more files."""
     try:
@@ -83,8 +85,8 @@ def not_a_folder(path: Path) -> UserError:
     """The error for a file at the place of a results folder or of a folder above it."""
     file = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), path)
     return UserError(
-        f"{shown(file)} is a file where a folder should be; move it away, or give the folder that `tunefront run "
-        "--out` wrote."
+        f"{printable_path(file)} is a file where a folder should be; move it away, or give the folder that `tunefront "
+        "run --out` wrote."
     )
 
 

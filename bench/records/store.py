@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.files import local_folder, sweep, url_errors, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
-from tunefront.bench.records.ordinary import ends, not_a_folder
+from tunefront.bench.records.ordinary import not_a_folder, read_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +168,7 @@ class Store:
 def whole_parquet(path: Path, rows: int | None = None) -> bool:
     """Whether a file starts and ends as Parquet does and has a readable footer with the number of `rows`, if given; the
     rows themselves are not read."""
-    if ends(path, len(PARQUET)) != (PARQUET, PARQUET):
+    if read_ends(path, len(PARQUET)) != (PARQUET, PARQUET):
         return False
     from pyarrow import ArrowException
     from pyarrow.parquet import read_metadata

@@ -11,7 +11,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, unknown
 from tunefront.bench.models.folders import local
 from tunefront.bench.suites.announce import announce_tasks
-from tunefront.bench.suites.grids import Grid, grids
+from tunefront.bench.suites.grids import Grid, build_grids
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.toml import Part, Suite, read_suite
@@ -69,7 +69,7 @@ def expand(
     with wrong.collect():
         read = read_suite(suite, wrong)
     on_status("importing the libraries")
-    parts = grids(read, overrides, wrong)
+    parts = build_grids(read, overrides, wrong)
     if len(wrong.messages) == before:  # else an earlier error explains the missing names
         wrong.messages += [text for grid in parts for text in _missing(grid)]
     with wrong.collect():

@@ -106,7 +106,7 @@ class Grid:
         return [(method, {**own, **values}) for (method, own), values in itertools.product(tried, combinations)]
 
 
-def grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector) -> list[Grid]:
+def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector) -> list[Grid]:
     """The selected parts; errors in methods, recipes and settings are collected."""
     recipe, settings = read_settings(overrides.all_settings(), wrong)
     strict = bool(overrides.methods) or not (overrides.tasks or overrides.shots)

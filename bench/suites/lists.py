@@ -10,7 +10,7 @@ LONGEST = 10_000
 """The most characters of a value on the command line."""
 
 
-def listed(option: str, texts: Sequence[str] | None, commas: bool = False) -> list[str] | None:
+def parse_values(option: str, texts: Sequence[str] | None, commas: bool = False) -> list[str] | None:
     """The stripped values of an option; with `commas` each text is a list. None if the option was not given; UserErrors
     with all values that are blank, repeated, too long or not text."""
     if texts is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.lists import parse_values
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots
 from tunefront.methods.base import Method
 
@@ -36,7 +36,7 @@ class Option:
         """The converted values; None if nothing was typed, or nothing valid."""
         values: list[Any] = []
         with wrong.collect():
-            texts = listed(f"--{self.name}", [text] if isinstance(text, str) else text, self.commas)
+            texts = parse_values(f"--{self.name}", [text] if isinstance(text, str) else text, self.commas)
             values = self.read_all(texts or (), wrong)
         return values or None
 

@@ -27,15 +27,15 @@ def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int,
     def run() -> tuple[Record, pd.DataFrame | None]:
         process = os.getpid()
         try:
-            return run_cell(work.cell, throttled(report), concurrent_cells, session, work.identity)
+            return run_cell(work.cell, throttle(report), concurrent_cells, session, work.identity)
         finally:
             if os.getpid() != process:  # a copy of the process that a method forked
                 os._exit(1)
 
-    return recorded(work, store, run)
+    return write_claimed(work, store, run)
 
 
-def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:
+def write_claimed(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:
     """Writes the record and predictions that `make` returns; None if another process holds the cell. A record that
     another process has written in the meantime is returned instead."""
     with store.claim(work.key) as mine:
@@ -50,7 +50,7 @@ def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataF
         return record
 
 
-def throttled(report: Report) -> Report:
+def throttle(report: Report) -> Report:
     """Forwards a few reports per second, and the last of each phase, so that reporting costs nothing. Each report is a
     safe point for interruptions; an interruption raised by the listener is not a failure of the cell either."""
     last = 0.0

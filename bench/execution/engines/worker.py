@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import threading
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 from tunefront.bench.cells import Cell
@@ -16,6 +15,7 @@ from tunefront.bench.errors import DiskFull, UserError, in_short, printable
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.claim import run_claimed
+from tunefront.bench.execution.engines.processes import end_with_parent
 from tunefront.bench.models.session import Session
 from tunefront.bench.records.store import Store
 
@@ -46,12 +46,14 @@ class CellMessage:
         return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
 
 
-def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
+def serve(
+    connection: Connection, lifeline: Connection, lifeline_end: Connection, location: str, concurrent: int
+) -> None:
     """The main function of a worker: runs one cell after another until the parent closes the pipe or ends."""
     code = 1
     try:
         interruption.listen_in_worker()
-        _prepare(lifeline, held)
+        _prepare(lifeline, lifeline_end)
         _serve(connection, Store(location), concurrent)
         code = 0
     except KeyboardInterrupt:  # by SIGTERM: unfinished files have been removed by now
@@ -60,12 +62,11 @@ def serve(connection: Connection, lifeline: Connection, held: Connection, locati
         os._exit(code)  # a thread that a method left would keep the process
 
 
-def _prepare(lifeline: Connection, held: Connection) -> None:
+def _prepare(lifeline: Connection, lifeline_end: Connection) -> None:
     if not log.handlers:  # a worker that was not forked lacks the command's handler
         log.addHandler(logging.StreamHandler())
         log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
-    held.close()  # else this copy would keep the lifeline open
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    end_with_parent(lifeline, lifeline_end)
     gc.collect()
     gc.freeze()  # imported objects are never garbage; collecting between phases is then fast
 
@@ -104,8 +105,3 @@ def send_step(connection: Connection, phase: str, done: int, total: int) -> None
         connection.send(("step", phase, done, total))
     except OSError:  # the parent has ended; the cell has not failed
         os._exit(1)
-
-
-def _end_with_parent(lifeline: Connection) -> None:
-    wait([lifeline])  # readable only when it closes: nothing is ever sent
-    os._exit(1)

@@ -15,7 +15,7 @@ from tests.bench.world import World
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded, explain_os_error, local_folder, output_folder, writing
 from tunefront.bench.records import load_records
-from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.lists import parse_values
 
 pytestmark = pytest.mark.usefixtures("reports")
 SMALL = ("run", "--method", "ia3", "--backbone", "tiny", "--task", "docstrings/kind", "--seeds", "0")
@@ -148,10 +148,10 @@ def test_records_in_memory_are_said_to_be_lost(call: Any, world: World) -> None:
 
 def test_all_errors_are_reported_together() -> None:
     with pytest.raises(UserError) as error:
-        listed("--seeds", ["0,,1,1"], commas=True)
+        parse_values("--seeds", ["0,,1,1"], commas=True)
     assert "2 mistakes" in str(error.value)
-    assert listed("--seeds", [" 0 ,1"], commas=True) == ["0", "1"]
-    assert listed("--seeds", None) is None
+    assert parse_values("--seeds", [" 0 ,1"], commas=True) == ["0", "1"]
+    assert parse_values("--seeds", None) is None
 
 
 def test_a_folder_is_delivered_as_it_is(tmp_path: Path) -> None:

@@ -393,7 +393,7 @@ WRONG = {
     "scores are text": ("Features", "def fit(self, a, b, c): return lambda batch: 'hello'", "str"),
     "scores of one dimension": ("Features", "def fit(self, a, b, c): return lambda batch: torch.zeros(3)", "shape"),
     "exits": ("Features", "def fit(self, a, b, c): sys.exit(0)", "SystemExit"),
-    "ends its process": ("Features", "def fit(self, a, b, c): os._exit(0)", "has died"),
+    "ends its process": ("Features", "def fit(self, a, b, c): os._exit(0)", "died"),
 }
 
 

@@ -121,12 +121,12 @@ def test_a_stream_that_fails_is_let_go_and_that_is_known(monkeypatch: pytest.Mon
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    terminal.begin()
+    terminal.forget_lost_output()
     monkeypatch.setattr(sys, "stdout", Full())
     Console().print("x")
     Console().print("y")
     assert lost_output() == "No space left on device"
-    terminal.begin()
+    terminal.forget_lost_output()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "bench" / "cli").glob("*.py")), ids=lambda path: path.stem)

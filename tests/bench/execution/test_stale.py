@@ -20,7 +20,7 @@ from tunefront.bench.cli.main import app
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import environment, record_of
-from tunefront.bench.execution.stale import cell_of, missing, staleness
+from tunefront.bench.execution.stale import cell_of, count_missing, staleness
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
@@ -244,7 +244,10 @@ def test_what_is_not_found_from_here_is_said_once_and_makes_nothing_stale(
     results = kept(elsewhere / "deep" / "er" / "than" / "this" / "results", *records)
     compared = staleness(records, results)
     assert [entry.changes for entry in compared] == [(), (), ()]
-    assert missing(compared) == [f"backbone {from_below.backbone} (3 records)", f"task {from_below.task} (3 records)"]
+    assert count_missing(compared) == [
+        f"backbone {from_below.backbone} (3 records)",
+        f"task {from_below.task} (3 records)",
+    ]
     result = CliRunner().invoke(app, ["stale", str(results)])
     assert result.exit_code == 0
     assert result.stdout.count(from_below.backbone) == 1

@@ -146,8 +146,8 @@ def test_records_that_vanish_while_they_are_read_are_counted(
     results: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = [results / "records" / f"{name * 8}.json" for name in "cd"]
-    real = ordinary.listed
-    monkeypatch.setattr("tunefront.bench.records.io.listed", lambda *args: [*real(*args), *gone])
+    real = ordinary.list_files
+    monkeypatch.setattr("tunefront.bench.records.io.list_files", lambda *args: [*real(*args), *gone])
     assert [record.key for record in load_records(results)] == ["bbbbbbbb"]
     assert "2 files" in caplog.text
     assert "vanished while the folder was read" in caplog.text

@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.bench.errors import ErrorCollector, UserErrors
 from tunefront.bench.suites.expand import expand
-from tunefront.bench.suites.grids import grids
+from tunefront.bench.suites.grids import build_grids
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.toml import read_suite
 from tunefront.methods.base import Method
@@ -157,7 +157,7 @@ def test_a_folder_is_the_part_s_however_its_path_is_written(tmp_path: Path, monk
     (tmp_path / "models" / "mine").mkdir(parents=True)
     suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), ErrorCollector())
     monkeypatch.chdir(tmp_path / "models")
-    (grid,) = grids(suite, Overrides(backbones=["./mine/"]), ErrorCollector())
+    (grid,) = build_grids(suite, Overrides(backbones=["./mine/"]), ErrorCollector())
     assert grid.methods == (IA3(), ICL(k=4))
     assert grid.part.backbones == ("./mine/",)
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,8 @@ from tests.bench.execution.grids import (
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Work
-from tunefront.bench.execution.engines.pool import Pool, Worker, next_cell, record_failure
+from tunefront.bench.execution.engines.pool import next_cell, record_failure
+from tunefront.bench.execution.engines.processes import Pool, Worker
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.records.store import Store
@@ -232,13 +234,13 @@ def identity(key: str) -> Identity:
 def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:
     ours, theirs = multiprocessing.Pipe()
     (cell,) = grid(methods=("features",)).cells()
-    worker = Worker(process=None, connection=ours)
-    assert worker.take(Work(cell, identity("key")))
-    theirs.recv()
+    worker, work = Worker[Work](process=None, connection=ours), Work(cell, identity("key"))
+    assert worker.send(work, "message")
+    assert theirs.recv() == "message"
     theirs.close()
-    other = Worker(process=None, connection=ours)
-    assert not other.take(Work(cell, identity("key")))
-    assert other.work is None
+    other = Worker[Work](process=None, connection=ours)
+    assert not other.send(work, "message")
+    assert other.item is None
     ours.close()
 
 
@@ -248,14 +250,14 @@ def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> N
         return Work(Cell(parsed, "b", "t", parsed.recipe or Recipe(), seed=seed), identity(f"{method} {seed}"))
 
     ours, theirs = multiprocessing.Pipe()
-    workers = [Worker(process=None, connection=ours) for _ in range(2)]
+    workers = [Worker[Work](process=None, connection=ours) for _ in range(2)]
     waiting = [work(method, seed) for seed in (0, 1) for method in ("full", "ia3", "features")]
     taken: list[list[str]] = [[], []]
     while waiting:
         for number, worker in enumerate(workers):
             if waiting:
                 next_one = waiting.pop(next_cell(waiting, worker, workers))
-                assert worker.take(next_one)
+                assert worker.send(next_one, None)
                 taken[number].append(next_one.key)
     assert taken == [["full 0", "features 0", "full 1"], ["ia3 0", "ia3 1", "features 1"]]
     ours.close()
@@ -266,7 +268,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Refuses to start more than `after` worker processes."""
     started = Pool._start
 
-    def start(pool: Pool) -> Worker:
+    def start(pool: Pool[Any]) -> Worker[Any]:
         if len(pool.workers) >= after:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return started(pool)
