@@ -35,7 +35,7 @@ class UserErrors(UserError):
     def __init__(self, messages: Iterable[str]):
         self.messages = [without_long_words(text) for text in dict.fromkeys(messages)]
         numbered = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.messages, 1))
-        super().__init__(f"{len(self.messages)} mistakes:\n{numbered}" if len(self.messages) > 1 else self.messages[0])
+        super().__init__(f"{len(self.messages)} errors:\n{numbered}" if len(self.messages) > 1 else self.messages[0])
 
 
 class ErrorCollector:

@@ -98,7 +98,7 @@ def test_all_broken_templates_are_reported_together(run_task: Any, task: Path, t
     )
     result = run_task("--template", "all", backbone="gpt2")
     assert result.exit_code == 2
-    assert "2 mistakes:" in result.stderr
+    assert "2 errors:" in result.stderr
     assert "no field 'txt'" in result.stderr
     assert "'same' occurs 2 times" in result.stderr
     assert not (tmp_path / "results").exists()

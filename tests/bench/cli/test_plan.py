@@ -361,7 +361,7 @@ def test_two_mistakes_are_reported_together(made_up: Any) -> None:
     for setting in ("stps=3", "steps"):
         result = made_up("--method", "ia4", "--set", setting)
         assert result.exit_code == 2
-        assert "2 mistakes:" in result.stderr
+        assert "2 errors:" in result.stderr
 
 
 def test_bytes_of_made_up_demonstrations_are_missing(call: Any, language_models: dict[str, str]) -> None:

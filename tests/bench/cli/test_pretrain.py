@@ -113,7 +113,7 @@ def test_all_mistakes_are_reported_at_once_and_nothing_is_written(
         "there is no field 'txt'; did you mean 'text'?",
     ):
         assert message in result.stderr
-    assert "7 mistakes:" in result.stderr
+    assert "7 errors:" in result.stderr
     assert not (tmp_path / "new").exists()
 
 
