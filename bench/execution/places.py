@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
+from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.records.ordinary import Unreadable, contents
 
 UP = 3
@@ -43,12 +44,11 @@ class Places:
 
     def backbone(self, name: str, recorded: str | None) -> str:
         """The backbone under the name by which it is found from here, that of the recorded fingerprint if there is one;
-        Missing where it would have to be downloaded, or is not there."""
+        Missing where it would have to be downloaded or fetched, or is not there."""
         from tunefront.bench.models.locate import check_here, known_backbones
 
-        if name in known_backbones():
-            return name
-        if found := [path for path in self.of(name) if Path(path).expanduser().is_dir()]:
+        places = [] if name in known_backbones() else self.of(name)
+        if found := [path for path in places if Path(path).expanduser().is_dir() or is_gguf(path)]:
             return _best(found, recorded, _backbone_fingerprint)
         try:
             check_here(name)

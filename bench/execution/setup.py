@@ -31,11 +31,12 @@ class Source(Protocol):
     """Where pristine backbones come from: weights (`Pretrained`) or a configuration alone.
 
     `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
-    what its weights take on disk.
+    what its weights take on disk, `stored_weights` how they are quantised there, None where they are not.
     """
 
     params: int
     file_bytes: int | None
+    stored_weights: str | None
     pooling: str | None
     config: Any  # Any: transformers' configurations have no common type with their fields
 

@@ -40,8 +40,8 @@ def check_folder(folder: Path, name: str) -> None:
 
 def check_no_file(path: Path, name: str) -> None:
     """UserError where the path is a file, or anything else that is there and is no folder."""
-    if path.suffix == ".gguf":
-        raise UserError(f"there is no model folder {name}: {_GGUF}")
+    if path.suffix.lower() == ".gguf" and not path.is_symlink():
+        raise UserError(f"there is no GGUF file {name}; give its path, a model folder, or a Hub id.")
     if path.is_file():
         raise UserError(
             f"there is no model folder {name}: it is a file; give the folder that holds it and config.json."
@@ -50,10 +50,6 @@ def check_no_file(path: Path, name: str) -> None:
         raise UserError(f"there is no model folder {name}: it is neither a folder nor a file; {_SAVED}, or a Hub id.")
 
 
-_GGUF = (
-    "GGUF files are quantised for llama.cpp, and weights are trained here in float32. Give the model as it was "
-    "before it was converted: its folder with config.json and safetensors, or its Hub id."
-)
 _FORMATS = {
     ".onnx": "ONNX",
     ".h5": "TensorFlow",
@@ -72,8 +68,9 @@ def _instead(folder: Path) -> str:
         what = "it is the output folder of a Trainer" if newest.name.startswith("checkpoint-") else "a folder in it has"
         return f", but {what}, with {told} inside: give {newest}."
     names = sorted(path.name for path in folder.iterdir())
-    if any(name.endswith(".gguf") for name in names):
-        return f", but {next(name for name in names if name.endswith('.gguf'))}. {_GGUF}"
+    if files := [name for name in names if name.lower().endswith(".gguf")]:
+        listed = f"{', '.join(files[:5])}{', ...' if len(files) > 5 else ''}"
+        return f", but {listed}: give one GGUF file by its path, such as {folder / files[0]}."
     if "model_index.json" in names:
         return ": it holds a diffusion pipeline (model_index.json), and no language model."
     other = {kind: name for name in names if (kind := _FORMATS.get(Path(name).suffix))}
@@ -88,8 +85,8 @@ def _instead(folder: Path) -> str:
 def unread_weights(folder: Path) -> str:
     """What weights a folder holds that are not read here; the end of a sentence, empty where there are none."""
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".gguf":
-            return f"; {path.name} is there, but {_GGUF}"
+        if path.suffix.lower() == ".gguf":
+            return f"; {path.name} is there: give {path} to use it"
         if kind := _FORMATS.get(path.suffix):
             return f"; {path.name} is there, of {kind}, which is not read"
     return ""

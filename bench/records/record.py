@@ -97,6 +97,11 @@ class Model(Group):
 
     architecture: str | None = Field(default=None, description="the backbone's model_type")
     pooling: str | None = Field(default=None, description="what the head reads: pooler, first or mean")
+    stored_weights: str | None = Field(
+        default=None,
+        description="quantisation of most weights of the GGUF file that the backbone was read from, as the format "
+        "names it (Q4_1); they are used in float32; null for a backbone of other files",
+    )
 
 
 class Data(Group):
@@ -208,7 +213,8 @@ class Storage(Group):
         default=None, description="text of the demonstrations that prompts keep, each once; null without any"
     )
     backbone_bytes: Bytes = Field(
-        default=None, description="the backbone's own weights files, shipped once for all tasks"
+        default=None,
+        description="the backbone's own weights files, shipped once for all tasks; of a GGUF backbone the GGUF file",
     )
 
 
@@ -345,7 +351,7 @@ class Record(BaseModel):
         description="sha256 of each file that defines the user's own method or a base of it, named as method_file is, "
         "those of installed modules by the module; null where shipped",
     )
-    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder or a Hub id")
+    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder, a GGUF file or a Hub id")
     task: str = Field(description="the task as asked for")
     template: str | None = Field(default=None, description="the prompt template, null where none is used")
     shots: Count = Field(default=None, description="training rows drawn, null for all")

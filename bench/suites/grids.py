@@ -11,6 +11,7 @@ from pathlib import Path
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models.folders import local
+from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.settings import SETTINGS, RunConfig, Scalar, build, parse_setting, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import Trial, trials
@@ -165,10 +166,10 @@ def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
 
 
 def _place(backbone: str) -> str:
-    """What names of one backbone have in common: the place of a folder, else the name."""
+    """What names of one backbone have in common: the place of a folder or a GGUF file, else the name."""
     with contextlib.suppress(UserError):  # told where it is looked up
         folder = local(backbone)
-        return str(folder.resolve()) if folder.is_dir() else backbone
+        return str(folder.resolve()) if folder.is_dir() or is_gguf(backbone) else backbone
     return backbone
 
 
@@ -201,9 +202,9 @@ def _task_place(task: str) -> str:
 
 
 def _backbone_from(backbone: str, folder: Path) -> str:
-    """A suite's backbone: a folder beside the suite file where there is one, else an embedded name or a Hub id."""
+    """A suite's backbone: a folder or GGUF file beside the suite file, else an embedded name or a Hub id."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # no path at all: told where it is looked up
-        if backbone.startswith((".", "~")) or (folder / backbone).is_dir():
+        if backbone.startswith((".", "~")) or (folder / backbone).is_dir() or is_gguf(str(folder / backbone)):
             return resolve_path(backbone, folder)
     return backbone
 
