@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from tunefront.bench.errors import UserError, nearest, printable
+from tunefront.bench.errors import UserError, printable
 from tunefront.bench.models.json_files import POINTER
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class GGUF:
         if len(raw) != stored.size:
             raise UserError(f"{self.what} became shorter while it was read; give it again once it is whole.")
         rows = np.frombuffer(raw, np.uint8).reshape(*stored.shape[:-1], -1)
-        values = dequantize(rows, GGMLQuantizationType[stored.kind])
+        with np.errstate(all="ignore"):  # values that are not finite are found once the model is looked at
+            values = dequantize(rows, GGMLQuantizationType[stored.kind])
         return np.ascontiguousarray(values.reshape(stored.shape), dtype=np.float32)
 
 
@@ -209,7 +210,10 @@ class _Header:
     def _check_count(self, count: int, each: int, name: str) -> None:
         """UserError where so many things, of `each` bytes at least, cannot be in the file."""
         if count > min(self.size - self.at, MOST_METADATA) // each:
-            raise self._damaged(f"{_shown(name)} is said to have the length {count:,}")
+            raise UserError(
+                f"{self.what} cannot be read: {_shown(name)} is said to have the length {count:,}, for which the rest "
+                "of the file is too short. It is cut off or damaged; download it again."
+            )
 
     def _take(self, count: int) -> bytes:
         self.at += count
@@ -256,11 +260,10 @@ def decimal(file: GGUF, name: str, default: float | None = None) -> float:
 def lacking(file: GGUF, name: str, what: str) -> UserError:
     """What to say of an entry of metadata that is not there or is not `what`."""
     found = file.metadata.get(name)
-    near = nearest(name, file.metadata) if found is None else None
-    held = f"has no {name}{f' (the nearest is {_shown(near)})' if near else ''}" if found is None else f"has a {name}"
+    held = "has no" if found is None else "has another kind of"
     return UserError(
-        f"the metadata of {file.what} {held}, where it needs {what}. Convert the original model again with llama.cpp, "
-        "or give its folder with config.json and safetensors."
+        f"the metadata of {file.what} {held} {name}, where it needs {what}. Convert the original model again with "
+        "llama.cpp, or give its folder with config.json and safetensors."
     )
 
 

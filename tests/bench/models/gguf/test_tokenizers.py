@@ -244,7 +244,7 @@ def test_pieces_with_scores_are_merged_as_sentencepiece_does(before: bool, llama
         ({"merges": ["zzz yyy"]}, "has the merge 'zzz yyy', which does not join two of its tokens"),
         ({"tokens": ["a", "b", "a"]}, "has the token 'a' twice"),
         ({"tokens": ["a" * 2000]}, "has a token of 2,000 characters"),
-        ({"token_type": [1, 1]}, "has a tokenizer.ggml.token_type, where it needs a type for each token"),
+        ({"token_type": [1, 1]}, "has another kind of tokenizer.ggml.token_type, where it needs a type for each token"),
     ],
 )
 def test_a_tokenizer_that_is_not_read_is_refused(
