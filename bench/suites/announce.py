@@ -30,7 +30,8 @@ _MANY_CUT = 0.05
 
 
 def announced(asked: Sequence[tuple[Grid, Chosen]], tasks: Iterable[Task]) -> tuple[list[str], list[str]]:
-    """A line for each task, then one where settings were chosen for other tasks; and warnings.
+    """A line for each task, then one for each backbone of a GGUF file, then one where settings were chosen for other
+    tasks; and warnings.
 
     `asked`: the parts with the templates of their backbones and tasks.
     """
@@ -40,7 +41,20 @@ def announced(asked: Sequence[tuple[Grid, Chosen]], tasks: Iterable[Task]) -> tu
         lines.append(told)
         warnings += warned
     inherited = _inherited([grid for grid, _ in asked])
-    return [*lines, *([inherited] if inherited else [])], warnings
+    return [*lines, *_stored(asked), *([inherited] if inherited else [])], warnings
+
+
+def _stored(asked: Sequence[tuple[Grid, Chosen]]) -> list[str]:
+    """How the weights of each backbone of a GGUF file are quantised."""
+    from tunefront.bench.models.locate import stored_weights
+
+    names = dict.fromkeys(name for grid, _ in asked for name in grid.part.backbones)
+    known = {name: stored_weights(name) for name in names}
+    return [
+        f"{name}: weights read from a GGUF file, most of them stored as {kind}, and used in float32."
+        for name, kind in known.items()
+        if kind is not None
+    ]
 
 
 def _of_task(task: Task, asked: Sequence[tuple[Grid, Chosen]]) -> tuple[str, list[str]]:
