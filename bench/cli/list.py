@@ -25,7 +25,7 @@ Entry = dict[str, object]
 
 HINTS = {
     "tasks": "Your own data: dir:FOLDER (train, validation, test as JSON Lines, CSV or Parquet) or hub:NAME/CONFIG.",
-    "backbones": "A folder saved with save_pretrained(), or a Hub id, is a backbone too.",
+    "backbones": "A folder saved with save_pretrained(), a GGUF file or a Hub id is a backbone too.",
     "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of tunefront.Method.",
     "suites": "Your own: a path to a .toml file.",
     "settings": "Change one with --set NAME=VALUE, with settings={...} in Python, or in that table of a suite file.",

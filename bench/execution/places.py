@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
+from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.records.ordinary import Unreadable, read_regular
 
 UP = 3
@@ -43,13 +44,12 @@ class Places:
 
     def backbone(self, name: str, recorded: str | None) -> str:
         """The name under which a backbone is found from here, preferably one with the recorded fingerprint; Missing if
-        there is none, or it would have to be downloaded."""
+        there is none, or it would have to be downloaded or fetched."""
         from tunefront.bench.models.locate import check_downloaded, known_backbones
 
-        if name in known_backbones():
-            return name
-        if folders := [path for path in self.of(name) if Path(path).expanduser().is_dir()]:
-            return _best(folders, recorded, _backbone_fingerprint)
+        paths = [] if name in known_backbones() else self.of(name)
+        if places := [path for path in paths if Path(path).expanduser().is_dir() or is_gguf(path)]:
+            return _best(places, recorded, _backbone_fingerprint)
         try:
             check_downloaded(name)
         except UserError as error:

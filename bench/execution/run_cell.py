@@ -211,7 +211,11 @@ def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
         scored = trainer.score(scorer, setup.test)
     memory, cost, rows = _memory(setup, train_memory, eval_memory), trainer.cost, len(setup.rows.test)
     measured = Costs(
-        model=Model(architecture=setup.pretrained.config.model_type, pooling=setup.pretrained.pooling),
+        model=Model(
+            architecture=setup.pretrained.config.model_type,
+            pooling=setup.pretrained.pooling,
+            stored_weights=setup.pretrained.stored_weights,
+        ),
         data=_data(setup),
         prompt=_prompt(setup),
         training=Training(steps=cost.steps, final_loss=cost.final_loss),

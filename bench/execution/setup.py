@@ -31,11 +31,12 @@ class Source(Protocol):
     """A source of pristine backbones: weights (`Pretrained`) or a configuration alone.
 
     `init_context` is the context in which new modules are built; `params` and `pooling` are those of the pretrained
-    model, `file_bytes` is the size of its weights on disk.
+    model, `file_bytes` is the size of its weights on disk, `stored_weights` their quantisation there, None without any.
     """
 
     params: int
     file_bytes: int | None
+    stored_weights: str | None
     pooling: str | None
     config: Any  # Any: transformers' configurations share no type that has their fields
 

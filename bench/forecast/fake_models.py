@@ -18,7 +18,8 @@ from tunefront.bench.meters.storage import safetensors_bytes
 from tunefront.bench.models.config import config_at, sites_of
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import CopyTemplate
-from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate
+from tunefront.bench.models.gguf.names import is_gguf
+from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate, stored_weights
 from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.pretrained import Pooled, family_for
 from tunefront.bench.models.tokenizer_files import tokenizer_of
@@ -53,6 +54,7 @@ class FakePretrained:
         self._copy_template = CopyTemplate(self._model, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._model.parameters())
         self.file_bytes = _file_bytes(self._model) if folder is None else backbone_bytes(name)
+        self.stored_weights = None if folder is None else stored_weights(name)
 
     @functools.cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -94,7 +96,7 @@ def fake_pretrained(name: str, lengths: SyntheticRows | None = None) -> FakePret
 
 def _folder(name: str) -> Path | None:
     """The folder of the backbone's files, None for a preset or a lone config.json."""
-    if name in known_backbones():
+    if name in known_backbones() or is_gguf(name):
         return locate(name)
     path = Path(name).expanduser()
     if name in presets() or path.is_file() or (path.is_dir() and not (path / "tokenizer_config.json").is_file()):

@@ -10,6 +10,7 @@ from typing import Any
 from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.presets import presets
 from tunefront.bench.forecast.synthetic import SyntheticRows
+from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.models.locate import known_backbones, locate
 from tunefront.methods.sites import SITES, Sites
@@ -84,7 +85,7 @@ def configuration(backbone: str) -> tuple[str | None, Mapping[str, Any]]:  # Any
         return preset.model_type, preset.config
     with suppress(UserError, OSError, RuntimeError, ValueError, RecursionError):
         path = Path(backbone).expanduser()
-        if backbone in known_backbones():
+        if backbone in known_backbones() or is_gguf(backbone):
             path = locate(backbone)
         path = path / "config.json" if path.is_dir() else path
         fields = read_object(path, "configuration")

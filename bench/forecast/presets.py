@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.models.config_files import check, config_error, describe, known_sites, make, read
+from tunefront.bench.models.gguf.names import is_gguf
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,7 +106,9 @@ def same_letters(name: str) -> str | None:
 def is_file(name: str) -> bool:
     """Whether a backbone of this name is a user's config.json, or a folder with one and no tokenizer."""
     path = Path(name).expanduser()
-    return name not in presets() and path.exists() and not (path / "tokenizer_config.json").exists()
+    return (
+        name not in presets() and path.exists() and not (path / "tokenizer_config.json").exists() and not is_gguf(name)
+    )
 
 
 def fake_model(config: PretrainedConfig) -> PreTrainedModel:

@@ -40,18 +40,14 @@ def check_folder(folder: Path, name: str) -> None:
 
 def check_no_file(path: Path, name: str) -> None:
     """UserError if the path exists and is not a folder."""
-    if path.suffix == ".gguf":
-        raise UserError(f"there is no model folder {name}: {_GGUF}")
+    if path.suffix.lower() == ".gguf" and not path.is_symlink():
+        raise UserError(f"there is no GGUF file {name}; give its path, a model folder, or a Hub id.")
     if path.is_file():
         raise UserError(f"there is no model folder {name}: it is a file; give the folder that has it and config.json.")
     if path.exists() or path.is_symlink():
         raise UserError(f"there is no model folder {name}: it is neither a folder nor a file; {_SAVED}, or a Hub id.")
 
 
-_GGUF = (
-    "GGUF files are quantised for llama.cpp, but weights are trained in float32 here. Give the model before its "
-    "conversion: the folder with config.json and safetensors, or its Hub id."
-)
 _FORMATS = {
     ".onnx": "ONNX",
     ".h5": "TensorFlow",
@@ -72,8 +68,9 @@ def _what_it_holds(folder: Path) -> str:
         )
         return f", but {reason} with models ({names_inside}): give {newest}."
     names = sorted(path.name for path in folder.iterdir())
-    if any(name.endswith(".gguf") for name in names):
-        return f", but {next(name for name in names if name.endswith('.gguf'))}. {_GGUF}"
+    if files := [name for name in names if name.lower().endswith(".gguf")]:
+        listed = f"{', '.join(files[:5])}{', ...' if len(files) > 5 else ''}"
+        return f", but {listed}: give one GGUF file by its path, such as {folder / files[0]}."
     if "model_index.json" in names:
         return ": it has a diffusion pipeline (model_index.json) and no language model."
     other = {kind: name for name in names if (kind := _FORMATS.get(Path(name).suffix))}
@@ -90,8 +87,8 @@ def _what_it_holds(folder: Path) -> str:
 def unread_weights(folder: Path) -> str:
     """The weights in a folder whose format is not read here; the end of a sentence, empty if there are none."""
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".gguf":
-            return f"; {path.name} is there, but {_GGUF}"
+        if path.suffix.lower() == ".gguf":
+            return f"; {path.name} is there: give {path} to use it"
         if kind := _FORMATS.get(path.suffix):
             return f"; {path.name} is there, but {kind} weights are not read"
     return ""

@@ -11,6 +11,9 @@ from pathlib import Path
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT
 from tunefront.bench.models.folders import check_folder, check_no_file, local
+from tunefront.bench.models.gguf import converted
+from tunefront.bench.models.gguf.names import gguf_file
+from tunefront.bench.models.gguf.origin import origin_of
 from tunefront.bench.models.hub import download
 from tunefront.bench.models.weights import size, weight_files
 
@@ -26,21 +29,27 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def known_backbones() -> dict[str, str]:
-    """The embedded backbones, name -> description; a local folder or a Hub id is a backbone too."""
+    """The embedded backbones, name -> description; a local folder, a GGUF file or a Hub id is a backbone too."""
     return {
         "minilm": "all-MiniLM-L6-v2, an encoder of 22.6 million parameters; its weights come with the extra `offline`.",
         "nano": "A small decoder, trained by this project to learn from examples in its prompt; in the package.",
+        converted.SMOLLM2: "SmolLM2-135M-Instruct, a decoder, from weights of 4 bits (GGUF, Q4_1); to be fetched.",
     }
 
 
 @functools.lru_cache(maxsize=256)
 def locate(name: str) -> Path:
-    """The folder that holds a backbone: embedded, local, or downloaded from the Hub into the cache."""
+    """The folder that holds a backbone: embedded, local, converted from a GGUF file into the cache, or downloaded from
+    the Hub into the cache."""
     if name == "minilm":
         return _minilm()
     if name == "nano":
         return _nano()
+    if name == converted.SMOLLM2:
+        return converted.smollm2()
     folder = local(name)
+    if (file := gguf_file(folder)) is not None:
+        return converted.of_file(file, name if file == folder else str(file))
     if folder.is_dir():
         check_folder(folder, name)
         return folder
@@ -53,7 +62,9 @@ def locate(name: str) -> Path:
 
 
 def check_downloaded(name: str) -> None:
-    """UserError if a backbone's files would have to be downloaded."""
+    """UserError if a backbone's files would have to be downloaded; NotFetched if they have to be fetched."""
+    if name == converted.SMOLLM2:
+        converted.check_smollm2()
     if name not in known_backbones() and _HUB_ID.fullmatch(name) is not None and not local(name).exists():
         download(name, known_backbones(), here=True)  # `locate` checks the others without a network
 
@@ -72,9 +83,20 @@ def fingerprint(name: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def backbone_bytes(name: str) -> int | None:
-    """The size of the weight files that would be loaded, all shards included; None if there are none."""
+    """The size of the weight files that the user has, all shards included; None if there are none. For a GGUF file it
+    is the size of that file, not of the float32 weights that it is converted to."""
     folder = locate(name)
+    origin = origin_of(folder)
+    if origin is not None:
+        return origin.bytes
     return size(folder) if weight_files(folder) else None
+
+
+def stored_weights(name: str) -> str | None:
+    """How the weights of a GGUF file are quantised, as the format names it (Q4_1); None for a backbone of other files,
+    whose weights are used as they are."""
+    origin = origin_of(locate(name))
+    return None if origin is None else origin.weights
 
 
 def _minilm() -> Path:

@@ -17,7 +17,7 @@ from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, 
 from tunefront.bench.models.families.language import refuse_regression
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.fit import auto_class, misfit_message, misfits
-from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate
+from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate, stored_weights
 from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
@@ -51,7 +51,7 @@ class Pretrained:
         self._flags = [tensor.requires_grad if isinstance(tensor, nn.Parameter) else None for tensor in tensors]
         self._copy_template = CopyTemplate(model, tensors)
         self.params = sum(parameter.numel() for parameter in model.parameters())
-        self.file_bytes = backbone_bytes(name)
+        self.file_bytes, self.stored_weights = backbone_bytes(name), stored_weights(name)
 
     def fresh_copy(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None

@@ -97,6 +97,11 @@ class Model(Group):
 
     architecture: str | None = Field(default=None, description="the backbone's model_type")
     pooling: str | None = Field(default=None, description="input of the head: pooler, first or mean")
+    stored_weights: str | None = Field(
+        default=None,
+        description="quantisation of most weights of the GGUF file that the backbone was read from, as the format "
+        "names it (Q4_1); they are used in float32; null for a backbone of other files",
+    )
 
 
 class Data(Group):
@@ -207,7 +212,10 @@ class Storage(Group):
     demonstration_bytes: Bytes = Field(
         default=None, description="text of the demonstrations in prompts, each counted once; null without any"
     )
-    backbone_bytes: Bytes = Field(default=None, description="weights files of the backbone, shipped once for all tasks")
+    backbone_bytes: Bytes = Field(
+        default=None,
+        description="weights files of the backbone, shipped once for all tasks; for a GGUF backbone the GGUF file",
+    )
 
 
 class Flops(Group):
@@ -345,7 +353,7 @@ class Record(BaseModel):
         description="sha256 of each file that defines the user's own method or a base class of it, named like "
         "method_file, or by the module if it is installed; null for a shipped method",
     )
-    backbone: str = Field(description="the backbone as requested: an embedded name, a folder or a Hub id")
+    backbone: str = Field(description="the backbone as requested: an embedded name, a folder, a GGUF file or a Hub id")
     task: str = Field(description="the task as requested")
     template: str | None = Field(default=None, description="the prompt template, null if none is used")
     shots: Count = Field(default=None, description="training rows drawn, null for all")

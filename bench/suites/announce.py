@@ -30,7 +30,8 @@ _MANY_CUT = 0.05
 
 
 def announce_tasks(grids: Sequence[tuple[Grid, Chosen]], tasks: Iterable[Task]) -> tuple[list[str], list[str]]:
-    """A line per task, a last line if settings were chosen for other tasks; and warnings.
+    """A line per task, a line per backbone of a GGUF file, a last line if settings were chosen for other tasks; and
+    warnings.
 
     `grids`: the parts with the templates of their backbones and tasks.
     """
@@ -40,7 +41,20 @@ def announce_tasks(grids: Sequence[tuple[Grid, Chosen]], tasks: Iterable[Task]) 
         lines.append(line)
         warnings += warned
     inherited = _inherited([grid for grid, _ in grids])
-    return [*lines, *([inherited] if inherited else [])], warnings
+    return [*lines, *_describe_stored_weights(grids), *([inherited] if inherited else [])], warnings
+
+
+def _describe_stored_weights(grids: Sequence[tuple[Grid, Chosen]]) -> list[str]:
+    """A line per backbone of a GGUF file: the quantisation of its weights."""
+    from tunefront.bench.models.locate import stored_weights
+
+    names = dict.fromkeys(name for grid, _ in grids for name in grid.part.backbones)
+    known = {name: stored_weights(name) for name in names}
+    return [
+        f"{name}: weights read from a GGUF file, most of them stored as {kind}, and used in float32."
+        for name, kind in known.items()
+        if kind is not None
+    ]
 
 
 def _describe_task(task: Task, grids: Sequence[tuple[Grid, Chosen]]) -> tuple[str, list[str]]:

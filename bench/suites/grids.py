@@ -11,6 +11,7 @@ from pathlib import Path
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models.folders import local
+from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.settings import SETTINGS, RunConfig, Scalar, build, parse_setting, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import Trial, trials
@@ -166,10 +167,10 @@ def _select_parts(parts: Sequence[Part], backbones: Sequence[str] | None) -> lis
 
 
 def _location(backbone: str) -> str:
-    """Identifies a backbone under different spellings: the resolved path of a folder, else the name."""
+    """Identifies a backbone under different spellings: the resolved path of a folder or GGUF file, else the name."""
     with contextlib.suppress(UserError):  # reported when it is looked up
         folder = local(backbone)
-        return str(folder.resolve()) if folder.is_dir() else backbone
+        return str(folder.resolve()) if folder.is_dir() or is_gguf(backbone) else backbone
     return backbone
 
 
@@ -202,9 +203,10 @@ def _task_location(task: str) -> str:
 
 
 def _backbone_from(backbone: str, folder: Path) -> str:
-    """A suite's backbone: a folder relative to the suite file if it exists, else an embedded name or a Hub id."""
+    """A suite's backbone: a folder or GGUF file relative to the suite file if it exists, else an embedded name or a Hub
+    id."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # an invalid path: reported when it is looked up
-        if backbone.startswith((".", "~")) or (folder / backbone).is_dir():
+        if backbone.startswith((".", "~")) or (folder / backbone).is_dir() or is_gguf(str(folder / backbone)):
             return resolve_path(backbone, folder)
     return backbone
 

@@ -38,6 +38,7 @@ def environment_table(records: Sequence[Record]) -> Table:
         ("training rows drawn", lambda r: "all" if r.shots is None else r.shots),
         ("drawn from", lambda r: r.data.draw_source),
         ("templates", lambda r: r.template),
+        ("weights stored as", lambda r: r.model.stored_weights and f"{r.model.stored_weights} (GGUF), used as float32"),
         ("git commit", lambda r: r.environment.git_commit),
         ("written", lambda r: (r.environment.created_at or "")[:10] or None),
         ("schema version", lambda r: r.schema_version),

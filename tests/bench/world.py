@@ -134,6 +134,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "tunefront.bench.models.locate": {
             "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
             "check_downloaded": lambda _: None,
+            "stored_weights": lambda _: None,
         },
         "tunefront.bench.data.sources": {
             "load_task": load_task,

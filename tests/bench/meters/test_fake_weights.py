@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,11 +20,10 @@ from tunefront.methods.torch_internals import FakeTensor
 
 
 @pytest.fixture
-def uncounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """No counts of earlier cells."""
     monkeypatch.setattr(FlopMeter, "_known", {})
     monkeypatch.setattr(Counting, "_forward_halves", {})
-    yield
 
 
 @pytest.mark.parametrize(("spelled", "backbone"), PAIRS)

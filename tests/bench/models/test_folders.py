@@ -17,7 +17,11 @@ from tunefront.bench.models.locate import locate
 @pytest.mark.parametrize(
     ("files", "facts"),
     [
-        (["model.Q4_K_M.gguf"], r"model\.Q4_K_M\.gguf\. GGUF files are quantised"),
+        (
+            ["a.Q4_K_M.gguf", "b.gguf"],
+            r"but a\.Q4_K_M\.gguf, b\.gguf: give one GGUF file by its path, such as .*/a\.Q4",
+        ),
+        (["model.gguf"], r"the GGUF file .*model\.gguf is no GGUF file"),
         (["tf_model.h5"], r"tf_model\.h5 \(TensorFlow\)"),
         (["flax_model.msgpack"], r"flax_model\.msgpack \(Flax\)"),
         (["model.onnx"], r"model\.onnx \(ONNX\)"),
@@ -58,10 +62,8 @@ def test_an_adapter_is_reported_with_its_base_model(backbones: dict[str, str], t
 
 
 def test_a_file_is_no_folder(backbones: dict[str, str], tmp_path: Path) -> None:
-    gguf = tmp_path / "model.gguf"
-    gguf.touch()
-    with pytest.raises(UserError, match="GGUF files are quantised"):
-        locate(str(gguf))
+    with pytest.raises(UserError, match="there is no GGUF file"):
+        locate(str(tmp_path / "model.gguf"))
     with pytest.raises(UserError, match=r"model\.safetensors: it is a file"):
         locate(f"{backbones['bert']}/model.safetensors")
 

@@ -85,7 +85,7 @@ def test_without_its_weights_nano_is_an_error_that_says_what_to_install(
 
 
 def test_descriptions_of_embedded_backbones_fit_a_line() -> None:
-    assert list(known_backbones()) == ["minilm", "nano"]
+    assert list(known_backbones()) == ["minilm", "nano", "smollm2"]
     assert all(20 < len(about) <= 110 and about.endswith(".") for about in known_backbones().values())
 
 

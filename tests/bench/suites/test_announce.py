@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.models.gguf.files import write_model
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.models.config import tokenizer_of
 from tunefront.bench.models.families.encoder import row_lengths
@@ -50,6 +51,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def planned(backbone: str, task: str | None = None, **settings: object) -> Expansion:
     tasks = None if task is None else [task]
     return expand("suite.toml", Overrides(backbones=[backbone], tasks=tasks, settings=settings))
+
+
+def test_a_line_for_a_gguf_file_says_how_its_weights_are_stored(
+    folder: Path, backbones: dict[str, str], language_models: dict[str, str]
+) -> None:
+    name = str(write_model(folder / "model.gguf", Path(language_models["llama"])))
+    line = f"{name}: weights read from a GGUF file, most of them stored as F32, and used in float32."
+    assert line in planned(name).announcements
+    assert len(planned(backbones["bert"]).announcements) == 1
 
 
 def test_a_line_for_each_task_says_what_was_read(folder: Path, backbones: dict[str, str]) -> None:

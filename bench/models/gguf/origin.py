@@ -1,0 +1,44 @@
+"""Where a converted folder comes from: the GGUF file's sha256 and size, and how its weights were quantised."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefront.bench.models.json_files import read_object
+
+CONVERTER = 1
+"""Version of the conversion, part of the names of converted folders: raised whenever what it writes changes."""
+ORIGIN = "gguf_origin.json"
+"""The file of a converted folder that says so."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The GGUF file that a folder was converted from.
+
+    Args: sha256 and bytes, of the file; weights, the quantisation of most of its numbers (Q4_1); converter, the version
+    of the code that read it.
+    """
+
+    sha256: str
+    bytes: int
+    weights: str
+    converter: int
+
+    def fields(self) -> dict[str, Any]:  # Any: as JSON has them
+        """What `ORIGIN` holds."""
+        return asdict(self)
+
+
+def origin_of(folder: Path) -> Origin | None:
+    """The origin of a model folder, None where it was not converted. Errors: UserError for a damaged file."""
+    path = folder / ORIGIN
+    if not path.is_file():
+        return None
+    fields = read_object(path, "origin of converted weights")
+    types = {"sha256": str, "bytes": int, "weights": str, "converter": int}
+    if {name: type(fields.get(name)) for name in types} != types:
+        return None
+    return Origin(**{name: fields[name] for name in types})

@@ -1,0 +1,67 @@
+"""How a GGUF file's model rotates positions, as transformers has it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tunefront.bench.errors import UserError
+from tunefront.bench.models.gguf.reading import GGUF, decimal, lacking
+
+FREQUENCIES = "rope_freqs.weight"
+"""A tensor of factors by which frequencies are divided, where Llama 3.1 and later were scaled."""
+_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+"""What every published Llama 3.1, 3.2 and 3.3 has; the file only holds the factors that follow from it."""
+
+
+def rope_parameters(file: GGUF, name: str, head: int) -> dict[str, Any]:  # Any: as in a config.json
+    """The rotation of a file's model; `name` is its architecture, `head` the width of a head.
+
+    Errors: UserError for a scaling other than none, linear, and Llama 3's.
+    """
+    base = decimal(file, f"{name}.rope.freq_base", 10000.0)
+    if base <= 1:
+        raise lacking(file, f"{name}.rope.freq_base", "a number above 1")
+    scaling = file.metadata.get(f"{name}.rope.scaling.type", "none")
+    linear = f"{name}.rope.scale_linear"  # before scaling had a type
+    if FREQUENCIES in file.tensors:
+        return _llama3(file, base, head)
+    if scaling == "none" and decimal(file, linear, 1.0) == 1.0:
+        return {"rope_type": "default", "rope_theta": base}
+    if scaling == "linear" or linear in file.metadata:
+        factor = decimal(file, f"{name}.rope.scaling.factor" if scaling == "linear" else linear)
+        return {"rope_type": "linear", "rope_theta": base, "factor": factor}
+    raise UserError(
+        f"{file.what} scales the rotation of positions by {str(scaling)[:50]!r}; none, linear and that of Llama 3 are "
+        "read. Give the original model's folder with config.json and safetensors."
+    )
+
+
+def _llama3(file: GGUF, base: float, head: int) -> dict[str, Any]:  # Any: as above
+    """The parameters that give exactly the file's factors; UserError where none do."""
+    held = file.array(FREQUENCIES)
+    factor = float(held.max())
+    expected = llama3_factors(base, head, factor) if math.isfinite(factor) and factor >= 1 else np.empty(0)
+    if held.shape != expected.shape or not np.allclose(held, expected, rtol=1e-5, atol=0):
+        raise UserError(
+            f"{file.what} scales the rotation of positions in another way than Llama 3 does ({FREQUENCIES}). Give the "
+            "original model's folder with config.json and safetensors."
+        )
+    return {"rope_type": "llama3", "rope_theta": base, "factor": factor, **_LLAMA3}
+
+
+def llama3_factors(base: float, head: int, factor: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What Llama 3 divides its frequencies by: 1 for short waves, `factor` for long ones, between them in between.
+
+    Shapes: (head / 2,). Source: llama.cpp's conversion of `rope_type` llama3.
+    """
+    low, high = _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"]
+    original = _LLAMA3["original_max_position_embeddings"]
+    factors = []
+    for place in range(0, head, 2):
+        waves = original / (2 * math.pi * base ** (place / head))
+        share = min(max((waves - low) / (high - low), 0.0), 1.0)
+        factors.append(1 / ((1 - share) / factor + share))
+    return np.array(factors, np.float32)
