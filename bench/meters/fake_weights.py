@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from tunefront.bench.models.families.leads import NAME as LEAD
 from tunefront.methods.torch_internals import (
     FakeTensor,
     ForgetfulMode,
@@ -38,7 +39,7 @@ def measured(model: nn.Module, run: Callable[[], Result]) -> Result:
     """
     if _is_faster(model):
         try:
-            with fake_weights(model):
+            with fake_weights(model), NoValues():
                 return run()
         except Exception as error:  # whatever a user's method makes of tensors without values
             log.debug("cannot be measured on fake weights: %s", error)
@@ -48,13 +49,16 @@ def measured(model: nn.Module, run: Callable[[], Result]) -> Result:
 def _is_faster(model: nn.Module) -> bool:
     parameters = list(model.parameters())
     on_cpu = all(parameter.device.type == "cpu" and not isinstance(parameter, FakeTensor) for parameter in parameters)
+    if hasattr(model, LEAD):  # a lead is kept for these very weights, and would be computed again for others
+        return False
     return on_cpu and sum(parameter.numel() for parameter in parameters) >= LEAST_PARAMETERS
 
 
 @contextmanager
 def fake_weights(model: nn.Module) -> Iterator[None]:
-    """Within the block, the parameters and buffers of `model` are fake; they require gradients as the real ones do.
-    Shared tensors stay shared."""
+    """Within the block, the parameters and buffers of `model` are fake tensors; they require gradients as the real ones
+    do, and shared tensors stay shared. Their mode is not entered, so that what only reads a batch (its lengths, say) is
+    computed as ever."""
     mode = ForgetfulMode()
     made: dict[int, Tensor] = {}
     real: list[tuple[dict[str, Tensor | None], dict[str, Tensor | None]]] = []
@@ -68,8 +72,7 @@ def fake_weights(model: nn.Module) -> Iterator[None]:
                         if id(tensor) not in made:
                             made[id(tensor)] = fake_like(tensor, mode).requires_grad_(tensor.requires_grad)
                         own[name] = made[id(tensor)]
-        with mode, NoValues():
-            yield
+        yield
     finally:
         for own, before in real:
             own.update(before)

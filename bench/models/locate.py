@@ -37,6 +37,10 @@ def known_backbones() -> dict[str, str]:
     }
 
 
+EMBEDDED_FAMILIES = {"minilm": "encoder", "nano": "decoder", converted.SMOLLM2: "decoder"}
+"""The families of the embedded backbones, whether their files are there or not."""
+
+
 @functools.lru_cache(maxsize=256)
 def locate(name: str) -> Path:
     """The folder that holds a backbone: embedded, local, converted from a GGUF file into the cache, or downloaded from

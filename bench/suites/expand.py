@@ -15,6 +15,7 @@ from tunefront.bench.suites.grids import Grid, build_grids
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.toml import Part, Suite, read_suite
+from tunefront.bench.suites.unfetched import without_unfetched
 from tunefront.bench.suites.validate import (
     Chosen,
     check_files,
@@ -69,7 +70,7 @@ def expand(
     with wrong.collect():
         read = read_suite(suite, wrong)
     on_status("importing the libraries")
-    parts = build_grids(read, overrides, wrong)
+    parts, left_out = without_unfetched(build_grids(read, overrides, wrong, listing), overrides)
     if len(wrong.messages) == before:  # else an earlier error explains the missing names
         wrong.messages += [text for grid in parts for text in _missing(grid)]
     with wrong.collect():
@@ -94,7 +95,7 @@ def expand(
     on_status("looking for rows that are cut")
     chosen = [(grid, names) for grid, (names, _) in zip(parts, templates, strict=True)]
     announcements, cut = ([], []) if listing else announce_tasks(chosen, loaded)
-    warnings = [text for name in backbones for text in warnings_of(name)]
+    warnings = [*left_out, *(text for name in backbones for text in warnings_of(name))]
     warnings += [text for task in loaded for text in task.warnings]
     warnings += [*(text for _, texts in templates for text in texts), *_too_many_shots(parts), *cut]
     return Expansion(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))

@@ -107,15 +107,15 @@ class Grid:
         return [(method, {**own, **values}) for (method, own), values in itertools.product(tried, combinations)]
 
 
-def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector) -> list[Grid]:
-    """The selected parts; errors in methods, recipes and settings are collected."""
+def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listing: bool = False) -> list[Grid]:
+    """The selected parts; errors in methods, recipes and settings are collected. With `listing` nothing is downloaded
+    to select them."""
     recipe, settings = read_settings(overrides.all_settings(), wrong)
     strict = bool(overrides.methods) or not (overrides.tasks or overrides.shots)
     selected = []
     own_tasks = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
-    for part in _select_parts(
-        [_with_lists(part, overrides, suite.folder) for part in suite.parts], overrides.backbones
-    ):
+    parts = [_with_lists(part, overrides, suite.folder) for part in suite.parts]
+    for part in _select_parts(parts, overrides.backbones, listing):
         select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
         config = RunConfig()
         with wrong.collect():
@@ -152,18 +152,47 @@ def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:
     )
 
 
-def _select_parts(parts: Sequence[Part], backbones: Sequence[str] | None) -> list[Part]:
-    """The parts that run the call's backbones, each with its share of them; all parts if the call names none."""
+def _select_parts(parts: Sequence[Part], backbones: Sequence[str] | None, listing: bool) -> list[Part]:
+    """The parts that run the call's backbones, each with its share of them; all parts if the call names none.
+
+    A backbone that no part names runs the first part with a backbone of its kind (encoder or language model), and every
+    other part with the same backbones; the first part if there is none.
+    """
     if not backbones:
         return list(parts)
     by_part = [{_location(name) for name in part.backbones} for part in parts]
     known = set().union(*by_part)
+    models = {name: _part_like(name, parts, listing) for name in backbones if _location(name) not in known}
 
     def runs(own: set[str], name: str) -> bool:
-        return not own or name in own or (name not in known and own == by_part[0])
+        return not own or _location(name) in own or (name in models and own == by_part[models[name]])
 
-    kept = [tuple(name for name in backbones if runs(own, _location(name))) for own in by_part]
+    kept = [tuple(name for name in backbones if runs(own, name)) for own in by_part]
     return [replace(part, backbones=names) for part, names in zip(parts, kept, strict=True) if names]
+
+
+def _part_like(name: str, parts: Sequence[Part], listing: bool) -> int:
+    """The index of the first part with a backbone of the same kind as `name`, else 0."""
+    if len(parts) < 2:
+        return 0
+    kind = _is_encoder(name, listing)
+    kinds = ((index, _is_encoder(other, listing=True)) for index, part in enumerate(parts) for other in part.backbones)
+    return next((index for index, other in kinds if kind is not None and other == kind), 0)
+
+
+def _is_encoder(name: str, listing: bool) -> bool | None:
+    """Whether a backbone is an encoder; None if that is not known, because it is not there (reported later) or, with
+    `listing`, would have to be downloaded."""
+    from tunefront.bench.models.config import family_of
+    from tunefront.bench.models.locate import EMBEDDED_FAMILIES, check_downloaded
+
+    if name in EMBEDDED_FAMILIES:
+        return EMBEDDED_FAMILIES[name] == "encoder"
+    with contextlib.suppress(UserError, OSError):
+        if listing:
+            check_downloaded(name)
+        return family_of(name) == "encoder"
+    return None
 
 
 def _location(backbone: str) -> str:

@@ -134,6 +134,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "tunefront.bench.models.locate": {
             "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
             "check_downloaded": lambda _: None,
+            "EMBEDDED_FAMILIES": {},
             "stored_weights": lambda _: None,
         },
         "tunefront.bench.data.sources": {
