@@ -42,7 +42,7 @@ def test_warnings_of_the_tasks_are_logged(world: World, tmp_path: Path, caplog: 
 
 
 def test_mistakes_and_interruptions_come_through(world: World, tmp_path: Path) -> None:
-    with pytest.raises(UserErrors, match="2 mistakes"):
+    with pytest.raises(UserErrors, match="2 errors"):
         run(methods=["houlsbi"], tasks=["docstrings/knd"], out=tmp_path)
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

@@ -161,7 +161,7 @@ def test_more_demonstrations_than_rows_that_selection_leaves_are_reported(
 
 def test_a_choice_that_leaves_no_room_for_its_prompt_is_reported(run_task: Any, task: Path, tmp_path: Path) -> None:
     write_templates(task, asks=("{{ text }}" + GOLD, f"good {'very ' * 300} ||| bad"))
-    message = "has a choice of 301 tokens, which leaves room for 0 tokens of its prompt: gpt2 takes 256 in all"
+    message = "a choice of 301 tokens, which leaves 0 tokens for its prompt: the model (gpt2) accepts 256 tokens"
     assert_error(run_task(backbone="gpt2", method="icl:k=2"), message, tmp_path)
     assert run_task(method="icl:k=2").exit_code == 0, "T5 has no limit"
 

@@ -148,7 +148,7 @@ def test_three_mistakes_of_a_suite_are_all_reported(call: Any, world: World, tmp
     )
     result = call("run", "mine.toml")
     assert result.exit_code == 2
-    for message in ("3 mistakes", "bottleneck must be at least 1", "'docstrings/kind'?", "did you mean 'seeds'?"):
+    for message in ("3 errors", "bottleneck must be at least 1", "'docstrings/kind'?", "did you mean 'seeds'?"):
         assert message in result.stderr
 
 

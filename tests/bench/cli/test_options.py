@@ -149,7 +149,7 @@ def test_records_in_memory_are_said_to_be_lost(call: Any, world: World) -> None:
 def test_all_errors_are_reported_together() -> None:
     with pytest.raises(UserError) as error:
         parse_values("--seeds", ["0,,1,1"], commas=True)
-    assert "2 mistakes" in str(error.value)
+    assert "2 errors" in str(error.value)
     assert parse_values("--seeds", [" 0 ,1"], commas=True) == ["0", "1"]
     assert parse_values("--seeds", None) is None
 

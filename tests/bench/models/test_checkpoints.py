@@ -126,9 +126,8 @@ def test_the_file_of_another_backbone_is_refused_even_if_its_shapes_match(
     wrong = ErrorCollector()
     check_files([IA3(start=own), IA3(start=alien)], [folder], wrong)
     (message,) = wrong.messages
-    assert message.startswith(
-        f"ia3:start=alien.safetensors: {alien} was made for ia3 on other/bert, whose files are not"
-    )
+    assert message.startswith(f"ia3:start=alien.safetensors: {alien} ")
+    assert "ia3 on other/bert" in message
 
 
 def test_a_file_that_matches_one_of_two_backbones_is_no_error(backbones: dict[str, str], tmp_path: Path) -> None:

@@ -419,6 +419,6 @@ def test_reading_collects_errors_and_leaves_the_wrong_entries_out(tmp_path: Path
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "x" * 5000])
 def test_an_invalid_backbone_name_is_reported_before_any_library_is_imported(name: str) -> None:
     messages = list[str]()
-    with pytest.raises(UserError, match=r"cannot be looked for|no home folder"):
+    with pytest.raises(UserError, match=r"cannot be looked up|no home folder"):
         expand("quick", Overrides(backbones=[name]), on_status=messages.append)
     assert messages == []

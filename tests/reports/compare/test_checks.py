@@ -44,7 +44,7 @@ def test_fields_that_matter_are_named(changes, field):
 
 def test_all_differences_are_reported_at_once():
     other = record(seed=1, environment__device="cuda", recipe=_recipe(dtype="bfloat16"))
-    with pytest.raises(UserError, match="2 mistakes"):
+    with pytest.raises(UserError, match="2 errors"):
         check([record(), other])
 
 

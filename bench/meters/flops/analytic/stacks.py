@@ -34,7 +34,7 @@ class Stacks:
     """The stacks of one model, from the specification of its architecture."""
 
     def __init__(self, modules: Modules, spec: ArchitectureSpec, config: Config):
-        self._modules, self._spec, self._config = modules, spec, config
+        self._costs, self._spec, self._config = modules, spec, config
         self._order = spec.order(config)
 
     def forward(
@@ -83,13 +83,13 @@ class Stacks:
             if cross is not None and memory is not None:
                 cross_attention = partial(attention_cost.forward, block, cross, memory=memory, cached=cached)
                 sublayers.insert(1, (cross.norm, cross_attention))
-            with self._modules.tally.unused(unused):
+            with self._costs.tally.unused(unused):
                 x = self._block(block, sublayers, x)
-        with self._modules.tally.unused(keys_only):
-            return self._modules.chain(stack.end, x, "embedding")
+        with self._costs.tally.unused(keys_only):
+            return self._costs.chain(stack.end, x, "embedding")
 
     def _blocks(self, stack: Stack) -> nn.ModuleList:
-        blocks = self._modules.find(stack.blocks)
+        blocks = self._costs.find(stack.blocks)
         if not isinstance(blocks, nn.ModuleList):
             raise Unsupported(f"no analytic FLOPs: this model has no list of blocks at {stack.blocks}")
         return blocks
@@ -99,16 +99,16 @@ class Stacks:
         for norm, sublayer in sublayers:
             source = first if self._order == "parallel" else x
             if self._order != "after":
-                source = self._modules.forward(f"{block}.{norm}", source, "")
+                source = self._costs.forward(f"{block}.{norm}", source, "")
             y = sublayer(source)
             x = replace(x, grad=x.grad or y.grad)
-            self._modules.tally.elementwise(elementwise.RESIDUAL * x.size)
+            self._costs.tally.elementwise(elementwise.RESIDUAL * x.size)
             if self._order == "after":
-                x = self._modules.forward(f"{block}.{norm}", x, "")
+                x = self._costs.forward(f"{block}.{norm}", x, "")
         return x
 
     def _feed_forward(self, block: str, spec: FeedForward, x: State) -> State:
-        modules, part = self._modules, "feed_forward"
+        modules, part = self._costs, "feed_forward"
         paths = [f"{block}.{path}" for path in spec.up if modules.find(f"{block}.{path}") is not None]
         if not paths:
             raise Unsupported(f"no analytic FLOPs: {block} has none of {', '.join(spec.up)}")
@@ -120,19 +120,19 @@ class Stacks:
 
     def _embedded(self, stack: Stack, rows: int, seq: int, lead: StackLead) -> State:
         """Embeds words first; the embeddings of a prompt join where words are looked up."""
-        chains = [chain for chain in stack.embeddings if self._modules.find(chain[0]) is not None]
-        words = self._modules.forward(chains[0][0], State(rows, seq, 0), "embedding")
+        chains = [chain for chain in stack.embeddings if self._costs.find(chain[0]) is not None]
+        words = self._costs.forward(chains[0][0], State(rows, seq, 0), "embedding")
         words = replace(words, seq=lead.prompt + seq, grad=words.grad or lead.grad)
-        summed = [self._modules.chain(chains[0][1:], words, "embedding")]
+        summed = [self._costs.chain(chains[0][1:], words, "embedding")]
         others = State(rows, lead.prompt + seq, 0)
-        summed += [self._modules.chain(chain, others, "embedding") for chain in chains[1:]]
+        summed += [self._costs.chain(chain, others, "embedding") for chain in chains[1:]]
         x = replace(summed[0], grad=any(state.grad for state in summed))
-        self._modules.tally.elementwise(elementwise.RESIDUAL * x.size * (len(summed) - 1))
-        return self._modules.chain(stack.start, x, "embedding")
+        self._costs.tally.elementwise(elementwise.RESIDUAL * x.size * (len(summed) - 1))
+        return self._costs.chain(stack.start, x, "embedding")
 
     def _attention_cost(self, stack: Stack, lead: Mapping[str, LeadKeys]) -> AttentionCost:
         """Computes what all blocks share: relative positions, as a bias or as embeddings."""
-        attention, modules = stack.attention, self._modules
+        attention, modules = stack.attention, self._costs
         heads = int(getattr(self._config, stack.heads))
         biased, positions = False, None
         if attention.bias:
