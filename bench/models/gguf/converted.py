@@ -18,7 +18,7 @@ from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.cache import folder as cache_folder
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import LEFT_SECONDS, NotOrdinary, explain_os_error, open_ordinary
-from tunefront.bench.models.gguf.origin import CONVERTER
+from tunefront.bench.models.gguf.origin import CONVERTER, FILES
 from tunefront.bench.records.store import NO_LOCKS
 
 SMOLLM2 = "smollm2"
@@ -51,7 +51,7 @@ def smollm2() -> Path:
     """The folder of the backbone smollm2, converted now where it was not yet. Errors: NotFetched; UserError as for a
     file."""
     place = _place(SMOLLM2_SHA256)
-    if place.is_dir():
+    if _is_whole(place):
         return place
     with opened(ARCHIVES[SMOLLM2], f"the backbone {SMOLLM2}") as members:
         content = members.read(SMOLLM2_MEMBER)
@@ -63,7 +63,7 @@ def smollm2() -> Path:
 
 def check_smollm2() -> None:
     """NotFetched where the backbone smollm2 is neither converted nor fetched."""
-    if not _place(SMOLLM2_SHA256).is_dir() and not is_fetched(ARCHIVES[SMOLLM2]):
+    if not _is_whole(_place(SMOLLM2_SHA256)) and not is_fetched(ARCHIVES[SMOLLM2]):
         raise NotFetched(f"the backbone {SMOLLM2}", ARCHIVES[SMOLLM2])
 
 
@@ -71,19 +71,26 @@ def _place(sha256: str) -> Path:
     return cache_folder(ROOM) / f"{sha256}-v{CONVERTER}"
 
 
+def _is_whole(place: Path) -> bool:
+    """Whether a converted folder is there with all of its files: whoever cleans a cache may take single ones."""
+    return all((place / name).is_file() for name in FILES)
+
+
 def _folder(file: IO[bytes], what: str, sha256: str, size: int) -> Path:
     """Where the file's model lies once it is converted."""
     place = _place(sha256)
-    if place.is_dir():
+    if _is_whole(place):
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place):
-            if not place.is_dir():  # else another process was first
+            if not _is_whole(place):  # else another process was first
+                shutil.rmtree(place, ignore_errors=True)
                 _convert(file, what, sha256, size, place)
     except OSError as error:
+        named = error if error.errno is None else OSError(error.errno, error.strerror, str(place.parent))
         raise UserError(
-            f"{what} cannot be converted in the cache: {explain_os_error(error)} TUNEFRONT_CACHE names another folder "
+            f"{what} cannot be converted in the cache: {explain_os_error(named)} TUNEFRONT_CACHE names another folder "
             "for the cache."
         ) from error
     return place

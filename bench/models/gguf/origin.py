@@ -12,6 +12,8 @@ CONVERTER = 1
 """Version of the conversion, part of the names of converted folders: raised whenever what it writes changes."""
 ORIGIN = "gguf_origin.json"
 """The file of a converted folder that says so."""
+FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", ORIGIN)
+"""All files of a converted folder."""
 
 
 @dataclass(frozen=True)
