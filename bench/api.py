@@ -1,4 +1,4 @@
-"""What the command does, from Python."""
+"""The Python API of the `run` and `plan` commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
-from tunefront.bench.records.kept import lost
+from tunefront.bench.records.kept import find_missing
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
 from tunefront.bench.suites.expand import expand
@@ -42,15 +42,15 @@ def run(
 ) -> list[Record]:
     """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
 
-    Args: suite, a shipped suite's name or a TOML file's path; each list replaces the suite's (`methods` takes instances
-    as well as spelled ones, None in `shots` is all rows); of a suite of several parts it replaces each part's, but
-    `backbones` chooses the parts that name one of them, or the first for one that no part names; settings, any field of
-    the recipe or of the run settings; device, one of the latter; out, a folder or fsspec URL; workers, how many cells
-    run at a time. Workers import the script that started them, so with more than one a script keeps its call under
-    `if __name__ == "__main__":`.
-    Errors: UserError for anything wrong in the call. A failed cell is a record with `status == "failed"`. What was read
-    of the tasks, what they warn of, how a suite that repeats a paper differs from it, and what was recorded and is not
-    on the disk any more is logged by the logger `tunefront`.
+    Args: suite, the name of a shipped suite or the path of a TOML file; each list replaces the suite's list (`methods`
+    takes strings and instances, None in `shots` means all rows). If the suite has several parts, a list replaces that
+    of every part; `backbones` instead selects the parts that name one of them, and a backbone that no part names runs
+    the first part. settings, any fields of the recipe or of the run settings; device, one of the run settings; out, a
+    folder or fsspec URL; workers, the number of cells that run at a time. Workers import the script that started them,
+    so a script that uses several keeps its call under `if __name__ == "__main__":`.
+    Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
+    `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
+    differs from it, and recorded results that are missing from the disk.
 
         from tunefront import run
         from tunefront.methods.houlsby import Houlsby
@@ -80,12 +80,12 @@ def run(
     cells, lines = compared(expansion.cells)
     for line in lines:
         log.info("%s", line)
-    # What a program has imported is its own code, and runs in it; a file that it names gets a process of its own.
+    # Methods that the program has imported run in its process; a method given by its file gets a separate process.
     store = Store(out)
     outcome = run_grid(cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
     if outcome.interrupted:
         raise KeyboardInterrupt
-    for line in lost(store.location, outcome.records).lines:
+    for line in find_missing(store.location, outcome.records).lines:
         log.warning("%s", line)
     return list(outcome.records)
 
@@ -110,14 +110,15 @@ def plan(
     sweep: Mapping[str, Sequence[int]] | None = None,
     seconds: bool = False,
 ) -> Forecast:
-    """What cells would cost, as records of status `planned` (or `skipped`, with the reason); nothing is run.
+    """Predicts the costs of cells, as records of status `planned` (or `skipped`, with the reason); runs nothing.
 
-    Args: of suite cells as in `run`, of `quick` where nothing else is named; length, tokens of made-up rows, in place
-    of a suite: `shots`, one number, of them are trained on, `queries` scored, each with so many `choices` of
-    `answer_tokens`; backbones may then be presets or config.json files; device_memory, bytes or "24GB", of which `fits`
-    says for each record's key whether it fits and the largest batch that does; sweep, {"batch": [1, 2, 4]} or
-    {"length": [64, 128]}, of which `sweep` has the records at each size; seconds, whether this machine is tried.
-    Errors: UserError for anything wrong in the call, and where nothing fits into the memory.
+    Args: suite and the lists select cells as in `run`, by default those of `quick`; length, tokens per synthetic row,
+    used instead of a suite: `shots`, one number, of the rows are trained on and `queries` are scored, each row with
+    `choices` answers of `answer_tokens` tokens; backbones may then be presets or config.json files; device_memory,
+    bytes or "24GB": the result's `fits` says for each record's key whether it fits and the largest batch that does;
+    sweep, {"batch": [1, 2, 4]} or {"length": [64, 128]}: the result's `sweep` has the records at each size; seconds,
+    whether to time operators on this machine.
+    Errors: UserError for any mistake in the call, and if nothing fits into the memory.
     """
     quiet_libraries()
     from tunefront.bench.forecast.forecast import predict_costs

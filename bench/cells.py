@@ -11,10 +11,10 @@ from tunefront.methods.spelling import label, spell
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work. `method_file` is the user's own file to import in a worker; `recipe` is resolved.
+    """One unit of work. `method_file` is the user's file that a worker imports; `recipe` is resolved.
 
-    `paper` is what the suite repeats, and `deviations` say where the cell differs from it, None where that was not
-    looked at: neither makes another cell, for neither changes a number.
+    `paper` is the paper that the suite repeats; `deviations` say where the cell differs from it, None if they were not
+    compared. Cells that differ only in these two are equal, because neither changes a number.
     """
 
     method: Method
@@ -37,14 +37,14 @@ class Cell:
 
     @property
     def changed_recipe(self) -> dict[str, bool | int | float | str | None]:
-        """What its recipe changes of the method's own."""
+        """The fields in which its recipe differs from the method's own."""
         own = self.method.recipe or Recipe()
         values = {field.name: getattr(self.recipe, field.name) for field in fields(Recipe)}
         return {name: value for name, value in values.items() if value != getattr(own, name)}
 
     @property
     def title(self) -> str:
-        """What a person reads in the progress display; in a search, the recipe too."""
+        """The cell's line in the progress display; in a search it includes the changed recipe fields."""
         searched = self.changed_recipe if self.config.select else {}
         parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items() if value is not None)]
         template = [] if self.template is None else [self.template]

@@ -1,4 +1,4 @@
-"""Errors that a person can do something about: one clear paragraph and exit code 2."""
+"""Errors that a user can fix: one clear paragraph and exit code 2."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LONGEST_WORD, SHOWN_OF_IT = 400, 100
-"""Characters of a word, what has no blank in it, that is told of in full; of a longer one the first few are."""
+"""A word (text without blanks) of more than LONGEST_WORD characters is cut to its first SHOWN_OF_IT."""
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 
 def without_long_words(text: str) -> str:
-    """The text with endless words cut: a number of thousands of digits, say, that it repeats.
+    """The text with very long words cut, such as a number of thousands of digits.
 
     >>> without_long_words("got " + "9" * 5000)[-25:]
     '999... (5,000 characters)'
@@ -23,7 +23,7 @@ def without_long_words(text: str) -> str:
 
 
 class UserError(ValueError):
-    """Something in the call, a suite or the data is wrong: what was asked, what was found, what to do."""
+    """Something in the call, a suite or the data is wrong: what was requested, what was found, what to do."""
 
     def __init__(self, text: str = "", *more: object):
         super().__init__(without_long_words(text), *more)
@@ -32,14 +32,14 @@ class UserError(ValueError):
 class UserErrors(UserError):
     """Several user errors, reported together."""
 
-    def __init__(self, mistakes: Iterable[str]):
-        self.mistakes = [without_long_words(text) for text in dict.fromkeys(mistakes)]
-        listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.mistakes, 1))
-        super().__init__(f"{len(self.mistakes)} mistakes:\n{listed}" if len(self.mistakes) > 1 else self.mistakes[0])
+    def __init__(self, messages: Iterable[str]):
+        self.messages = [without_long_words(text) for text in dict.fromkeys(messages)]
+        numbered = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.messages, 1))
+        super().__init__(f"{len(self.messages)} errors:\n{numbered}" if len(self.messages) > 1 else self.messages[0])
 
 
 class ErrorCollector:
-    """Collects user errors, so that all of them are reported at once.
+    """Collects user errors to report all of them together.
 
     >>> wrong = ErrorCollector()
     >>> with wrong.collect("suite mine.toml: "):
@@ -53,22 +53,22 @@ class ErrorCollector:
 
     @contextmanager
     def collect(self, prefix: str = "") -> Iterator[None]:
-        """Collects the errors that its block raises, each after `prefix`."""
+        """Collects the errors raised inside the block, each message prefixed with `prefix`."""
         try:
             yield
         except UserErrors as error:
-            self.messages += [prefix + text for text in error.mistakes]
+            self.messages += [prefix + text for text in error.messages]
         except UserError as error:
             self.messages.append(prefix + str(error))
 
     def raise_if_any(self) -> None:
-        """Raises all that were collected, if any were."""
+        """Raises the collected errors, if there are any."""
         if self.messages:
             raise UserErrors(self.messages)
 
 
 class DiskFull(OSError):
-    """No room is left to write a record; everything written before is whole (exit code 1)."""
+    """The disk has no room for a record; everything written before is complete (exit code 1)."""
 
 
 MOST_KNOWN = 40
@@ -77,7 +77,7 @@ LONGEST_NAME = 200
 
 
 def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
-    """The message for a name that is not there, with the nearest one that is.
+    """The message for an unknown name, with the nearest known one.
 
     >>> unknown("suite", "qick", ["quick", "houlsby2019"])
     "no suite 'qick'; did you mean 'quick'? Known: houlsby2019, quick."
@@ -91,36 +91,37 @@ def unknown(kind: str, name: str, known: Iterable[str], add: str = "") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name that is most like this one, whatever its capitals; None where none is.
+    """The most similar known name, ignoring case; None if none is similar.
 
     >>> nearest("QUCK", ["quick", "houlsby2019"])
     'quick'
     """
-    spelled = {one.lower(): one for one in sorted(known)}
-    close = difflib.get_close_matches(name[:LONGEST_NAME].lower(), spelled, n=1, cutoff=0.5)
-    return next((spelled[one] for one in close), None)
+    by_lower_case = {candidate.lower(): candidate for candidate in sorted(known)}
+    close = difflib.get_close_matches(name[:LONGEST_NAME].lower(), by_lower_case, n=1, cutoff=0.5)
+    return next((by_lower_case[match] for match in close), None)
 
 
-_SHOWN_AS_IT_IS = "\n\t"
+_KEPT_CONTROLS = "\n\t"
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of what a terminal may act on: controls, lone surrogates, separators of lines and paragraphs."""
+"""Unicode categories that a terminal may act on: controls, lone surrogates, line and paragraph separators."""
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-"""Characters that turn the direction of what follows, or that no one sees."""
+"""Characters that change the direction of the text after them, or are invisible."""
 
 
 def printable(text: str, single_line: bool = False) -> str:
-    """The text with all that a terminal would act on written out: controls but line feed and tab, characters that turn
-    the direction of writing, lone surrogates. `single_line` writes line feeds and tabs out too, as in a file's name.
+    """The text with every character that a terminal would act on escaped: controls except line feed and tab,
+    characters that change the direction of writing, lone surrogates. `single_line` also escapes line feeds and tabs,
+    as for a file name.
 
     >>> printable("a\\x1b[31mb"), printable("two\\nlines", single_line=True)
     ('a\\\\x1b[31mb', 'two\\\\nlines')
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_written_out(letter, "" if single_line else _SHOWN_AS_IT_IS) for letter in text)
+    return "".join(_escaped(letter, "" if single_line else _KEPT_CONTROLS) for letter in text)
 
 
-def _written_out(letter: str, kept: str) -> str:
+def _escaped(letter: str, kept: str) -> str:
     if letter in kept or (unicodedata.category(letter) not in _UNSEEN and letter not in _TURNING):
         return letter
     return letter.encode("unicode_escape").decode("ascii")
@@ -131,14 +132,14 @@ LONGEST = 500
 
 
 def in_short(error: BaseException) -> str:
-    """One printable line of an error, whatever it is: without the stack that some libraries put into their text, and
-    where it cannot even say what it is, its type alone."""
+    """One printable line for any error: without the stack trace that some libraries put into their text, and only its
+    type if its text cannot be read."""
     try:
         text = str(error)
-    except BaseException as worse:  # a method's own exception may do anything when it is asked
-        text = f"(its text cannot be had: {type(worse).__name__})"
+    except BaseException as worse:  # a user's exception may raise in its own __str__
+        text = f"(its text cannot be read: {type(worse).__name__})"
     line = next((line for line in text[: 20 * LONGEST].splitlines() if line.strip()), "").strip()
-    told = printable(line)[:LONGEST]
-    if isinstance(error, UserError) and told:
-        return told
-    return f"{printable(type(error).__name__)[:LONGEST]}: {told}".removesuffix(": ")
+    message = printable(line)[:LONGEST]
+    if isinstance(error, UserError) and message:
+        return message
+    return f"{printable(type(error).__name__)[:LONGEST]}: {message}".removesuffix(": ")

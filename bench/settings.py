@@ -1,4 +1,4 @@
-"""What a run may be told: the run's settings, and how the recipe of a cell is resolved."""
+"""The run settings, and how the recipe of a cell is resolved."""
 
 from __future__ import annotations
 
@@ -14,53 +14,56 @@ from tunefront.methods.base import Method, Recipe, at_least
 Scalar = bool | int | float | str | None
 
 Normalization = Literal["none", "token", "char", "byte"]
-"""What a choice's log-probability is divided by; `models.scoring.normalization` has the exact definitions."""
+"""Divisor of a choice's log-probability; `models.scoring.normalization` has the exact definitions."""
 NORMALIZATIONS: tuple[str, ...] = typing.get_args(Normalization)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Settings of a run that change its numbers, whatever the method; they are part of every key.
+    """Settings of a run that change its numbers for every method; they are part of every key.
 
-    Each field says in its metadata what it is (`help`).
+    The metadata of each field describe it (`help`).
     """
 
     device: str = field(default="cpu", metadata={"help": "cpu, cuda or cuda:N"})
-    threads: int = field(default=1, metadata={"help": "threads that a cell computes in"})
+    threads: int = field(default=1, metadata={"help": "CPU threads per cell"})
     max_length: int | None = field(
         default=None,
-        metadata={"help": "tokens of a text; longer ones are cut and counted; none for what the model takes"},
+        metadata={"help": "the most tokens per text; longer texts are cut and counted; none for the model's limit"},
     )
     eval_batch_size: int = field(
         default=64,
-        metadata={"help": "rows scored at a time; a decoder scores as many at once as some hundreds of tokens hold"},
+        metadata={
+            "help": "the most rows per scoring batch; a decoder's batches also hold at most some hundreds of tokens"
+        },
     )
     eval_rows: int | None = field(
-        default=None, metadata={"help": "the most rows of the scored split, drawn once by hash; none for all"}
+        default=None,
+        metadata={"help": "the most rows to score, drawn once by hash from the scored split; none for all"},
     )
     select: bool = field(
         default=False,
-        metadata={"help": "whether rows are held out to choose hyper-parameters on; a suite's [search] sets it"},
+        metadata={"help": "whether to hold out rows for choosing hyper-parameters; a suite's [search] sets it"},
     )
     normalization: Normalization = field(
         default="token",
         metadata={
-            "help": "what a language model's log-probability of an answer is divided by: its tokens, characters, bytes "
-            "or nothing"
+            "help": "divisor of a language model's log-probability of an answer: its number of tokens, characters or "
+            "bytes, or none"
         },
     )
     context_length: int | None = field(
         default=None,
         metadata={
             "help": "the most tokens of a language model's prompt, demonstrations and answer included (max_length cuts "
-            "the query alone); none for what the model takes"
+            "the query alone); none for the model's limit"
         },
     )
     published_draws: bool = field(
-        default=False, metadata={"help": "whether draws are the few_shot files of the task's folder"}
+        default=False, metadata={"help": "whether to take the draws from the few_shot files in the task's folder"}
     )
     balanced_draws: bool = field(
-        default=False, metadata={"help": "whether labels take turns in a draw of training rows"}
+        default=False, metadata={"help": "whether a draw of training rows takes the labels in turn"}
     )
 
     def __post_init__(self) -> None:
@@ -78,8 +81,7 @@ TABLES: Mapping[str, Kind] = {"recipe": Recipe, "settings": RunConfig}
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of the recipe or of the run settings: the table that it stands in, its type, its default and what it
-    is."""
+    """A field of the recipe or of the run settings: its table in a suite file, type, default and description."""
 
     name: str
     table: str
@@ -89,19 +91,19 @@ class Setting:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values that it may have, where they are named."""
+        """The allowed values, if they are an enumeration."""
         return typing.get_args(self.hint) if typing.get_origin(self.hint) is Literal else ()
 
     @property
     def takes(self) -> str:
-        """What values it takes, in words."""
+        """A description of the allowed values."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         parts = typing.get_args(self.hint) if isinstance(self.hint, types.UnionType) else (self.hint,)
         return " or ".join(sorted(part.__name__.replace("NoneType", "none") for part in parts))
 
     def read(self, value: object) -> Scalar:
-        """The value, made of a text where it is one; UserError where it is of another type."""
+        """The value, converted if it is a text; UserError if it has another type."""
         from pydantic import TypeAdapter, ValidationError
 
         reader: TypeAdapter[Scalar] = TypeAdapter(self.hint)
@@ -118,22 +120,23 @@ class Setting:
 
 
 def _settings_of(table: str, kind: Kind) -> Iterator[Setting]:
-    hints, plain = typing.get_type_hints(kind), asdict(kind())
-    for known in fields(kind):
-        yield Setting(known.name, table, hints[known.name], plain[known.name], known.metadata["help"])
+    hints, defaults = typing.get_type_hints(kind), asdict(kind())
+    for declared in fields(kind):
+        name = declared.name
+        yield Setting(name, table, hints[name], defaults[name], declared.metadata["help"])
 
 
 SETTINGS: Mapping[str, Setting] = {
-    known.name: known for table, kind in TABLES.items() for known in _settings_of(table, kind)
+    setting.name: setting for table, kind in TABLES.items() for setting in _settings_of(table, kind)
 }
 """Every setting by its name."""
-LISTED = "`tunefront list settings` says what each is."
+LISTED = "`tunefront list settings` describes them."
 
 
 def parse_setting(name: str, value: object, table: str | None = None) -> dict[str, Scalar]:
-    """One field of the recipe or of the run settings, its value converted.
+    """One field of the recipe or of the run settings, with its value converted.
 
-    Errors: UserError where it is unknown, of a wrong type or value, or, with `table`, belongs in the other one.
+    Errors: UserError if the name is unknown, the type or value is wrong, or the field belongs in another `table`.
     """
     known = SETTINGS.get(name)
     if known is None:
@@ -147,7 +150,7 @@ def parse_setting(name: str, value: object, table: str | None = None) -> dict[st
 
 
 def build(values: Mapping[str, Scalar], kind: Kind) -> Any:  # Any: a Recipe or a RunConfig
-    """A recipe or run settings with these values; UserError naming the wrong one."""
+    """A recipe or run settings with these values; UserError that names the wrong one."""
     try:
         return kind(**values)  # type: ignore[arg-type]
     except ValueError as error:
@@ -155,10 +158,10 @@ def build(values: Mapping[str, Scalar], kind: Kind) -> Any:  # Any: a Recipe or 
 
 
 def overridden(values: Mapping[str, Scalar], *overrides: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Fields of a recipe overridden one by one, the last one winning.
+    """Fields of a recipe, overridden one by one; the last override wins.
 
-    Steps replace epochs, so an override that names epochs and no steps takes the earlier steps away: else who asks for
-    3 epochs would silently train for the steps that a method, or the rest of a suite, names.
+    Steps replace epochs, so an override that names epochs and no steps removes the earlier steps. Otherwise a request
+    for 3 epochs would silently train for the steps that a method, or the rest of a suite, names.
 
     >>> overridden({"steps": 1500}, {"epochs": 3.0})
     {'steps': None, 'epochs': 3.0}
@@ -173,7 +176,7 @@ def overridden(values: Mapping[str, Scalar], *overrides: Mapping[str, Scalar]) -
 
 def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
     """The method's own recipe (else the family's default) overridden field by field, the last one winning; UserError if
-    what comes out is invalid."""
+    the result is invalid."""
     try:
         return Recipe(**overridden(as_scalars(method.recipe or Recipe()), *overrides))  # type: ignore[arg-type]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Draws what was measured: tables, plots and pages from stored records alone, on a machine without a model.
+"""Reports: tables, plots and pages from stored records alone, on a machine without a model.
 
 >>> from tunefront import load_records, report                             # doctest: +SKIP
 >>> report(load_records("results"), "results/report", where=["dtype=float32"])  # doctest: +SKIP
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if __name__ != "tunefront.reports":  # a second copy under a bare name
+if __name__ != "tunefront.reports":  # a second copy under its bare name
     raise ImportError(f"this package is tunefront.reports, not {__name__}: write `import tunefront.reports`.")
 
 from tunefront.reports.formats import FORMATS
@@ -32,13 +32,15 @@ def write(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
 ) -> list[Path]:
-    """Writes `report.<format>` (and `summary.csv`, `ledgers.csv`, `plots/`) into a folder; returns the files written,
-    the report first.
+    """Writes `report.<format>` (and `summary.csv`, `ledgers.csv`, `plots/`) into a folder. Returns the paths of the
+    files, the report first.
 
-    Args: records, of any status; formats out of FORMATS; where, which records to take: `{"dtype": "float32"}` or
-    `["dtype=float32"]`, any field of the record, its recipe or its settings; reference, the label scores relate to;
-    plans, records of what was predicted, set against those of the same key; notes, more warnings to show.
-    Each file appears whole or not at all. UserError if records do not compare, none are left, or a format is unknown.
+    Args: records, of any status; out, the folder; formats, a selection from FORMATS; where, which records to use:
+    `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings; reference,
+    the label with which scores are compared; plans, predicted records, compared with the records of the same key;
+    notes, additional warnings.
+    Each file is written completely or not at all. UserError if the records cannot be compared, if no record is left,
+    or if a format is unknown.
     """
     from tunefront.reports.formats.writing import write_report
 

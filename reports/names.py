@@ -1,4 +1,4 @@
-"""Names fit to print: the last part of a path or of a Hub id, where that is still unambiguous."""
+"""Short and printable names of tasks, backbones and methods."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def shortened(names: Iterable[str]) -> dict[str, str]:
-    """Every name with its short form; names whose last parts are the same keep as many parts as tell them apart.
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Every name with its short form: the last part of the path or Hub id, or more parts if that is ambiguous.
 
-    >>> shortened(["docstrings/kind", "dir:data/sst2", "hub:glue/sst2"])
+    >>> short_names(["docstrings/kind", "dir:data/sst2", "hub:glue/sst2"])
     {'dir:data/sst2': 'data/sst2', 'docstrings/kind': 'kind', 'hub:glue/sst2': 'glue/sst2'}
     """
     names = sorted(set(names))
@@ -30,33 +30,33 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
 
 _SEPARATOR = re.compile(r"/|\\(?!x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 LONGEST = 1000
-"""Characters of a text that are shown; of a longer one the middle is left out."""
+"""Longest text that is shown whole, in characters. Longer texts lose their middle."""
 
 
-def visible(text: str) -> str:
-    r"""The text as one line in which everything is seen: what controls a terminal, turns the direction of writing or
-    takes no room is written out, as in \x1b, and a text without end is cut.
+def make_visible(text: str) -> str:
+    r"""The text as one line, with invisible characters escaped as in \x1b: terminal controls, changes of the writing
+    direction, characters without width. Very long texts are shortened.
 
-    >>> print(visible("a\x1b[31mb\u202ec\u200bd\n e"))
+    >>> print(make_visible("a\x1b[31mb\u202ec\u200bd\n e"))
     a\x1b[31mb\u202ec\u200bd e
     """
     if not text.isprintable():
-        text = " ".join("".join(c if c.isprintable() or c.isspace() else _written_out(c) for c in text).split())
+        text = " ".join("".join(c if c.isprintable() or c.isspace() else _escape_character(c) for c in text).split())
     if len(text) <= LONGEST:
         return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]  # of two long names, two that differ remain
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that different long names stay different
     end = (LONGEST - 20) // 2
     return f"{text[:end]}… [{digest}] …{text[-end:]}"
 
 
-def _written_out(character: str) -> str:
+def _escape_character(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """What names are sorted by, so that k=4 comes before k=16.
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """A sort key by which k=4 comes before k=16.
 
-    >>> sorted(["icl:k=16", "icl:k=4", "full", "icl:k=0"], key=natural)
+    >>> sorted(["icl:k=16", "icl:k=4", "full", "icl:k=0"], key=natural_key)
     ['full', 'icl:k=0', 'icl:k=4', 'icl:k=16']
     """
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
@@ -67,7 +67,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _split(name: str) -> list[str]:
-    """The parts of a path; what escapes a character in it, as visible() writes it, is no separator."""
+    """The parts of a path. The backslash of an escaped character, as make_visible() writes it, is no separator."""
     return [part for part in _SEPARATOR.split(name) if part]
 
 
@@ -76,10 +76,10 @@ def _clean(parts: list[str]) -> list[str]:
     return [part.split(":", 1)[1] if i == 0 and part[:4] in ("dir:", "hub:") else part for i, part in enumerate(parts)]
 
 
-def shots(amount: int | None) -> str:
-    """How many training rows a panel had.
+def describe_shots(amount: int | None) -> str:
+    """The number of training rows in words.
 
-    >>> shots(None), shots(1), shots(16)
+    >>> describe_shots(None), describe_shots(1), describe_shots(16)
     ('all training rows', '1 training row', '16 training rows')
     """
     return "all training rows" if amount is None else f"{amount:,} training row" + ("" if amount == 1 else "s")

@@ -1,4 +1,4 @@
-"""Tables as data, which every format then sets in its own way."""
+"""Tables as data, independent of the output format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's head, a second line in smaller type, and whether it holds numbers."""
+    """A column: its head, a second line in smaller type, and whether it contains numbers."""
 
     head: str
     under: str = ""
@@ -27,8 +27,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption and a note below. `lines` are the indices of rows that start a new part; so many columns
-    as `leading` says name a row, and stand in every part of a table that is too wide for paper."""
+    """A table with its caption and a note below. `lines` are the indices of rows that start a new part. The first
+    `leading` columns name a row and are repeated in every part of a table that is too wide for paper."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -39,7 +39,7 @@ class Table:
 
     @property
     def fillers(self) -> list[str]:
-        """Per column the longest minor part, "" where there is none, so that cells without one leave room for it and
+        """The longest `minor` text per column, "" if there is none. Cells without `minor` leave this much room, so that
         digits line up."""
         return [max((row[i].minor for row in self.rows), key=len, default="") for i in range(len(self.columns))]
 
@@ -49,23 +49,23 @@ def anchor(panel: int, entry: int, task: int | None = None) -> str:
     return f"runs-{panel}-{entry}" + ("" if task is None else f"-{task}")
 
 
-def chunked(table: Table, most: int = 8) -> list[Table]:
-    """A table too wide for paper as several, each with the columns that name a row."""
+def split_wide(table: Table, most: int = 8) -> list[Table]:
+    """Splits a table that is too wide for paper into several, each with the columns that name a row."""
     if len(table.columns) <= most:
         return [table]
     rest = list(range(table.leading, len(table.columns)))
-    parts = -(-len(rest) // (most - table.leading))
-    size = -(-len(rest) // parts)
-    found = []
-    for part in range(parts):
+    amount = -(-len(rest) // (most - table.leading))
+    size = -(-len(rest) // amount)
+    parts = []
+    for part in range(amount):
         keep = [*range(table.leading), *rest[part * size : (part + 1) * size]]
-        caption = table.caption + (f" ({part + 1} of {parts})")
+        caption = table.caption + (f" ({part + 1} of {amount})")
         rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
-        note = table.note if part == parts - 1 else ""
-        found.append(Table(caption, tuple(table.columns[i] for i in keep), rows, note, table.lines, table.leading))
-    return found
+        note = table.note if part == amount - 1 else ""
+        parts.append(Table(caption, tuple(table.columns[i] for i in keep), rows, note, table.lines, table.leading))
+    return parts
 
 
-def linked(value: float | None, link: str) -> str:
-    """The link of a number, none of a missing one."""
+def link_if_present(value: float | None, link: str) -> str:
+    """The link of a number; empty if the number is missing."""
     return "" if value is None else link

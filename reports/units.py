@@ -1,4 +1,4 @@
-"""Numbers as a person reads them. Missing is an em dash, never 0; bytes are decimal (1 kB is 1000 bytes)."""
+"""Numbers as readable text. A missing number is an em dash, never 0; bytes are decimal (1 kB is 1000 bytes)."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3
 
 
 LARGEST = 1e40
-"""A number beyond it is no measurement (float32 ends at 3.4e38), and its squares and sums would overflow."""
+"""Larger numbers are no measurements (float32 ends at 3.4e38), and their squares and sums would overflow."""
 
-NEXT_TO_NOTHING = 1e-12
-"""Smaller numbers are written with an exponent: their zeros would fill a line."""
+TINY = 1e-12
+"""Smaller numbers are written with an exponent: their leading zeros would fill a line."""
 
 
 def finite(value: float | None) -> TypeGuard[float]:
-    """Whether a number is there: neither missing nor NaN nor infinite, nor so large that it can only be an error."""
+    """Whether a value is a usable number: not missing, NaN or infinite, and not impossibly large."""
     return value is not None and abs(value) <= LARGEST
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A positive number to so many significant digits, without an exponent unless it is next to nothing.
+    """A positive number rounded to significant digits, without an exponent unless it is tiny.
 
     >>> [significant(value) for value in (0.012345, 1.5, 99.96, 1234.5)]
     ['0.0123', '1.50', '100', '1234']
     """
     if value == 0:
         return "0"
-    if abs(value) < NEXT_TO_NOTHING:
+    if abs(value) < TINY:
         return f"{value:.{digits}g}"
     places = digits - 1 - math.floor(math.log10(abs(value)))
-    if round(abs(value), places) >= 10 ** (digits - places):  # 99.96 has become 100
+    if round(abs(value), places) >= 10 ** (digits - places):  # 99.96 is rounded to 100
         places -= 1
     return f"{value:.{max(0, places)}f}"
 
 
 def si(value: float | None, unit: str = "", gap: str = "\u00a0") -> str:
-    """A number with its decimal prefix.
+    """A number with a decimal prefix.
 
     >>> si(352_000), si(22_713_216), si(1.4e12, "FLOP"), si(940, "B")
     ('352\\xa0k', '22.7\\xa0M', '1.40\\xa0TFLOP', '940\\xa0B')
@@ -54,7 +54,7 @@ def si(value: float | None, unit: str = "", gap: str = "\u00a0") -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number, every digit.
+    """An integer with all its digits.
 
     >>> count(22713216), count(None)
     ('22,713,216', '—')
@@ -63,7 +63,7 @@ def count(value: float | None) -> str:
 
 
 def exact(value: float | None, unit: str = "") -> str:
-    """Every digit of a number with its unit, for a tooltip; empty where missing."""
+    """The exact number with its unit, for a tooltip; empty if missing."""
     if not finite(value):
         return ""
     return (f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}") + (f" {unit}" if unit else "")
@@ -100,7 +100,7 @@ def seconds(value: float | None) -> str:
 
 
 def instant(value: float | None) -> str:
-    """A duration, in milliseconds below a second.
+    """A duration; in milliseconds if shorter than a second.
 
     >>> instant(0.01234), instant(0.00005), instant(1.5), instant(None)
     ('12.3\\xa0ms', '0.0500\\xa0ms', '1.50\\xa0s', '—')
@@ -120,7 +120,7 @@ def times(value: float | None) -> str:
 
 
 def points(score: float | None) -> str:
-    """A score times 100, one decimal.
+    """A score times 100 with one decimal.
 
     >>> points(0.8349), points(None), points(-0.021)
     ('83.5', '—', '−2.1')
@@ -141,7 +141,7 @@ def signed(value: float | None, digits: int = 1) -> str:
 
 
 def spread(value: float | None, quartiles: bool) -> str:
-    """How far scores scatter, times 100: a standard deviation, or an interquartile range in brackets.
+    """The spread of scores times 100: a standard deviation, or an interquartile range in brackets.
 
     >>> spread(0.0123, False), spread(0.0123, True), spread(None, True)
     ('± 1.2', '(1.2)', '')
@@ -152,22 +152,22 @@ def spread(value: float | None, quartiles: bool) -> str:
 
 
 def number(value: object) -> str:
-    """A setting's value as one would type it.
+    """A setting's value as it is typed on the command line.
 
     >>> number(0.0003), number(1e-6), number(None), number(True), number(32)
     ('0.0003', '1e-06', 'none', 'true', '32')
     """
     if value is None:
         return "none"
-    if isinstance(value, int) and not finite(value):  # Python refuses to write one of 5,000 digits
+    if isinstance(value, int) and not finite(value):  # Python refuses to print integers of 5,000 digits
         return f"{'-' if value < 0 else ''}2^{value.bit_length()}"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def plural(amount: int, one: str, many: str | None = None) -> str:
-    """An amount with its noun.
+def plural(amount: int, singular: str, many: str | None = None) -> str:
+    """A number with its noun.
 
     >>> plural(1, "task"), plural(2, "seed")
     ('1 task', '2 seeds')
     """
-    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+    return f"{amount:,} {singular if amount == 1 else many or singular + 's'}"

@@ -1,8 +1,8 @@
-"""Tests, in the rooms of what they test."""
+"""Tests, in the same folders as the code that they test."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The top of the checkout that these tests stand in."""
+"""The top folder of the checkout of these tests."""
 SHARED = ROOT.parent / "shared"
-"""Data and cases that may lie beside a checkout; tests that need them skip where they do not."""
+"""Data and cases that may be next to a checkout; tests that need them are skipped without them."""

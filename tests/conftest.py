@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in a shell's background; processes made here would inherit it
+):  # ignored in a shell's background; processes started here would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAMILIES = ("bert", "roberta", "distilbert", "deberta-v2")
@@ -31,7 +31,7 @@ LANGUAGE_MODELS = {
     "mistral": "decoder",
     "qwen2": "decoder",
     "t5": "seq2seq",
-    "t5-gated": "seq2seq",  # v1.1, as T0 and Flan-T5 are: gated feed-forward, output embeddings of its own
+    "t5-gated": "seq2seq",  # v1.1, as T0 and Flan-T5 are: gated feed-forward, separate output embeddings
     "bart": "seq2seq",
 }
 """Names that `make_language_model` knows, and their families."""
@@ -40,22 +40,22 @@ PROMPT_WORDS = (
     *("Review:", "Question:", "Answer:", "Text:", "Is", "this", "it", "positive", "negative", "or", "and", "of"),
     *("yes", "no", "true", "false", "movie", "review", "What", "sentiment", "does", "express", "Which", "one", "two"),
 )
-"""What templates are made of, for the tokenizers of language models."""
+"""Words of the templates, for the tokenizers of language models."""
 
 
 MOST_WORKERS = 8
-"""Of `pytest -n auto`: each holds torch, in most of a gigabyte."""
+"""The most workers of `pytest -n auto`: each imports torch, which takes most of a gigabyte."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """A worker for each core that this process may use: tests compute on one thread."""
+    """One worker per core that this process may use, because tests compute on one thread."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, cores)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests of this checkout must not run another's code, which an installation of that one would give them."""
+    """Tests of this checkout must not run the code of another one that is installed."""
     import tunefront.bench
 
     if not Path(str(tunefront.bench.__file__)).is_relative_to(ROOT):
@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def no_bare_names() -> Iterator[None]:
-    """The packages have one import name each: under a second one every class in them would be there twice."""
+    """The packages have one import name each: under a second one every class in them would exist twice."""
     yield
     bare = [name for name in sys.modules if name.split(".")[0] in ("bench", "methods", "reports")]
     assert not bare, f"{', '.join(bare)}: import tunefront.{bare[0]}"
@@ -75,7 +75,7 @@ def no_bare_names() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Tiny models are fastest on one thread; `TUNEFRONT_TEST_THREADS=2` shows that no test rests on there being one."""
+    """Tiny models are fastest on one thread; `TUNEFRONT_TEST_THREADS=2` shows that no test depends on one thread."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("TUNEFRONT_TEST_THREADS", "1")))
@@ -83,8 +83,35 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing a test prepares lands in the checkout's cache."""
+    """Tests prepare nothing in the checkout's cache."""
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def fetched_folder() -> Path | None:
+    """Where this machine has fetched archives, if it has; known before any test has a cache of its own."""
+    from tunefront.bench.data.cache import folder
+
+    return next((path for path in [folder("archives")] if path.is_dir()), None)
+
+
+@pytest.fixture
+def fetched(own_cache: None, fetched_folder: Path | None) -> Callable[[str], None]:
+    """Gives the test what this machine has fetched of an archive, or skips it."""
+
+    def given(name: str) -> None:
+        from tunefront.bench.data.archives.cached import is_fetched, path_of
+        from tunefront.bench.data.archives.catalog import ARCHIVES
+
+        archive = ARCHIVES[name]
+        path = path_of(archive)
+        if fetched_folder is not None and not path.exists() and (fetched_folder / archive.filename).is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(fetched_folder / archive.filename)
+        if not is_fetched(archive):
+            pytest.skip(f"not fetched on this machine: tunefront fetch {name}")
+
+    return given
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +201,7 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
     auto = AutoModelForCausalLM if LANGUAGE_MODELS[name] == "decoder" else AutoModelForSeq2SeqLM
     torch.manual_seed(seed)
     model = auto.from_config(AutoConfig.for_model(name.removesuffix("-gated"), **(size | config)))
-    if name == "t5-gated":  # transformers ties every T5 that it makes from a configuration, v1.1 too
+    if name == "t5-gated":  # transformers ties every T5 that it builds from a configuration, v1.1 too
         model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -208,15 +235,15 @@ _SIZES: dict[str, dict[str, Any]] = {
         "activation_dropout": 0.1,
     },
 }
-"""What configurations say beside their defaults, by name."""
+"""Changes to the default configurations, by name."""
 _SPECIAL = {
     "llama": {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>"},
     "qwen2": {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"},
     "bart": {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
 }
-"""Special tokens in the order of their ids, where they are not just <pad> and </s>."""
+"""Special tokens in the order of their ids, if they are not only <pad> and </s>."""
 _AROUND = {"llama": "<s> $A", "bart": "<s> $A </s>"}
-"""What byte-level tokenizers put around a text."""
+"""The special tokens that byte-level tokenizers put around a text."""
 
 
 def _byte_level_tokenizer(name: str) -> Any:
@@ -230,7 +257,7 @@ def _byte_level_tokenizer(name: str) -> Any:
     trainer = trainers.BpeTrainer(
         special_tokens=list(special.values()),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        vocab_size=1000,  # more than there is to merge
+        vocab_size=1000,  # more than the possible merges
         show_progress=False,
     )
     pieces.train_from_iterator((f"{word} {word}" for word in (*WORDS, *PROMPT_WORDS)), trainer)

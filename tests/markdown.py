@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `skip` where the fence says that it is not to be run."""
+    """A fenced block; `skip` if the fence says not to run it."""
 
     language: str
     text: str
@@ -22,15 +22,15 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file that the block is to be written to, where its first line is a comment with a path."""
-        found = re.fullmatch(r"# ([\w./-]+\.py)", self.first)
-        return found[1] if found else None
+        """The file to write the block to, if its first line is a comment with a path."""
+        match = re.fullmatch(r"# ([\w./-]+\.py)", self.first)
+        return match[1] if match else None
 
     @property
     def appended(self) -> str | None:
-        """The file that the block is to be appended to, where its first line says so."""
-        found = re.fullmatch(r"# append to ([\w./-]+)", self.first)
-        return found[1] if found else None
+        """The file to append the block to, if its first line says so."""
+        match = re.fullmatch(r"# append to ([\w./-]+)", self.first)
+        return match[1] if match else None
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -46,7 +46,7 @@ def links(text: str) -> list[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """What links to headings are called, as GitHub and MkDocs both make it of a heading."""
+    """The anchors of headings, as GitHub and MkDocs both form them."""
     outside = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", outside, re.M)
     return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}

@@ -1,7 +1,7 @@
 """The structure of a checkout, read from its imports: `python -m tests.structure [CHECKOUT]`.
 
-A room is a folder or a file right below `bench/`; `methods/` and `reports/` are one each. It also reads checkouts whose
-packages are imported under their bare names, so that a move can be shown before and after.
+A room is a folder or a file directly below `bench/`; `methods/` and `reports/` are one each. It also reads checkouts
+whose packages are imported under their bare names, to compare the structure before and after a move.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Graph = Mapping[Node, set[Node]]
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name: `module` dotted, `from package import name` giving `package.name`; where it stands."""
+    """One imported name: `module` dotted, `from package import name` gives `package.name`; and its line."""
 
     module: str
     line: int
     inside: bool
-    """Whether inside a function, and so no part of importing the file."""
+    """Whether it is inside a function, and so not part of importing the file."""
 
 
 def imports(tree: ast.Module) -> Iterator[Import]:
-    """Every import of a source file; a relative one is called `<relative>`, for it hides its direction."""
+    """Every import of a source file; a relative one is called `<relative>`, because it hides its direction."""
     inside = {
         child
         for function in ast.walk(tree)
@@ -51,16 +51,16 @@ def file_imports(root: Path) -> dict[str, set[str]]:
     """Source file -> the files of the three packages that it imports; paths relative to the root."""
     paths = [path for package in PACKAGES for path in sorted(root.joinpath(package).rglob("*.py"))]
     files = {_module(path.relative_to(root)): path.relative_to(root).as_posix() for path in paths}
-    found: dict[str, set[str]] = {}
+    arrows: dict[str, set[str]] = {}
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         name = path.relative_to(root).as_posix()
-        found[name] = {files[module] for known in imports(tree) if (module := _known(known.module, files))} - {name}
-    return found
+        arrows[name] = {files[module] for known in imports(tree) if (module := _known(known.module, files))} - {name}
+    return arrows
 
 
 def room_of(file: str) -> str:
-    """The room of a file: `bench/data/task.py` stands in bench.data, `bench/cells.py` is a room of its own."""
+    """The room of a file: that of `bench/data/task.py` is bench.data, `bench/cells.py` is itself a room."""
     parts = file.removesuffix(".py").split("/")
     return ".".join(parts[:2]) if parts[0] == "bench" else parts[0]
 
@@ -81,12 +81,12 @@ def cycles(graph: Graph[Node]) -> list[set[Node]]:
 
 
 def back_imports(graph: Graph[Node]) -> int:
-    """The fewest arrows of a graph that run back in any order of its nodes, 0 where one order serves all."""
+    """The fewest arrows of a graph that run backwards in any order of its nodes, 0 if one order suits all."""
     return sum(_fewest_back(graph, frozenset(group)) for group in cycles(graph))
 
 
 def measured(root: Path) -> dict[str, int]:
-    """What a checkout's structure comes to."""
+    """Measures of a checkout's structure."""
     files = file_imports(root)
     rooms = room_imports(files)
     return {
@@ -106,7 +106,7 @@ def _module(path: Path) -> str:
 
 
 def _known(module: str, files: Mapping[str, str]) -> str | None:
-    """The module of the tree that an imported name stands in."""
+    """The module of the tree that has an imported name."""
     parts = module.removeprefix("tunefront.").split(".")
     return next((name for end in (len(parts), len(parts) - 1) if (name := ".".join(parts[:end])) in files), None)
 

@@ -1,4 +1,4 @@
-"""What every registered method keeps to on every encoder and language model (style guide, section 9)."""
+"""Properties of every registered method on every encoder and language model (style guide, section 9)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.toys import (
     encode,
     every_third,
     fit_without_steps,
+    fresh_copy,
     harness,
     language_pairs,
     pair_id,
     pairs,
-    pristine,
     shake,
     shipped,
     toy_task,
@@ -43,7 +43,7 @@ from tunefront.methods.inject import matching
 from tunefront.methods.spelling import parse, spell
 
 NEAR_IDENTITY = {"houlsby": 1e-4, "compacter": 1e-4, "compacter_pp": 1e-4, "pfeiffer": 0.05}
-"""How much methods that start close to the backbone's function may change a score; every other one starts at it."""
+"""How much attaching may change a score, for methods that start close to the backbone; others change none."""
 
 LARGE_RATES = {
     "ia3": 0.1,
@@ -74,7 +74,7 @@ every_method = pytest.mark.parametrize(("method", "family"), pairs() + language_
 trained_to_the_end = pytest.mark.parametrize(("method", "family"), every_third(pairs() + language_pairs()), ids=pair_id)
 
 TOY = toy_task(rows=(32, 16))
-"""What is read where nothing is learned to the end: tokenising it for each test is a good part of their time."""
+"""Rows for tests without complete training: tokenising them for each test takes a good part of the time."""
 
 
 @dataclass
@@ -93,19 +93,19 @@ class Subject:
             return self.backbone.score(self.test.batch(range(len(self.test))))
 
     def states(self) -> Tensor:
-        """What a head reads of all test rows, in evaluation mode."""
+        """The inputs of a head for all test rows, in evaluation mode."""
         self.backbone.model.eval()
         with torch.no_grad():
             return self.backbone.features(self.test.batch(range(len(self.test))))
 
     def ready(self) -> Subject:
-        """Fits in no step: what the method makes in `fit` is there; rows are encoded as they are after it."""
+        """Fits without a step, so that modules made in `fit` exist; rows are encoded afterwards."""
         fit_without_steps(self.method, self.backbone, self.train)
         self.train, self.test = encode(self.backbone, TOY), encode(self.backbone, TOY, "test")
         return self
 
     def trains(self) -> None:
-        """Skips the test where the method trains nothing."""
+        """Skips the test if the method trains nothing."""
         if not self.backbone.trainable():
             pytest.skip(f"{self.method.name} trains nothing")
 
@@ -118,7 +118,7 @@ def attach(folders: dict[str, str]) -> Attach:
     """Attaches a method, or skips with the reason that it gives."""
 
     def attached(method: Method, family: str, seed: int = 0, dropout: float | None = None) -> Subject:
-        backbone = pristine(folders[family], seed=seed, dropout=dropout)
+        backbone = fresh_copy(folders[family], seed=seed, dropout=dropout)
         try:
             method.attach(backbone)
         except Unsupported as reason:
@@ -130,7 +130,7 @@ def attach(folders: dict[str, str]) -> Attach:
 
 @cache
 def read_once(folder: str) -> Pretrained:
-    """A folder's backbone as read from its files, that no method is ever attached to."""
+    """A folder's backbone as read from its files, without any method."""
     return Pretrained(folder, torch.device("cpu"))
 
 
@@ -141,7 +141,7 @@ def published_weights(folder: str) -> dict[str, Tensor]:
 
 
 def recompute_activations(model: nn.Module) -> None:
-    """Turns gradient checkpointing on, under the name that this release of transformers has for it."""
+    """Turns gradient checkpointing on, under its name in this release of transformers."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
@@ -156,7 +156,7 @@ def trained_names(model: nn.Module) -> set[str]:
 
 
 def frozen_names(backbone: Backbone) -> set[str]:
-    """Every name in the state dict of what neither is trained nor was added to be kept."""
+    """Every name in the state dict that is neither trained nor an added buffer."""
     kept = persistent_buffers(backbone.model).keys() - backbone.published_buffers
     return set(backbone.model.state_dict()) - trained_names(backbone.model) - kept
 
@@ -175,8 +175,8 @@ def test_fit_leaves_frozen_weights_untouched(method: Method, family: str, attach
 
 @every_method
 def test_attaching_changes_no_score(method: Method, family: str, folders: dict[str, str], attach: Attach) -> None:
-    """A head that a method gives to a language model makes scores of its own: what it reads stays as it was."""
-    untouched = pristine(folders[family])
+    """A head that a method gives to a language model has its own scores: its inputs stay unchanged."""
+    untouched = fresh_copy(folders[family])
     plain = Subject(method, untouched, encode(untouched, TOY), encode(untouched, TOY, "test"))
     scores, states, had_a_head = plain.scores(), plain.states(), untouched.head is not None
     subject = attach(method, family).ready()
@@ -190,7 +190,7 @@ def test_attaching_changes_no_score(method: Method, family: str, folders: dict[s
 
 @every_method
 def test_every_trained_tensor_moves_within_three_steps(method: Method, family: str, attach: Attach) -> None:
-    """From what it is at the start; where training leaves other tensors behind, from what too small steps leave."""
+    """Compared with its start; if training leaves other tensors, with those after very small steps."""
 
     def fitted(learning_rate: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         subject, before = attach(method, family), {}
@@ -219,7 +219,7 @@ def test_every_trained_tensor_moves_within_three_steps(method: Method, family: s
 def test_published_names_and_bits_survive_attaching(
     method: Method, family: str, folders: dict[str, str], attach: Attach
 ) -> None:
-    """Where a method rebuilds weights, the published ones have the names that torch gives to what is rebuilt."""
+    """If a method rebuilds weights, the published ones have the names that torch gives to the originals."""
     published = published_weights(folders[family])
     model = attach(method, family).ready().backbone.model
     attached = model.state_dict()
@@ -236,12 +236,12 @@ def test_published_names_and_bits_survive_attaching(
 
 @trained_to_the_end
 def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: dict[str, str]) -> None:
-    """Rows are one of six words, all of them seen in training, so that every row can be told, and by far: no rounding
-    turns one over. Language models learn to tell the answers apart, not to write them."""
+    """Rows are one of six words, all of them seen in training, so that every row can be learned with a margin larger
+    than rounding. Language models learn to rank the answers, not to write them."""
     is_encoder, only_head = family in FAMILIES, method.name == "features"
     task = toy_task(rows=(128, 64), words=(0, 0))
-    asked = {} if is_encoder else {"losses": LossWeights(likelihood=0, unlikelihood=0)}
-    backbone = pristine(folders[family], task, dropout=0.0, **asked)
+    options = {} if is_encoder else {"losses": LossWeights(likelihood=0, unlikelihood=0)}
+    backbone = fresh_copy(folders[family], task, dropout=0.0, **options)
     try:
         method.attach(backbone)
     except Unsupported as reason:
@@ -254,7 +254,7 @@ def test_it_beats_chance_on_an_easy_task(method: Method, family: str, folders: d
     rows = encode(backbone, task, "test")
     scores = trainer.score(scorer, rows).values
     ahead = scores.gather(1, rows.labels[:, None]) - scores.gather(1, 1 - rows.labels[:, None])
-    assert ahead.min() > 0.1  # of every row; it is 1.4 where it is least, and chance has half the rows below zero
+    assert ahead.min() > 0.1  # the margin of every row; the smallest is 1.4, and by chance half the rows are below zero
 
 
 @every_method
@@ -276,8 +276,8 @@ def test_padding_and_batch_mates_change_no_row(method: Method, family: str, atta
     backbone, rows, score = subject.backbone, subject.test, subject.backbone.score
     trainer = harness(backbone, method, kind=Untrained)
     scorer = method.fit(backbone, subject.train, trainer)
-    if not backbone.trainable():  # it learns nothing: its scorer is all there is
-        rows, score = trainer.prompts.following(rows), scorer
+    if not backbone.trainable():  # it trains nothing: its only result is its scorer
+        rows, score = trainer.prompts.prepend_to(rows), scorer
     shake(backbone.trainable())
     backbone.model.eval()
     places = range(16) if family in FAMILIES else range(0, 16, 3)
@@ -343,7 +343,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(method: Method, family:
 
 @every_method
 def test_what_is_saved_is_what_is_trained(method: Method, family: str, attach: Attach, tmp_path: Path) -> None:
-    """And buffers that the method added; none of the backbone's own."""
+    """Also buffers that the method added; none of the backbone's own."""
     backbone = attach(method, family).ready().backbone
     model, own = backbone.model, backbone.published_buffers
     size = save_trained(model, tmp_path / "checkpoint.safetensors", own)
@@ -363,8 +363,8 @@ def test_after_any_method_a_backbone_is_as_freshly_loaded(
     recompute_activations(used.backbone.model)
     method.fit(used.backbone, used.train, harness(used.backbone, method, steps=2, learning_rate=0.1))
     used.backbone.model.config.num_labels = 7
-    restored = pristine(folders[family], seed=9)
-    fresh = read_once(folders[family]).pristine(toy_task(), 9)
+    restored = fresh_copy(folders[family], seed=9)
+    fresh = read_once(folders[family]).fresh_copy(toy_task(), 9)
     assert tree(restored.model) == tree(fresh.model)
     ours, theirs = restored.model.state_dict(), fresh.model.state_dict()
     assert list(ours) == list(theirs)
@@ -378,7 +378,7 @@ def test_each_method_runs_on_a_backbone(method: Method, folders: dict[str, str])
     reasons = []
     for folder in folders.values():
         try:
-            method.attach(pristine(folder))
+            method.attach(fresh_copy(folder))
         except Unsupported as reason:
             reasons.append(str(reason))
     assert len(reasons) < len(folders), reasons
@@ -397,4 +397,4 @@ def test_a_method_is_a_value_that_its_spelling_gives_back(method: Method) -> Non
 def test_encoders_refuse_multiple_choice_with_a_reason(family: str, backbones: dict[str, str]) -> None:
     task = toy_task("multiple choice")
     with pytest.raises(Unsupported, match="toy is multiple choice"):
-        pristine(backbones[family], task)
+        fresh_copy(backbones[family], task)

@@ -17,7 +17,7 @@ from tunefront.bench.records import load_records
 COPIED = ("tunefront", "bench", "methods", "reports", "tests/methods")
 COPIED_FILES = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/toys.py", "tests/test_contract.py")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "test_*")
-# Where the package is not installed, this checkout's command and pytest plugin stand in for the installed ones.
+# Without an installed package, this checkout's command and pytest plugin replace the installed ones.
 PRELUDE = """set -euo pipefail
 tunefront() { python -m tunefront "$@"; }
 pytest() { python -m pytest -p no:cacheprovider "$@"; }
@@ -26,7 +26,7 @@ pytest() { python -m pytest -p no:cacheprovider "$@"; }
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages and what their tests share, without data and results."""
+    """Copies the packages and the shared code of their tests, without data and results."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
@@ -55,10 +55,10 @@ def perform(block: Block, folder: Path) -> None:
 
 
 def test_every_example_runs(copy: Path) -> None:
-    found = list(blocks(ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")))
-    for block in found:
+    all_blocks = list(blocks(ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")))
+    for block in all_blocks:
         perform(block, copy)
-    assert {block.file for block in found} >= {"methods/top_norms.py", "tests/methods/test_top_norms.py"}
+    assert {block.file for block in all_blocks} >= {"methods/top_norms.py", "tests/methods/test_top_norms.py"}
     labels = {name: {record.label for record in load_records(copy / "results" / name)} for name in ("norms", "electra")}
     assert labels == {"norms": {"full", "top_norms"}, "electra": {"houlsby:bottleneck=4", "ia3"}}
     assert copy.joinpath("results", "norms", "report", "report.html").is_file()

@@ -1,4 +1,4 @@
-"""README.md, CONTRIBUTING.md and the pages of docs/ say what is so."""
+"""Statements of README.md, CONTRIBUTING.md and the pages of docs/ are true."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def quick_start() -> list[str]:
 
 
 def known_flags() -> set[str]:
-    """Every option of the command and of the pytest plugin, and what README uses of pip and pytest."""
+    """Every option of the command and of the pytest plugin, and those of pip and pytest in the README."""
     group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
     flags = {
         flag
@@ -105,7 +105,7 @@ def test_a_block_can_be_read(name: str, block: Block) -> None:
 
 @pytest.mark.parametrize("line", commands())
 def test_a_command_can_be_called_so(line: str) -> None:
-    """Its name, its options and their kinds; whether a folder is there, a run would say."""
+    """Checks its name, its options and their types; only a run would check that a folder exists."""
     group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
     _, name, *arguments = shlex.split(line, comments=True)
     if "--help" not in arguments:
@@ -135,17 +135,17 @@ def test_every_shipped_suite_is_on_its_page() -> None:
 
 
 def sizes(suite: dict[str, Any]) -> tuple[int, set[tuple[Any, ...]]]:
-    """How many cells a suite has, and its methods in their sizes."""
+    """The number of cells of a suite, and its methods with their sizes."""
     cells, sized = 0, set()
     for part in (suite | part for part in suite["part"]):
         spread = [{"name": method} if isinstance(method, str) else method for method in part["methods"]]
-        found = {
+        combinations = {
             values
             for method in spread
             for values in itertools.product(*(v if isinstance(v, list) else [v] for v in method.values()))
         }
         others = math.prod(len(part[name]) for name in ("backbones", "tasks", "shots", "draws", "seeds"))
-        cells, sized = cells + len(found) * others, sized | found
+        cells, sized = cells + len(combinations) * others, sized | combinations
     return cells, sized
 
 
@@ -169,7 +169,7 @@ def test_the_benchmarks_name_the_versions_that_are_measured(package: str) -> Non
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name: str) -> None:
-    """Those between files of the project, to a heading too; in a site's pages none leads out of docs/."""
+    """Links between files of the project and to headings; on the site's pages none leads out of docs/."""
     lost = []
     for link in links(text_of(name)):
         path, _, anchor = link.partition("#")
@@ -188,14 +188,14 @@ def test_every_page_is_reached_from_the_readme_or_the_start_page() -> None:
 
 
 def test_the_method_of_the_page_trains_what_it_says(tmp_path: Path, backbones: dict[str, str]) -> None:
-    """One vector a sublayer, and the head; the file is written as the page gives it."""
+    """One vector per sublayer, and the head; the file is written as on the page."""
     (block,) = (block for block in blocks(text_of("docs/method.md")) if block.file == "shift.py")
     file = tmp_path / "shift.py"
     file.write_text(block.text, encoding="utf-8")
     code = (
         "import sys\nfrom tunefront.methods.base import trained\nfrom tunefront.methods.spelling import parse\n"
-        "from tests.toys import pristine\n"
-        "backbone = pristine(sys.argv[1])\n"
+        "from tests.toys import fresh_copy\n"
+        "backbone = fresh_copy(sys.argv[1])\n"
         "parse(sys.argv[2] + ':OutputShift').attach(backbone)\n"
         "count = sum(parameter.numel() for parameter in trained(backbone.model).values())\n"
         "print(count - sum(parameter.numel() for parameter in backbone.head.parameters()))\n"

@@ -1,4 +1,4 @@
-"""Examples in docstrings run, under the names that the modules are installed by."""
+"""Examples in docstrings run, under the names of the installed modules."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tests.structure import PACKAGES
 
 
 def _modules() -> list[str]:
-    found = ["tunefront"]
+    names = ["tunefront"]
     for name in PACKAGES:
         package = importlib.import_module(f"tunefront.{name}")
-        found += [package.__name__, *(m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
-    return [name for name in found if not name.endswith("__main__")]
+        names += [package.__name__, *(m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
+    return [name for name in names if not name.endswith("__main__")]
 
 
 @pytest.mark.parametrize("name", _modules())
-def test_the_examples_of_a_module_give_what_they_say(name: str) -> None:
+def test_the_examples_of_a_module_give_their_results(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

@@ -1,4 +1,4 @@
-"""One import name: what is public, which checkout it comes from, and nothing under a bare name."""
+"""One import name: the public names, the checkout they come from, and nothing under a bare name."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ places = [module.__file__ for module in modules]
 fingerprints = {name: source_fingerprint(cls()) for name, cls in methods().items()}
 print(json.dumps([str(ROOT), places, harness_fingerprint(), fingerprints, sorted(known_suites())]))
 """
-"""Prints where everything comes from, and what goes into keys."""
+"""Prints the origin of every module, and the ingredients of keys."""
 
 
 @functools.cache  # each takes seconds
 def where(folder: Path, *search: Path) -> tuple[str, list[str], list[object]]:
-    """(root, places, what goes into keys) of a Python that starts in a folder."""
+    """(root, origins, ingredients of keys) of a Python that starts in a folder."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, search)), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", WHERE], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -71,11 +71,11 @@ def test_a_bare_name_says_what_to_import(name: str) -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    asked = {"run", "plan", "report", "load_records", "Record", "Method", "Recipe", "Unsupported", "plug", "Sites"}
-    assert set(tunefront.__all__) == asked
-    assert all(getattr(tunefront, name).__name__ for name in asked - {"report"})
+    public = {"run", "plan", "report", "load_records", "Record", "Method", "Recipe", "Unsupported", "plug", "Sites"}
+    assert set(tunefront.__all__) == public
+    assert all(getattr(tunefront, name).__name__ for name in public - {"report"})
     assert tunefront.report is tunefront.reports.write
-    assert asked <= set(dir(tunefront))
+    assert public <= set(dir(tunefront))
     with pytest.raises(AttributeError, match="nothing_such"):
         tunefront.nothing_such  # noqa: B018
 
@@ -98,7 +98,7 @@ def test_what_is_tested_is_this_checkout(name: str) -> None:
 
 
 def test_of_two_checkouts_the_one_at_hand_is_whole(other_checkout: Path) -> None:
-    """Another checkout is on the path, as an installed one would be; and the other way round."""
+    """Another checkout is on the path, as if installed; and the other way round."""
     for here, there in ((other_checkout, ROOT), (ROOT, other_checkout)):
         root, places, _ = where(here, there)
         assert root == str(here)
@@ -110,8 +110,8 @@ def test_paths_and_keys_of_a_checkout_do_not_depend_on_where_it_stands(other_che
     assert where(other_checkout, ROOT)[2] == where(ROOT, other_checkout)[2]
 
 
-def test_beside_an_installed_package_nothing_is_taken_for_its_own(other_checkout: Path, tmp_path: Path) -> None:
-    """In site-packages another package may well be called bench, and a pyproject.toml may lie about."""
+def test_an_installed_package_does_not_claim_its_neighbours(other_checkout: Path, tmp_path: Path) -> None:
+    """In site-packages another package may be called bench, and there may be a pyproject.toml."""
     site = tmp_path / "site"
     shutil.copytree(other_checkout / "tunefront", site / "tunefront")
     for name in PACKAGES:
@@ -142,7 +142,7 @@ def test_the_fingerprint_of_the_harness_covers_the_rooms_that_decide() -> None:
 
 @pytest.mark.parametrize("module", pool.PRELOAD)
 def test_what_a_fork_server_is_to_import_is_there(module: str) -> None:
-    """It passes over a module that it does not find, in silence."""
+    """It silently skips a module that it does not find."""
     assert importlib.util.find_spec(module) is not None
 
 
@@ -156,7 +156,7 @@ BARE = re.compile(
     rf"|`{NAMES}\.\w+(?:\.\w+)*`",
     re.MULTILINE,
 )
-"""A package under its bare name, wherever a name in a text is found wrong only when it is used."""
+"""A package under its bare name, in texts where a wrong name fails only when it is used."""
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ BARE = re.compile(
     ],
 )
 def test_no_string_names_a_bare_package(path: str) -> None:
-    """A name in a string is found wrong only when it is used: by a fork server, an entry point, a reader."""
+    """A wrong name in a string fails only when it is used: by a fork server, an entry point, a reader."""
     text = ROOT.joinpath(path).read_text(encoding="utf-8")
     assert not BARE.findall(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "matches"),
     [
         ('PRELOAD = ["bench.execution.run_cell"]', True),
         ("`methods.base.Method`", True),
@@ -196,5 +196,5 @@ def test_no_string_names_a_bare_package(path: str) -> None:
         ("self.methods.base", False),
     ],
 )
-def test_a_bare_name_is_found_in_a_string(text: str, found: bool) -> None:
-    assert bool(BARE.search(text)) == found
+def test_a_bare_name_is_found_in_a_string(text: str, matches: bool) -> None:
+    assert bool(BARE.search(text)) == matches

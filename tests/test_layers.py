@@ -1,4 +1,4 @@
-"""Who may import whom, read from the sources: one ordered list of rooms, and the few rules beside it."""
+"""Allowed imports, checked in the sources: one ordered list of rooms, and a few more rules."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ORDER = (
 """Rooms from the ground up. A file imports its own room and those before it; `methods` also stands for the methods'
 own files, `bench` and `reports` for their `__init__`."""
 APART = frozenset({("bench.execution", "bench.suites")})
-"""(room, earlier room that it does not import all the same): what runs cells does not know where they come from."""
+"""(room, earlier room that it may not import): the code that runs cells does not know where they come from."""
 SHARED = ("base", "checking", "inject", "registry", "spelling", "torch_internals")
-"""The files of methods/ that are no method; nor are those of methods/sites/, which keep to a method's imports."""
+"""The files of methods/ that are no method. Those of methods/sites/ are none either, with the imports of a method."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features"}
-"""Methods' names that are words of the contract too: `Backbone.features` is what every head reads."""
+"""Names of methods that are also names in the contract: `Backbone.features` is the input of every head."""
 IMPORT_BY_STRING = ("methods/registry.py", "bench/models/config.py")
-"""Files that import what they find a name of: methods, and an architecture's code in transformers."""
+"""Files that import modules by name: methods, and an architecture's code in transformers."""
 FOR_REPORTS = ("records", "errors", "files")
 """Rooms of bench that reports may import: none of them needs torch."""
 HEAVY = ("torch", "transformers", "datasets", "matplotlib")
@@ -47,7 +47,7 @@ LIGHT = {
     "tunefront.bench.cli.main": (*HEAVY, "pandas", "rich.table"),
     "tunefront.reports": ("torch", "transformers"),
 }
-"""Modules that must stay quick to import, and what they may therefore not load."""
+"""Modules that must stay fast to import, and the modules that they may therefore not load."""
 
 
 def room_of(module: str) -> str:
@@ -66,9 +66,9 @@ def literals(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def violations(path: str, source: str) -> list[str]:
-    """What is wrong with a source file at `path`, relative to the root."""
+    """The complaints about a source file at `path`, relative to the root."""
     tree = ast.parse(source)
-    found = [
+    complaints = [
         f"{path}:{known.line} imports {known.module}: {why}"
         for known in imports(tree)
         if (why := _forbidden(path, known.module, known.inside))
@@ -76,14 +76,14 @@ def violations(path: str, source: str) -> list[str]:
     if path not in IMPORT_BY_STRING:
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         names = [(ast.unparse(call.func).split(".")[-1], call.lineno) for call in calls]
-        found += [
+        complaints += [
             f"{path}:{line} imports by a string" for name, line in names if name in ("import_module", "__import__")
         ]
     if path.startswith("bench/"):
         known = {name for name in METHOD_FILES if name not in CONTRACT_WORDS}
         named = [(text, line) for text, line in literals(tree) if text.split(":")[0].split("(")[0] in known]
-        found += [f"{path}:{line} names a method: {text!r}" for text, line in named]
-    return found
+        complaints += [f"{path}:{line} names a method: {text!r}" for text, line in named]
+    return complaints
 
 
 def _forbidden(path: str, module: str, inside: bool) -> str | None:
@@ -180,8 +180,8 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
     ],
 )
 def test_the_check_finds_what_it_looks_for(path: str, source: str, complaint: str) -> None:
-    (found,) = violations(path, source)
-    assert complaint in found
+    (complaints,) = violations(path, source)
+    assert complaint in complaints
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_no_import_runs_back_and_nothing_goes_round() -> None:
 
 
 def test_the_house_stays_small() -> None:
-    """Eleven rooms and two annexes in bench, beside the few files that a reader must know anyway."""
-    found = measured(ROOT)
-    assert found["loose files in bench"] <= 8
-    assert (found["folders in bench"], found["folders in reports"]) == (13, 5)
+    """Eleven rooms and two annexes in bench, and the few files that a reader must know anyway."""
+    complaints = measured(ROOT)
+    assert complaints["loose files in bench"] <= 8
+    assert (complaints["folders in bench"], complaints["folders in reports"]) == (13, 5)
 
 
 def test_what_is_measured_of_a_structure_is_right() -> None:
@@ -232,7 +232,7 @@ def test_what_is_measured_of_a_structure_is_right() -> None:
 
 
 def test_tests_mirror_the_rooms() -> None:
-    """Each room has a folder of tests of its own, and tests stand nowhere else but beside what goes through all."""
+    """Each room has its own folder of tests; other tests are only at the top, for what concerns every room."""
     folders = {
         path.parent.relative_to(ROOT).as_posix() for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.py")
     }
@@ -242,8 +242,8 @@ def test_tests_mirror_the_rooms() -> None:
     rooms = {"/".join(folder.split("/")[:2]) for folder in folders if "/" in folder}
     assert rooms - {"/".join(folder.split("/")[:2]) for folder in mirrored} <= {"methods/sites"}
     loose = {path.stem for path in ROOT.glob("bench/*.py")} | {path.stem for path in ROOT.glob("reports/*.py")}
-    beside = {path.stem.removeprefix("test_") for path in tests if path.parent.as_posix() in ("bench", "reports")}
-    assert beside <= loose
+    top_level = {path.stem.removeprefix("test_") for path in tests if path.parent.as_posix() in ("bench", "reports")}
+    assert top_level <= loose
 
 
 @pytest.mark.parametrize("module", LIGHT)

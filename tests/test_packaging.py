@@ -1,4 +1,4 @@
-"""What a stranger installs: pinned versions, packaged files, the commands of tox and of the README."""
+"""An installation by a new user: pinned versions, packaged files, the commands of tox and of the README."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def required() -> Iterator[Requirement]:
     project = PROJECT["project"]
     for text in [
         *project["dependencies"],
-        *(one for extra in project["optional-dependencies"].values() for one in extra),
+        *(requirement for extra in project["optional-dependencies"].values() for requirement in extra),
     ]:
         requirement = Requirement(text)
         if requirement.name != project["name"]:
@@ -66,16 +66,16 @@ def test_a_dependency_is_pinned_within_its_range(requirement: Requirement) -> No
 
 
 def test_the_changelog_begins_with_the_version_of_the_package() -> None:
-    found = re.search(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", ROOT.joinpath("CHANGELOG.md").read_text("utf-8"), re.M)
-    assert found is not None
-    assert found[1] == PROJECT["project"]["version"]
+    match = re.search(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", ROOT.joinpath("CHANGELOG.md").read_text("utf-8"), re.M)
+    assert match is not None
+    assert match[1] == PROJECT["project"]["version"]
 
 
 def test_every_third_party_import_is_a_dependency() -> None:
-    """What the packages import is declared, so that nothing works by the luck of another package's dependencies."""
+    """All imports are declared dependencies, so that nothing relies on those of another package."""
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     core = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
-    known = set(sys.stdlib_module_names) | {"tunefront"}
+    known = set(sys.stdlib_module_names) | {"tunefront", "pip"}  # without pip, `tunefront fetch` says so
     missing: dict[str, str] = {}
     for path in (path for package in FOLDERS for path in ROOT.joinpath(package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -88,10 +88,10 @@ def test_every_third_party_import_is_a_dependency() -> None:
 
 
 def packaged(path: Path) -> bool:
-    """Whether setuptools takes a file that is no module: by a pattern of its package, or of every package."""
+    """Whether setuptools includes a data file: by a pattern of its package, or of every package."""
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
     package = module_of(path.parent)
-    names = [package, package.rpartition(".")[0]]  # data may lie in a folder without code, below a package
+    names = [package, package.rpartition(".")[0]]  # data may be in a folder without code, below a package
     folders = [path.parent, path.parent.parent]
     return any(
         fnmatch.fnmatch(path.relative_to(folder).as_posix(), pattern)
@@ -102,16 +102,16 @@ def packaged(path: Path) -> bool:
 
 
 def module_of(folder: Path) -> str:
-    """What a folder, relative to the root, is installed as."""
+    """The installed name of a folder, relative to the root."""
     parts = folder.parts
     return ".".join(parts if parts[:1] == ("tunefront",) else ("tunefront", *parts))
 
 
 def test_every_file_of_the_packages_is_packaged() -> None:
-    """A file beside the code that no pattern covers would be missing from an installed copy."""
+    """A data file that no pattern covers would be missing from an installed copy."""
     files = [path for package in FOLDERS for path in ROOT.joinpath(package).rglob("*") if path.is_file()]
-    beside = [path.relative_to(ROOT) for path in files if path.suffix not in (".py", ".pyc")]
-    assert not [path.as_posix() for path in beside if not packaged(path)]
+    data_files = [path.relative_to(ROOT) for path in files if path.suffix not in (".py", ".pyc")]
+    assert not [path.as_posix() for path in data_files if not packaged(path)]
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "README.md"])
@@ -153,7 +153,7 @@ bash_script = pytest.mark.skipif(os.name == "nt", reason="a bash script")
 
 
 def ci_in_a_copy(folder: Path, commands: str, checks_fail: bool = False) -> subprocess.CompletedProcess[str]:
-    """`.ci/run` beside a README of these commands, with stand-ins for the linter, the types and `python -m venv`."""
+    """`.ci/run` with a README of these commands, and substitutes for the linter, the types and `python -m venv`."""
     bin_ = folder / "bin"
     for path in (folder / ".ci", bin_):
         path.mkdir()
@@ -172,7 +172,7 @@ def ci_in_a_copy(folder: Path, commands: str, checks_fail: bool = False) -> subp
 
 @bash_script
 def test_ci_runs_the_second_command_of_the_quick_start_then_lint_and_types(tmp_path: Path) -> None:
-    """In an environment of its own, for which a folder stands in here."""
+    """In a separate environment, here a folder."""
     ours = 'echo "prefix $VIRTUAL_ENV" && echo "== 3 passed in 0.1s =="'
     done = ci_in_a_copy(tmp_path, f"# one\nfalse\n\n# two\n{ours}\n")
     assert done.returncode == 0, done.stderr
@@ -203,7 +203,7 @@ def test_tox_installs_with_the_constraints() -> None:
     text = ROOT.joinpath("tox.ini").read_text(encoding="utf-8")
     assert re.search(r"install_command = .* -c \S*constraints\.txt ", text)
     own = re.findall(r"^\[(testenv:.*)\]\n(?:.+\n)*?install_command", text, re.M)
-    assert own == ["testenv:adapterhub"], "an environment with its own would not be held to the constraints"
+    assert own == ["testenv:adapterhub"], "an environment with its own would not use the constraints"
     commands = [shlex.split(line)[0] for line in re.findall(r"^commands = (\S.*)$", text, re.M)]
     assert {"pytest", "tunefront"} <= set(commands)
     assert ".ci/typed" in text

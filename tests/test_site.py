@@ -18,7 +18,7 @@ from docs.scripts import reference, rooms
 from tests import ROOT
 
 NEEDED = ("mkdocs", "material", "mkdocstrings")
-"""What a build imports."""
+"""The imports of a build."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def generated() -> dict[str, str]:
 @pytest.mark.parametrize("name", ["commands.md", "methods.md", "record.md", "settings.md", "sites.md"])
 def test_a_generated_page_is_up_to_date(name: str, generated: dict[str, str]) -> None:
     same = reference.FOLDER.joinpath(name).read_text(encoding="utf-8") == generated[name]
-    assert same, f"docs/reference/{name} is not what the code says: run `python -m docs.scripts.reference`"
+    assert same, f"docs/reference/{name} differs from the code: run `python -m docs.scripts.reference`"
 
 
 def test_every_page_of_the_reference_is_generated_but_one(generated: dict[str, str]) -> None:
@@ -38,7 +38,7 @@ def test_every_page_of_the_reference_is_generated_but_one(generated: dict[str, s
 
 def test_the_picture_of_the_rooms_is_up_to_date() -> None:
     same = rooms.PICTURE.read_text(encoding="utf-8") == rooms.picture()
-    assert same, "docs/img/rooms.svg is not what the imports say: run `python -m docs.scripts.rooms`"
+    assert same, "docs/img/rooms.svg differs from the imports: run `python -m docs.scripts.rooms`"
 
 
 def test_stations_of_a_cell_are_in_the_picture_and_on_the_page() -> None:
@@ -72,8 +72,13 @@ def test_nested_fields_have_dotted_names() -> None:
 def test_meanings_are_read_from_a_docstring_where_they_are_plain() -> None:
     known = ("rate", "beta1", "beta2", "decay", "balanced")
     text = "What.\n\nArgs: rate, the peak; beta1 and beta2, of one kind, alone; decay,\nnone; balanced does more. More."
-    found = reference.arguments(text, known)
-    assert found == {"rate": "the peak", "beta1": "of one kind, alone", "beta2": "of one kind, alone", "decay": "none"}
+    descriptions = reference.arguments(text, known)
+    assert descriptions == {
+        "rate": "the peak",
+        "beta1": "of one kind, alone",
+        "beta2": "of one kind, alone",
+        "decay": "none",
+    }
 
 
 def test_the_picture_of_the_readme_is_small() -> None:
@@ -117,7 +122,7 @@ def test_the_site_builds_without_a_warning(site: Path) -> None:
 
 
 def test_a_page_needs_no_other_host(site: Path) -> None:
-    """To be read, searched and drawn; where a reader goes by a link is another matter."""
+    """Pages load nothing from another host; links may lead to one."""
     loaded = re.compile(
         r"<(?:script|img|iframe)[^>]* src=[\"']?(?:https?:)?//"
         r"|<link[^>]* rel=[\"']?(?:stylesheet|preconnect)[^>]* href=[\"']?(?:https?:)?//"

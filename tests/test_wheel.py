@@ -1,4 +1,4 @@
-"""A wheel, built and installed: what an editable installation hides, such as a package that was forgotten."""
+"""A wheel, built and installed: it shows errors that an editable installation hides, such as a forgotten package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests import ROOT
 from tests.structure import PACKAGES
 
-if "CI" not in os.environ:  # there it is installed, with torch
+if "CI" not in os.environ:  # it is installed there, with torch
     setuptools = pytest.importorskip("setuptools", minversion="77", reason="builds a wheel, without a network")
 
 KEYS = """
@@ -33,8 +33,8 @@ print(json.dumps([str(locate("nano")), git_commit(), [harness_fingerprint(), sou
 
 
 def build(folder: Path, source: Path, hook: str) -> Path:
-    """Runs a hook of the checkout's build backend, without a network; installs what it makes into an environment of
-    its own, which also sees the libraries that run these tests."""
+    """Runs a hook of the checkout's build backend, without a network; installs the result into a new environment,
+    which also sees the libraries that run these tests."""
     for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
     for name in (".ci", "tunefront", *PACKAGES):
@@ -46,15 +46,15 @@ def build(folder: Path, source: Path, hook: str) -> Path:
     (wheel,) = folder.glob("*.whl")
     install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([sys.executable, *install], check=True)
-    # The libraries without their .pth files, so that no editable installation comes with them.
+    # The libraries without their .pth files, so that no editable installation is included.
     site(folder).joinpath("libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     return folder
 
 
 def site(folder: Path) -> Path:
-    """Where the environment in a folder keeps its packages."""
-    (found,) = folder.joinpath("env", "lib").glob("python*/site-packages")
-    return found
+    """The site-packages of the environment in a folder."""
+    (site_packages,) = folder.joinpath("env", "lib").glob("python*/site-packages")
+    return site_packages
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def editable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(installed: Path, *command: str, within: Path | None = None) -> str:
-    """What a command of the environment prints, run in an empty folder or in another."""
+    """The output of a command of the environment, run in an empty or a given folder."""
     empty = within or installed / "empty"
     empty.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TUNEFRONT"))}
@@ -127,14 +127,14 @@ def test_pytest_has_the_plugin_and_warns_of_nothing(how: str, request: pytest.Fi
 SCRIPT = "import tunefront.bench; from tunefront import load_records, plug; print(tunefront.bench.__file__)"
 
 
-@pytest.mark.parametrize("place", ["the folder of the clone", "a folder beside a folder of the name", "an empty one"])
-def test_an_editable_installation_is_found_beside_any_folder_of_its_name(editable: Path, place: str) -> None:
-    """Python takes a folder without an __init__.py for a package, unless a real one is found first."""
+@pytest.mark.parametrize("place", ["the folder of the clone", "a folder next to a folder of the name", "an empty one"])
+def test_an_editable_installation_is_found_despite_a_folder_of_its_name(editable: Path, place: str) -> None:
+    """Python imports a folder without an __init__.py as a package, unless it finds a real one first."""
     within = editable / place.replace(" ", "-")
     within.mkdir(exist_ok=True)
     if place == "the folder of the clone":
         within = editable
-    elif "beside" in place:
+    elif "next to" in place:
         (within / "tunefront").mkdir(exist_ok=True)
     bench = editable / "tunefront" / "bench" / "__init__.py"
     assert run(editable, "python", "-c", SCRIPT, within=within).strip() == str(bench)

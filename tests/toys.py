@@ -1,4 +1,4 @@
-"""A toy task in memory, pristine tiny backbones for it, and a harness: what most tests of methods and bench share."""
+"""A toy task in memory, fresh tiny backbones for it, and a harness, shared by most tests of methods and bench."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL = {
 
 
 def shipped() -> list[Method]:
-    """Every registered method once, but those that other tests define."""
+    """Every registered method once, except those that other tests define."""
     known = methods().items()
     return [cls(**SMALL.get(name, {})) for name, cls in known if not cls.__module__.startswith("tests.")]
 
@@ -61,8 +61,8 @@ def language_pairs() -> list[tuple[Method, str]]:
 
 
 def every_third(of: list[tuple[Method, str]]) -> list[Any]:
-    """Of pairs that take seconds each a third by default, all with `-m slow`: every method meets encoders, decoders and
-    encoder-decoders, and every family a third of the methods."""
+    """A third of the pairs that take seconds each, or all with `-m slow`: every method runs on encoders, decoders and
+    encoder-decoders, and every family with a third of the methods."""
     methods, families = (list(dict.fromkeys(each)) for each in zip(*of, strict=True))
     return [
         pytest.param(
@@ -99,7 +99,7 @@ def toy_task(
 
 @dataclass(frozen=True)
 class Listed(Template):
-    """Asks with the row's text as it is, for one of the choices that its field `choices` has, `|` between them."""
+    """A template: the row's text is the prompt, its field `choices` lists the choices, separated by `|`."""
 
     name: str = "listed"
     original_task: bool = True
@@ -125,37 +125,37 @@ def listed_task(texts: Sequence[tuple[str, str, int]], train: int = 0) -> Task:
 
 
 def mixed_task(train: int = 6, test: int = 18, seed: int = 0) -> Task:
-    """Questions of 1 to 14 words with two to four choices of one to four words each, some of them alike in part."""
+    """Questions of 1 to 14 words with two to four choices of one to four words each, some with a common part."""
     generator = random.Random(seed)
 
     def words(most: int) -> str:
         return " ".join(generator.choice(WORDS) for _ in range(generator.randint(1, most)))
 
-    found = []
+    rows = []
     for _ in range(train + test):
         choices = {words(2)}
         for _ in range(generator.randint(1, 3)):
-            beside = {f"{generator.choice(sorted(choices))} {words(2)}", words(3)} - choices
-            choices.add(generator.choice(sorted(beside)))
+            distractors = {f"{generator.choice(sorted(choices))} {words(2)}", words(3)} - choices
+            choices.add(generator.choice(sorted(distractors)))
         listed = sorted(choices, key=lambda _: generator.random())
-        found.append((f"Review: {words(14)}\nAnswer:", "|".join(listed), generator.randrange(len(listed))))
-    return listed_task(found, train)
+        rows.append((f"Review: {words(14)}\nAnswer:", "|".join(listed), generator.randrange(len(listed))))
+    return listed_task(rows, train)
 
 
-def pristine(
+def fresh_copy(
     folder: str, task: Task | None = None, seed: int = 0, dropout: float | None = None, **prompting: Any
 ) -> Backbone:
-    """A backbone as published, an encoder with a fresh head; the one made before it from the same folder is dead now.
+    """A backbone as published, an encoder with a fresh head; the previous one from the same folder becomes invalid.
 
-    `prompting` is what a language model is asked: fields of `Prompting`, the template also by its name.
+    `prompting` has fields of `Prompting` for a language model, the template also by its name.
     """
     task = task or toy_task()
     if not prompting:
-        return loaded(folder).pristine(task, seed, dropout)
+        return loaded(folder).fresh_copy(task, seed, dropout)
     template = prompting.pop("template", None)
     if not isinstance(template, Template):
         template = find_template(task, template)
-    return loaded(folder).pristine(task, seed, dropout, Prompting(template, **prompting))
+    return loaded(folder).fresh_copy(task, seed, dropout, Prompting(template, **prompting))
 
 
 _SESSION = Session(most=32)
@@ -178,9 +178,9 @@ def trained_on_preset(method: Method, preset: str) -> int:
 
 
 def takes_choices(method: Method, folder: str) -> bool:
-    """Whether a method runs on multiple choice, where every row has choices of its own."""
+    """Whether a method runs on multiple choice, where every row has its own choices."""
     try:
-        method.attach(pristine(folder, mixed_task(), template=Listed()))
+        method.attach(fresh_copy(folder, mixed_task(), template=Listed()))
     except Unsupported as reason:
         return "multiple choice" not in str(reason)
     return not getattr(method, "calibrate", False)
@@ -213,8 +213,8 @@ def harness(
     counted: bool = True,
     **recipe: Any,
 ) -> MeasuringHarness:
-    """The harness for a method with a few changes to its recipe; `rows` are scored at a time. Not `counted`, it counts
-    no FLOPs, which takes a tiny model longer than to train for a few steps."""
+    """The harness for a method with a few changes to its recipe; `rows` is the scoring batch size. Without
+    `counted`, no FLOPs are counted, which takes longer than a few training steps of a tiny model."""
     settings = resolve_recipe(method, {"batch_size": 16, **recipe})
     identity = (spell(method), str(backbone.model.config.name_or_path), str(getattr(backbone, "pooling", None)))
     ledger = FlopLedger(backbone, sum(parameter.numel() for parameter in backbone.model.parameters()))
@@ -248,8 +248,7 @@ class Untrained(MeasuringHarness):
 
 
 def fit_without_steps(method: Method, backbone: Backbone, examples: EncodedExamples) -> None:
-    """Fits a method on a few rows and without a step: what it makes in `fit` is there, and at the values that training
-    starts from."""
+    """Fits a method on a few rows without a step, so that modules made in `fit` exist with their initial values."""
     rows = examples.take(range(max(4, method.fewest_rows)))
     method.fit(backbone, rows, harness(backbone, method, kind=Untrained))
 
@@ -260,7 +259,7 @@ def bare_harness(model: torch.nn.Module, identity: tuple[str, ...] = ("bare",), 
 
 
 def shake(parameters: dict[str, torch.nn.Parameter], scale: float = 0.1) -> None:
-    """Moves every parameter off its initial value, so that what a method inserts takes part."""
+    """Changes every parameter from its initial value, so that inserted modules have an effect."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in parameters.values():
@@ -268,23 +267,23 @@ def shake(parameters: dict[str, torch.nn.Parameter], scale: float = 0.1) -> None
 
 
 def widened(batch: Batch, examples: EncodedExamples, extra: int, left: bool = False) -> Batch:
-    """The same batch with `extra` more columns of padding on the right of its texts, or on their left; of a language
-    model's choices always on the right."""
+    """The same batch with `extra` more columns of padding on the right of its texts, or on their left; a language
+    model's choices always get it on the right."""
 
     def padded(name: str, value: Tensor) -> Tensor:
-        kind = name.partition("@")[0]  # a prompt that follows a prefix goes by the prefix's name too
+        kind = name.partition("@")[0]  # a prompt after a prefix also has the prefix's name
         if kind in ("kept", "choice_lengths"):
             return value
         filler = examples.padding.get(name, 0)
         if "choice_ids" in batch.inputs and kind.endswith("_ids"):
-            filler = 7  # a word, which nothing but the mask tells from the others
+            filler = 7  # a word that only the mask distinguishes from the others
         return nn.functional.pad(value, (extra, 0) if left and "choice" not in kind else (0, extra), value=filler)
 
     return Batch({name: padded(name, value) for name, value in batch.inputs.items()}, batch.labels, batch.rows)
 
 
 def tree(model: nn.Module) -> dict[str, object]:
-    """Everything about a model that a method may have left behind."""
+    """Everything in a model that a method may have changed."""
     hooks = [slot for slot in vars(nn.Module()) if slot.endswith("_hooks")]
     assert "_forward_pre_hooks" in hooks
     modules = {

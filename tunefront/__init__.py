@@ -1,10 +1,10 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-What the command does, four lines of Python do: `run`, `plan`, `report` and `load_records`. A method of one's own
-subclasses `Method`. Nothing heavy is imported before a name is used.
+`run`, `plan`, `report` and `load_records` do the same as the command line. Your own method is a subclass of `Method`.
+Heavy libraries are imported when a name is first used.
 
-The three packages of the suite are `tunefront.bench` (runs and measures), `tunefront.methods` (one file a method) and
-`tunefront.reports` (draws stored records). In a checkout they are the folders of these names at its top.
+The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
+`tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _FROM = {
     "report": ("tunefront.reports", "write"),
     "run": ("tunefront.bench.api", "run"),
 }
-"""Public name -> (module, name there)."""
+"""Public name -> (module, name in the module)."""
 _PACKAGES = ("bench", "methods", "reports")
 
 _root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 if all(os.path.isfile(os.path.join(_root, *place)) for place in (("pyproject.toml",), ("bench", "__init__.py"))):
-    # A checkout: its own folders come before those of another one that is installed, so that two never mix.
+    # A checkout: its own folders take precedence over an installed copy, so that the two never mix.
     __path__.append(_root)
 
 
@@ -64,9 +64,9 @@ def __getattr__(name: str) -> object:
     if name in _PACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _FROM:
-        raise AttributeError(f"module 'tunefront' has no attribute {name!r}; it has {', '.join(__all__)}")
-    module, inside = _FROM[name]
-    return getattr(importlib.import_module(module), inside)
+        raise AttributeError(f"module 'tunefront' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+    module, attribute = _FROM[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

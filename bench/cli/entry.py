@@ -1,4 +1,4 @@
-"""Where the command begins: signals are listened to before anything else is imported, and until all is done."""
+"""The entry point of the command: it handles signals before anything else is imported, and until the end."""
 
 from __future__ import annotations
 
@@ -23,36 +23,38 @@ def main() -> None:
             app()
         except SystemExit as ended:
             code = ended.code
-        except KeyboardInterrupt:  # before or after a command had the word
+        except KeyboardInterrupt:  # before or after the command itself ran
             code = interruption.exit_code()
         except BaseException:
-            if not interruption.pending():  # else it is what an import made of an interruption
+            if not interruption.pending():  # else an import turned the interruption into another error
                 raise
             code = interruption.exit_code()
         if interruption.pending() and not code:
             code = interruption.exit_code()
         interrupted = interruption.pending()
-        interruption.stop_listening()  # all is done: what comes now changes nothing
+        interruption.stop_listening()  # the work is finished: a signal now changes nothing
     _end(code, interrupted)
 
 
 def _unless_interrupted(hook: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], object]:
-    """Says nothing of an interruption that a finalizer has swallowed: it is raised again."""
+    """The hook, but silent about an interruption that a finalizer swallowed: it is raised again."""
 
-    def told(lost: sys.UnraisableHookArgs) -> object:
+    def filtered(lost: sys.UnraisableHookArgs) -> object:
         silent = interruption.pending() and issubclass(lost.exc_type, KeyboardInterrupt)
         return None if silent else hook(lost)
 
-    return told
+    return filtered
 
 
 def _end(code: object, interrupted: bool) -> None:
-    """Ends the process: at once where a method has left a thread that would keep it, and where it was interrupted,
-    since CPython below 3.12 then ends by SIGINT where the interruption came inside an exec(), although it was caught.
+    """Ends the process. It ends at once if a method left a running thread, which would keep the process alive, or if it
+    was interrupted: CPython below 3.12 dies by SIGINT if the interruption came inside an exec(), even if it was caught.
     """
-    gc.freeze()  # all that is left ends with the process: looking for cycles in libraries takes a second
-    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
-    if interrupted or left:
+    gc.freeze()  # a last search for reference cycles in the libraries would take a second
+    threads = [
+        thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
+    ]
+    if interrupted or threads:
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()

@@ -1,4 +1,4 @@
-"""`tunefront list`: the methods, tasks, backbones, suites and settings that there are, as plain data and as a table."""
+"""`tunefront list`: the available methods, tasks, backbones, suites and settings, as plain data and as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, handle_errors, plain, quiet_libraries
+from tunefront.bench.cli.console import Console, handle_errors, print_raw, quiet_libraries
 from tunefront.bench.errors import printable
 from tunefront.bench.settings import SETTINGS, Setting
 
@@ -28,7 +28,7 @@ HINTS = {
     "backbones": "A folder saved with save_pretrained(), a GGUF file or a Hub id is a backbone too.",
     "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of tunefront.Method.",
     "suites": "Your own: a path to a .toml file.",
-    "settings": "Change one by --set NAME=VALUE, by settings={...} in Python, or in a suite, in the table above it.",
+    "settings": "Change one with --set NAME=VALUE, with settings={...} in Python, or in that table of a suite file.",
 }
 
 
@@ -40,25 +40,25 @@ def list_(
     """List methods, tasks, backbones, suites or settings."""
     with handle_errors(Console(stderr=True), debug, prints=True):
         quiet_libraries()
-        found = entries(what.value)
+        listed = entries(what.value)
         if as_json:
-            plain(json.dumps(found, indent=2))
+            print_raw(json.dumps(listed, indent=2))
         else:
-            Console().print(as_table(what.value, found))
+            Console().print(as_table(what.value, listed))
 
 
 def entries(what: str) -> list[Entry]:
-    """What there is of `methods`, `tasks`, `backbones`, `suites` or `settings`: each with a name and more."""
+    """The available `methods`, `tasks`, `backbones`, `suites` or `settings`, each with its name and description."""
     if what == "settings":
-        return [_setting(known) for known in SETTINGS.values()]
+        return [_setting_entry(setting) for setting in SETTINGS.values()]
     if what == "methods":
         from tunefront.bench.suites.sweeps import known_methods
 
-        return [_method(cls) for cls in known_methods().values()]
+        return [_method_entry(cls) for cls in known_methods().values()]
     if what == "tasks":
-        from tunefront.bench.data.sources import known_tasks
+        from tunefront.bench.data.sources import describe_tasks
 
-        return [{"name": name} for name in known_tasks()]
+        return [asdict(entry) for entry in describe_tasks()]
     if what == "backbones":
         from tunefront.bench.models.locate import known_backbones
 
@@ -68,21 +68,23 @@ def entries(what: str) -> list[Entry]:
     return _described(known_suites())
 
 
-def as_table(what: str, found: Sequence[Entry]) -> Table:
-    """The entries for a person, with how to bring one's own below."""
+def as_table(what: str, listed: Sequence[Entry]) -> Table:
+    """The entries as a table for a terminal, with a caption on how to add your own."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     if what == "settings":
-        found = list(_by_table(found))
-    found = [_in_two(entry) if what == "methods" else entry for entry in found]
-    columns = list(dict.fromkeys(key for entry in found for key in entry))
+        listed = list(_grouped_by_table(listed))
+    if what == "tasks":
+        listed = list(_grouped_by_source(listed))
+    listed = [_in_two_columns(entry) if what == "methods" else entry for entry in listed]
+    columns = list(dict.fromkeys(key for entry in listed for key in entry))
     table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
-    for entry in found:
-        table.add_row(*(Text(printable(_written(entry.get(column)))) for column in columns))
+    for entry in listed:
+        table.add_row(*(Text(printable(_as_text(entry.get(column)))) for column in columns))
     return table
 
 
@@ -90,44 +92,61 @@ def _described(known: Mapping[str, str]) -> list[Entry]:
     return [{"name": name, "about": about} for name, about in known.items()]
 
 
-def _setting(known: Setting) -> Entry:
-    takes = ", ".join(known.choices) or known.takes
-    return {"name": known.name, "table": known.table, "takes": takes, "default": known.default, "about": known.help}
+def _setting_entry(setting: Setting) -> Entry:
+    takes = ", ".join(setting.choices) or setting.takes
+    return {
+        "name": setting.name,
+        "table": setting.table,
+        "takes": takes,
+        "default": setting.default,
+        "about": setting.help,
+    }
 
 
-def _by_table(settings: Sequence[Entry]) -> Iterator[Entry]:
-    """The settings below the table of a suite that they stand in."""
+def _grouped_by_table(settings: Sequence[Entry]) -> Iterator[Entry]:
+    """The settings, each group headed by its table of a suite file."""
     for table, entries in itertools.groupby(settings, key=lambda entry: entry["table"]):
         yield {"name": f"[{table}]"}
         for entry in entries:
             yield {
                 "name": entry["name"],
-                "default": _written(entry["default"]) or "none",
-                "takes: what it is": f"{entry['takes']}: {entry['about']}",
+                "default": _as_text(entry["default"]) or "none",
+                "type: description": f"{entry['takes']}: {entry['about']}",
             }
 
 
-def _in_two(method: Entry) -> Entry:
-    """A method by its name and, in lines of their own, what it is, its fields and its recipe."""
-    lines = [method["about"], _written(method["fields"])]
+def _grouped_by_source(tasks: Sequence[Entry]) -> Iterator[Entry]:
+    """The tasks under a row for their source."""
+    for archive, group in itertools.groupby(tasks, key=lambda entry: entry["archive"]):
+        entries = list(group)
+        fetch = "" if archive is None else f" Fetch it once: tunefront fetch {archive}."
+        licence = "" if archive is None else f" Licence: {entries[0]['licence']}."
+        source = str(entries[0]["source"])
+        yield {"name": f"[{archive or 'docstrings'}]", "about": f"{source[:1].upper()}{source[1:]}.{licence}{fetch}"}
+        yield from ({"name": entry["name"], "about": entry["about"]} for entry in entries)
+
+
+def _in_two_columns(method: Entry) -> Entry:
+    """A method's name, and its description, fields and recipe on separate lines of one column."""
+    lines = [method["about"], _as_text(method["fields"])]
     if method["recipe"]:
-        lines.append(f"recipe: {_written(method['recipe'])}")
+        lines.append(f"recipe: {_as_text(method['recipe'])}")
     return {
         "name": method["name"],
         "about, fields with their defaults, recipe": "\n".join(map(str, filter(None, lines))),
     }
 
 
-def _method(cls: type[Method]) -> Entry:
-    """A method's fields with their defaults, its own recipe where it differs from the family's, and what it is: of a
-    shipped one the first line of its file, which names the paper, of a user's own the class's first sentence."""
+def _method_entry(cls: type[Method]) -> Entry:
+    """A method's fields with their defaults, where its recipe differs from the family's, and a description: for a
+    shipped method the first line of its file, which names the paper; for a user's method the class's first sentence."""
     from tunefront.methods.base import Recipe
 
-    plain, own = asdict(Recipe()), asdict(cls.recipe or Recipe())
+    default, own = asdict(Recipe()), asdict(cls.recipe or Recipe())
     return {
         "name": cls.name,
         "fields": {field.name: None if field.default is MISSING else field.default for field in fields(cls)},
-        "recipe": {name: value for name, value in own.items() if value != plain[name]},
+        "recipe": {name: value for name, value in own.items() if value != default[name]},
         "about": _about(cls),
     }
 
@@ -141,7 +160,7 @@ def _about(cls: type[Method]) -> str:
     return re.split(r"(?<=[^.\s]{2}\.)\s", paragraph)[0]
 
 
-def _written(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}={_written(inner) or 'none'}" for name, inner in value.items())
+        return ", ".join(f"{name}={_as_text(inner) or 'none'}" for name, inner in value.items())
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

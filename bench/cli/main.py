@@ -1,4 +1,4 @@
-"""The `tunefront` command. Whatever is heavy is imported inside the commands, so that --help is quick."""
+"""The `tunefront` command. Heavy libraries are imported inside the commands, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tunefront.bench.execution import interruption
 
 
 class _Commands(TyperGroup):
-    """The commands; what is wrong with options is printed as anything else is."""
+    """The commands; errors in options are printed through our console."""
 
     def main(
         self,
@@ -30,22 +30,24 @@ class _Commands(TyperGroup):
         complete_var: str | None = None,
         standalone_mode: bool = True,
         windows_expand_args: bool = True,
-        **extra: Any,  # Any: as typer has it, the result too
+        **extra: Any,  # Any: typer's own signature, the result too
     ) -> Any:
-        """Runs a command, and ends with its exit code."""
+        """Runs a command and exits with its exit code."""
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.Abort:
             code = FAILED
         except Exception as error:
-            if not hasattr(error, "format_message"):  # of typer and click: no common type in all their releases
+            if not hasattr(
+                error, "format_message"
+            ):  # an error of typer or click, which share no type in all their releases
                 raise
-            context, told = getattr(error, "ctx", None), Console(stderr=True)
+            context, console = getattr(error, "ctx", None), Console(stderr=True)
             if context is not None:
-                print_plain(told, f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
-            print_plain(told, f"Error: {error.format_message()}")
+                print_plain(console, f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
+            print_plain(console, f"Error: {error.format_message()}")
             code = getattr(error, "exit_code", FAILED)
-        if interruption.pending():  # typer makes 130 of any
+        if interruption.pending():  # typer returns 130 for every signal
             code = interruption.exit_code()
         if standalone_mode:
             sys.exit(code)
@@ -55,7 +57,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="tunefront",
     cls=_Commands,
-    help="Compare ways of adapting a pretrained language model: what each costs, and how well it does.",
+    help="Compare ways to adapt a pretrained language model: the cost and the scores of each.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -72,5 +74,5 @@ app.command()(fetch)
 
 
 def main() -> None:
-    """Runs the command; `tunefront.bench.cli.entry` does so with an ear to signals from the very start."""
+    """Runs the command; `tunefront.bench.cli.entry` also handles signals from the start."""
     app()

@@ -1,4 +1,4 @@
-"""`tunefront plan`: what a run would cost, and what two papers say that it costs."""
+"""`tunefront plan`: predicts what a run costs, and prints two papers' cost tables."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import typer
 from rich.text import Text
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.console import Console, handle_errors, plain, print_plain, quiet_libraries, warnings_on
+from tunefront.bench.cli.console import Console, handle_errors, print_plain, print_raw, quiet_libraries, warnings_on
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import writing
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.forecast.forecast import Forecast
+    from tunefront.bench.records import Record
 
 
-@options.choosing_cells(
-    backbones="As of `run`, a preset (t0-11b, llama-3.1-8b) or a config.json.",
-    shots="Training rows, as of `run`; of made-up rows one number, default 32.",
+@options.add_cell_options(
+    backbones="As for `run`, or a preset (t0-11b, llama-3.1-8b) or a config.json.",
+    shots="Training rows, as for `run`; for synthetic rows one number, default 32.",
 )
 def plan(
     context: typer.Context,
@@ -40,12 +41,13 @@ def plan(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what a run would cost, before running it.
+    """Predict what a run would cost, before running it.
 
     No weights are read: parameters, bytes, FLOPs, memory by owner and seconds follow from configurations, from the
-    shapes of the rows and from how fast this machine is. Plans the cells of SUITE, on its own rows; with --length, or
-    a --backbone that is a preset or a config.json, methods on made-up rows instead: --shots of them are trained on (or
-    shown), --queries scored. Exit code: 0, or 2 for a mistake in the call, or where nothing is left to plan or fits.
+    shapes of the rows and from the speed of this machine. Plans the cells of SUITE on its own rows. With --length, or
+    with a --backbone that is a preset or a config.json, it plans methods on synthetic rows instead: --shots rows to
+    train on (or to demonstrate with), --queries rows to score. Exit code: 0; 2 for a mistake in the call, or if no cell
+    can be planned or nothing fits.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug, stopped="Stopped; nothing was written.", prints=True), warnings_on(errors):
@@ -78,12 +80,12 @@ def plan(
 
         folder = None if out is None else folder_of(out)
         with Display(errors) as display:
-            found = predict_costs(request, wrong, display.preparing)
-        _show_plan(found, request.sweep.name if request.sweep else "", folder, as_json, memory)
+            forecast = predict_costs(request, wrong, display.preparing)
+        _show_plan(forecast, request.sweep.name if request.sweep else "", folder, as_json, memory)
 
 
 def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
-    """Prints a paper's tables, or gives them as JSON; UserError where more is asked for."""
+    """Prints a paper's tables, as text or JSON; UserError if the call has other options."""
     from tunefront.bench.papers.tables.catalog import as_json as paper_as_json
     from tunefront.bench.papers.tables.catalog import print_paper
 
@@ -93,29 +95,29 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
         if option.name not in ("paper", "as_json", "debug")
         and getattr(context.get_parameter_source(str(option.name)), "name", "") == "COMMANDLINE"
     ]
-    beside = [
+    other = [
         (option.secondary_opts if context.params[str(option.name)] is False else option.opts)[0]
         if option.param_type_name == "option"
         else str(option.name).upper()
         for option in given
     ]
-    if beside:
+    if other:
         raise UserError(
-            f"--paper prints a paper's own tables, of which {', '.join(beside)} would change nothing; give --paper "
-            "alone or with --json."
+            f"--paper cannot be combined with {', '.join(other)}: it prints a paper's own tables; give --paper alone, "
+            "or with --json."
         )
     if as_json:
-        plain(json.dumps(paper_as_json(name), indent=1))
+        print_raw(json.dumps(paper_as_json(name), indent=1))
     else:
         print_paper(name, Console())
 
 
-UNTIMED = "No seconds are predicted: this machine's would say nothing of another device (--seconds gives them)."
+UNTIMED = "No seconds are predicted, since they would be those of this machine (--seconds predicts them anyway)."
 
 
-def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool, memory: int | None) -> None:
-    """Prints a forecast, what it assumes and what fits into the `memory` first, or gives it as JSON, and keeps it where
-    that is asked for."""
+def _show_plan(forecast: Forecast, swept: str, folder: Path | None, as_json: bool, memory: int | None) -> None:
+    """Prints a forecast as JSON, or as text: first its assumptions and what fits into the `memory`, then its tables.
+    Saves it in `folder`, if one is given."""
     from tunefront.bench.forecast.forecast import keep
     from tunefront.reports.costs.train_or_prompt import break_even_table
     from tunefront.reports.formats.terminal import Fitted
@@ -126,27 +128,27 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool, 
     from tunefront.reports.units import si
 
     if folder is not None:
-        keep(found.records, folder)
+        keep(forecast.records, folder)
     if as_json:
-        plain(json.dumps(found.as_json(), indent=1))
+        print_raw(json.dumps(forecast.as_json(), indent=1))
         return
     console = Console()
-    fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in found.fits.items()}
-    console.print(Text(f"{assumptions(found.records, '' if memory is None else UNTIMED)}\n"), highlight=False)
-    for table in fit_tables(found.records, fits, si(memory, "B")) if memory is not None else []:
+    fits = {key: (fit.fits, fit.largest_batch, fit.largest_scoring_batch) for key, fit in forecast.fits.items()}
+    console.print(Text(f"{assumptions(forecast.records, '' if memory is None else UNTIMED)}\n"), highlight=False)
+    for table in fit_tables(forecast.records, fits, si(memory, "B")) if memory is not None else []:
         console.print(Fitted(table))
-    told = advice(found.records, fits) if memory is not None else []
-    if told:
-        console.print(Text("\n".join([*told, ""]), "bold"), highlight=False)
-    tables = [*plan_tables(found.records), *sweep_tables(found.sweep, swept)]
-    even = [break_even_table(found.records, measure) for measure in ("flops", "seconds")]
-    for table in [*tables, *(one for one in even if one is not None)]:
+    advised = advice(forecast.records, fits) if memory is not None else []
+    if advised:
+        console.print(Text("\n".join([*advised, ""]), "bold"), highlight=False)
+    tables = [*plan_tables(forecast.records), *sweep_tables(forecast.sweep, swept)]
+    break_even = [break_even_table(forecast.records, measure) for measure in ("flops", "seconds")]
+    for table in [*tables, *(table for table in break_even if table is not None)]:
         console.print(Fitted(table))
-    for text in _left_out(found, swept):
-        print_plain(console, f"left out: {text}", "yellow")
+    for text in _left_out(forecast, swept):
+        print_plain(console, f"skipped: {text}", "yellow")
     if folder is not None:
         print_plain(console, f"plan: {folder}")
-        for number, figure in enumerate(sweep_figures(found.sweep, swept).values()):
+        for number, figure in enumerate(sweep_figures(forecast.sweep, swept).values()):
             for kind in ("svg", "png"):
                 path = folder / f"peak_over_{swept}{f'_{number + 1}' if number else ''}.{kind}"
                 with writing(path) as file:
@@ -154,13 +156,17 @@ def _show_plan(found: Forecast, swept: str, folder: Path | None, as_json: bool, 
                 print_plain(console, f"plot: {path}")
 
 
-def _left_out(found: Forecast, swept: str) -> list[str]:
-    """What was skipped and why; of a sweep only what the plan itself does not tell."""
-    told = {f"{one.label} on {one.backbone}": one.reason for one in found.records if one.status == "skipped"}
-    beside = {
-        f"{one.label} on {one.backbone}, {swept} {size}": one.reason
-        for size, alike in found.sweep.items()
-        for one in alike
-        if one.status == "skipped" and f"{one.label} on {one.backbone}" not in told
+def _left_out(forecast: Forecast, swept: str) -> list[str]:
+    """Skipped cells with their reasons; a cell that is skipped at every size of a sweep is listed once."""
+    skipped = {_on_backbone(record): record.reason for record in forecast.records if record.status == "skipped"}
+    in_sweep = {
+        f"{_on_backbone(record)}, {swept} {size}": record.reason
+        for size, records in forecast.sweep.items()
+        for record in records
+        if record.status == "skipped" and _on_backbone(record) not in skipped
     }
-    return [f"{what}: {reason}" for what, reason in (told | beside).items()]
+    return [f"{name}: {reason}" for name, reason in (skipped | in_sweep).items()]
+
+
+def _on_backbone(record: Record) -> str:
+    return f"{record.label} on {record.backbone}"

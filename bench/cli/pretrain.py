@@ -1,4 +1,4 @@
-"""`tunefront pretrain`: a method trained on a mixture of tasks, for others to start from."""
+"""`tunefront pretrain`: trains a method on a mixture of tasks, as a start for other runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunefront.bench.files import check_writable, expanded
 
 if TYPE_CHECKING:
     from tunefront.bench.training.mixture import MixtureTask
-    from tunefront.bench.training.pretrain import Pretraining, Start
+    from tunefront.bench.training.pretrain import Pretraining, PretrainingResult
     from tunefront.methods.base import Method
 
 
@@ -33,13 +33,14 @@ def pretrain(
     device: options.Device = None,
     debug: options.Debug = False,
 ) -> None:
-    """Train a method on a mixture of tasks, for others to start from.
+    """Train a method on a mixture of tasks, as a start for other runs.
 
-    Writes what was trained to OUT, which a method of the same kind on the same backbone starts from: ia3:start=OUT.
-    Rows are drawn at random from all tasks by all their templates, of each template as many as CAP over the number of
-    the task's templates. The recipe is T-Few's (Liu et al. 2022): 100,000 steps of 16 rows, Adafactor with a learning
-    rate of 3e-4, 6 % warm-up, the likelihood of the right answers alone; --set changes it. The backbone is a language
-    model, tasks are classification or multiple choice. Exit code: as of `run`; nothing is written before the end.
+    Writes the trained parameters to OUT; the same method on the same backbone can start from them: ia3:start=OUT.
+    Rows are drawn at random from all tasks and all their templates; each template of a task gives at most CAP divided
+    by the task's number of templates. The recipe is T-Few's (Liu et al. 2022): 100,000 steps of 16 rows, Adafactor
+    with a learning rate of 3e-4, 6 % warm-up, the likelihood of the right answers alone; --set changes it. The backbone
+    must be a language model, the tasks classification or multiple choice. Exit code: as for `run`; nothing is written
+    before the end.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug, f"Stopped; nothing was written to {out}."), warnings_on(errors):
@@ -48,7 +49,7 @@ def pretrain(
 
         out = expanded(out)
         with TrainingDisplay(errors) as display:
-            asked = pretraining_from(
+            pretraining = pretraining_from(
                 method=method,
                 backbone=backbone,
                 tasks=task,
@@ -58,22 +59,21 @@ def pretrain(
                 cap=cap,
                 seed=seed,
                 out=out,
-                tell=display.preparing,
+                on_status=display.preparing,
             )
-            if not asked.method.files:  # said before the hours that it takes
-                note = (
-                    f"note: no field of {asked.method.name} names a file to start from, so no run can start from {out}"
-                )
-                print_plain(errors, f"{note}.", "yellow")
+            if not pretraining.method.files:  # a note before training, which takes hours
+                name = pretraining.method.name
+                note = f"note: no field of {name} names a file to start from, so no run can start from {out}."
+                print_plain(errors, note, "yellow")
             from tunefront.bench.training.pretrain import pretrain as train
             from tunefront.bench.training.step import NotFinite
 
             try:
-                start = train(asked, out, display.step, display.preparing)
+                start = train(pretraining, out, display.step, display.preparing)
             except NotFinite as error:
                 print_plain(errors, f"failed: {error}", "red")
                 raise typer.Exit(FAILED) from None
-        _tell(start, asked.method, out)
+        _print_summary(start, pretraining.method, out)
 
 
 def pretraining_from(
@@ -87,16 +87,16 @@ def pretraining_from(
     cap: int,
     seed: int,
     out: Path,
-    tell: Callable[[str], None] = lambda _: None,
+    on_status: Callable[[str], None] = lambda _: None,
 ) -> Pretraining:
-    """The pretraining that the options ask for; all that is wrong in them is told together."""
+    """The pretraining that the options describe; UserErrors with all their mistakes."""
     wrong = ErrorCollector()
-    tell("importing the libraries")
+    on_status("importing the libraries")
     from tunefront.bench.models.config import check_length, family_of
     from tunefront.bench.settings import RunConfig, build, overridden
     from tunefront.bench.suites.expand import look_up
     from tunefront.bench.suites.grids import read_settings
-    from tunefront.bench.suites.lists import listed
+    from tunefront.bench.suites.lists import parse_values
     from tunefront.bench.suites.overrides import Overrides
     from tunefront.bench.suites.sweeps import method_of
     from tunefront.bench.suites.validate import check_device, check_files, check_template
@@ -106,51 +106,54 @@ def pretraining_from(
     from tunefront.methods.base import Recipe
 
     with wrong.collect():
-        listed("--method", [method])
+        parse_values("--method", [method])
     with wrong.collect():
-        listed("--backbone", [backbone])
+        parse_values("--backbone", [backbone])
     with wrong.collect():
-        listed("--template", [template])
+        parse_values("--template", [template])
     with wrong.collect():
-        tasks = listed("--task", tasks) or []
+        tasks = parse_values("--task", tasks) or []
     wrong.raise_if_any()
-    settled = Overrides.from_texts({"settings": settings, "device": device}, wrong).all_settings()
-    of_recipe, of_run = read_settings(settled, wrong)
-    for name in (name for name in of_run if name not in SETTINGS):
-        wrong.messages.append(f"{name} plays no part in pretraining; of the run settings {', '.join(SETTINGS)} do.")
+    all_settings = Overrides.from_texts({"settings": settings, "device": device}, wrong).all_settings()
+    recipe_settings, run_settings = read_settings(all_settings, wrong)
+    for name in (name for name in run_settings if name not in SETTINGS):
+        wrong.messages.append(
+            f"pretraining does not use {name}; the run settings that it uses are {', '.join(SETTINGS)}."
+        )
     recipe, config = RECIPE, CONFIG
     with wrong.collect():
-        recipe = build(overridden(vars(RECIPE), of_recipe), Recipe)
+        recipe = build(overridden(vars(RECIPE), recipe_settings), Recipe)
     with wrong.collect():
-        config = build({**vars(CONFIG), **of_run}, RunConfig)
+        config = build({**vars(CONFIG), **run_settings}, RunConfig)
         check_device(config.device)
     trained: list[Method] = []
     with wrong.collect():
         trained.append(method_of(method))
-    loaded = look_up([backbone], tasks, wrong, tell)
-    reading = []  # what would read the prompts: nothing, where the backbone is wrong
-    with suppress(UserError):  # told where it was looked up
+    loaded = look_up([backbone], tasks, wrong, on_status)
+    reading = []  # the backbones that read prompts: none, if the backbone is wrong
+    with suppress(UserError):  # reported when it was looked up
         reading = [backbone] if family_of(backbone) != "encoder" else []
         if not reading:
             wrong.messages.append(
-                f"{backbone} is an encoder, whose tasks have a head each, so that nothing of use is learned from a "
-                "mixture of them; give a language model."
+                f"{backbone} is an encoder, which has a separate head for each task, so a mixture of tasks trains "
+                "nothing useful; give a language model."
             )
     mixture: list[MixtureTask] = []
-    tell("trying templates on a few rows")
+    on_status("trying templates on a few rows")
     for task in loaded:
         with wrong.collect():
             mixture.append(with_template(task, template))
             check_length(backbone, task, config.max_length)
-            for one in mixture[-1].templates:
-                check_template(task, one, reading, applicable_rows(task, one, sample_rows(task)), config, wrong)
+            for chosen in mixture[-1].templates:
+                rows = applicable_rows(task, chosen, sample_rows(task))
+                check_template(task, chosen, reading, rows, config, wrong)
     check_files(trained, [backbone], wrong)
     wrong.raise_if_any()
     check_writable(out)
     return Pretraining(trained[0], backbone, tuple(mixture), recipe, config, cap, seed)
 
 
-def _tell(start: Start, method: Method, out: Path) -> None:
+def _print_summary(start: PretrainingResult, method: Method, out: Path) -> None:
     from tunefront.bench.cli.progress import format_duration, plural
     from tunefront.methods.spelling import label
 

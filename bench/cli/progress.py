@@ -1,4 +1,4 @@
-"""What a person sees while cells run: a live display in a terminal, one line a cell elsewhere."""
+"""The progress display: live in a terminal, elsewhere one line per cell."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from tunefront.bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
 NO_BETTER = ("≤", "yellow")
-"""Of a cell that ran but scored no better than always giving the same answer."""
+"""Mark of a cell that ran but scored no better than always giving the same answer."""
 PHASES = {
     "features": ("features", 0.0, 0.0),
     "gradients": ("gradients", 0.0, 0.0),
     "train": ("training", 0.0, 0.8),
     "evaluate": ("evaluating", 0.8, 0.2),
 }
-"""Phase -> its word, the share of a cell that is done when it begins, the share that it is."""
+"""Phase -> its word, the share of a cell that is done when the phase begins, the phase's own share."""
 SECONDS_BETWEEN = 0.2
 
 _drawing = threading.Lock()
 if hasattr(os, "register_at_fork"):
-    # A worker forked while the display's thread writes would inherit the stream's lock, held for ever.
+    # A worker forked while the display's thread writes would inherit the stream's lock and wait for it for ever.
     os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, after_in_child=_drawing.release)
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A running cell: when it began, what it does now, how much of the phase and of the cell is done."""
+    """A running cell: when it began, its current phase and step, the finished fractions of the phase and the cell."""
 
     began: float
     now: str = "starting"
@@ -50,7 +50,7 @@ class _Running:
 
 
 class _LiveDisplay(ABC):
-    """Something that is drawn again and again in a terminal for as long as it is entered; `clock` gives seconds."""
+    """A context manager that redraws itself in a terminal until it is left; `clock` gives seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.console = console
@@ -58,7 +58,7 @@ class _LiveDisplay(ABC):
         self._clock = clock
         self._began = clock()
         self._live = Live(console=console, get_renderable=self.render, auto_refresh=False, transient=True)
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> Self:
@@ -70,80 +70,79 @@ class _LiveDisplay(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         if self._ticker.is_alive():
             self._ticker.join()
         self._live.stop()
 
-    def preparing(self, what: str) -> None:
-        """Something that takes a while before there is anything to count."""
-        self._preparing = what
+    def preparing(self, status: str) -> None:
+        """Shows a status line until there are steps to count."""
+        self._preparing = status
 
     @abstractmethod
     def render(self) -> RenderableType:
-        """What is drawn now."""
+        """The current picture."""
 
     def _waiting(self) -> Text:
         return Text.assemble((printable(self._preparing), "cyan"), f" · {format_duration(self._clock() - self._began)}")
 
     def _tick(self) -> None:
-        while not self._over.wait(SECONDS_BETWEEN):
+        while not self._stopped.wait(SECONDS_BETWEEN):
             with _drawing:
                 self._live.refresh()
 
-    def _say(self, line: Text) -> None:
+    def _print(self, line: Text) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
 
 class Display(_LiveDisplay):
-    """Cells done of all, the running ones with their phase and step, time gone and about how much is left.
+    """The count of finished cells, the running cells with phase and step, the elapsed and the estimated remaining time.
 
-    It implements `engines.Progress` and is a context manager. Where `console` is not a terminal, each finished cell is
+    It implements `engines.Progress` and is a context manager. If `console` is not a terminal, each finished cell is
     one line and nothing is redrawn. Workers may be forked while it is shown.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.total = self.reused = self.done = 0
         self._running: dict[Cell, _Running] = {}
-        super().__init__(console, clock)  # last: it draws at once
+        super().__init__(console, clock)  # last, because it draws at once
 
     def planned(self, total: int, reused: int) -> None:
-        """How many cells there are, and how many of them are recorded already."""
+        """Sets the number of cells, and how many of them are recorded already."""
         self.total, self.reused = total, reused
         self._began = self._clock()
-        known = f", {reused} recorded before" if reused else ""
-        self._say(Text(f"{plural(total, 'cell')}{known}, {total - reused} to run"))
+        recorded = f", {reused} recorded before" if reused else ""
+        self._print(Text(f"{plural(total, 'cell')}{recorded}, {total - reused} to run"))
 
     def started(self, cell: Cell) -> None:
         """A cell begins."""
         self._running[cell] = _Running(self._clock())
 
     def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
-        """A running cell has done so many steps of a phase."""
+        """Updates the progress of a running cell."""
         word, before, share = PHASES.get(phase, (phase, 0.0, 0.0))
-        gone = done / max(total, 1)
+        fraction = done / max(total, 1)
         began = self._running.get(cell, _Running(self._clock())).began
-        self._running[cell] = _Running(began, f"{word} {done}/{total}", gone, before + share * gone)
+        self._running[cell] = _Running(began, f"{word} {done}/{total}", fraction, before + share * fraction)
 
     def finished(self, cell: Cell, record: Record) -> None:
-        """A cell has its record."""
+        """Prints the result of a finished cell."""
         began = self._running.pop(cell, _Running(self._clock())).began
         self.done += 1
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
         above = record.status != "ok" or record.above_baseline is not False
         mark, colour = (mark, colour) if above else NO_BETTER
-        beside = _fewer_demonstrations(record)
-        beside += "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
+        notes = _fewer_demonstrations(record)
+        notes += "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        told = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {printable(cell.title)}{printable(beside)}"
-        line = Text.assemble(counted, (mark, colour), told)
-        self._say(line)
+        text = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {printable(cell.title)}{printable(notes)}"
+        self._print(Text.assemble(counted, (mark, colour), text))
         if record.status != "ok":
-            self._say(Text(f"  {printable(record.reason or 'no reason given')}", colour))
+            self._print(Text(f"  {printable(record.reason or 'no reason given')}", colour))
 
     def render(self) -> RenderableType:
-        """The live part: a bar over all cells, and a line for each running one."""
+        """The live part: a bar over all cells, and a line per running cell."""
         if not self.total:
             return self._waiting()
         finished = self.reused + self.done
@@ -171,38 +170,38 @@ class Display(_LiveDisplay):
         return Group(head, cells)
 
     def left(self) -> float | None:
-        """About how many seconds remain, None before anything is known: cells so far went at this pace."""
+        """The estimated remaining seconds at the pace so far, None before any cell has finished."""
         ran = self.done + self._fraction_done()
         if not self.done or not self.total:
             return None
         return (self._clock() - self._began) / ran * max(self.total - self.reused - ran, 0.0)
 
     def _fraction_done(self) -> float:
-        """What the running cells have done, in cells."""
+        """The sum of the finished fractions of the running cells."""
         return sum(state.cell_done for state in list(self._running.values()))
 
 
 def _fewer_demonstrations(record: Record) -> str:
-    """How many demonstrations the prompts kept, where some kept fewer than were asked for."""
-    asked = len(record.prompt.demonstration_ids[0]) if record.prompt.demonstration_ids else 0
+    """A note on how many demonstrations fitted into the prompts, if fewer than requested."""
+    requested = len(record.prompt.demonstration_ids[0]) if record.prompt.demonstration_ids else 0
     if not record.prompt.shortened_test or record.prompt.demonstrations_per_row is None:
         return ""
-    return f" · only {record.prompt.demonstrations_per_row:.3g} of {asked} demonstrations fit"
+    return f" · only {record.prompt.demonstrations_per_row:.3g} of {requested} demonstrations fit"
 
 
 class TrainingDisplay(_LiveDisplay):
-    """One training: steps done of all, time gone and about how much is left; where `console` is not a terminal, a line
+    """The progress of one training: steps, elapsed and estimated remaining time; if `console` is not a terminal, a line
     at every tenth. A context manager."""
 
     done = total = 0
 
     def step(self, phase: str, done: int, total: int) -> None:
-        """So many steps of the phase are done; what came before them is not part of their time."""
+        """Updates the steps of a phase; the time starts with the first step."""
         if not self.total:
             self._began = self._clock()
         before, self.done, self.total, self._preparing = self.done, done, total, PHASES.get(phase, (phase,))[0]
         if not self.console.is_terminal and done * 10 // total > before * 10 // total:
-            self._say(Text(f"[{done}/{total}] {self._preparing} · {self._times()}"))
+            self._print(Text(f"[{done}/{total}] {self._preparing} · {self._times()}"))
 
     def render(self) -> RenderableType:
         """A bar over all steps."""
@@ -214,13 +213,13 @@ class TrainingDisplay(_LiveDisplay):
         return row
 
     def _times(self) -> str:
-        gone = self._clock() - self._began
-        left = gone / self.done * (self.total - self.done) if self.done > 1 else None
-        return format_duration(gone) + ("" if not left else f", about {format_duration(left)} left")
+        elapsed = self._clock() - self._began
+        left = elapsed / self.done * (self.total - self.done) if self.done > 1 else None
+        return format_duration(elapsed) + ("" if not left else f", about {format_duration(left)} left")
 
 
 def format_duration(seconds: float) -> str:
-    """A time as a person says it.
+    """A duration for people.
 
     >>> format_duration(4.2), format_duration(75), format_duration(3700)
     ('4 s', '1 min 15 s', '1 h 1 min')

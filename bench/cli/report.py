@@ -1,4 +1,4 @@
-"""`tunefront report`: drawn from stored records alone."""
+"""`tunefront report`: draws a report from stored records alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunefront.bench.cli.console import Console, handle_errors, print_plain, war
 from tunefront.bench.cli.options import location
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import is_memory, local_folder, output_folder
-from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.lists import parse_values
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -30,7 +30,7 @@ def report(
 ) -> None:
     """Draw a report from stored records.
 
-    Nothing is run and no model is needed.
+    Runs nothing and needs no model.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
@@ -41,43 +41,42 @@ def report(
             out = None if out is None else location("--out", out)
             if out is not None and is_memory(out):
                 raise UserError(
-                    f"--out: what {out} keeps is lost when the command ends; give a folder, or another URL."
+                    f"--out: the files in {out} are lost when the command ends; give a folder, or another URL."
                 )
         formats: list[str] = []
         with wrong.collect():
-            formats = listed("--format", [format], commas=True) or []
+            formats = parse_values("--format", [format], commas=True) or []
         with wrong.collect():
-            where = listed("--where", where)
+            where = parse_values("--where", where)
         wrong.raise_if_any()
         from tunefront.bench.records import load_plans
-        from tunefront.bench.records.kept import lost
+        from tunefront.bench.records.kept import find_missing
 
         folder, records = out or report_folder(results), records_of(results)
-        notes = lost(results, records).without_predictions
+        notes = find_missing(results, records).without_predictions
         for line in notes:
             log.warning("%s", line)
         show_written(written_report(records, folder, formats, where, load_plans(results), notes))
 
 
 def records_of(results: str) -> list[Record]:
-    """The records of a folder or URL, what is left out named in the log; UserError where there are none to read."""
+    """The records of a folder or URL; skipped files are logged. UserError if no record can be read."""
     from tunefront.bench.records import load
 
     loaded = load(results)
     if not loaded.records:
         folder = local_folder(results)
-        there = "has no records" if folder is None or os.path.isdir(folder) else "is not there"
+        state = "has no records" if folder is None or os.path.isdir(folder) else "does not exist"
         if loaded.left_out:
-            there = f"has no records that can be read: {' '.join(loaded.left_out)}"
-            raise UserError(f"{results} {there}")
-        raise UserError(f"{results} {there}; give the folder that `tunefront run --out` wrote.")
+            raise UserError(f"{results} has no readable records: {' '.join(loaded.left_out)}")
+        raise UserError(f"{results} {state}; give the folder that `tunefront run --out` wrote.")
     for line in loaded.left_out:
         log.warning("%s", line)
     return list(loaded.records)
 
 
 def report_folder(results: str) -> str:
-    """Beside the records, or here where they are behind a URL."""
+    """The folder `report` next to the records; for a URL, `tunefront-report` in the working directory."""
     folder = local_folder(results)
     return "tunefront-report" if folder is None else str(folder / "report")
 
@@ -90,8 +89,8 @@ def written_report(
     plans: Sequence[Record],
     notes: Sequence[str] = (),
 ) -> list[str]:
-    """Writes a report into a folder or behind a URL; returns where its files are. `notes` are warnings for it to show.
-    UserError if that cannot be written."""
+    """Writes a report to a folder or URL; returns the paths of its files. `notes` are warnings that the report shows.
+    UserError if it cannot be written."""
     from tunefront.reports import write
 
     try:
@@ -108,7 +107,7 @@ def written_report(
 
 
 def show_written(written: Sequence[str]) -> None:
-    """Says where the files of a report are."""
+    """Prints the paths of a report's files."""
     from tunefront.bench.cli.progress import plural
 
     plots = [path for path in written if Path(path).parent.name == "plots"]

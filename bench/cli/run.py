@@ -1,4 +1,4 @@
-"""`tunefront run`: cells that are not recorded yet, a summary, a report."""
+"""`tunefront run`: runs cells that are not recorded yet, then prints a summary and writes a report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tunefront")
 
 
-@options.choosing_cells()
+@options.add_cell_options()
 def run(
     texts: Texts,
     suite: options.Suite = "quick",
@@ -43,38 +43,38 @@ def run(
     plan_first: options.PlanFirst = False,
     debug: options.Debug = False,
 ) -> None:
-    """Run what is not recorded yet, then report.
+    """Run what is not recorded yet, then write a report.
 
-    Runs the cells of SUITE that OUT has no record of, prints a summary of all of them and writes OUT/report.
-    Options that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE; without
-    SUITE, of `quick`. Of a SUITE of several parts they replace it in each, but --backbone chooses: parts that name the
-    backbone run on it alone, one that no part names runs the first. Exit code: 0 when every cell is ok or skipped with
-    a reason, 1 when one failed, the disk is full or records are gone, 2 for a mistake in the call, 130 after Ctrl-C,
-    143 after SIGTERM.
+    Runs the cells of SUITE that have no record in OUT, prints a summary of all cells and writes OUT/report. Options
+    that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE. If SUITE has
+    several parts, they replace the list of every part; --backbone instead selects parts: a part that names the backbone
+    runs on it alone, and a backbone that no part names runs the first part. Exit code: 0 if every cell is ok or skipped
+    with a reason; 1 if a cell failed, the disk is full or records are missing; 2 for a mistake in the call; 130 after
+    Ctrl-C; 143 after SIGTERM.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug):
         quiet_libraries()
         if engine != "local":
             raise UserError(
-                f"there is no engine {engine!r} yet; cells run with --engine local, several with --workers N."
+                f"there is no engine {engine!r}; use --engine local, and --workers N to run cells in parallel."
             )
         out = location("--out", out)
         if is_memory(out):
-            lost = f"warning: the records in {out} are lost when the command ends; its report is not"
-            print_plain(errors, f"{lost}; cells run one at a time, in this process, which alone sees them", "yellow")
+            text = f"warning: the records in {out} are lost when the command ends; the report is kept"
+            print_plain(errors, f"{text}; cells run one at a time, because only this process sees {out}", "yellow")
         from tunefront.bench.data import cache
 
-        cache.folder()  # a place that is none is told before anything runs
+        cache.folder()  # raises before anything runs if the folder is unusable
 
         with warnings_on(errors):
             outcome = _run(errors, suite, texts, workers, out, plan_first)
             if outcome.interrupted:
                 print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
-            whole = _tell(outcome, out, errors)
-            gone = _lost(outcome, out)
-        if outcome.failed or gone or not whole:
+            written = _report(outcome, out, errors)
+            records_missing = _warn_of_missing(outcome, out)
+        if outcome.failed or records_missing or not written:
             raise typer.Exit(FAILED)
 
 
@@ -86,7 +86,7 @@ def _run(
     out: str,
     plan_first: bool,
 ) -> Outcome:
-    """Expands the suite and runs it with the progress display on, which also shows what the first seconds go into."""
+    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell."""
     from tunefront.bench.cli.progress import Display
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
@@ -95,7 +95,7 @@ def _run(
     wrong = ErrorCollector()
     overrides = Overrides.from_texts(texts, wrong)
     with Display(errors) as display:
-        expansion = expand(suite, overrides, tell=display.preparing, wrong=wrong)
+        expansion = expand(suite, overrides, on_status=display.preparing, wrong=wrong)
         store = Store(out)
         store.prepare()
         for line in expansion.announcements:
@@ -108,17 +108,17 @@ def _run(
         from tunefront.bench.execution.engines import default_workers
         from tunefront.bench.execution.grid import run_grid
 
-        beside = workers or default_workers(cells)
+        n_workers = workers or default_workers(cells)
         if plan_first:
             from tunefront.bench.forecast.forecast import keep_predictions
 
-            keep_predictions(cells, out, beside, display.preparing)
+            keep_predictions(cells, out, n_workers, display.preparing)
         display.preparing("looking for records")
-        return run_grid(cells, store, beside, display, fork=True)
+        return run_grid(cells, store, n_workers, display, fork=True)
 
 
-def _tell(outcome: Outcome, out: str, errors: Console) -> bool:
-    """Writes the report, then prints the summary: whoever reads may have gone. Whether nothing broke."""
+def _report(outcome: Outcome, out: str, errors: Console) -> bool:
+    """Writes the report, then prints the summary, in this order since printing may fail. False if a bug stopped one."""
     from tunefront.bench.records import load_plans
 
     broken: list[str] = []
@@ -140,11 +140,11 @@ def _summary(outcome: Outcome) -> None:
     ok = len(outcome.records) - outcome.skipped - outcome.failed
     kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
     listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
-    before = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
+    recorded = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
     try:
         console.print(summary_table(outcome.records))
     finally:
-        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{before}.")
+        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}.")
         for record in outcome.records:
             if record.status == "failed":
                 print_plain(
@@ -152,20 +152,20 @@ def _summary(outcome: Outcome) -> None:
                 )
 
 
-def _lost(outcome: Outcome, out: str) -> bool:
-    """Says which records or predictions are not on the disk; whether records are among them."""
-    from tunefront.bench.records.kept import lost
+def _warn_of_missing(outcome: Outcome, out: str) -> bool:
+    """Logs the records and predictions that are missing from the disk; whether any record is missing."""
+    from tunefront.bench.records.kept import find_missing
 
-    found = lost(out, outcome.records)
-    for line in found.lines:
+    missing = find_missing(out, outcome.records)
+    for line in missing.lines:
         log.warning("%s", line)
-    return bool(found.records)
+    return bool(missing.records)
 
 
 @contextmanager
 def _as_warning(errors: Console, what: str, broken: list[str]) -> Iterator[None]:
-    """The run itself went well: what cannot be drawn together or written is a warning, and `report` does it later. What
-    is neither a mistake nor a file is a bug, kept in `broken`."""
+    """Turns an error after a successful run into a warning: `tunefront report` can repeat the step. An error that is
+    neither a UserError nor an OSError is a bug, appended to `broken`."""
     try:
         yield
     except (UserError, OSError) as error:

@@ -1,4 +1,4 @@
-"""`tunefront stale`: what changed since each record."""
+"""`tunefront stale`: reports what changed since each record."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ def stale(
     method: options.OwnMethods = None,
     debug: options.Debug = False,
 ) -> None:
-    """Say what changed since each record.
+    """Report what changed since each record was made.
 
-    Compares method source, backbone files, task rows, settings and package versions. Nothing is deleted, and nothing
-    that a record names is run or downloaded: a method of your own is compared by the sha256 of its file, or by its
-    class where --method gives the file. What a record names by a relative path is looked for from here, then from the
-    three folders above RESULTS; what is in none of them is said to be missing, and does not make a record stale.
+    Compares method source, backbone files, task rows, settings and package versions. Deletes nothing, and neither runs
+    nor downloads anything that a record names: your own method is compared by the sha256 of its file, or by its class
+    if --method gives the file. A relative path in a record is looked up from the working directory, then from the three
+    folders above RESULTS. A file in none of them is reported as not found and does not make a record stale.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug, prints=True), warnings_on(errors):
         quiet_libraries()
         for file in method or ():
-            _run(file)
+            _import_methods(file)
         records = records_of(options.location("RESULTS", results))
-        from tunefront.bench.execution.stale import missing, staleness, table
+        from tunefront.bench.execution.stale import changes_table, count_missing, staleness
 
         compared = staleness(records, local_folder(results))
-        found = [entry for entry in compared if entry.changes]
-        if found:
-            Console().print(table(found))
+        changed = [entry for entry in compared if entry.changes]
+        if changed:
+            Console().print(changes_table(changed))
             print_plain(
                 Console(),
-                f"{len(found)} of {len(records)} records are stale; `tunefront run` makes new ones beside them.",
+                f"{len(changed)} of {len(records)} records are stale; `tunefront run` makes new ones and keeps these.",
             )
-        if lacking := missing(compared):
+        if lacking := count_missing(compared):
             print_plain(
                 Console(),
-                f"not found from here: {'; '.join(lacking)}. What these records have of it was not compared; give the "
-                "command from the folder where they were made, or a file of methods with --method.",
+                f"not found from here: {'; '.join(lacking)}. They were not compared; run the command in the folder "
+                "where the records were made, or give a file of methods with --method.",
             )
-        elif not found:
+        elif not changed:
             print_plain(
                 Console(), f"nothing is stale: all {len(records)} records would be made again under the same key."
             )
 
 
-def _run(file: str) -> None:
-    """Imports a file that the call names, `:Class` after it or not, so that its methods are known."""
+def _import_methods(file: str) -> None:
+    """Imports a file given as FILE.py or FILE.py:Class, which registers its methods."""
     from tunefront.methods.registry import load_file, methods
 
     path, suffix, _ = file.partition(".py")

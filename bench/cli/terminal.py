@@ -1,8 +1,8 @@
-"""The edge where anything is printed: nothing in a text acts on the terminal, and printing never ends the work.
+"""All printing: no text can control the terminal, and a printing error never ends the work.
 
-Every console of the command is the one here (a test sees to it), so that no label, name, record or exception text
-reaches a terminal with its escapes, and neither a pipe that was closed (`| head`), a full disk nor an encoding without
-the characters costs what was computed.
+Every console of the command is the one here (a test checks it), so that no label, name, record or exception text
+reaches a terminal with its escapes, and neither a closed pipe (`| head`), a full disk nor an encoding that lacks
+characters loses computed results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.segment import Segment
 
 from tunefront.bench.errors import printable
 
-_INSTEAD = str.maketrans(
+_SUBSTITUTES = str.maketrans(
     {
         "✓": "ok",
         "✗": "x",
@@ -45,19 +45,19 @@ _INSTEAD = str.maketrans(
         **{chr(dots): "*" for dots in range(0x2800, 0x2900)},  # spinners
     }
 )
-"""What is written where an encoding lacks a character of ours; any other is written as its escape."""
+"""Substitutes for our characters in encodings that lack them; other characters are written as escapes."""
 
 
 class Console(RichConsole):
-    """A rich console that takes no text for markup, shows what a terminal would act on as escapes, writes what its
-    encoding has, and goes silent where nobody reads any more."""
+    """A rich console that interprets no markup, escapes control characters, writes only characters of its encoding,
+    and goes silent once its stream is closed."""
 
     def __init__(self, stderr: bool = False, **settings: Any):  # Any: rich's own settings
         file = _Outlet("stderr" if stderr else "stdout")
         super().__init__(file=file, markup=False, emoji=False, highlight=False, **settings)  # type: ignore[arg-type]
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What rich makes of something, its texts made safe; control segments are rich's own."""
+        """Rich's segments with their texts escaped; control segments are rich's own."""
         for segment in super().render(renderable, options):
             if segment.control or not segment.text.strip(" \n"):
                 yield segment
@@ -66,7 +66,7 @@ class Console(RichConsole):
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text in characters that an encoding has: ours by something like them, others as escapes.
+    """The text in characters of an encoding: ours become similar ones, others become escapes.
 
     >>> encodable("✓ 0.500 · é", "ascii")
     'ok 0.500 - \\\\xe9'
@@ -77,8 +77,8 @@ def encodable(text: str, encoding: str) -> str:
         text.encode(encoding)
         return text
     except (UnicodeEncodeError, LookupError):
-        known = encoding if _is_known(encoding) else "ascii"
-        return text.translate(_INSTEAD).encode(known, "backslashreplace").decode(known)
+        usable = encoding if _is_known(encoding) else "ascii"
+        return text.translate(_SUBSTITUTES).encode(usable, "backslashreplace").decode(usable)
 
 
 def _is_known(encoding: str) -> bool:
@@ -89,8 +89,8 @@ def _is_known(encoding: str) -> bool:
     return True
 
 
-def plain(text: str) -> None:
-    """Prints a text for programs to standard output, as it is."""
+def print_raw(text: str) -> None:
+    """Prints a text for programs to standard output, without any formatting."""
     outlet = _Outlet("stdout")
     outlet.write(encodable(text, outlet.encoding) + "\n")
     outlet.flush()
@@ -99,26 +99,26 @@ def plain(text: str) -> None:
 _lost: OSError | ValueError | None = None
 
 
-def begin() -> None:
-    """Forgets what an earlier command of this process could not print."""
+def forget_lost_output() -> None:
+    """Forgets printing errors of an earlier command in this process."""
     global _lost
     _lost = None
 
 
 def lost_output() -> str | None:
-    """Why something could not be printed, None where all was, or where a reader had enough of it."""
-    known = getattr(_lost, "errno", None)
-    return None if _lost is None or known == errno.EPIPE else str(getattr(_lost, "strerror", None) or _lost)
+    """Why some output could not be printed; None if all was printed, or if the reader closed the pipe."""
+    number = getattr(_lost, "errno", None)
+    return None if _lost is None or number == errno.EPIPE else str(getattr(_lost, "strerror", None) or _lost)
 
 
 class _Outlet(io.TextIOBase):
-    """Standard output or error as it is now; where it cannot be written any more, what comes is let go."""
+    """The current standard output or error; once it cannot be written, further output is dropped."""
 
     def __init__(self, name: str):
         self._name = name
 
     @property
-    def _stream(self) -> Any:  # Any: whatever stands there; a display puts a proxy in its place
+    def _stream(self) -> Any:  # Any: any stream; a live display replaces it by a proxy
         stream = getattr(sys, self._name)
         return getattr(stream, "rich_proxied_file", stream)
 
@@ -145,23 +145,23 @@ class _Outlet(io.TextIOBase):
     def _try(self, verb: str, *arguments: str) -> None:
         global _lost
         stream = self._stream
-        if stream is None:  # it was closed before the command began
+        if stream is None:  # closed before the command began
             return
         try:
             getattr(stream, verb)(*arguments)
         except UnicodeEncodeError:
             stream.write(arguments[0].encode("ascii", "backslashreplace").decode())
-        except (OSError, ValueError) as error:  # ValueError: of a stream that was closed
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
             _lost = error
-            _let_go(self._name, stream)
+            _redirect_to_null(self._name, stream)
 
 
-def _let_go(name: str, stream: Any) -> None:
-    """Leads a stream nowhere, so that neither what it still holds nor what comes fails again, even at the very end."""
+def _redirect_to_null(name: str, stream: Any) -> None:
+    """Redirects a stream to the null device, so that neither buffered nor later output fails, even at exit."""
     with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
         stream.flush()
         return
     setattr(sys, name, None)

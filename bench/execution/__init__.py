@@ -1,1 +1,1 @@
-"""From cells to records: identity, running, grids, engines."""
+"""Turns cells into records: identity, running, grids, engines."""

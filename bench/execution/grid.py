@@ -1,4 +1,4 @@
-"""Many cells: what is recorded is taken, what is not runs, and each record is written as soon as its cell is done."""
+"""Runs a grid of cells: reuses existing records, runs the other cells, writes each record as soon as its cell ends."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ __all__ = ["Outcome", "Progress", "run_grid"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a grid came to: one record a cell in the cells' order (fewer when interrupted), and how many of which kind
-    this call ran (`ran`), found (`reused`), and hold a failure or a skip. The records
-    name tasks and backbones as the cells do."""
+    """Result of a grid: records in cell order (fewer when interrupted), and counts of executed (`ran`), reused, failed
+    and skipped cells. The records name tasks and backbones as the cells do."""
 
     records: tuple[Record, ...]
     ran: int
@@ -33,7 +32,7 @@ class Outcome:
 
 
 def is_users_own(cell: Cell) -> bool:
-    """Whether the cell's method is defined in a file of the user's, which may do anything to its process."""
+    """Whether the cell's method is defined in a user's file, which may do anything to its process."""
     return cell.method_file is not None
 
 
@@ -48,28 +47,28 @@ def run_grid(
 ) -> Outcome:
     """Runs every cell that has no ok or skipped record yet; Ctrl-C stops cleanly with `interrupted` set.
 
-    Args: workers, processes that run cells side by side (recorded as `concurrent_cells`), 1 for this one, and always
-    for a store in memory, all of whose cells run in this process; fork,
-    whether workers may be forked from this process: only where it has imported but never computed; alone, of which
-    cells no other may run in the same process afterwards, so that neither a patched library nor a killed process
-    reaches it: with one worker they run first, each in a process of its own, the others in this one; session, what this
-    process keeps for the cells of another call. Cells of one backbone run together, in their order otherwise.
-    Errors: UserError where the store cannot be written or a task or backbone is gone, DiskFull.
+    Args: workers, the number of parallel processes (recorded as `concurrent_cells`); 1 means this process, which also
+    runs all cells of a store in memory; fork, whether workers may be forked from this process, only if it has imported
+    but never computed; alone, says which cells must be the last of their process, so that neither a patched library
+    nor a killed process affects other cells: with one worker they run first, each in a separate process, and the
+    others in this process; session, the objects that this process caches between calls. Cells of the same backbone run
+    together, otherwise in their order.
+    Errors: UserError if the store cannot be written or a task or backbone is missing; DiskFull.
     """
     store.prepare()
-    if is_memory(store.location):  # of which a worker process would have one of its own
+    if is_memory(store.location):  # a worker process would have its own copy
         workers, alone = 1, lambda _: False
     progress = progress or Silent()
-    asked = {work.key: work for work in (Work(cell, Identity.of(cell)) for cell in cells)}
-    found = {key: record for key in asked if (record := store.read(key)) is not None}
+    requested = {work.key: work for work in (Work(cell, Identity.of(cell)) for cell in cells)}
+    existing = {key: record for key in requested if (record := store.read(key)) is not None}
     done = {
-        key: _compared_again(record, asked[key].cell, store)
-        for key, record in found.items()
+        key: _with_deviations(record, requested[key].cell, store)
+        for key, record in existing.items()
         if record.status != "failed"
     }
-    works = [replace(work, attempts=_attempts(found.get(key))) for key, work in asked.items() if key not in done]
+    works = [replace(work, attempts=_attempts(existing.get(key))) for key, work in requested.items() if key not in done]
     works = _by_backbone(works)
-    progress.planned(len(asked), len(done))
+    progress.planned(len(requested), len(done))
     reused = len(done)
     start_method = "spawn" if on_cuda(cells) else "fork" if fork else "forkserver"
     if workers == 1 or not works:
@@ -83,14 +82,14 @@ def run_grid(
                     done[work.key] = record
                     progress.finished(work.cell, record)
                     interruption.check()
-        except BaseException as error:  # it may come out as another error: an import makes an ImportError of it
+        except BaseException as error:  # may be another error: an import turns an interruption into an ImportError
             if isinstance(error, KeyboardInterrupt):
                 interruption.note()
             if not interruption.pending():
                 raise
         interrupted = interruption.pending()
-        interruption.answered()
-    records = tuple(_named(done[key], work) for key, work in asked.items() if key in done)
+        interruption.mark_answered()
+    records = tuple(_with_names_of(done[key], work) for key, work in requested.items() if key in done)
     return Outcome(
         records=records,
         ran=len(done) - reused,
@@ -109,29 +108,28 @@ def _one_at_a_time(
     alone: Callable[[Cell], bool],
     session: Session,
 ) -> Generator[tuple[Work, Record], None, None]:
-    """Cells that run alone first: they may be forked while this process has not computed yet."""
-    apart = [work for work in works if alone(work.cell)]
-    if apart:
-        yield from pool.run(apart, store, progress, 1, start_method, alone)
+    """Runs cells that need a separate process first: they can be forked while this process has not computed yet."""
+    separate = [work for work in works if alone(work.cell)]
+    if separate:
+        yield from pool.run(separate, store, progress, 1, start_method, alone)
     yield from inprocess.run([work for work in works if not alone(work.cell)], store, progress, session)
 
 
 def _by_backbone(works: Sequence[Work]) -> list[Work]:
-    """Backbones in the order in which they first occur: each is read once, though one is kept at a time."""
-    places = {name: place for place, name in enumerate(dict.fromkeys(work.cell.backbone for work in works))}
-    return sorted(works, key=lambda work: places[work.cell.backbone])
+    """Sorts by backbone, in order of first occurrence: each is read once, although only one is kept at a time."""
+    order = {name: index for index, name in enumerate(dict.fromkeys(work.cell.backbone for work in works))}
+    return sorted(works, key=lambda work: order[work.cell.backbone])
 
 
-def _named(record: Record, work: Work) -> Record:
-    """A record under the names that were asked for: a folder or file may have gone by another when it was written."""
+def _with_names_of(record: Record, work: Work) -> Record:
+    """The record with the requested names: a folder or file may have had another name when it was written."""
     cell = work.cell
     names = {"task": cell.task, "backbone": cell.backbone, "method": cell.spelled, "label": work.identity.label}
     return record.model_copy(update=names)
 
 
-def _compared_again(record: Record, cell: Cell, store: Store) -> Record:
-    """A record that was found; it is rewritten where the suite that asks repeats a paper and the record does not say
-    how its cell differs from it."""
+def _with_deviations(record: Record, cell: Cell, store: Store) -> Record:
+    """An existing record; it is rewritten if the suite repeats a paper and the record lacks its cell's deviations."""
     if cell.deviations is None or (record.paper, record.deviations) == (cell.paper, cell.deviations):
         return record
     store.write(record := record.model_copy(update={"paper": cell.paper, "deviations": cell.deviations}))

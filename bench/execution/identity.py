@@ -1,4 +1,4 @@
-"""What can change a cell's numbers, and the key made of it."""
+"""The identity of a cell: everything that can change its numbers, and the key computed from it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ DECIDING = (
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
     *("bench/execution/run_cell.py", "bench/execution/setup.py", "bench/execution/predictions.py"),
 )
-"""Rooms and files of the harness that decide about numbers."""
+"""Folders and files of the harness that affect numbers."""
 
 
 @functools.cache
 def harness_fingerprint() -> str:
-    """sha256 over the code of the harness that decides about numbers; comments, docstrings and layout do not count."""
+    """sha256 over the code of the harness that affects numbers; comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in DECIDING for path in ROOT.glob(pattern)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -57,63 +57,63 @@ def _is_text(statement: ast.stmt) -> bool:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a cell is, found out once: the key of its record, and everything that can change its numbers.
+    """The identity of a cell, computed once: the key of its record, and everything that can change its numbers.
 
-    Plain values, so that it travels to a worker process; the cell itself is not among them, since the class of a user's
-    own method cannot. `method_file` and `method_sources` say where such a method comes from.
+    It has plain values only, so that it can be sent to a worker process; it does not contain the cell, because the
+    class of a user's method cannot be pickled. `method_file` and `method_sources` are the origin of such a method.
     """
 
     key: str
     label: str
-    ingredients: dict[str, Any]  # Any: nested dicts of scalars, as JSON has them
+    ingredients: dict[str, Any]  # Any: nested dicts of scalars, as in JSON
     method_file: str | None
     method_sources: dict[str, str] | None
 
     @classmethod
     def of(cls, cell: Cell) -> Identity:
-        """The identity of a cell; a moved folder or file keeps its key. UserError where it cannot be found."""
-        found = ingredients(cell)
-        parts = {name: value for name, value in found.items() if name not in NAMES}
+        """The identity of a cell; moving a folder or file does not change the key. UserError if one cannot be found."""
+        parts_and_names = ingredients(cell)
+        parts = {name: value for name, value in parts_and_names.items() if name not in NAMES}
         parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
-        return cls._known(_digest(parts), found, cell)
+        return cls._build(_digest(parts), parts_and_names, cell)
 
     @classmethod
-    def of_no_files(cls, cell: Cell, *beside: object) -> Identity:
-        """The identity of a cell whose rows and backbone are no files, `beside` what else its costs follow from."""
-        found = cell_fields(cell)
-        return cls._known(_digest([found, *beside], str), found, cell)
+    def of_no_files(cls, cell: Cell, *others: object) -> Identity:
+        """The identity of a cell without files for its rows and backbone; `others` also determine its costs."""
+        fields = cell_fields(cell)
+        return cls._build(_digest([fields, *others], str), fields, cell)
 
     @classmethod
-    def _known(cls, key: str, ingredients: dict[str, Any], cell: Cell) -> Identity:  # Any: as the field
-        """The identity of a cell whose key and ingredients are known."""
-        file, sources_of = _method_origin(cell)
-        return cls(key, label_of(cell.method), ingredients, file, sources_of)
+    def _build(cls, key: str, ingredients: dict[str, Any], cell: Cell) -> Identity:  # Any: as the field
+        """The identity of a cell with this key and these ingredients."""
+        file, method_sources = _method_origin(cell)
+        return cls(key, label_of(cell.method), ingredients, file, method_sources)
 
     @property
     def versions(self) -> dict[str, str]:
-        """Package name -> the version that the cell runs with."""
+        """Package name -> the version used by the cell."""
         return dict(self.ingredients["versions"])
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What is made of files -> its sha256; nothing where the cell has none."""
+        """Name of a file-based ingredient -> its sha256; empty if the cell has none."""
         return dict(self.ingredients.get("fingerprints", {}))
 
 
-def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as JSON has them
-    """Everything that can change the numbers of a cell; UserError where its task or backbone cannot be found."""
+def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as in JSON
+    """Everything that can change the numbers of a cell; UserError if its task or backbone cannot be found."""
     own = {f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()}
     prints = {"method": source_fingerprint(cell.method), **own, **surroundings(cell)}
     return {**cell_fields(cell), "fingerprints": prints}
 
 
-def around(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
-    """The ingredients of a cell but those of its method, which is not looked at; errors as in `ingredients`."""
-    return {**_told(cell), "fingerprints": surroundings(cell)}
+def without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+    """The ingredients of a cell without those of its method, which is not read; errors as in `ingredients`."""
+    return {**_fields_without_method(cell), "fingerprints": surroundings(cell)}
 
 
 def surroundings(cell: Cell) -> dict[str, str]:
-    """What a cell's backbone, rows and templates are, and the harness; errors as in `ingredients`."""
+    """Fingerprints of a cell's backbone, rows, templates and harness; errors as in `ingredients`."""
     return {
         "backbone": locate.fingerprint(cell.backbone),
         "task": sources.load_task(cell.task).fingerprint,
@@ -124,17 +124,17 @@ def surroundings(cell: Cell) -> dict[str, str]:
     }
 
 
-def around_unfound(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
-    """What `around` has of a cell whose task or backbone is not found."""
-    return {**_told(cell), "fingerprints": {"harness": harness_fingerprint()}}
+def without_method_and_files(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+    """`without_method` for a cell whose task or backbone is missing."""
+    return {**_fields_without_method(cell), "fingerprints": {"harness": harness_fingerprint()}}
 
 
 def cell_fields(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
-    """What a cell is called and told, and the versions it would run with; no file is looked at."""
-    return {"method": cell.spelled, **_told(cell)}
+    """The cell's own fields and package versions, without reading any file."""
+    return {"method": cell.spelled, **_fields_without_method(cell)}
 
 
-def _told(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+def _fields_without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     return {
         "schema_version": SCHEMA_VERSION,
         "backbone": cell.backbone,
@@ -161,9 +161,9 @@ def _published(cell: Cell) -> dict[str, str]:
 
 
 FILE = "file:"
-"""What the fingerprint of a file that a method reads is called, before the name of its field."""
+"""Prefix of the fingerprint of a file that a method reads, before the name of its field."""
 NAMES = ("backbone", "task")
-"""Ingredients that only say where something lies; what it is, is in the fingerprints."""
+"""Ingredients that are only locations; the fingerprints identify the content."""
 
 
 def _digest(parts: object, default: Callable[[object], str] | None = None) -> str:
@@ -171,34 +171,34 @@ def _digest(parts: object, default: Callable[[object], str] | None = None) -> st
 
 
 def label_of(method: Method) -> str:
-    """The method's short form, its files by name and the start of their sha256: other content is another method."""
+    """The method's short form, with the name and the start of the sha256 of each file, to distinguish contents."""
     names = {field: Path(path).stem for field, path in checkpoints.files_of(method).items()}
-    found = checkpoints.digests(method).items()
-    return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in found})
+    digests = checkpoints.digests(method).items()
+    return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in digests})
 
 
 def _method_origin(cell: Cell) -> tuple[str | None, dict[str, str] | None]:
-    """Where a user's own method comes from, without a folder above the working one: its file, and the sha256 of each
+    """The origin of a user's own method: its file, without folders above the working directory, and the sha256 of each
     source file."""
     if cell.method_file is None:
         return None, None
-    found = {}
+    digests = {}
     for cls in type(cell.method).__mro__:
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         if file is not None and cls is not Method and issubclass(cls, Method):
-            with suppress(OSError):  # typed in, or gone since: the fingerprint of the source has it
-                found[_origin(Path(file), cls.__module__)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return _from_here(Path(cell.method_file)), found
+            with suppress(OSError):  # defined interactively, or deleted since: the source fingerprint covers it
+                digests[_origin(Path(file), cls.__module__)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return _from_here(Path(cell.method_file)), digests
 
 
 def _origin(file: Path, module: str) -> str:
-    """What a source file is called in a record: installed ones as modules, those of a user by their path."""
+    """The name of a source file in a record: the module for installed files, the path for a user's files."""
     folders = [ROOT / "methods", *(Path(sysconfig.get_path(place)) for place in ("purelib", "platlib", "stdlib"))]
     return module if any(file.is_relative_to(folder) for folder in folders) else _from_here(file)
 
 
 def _from_here(file: Path) -> str:
-    """A file's path from the working folder; its name alone where it lies elsewhere, for where is nobody's business."""
+    """A file's path from the working directory; only its name if it lies elsewhere, to keep other paths private."""
     try:
         return file.resolve().relative_to(Path.cwd().resolve()).as_posix()
     except (ValueError, OSError):

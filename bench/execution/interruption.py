@@ -1,9 +1,9 @@
-"""Ctrl-C and termination: noted when they come, raised where that is safe, and never lost.
+"""Ctrl-C and termination: recorded when they arrive, raised where it is safe, and never lost.
 
-Python raises KeyboardInterrupt wherever the main thread is: in a `__del__`, a weakref's callback or a C library's
-callback it is printed and gone, in an import it may come out as an ImportError, in a method's `except BaseException` it
-is swallowed. So a signal is also noted here; whoever runs cells asks `pending()`, and while nobody has `answered()` it
-is raised again every second.
+Python raises KeyboardInterrupt wherever the main thread is: in a `__del__`, a weakref callback or a C callback it is
+only printed, in an import it may become an ImportError, and a method's `except BaseException` swallows it. So a signal
+is also recorded here; code that runs cells checks `pending()`, and until `answered()` is called it is raised again
+every second.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from types import FrameType
 from typing import Any
 
 AGAIN_SECONDS = 1.0
-"""After how long an interruption that nobody has answered is raised again."""
+"""Interval after which an unanswered interruption is raised again."""
 TOGETHER_SECONDS = 0.5
-"""Signals this close are one: `timeout`, and programs that pass Ctrl-C on, send it to a process and to its group."""
+"""Signals closer than this count as one: `timeout`, and programs that forward Ctrl-C, send it to a process and to its
+group."""
 COMMAND_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What ends a command: Ctrl-C, a scheduler, a closed terminal."""
+"""Signals that end a command: from Ctrl-C, a scheduler, a closed terminal."""
 SHOW_CURSOR = b"\x1b[?25h"
 
 
 class _State:
-    """What is known of interruptions in this process: the signal that came, and how many blocks hold it back."""
+    """The state of interruptions in this process: the signal received, and how many blocks defer it."""
 
-    came: int | None = None
+    received: int | None = None
     since: float = 0.0
     answered: bool = False
-    held: int = 0
+    deferring: int = 0
     listening: bool = False
     exits: bool = False
-    handlers: dict[int, Any]  # Any: what signal.signal() gives back; the handlers that were there before
+    handlers: dict[int, Any]  # Any: as returned by signal.signal(); the previous handlers
 
     def __init__(self) -> None:
         self.handlers = {}
@@ -46,28 +47,28 @@ _state = _State()
 
 
 def pending() -> bool:
-    """Whether an interruption has come, answered or not."""
-    return _state.came is not None
+    """Whether an interruption has arrived, answered or not."""
+    return _state.received is not None
 
 
 def exit_code() -> int:
     """The exit code of an interrupted command, 128 and the signal: 130 for Ctrl-C, 143 for SIGTERM."""
-    return 128 + (_state.came or signal.SIGINT)
+    return 128 + (_state.received or signal.SIGINT)
 
 
 def note(signum: int = signal.SIGINT) -> None:
-    """Notes an interruption that came without a signal."""
-    _state.came = _state.came or signum
+    """Records an interruption that arrived without a signal."""
+    _state.received = _state.received or signum
 
 
 def check() -> None:
-    """Raises KeyboardInterrupt where an interruption has come that nobody has answered: a safe point."""
-    if pending() and not _state.answered and not _state.held:
+    """A safe point: raises KeyboardInterrupt if an interruption is pending and not answered."""
+    if pending() and not _state.answered and not _state.deferring:
         raise KeyboardInterrupt
 
 
-def answered() -> None:
-    """Says that the interruption is being acted on: it is not raised again."""
+def mark_answered() -> None:
+    """Marks the interruption as handled, so that it is not raised again."""
     _state.answered = True
     if hasattr(signal, "SIGALRM") and signal.SIGALRM in _state.handlers:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -75,47 +76,47 @@ def answered() -> None:
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """A block in which an interruption is noted but not raised; it is raised at the block's end."""
-    _state.held += 1
+def deferred() -> Iterator[None]:
+    """Records an interruption inside the block, and raises it at the block's end."""
+    _state.deferring += 1
     try:
         yield
     finally:
-        _state.held -= 1
+        _state.deferring -= 1
     check()
 
 
 @contextmanager
 def listening(signals: Sequence[int] = (signal.SIGINT,), exits: bool = False) -> Iterator[None]:
-    """Listens to signals for as long as the block runs; inside another such block, the other one does.
+    """Handles signals while the block runs; inside another such block, the outer one does.
 
-    `exits`: the first signal interrupts, the second ends the process at once. A signal that is ignored (as of a command
-    that a shell put into the background) stays ignored.
+    `exits`: the first signal interrupts, the second ends the process at once. An ignored signal stays ignored, as for a
+    command that a shell started in the background.
     """
     if _state.listening:
         yield
         return
-    if threading.current_thread() is threading.main_thread():  # no other can listen
+    if threading.current_thread() is threading.main_thread():  # only the main thread can set handlers
         _listen(signals, exits)
     try:
         yield
     finally:
-        answered()
+        mark_answered()
         for signum, handler in _state.handlers.items():
             signal.signal(signum, handler)
         _forget()
 
 
 def stop_listening() -> None:
-    """Lets signals pass unheard from now on, where this process listens: its work is done."""
-    answered()
+    """Ignores the handled signals from now on, because the work is finished."""
+    mark_answered()
     for signum in _state.handlers:
         signal.signal(signum, signal.SIG_IGN)
     _state.handlers.clear()
 
 
 def listen_in_worker() -> None:
-    """In a worker process, forked or not, for good: Ctrl-C is the parent's to answer, SIGTERM ends the worker."""
+    """Sets the handlers of a worker process, forked or not: Ctrl-C is left to the parent, SIGTERM ends the worker."""
     _forget()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _listen((signal.SIGTERM,), exits=True)
@@ -125,20 +126,20 @@ def listen_in_worker() -> None:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Holds interruptions back, and keeps them from processes that the block starts until these listen themselves."""
-    with held():
+    """Defers interruptions, and blocks the signals in processes that the block starts until they set their handlers."""
+    with deferred():
         if not hasattr(signal, "pthread_sigmask"):
             yield
             return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, COMMAND_SIGNALS)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, COMMAND_SIGNALS)
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _in_forked_child() -> None:
-    """In any process that was forked from one that listens, of some library: the signals end it, without a word."""
+    """In a process that a library forks from this one, signals end the process silently."""
     if _state.listening:
         for signum in _state.handlers:
             signal.signal(signum, signal.SIG_DFL)
@@ -153,7 +154,7 @@ def _listen(signals: Sequence[int], exits: bool) -> None:
     _state.listening, _state.exits = True, exits
     for signum in signals:
         if signal.getsignal(signum) is not signal.SIG_IGN:
-            _state.handlers[signum] = signal.signal(signum, _come) or signal.SIG_DFL
+            _state.handlers[signum] = signal.signal(signum, _receive) or signal.SIG_DFL
 
 
 def _forget() -> None:
@@ -161,32 +162,32 @@ def _forget() -> None:
     _state = _State()
 
 
-def _come(signum: int, _: FrameType | None) -> None:
-    if _state.came is None:
-        _state.came, _state.since = signum, time.monotonic()
+def _receive(signum: int, _: FrameType | None) -> None:
+    if _state.received is None:
+        _state.received, _state.since = signum, time.monotonic()
     elif _state.exits and time.monotonic() - _state.since > TOGETHER_SECONDS:
-        _leave()
+        _exit_now()
     _state.answered = False
     if hasattr(signal, "SIGALRM") and signal.SIGALRM not in _state.handlers:
-        _state.handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, _again) or signal.SIG_DFL
+        _state.handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, _raise_again) or signal.SIG_DFL
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
     check()
 
 
-def _again(_: int, __: FrameType | None) -> None:
+def _raise_again(_: int, __: FrameType | None) -> None:
     check()
 
 
 def end_children() -> None:
-    """Ends processes that were started with multiprocessing and would outlive this one."""
-    processes = sys.modules.get("multiprocessing")  # without it there are none
-    for child in processes.active_children() if processes else ():
+    """Ends child processes of multiprocessing that would outlive this one."""
+    multiprocessing = sys.modules.get("multiprocessing")  # not imported: no children
+    for child in multiprocessing.active_children() if multiprocessing else ():
         with suppress(Exception):
             child.terminate()
 
 
-def _leave() -> None:
-    """Ends the process without another word."""
+def _exit_now() -> None:
+    """Ends the process at once, silently."""
     end_children()
     with suppress(OSError):
         if os.isatty(2):

@@ -1,4 +1,4 @@
-"""Where the things that records name lie from here: seen from the working folder, or from where the results are."""
+"""Finds files named in records, from the working directory or from the folders above the results."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from pathlib import Path
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
 from tunefront.bench.models.gguf.names import is_gguf
-from tunefront.bench.records.ordinary import Unreadable, contents
+from tunefront.bench.records.ordinary import Unreadable, read_regular
 
 UP = 3
-"""Folders above the results that relative names are looked for in: most runs write `results` where they start."""
+"""Number of folders above the results to search for relative paths: most runs write `results` where they start."""
 SOURCE_BYTES = 16 * 2**20
-"""A larger file is no source of a method."""
+"""The largest source file of a method that is read."""
 _SHIPPED = "tunefront.methods."
 
 
 class Missing(Exception):
-    """Something that a record names is not found from here; the message says what."""
+    """A file or name in a record cannot be found from here; the message names it."""
 
 
 class Places:
-    """Folders that relative names may start from: the working folder, and those above a results folder."""
+    """Possible base folders of relative paths: the working directory, and the folders above a results folder."""
 
     def __init__(self, results: Path | None = None):
-        above = [] if results is None else list(Path(os.path.abspath(results)).parents)[:UP]
-        self.starts = list(dict.fromkeys([Path(os.getcwd()), *above]))
+        parents = [] if results is None else list(Path(os.path.abspath(results)).parents)[:UP]
+        self.starts = list(dict.fromkeys([Path(os.getcwd()), *parents]))
 
     def of(self, path: str) -> list[str]:
-        """The paths that a path may mean, the one as it is written first; those where nothing lies are left out."""
+        """The existing paths that a path may refer to; the path as written comes first."""
         try:
             written = expanded(path)
-        except UserError:  # a home folder that is not there, or no path at all
+        except UserError:  # an unknown home folder, or an invalid path
             return []
         if written.is_absolute():
-            return [path] if _there(written) else []
-        first = [path] if _there(written) else []
-        return [*first, *(str(start / written) for start in self.starts[1:] if _there(start / written))]
+            return [path] if _exists(written) else []
+        first = [path] if _exists(written) else []
+        return [*first, *(str(start / written) for start in self.starts[1:] if _exists(start / written))]
 
     def backbone(self, name: str, recorded: str | None) -> str:
-        """The backbone under the name by which it is found from here, that of the recorded fingerprint if there is one;
-        Missing where it would have to be downloaded or fetched, or is not there."""
-        from tunefront.bench.models.locate import check_here, known_backbones
+        """The name under which a backbone is found from here, preferably one with the recorded fingerprint; Missing if
+        there is none, or it would have to be downloaded or fetched."""
+        from tunefront.bench.models.locate import check_downloaded, known_backbones
 
-        places = [] if name in known_backbones() else self.of(name)
-        if found := [path for path in places if Path(path).expanduser().is_dir() or is_gguf(path)]:
-            return _best(found, recorded, _backbone_fingerprint)
+        paths = [] if name in known_backbones() else self.of(name)
+        if places := [path for path in paths if Path(path).expanduser().is_dir() or is_gguf(path)]:
+            return _best(places, recorded, _backbone_fingerprint)
         try:
-            check_here(name)
+            check_downloaded(name)
         except UserError as error:
             raise Missing(f"backbone {name}") from error
         if _is_path(name):
@@ -59,37 +59,37 @@ class Places:
         return name
 
     def task(self, name: str, recorded: str | None) -> str:
-        """The task under the name by which it is found from here; as `backbone`."""
+        """The name under which a task is found from here; otherwise as `backbone`."""
         from tunefront.bench.data.sources import load_task, preview_task
 
         if name.startswith("hub:") and not preview_task(name).splits:
             raise Missing(f"task {name}")
         if not name.startswith("dir:"):
             return name
-        found = [f"dir:{path}" for path in self.of(name.removeprefix("dir:"))]
-        if not found:
+        folders = [f"dir:{path}" for path in self.of(name.removeprefix("dir:"))]
+        if not folders:
             raise Missing(f"task {name}")
-        return _best(found, recorded, lambda place: load_task(place).fingerprint)
+        return _best(folders, recorded, lambda place: load_task(place).fingerprint)
 
     def file(self, path: str, recorded: str | None) -> str:
-        """The path by which a file that a method reads is found from here; as `backbone`."""
+        """The path under which a file that a method reads is found from here; otherwise as `backbone`."""
         from tunefront.bench.models.checkpoints import digest
 
-        found = self.of(path)
-        if not found:
+        paths = self.of(path)
+        if not paths:
             raise Missing(f"file {path}")
-        return _best(found, recorded, digest)
+        return _best(paths, recorded, digest)
 
-    def holds(self, name: str, recorded: str) -> bool:
-        """Whether a file that a user's method is made of, or reads, still has the recorded sha256. It is read and never
-        run; Missing where it is not there."""
-        modules = [getattr(sys.modules.get(name), "__file__", None)]  # of what is installed, only what is imported
+    def is_unchanged(self, name: str, recorded: str) -> bool:
+        """Whether a source file of a user's method, or a file that it reads, still has the recorded sha256. The file is
+        read, never run; Missing if it does not exist."""
+        modules = [getattr(sys.modules.get(name), "__file__", None)]  # among installed modules, only imported ones
         if name.startswith(_SHIPPED):
             modules = [str(ROOT.joinpath("methods", *name.removeprefix(_SHIPPED).split("."))) + ".py"]
-        found = [path for path in modules if path is not None and Path(path).is_file()] or self.of(name)
-        if not found:
+        paths = [path for path in modules if path is not None and Path(path).is_file()] or self.of(name)
+        if not paths:
             raise Missing(f"file {name}")
-        return any(_sha256(Path(path).expanduser()) == recorded for path in found)
+        return any(_sha256(Path(path).expanduser()) == recorded for path in paths)
 
 
 def _backbone_fingerprint(name: str) -> str:
@@ -98,10 +98,10 @@ def _backbone_fingerprint(name: str) -> str:
     return fingerprint(name)
 
 
-def _best(found: list[str], recorded: str | None, fingerprint: Callable[[str], str]) -> str:
-    """Of several places the one with what is recorded, else the first."""
-    tried = found if len(found) > 1 else []
-    return next((place for place in tried if _same(place, recorded, fingerprint)), found[0])
+def _best(candidates: list[str], recorded: str | None, fingerprint: Callable[[str], str]) -> str:
+    """The candidate with the recorded fingerprint, else the first one."""
+    compared = candidates if len(candidates) > 1 else []
+    return next((place for place in compared if _same(place, recorded, fingerprint)), candidates[0])
 
 
 def _same(place: str, recorded: str | None, fingerprint: Callable[[str], str]) -> bool:
@@ -112,19 +112,19 @@ def _same(place: str, recorded: str | None, fingerprint: Callable[[str], str]) -
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name can only be a path, and no Hub id."""
+    """Whether a name can only be a path, not a Hub id."""
     return name.startswith((".", "~", "/", "\\")) or "\0" in name or name.count("/") > 1 or os.path.isabs(name)
 
 
-def _there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # an invalid file name
         return False
 
 
 def _sha256(path: Path) -> str | None:
     try:
-        return hashlib.sha256(contents(path, SOURCE_BYTES)).hexdigest()
+        return hashlib.sha256(read_regular(path, SOURCE_BYTES)).hexdigest()
     except (Unreadable, FileNotFoundError):
         return None

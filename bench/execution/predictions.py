@@ -1,4 +1,4 @@
-"""Predictions from scores: what a model answers, what is right, and the table that lies beside a record."""
+"""Predictions from scores: the predicted answers, the labels, and the table stored next to a record."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 
 def check_scores(task: Task, scores: Tensor) -> None:
-    """ValueError where no prediction follows from the scores: NaN is neither the highest nor not."""
-    unknown = int(scores.isnan().any(1).sum())
-    if unknown:
-        raise ValueError(f"the scores of {unknown} of {len(scores)} rows are NaN, from which no prediction follows")
+    """ValueError if the scores are NaN, which gives no prediction, or have a wrong shape."""
+    n_nan = int(scores.isnan().any(1).sum())
+    if n_nan:
+        raise ValueError(f"the scores of {n_nan} of {len(scores)} rows are NaN, so they give no prediction")
     if task.kind != "multiple choice" and scores.shape[1] != task.outputs:
-        raise ValueError(f"each row has {scores.shape[1]} scores; {task.name} takes {task.outputs}")
+        raise ValueError(f"each row has {scores.shape[1]} scores; {task.name} needs {task.outputs}")
 
 
 def predictions_of(task: Task, scores: Tensor) -> list[int] | list[float]:
-    """The choice of the highest score (ties to the first), or the predicted value."""
+    """The choice with the highest score (the first one in a tie), or the predicted value."""
     if task.kind == "regression":
         return [float(value) for value in scores[:, 0].tolist()]
     return [int(choice) for choice in scores.argmax(1).tolist()]
 
 
 def labels_of(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> list[int | float]:
-    """What is right, as predictions name it: of multiple choice the place among a prompt's answers, whose order is the
-    template's."""
+    """The labels in the form of predictions: for multiple choice, the position among a prompt's answers, whose order is
+    the template's."""
     if task.kind == "multiple choice":
         return [int(label) for label in examples.labels.tolist()]
     return [row.label for row in rows]
 
 
-def commonest(task: Task, labels: list[int | float]) -> int | float:
+def most_common(task: Task, labels: list[int | float]) -> int | float:
     if task.kind == "regression":
         return sum(labels) / len(labels)
     return max(sorted(set(labels)), key=labels.count)
@@ -51,6 +51,6 @@ def frame_of(
 
     frame = pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted})
     for choice in range(scores.shape[1]):
-        # A row may have fewer choices than others: what does not exist is missing.
+        # A row may have fewer choices than others: their scores are missing.
         frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]
     return frame

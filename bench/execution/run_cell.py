@@ -1,4 +1,4 @@
-"""One cell: attach, fit, score, measure, record."""
+"""Runs one cell: attach, fit, score, measure, record."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tunefront.bench.data import metrics
 from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.predictions import check_scores, commonest, frame_of, labels_of, predictions_of
+from tunefront.bench.execution.predictions import check_scores, frame_of, labels_of, most_common, predictions_of
 from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.unchanged import process_unchanged
-from tunefront.bench.meters.flops.by_phase import NOTHING
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
@@ -43,7 +43,7 @@ from tunefront.bench.records import (
 )
 from tunefront.bench.records.environment import cpu_model, git_commit
 from tunefront.bench.settings import as_scalars
-from tunefront.bench.training.feature_cache import Rowwise
+from tunefront.bench.training.feature_cache import RowValues
 from tunefront.bench.training.harness import Report
 from tunefront.methods.base import Scorer, Unsupported
 
@@ -55,7 +55,7 @@ log = logging.getLogger("tunefront")
 
 @dataclass(frozen=True)
 class Costs:
-    """What fitting and scoring took and were given: the groups of a record but its scores."""
+    """Costs and inputs of fitting and scoring: the groups of a record except its scores."""
 
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
@@ -70,7 +70,7 @@ class Costs:
 
 
 UNKNOWN = Costs()
-"""Of a cell that did not run."""
+"""The costs of a cell that did not run."""
 
 
 def run_cell(
@@ -80,30 +80,30 @@ def run_cell(
     session: Session | None = None,
     identity: Identity | None = None,
 ) -> tuple[Record, pd.DataFrame | None]:
-    """Runs a cell to its record and its per-example predictions (None unless it is ok). Never raises for what a method
-    or a model does wrong: that is a failed record. DiskFull comes through, and UserError if data or backbone are gone.
+    """Runs a cell; returns its record and per-example predictions (None unless it is ok). An error in a method or model
+    does not raise, but gives a failed record. Errors: DiskFull; UserError if data or backbone are missing.
 
-    `session` keeps the backbone for the cells that follow; `identity` is the cell's own, found out where it is None.
+    `session` keeps the backbone for later cells; `identity` is the cell's, computed if None.
     """
     identity = identity or Identity.of(cell)
     surroundings = environment(cell, concurrent_cells)
     try:
         with process_unchanged():
             setup = Setup(cell, session, measuring(report, concurrent_cells), identity=identity)
-            measured, scores, predictions = _measured(setup)
+            measured, scores, predictions = _measure(setup)
         return record_of(cell, identity, surroundings, "ok", costs=measured, scores=scores), predictions
     except Unsupported as reason:
         return record_of(cell, identity, surroundings, "skipped", why_unsupported(reason)), None
     except DiskFull:
         raise
     except BaseException as error:  # a method may call sys.exit(), a tokenizer's Rust code may panic
-        if interruption.pending():  # whatever became of it on its way through the method
+        if interruption.pending():  # the method may have turned it into another error
             raise KeyboardInterrupt from error
         log.debug("cell %s failed", cell.title, exc_info=True)
-        return failed(cell, identity, in_short(error), concurrent_cells), None
+        return failed_record(cell, identity, in_short(error), concurrent_cells), None
 
 
-def failed(cell: Cell, identity: Identity, reason: str, concurrent_cells: int) -> Record:
+def failed_record(cell: Cell, identity: Identity, reason: str, concurrent_cells: int) -> Record:
     """The record of a cell that failed."""
     return record_of(cell, identity, environment(cell, concurrent_cells), "failed", reason)
 
@@ -117,7 +117,7 @@ def record_of(
     costs: Costs = UNKNOWN,
     scores: Scores | None = None,
 ) -> Record:
-    """The record of a cell: what identifies it, and what was measured."""
+    """The record of a cell: its identity and its measurements."""
     return Record(
         key=identity.key,
         status=status,
@@ -172,15 +172,15 @@ def why_unsupported(reason: Unsupported) -> str:
     return in_short(reason).removeprefix("Unsupported: ")
 
 
-def _measured(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
-    """Fits and scores; all that is measured, and the predictions."""
+def _measure(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
+    """Fits and scores a cell; returns costs, scores and predictions."""
     task = setup.task
-    found, scored, selection = costs(setup)
+    measured, scored, selection = costs(setup)
     for values in [scored.values, *([selection.values] if selection else [])]:
         check_scores(task, values)
     predicted = predictions_of(task, scored.values)
     labels = labels_of(task, setup.rows.test, setup.test)
-    learned_from = labels_of(task, setup.rows.train, setup.train)
+    train_labels = labels_of(task, setup.rows.train, setup.train)
     scores = Scores(
         headline=task.headline,
         test=metrics.score(task, predicted, labels),
@@ -191,14 +191,14 @@ def _measured(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
             predictions_of(task, selection.values),
             labels_of(task, setup.rows.selection, setup.selection or setup.test),
         ),
-        baseline=metrics.score(task, [commonest(task, learned_from)] * len(labels), labels) if learned_from else None,
+        baseline=metrics.score(task, [most_common(task, train_labels)] * len(labels), labels) if train_labels else None,
     )
-    return found, scores, frame_of(setup.rows.test, labels, predicted, scored.values)
+    return measured, scores, frame_of(setup.rows.test, labels, predicted, scored.values)
 
 
-def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
-    """Fits and scores; what that took, and what was scored: test rows, and the rows that are chosen on, None where
-    there are none."""
+def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
+    """Fits and scores a cell; returns the costs, the scores of the test rows, and those of the selection rows (None if
+    there are none)."""
     cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
     with trainer.peak() as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
@@ -210,7 +210,7 @@ def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
     with trainer.peak() as eval_memory:
         scored = trainer.score(scorer, setup.test)
     memory, cost, rows = _memory(setup, train_memory, eval_memory), trainer.cost, len(setup.rows.test)
-    found = Costs(
+    measured = Costs(
         model=Model(
             architecture=setup.pretrained.config.model_type,
             pooling=setup.pretrained.pooling,
@@ -234,7 +234,7 @@ def costs(setup: Setup) -> tuple[Costs, Rowwise, Rowwise | None]:
         ),
         memory=memory,
     )
-    return found, scored, selection
+    return measured, scored, selection
 
 
 def _data(setup: Setup) -> Data:
@@ -260,11 +260,11 @@ def _data(setup: Setup) -> Data:
 
 
 def _prompt(setup: Setup) -> Prompt:
-    """What rows followed; nothing where a method has no demonstrations."""
+    """The demonstrations of the scored rows; empty if the method has none."""
     prompts = setup.trainer.prompts
     if not prompts.ids:
         return Prompt()
-    followed = cast(PromptedExamples, prompts.following(setup.test))
+    followed = cast(PromptedExamples, prompts.prepend_to(setup.test))
     return Prompt(
         demonstration_ids=tuple(prompts.ids),
         demonstrations_per_row=followed.demonstrations_per_row,
@@ -297,7 +297,7 @@ def _memory(setup: Setup, train: PeakMemory, evaluation: PeakMemory) -> Memory:
     )
 
 
-def _flops(setup: Setup, scored: Rowwise) -> Flops:
+def _flops(setup: Setup, scored: RowValues) -> Flops:
     prompts, backbone, rows = setup.trainer.prompts, setup.backbone, len(setup.rows.test)
     without_reuse = prompts.flops_without_reuse(backbone, setup.test) if prompts.ids else None
     return Flops(
@@ -310,11 +310,11 @@ def _flops(setup: Setup, scored: Rowwise) -> Flops:
     )
 
 
-def _phases(setup: Setup, scored: Rowwise) -> dict[str, PhaseFlops]:
-    """FLOPs of every phase that took any, from every source."""
+def _phases(setup: Setup, scored: RowValues) -> dict[str, PhaseFlops]:
+    """FLOPs of every phase that has any, from every source."""
     trainer = setup.trainer
     trained = trainer.cost.flops_by_phase
-    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NOTHING)
+    prefill = trainer.prompts.entry_once(setup.backbone, trainer.flop_ledger) + trained.get("prefill", NO_FLOPS)
     evaluation = scored.entry or PhaseFlops(counted=scored.flops)
     entries = {**trained, "prefill": prefill, "evaluation": evaluation}
     return {phase: entries[phase] for phase in FLOP_PHASES if phase in entries and entries[phase].counted}

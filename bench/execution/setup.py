@@ -1,4 +1,4 @@
-"""A cell made ready: seeds set, rows drawn, the method attached, rows tokenised, a harness at hand."""
+"""Sets up a cell: sets seeds, draws rows, attaches the method, tokenises rows, builds a harness."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from tunefront.methods.base import Unsupported
 
 
 class Source(Protocol):
-    """Where pristine backbones come from: weights (`Pretrained`) or a configuration alone.
+    """A source of pristine backbones: weights (`Pretrained`) or a configuration alone.
 
-    `making` is what new modules are made under; `params` and `pooling` are those of the pretrained model, `file_bytes`
-    what its weights take on disk, `stored_weights` how they are quantised there, None where they are not.
+    `init_context` is the context in which new modules are built; `params` and `pooling` are those of the pretrained
+    model, `file_bytes` is the size of its weights on disk, `stored_weights` their quantisation there, None without any.
     """
 
     params: int
     file_bytes: int | None
     stored_weights: str | None
     pooling: str | None
-    config: Any  # Any: transformers' configurations have no common type with their fields
+    config: Any  # Any: transformers' configurations share no type that has their fields
 
-    def pristine(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
+    def fresh_copy(self, task: Task, seed: int, dropout: float | None, prompting: Prompting | None) -> Backbone: ...
 
-    def making(self) -> AbstractContextManager[object]: ...
+    def init_context(self) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
 class StandIns:
-    """What takes the place of a cell's own where it is not run: the source of its backbone, what counted FLOPs may be
-    shared under, and its task and template where they are given."""
+    """Replacements for a cell that is not run: the source of its backbone, the identity under which counted FLOPs are
+    shared, and, if given, its task and template."""
 
     source: Source
     identity: tuple[str, ...]
@@ -57,10 +57,10 @@ class StandIns:
 
 
 class Setup:
-    """A cell made ready: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
+    """A cell ready to fit: seeds set, rows drawn, the method attached to a pristine backbone, rows tokenised for it.
 
-    Args: session, which keeps the backbone for the cells that follow; harness, made of what is fitted, None for one
-    that measures; instead, None for the cell's own; identity, the cell's, found out where it is None.
+    Args: session, keeps the backbone for later cells; harness, builds the harness from its subject, None for one that
+    measures; instead, replacements, None for the cell's own parts; identity, the cell's, computed if None.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Setup:
         self.cell, self.task = cell, (instead.task if instead else None) or sources.load_task(cell.task)
         self.rows = rows_of(cell, self.task)
         if len(self.rows.train) < cell.method.fewest_rows:
-            needs = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
-            raise Unsupported(f"{needs}; there are {len(self.rows.train)} here")
+            requirement = f"{label_of(cell.method)} needs {cell.method.fewest_rows} training rows"
+            raise Unsupported(f"{requirement}; there are {len(self.rows.train)} here")
         self.pretrained: Source = (
             instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
         )
-        self.backbone: Backbone = self.pretrained.pristine(
+        self.backbone: Backbone = self.pretrained.fresh_copy(
             self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
         )
-        with self.pretrained.making():
+        with self.pretrained.init_context():
             cell.method.attach(self.backbone)
-        # What leads in the backbone now takes room from the rows.
+        # A learned prompt in the backbone leaves fewer tokens for the rows.
         self.train = self._encode(self.rows.train)
         self.selection = self._encode(self.rows.selection) if self.rows.selection else None
         self.test = self._encode(self.rows.test)
@@ -106,22 +106,22 @@ class Setup:
 
 
 def measuring(report: Report | None = None, concurrent_cells: int = 1) -> Callable[[Subject], CellHarness]:
-    """Makes the harness of a cell that runs; what it computes of features is kept in the cache."""
+    """Builds the harness of a cell that runs; it keeps computed features in the cache."""
     conditions = (cpu_model(), str(concurrent_cells))
     return lambda subject: MeasuringHarness(subject, FeatureStore(cache.folder() / "features"), report, conditions)
 
 
 def shared_under(cell: Cell, task: Task, identity: Identity) -> tuple[str, ...]:
-    """What decides what a batch costs, beside its shape."""
+    """Everything that determines the cost of a batch, except its shape."""
     prints = identity.fingerprints
-    what = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
-    return (*what, str(task.outputs), task.kind)
+    parts = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
+    return (*parts, str(task.outputs), task.kind)
 
 
 def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
-    """How a language model is asked; None for an encoder, whose cells have no template."""
+    """The prompting of a language model; None for an encoder, whose cells have no template."""
     if cell.template is None and template is None:
         return None
     config = cell.config
-    losses, asked = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
-    return Prompting(asked, config.normalization, losses, config.context_length)
+    losses, used = LossWeights.of(cell.recipe), template or find_template(task, cell.template)
+    return Prompting(used, config.normalization, losses, config.context_length)

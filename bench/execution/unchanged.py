@@ -1,4 +1,4 @@
-"""What a cell may not leave changed behind: the next one runs in the process as the first one found it."""
+"""Restores the state of the process after a cell, so that the next cell finds it unchanged."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 @contextmanager
 def process_unchanged() -> Iterator[None]:
-    """Puts back, at the block's end, what a method can change of its process: the working directory, the environment,
-    the standard streams, signal handlers, random states, torch's defaults, threads and modes, warnings, logging, the
-    garbage collector and Python's own hooks. What it patches into libraries, and threads that it leaves, stay.
+    """Restores, at the block's end, the state that a method can change: the working directory, the environment, the
+    standard streams, signal handlers, random states, torch's defaults, threads and modes, warnings, logging, the
+    garbage collector and Python's own hooks. Patches in libraries and running threads are not undone.
     """
-    kinds = (_descriptors, _streams, _folder, _environment, _signals, _python, _talk, _random, _torch)
-    put_back = [kind() for kind in kinds]
+    kinds = (_descriptors, _streams, _folder, _environment, _signals, _python, _messages, _random, _torch)
+    restorers = [kind() for kind in kinds]
     try:
         yield
     finally:
-        for restore in put_back:
-            with suppress(Exception):  # what cannot be put back must not keep the rest from it
+        for restore in restorers:
+            with suppress(Exception):  # one failure must not prevent the others
                 restore()
 
 
@@ -46,7 +46,7 @@ Restore = Callable[[], None]
 def _folder() -> Restore:
     try:
         before = os.getcwd()
-    except OSError:  # it is gone already
+    except OSError:  # it does not exist any more
         return lambda: None
     return lambda: os.chdir(before)
 
@@ -63,10 +63,10 @@ def _environment() -> Restore:
 
 
 def _descriptors() -> Restore:
-    """Standard input, output and error, where a method closes them or puts others in their place."""
+    """Standard input, output and error, which a method may close or replace."""
     kept: dict[int, int] = {}
     for number in range(3):
-        with suppress(OSError):  # closed from the start
+        with suppress(OSError):  # was closed before
             kept[number] = os.dup(number)
 
     def restore() -> None:
@@ -88,7 +88,7 @@ def _same(number: int, copy: int) -> bool:
 
 
 def _streams() -> Restore:
-    """`sys.stdout` and the others; one that was closed is opened again on its descriptor."""
+    """`sys.stdout` and the others; a closed one is reopened on its descriptor."""
     before = {name: getattr(sys, name) for name in _STREAMS}
 
     def restore() -> None:
@@ -103,14 +103,14 @@ def _streams() -> Restore:
 
 
 def _signals() -> Restore:
-    """Handlers of signals, and an alarm where none was set."""
+    """Signal handlers; removes an alarm if none was set before."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     alarm = hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
     def restore() -> None:
-        if interruption.pending():  # its own handlers are at work
+        if interruption.pending():  # its own handlers are active
             return
         for number, handler in before.items():
             if handler is not None and signal.getsignal(number) is not handler:
@@ -122,7 +122,7 @@ def _signals() -> Restore:
 
 
 def _python() -> Restore:
-    """Switches of the interpreter."""
+    """Settings of the interpreter."""
     path, limit, hooks = list(sys.path), sys.getrecursionlimit(), (sys.excepthook, sys.gettrace(), sys.getprofile())
     collecting, thresholds, mask, place = (
         gc.isenabled(),
@@ -149,9 +149,9 @@ def _python() -> Restore:
     return restore
 
 
-def _talk() -> Restore:
-    """What is warned of and logged."""
-    filters, shown, disabled = list(warnings.filters), warnings.showwarning, logging.root.manager.disable
+def _messages() -> Restore:
+    """Warnings and logging."""
+    filters, showwarning, disabled = list(warnings.filters), warnings.showwarning, logging.root.manager.disable
     suite = logging.getLogger("tunefront")
     level, silent, propagate, handlers = suite.level, suite.disabled, suite.propagate, list(suite.handlers)
 
@@ -159,7 +159,7 @@ def _talk() -> Restore:
         if warnings.filters != filters:
             warnings.filters[:] = filters  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]
-        warnings.showwarning = shown
+        warnings.showwarning = showwarning
         logging.disable(disabled)
         suite.setLevel(level)
         suite.disabled, suite.propagate, suite.handlers[:] = silent, propagate, handlers
@@ -168,16 +168,16 @@ def _talk() -> Restore:
 
 
 def _random() -> Restore:
-    """The global generators; a cell has seeds of its own, but what follows it may draw from these."""
+    """The global random generators; a cell has its own seeds, but later code may use these."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    here, there = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    cpu_state, cuda_states = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
 
     def restore() -> None:
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.set_rng_state(here)
-        for device, state in zip(devices, there, strict=True):
+        torch.set_rng_state(cpu_state)
+        for device, state in zip(devices, cuda_states, strict=True):
             torch.cuda.set_rng_state(state, device)
 
     return restore

@@ -1,1 +1,1 @@
-"""What adapting costs, told beforehand: from configurations alone, without weights."""
+"""Predicts the costs of adaptation from configurations, without weights."""

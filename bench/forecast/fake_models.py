@@ -1,5 +1,5 @@
-"""Backbones of a configuration alone: what `models.pretrained` makes of weights, made of tensors without values; and
-methods attached to them, of which what is trained and costs is counted, nothing is run."""
+"""Fake counterparts of `models.pretrained`: backbones from a configuration, whose tensors have no values, and methods
+attached to them, for counting parameters and costs without running anything."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class FakePretrained:
-    """A pretrained model without its weights, from which pristine backbones are made (see `Pretrained`).
+    """A pretrained model without weights, which makes pristine backbones (see `Pretrained`).
 
-    Args: name, a backbone as anywhere else, a preset, or the path of a config.json; lengths, of made-up rows, whose
-    tokenizer takes the place of the backbone's; None where rows are real and the backbone has one.
+    Args: name, a backbone as elsewhere, a preset, or the path of a config.json; lengths of synthetic rows, whose
+    tokenizer replaces that of the backbone; None for real rows, which need a backbone with a tokenizer.
     """
 
     def __init__(self, name: str, lengths: SyntheticRows | None = None):
@@ -45,44 +45,44 @@ class FakePretrained:
         self._head_activation = self.sites.head_activation
         self.pooling: str | None = self.sites.pooling if self.sites.family == "encoder" else None
         if folder is not None and self.sites.family == "encoder":
-            self._as_in(folder)
+            self._use_pooling_of(folder)
         self._lengths = lengths
         self._model = fake_model(self.config)
         if self.pooling != "pooler" and getattr(self._model, "pooler", None) is not None:
             self._model.pooler = None
         self._tensors: list[Tensor] = [*self._model.parameters(), *self._model.buffers()]
-        self._blueprint = CopyTemplate(self._model, self._tensors)
+        self._copy_template = CopyTemplate(self._model, self._tensors)
         self.params = sum(parameter.numel() for parameter in self._model.parameters())
         self.file_bytes = _file_bytes(self._model) if folder is None else backbone_bytes(name)
         self.stored_weights = None if folder is None else stored_weights(name)
 
     @functools.cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The backbone's own, or the made-up rows'."""
+        """The tokenizer of the backbone or of the synthetic rows."""
         if self._lengths is None:
             return tokenizer_of(self.name)
         return self._lengths.tokenizer(self.sites.family, self.config)
 
-    def pristine(
+    def fresh_copy(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
     ) -> Backbone:
-        """A backbone of this shape; its parameters have no values, and a run through it moves none."""
+        """A backbone of this shape, whose parameters have no values; running it changes none."""
         fresh = [
             nn.Parameter(tensor.detach(), tensor.requires_grad) if isinstance(tensor, nn.Parameter) else tensor
             for tensor in self._tensors
         ]
-        model: Any = self._blueprint.build(fresh)  # Any: a PreTrainedModel
-        torch.manual_seed(seed)  # as for weights: a method may record it
+        model: Any = self._copy_template.build(fresh)  # Any: a PreTrainedModel
+        torch.manual_seed(seed)  # as with weights: a method may record the seed
         pooled = Pooled(self.pooling, self._head_activation)
-        with self.making():
+        with self.init_context():
             return family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
 
-    def making(self) -> AbstractContextManager[None]:
-        """Modules made under this have no values either."""
+    def init_context(self) -> AbstractContextManager[None]:
+        """A context in which new modules have no values either."""
         return faking(self._model)
 
-    def _as_in(self, folder: Path) -> None:
-        """The pooling that the folder asks for, and the pooler that its checkpoint lacks."""
+    def _use_pooling_of(self, folder: Path) -> None:
+        """Sets the pooling that the folder specifies; without a pooler in its checkpoint, pools the first token."""
         self.pooling = folder_pooling(folder) or self.sites.pooling
         if self.pooling == "pooler" and not any(".pooler." in f".{name}" for name in headers(folder)):
             self.pooling, self._head_activation = "first", "tanh"
@@ -90,12 +90,12 @@ class FakePretrained:
 
 @functools.lru_cache(maxsize=8)
 def fake_pretrained(name: str, lengths: SyntheticRows | None = None) -> FakePretrained:
-    """The outline of a backbone, made once per process."""
+    """The fake model of a backbone, made once per process."""
     return FakePretrained(name, lengths)
 
 
 def _folder(name: str) -> Path | None:
-    """Where the backbone's files lie, None for a preset and for a lone config.json."""
+    """The folder of the backbone's files, None for a preset or a lone config.json."""
     if name in known_backbones() or is_gguf(name):
         return locate(name)
     path = Path(name).expanduser()
@@ -105,25 +105,27 @@ def _folder(name: str) -> Path | None:
 
 
 def _file_bytes(model: nn.Module) -> int:
-    """Of the file that `save_pretrained()` writes, where a tensor with two names stands once."""
-    named = model.state_dict(keep_vars=True)  # else each would be a tensor of its own
-    once = {id(tensor): name for name, tensor in reversed(named.items())}
-    return safetensors_bytes({name: named[name] for name in once.values()})
+    """The size of the file that `save_pretrained()` writes; it contains a tensor with two names once."""
+    state = model.state_dict(keep_vars=True)  # otherwise each name would have its own tensor
+    names = {id(tensor): name for name, tensor in reversed(state.items())}
+    return safetensors_bytes({name: state[name] for name in names.values()})
 
 
-_ANY = SyntheticRows()
-"""The rows that the backbone is made for, which no count of parameters depends on; a head has two outputs."""
+_DEFAULT_ROWS = SyntheticRows()
+"""Rows to make the backbone for; no count of parameters depends on them, and a head has two outputs."""
 
 
-def outline_of(name: str) -> FakePretrained:
-    """The outline that `attached` makes backbones of."""
-    return fake_pretrained(name, _ANY)
+def fake_for_counting(name: str) -> FakePretrained:
+    """The fake model from which `attached` makes backbones."""
+    return fake_pretrained(name, _DEFAULT_ROWS)
 
 
 def attached(method: Method, name: str) -> Backbone:
-    """The backbone of a preset's name or a configuration's path, with the method attached; Unsupported as it says."""
-    made = outline_of(name)
-    backbone = made.pristine(_ANY.task(made.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
-    with made.making():
+    """A fake backbone of a preset or a configuration file, with the method attached. Errors: those of `attach`."""
+    source = fake_for_counting(name)
+    backbone = source.fresh_copy(
+        _DEFAULT_ROWS.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate())
+    )
+    with source.init_context():
         method.attach(backbone)
     return backbone

@@ -1,4 +1,4 @@
-"""How many tokens a backbone takes, from what its configuration says alone: no library is needed to refuse a length."""
+"""The number of tokens that a backbone accepts, from its configuration alone: no library is imported to check it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _DEFAULT = {
     **dict.fromkeys(("qwen2", "qwen3"), 32_768),
     "mistral": 131_072,
 }
-"""Positions where a configuration names none: transformers' own. T5's are relative and set no limit."""
+"""Positions of a configuration without the field: transformers' defaults. T5's are relative and set no limit."""
 _MISTRALS_WINDOW = 4096
 MOST_TOKENS = 50_000_000
-"""Of all made-up rows together: they are tokenised and laid out in batches as real ones are."""
+"""Most tokens of all synthetic rows together: they are tokenised and batched like real ones."""
 
 
 class TooLong(UserError):
-    """Made-up rows of so many `tokens` are more than the model takes."""
+    """Synthetic rows of `tokens` tokens are too long for the model."""
 
     def __init__(self, text: str, tokens: int):
-        super().__init__(text, tokens)  # both: processes hand exceptions over by their arguments
+        super().__init__(text, tokens)  # both: exceptions are pickled as their arguments
         self.tokens = tokens
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class TooLong(UserError):
 
 
 def check(backbone: str, lengths: SyntheticRows, context_length: int | None = None) -> None:
-    """TooLong where made-up rows do not fit into the backbone, as far as its configuration says."""
+    """TooLong if synthetic rows do not fit into the backbone, according to its configuration."""
     model_type, fields = configuration(backbone)
     sites = SITES.get(model_type or "")
     if model_type is not None and sites is not None:
@@ -49,8 +49,8 @@ def check(backbone: str, lengths: SyntheticRows, context_length: int | None = No
     rows = lengths.train_rows + lengths.test_rows
     if rows * lengths.tokens > MOST_TOKENS:
         raise TooLong(
-            f"{rows:,} rows of {lengths.tokens:,} tokens are {rows * lengths.tokens:,} tokens, and a plan goes through "
-            f"at most {MOST_TOKENS:,}; give a smaller --length, or fewer --shots or --queries.",
+            f"{rows:,} rows of {lengths.tokens:,} tokens are {rows * lengths.tokens:,} tokens, but a plan takes at "
+            f"most {MOST_TOKENS:,} in total; give a smaller --length, or fewer --shots or --queries.",
             lengths.tokens,
         )
 
@@ -66,20 +66,20 @@ def _check_positions(
 
 
 def too_long(backbone: str, family: str, lengths: SyntheticRows, most: int | None) -> TooLong:
-    """What is said of rows that are longer than `most`, None where that is not known."""
+    """The error for rows that are longer than `most` tokens, None if the limit is unknown."""
     encoder = family == "encoder"
-    beside = "" if encoder else f" and answers of {lengths.answer_tokens}"
-    has = f"has {most:,} positions" if encoder and most else f"takes {most:,} in all" if most else "takes fewer"
+    answers = "" if encoder else f" and answers of {lengths.answer_tokens}"
+    limit = f"{most:,} positions" if encoder and most else f"room for {most:,} tokens" if most else "less room"
     return TooLong(
-        f"rows of {lengths.tokens:,} tokens{beside} do not fit into {backbone}, which {has}; give a smaller --length, "
-        "or a model that takes longer texts.",
+        f"rows of {lengths.tokens:,} tokens{answers} do not fit into {backbone}, which has {limit}; give a smaller "
+        "--length or a model for longer texts.",
         lengths.tokens,
     )
 
 
 def configuration(backbone: str) -> tuple[str | None, Mapping[str, Any]]:  # Any: as in a config.json
-    """The model_type and the fields of a backbone's configuration as they are written, (None, nothing) where they are
-    not at hand or no model is made of them: whoever loads it says why."""
+    """The model_type and the raw fields of a backbone's configuration, (None, {}) if they are not available or invalid:
+    loading it will raise the error."""
     preset = presets().get(backbone)
     if preset is not None:
         return preset.model_type, preset.config
@@ -95,14 +95,14 @@ def configuration(backbone: str) -> tuple[str | None, Mapping[str, Any]]:  # Any
 
 
 def most_tokens(model_type: str, fields: Mapping[str, Any]) -> int | None:  # Any: as above
-    """The most tokens of a text, or of a prompt with its answer; None where positions set no limit."""
-    named = [fields[name] for name in _POSITIONS if name in fields] or [_DEFAULT.get(model_type)]
+    """The most tokens of a text, or of a prompt with its answer; None if positions set no limit."""
+    positions = [fields[name] for name in _POSITIONS if name in fields] or [_DEFAULT.get(model_type)]
     window = fields.get("sliding_window", _MISTRALS_WINDOW if model_type == "mistral" else None)
     if model_type != "mistral" and fields.get("use_sliding_window") is not True:
         window = None
-    known = [limit for limit in (*named, window) if type(limit) is int and limit > 0]
+    known = [limit for limit in (*positions, window) if type(limit) is int and limit > 0]
     if model_type not in _DEFAULT or not known:
         return None
     pad = fields.get("pad_token_id", 1)
-    spare = pad + 1 if model_type == "roberta" and type(pad) is int else 0  # its first position is behind the padding's
+    spare = pad + 1 if model_type == "roberta" and type(pad) is int else 0  # its positions start after that of padding
     return min(known) - spare

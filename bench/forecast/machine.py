@@ -1,4 +1,4 @@
-"""Seconds predicted: what the operators of a pass take alone, and what Python and autograd take around each."""
+"""Predicts seconds: the time of the operators alone plus the overhead of Python and autograd around each."""
 
 from __future__ import annotations
 
@@ -21,72 +21,72 @@ _WIDTH, _LAYERS, _TOKENS = 64, 4, 8
 
 @dataclass(frozen=True)
 class Machine:
-    """How fast this machine is: `pace` of operators, and `around`, the seconds that each dispatched operator of a phase
-    takes beside its own work (modules, autograd, the dispatcher)."""
+    """The speed of this machine: `timer` of operators alone, and `overhead`, the seconds per dispatched operator of a
+    phase in addition to its own work (modules, autograd, the dispatcher)."""
 
-    pace: OperatorTimer
-    around: Mapping[str, float]
+    timer: OperatorTimer
+    overhead: Mapping[str, float]
 
     def seconds(self, phase: str, operations: Counter[Operation]) -> float:
-        """What a phase with these operators takes."""
-        alone = sum(self.pace.seconds(operation) * times for operation, times in operations.items())
-        return alone + self.around[phase] * operations.total()
+        """The seconds of a phase with these operators."""
+        alone = sum(self.timer.seconds(operation) * times for operation, times in operations.items())
+        return alone + self.overhead[phase] * operations.total()
 
 
 @functools.lru_cache(maxsize=8)
 def machine(threads: int, device: str = "cpu") -> Machine:
-    """This machine with so many threads, found out in a second or two: once per process."""
+    """Calibrates this machine with `threads` threads, in a second or two; once per process."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return _calibrated(torch.device(device))
+        return _calibrate(torch.device(device))
     finally:
         torch.set_num_threads(before)
 
 
-def _calibrated(device: torch.device) -> Machine:
-    """Trains a small encoder for a few steps; what its operators do not take alone is around them."""
-    pace = OperatorTimer(device)
+def _calibrate(device: torch.device) -> Machine:
+    """Trains a small encoder for a few steps; the overhead is its time minus that of its operators alone."""
+    timer = OperatorTimer(device)
     torch_state = torch.get_rng_state()
     model = _small_model().to(device)
     ids = torch.zeros(1, _TOKENS, dtype=torch.long, device=device)
 
     def forward() -> Tensor:
-        found: Tensor = model(ids)
-        return found.logsumexp(-1).mean()
+        states: Tensor = model(ids)
+        return states.logsumexp(-1).mean()
 
-    held: list[Tensor] = []
+    losses: list[Tensor] = []
 
     def evaluate() -> None:
         with torch.no_grad():
             forward().item()
 
     phases: dict[str, Callable[[], object]] = {
-        "forward": lambda: held.append(forward()),
-        "backward": lambda: held.pop().backward(),  # type: ignore[no-untyped-call]
+        "forward": lambda: losses.append(forward()),
+        "backward": lambda: losses.pop().backward(),  # type: ignore[no-untyped-call]
         "evaluation": evaluate,
     }
-    spent: dict[str, list[float]] = {name: [] for name in phases}
+    laps: dict[str, list[float]] = {name: [] for name in phases}
     for _ in range(ROUNDS):
         for name, call in phases.items():
             start = time.perf_counter()
             call()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            spent[name].append(time.perf_counter() - start)
+            laps[name].append(time.perf_counter() - start)
     operations = Operations()
     with Ledger(model, observer=operations) as ledger:
         for name, call in phases.items():
             with ledger.phase(name):
                 call()
     torch.set_rng_state(torch_state)
-    around, counted = {}, operations.taken()
-    for name, times in spent.items():
-        found = counted[name]
-        alone = sum(pace.seconds(operation) * count for operation, count in found.items())
-        around[name] = max(0.0, statistics.median(times) - alone) / max(1, found.total())
-    # Clipping and updating are calls of functions, as a forward pass is; few, so that a small model tells nothing.
-    return Machine(pace, {**around, "optimizer": around["evaluation"]})
+    overhead, counted = {}, operations.drain()
+    for name, times in laps.items():
+        counts = counted[name]
+        alone = sum(timer.seconds(operation) * count for operation, count in counts.items())
+        overhead[name] = max(0.0, statistics.median(times) - alone) / max(1, counts.total())
+    # Clipping and updating are function calls like a forward pass, too few in a small model to be measured.
+    return Machine(timer, {**overhead, "optimizer": overhead["evaluation"]})
 
 
 def _small_model() -> nn.Module:

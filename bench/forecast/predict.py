@@ -1,4 +1,4 @@
-"""A cell's costs as a record of status `planned`: what a run would write, from its configuration alone."""
+"""Predicts the costs of a cell from its configuration, as a record with status `planned`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def predict(
 ) -> Record:
     """The planned record of a cell.
 
-    Args: lengths, of made-up rows; None where the cell's task and tokenizer are at hand, whose rows are then read;
-    machine, None for no seconds; concurrent, how many cells are to run side by side.
-    Errors: UserError where rows are longer than the model takes, or the backbone's configuration cannot be used.
+    Args: lengths of synthetic rows, None to read the rows of the cell's task; machine, None to predict no seconds;
+    concurrent, number of cells that will run at a time.
+    Errors: UserError if rows are too long for the model or the backbone's configuration cannot be used.
     """
-    with _naming_the_file(cell.backbone):
+    with _config_errors(cell.backbone):
         return _predict(cell, lengths, machine, concurrent)
 
 
@@ -59,65 +59,65 @@ def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None,
         )
         if lengths is not None:
             _check_room(setup, lengths)
-        found, _, _ = run_cell.costs(setup)
+        costs, _, _ = run_cell.costs(setup)
         if lengths is not None:
             _check_demonstrations(setup, lengths)
     except Unsupported as reason:
         return run_cell.record_of(cell, identity, surroundings, "skipped", run_cell.why_unsupported(reason))
     except (UserError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # a method of the user's own may do anything, and its cell would fail
+    except BaseException as error:  # a user's own method may raise anything; a run would record a failure
         if cell.method_file is None:
             raise
-        return run_cell.record_of(cell, identity, surroundings, "skipped", f"its own code fails: {in_short(error)}")
+        return run_cell.record_of(
+            cell, identity, surroundings, "skipped", f"the method raised an error: {in_short(error)}"
+        )
     return run_cell.record_of(
-        cell, identity, surroundings, "planned", costs=_predicted(found, lengths is not None, machine is not None)
+        cell, identity, surroundings, "planned", costs=_predicted(costs, lengths is not None, machine is not None)
     )
 
 
-def _predicted(found: run_cell.Costs, synthetic: bool, timed: bool) -> run_cell.Costs:
-    """The costs of a run that never was: no FLOPs are counted, the texts of synthetic rows have no size of their own,
-    and seconds are known of a machine only."""
-    phases = found.flops.phases or {}
+def _predicted(costs: run_cell.Costs, synthetic: bool, timed: bool) -> run_cell.Costs:
+    """The predicted part of the costs: without counted FLOPs, without the bytes of synthetic texts, and without seconds
+    unless they were `timed`."""
+    phases = costs.flops.phases or {}
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in phases.items()}
-    storage = found.storage.model_copy(update={"demonstration_bytes": None}) if synthetic else found.storage
+    storage = costs.storage.model_copy(update={"demonstration_bytes": None}) if synthetic else costs.storage
     return replace(
-        found,
-        flops=found.flops.model_copy(update={"phases": analytic}),
+        costs,
+        flops=costs.flops.model_copy(update={"phases": analytic}),
         storage=storage,
-        seconds=found.seconds if timed else Seconds(),
-        examples_per_second=found.examples_per_second if timed else ExamplesPerSecond(),
+        seconds=costs.seconds if timed else Seconds(),
+        examples_per_second=costs.examples_per_second if timed else ExamplesPerSecond(),
     )
 
 
 @contextmanager
-def _naming_the_file(backbone: str) -> Iterator[None]:
-    """What a model of somebody's config.json does wrong when it is run is told of that file, for no more is known of
-    it than that transformers took it."""
+def _config_errors(backbone: str) -> Iterator[None]:
+    """Re-raises any failure of a user-supplied config.json as an error that names the file."""
     try:
         yield
     except (UserError, Unsupported):
         raise
-    except Exception as error:  # its kind depends on the architecture
+    except Exception as error:  # the type depends on the architecture
         if not is_file(backbone):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(
-            f"a model of the configuration {backbone} fails when it is run ({type(error).__name__}"
+            f"running a model of the configuration {backbone} fails ({type(error).__name__}"
             f"{f': {lines[0]}' if lines else ''}); correct its fields."
         ) from error
 
 
 def _check_room(setup: Setup, lengths: SyntheticRows) -> None:
-    """UserError if made-up rows had to be cut; Unsupported where they only have to be beside what leads, which is one
-    method's matter."""
+    """UserError if synthetic rows had to be cut; Unsupported if only the lead of this method leaves too little room."""
     cut = setup.train.truncated + setup.test.truncated
     if not cut:
         return
     led, family = setup.backbone.led, setup.backbone.sites.family
     if led:
         raise Unsupported(
-            f"it puts {led:,} tokens before every text, beside which {setup.cell.backbone} has no room for rows of "
+            f"it puts {led:,} tokens before every text, which leaves no room in {setup.cell.backbone} for rows of "
             f"{lengths.tokens:,} tokens; give a smaller --length"
         )
     positions = getattr(setup.pretrained.config, "max_position_embeddings", None)
@@ -126,20 +126,20 @@ def _check_room(setup: Setup, lengths: SyntheticRows) -> None:
 
 
 def _check_demonstrations(setup: Setup, lengths: SyntheticRows) -> None:
-    """Unsupported where made-up rows lose demonstrations: a run would drop the last ones and record so, but whoever
-    plans for a number of them is not served by the costs of another."""
+    """Unsupported if demonstrations do not fit before synthetic rows: a run would drop the last ones and record it, but
+    a plan for a number of demonstrations must not show the costs of fewer."""
     prompts = setup.trainer.prompts
-    test = cast(PromptedExamples, prompts.following(setup.test))
+    test = cast(PromptedExamples, prompts.prepend_to(setup.test))
     for prefix in prompts.prefixes:
-        told = prefix.demonstrations
-        followed = test.by_prefix[told.name]
-        if told.room is None or min(followed.kept) == followed.total:
+        demonstrations = prefix.demonstrations
+        rows = test.by_prefix[demonstrations.name]
+        if demonstrations.room is None or min(rows.kept) == rows.total:
             continue
-        answer = 0 if told.whole else lengths.answer_tokens
-        beside = f" with an answer of {answer}" if answer else ""
-        fit = min(followed.kept)
+        answer = 0 if demonstrations.whole else lengths.answer_tokens
+        with_answer = f" with an answer of {answer}" if answer else ""
+        fit = min(rows.kept)
         raise Unsupported(
-            f"{followed.total:,} demonstrations and a query of {lengths.tokens:,} tokens{beside} are "
-            f"{told.ends[-1] + lengths.tokens + answer:,} tokens, where {setup.cell.backbone} takes {told.room:,}; "
-            f"{f'only {fit:,}' if fit else 'not even one'} of them would fit"
+            f"{rows.total:,} demonstrations and a query of {lengths.tokens:,} tokens{with_answer} are "
+            f"{demonstrations.ends[-1] + lengths.tokens + answer:,} tokens, but {setup.cell.backbone} takes "
+            f"{demonstrations.room:,}; {f'only {fit:,}' if fit else 'not even one'} of them would fit"
         )

@@ -1,4 +1,4 @@
-"""Configurations of well-known models by name, or from a file; and models of their shape that hold no numbers."""
+"""Configurations of well-known models by name or from a file, and fake models of their shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError, unknown
-from tunefront.bench.models.config_files import check, described, make, read, sites_known, unusable
+from tunefront.bench.models.config_files import check, config_error, describe, known_sites, make, read
 from tunefront.bench.models.gguf.names import is_gguf
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preset:
-    """A published model's sizes; presets.toml says where they come from.
+    """The sizes of a published model; presets.toml has their sources.
 
-    Args: config, the fields that differ from the default of transformers' configuration of `model_type`; source, the
-    paper and table; printed, how it rounds the parameters; params, those of the published checkpoint as this suite
-    loads it, None where none is public; aliases, further names.
+    Args: config, the fields that differ from transformers' default for `model_type`; source, the paper and table;
+    printed, the rounded number of parameters there; params of the published checkpoint as this suite loads it, None if
+    it is not public; aliases, further names.
     """
 
     name: str
@@ -40,36 +40,36 @@ class Preset:
 
 @functools.cache
 def presets() -> dict[str, Preset]:
-    """The presets by every name that they have."""
+    """The presets by name and alias."""
     tables = tomllib.loads(files(__package__).joinpath("presets.toml").read_text("utf-8"))
-    found = [Preset(name, **{**table, "aliases": tuple(table.get("aliases", ()))}) for name, table in tables.items()]
-    return {name: preset for preset in found for name in (preset.name, *preset.aliases)}
+    entries = [Preset(name, **{**table, "aliases": tuple(table.get("aliases", ()))}) for name, table in tables.items()]
+    return {name: preset for preset in entries for name in (preset.name, *preset.aliases)}
 
 
 def config_of(name_or_path: str) -> PretrainedConfig:
-    """The configuration that a preset's name, the path of a config.json or a folder with one stands for.
+    """The configuration of a preset, of a config.json or of a folder with one.
 
-    Errors: UserError for an unknown name, a file that cannot be read, an architecture without sites, a configuration
-    that needs code of its own, which is never run, quantised weights, and fields that do not go together.
+    Errors: UserError for an unknown name, an unreadable file, an architecture without sites, a configuration that needs
+    its own code (which is never run), quantised weights, and inconsistent fields.
     """
-    place = find(name_or_path)
-    if isinstance(place, Preset):
-        return make(place.model_type, place.config, f"the configuration {name_or_path}")
-    config = make(*read(place), f"the configuration {place}")
-    config.name_or_path = str(place)  # what an error names
+    source = find(name_or_path)
+    if isinstance(source, Preset):
+        return make(source.model_type, source.config, f"the configuration {name_or_path}")
+    config = make(*read(source), f"the configuration {source}")
+    config.name_or_path = str(source)  # named in errors
     try:
         check(config)
     except UserError:
         raise
-    except Exception as error:  # of a configuration that transformers took, and that lacks what it should have
-        raise unusable(f"the configuration {place} cannot be used", error, {}) from error
+    except Exception as error:  # transformers accepted the configuration, but fields are missing
+        raise config_error(f"the configuration {source} cannot be used", error, {}) from error
     return config
 
 
 def find(name_or_path: str) -> Preset | Path:
-    """The preset of that name, or the path of the config.json that is meant; no library is needed for it.
+    """The preset of that name, or the path of the config.json; imports no library.
 
-    Errors: UserError for an unknown name, and where there is no such file.
+    Errors: UserError for an unknown name and for a missing file.
     """
     preset = presets().get(name_or_path)
     if preset is not None:
@@ -82,15 +82,15 @@ def find(name_or_path: str) -> Preset | Path:
                 f"the folder {name_or_path} has no config.json; give a folder saved with save_pretrained()."
             )
     elif path.suffix == ".json" and not path.is_file():
-        raise UserError(f"there is no file {name_or_path}; give the path of a config.json, or the name of a preset.")
+        raise UserError(f"there is no file {name_or_path}; give the path of a config.json or the name of a preset.")
     elif not path.is_file():
-        how = "Or give the path of a config.json, or of a folder with one: weights are not needed."
+        how = "Or give the path of a config.json or of a folder with one; weights are not needed."
         raise UserError(unknown("preset", name_or_path, presets(), how))
     return path
 
 
 def same_letters(name: str) -> str | None:
-    """The preset that a name differs from in capitals and punctuation only; None where there is none, or it is one.
+    """The preset with the same letters and digits, ignoring case and punctuation; None if there is none or it is exact.
 
     >>> same_letters("T0_3B"), same_letters("t0-3b"), same_letters("t0")
     ('t0-3b', None, None)
@@ -100,11 +100,11 @@ def same_letters(name: str) -> str | None:
         return "".join(character for character in text.lower() if character.isalnum())
 
     known = presets()
-    return None if name in known else next((one for one in known if letters(one) == letters(name)), None)
+    return None if name in known else next((preset for preset in known if letters(preset) == letters(name)), None)
 
 
 def is_file(name: str) -> bool:
-    """Whether a backbone of this name is somebody's config.json, or a folder with one and no tokenizer."""
+    """Whether a backbone of this name is a user's config.json, or a folder with one and no tokenizer."""
     path = Path(name).expanduser()
     return (
         name not in presets() and path.exists() and not (path / "tokenizer_config.json").exists() and not is_gguf(name)
@@ -114,23 +114,23 @@ def is_file(name: str) -> bool:
 def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     """A model of this configuration whose parameters and buffers are fake tensors: shapes and dtypes, no memory.
 
-    It is what `models.pretrained` would load: of the family's class, in float32, with a pooler only where a head reads
-    it, and with an output layer of its own where the published checkpoints have one. What is plugged into it, or run
-    through it, must be made inside `with faking(model): ...`.
-    Errors: UserError where no model can be made of the configuration.
+    Equals the model that `models.pretrained` would load: the class of the family, in float32, with a pooler only if a
+    head reads it, and with an untied output layer if the published checkpoints have one. Make plugs and run the model
+    inside `with faking(model): ...`.
+    Errors: UserError if the configuration makes no model.
     """
     import torch
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    sites = sites_known(config.model_type)
+    sites = known_sites(config.model_type)
     check(config)
-    config._attn_implementation = None  # transformers' own for the architecture; a name could be that of code to fetch
+    config._attn_implementation = None  # transformers' default; a name could make it download code
     kinds = {"encoder": AutoModel, "decoder": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
     try:
-        with torch.device("meta"):  # transformers initialises nothing there, and is ten times as quick as a fake mode
+        with torch.device("meta"):  # no initialisation there, ten times as fast as a fake mode
             model = kinds[sites.family].from_config(config, dtype=torch.float32, trust_remote_code=False)
-    except Exception as error:  # its kind depends on the field, the architecture and transformers' version
-        raise unusable(f"no model can be made of {described(config)}", error, config.to_dict()) from error
+    except Exception as error:  # the type depends on the field, the architecture and transformers' version
+        raise config_error(f"no model can be made of {describe(config)}", error, config.to_dict()) from error
     if sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
         model.pooler = None
     if unties(config):
@@ -142,7 +142,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
 
 @contextmanager
 def faking(model: PreTrainedModel) -> Iterator[None]:
-    """What is plugged into a fake model, or run through it, is fake too inside this block."""
+    """Inside this block, plugs made for a fake model are fake, and the model can run."""
     from tunefront.methods.torch_internals import NoValues
 
     with next(model.parameters()).fake_mode, NoValues():
@@ -150,7 +150,7 @@ def faking(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _make_fake(model: PreTrainedModel) -> None:
-    """Puts a fake tensor in the place of each of a model's tensors; one that stands in two places stays one."""
+    """Replaces each tensor of a model with a fake one; shared tensors stay shared."""
     from tunefront.methods.torch_internals import ForgetfulMode, fake_like, own_buffers, own_parameters
 
     mode = ForgetfulMode()
@@ -163,13 +163,13 @@ def _make_fake(model: PreTrainedModel) -> None:
                     continue
                 if id(tensor) not in made:
                     fake = fake_like(tensor, mode)
-                    made[id(tensor)] = tensor, fake  # the tensor too: an id is its own only as long as it lives
+                    made[id(tensor)] = tensor, fake  # keeps the tensor alive, so that its id stays unique
                 tensors[name] = made[id(tensor)][1]
 
 
 def unties(config: PretrainedConfig) -> bool:
-    """Whether checkpoints hold an output layer that transformers ties in every model it makes from a configuration.
+    """Whether checkpoints have an untied output layer, although transformers ties it in models from a configuration.
 
-    Those of T5 v1.1 and mT5 do; of T5, only v1.0 scales the states that its tied output layer reads.
+    This holds for T5 v1.1 and mT5. T5 v1.0, unlike v1.1, scales the input of its tied output layer.
     """
     return config.model_type == "mt5" or getattr(config, "scale_decoder_outputs", True) is False

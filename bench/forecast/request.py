@@ -1,4 +1,4 @@
-"""What a call of `plan` asks for, and what is wrong in it, most of it seen before any library is imported."""
+"""The arguments of a call of `plan` and their checks, most of them before any library is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunefront.bench.forecast import limits
 from tunefront.bench.forecast.presets import find, presets, same_letters
 from tunefront.bench.forecast.sizes import LENGTH, Sweep
 from tunefront.bench.forecast.synthetic import SyntheticRows
-from tunefront.bench.forecast.targets import Target, needs_lengths, of_cells, of_lengths, synthetic_rows
+from tunefront.bench.forecast.targets import Target, cell_targets, needs_lengths, synthetic_rows, synthetic_targets
 from tunefront.bench.models.locate import known_backbones
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
@@ -20,11 +20,11 @@ from tunefront.bench.suites.overrides import Overrides
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """What a call of `plan` asks for: cells of a suite, or methods on made-up rows.
+    """The arguments of a call of `plan`: cells of a suite, or methods on synthetic rows.
 
-    Args: suite and overrides, which cells, `quick` where nothing else is named; length, choices, answer_tokens and
-    queries, of made-up rows; device_memory in bytes, of which is said what fits; sweep, sizes at which every cell is
-    planned too; seconds, whether this machine is tried; workers, how many cells are to run at a time.
+    Args: suite and overrides select the cells, `quick` by default; length, choices, answer_tokens and queries of
+    synthetic rows; device_memory in bytes, into which the plan should fit; sweep, sizes at which every cell is planned
+    too; seconds, whether to time this machine; workers, number of cells that will run at a time.
     """
 
     suite: str | None = None
@@ -40,82 +40,82 @@ class PlanRequest:
 
     @property
     def backbones(self) -> Sequence[str]:
-        """Those that the call names."""
+        """The backbones that the call names."""
         return self.overrides.backbones or ()
 
     @property
-    def on_made_up_rows(self) -> bool:
-        """Whether rows are made up: a length is given, or a backbone that is a configuration alone."""
+    def uses_synthetic_rows(self) -> bool:
+        """Whether rows are synthetic: a length is given, or a backbone that is only a configuration."""
         return self.length is not None or needs_lengths(self.backbones)
 
     def lengths(self) -> SyntheticRows:
-        """Of made-up rows; UserError where they are out of bounds."""
+        """The lengths of synthetic rows; UserError if they are out of bounds."""
         shots = self.overrides.shots or ()
         if len(shots) > 1 or None in shots:
-            named = ", ".join("all" if count is None else str(count) for count in shots)
-            raise UserError(f"made-up rows need one whole number of --shots, got {named}.")
-        given = {
+            counts = ", ".join("all" if count is None else str(count) for count in shots)
+            raise UserError(f"synthetic rows need exactly one number for --shots, got {counts}.")
+        sizes = {
             "tokens": self.length,
             "choices": self.choices,
             "answer_tokens": self.answer_tokens,
             "train_rows": next(iter(shots), None),
             "test_rows": self.queries,
         }
-        return synthetic_rows(**{name: size for name, size in given.items() if size is not None})
+        return synthetic_rows(**{name: size for name, size in sizes.items() if size is not None})
 
 
-def check(request: PlanRequest, wrong: ErrorCollector | None = None) -> None:
-    """UserErrors with what is wrong in the backbones' names and in the lengths, at once; on made-up rows with what is
-    already known to be `wrong` in these options."""
+def check(request: PlanRequest, known: ErrorCollector | None = None) -> None:
+    """Checks the names of backbones and the lengths; UserErrors with all errors, and for synthetic rows with the ones
+    already `known` of these options."""
     check_paths(request.backbones)
-    mistakes = ErrorCollector()
+    errors = ErrorCollector()
     for name in request.backbones:
-        with mistakes.collect():
-            _check_name(name, request.on_made_up_rows)
-    mistakes.messages += wrong.messages if wrong is not None and request.on_made_up_rows else []
-    if not request.on_made_up_rows or mistakes.messages:
-        mistakes.raise_if_any()
+        with errors.collect():
+            _check_name(name, request.uses_synthetic_rows)
+    errors.messages += known.messages if known is not None and request.uses_synthetic_rows else []
+    if not request.uses_synthetic_rows or errors.messages:
+        errors.raise_if_any()
         return
-    with mistakes.collect():
-        _check_lengths(request, request.lengths(), mistakes)
-    mistakes.raise_if_any()
+    with errors.collect():
+        _check_lengths(request, request.lengths(), errors)
+    errors.raise_if_any()
 
 
-def _check_lengths(request: PlanRequest, lengths: SyntheticRows, mistakes: ErrorCollector) -> None:
+def _check_lengths(request: PlanRequest, lengths: SyntheticRows, errors: ErrorCollector) -> None:
     for name in request.backbones:
-        with mistakes.collect():
+        with errors.collect():
             limits.check(name, lengths)
-    if request.sweep is None or request.sweep.name != LENGTH or mistakes.messages:
+    if request.sweep is None or request.sweep.name != LENGTH or errors.messages:
         return
     ends = (min(request.sweep.sizes), max(request.sweep.sizes))
     for name, size in itertools.product(request.backbones, ends):
-        with mistakes.collect():
+        with errors.collect():
             check_swept(name, lengths, size)
 
 
-def _check_name(name: str, made_up_rows: bool) -> None:
-    """UserError for a name that stands for no backbone, as far as that is known without asking the Hub."""
+def _check_name(name: str, synthetic: bool) -> None:
+    """UserError for an unknown backbone, as far as can be checked without the Hub."""
     if name in known_backbones() or Path(name).expanduser().exists():
         return
     near = same_letters(name)
-    if made_up_rows and ("/" not in name or name.endswith(".json")):
+    if synthetic and ("/" not in name or name.endswith(".json")):
         find(name)
     elif near is not None:
         raise UserError(
-            f"no backbone {name!r}; of presets, which are planned on made-up rows, {near!r} is the nearest: give it."
+            f"no backbone {name!r}; did you mean the preset {near!r}? Presets are planned on synthetic rows."
         )
 
 
 def check_swept(backbone: str, lengths: SyntheticRows, size: int) -> None:
-    """UserError where rows of one length of a sweep are out of bounds, or too long for the backbone."""
+    """UserError if rows of one length of a sweep are out of bounds or too long for the backbone."""
     try:
         limits.check(backbone, synthetic_rows(lengths, tokens=size))
     except UserError as error:
-        raise of_sweep(error) from error
+        raise name_sweep_option(error) from error
 
 
-def of_sweep(error: UserError) -> UserError:
-    """The mistake of a length that a sweep asks for."""
+def name_sweep_option(error: UserError) -> UserError:
+    """The error of a length, reworded for a length in --sweep."""
     return UserError(
         str(error)
         .replace("a smaller --length", "smaller sizes to --sweep length")
@@ -124,65 +124,66 @@ def of_sweep(error: UserError) -> UserError:
 
 
 def check_paths(backbones: Iterable[str]) -> None:
-    """UserError for a name that cannot even be looked for as a path."""
+    """UserError for a name that is not a valid path."""
     for name in backbones:
         if not name.strip():
             raise UserError("--backbone is empty; give a preset, a folder, a config.json or a Hub id.")
         try:
             Path(name).expanduser().exists()
-        except (OSError, RuntimeError, ValueError) as error:  # the latter two: a home that nobody has, a null byte
+        except (OSError, RuntimeError, ValueError) as error:  # the latter two: an unknown home, a null byte
             why = getattr(error, "strerror", None) or str(error).rstrip(".")
             short = name if len(name) < 100 else f"{name[:96]} ..."
-            raise UserError(f"the backbone {short!r} cannot be looked for ({why}); give another.") from error
+            raise UserError(f"the backbone {short!r} is not a valid path ({why}); give another.") from error
 
 
-def targets_of(request: PlanRequest, wrong: ErrorCollector, tell: Callable[[str], None]) -> list[Target]:
-    """What costs are predicted of; `wrong` has what is wrong with the call so far, `tell` hears what is looked up.
+def targets_of(request: PlanRequest, errors: ErrorCollector, on_status: Callable[[str], None]) -> list[Target]:
+    """The cells to predict; `errors` contains the errors found so far, `on_status` is called with status messages.
 
-    Errors: UserErrors with all that is wrong in the call.
+    Errors: UserErrors with all errors of the call.
     """
-    made = request.on_made_up_rows
-    targets = _on_made_up_rows(request, wrong) if made else _on_rows_of_tasks(request, wrong, tell)
+    synthetic = request.uses_synthetic_rows
+    targets = _on_synthetic_rows(request, errors) if synthetic else _on_task_rows(request, errors, on_status)
     if request.sweep is not None and request.sweep.name == LENGTH:
         for target, size in itertools.product(targets, request.sweep.sizes):
             if target.lengths is None:
-                raise UserError("--sweep length=... needs made-up rows: give --length too, and --backbone.")
+                raise UserError("--sweep length=... needs synthetic rows; add --length and --backbone.")
             check_swept(target.cell.backbone, target.lengths, size)
     return targets
 
 
-def _on_made_up_rows(request: PlanRequest, wrong: ErrorCollector) -> list[Target]:
+def _on_synthetic_rows(request: PlanRequest, errors: ErrorCollector) -> list[Target]:
     overrides = request.overrides
     useless = {
-        "suite": request.suite,
-        "task": overrides.tasks,
-        "template": overrides.templates,
-        "draws": overrides.draws,
-        "seeds": overrides.seeds,
+        "SUITE": request.suite,
+        "--task": overrides.tasks,
+        "--template": overrides.templates,
+        "--draws": overrides.draws,
+        "--seeds": overrides.seeds,
     }
     for name in (name for name, value in useless.items() if value):
         raise UserError(
-            f"made-up rows have no {name}: leave it out, or give neither --length nor a backbone that is a "
-            "configuration alone."
+            f"{name} cannot be combined with synthetic rows; drop it, or drop --length and every backbone that is only "
+            "a configuration (a preset or a config.json)."
         )
-    return of_lengths(overrides, request.lengths(), wrong)
+    return synthetic_targets(overrides, request.lengths(), errors)
 
 
-def _on_rows_of_tasks(request: PlanRequest, wrong: ErrorCollector, tell: Callable[[str], None]) -> list[Target]:
+def _on_task_rows(request: PlanRequest, errors: ErrorCollector, on_status: Callable[[str], None]) -> list[Target]:
     useless = {
         "choices": request.choices,
         "answer-length": request.answer_tokens,
         "queries": request.queries,
     }
     for option in (option for option, value in useless.items() if value is not None):
-        raise UserError(f"--{option} is of made-up rows: give --length too, and --backbone, or leave it out.")
+        raise UserError(f"--{option} only applies to synthetic rows; add --length and --backbone, or drop it.")
     _check_presets(request.backbones)
-    return of_cells(expand(request.suite or "quick", request.overrides, tell=tell, wrong=wrong).cells)
+    expansion = expand(request.suite or "quick", request.overrides, on_status=on_status, wrong=errors)
+    return cell_targets(expansion.cells)
 
 
 def _check_presets(backbones: Iterable[str]) -> None:
-    """UserError for a name that no backbone has and that is near a preset's: a suite's backbones are looked for on the
-    Hub, whose answer says nothing of presets."""
+    """UserError for an unknown backbone with a name like a preset's: the backbones of a suite are looked up on the Hub,
+    whose answer does not mention presets."""
     from tunefront.bench.models.config import check_backbone
 
     for name in backbones:
@@ -192,7 +193,7 @@ def _check_presets(backbones: Iterable[str]) -> None:
         try:
             check_backbone(name)
         except UserError as error:
-            told = str(error).rstrip(". ")
+            message = str(error).rstrip(". ")
             raise UserError(
-                f"{told}. Of presets, which are planned on made-up rows, {near!r} is the nearest."
+                f"{message}. The nearest preset is {near!r}; presets are planned on synthetic rows."
             ) from error

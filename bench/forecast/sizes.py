@@ -14,35 +14,37 @@ _BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 BATCH, LENGTH = "batch", "length"
 SWEPT = (BATCH, LENGTH)
 MOST_SWEPT, LARGEST_SIZE = 32, 9_999_999
-_FEWEST_BARE = 10**6
-"""Fewer bytes than any device has, so that a bare number below is one whose unit was left out."""
+_FEWEST_BYTES = 10**6
+"""Fewer bytes than any device has: a smaller number without a unit must lack its unit."""
 
 
 def memory_bytes(amount: str | int) -> int:
-    """`24GB` (decimal), `24GiB` (binary) or a number of bytes, from a million; UserError for anything else.
+    """Bytes of `24GB` (decimal), `24GiB` (binary) or a number, at least a million; UserError for anything else.
 
     >>> memory_bytes("24GB"), memory_bytes("80 GiB"), memory_bytes("1e9")
     (24000000000, 85899345920, 1000000000)
     """
     text = str(amount)
-    found = re.fullmatch(r"\s*([0-9][0-9.]*(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
-    factor = None if found is None else {**_UNITS, **_BINARY}.get(found[2])
+    match = re.fullmatch(r"\s*([0-9][0-9.]*(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
+    factor = None if match is None else {**_UNITS, **_BINARY}.get(match[2])
     try:
-        size = float(found[1]) * factor if found and factor else 0.0
+        size = float(match[1]) * factor if match and factor else 0.0
     except ValueError:
         size = 0.0
     if not 1 <= size < math.inf:
-        raise UserError(f"{text!r} is no amount of memory; give for example 24GB (10^9 bytes) or 24GiB (2^30 bytes).")
-    if found and not found[2] and size < _FEWEST_BARE:
-        raise UserError(f"{text.strip()} without a unit would be bytes; give it one, for example {found[1]}GB.")
+        raise UserError(
+            f"{text!r} is not an amount of memory; write for example 24GB (10^9 bytes) or 24GiB (2^30 bytes)."
+        )
+    if match and not match[2] and size < _FEWEST_BYTES:
+        raise UserError(f"{text.strip()} without a unit means bytes; add a unit, for example {match[1]}GB.")
     return round(size)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Sizes at which every cell is planned: rows a `batch`, or the `length` of made-up rows; in order, each once.
+    """Sizes at which every cell is planned, sorted and unique: rows per `batch`, or the `length` of synthetic rows.
 
-    Errors: UserError for another name, no sizes, too many, or one that is no whole number from 1.
+    Errors: UserError for another name, no sizes, too many, or one that is not a whole number from 1.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Sweep:
 
     @classmethod
     def from_text(cls, text: str) -> Sweep:
-        """Of `batch=1,2,4`.
+        """Parses `batch=1,2,4`.
 
         >>> Sweep.from_text("batch=4,1,2")
         Sweep(name='batch', sizes=(1, 2, 4))
@@ -76,17 +78,17 @@ class Sweep:
 
     @classmethod
     def from_mapping(cls, sizes: Mapping[str, Sequence[int]]) -> Sweep:
-        """Of `{"batch": [1, 2, 4]}`."""
+        """Makes a sweep from `{"batch": [1, 2, 4]}`."""
         if not isinstance(sizes, Mapping) or len(sizes) != 1:
             raise _no_sweep(sizes)
         ((name, values),) = sizes.items()
         return cls(name, tuple(values))
 
 
-def _no_sweep(given: object) -> UserError:
-    return UserError(f"--sweep takes batch=... or length=..., got {given!r}; for example --sweep batch=1,2,4,8.")
+def _no_sweep(value: object) -> UserError:
+    return UserError(f"--sweep takes batch=... or length=..., got {value!r}; for example --sweep batch=1,2,4,8.")
 
 
 def _no_sizes(name: str, wrong: Sequence[object]) -> UserError:
-    found = f"{wrong[0]!r} is none" if wrong else "there is none"
-    return UserError(f"--sweep {name} takes whole numbers from 1, and {found}; for example {name}=1,2,4,8.")
+    got = repr(wrong[0]) if wrong else "none"
+    return UserError(f"--sweep {name} takes whole numbers from 1, got {got}; for example {name}=1,2,4,8.")

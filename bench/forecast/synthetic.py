@@ -1,4 +1,4 @@
-"""Rows without meaning, of given lengths: what a plan reads where it has a configuration and no data."""
+"""Synthetic rows of given lengths, for plans with a configuration and no data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PAD, _END, _UNKNOWN, _START = "<pad>", "</s>", "<unk>", "<s>"
 
 @dataclass(frozen=True)
 class SyntheticRows:
-    """The shape of every row.
+    """The sizes of synthetic rows.
 
-    Args: tokens of a row as the model reads it, special tokens included, the answer not; choices, classes of an encoder
-    or answers that a language model ranks; answer_tokens of each, the end-of-sequence token of an encoder-decoder
-    included; rows to train on and to score.
+    Args: tokens of a row as the model reads it, with special tokens, without the answer; choices, classes of an encoder
+    or answers that a language model ranks; answer_tokens per answer, with the end-of-sequence token of an
+    encoder-decoder; train_rows and test_rows, the numbers of rows to train on and to score.
     """
 
     tokens: int = 128
@@ -40,16 +40,16 @@ class SyntheticRows:
 
     @property
     def name(self) -> str:
-        """What stands for the task."""
+        """The name of the task."""
         answers = f"{self.choices} choices of {self.answer_tokens}"
-        return f"made-up rows of {self.tokens} tokens, {answers}"
+        return f"synthetic rows of {self.tokens} tokens, {answers}"
 
     def task(self, family: str) -> Task:
-        """The task for an `encoder`, `decoder` or `seq2seq`: its texts have the lengths under `tokenizer(family)`."""
+        """The task for an `encoder`, `decoder` or `seq2seq`; its lengths hold under `tokenizer(family)`."""
         special = {"encoder": 2, "decoder": 0, "seq2seq": 1}[family]
         text = " ".join([_WORD] * (self.tokens - special))
-        spoken = max(1, self.answer_tokens - (family == "seq2seq"))
-        labels = tuple(" ".join([f"c{choice}"] * spoken) for choice in range(self.choices))
+        words = max(1, self.answer_tokens - (family == "seq2seq"))
+        labels = tuple(" ".join([f"c{choice}"] * words) for choice in range(self.choices))
 
         def rows(count: int) -> tuple[Row, ...]:
             return tuple(Row(str(row), {"text": text}, row % self.choices) for row in range(count))
@@ -58,18 +58,20 @@ class SyntheticRows:
         return Task(self.name, "classification", splits, ("text",), labels, (MetricSpec("accuracy"),))
 
     def tokenizer(self, family: str, config: Any) -> PreTrainedTokenizerBase:  # Any: transformers' configurations
-        """A tokenizer in which each word of `task` is one token, with the special tokens of the family."""
+        """A tokenizer with one token per word of `task` and the special tokens of the family."""
         from tokenizers import Tokenizer, models, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
         words = [_PAD, _END, _UNKNOWN, _START, _WORD, *(f"c{choice}" for choice in range(self.choices))]
-        made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=_UNKNOWN))
-        made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        around = {"encoder": f"{_START} $A {_END}", "decoder": "$A", "seq2seq": f"$A {_END}"}[family]
-        made.post_processor = processors.TemplateProcessing(single=around, special_tokens=[(_END, 1), (_START, 3)])
+        tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=_UNKNOWN))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        pattern = {"encoder": f"{_START} $A {_END}", "decoder": "$A", "seq2seq": f"$A {_END}"}[family]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=pattern, special_tokens=[(_END, 1), (_START, 3)]
+        )
         segments = family == "encoder" and int(getattr(config, "type_vocab_size", 0) or 0) > 0
         return PreTrainedTokenizerFast(
-            tokenizer_object=made,
+            tokenizer_object=tokenizer,
             pad_token=_PAD,
             eos_token=_END,
             unk_token=_UNKNOWN,
@@ -79,13 +81,13 @@ class SyntheticRows:
 
 
 class PlainTextTemplate(Template):
-    """A row's text as it is, with the task's labels as answers."""
+    """The text of a row unchanged, with the task's labels as answers."""
 
     name, original_task = "bare", True
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same for all: nothing decides the rendering."""
+        """A constant: nothing affects the rendering."""
         return self.name
 
     def render(self, task: Task, row: Row) -> Prompt:

@@ -1,4 +1,4 @@
-"""What costs are predicted of: cells of a suite, or methods on made-up rows of given lengths."""
+"""The cells to predict: cells of a suite, or methods on synthetic rows of given lengths."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tunefront.bench.suites.validate import check_device
 from tunefront.methods.base import Method
 from tunefront.methods.registry import source_file
 
-_OF_THE_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
-"""Run settings that made-up rows have no use for."""
+_FOR_REAL_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
+"""Run settings without effect on synthetic rows."""
 _OPTIONS = {
     "tokens": "length",
     "choices": "choices",
@@ -28,56 +28,56 @@ _OPTIONS = {
     "train_rows": "shots",
     "test_rows": "queries",
 }
-"""What the fields of `Lengths` are called on the command line."""
+"""The command-line options of the fields of `SyntheticRows`."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A cell to predict the costs of; `lengths` of its made-up rows, None where its rows are real."""
+    """A cell to predict; `lengths` of its synthetic rows, None for real rows."""
 
     cell: Cell
     lengths: SyntheticRows | None = None
 
 
-def of_cells(cells: Iterable[Cell]) -> list[Target]:
-    """The cells, one for each that differs in more than its seeds.
+def cell_targets(cells: Iterable[Cell]) -> list[Target]:
+    """Targets for the cells, one per group of cells that differ only in their seeds.
 
-    Seeds change which rows are drawn and their order, hardly what they cost; the first of each stands for all.
+    Seeds change the drawn rows and their order, but hardly the costs; the first cell represents its group.
     """
-    found: dict[Cell, Cell] = {}
+    first: dict[Cell, Cell] = {}
     for cell in cells:
-        found.setdefault(replace(cell, seed=0, draw_seed=0), cell)
-    return [Target(cell) for cell in found.values()]
+        first.setdefault(replace(cell, seed=0, draw_seed=0), cell)
+    return [Target(cell) for cell in first.values()]
 
 
-def of_lengths(overrides: Overrides, lengths: SyntheticRows, wrong: ErrorCollector) -> list[Target]:
-    """Every method on every backbone, on made-up rows; all registered methods where none is named.
+def synthetic_targets(overrides: Overrides, lengths: SyntheticRows, errors: ErrorCollector) -> list[Target]:
+    """Every method on every backbone, on synthetic rows; by default all registered methods.
 
-    Errors: UserErrors with all that is wrong in the call; `wrong` has what is so far.
+    Errors: UserErrors with all errors of the call; `errors` contains the ones found so far.
     """
     from tunefront.bench.forecast.fake_models import fake_pretrained
 
     backbones = overrides.backbones or ()
     if not backbones:
-        wrong.messages.append("--length plans without data, for a --backbone: a preset, a folder or a config.json.")
-    recipe, of_run = read_settings(overrides.all_settings(), wrong)
-    for name in (name for name in of_run if name in _OF_THE_ROWS):
-        wrong.messages.append(
-            f"made-up rows have no {name}: their length is --length, and --queries of them are scored."
+        errors.messages.append("--length needs a --backbone: a preset, a folder or a config.json.")
+    recipe, run_settings = read_settings(overrides.all_settings(), errors)
+    for name in (name for name in run_settings if name in _FOR_REAL_ROWS):
+        errors.messages.append(
+            f"{name} has no effect on synthetic rows; --length sets their length and --queries the number to score."
         )
     config = RunConfig()
-    with wrong.collect():
-        config = build({**of_run, "max_length": lengths.tokens}, RunConfig)
-    with wrong.collect():
+    with errors.collect():
+        config = build({**run_settings, "max_length": lengths.tokens}, RunConfig)
+    with errors.collect():
         check_device(config.device)
-    methods = named_methods(overrides, wrong)
+    methods = named_methods(overrides, errors)
     for name in backbones:
-        with wrong.collect():
+        with errors.collect():
             limits.check(name, lengths, config.context_length)
             fake_pretrained(name, lengths)
     cells = []
     for method in methods or (() if overrides.methods else _every_method()):
-        with wrong.collect():
+        with errors.collect():
             resolved = resolve_recipe(method, recipe)
             file = source_file(method)
             cells += [
@@ -92,15 +92,15 @@ def of_lengths(overrides: Overrides, lengths: SyntheticRows, wrong: ErrorCollect
                 )
                 for backbone in backbones
             ]
-    wrong.raise_if_any()
+    errors.raise_if_any()
     return [Target(cell, lengths) for cell in cells]
 
 
 def at_size(target: Target, name: str, size: int, trains: bool) -> Target:
-    """The cell at a size of a sweep: rows a `batch` in training and scoring, or the `length` of made-up rows.
+    """The target at a size of a sweep: rows per `batch` in training and scoring, or the `length` of synthetic rows.
 
-    Made-up rows are then as many as fill a batch: fewer would cost the same at any larger target. Rows that are not
-    trained on (`trains`) are shown, all of them, so that they stay as many.
+    There are then enough synthetic rows to fill a batch: fewer would cost the same for every larger batch. Unless the
+    cell `trains`, its training rows are demonstrations, all of them shown, so their number stays.
     """
     if name == BATCH:
         recipe, config = replace(target.cell.recipe, batch_size=size), replace(target.cell.config, eval_batch_size=size)
@@ -111,32 +111,32 @@ def at_size(target: Target, name: str, size: int, trains: bool) -> Target:
             cell = replace(cell, shots=rows)
         return Target(cell, lengths)
     if target.lengths is None:
-        raise UserError("rows that are read have the lengths that they have; made-up ones can be swept over.")
+        raise UserError("the length of real rows cannot be swept; give --length for synthetic rows.")
     lengths = synthetic_rows(target.lengths, tokens=size)
     config = replace(target.cell.config, max_length=size)
     return Target(replace(target.cell, task=lengths.name, config=config), lengths)
 
 
 def synthetic_rows(like: SyntheticRows | None = None, /, **sizes: int) -> SyntheticRows:
-    """The lengths of made-up rows, those not given as in `like`; UserError where they are out of bounds."""
+    """Lengths of synthetic rows, by default those of `like`; UserError if they are out of bounds."""
     try:
         return replace(like or SyntheticRows(), **sizes)
     except ValueError as error:
-        field, _, told = str(error).partition(" ")
-        raise UserError(f"made-up rows: --{_OPTIONS[field]} {told}.") from error
+        field, _, problem = str(error).partition(" ")
+        raise UserError(f"synthetic rows: --{_OPTIONS[field]} {problem}.") from error
 
 
 def needs_lengths(backbones: Iterable[str]) -> bool:
-    """Whether a backbone is named that is a configuration alone, so that no text can be read."""
+    """Whether one of the backbones is only a configuration, which cannot read texts."""
     from tunefront.bench.forecast.presets import presets
 
     return any(name in presets() or Path(name).expanduser().suffix == ".json" for name in backbones)
 
 
 def _every_method() -> list[Method]:
-    """Each registered method with its defaults; those that have a field without one are left out."""
+    """Each registered method with its defaults, except those with a field without default."""
     return [
         method()
         for method in known_methods().values()
-        if all(one.default is not MISSING or one.default_factory is not MISSING for one in fields(method))
+        if all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(method))
     ]

@@ -1,1 +1,1 @@
-"""What a cell costs: one meter a file."""
+"""Meters of the costs of a cell, one per file."""

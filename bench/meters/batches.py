@@ -1,4 +1,4 @@
-"""The shapes of the batches that ran, from which costs follow."""
+"""The shapes of the batches that ran, which determine their costs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tunefront.methods.base import Batch
 
 
 class BatchLog:
-    """The shapes of the batches that ran: how often each, and the rows of one that had it; and the largest batches."""
+    """The shapes of the batches that ran: their counts, and the rows of one batch each; and the largest batches."""
 
     def __init__(self, examples: EncodedExamples, training: bool = False):
         self.examples, self.training = examples, training
@@ -24,24 +24,25 @@ class BatchLog:
         self._largest: ParetoFront[tuple[tuple[int, ...], Shape, list[int]]] = ParetoFront()
 
     def add(self, batch: Batch) -> None:
-        """Notes a batch that ran."""
+        """Adds a batch that ran."""
         shape, rows = self.examples.shape(batch, self.training), batch.rows.tolist()
         self.times[shape] += 1
         self._rows.setdefault(shape, rows)
         sizes = self.examples.sizes(batch, shape, self.training)
         self._largest.add(sizes, (sizes, shape, rows))
 
-    def largest(self, device: torch.device, **held: Sequence[Tensor]) -> list[BatchReplay]:
-        """The batches among which is the one that needs most memory, and the caches that were `held` beside them."""
-        caches = {"features_cache": [] if self.examples.features is None else [self.examples.features], **held}
+    def largest(self, device: torch.device, **caches: Sequence[Tensor]) -> list[BatchReplay]:
+        """Replays of the largest batches, one of which needs the most memory, with the `caches` held alongside."""
+        features = [] if self.examples.features is None else [self.examples.features]
+        held = {"features_cache": features, **caches}
 
-        def work(sizes: tuple[int, ...], shape: Shape, rows: list[int]) -> BatchReplay:
-            return BatchReplay(sizes, lambda: self.examples.batch(rows, device), caches, shape)
+        def replay(sizes: tuple[int, ...], shape: Shape, rows: list[int]) -> BatchReplay:
+            return BatchReplay(sizes, lambda: self.examples.batch(rows, device), held, shape)
 
-        return [work(*one) for one in self._largest.items()]
+        return [replay(*batch) for batch in self._largest.items()]
 
     def batch(self, shape: Shape, device: torch.device) -> Batch:
-        """A batch to count: one that ran where the shape occurred, else one made for it."""
+        """A batch of this shape to count: one that ran if there is one, else a made one."""
         if shape in self._rows:
             return self.examples.batch(self._rows[shape], device)
         return self.examples.shaped(*shape, device=device)

@@ -1,4 +1,4 @@
-"""How many parameters a method trains, adds and leaves alone."""
+"""Counts of the parameters that a method trains, adds and leaves frozen."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from tunefront.methods.base import trained
 
 
 def count_parameters(model: nn.Module, head: nn.Module | None, backbone_params: int) -> Parameters:
-    """Counts after `fit`, each tensor once; `backbone_params` is the size of the pretrained model before anything was
-    attached. A head that is not trained is not used, and not counted."""
-    of_head = _used(head)
-    unused = _size(head) - of_head
+    """Counts the parameters after `fit`, each tensor once; `backbone_params` is the size of the pretrained model before
+    the method was attached. An untrained head is unused and not counted."""
+    head_params = _used(head)
+    unused = _size(head) - head_params
     total = _size(model) - unused
     return Parameters(
         total=total,
         backbone=backbone_params,
-        inserted=total - backbone_params - of_head,
-        head=of_head,
+        inserted=total - backbone_params - head_params,
+        head=head_params,
         trainable=_trained(model),
     )
 
 
-def trained_beside_head(model: nn.Module, head: nn.Module | None) -> int:
-    """Parameters that require gradients, without those of the head."""
+def trained_params_without_head(model: nn.Module, head: nn.Module | None) -> int:
+    """Number of parameters that require gradients, without those of the head."""
     return _trained(model) - _used(head)
 
 

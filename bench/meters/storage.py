@@ -1,4 +1,4 @@
-"""The file that has to ship for one task, its size and what it is made of."""
+"""The checkpoint file of one task: writing it, its size and its dtypes."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from tunefront.methods.torch_internals import FakeTensor
 
 
 def save_trained(model: nn.Module, path: Path, published: Collection[str] = ()) -> int:
-    """Saves what ships for a task, and nothing else, as safetensors; returns the file's size in bytes. `published` are
-    the buffers that the backbone has itself."""
-    found = {name: tensor.detach().cpu().contiguous() for name, tensor in shipped(model, published).items()}
-    save_file(found, path, seed_metadata(model) or None)
+    """Saves exactly the tensors that ship for a task, as safetensors; returns the size of the file in bytes.
+    `published` names the buffers of the backbone itself."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in shipped(model, published).items()}
+    save_file(tensors, path, seed_metadata(model) or None)
     return path.stat().st_size
 
 
 def checkpoint_bytes(model: nn.Module, published: Collection[str] = ()) -> int:
-    """The size of the real file that a task needs beside the backbone, 0 where it needs none; the file itself is not
-    kept. Of tensors without values, which cannot be written, it follows from their names and shapes."""
-    found, metadata = shipped(model, published), seed_metadata(model)
-    if not found and not metadata:
+    """The size of the file that a task needs in addition to the backbone, 0 if it needs none. The file is written and
+    deleted; for fake tensors, which cannot be written, the size follows from names and shapes."""
+    tensors, metadata = shipped(model, published), seed_metadata(model)
+    if not tensors and not metadata:
         return 0
-    if any(isinstance(tensor, FakeTensor) for tensor in found.values()):
-        return safetensors_bytes(found, metadata)
+    if any(isinstance(tensor, FakeTensor) for tensor in tensors.values()):
+        return safetensors_bytes(tensors, metadata)
     with tempfile.TemporaryDirectory() as folder:
         return save_trained(model, Path(folder) / "checkpoint.safetensors", published)
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> int:
-    """The size of the safetensors file of these tensors, of which only names, shapes and dtypes are read.
+    """The size of the safetensors file of these tensors, from their names, shapes and dtypes.
 
-    Eight bytes for the header's length, the header (JSON without spaces, padded to a multiple of eight), then the data,
-    dtypes in the order of `_DTYPES` and names in theirs; a tensor under two names counts twice, as `save_file` refuses
-    it.
+    The file has eight bytes for the length of the header, the header (JSON without spaces, padded to a multiple of
+    eight), then the data, sorted by dtype (in the order of `_DTYPES`) and name. A tensor with two names counts twice;
+    `save_file` refuses it.
     """
-    places = {name: place for place, name in enumerate(_DTYPES)}
-    ordered = sorted(tensors.items(), key=lambda item: (places[_dtype(item[1])], item[0]))
+    order = {name: index for index, name in enumerate(_DTYPES)}
+    ordered = sorted(tensors.items(), key=lambda item: (order[_dtype(item[1])], item[0]))
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": _DTYPES[_dtype(tensor)], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    told = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
-    return 8 + -(-told // 8) * 8 + end
+    header_bytes = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + -(-header_bytes // 8) * 8 + end
 
 
 _DTYPES = {
@@ -69,19 +69,19 @@ _DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-"""What the format calls them, in the order in which a file holds them."""
+"""Names of the dtypes in the format, in their order within a file."""
 
 
 def checkpoint_dtypes(model: nn.Module, published: Collection[str] = ()) -> dict[str, int]:
-    """How many numbers that file holds in each dtype; empty where nothing ships.
+    """Number of elements per dtype in that file; empty if nothing ships.
 
     >>> checkpoint_dtypes(nn.Linear(3, 2))
     {'float32': 8}
     """
-    found: Counter[str] = Counter()
+    elements: Counter[str] = Counter()
     for tensor in shipped(model, published).values():
-        found[_dtype(tensor)] += tensor.numel()
-    return dict(found)
+        elements[_dtype(tensor)] += tensor.numel()
+    return dict(elements)
 
 
 def _dtype(tensor: Tensor) -> str:

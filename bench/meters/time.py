@@ -1,4 +1,4 @@
-"""A clock that can be paused, so that evaluation and measuring never run on it, and what a step usually takes."""
+"""A clock that can be paused, so that it never includes evaluation and measuring, and the usual time of a step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOST_WARM_UP = 5
 
 
 class Clock:
-    """Adds up the seconds spent inside `running()`, each time's in `laps`; waits for the accelerator at both ends.
+    """Adds up the seconds spent inside `running()`; each block is an entry of `laps`.
 
-    `now` is what seconds are read from.
+    Waits for the accelerator at both ends of a block. `now` returns the time in seconds.
     """
 
     def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter):
@@ -27,7 +27,7 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Runs the clock for the block."""
+        """Runs the clock during the block."""
         start = self._now()
         try:
             yield
@@ -42,10 +42,10 @@ class Clock:
 
 
 def spread(laps: Sequence[float]) -> Spread | None:
-    """Median and quartiles (as `numpy.quantile` has them) of the laps after the warm-up, None where there are none.
+    """Median and quartiles (as in `numpy.quantile`) of the laps after the warm-up, None if there are none.
 
-    Warm-up, in which memory is first allocated and kernels are chosen, is a tenth of the laps, at least the first and
-    at most five; where it would leave fewer than two, all count.
+    The warm-up, in which memory is allocated and kernels are chosen, is a tenth of the laps, at least one and at most
+    five; if it would leave fewer than two laps, all count.
     """
     warm_up = min(MOST_WARM_UP, max(1, len(laps) // 10))
     counted = laps[warm_up:] if len(laps) - warm_up >= 2 else laps

@@ -1,1 +1,1 @@
-"""A pretrained model on a task: where it is, pristine copies, families, scores, losses."""
+"""A pretrained model on a task: its files, fresh copies, families, scores and losses."""

@@ -1,4 +1,4 @@
-"""Safetensors files of what ships for a task, which methods start from: what one holds, and what is wrong with it."""
+"""Safetensors files of trained tensors, which methods can start from: reading them and checking them."""
 
 from __future__ import annotations
 
@@ -23,92 +23,94 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: the shape of each tensor, and texts by name, which any file may lack."""
+    """The header of a file: the shape of each tensor, and its metadata, which may be empty."""
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
 
     @property
     def backbone(self) -> str | None:
-        """The fingerprint of the backbone that its tensors were trained on, None where it does not say."""
+        """Fingerprint of the backbone that the tensors were trained on, None if the file does not name it."""
         return self.metadata.get("backbone_fingerprint")
 
     @property
     def seeds(self) -> dict[str, int]:
-        """Module -> the seed that its frozen random numbers are made of; UserError where that cannot be read."""
+        """Module -> seed of its frozen random numbers; UserError if the seeds cannot be read."""
         text = self.metadata.get(_SEEDS, "{}")
         try:
-            found = json.loads(text)
+            seeds = json.loads(text)
         except ValueError:
-            found = None
-        if not isinstance(found, dict) or not all(type(seed) is int for seed in found.values()):
-            raise UserError(f"the file's seeds are not readable: {text!r}; they are JSON, module to number.")
-        return found
+            seeds = None
+        if not isinstance(seeds, dict) or not all(type(seed) is int for seed in seeds.values()):
+            raise UserError(
+                f"the seeds in the file are invalid: {text!r}; they must be a JSON object, module to number."
+            )
+        return seeds
 
     @property
     def made_for(self) -> str:
-        """What its tensors belong to, in words."""
+        """The method and the backbone of the tensors, for a message."""
         known = [self.metadata[name] for name in ("method", "backbone") if name in self.metadata]
-        return " on ".join(known) or "what they belong to is not said in it"
+        return " on ".join(known) or "the file does not name its method or backbone"
 
 
 _SEEDS = "seeds"
-"""The name of the seeds in a file's metadata."""
+"""The metadata key of the seeds."""
 
 
 def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """The buffers that are in the state dict, by name, each tensor once."""
+    """The buffers in the state dict, by name, each tensor once."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     kept = model.state_dict(keep_vars=True).keys() - parameters
     return {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
 def shipped(model: nn.Module, published: Collection[str] = ()) -> dict[str, Tensor]:
-    """What a task needs beside the backbone: the trained parameters, and the persistent buffers that the method added,
-    which are all but the `published` ones that the backbone has itself."""
+    """What a task needs in addition to the backbone: the trained parameters and the persistent buffers that the method
+    added, which are all but the backbone's own, `published`."""
     added = {name: buffer for name, buffer in persistent_buffers(model).items() if name not in published}
     return {**trained(model), **added}
 
 
 def seeds_of(model: nn.Module) -> dict[str, int]:
-    """Module -> the seed that its frozen random numbers are made of, which ships in their place."""
+    """Module -> seed of its frozen random numbers; the seed ships instead of the numbers."""
     return {path: int(getattr(module, SEED)) for path, module in model.named_modules() if hasattr(module, SEED)}
 
 
 def seed_metadata(model: nn.Module) -> dict[str, str]:
-    """The seeds as a file's metadata keeps them; empty where there are none."""
+    """The seeds in the form of a file's metadata; empty if there are none."""
     seeds = seeds_of(model)
     return {_SEEDS: json.dumps(seeds, separators=(",", ":"))} if seeds else {}
 
 
 def files_of(method: Method) -> dict[str, str]:
-    """Field -> path, of the files that a method reads."""
+    """Field -> path of each file that a method reads."""
     return {name: path for name in method.files if (path := getattr(method, name)) is not None}
 
 
 def digests(method: Method) -> dict[str, str]:
-    """Field -> sha256, of the files that a method reads; UserError where one cannot be read."""
+    """Field -> sha256 of each file that a method reads; UserError if one cannot be read."""
     return {name: digest(path) for name, path in files_of(method).items()}
 
 
 def digest(path: str) -> str:
-    """sha256 of a file; UserError where it cannot be read."""
+    """sha256 of a file; UserError if it cannot be read."""
     with _reading(path) as file:
         state = file.stat()
         return _digest(file, state.st_mtime_ns, state.st_size)
 
 
 def header(path: str) -> Header:
-    """What a safetensors file says of itself; UserError where it is none, or cannot be read."""
+    """The header of a safetensors file; UserError if it has another format or cannot be read."""
     from safetensors import safe_open
 
     with _reading(path) as file, safe_open(file, framework="pt") as opened:
-        shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no mapping
+        shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # not a mapping
         return Header(shapes, opened.metadata() or {})
 
 
 def tensors(path: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU; UserError where it is none, or cannot be read."""
+    """The tensors of a safetensors file, on the CPU; UserError if it has another format or cannot be read."""
     from safetensors.torch import load_file
 
     with _reading(path) as file:
@@ -123,7 +125,7 @@ def _digest(file: Path, _changed: int, _size: int) -> str:
 
 @contextmanager
 def _reading(path: str) -> Iterator[Path]:
-    """The file at a path; turns what goes wrong in reading it into a UserError."""
+    """The file at a path; errors in reading it become UserErrors."""
     from safetensors import SafetensorError
 
     file = expanded(path).absolute()
@@ -133,12 +135,12 @@ def _reading(path: str) -> Iterator[Path]:
         if not file.exists():
             raise UserError(f"there is no file {path}, seen from {Path.cwd()}; `tunefront pretrain` makes one.")
         if not file.is_file():
-            raise UserError(f"{path} is no ordinary file; give a safetensors file.")
+            raise UserError(f"{path} is not a regular file; give a safetensors file.")
         yield file
     except SafetensorError as error:
         raise UserError(
-            f"{path} is not a whole safetensors file ({error}); other formats are not read, since loading one may run "
-            "code: convert it with safetensors.torch.save_file()."
+            f"{path} is not a complete safetensors file ({error}). Other formats are not read, because loading one may "
+            "run code: convert the file with safetensors.torch.save_file()."
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}).") from error

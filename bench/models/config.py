@@ -1,4 +1,4 @@
-"""What a backbone's folder says of it: configuration, sites, tokens; and whether it can be used."""
+"""A backbone's configuration, sites and token limits, read from its folder; and checks that it can be used."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
-from tunefront.bench.models.config_files import configuration, set_aside
-from tunefront.bench.models.contradictions import of_another
+from tunefront.bench.models.config_files import configuration, decoder_flags_warning
+from tunefront.bench.models.contradictions import architecture_warning
 from tunefront.bench.models.families import LANGUAGE_MODELS, Prompting
 from tunefront.bench.models.families.encoder import check_room, check_takes_words, limit_of, row_lengths
 from tunefront.bench.models.fit import check_fit
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.models.locate import known_backbones, locate
-from tunefront.bench.models.pooling import folder_pooling, left_out
-from tunefront.bench.models.tokenizer_files import check_tokenizer, read_otherwise, tokenizer_of
-from tunefront.bench.models.weights import blank, check_there, headers, size, wild
+from tunefront.bench.models.pooling import folder_pooling, ignored_modules_warning
+from tunefront.bench.models.tokenizer_files import check_tokenizer, tokenization_warning, tokenizer_of
+from tunefront.bench.models.weights import check_has_weights, find_nonfinite, headers, is_blank, size
 from tunefront.bench.settings import RunConfig
 from tunefront.bench.templates import Template, find_template
 from tunefront.methods.sites import Sites, sites_for
@@ -32,25 +32,24 @@ from tunefront.methods.sites import Sites, sites_for
 log = logging.getLogger("tunefront")
 
 MOST_SPECIAL_TOKENS = 16
-"""More than any tokenizer is known to add to a pair of texts (RoBERTa's: 4)."""
-
+"""More than any known tokenizer adds to a pair of texts (RoBERTa's adds 4)."""
 
 MOST_BYTES_TRIED = 4 * 2**30
-"""Of weights whose values are looked at before a run, in about the time that their fingerprint takes."""
+"""Values of weights up to this size are checked before a run, in about the time that their fingerprint takes."""
 
 
 @functools.lru_cache(maxsize=256)
 def check_backbone(name: str) -> None:
-    """Finds the backbone, its configuration, and its weights and tokenizer, which have to go with it; UserError if it
-    cannot be used. Of weights the headers are read, and each value once where that is soon done."""
+    """Finds the backbone and checks that its configuration, weights and tokenizer match; UserError if it cannot be
+    used. Reads the headers of the weights, and their values too unless the files are large."""
     folder = locate(name)
     config = config_at(name)
     sites = sites_of(config, name)
     if sites.family == "encoder":
         folder_pooling(folder)
-    if name in known_backbones():  # what is shipped goes together; tests and a hash see to it
+    if name in known_backbones():  # tests and a hash check the embedded ones
         return
-    check_there(folder, name)
+    check_has_weights(folder, name)
     check_fit(name, config, sites, headers(folder))
     check_tokenizer(name, config)
     if sites.family == "encoder":
@@ -63,78 +62,82 @@ def check_backbone(name: str) -> None:
 
 
 def check_finite(name: str) -> None:
-    """UserError where a weight is no finite number."""
-    found = wild(locate(name))
-    if found is not None:
-        tensor, bad, of = found
+    """UserError if a weight is not a finite number."""
+    nonfinite = find_nonfinite(locate(name))
+    if nonfinite is not None:
+        tensor, count, total = nonfinite
         raise UserError(
-            f"the weights of {name} are not all finite numbers: {tensor} has {bad:,} of {of:,} that are NaN or "
-            "infinite, and so would be every score. Give a checkpoint from before its training went wrong, or download "
-            "it again."
+            f"the weights of {name} are not all finite: {count:,} of {total:,} values of {tensor} are NaN or infinite, "
+            "so every score would be too. Give a checkpoint from before its training diverged, or download it again."
         )
 
 
 def check_not_blank(name: str) -> None:
-    """UserError where every weight is the same, so that no token changes anything."""
-    if blank(locate(name)):
+    """UserError if every matrix is constant, so that no token changes the output."""
+    if is_blank(locate(name)):
         raise UserError(
-            f"the weights of {name} are all zero, or the same in every place: no token changes anything in such a "
-            "model, and nothing can be learned on it. Its files were made and not filled: save or download them again."
+            f"the weights of {name} are all zero, or constant within each matrix: no token changes the output of such "
+            "a model, so nothing can be learned on it. Its files were never filled: save or download them again."
         )
 
 
 def warnings_of(name: str) -> list[str]:
-    """What a backbone's folder asks for that is not done, or says against itself."""
+    """Warnings about a backbone's folder: requests that are ignored, and files that contradict each other."""
     if name in known_backbones():
         return []
     folder = locate(name)
-    found = (set_aside(folder), of_another(folder), left_out(folder), read_otherwise(name))
-    return [said for said in found if said is not None]
+    warnings = (
+        decoder_flags_warning(folder),
+        architecture_warning(folder),
+        ignored_modules_warning(folder),
+        tokenization_warning(name),
+    )
+    return [warning for warning in warnings if warning is not None]
 
 
 def start_token(folder: Path, config: Any) -> int:  # Any: as `config_at`
-    """The token that an encoder-decoder's answers start after; UserError where neither configuration names it."""
+    """The first decoder token of an encoder-decoder; UserError if neither configuration names it."""
     path = folder / "generation_config.json"
-    beside = read_object(path, "generation configuration") if path.exists() else {}
-    for start in (getattr(config, "decoder_start_token_id", None), beside.get("decoder_start_token_id")):
+    generation = read_object(path, "generation configuration") if path.exists() else {}
+    for start in (getattr(config, "decoder_start_token_id", None), generation.get("decoder_start_token_id")):
         if type(start) is int and 0 <= start < config.vocab_size:
             return start
     raise UserError(
-        f"the configuration {folder / 'config.json'} names no decoder_start_token_id of its vocabulary; set it "
-        "there (T5: the id of the padding token)."
+        f"the configuration {folder / 'config.json'} has no decoder_start_token_id in its vocabulary; set it there "
+        "(T5: the id of the padding token)."
     )
 
 
 def check_length(name: str, task: Task, max_length: int | None) -> None:
-    """UserError where max_length leaves no room for a word; only a length that may be too short has the tokenizer read,
-    which takes 50 ms."""
+    """UserError if max_length leaves no room for a word. Loads the tokenizer, which takes 50 ms, only for a max_length
+    that may be too short."""
     if max_length is None or max_length > MOST_SPECIAL_TOKENS:
         return
     try:
         tokenizer = tokenizer_of(name)
-    except UserError:  # check_backbone() tells of it
+    except UserError:  # check_backbone() reports it
         return
     check_room(tokenizer, task, max_length, max_length)
 
 
 def check_encoding(name: str, task: Task, template: Template, rows: Sequence[Row], config: RunConfig) -> None:
-    """Encodes rows of a task as a language model's cells will, without its weights; UserError as theirs."""
+    """Encodes rows of a task as the cells of a language model do, without its weights; raises the same UserErrors."""
     prompting = Prompting(template, config.normalization, context_length=config.context_length)
     model = config_at(name)
     sites = sites_of(model, name)
     try:
-        outline = LANGUAGE_MODELS[sites.family](_Outline(model), tokenizer_of(name), sites, task, prompting)
-        outline.check(rows, config.max_length)
+        language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer_of(name), sites, task, prompting)
+        language_model.check(rows, config.max_length)
     except UserError:
         raise
-    except Exception:  # of a broken tokenizer, say, or Unsupported: the cell tells of it
+    except Exception:  # for example a broken tokenizer, or Unsupported: the cell reports it
         log.debug("%s cannot be encoded for %s before a cell runs", task.name, name, exc_info=True)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Of rows as a model reads them: how many are cut, of how many that were looked at, tokens of the longest before
-    that, the most that are kept."""
+    """Truncation of rows: rows that are cut, rows that were looked at, tokens of the longest row before the cut, and
+    the most tokens that a row keeps."""
 
     rows: int
     looked_at: int
@@ -143,7 +146,7 @@ class Cut:
 
 
 def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig) -> Cut | None:
-    """How many of the rows a cell would cut, without its weights; None for a task that the model cannot do."""
+    """How many of the rows a cell would cut, without loading weights; None for a task that the model cannot do."""
     model = config_at(name)
     sites, tokenizer = sites_of(model, name), tokenizer_of(name)
     if sites.family not in LANGUAGE_MODELS:
@@ -153,17 +156,17 @@ def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], c
         return None
     else:
         prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
-        outline = LANGUAGE_MODELS[sites.family](_Outline(model), tokenizer, sites, task, prompting)
-        lengths = outline.query_lengths(rows, config.max_length)
+        language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
+        lengths = language_model.query_lengths(rows, config.max_length)
         limit = config.max_length or max((kept for whole, kept in lengths if kept < whole), default=0)
     cut = sum(kept < whole for whole, kept in lengths)
     return Cut(cut, len(lengths), max((whole for whole, _ in lengths), default=0), limit)
 
 
 def import_code(name: str) -> None:
-    """Imports the architecture's code, which takes seconds, and nothing else; a worker forked after it has it."""
+    """Imports the code of the architecture, which takes seconds, so that workers forked later have it."""
     module = config_at(name).model_type.replace("-", "_")
-    with contextlib.suppress(ImportError):  # named otherwise: the worker finds it when it loads the weights
+    with contextlib.suppress(ImportError):  # another module name: the worker imports it with the weights
         importlib.import_module(f"transformers.models.{module}.modeling_{module}")
 
 
@@ -173,21 +176,21 @@ def family_of(name: str) -> str:
 
 
 def sites_fingerprint(name: str) -> str:
-    """sha256 of the sites that methods act on; a user may change an architecture's record."""
+    """sha256 of the sites that methods use; a user may change those of an architecture."""
     sites = asdict(sites_of(config_at(name), name))
     ordered = {field: sorted(value) if isinstance(value, frozenset) else value for field, value in sites.items()}
     return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class _Outline:
-    """What encoding rows needs of a model."""
+class _ConfigOnly:
+    """The part of a model that encoding rows needs."""
 
     config: Any  # Any: as `config_at`
 
 
 def config_at(name: str) -> Any:  # Any: transformers' configurations have no common type with their fields
-    """The backbone's configuration, the caller's own to change."""
+    """The backbone's configuration, a new object that the caller may change."""
     return configuration(locate(name))
 
 

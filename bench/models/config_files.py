@@ -1,7 +1,7 @@
-"""A config.json that somebody gives: read by this suite alone, and refused where no model could be made of it.
+"""A user's config.json: read only by this suite, and refused if no model can be built from it.
 
-A file can ask transformers for more than a model: for code beside it, for kernels from the Hub, for tuples in the place
-of outputs. So transformers never reads the file; it is given the fields that say which model it is.
+A file can ask transformers for more than a model: code next to it, kernels from the Hub, tuples instead of outputs. So
+transformers never reads the file; it gets only the fields that define the model.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from tunefront.bench.models.config_values import (
     HEADS,
     STACKS_HEADS,
     check_values,
-    has_default,
-    no_model,
-    shown,
-    values_of,
+    flat_items,
+    no_model_error,
+    null_means_default,
+    short_text,
 )
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.quiet import quiet
 from tunefront.methods.sites import SITES, Sites, sites_for
 
-_NO_PART = {
+_IGNORED = {
     *("task_specific_params", "torchscript", "pruned_heads", "gradient_checkpointing", "use_cache", "output_past"),
     *("use_kernels", "kernel_config", "use_flash_attn", "generation_config", "custom_generate", "custom_pipelines"),
     *("base_model_name_or_path", "model_name", "transformers_weights", "distributed_config"),
 }
-"""What a file may say beside transformers' common fields of how the model was run or saved: the suite decides it."""
+"""Fields, in addition to transformers' common ones, about how the model was run or saved: the suite decides that."""
 _COMMON = ("rope_scaling", "per_layer_config", "per_layer_attributes")
-"""The names among the attributes of every configuration that say which model it is."""
+"""Attributes of every configuration that nevertheless define the model."""
 _AS_DECODER = ("is_decoder", "add_cross_attention")
-_BOTH_WAYS = {"is_causal": False, "use_bidirectional_attention": True}
-"""What a decoder's file says where its tokens see those after them."""
+_BIDIRECTIONAL = {"is_causal": False, "use_bidirectional_attention": True}
+"""Fields of a decoder whose tokens see the tokens after them."""
 _QUANTISED = ("quantization_config", "compression_config")
 
 
@@ -49,25 +49,25 @@ def configuration(folder: Path) -> Any:  # Any: transformers' configurations hav
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file holds
-    """The model_type and the fields that say which model it is.
+    """The model_type and the fields that define the model.
 
-    Errors: UserError for a file that cannot be read, an architecture without sites, code of the model's own, which is
-    never run, sizes that no model has, and a decoder that looks both ways.
+    Errors: UserError for a file that cannot be read, an architecture without sites, custom code, which is never run,
+    impossible sizes, and a decoder with bidirectional attention.
     """
     from transformers import PretrainedConfig
 
     fields = read_object(path, "configuration")
     model_type = _architecture(fields, path)
-    family = sites_known(model_type, f"configuration {path}: ").family
-    unread = _NO_PART | (set() if family == "decoder" else set(_AS_DECODER))
+    family = known_sites(model_type, f"configuration {path}: ").family
+    unread = _IGNORED | (set() if family == "decoder" else set(_AS_DECODER))
     kept = {
         name: value
         for name, value in _without_kernels(fields).items()
         if name not in unread
         and not (name in _QUANTISED and not value)
-        and not (value is None and has_default(name))
+        and not (value is None and null_means_default(name))
         and not name.startswith("_")
-        and (name in _COMMON or not hasattr(PretrainedConfig, name))  # also what would stand in a method's place
+        and (name in _COMMON or not hasattr(PretrainedConfig, name))  # nor anything that would hide a method
     }
     check_values(kept, f"the configuration {path}")
     if family == "decoder":
@@ -75,28 +75,28 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file ho
     return model_type, kept
 
 
-def set_aside(folder: Path) -> str | None:
-    """A warning where an encoder's file asks for a decoder, which is not heeded; None where it does not."""
+def decoder_flags_warning(folder: Path) -> str | None:
+    """A warning if an encoder's file asks for a decoder, which is ignored; else None."""
     path = folder / "config.json"
     fields = read_object(path, "configuration")
-    asked = [name for name in _AS_DECODER if fields.get(name)]
-    if not asked or sites_known(str(fields.get("model_type"))).family != "encoder":
+    flags = [name for name in _AS_DECODER if fields.get(name)]
+    if not flags or known_sites(str(fields.get("model_type"))).family != "encoder":
         return None
     return (
-        f"{path} has {' and '.join(f'{name}: true' for name in asked)}, under which no token sees those after it. "
-        f"It is used as what it is here, an encoder whose tokens see each other; if its weights were trained to "
-        "generate text, its results say little."
+        f"{path} has {' and '.join(f'{name}: true' for name in flags)}, so that no token sees the tokens after it. "
+        "Here the model is an encoder, whose tokens all see each other; if its weights were trained to generate text, "
+        "its results mean little."
     )
 
 
-def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: as in a config.json; as `configuration`
-    """The configuration that these fields make; UserError where transformers cannot use them."""
+def make(model_type: str, fields: Mapping[str, Any], label: str) -> Any:  # Any: as in a config.json; as `configuration`
+    """The configuration with these fields; UserError if transformers cannot use them."""
     from transformers import AutoConfig
 
-    def made(of: Mapping[str, Any]) -> bool:  # Any: as above
+    def works(fields: Mapping[str, Any]) -> bool:  # Any: as above
         try:
             with quiet():
-                AutoConfig.for_model(model_type, **of)
+                AutoConfig.for_model(model_type, **fields)
         except Exception:  # its kind depends on the field, the architecture and transformers' version
             return False
         return True
@@ -105,32 +105,31 @@ def make(model_type: str, fields: Mapping[str, Any], what: str) -> Any:  # Any: 
         with quiet():
             return AutoConfig.for_model(model_type, **fields)
     except Exception as error:  # as above
-        for field in fields:  # which one it is, the error seldom says
-            if made({other: value for other, value in fields.items() if other != field}):
-                raise unusable_field(f"{what} cannot be used", field, fields[field], error) from error
-        raise unusable(f"{what} cannot be used", error, fields) from error
+        for field in fields:  # the error seldom names the field
+            if works({other: value for other, value in fields.items() if other != field}):
+                raise field_error(f"{label} cannot be used", field, fields[field], error) from error
+        raise config_error(f"{label} cannot be used", error, fields) from error
 
 
-def check(config: Any, what: str | None = None) -> None:  # Any: as `configuration`
-    """UserError where no model can be made of this configuration: its sizes do not go together or are none, or its
+def check(config: Any, label: str | None = None) -> None:  # Any: as `configuration`
+    """UserError if no model can be built from this configuration: its sizes are impossible or do not match, or its
     weights are quantised."""
-    what = what or described(config)
+    label = label or describe(config)
     for name in _QUANTISED:
-        found = getattr(config, name, None)
-        if found is not None:
-            how = f", not in {found.get('quant_method')}" if isinstance(found, dict) else ""
+        quantisation = getattr(config, name, None)
+        if quantisation is not None:
+            kind = f", not in {quantisation.get('quant_method')}" if isinstance(quantisation, dict) else ""
             raise UserError(
-                f"{what} has a {name}, and weights are trained and planned in float32{how}. "
-                "Give the model as it was before it was quantised; to plan its shape alone, take the entry out of a "
-                "copy of the file."
+                f"{label} has a {name}, but weights are trained and planned in float32{kind}. "
+                "Give the model before quantisation; to plan its shape alone, remove the entry from a copy of the file."
             )
     fields = config.to_dict()
-    check_values(fields, what)
-    if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look a type up
-        raise no_model(what, ["type_vocab_size is 0, and must be at least 1"])
+    check_values(fields, label)
+    if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look up a type
+        raise no_model_error(label, ["type_vocab_size is 0, and must be at least 1"])
     heads, groups = getattr(config, "num_attention_heads", None), fields.get("num_key_value_heads")
     if heads and groups and heads % groups:
-        raise no_model(what, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
+        raise no_model_error(label, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
     width = getattr(config, "hidden_size", None)
     if getattr(config, "head_dim", None) is not None or not width:
         return
@@ -139,17 +138,17 @@ def check(config: Any, what: str | None = None) -> None:  # Any: as `configurati
         f"the width, {width}, is not a multiple of {name}, {count}" for name, count in shared.items() if width % count
     ]
     if uneven:
-        raise no_model(what, uneven)
+        raise no_model_error(label, uneven)
 
 
-def described(config: Any) -> str:  # Any: as above
-    """How a message names a configuration."""
+def describe(config: Any) -> str:  # Any: as above
+    """The name of a configuration in a message."""
     name = getattr(config, "name_or_path", "")
     return f"the configuration {name}" if name else f"its {config.model_type} configuration"
 
 
-def sites_known(model_type: str, prefix: str = "") -> Sites:
-    """The sites of an architecture; UserError where there are none."""
+def known_sites(model_type: str, prefix: str = "") -> Sites:
+    """The sites of an architecture; UserError if it has none."""
     try:
         return sites_for(model_type)
     except KeyError as error:
@@ -157,50 +156,50 @@ def sites_known(model_type: str, prefix: str = "") -> Sites:
         raise UserError(f"{prefix}{error.args[0]}{f' Did you mean {near!r}?' if near else ''}") from error
 
 
-def unusable(what: str, error: Exception, fields: Mapping[str, Any]) -> UserError:  # Any: as in a config.json
-    """What is wrong with a configuration, in the words of an error that it led to."""
+def config_error(label: str, error: Exception, fields: Mapping[str, Any]) -> UserError:  # Any: as in a config.json
+    """A UserError about a configuration that caused another library's error, with the message of that error."""
     if isinstance(error, RecursionError):
-        return UserError(f"{what}: its values are nested too deep. Correct its fields.")
+        return UserError(f"{label}: its values are nested too deep. Correct its fields.")
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        named = [name for name, value in values_of(fields) if _ends(value, error.args[0])]
-        if named:
+        names = [name for name, value in flat_items(fields) if _names_value(value, error.args[0])]
+        if names:
             return UserError(
-                f"{what}: {' or '.join(named)} is {error.args[0][:50]!r}, which transformers does not know."
+                f"{label}: {' or '.join(names)} is {error.args[0][:50]!r}, which transformers does not know."
             )
-    return UserError(f"{what}: {gist(error)}. Correct its fields.")
+    return UserError(f"{label}: {short_message(error)}. Correct its fields.")
 
 
-def unusable_field(what: str, name: str, value: object, error: Exception) -> UserError:
-    """The same where one field alone is what transformers does not take."""
-    known = unusable(what, error, {name: value})
-    if f"{name} is" in str(known):
-        return known
+def field_error(label: str, name: str, value: object, error: Exception) -> UserError:
+    """As `config_error`, for a single field that transformers rejects."""
+    named = config_error(label, error, {name: value})
+    if f"{name} is" in str(named):
+        return named
     return UserError(
-        f"{what}: {name} is {shown(value)}, which transformers does not take ({gist(error)[:200]}). Correct it, or "
-        "leave it out."
+        f"{label}: {name} is {short_text(value)}, which transformers does not accept ({short_message(error)[:200]}). "
+        "Correct it, or remove it."
     )
 
 
-def gist(error: BaseException) -> str:
-    """What another library's error says, short and printable, without its full stop."""
+def short_message(error: BaseException) -> str:
+    """The message of another library's error, short and printable, without its full stop."""
     lines = [line.strip() for line in str(error)[:10_000].splitlines() if line.strip()]
-    said = "".join(letter if letter.isprintable() else "?" for letter in " ".join(lines[:3]))
-    said = said if len(said) < 600 else f"{said[:400]} ... {said[-150:]}"
-    return said.rstrip(".") or type(error).__name__
+    message = "".join(letter if letter.isprintable() else "?" for letter in " ".join(lines[:3]))
+    message = message if len(message) < 600 else f"{message[:400]} ... {message[-150:]}"
+    return message.rstrip(".") or type(error).__name__
 
 
 def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: as above
-    """The model_type; UserError where there is none, or where the model needs code of its own."""
+    """The model_type; UserError if there is none, or if the model needs custom code."""
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or not model_type or len(model_type) > 100:
         raise UserError(
-            f"the configuration {path} names no model_type, so that its architecture is not known; add it, as in "
+            f"the configuration {path} names no model_type, so its architecture is unknown; add it, for example "
             '"model_type": "bert".'
         )
     if fields.get("auto_map"):
         raise UserError(
             f"the configuration {path} has an auto_map: it asks for code that comes with the model, which is never run "
-            "here. Where transformers has the architecture itself, take auto_map out of a copy of the file."
+            "here. If transformers has the architecture itself, remove auto_map from a copy of the file."
         )
     if model_type == "mistral" and "layer_types" in fields:  # as transformers reads it
         return "ministral"
@@ -208,26 +207,26 @@ def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: as abov
 
 
 def _check_causal(fields: Mapping[str, Any], path: Path) -> None:  # Any: as above
-    found = [name for name, value in _BOTH_WAYS.items() if name in fields and bool(fields[name]) is value]
-    if found:
+    names = [name for name, value in _BIDIRECTIONAL.items() if name in fields and bool(fields[name]) is value]
+    if names:
         raise UserError(
-            f"the configuration {path} has {found[0]}: {json.dumps(fields[found[0]])}: its tokens see those after "
-            "them, so that it embeds texts and predicts no next token, by which a decoder is asked here. Give the "
-            "causal model that it was made of, or an encoder."
+            f"the configuration {path} has {names[0]}: {json.dumps(fields[names[0]])}: its tokens see the tokens after "
+            "them, so it embeds texts and does not predict next tokens, which scoring needs. Give the causal model "
+            "that it was made from, or an encoder."
         )
 
 
-def _without_kernels(found: Any) -> Any:  # Any: whatever the file holds
-    """Without what chooses an implementation, at any depth: one that names a repository is code from there."""
-    if isinstance(found, dict):
+def _without_kernels(value: Any) -> Any:  # Any: whatever the file holds
+    """The value without fields that choose an implementation, at any depth: one may name a repository with code."""
+    if isinstance(value, dict):
         return {
-            name: _without_kernels(value)
-            for name, value in found.items()
+            name: _without_kernels(inner)
+            for name, inner in value.items()
             if "attn_implementation" not in name and "experts_implementation" not in name
         }
-    return [_without_kernels(value) for value in found] if isinstance(found, list) else found
+    return [_without_kernels(item) for item in value] if isinstance(value, list) else value
 
 
-def _ends(value: object, end: str) -> bool:
-    """T5 names its activation after a dash."""
-    return isinstance(value, str) and (value == end or value.endswith(f"-{end}"))
+def _names_value(value: object, name: str) -> bool:
+    """Whether a field's value is the name, or ends with it after a dash, as T5's activation does."""
+    return isinstance(value, str) and (value == name or value.endswith(f"-{name}"))

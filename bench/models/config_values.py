@@ -1,5 +1,5 @@
-"""What the values of a configuration may be: sizes, shares, rates and small numbers, whatever an architecture calls
-them."""
+"""Checks of the values of a configuration: sizes, fractions, rates and small numbers, under the names that
+architectures use."""
 
 from __future__ import annotations
 
@@ -25,66 +25,66 @@ _BOUNDS = {
     **dict.fromkeys((*_TABLES, "sliding_window", "window_size", "attention_chunk_size"), (1, 10**8)),
     "type_vocab_size": (0, 10**6),
 }
-"""The least and the most of each field that is a size, under each name that an architecture has for it."""
+"""The smallest and the largest value of each size, under each name that an architecture uses for it."""
 _SHARES = ("rotary_pct", "partial_rotary_factor")
 _DROPOUTS = ("dropout", "dropout_prob", "dropout_rate", "pdrop", "layerdrop")
 _SMALL = ("_eps", "_epsilon")
-_OF_A_HEAD = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
-_SPREADS = ("initializer_range", "init_std", "initializer_factor")
+_HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
+_DEVIATIONS = ("initializer_range", "init_std", "initializer_factor")
 
 
-def check_values(fields: Mapping[str, Any], what: str) -> None:  # Any: as in a config.json
-    """UserError with every value that no model has."""
-    wrong = []
+def check_values(fields: Mapping[str, Any], label: str) -> None:  # Any: as in a config.json
+    """UserError that lists every invalid value."""
+    errors = []
     for name, value in fields.items():
-        if name not in _BOUNDS or value is None:  # None asks for the default
+        if name not in _BOUNDS or value is None:  # None means the default
             continue
         least, most = _BOUNDS[name]
         if type(value) is not int or not least <= value <= most:
-            wrong.append(f"{name} is {shown(value)}, and must be a whole number from {least:,} to {most:,}")
-    for name, value in values_of(fields):
+            errors.append(f"{name} is {short_text(value)}, and must be a whole number from {least:,} to {most:,}")
+    for name, value in flat_items(fields):
         number = type(value) in (int, float)
         if name.endswith(_SHARES) and value is not None and not (number and 0 < value <= 1):
-            wrong.append(f"{name} is {shown(value)}, and must be a share, more than 0 and at most 1")
+            errors.append(f"{name} is {short_text(value)}, and must be a fraction, more than 0 and at most 1")
         elif name.endswith(_DROPOUTS) and _is_wrong_rate(name, value):
-            wrong.append(f"{name} is {shown(value)}, and must be a rate, at least 0 and less than 1")
-        elif name in _SPREADS and value is not None and not (number and 0 <= value < 1000):
-            wrong.append(f"{name} is {shown(value)}, and must be a standard deviation, at least 0")
+            errors.append(f"{name} is {short_text(value)}, and must be a rate, at least 0 and less than 1")
+        elif name in _DEVIATIONS and value is not None and not (number and 0 <= value < 1000):
+            errors.append(f"{name} is {short_text(value)}, and must be a standard deviation, at least 0")
         elif name.endswith(_SMALL) and number and not 0 <= value < 1:
-            wrong.append(f"{name} is {shown(value)}, and must be a small number, at least 0")
+            errors.append(f"{name} is {short_text(value)}, and must be a small number, at least 0")
         elif type(value) is float and not math.isfinite(value):
-            wrong.append(f"{name} is {shown(value)}, and must be a finite number")
-    if wrong:
-        raise no_model(what, wrong)
+            errors.append(f"{name} is {short_text(value)}, and must be a finite number")
+    if errors:
+        raise no_model_error(label, errors)
 
 
 def _is_wrong_rate(name: str, value: object) -> bool:
-    """Transformers tells of a dropout that is no number itself, but for a head's."""
+    """Transformers itself reports a dropout that is not a number, except that of a head."""
     if type(value) in (int, float):
         return not 0 <= value < 1  # type: ignore[operator]
-    return value is not None and name in _OF_A_HEAD
+    return value is not None and name in _HEAD_DROPOUTS
 
 
-def no_model(what: str, found: list[str]) -> UserError:
-    return UserError(f"no model can be made of {what}: {'; '.join(found)}. Correct it.")
+def no_model_error(label: str, errors: list[str]) -> UserError:
+    return UserError(f"no model can be built from {label}: {'; '.join(errors)}. Correct it.")
 
 
-def values_of(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:  # Any: as above
-    """The fields, and those of the tables among them."""
+def flat_items(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:  # Any: as above
+    """The fields; nested tables are replaced by their own fields."""
     for name, value in fields.items():
         if isinstance(value, dict):
-            called = "rope_parameters (or rope_scaling)" if name == "rope_parameters" else name
-            yield from ((f"{called}: {key}", inner) for key, inner in value.items())
+            table = "rope_parameters (or rope_scaling)" if name == "rope_parameters" else name
+            yield from ((f"{table}: {key}", inner) for key, inner in value.items())
         else:
             yield name, value
 
 
-def shown(value: object) -> str:
-    """A value as a message shows it, in less than 51 characters."""
+def short_text(value: object) -> str:
+    """A value for a message, in at most 50 characters."""
     text = f"{value:,}" if type(value) is int and abs(value) < 10**15 else json.dumps(value, ensure_ascii=True)
     return text if len(text) < 50 else f"{text[:46]} ..."
 
 
-def has_default(name: str) -> bool:
-    """Whether null, with which some architectures fail only once they run, stands for the architecture's own value."""
-    return name == "pad_token_id" or (name.endswith(_DROPOUTS) and name not in _OF_A_HEAD)
+def null_means_default(name: str) -> bool:
+    """Whether null means the architecture's default; some architectures fail on a null only when they run."""
+    return name == "pad_token_id" or (name.endswith(_DROPOUTS) and name not in _HEAD_DROPOUTS)

@@ -16,43 +16,43 @@ from tunefront.bench.models.shapes import CostModel, Shape
 from tunefront.methods.base import Batch
 
 BUCKET_BATCHES = 64
-"""So many batches' worth of shuffled rows are sorted by length together: enough to waste little padding, few enough
-that a batch's company changes from epoch to epoch."""
+"""Shuffled rows are sorted by length in groups of this many batches: enough to waste little padding, few enough that
+batches differ from epoch to epoch."""
 
 _LENGTHS = (8, 16, 24)
-_CHECKED_LENGTH = 20
-"""The lengths that are counted and checked; short ones, since counting takes as long as the work itself."""
+_CHECK_LENGTH = 20
+"""The lengths at which FLOPs are counted and checked; short ones, because counting takes as long as the work."""
 
 
-def _of_rows(shape: Shape) -> tuple[int, ...]:
+def _row_terms(shape: Shape) -> tuple[int, ...]:
     rows, length = shape
     return rows, rows * length, rows * length**2
 
 
-def _of_rows_and_batch(shape: Shape) -> tuple[int, ...]:
-    return *_of_rows(shape), *_of_rows((1, shape[1]))
+def _row_and_batch_terms(shape: Shape) -> tuple[int, ...]:
+    return *_row_terms(shape), *_row_terms((1, shape[1]))
 
 
 _ONE_ROW = tuple((1, length) for length in _LENGTHS)
 _TWO_ROWS = tuple((2, length) for length in _LENGTHS)
 TOKEN_LAWS = (
-    CostModel(_of_rows, _ONE_ROW, (2, _CHECKED_LENGTH)),
-    CostModel(_of_rows_and_batch, (*_ONE_ROW, *_TWO_ROWS), (3, _CHECKED_LENGTH)),
+    CostModel(_row_terms, _ONE_ROW, (2, _CHECK_LENGTH)),
+    CostModel(_row_and_batch_terms, (*_ONE_ROW, *_TWO_ROWS), (3, _CHECK_LENGTH)),
 )
 FEATURE_LAWS = (
     CostModel(lambda shape: (shape[0],), ((1, 0),), (2, 0)),
     CostModel(lambda shape: (shape[0], 1), ((1, 0), (2, 0)), (3, 0)),
 )
 FEWEST_BATCHES = 8
-"""An epoch of fewer is not sorted: the same rows would meet in every epoch. Few-shot training (32 rows in batches of 8,
-as in T-Few) is then simply shuffled, as in its code."""
+"""A shorter epoch is not sorted: its batches would be the same in every epoch. Few-shot training (32 rows in batches of
+8, as in T-Few) is only shuffled, as in T-Few's code."""
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """Tokenised rows. `columns` maps each model input to one (tokens,) tensor a row and `padding` to its pad value;
-    `features`, once precomputed, replace the tokens: (rows, width) under `features_name`. `cut` says of each row
-    whether it was cut to the longest length allowed; empty where none was."""
+    """Tokenised rows. `columns` maps each model input to one (tokens,) tensor per row and `padding` to its pad value;
+    `features`, once precomputed, replace the tokens: (rows, width) under `features_name`. `cut` says for each row
+    whether it was cut to the longest length allowed; it may be empty if no row was."""
 
     columns: Mapping[str, Sequence[Tensor]]
     padding: Mapping[str, int]
@@ -77,7 +77,7 @@ class EncodedExamples:
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
-        """Tokens of each row; zeros once features are precomputed."""
+        """Tokens per row; zeros once features are precomputed."""
         if self.features is not None:
             return (0,) * len(self)
         return tuple(len(row) for row in next(iter(self.columns.values())))
@@ -102,24 +102,24 @@ class EncodedExamples:
                 name: pad_sequence([column[row] for row in rows], batch_first=True, padding_value=self.padding[name])
                 for name, column in self.columns.items()
             }
-        return moved(Batch(inputs, self.labels[index], index), device)
+        return to_device(Batch(inputs, self.labels[index], index), device)
 
     def shape(self, batch: Batch, training: bool = False) -> Shape:
-        """(rows, tokens a row) as computed, padding included, in training and scoring alike; 0 tokens for features."""
+        """(rows, tokens per row) with padding, the same in training and scoring; 0 tokens for features."""
         tokens = batch.inputs.get("input_ids")
         return (len(batch.labels), 0 if tokens is None else tokens.shape[1])
 
     def elements(self, batch: Batch) -> int:
-        """Of a batch's inputs, padding included: about what its seconds grow with."""
+        """Number of input elements of a batch with padding; its seconds are roughly proportional to it."""
         return sum(value.numel() for value in batch.inputs.values())
 
     def sizes(self, batch: Batch, shape: Shape, training: bool = False) -> tuple[int, ...]:
-        """What memory grows with, each by itself: a batch's elements, and what the FLOPs of its shape grow with."""
+        """Sizes with which memory grows: the elements of the batch, and the terms of its FLOPs."""
         laws = self.laws(sys.maxsize, training)
         return (self.elements(batch), *(laws[0].terms(shape) if laws else ()))
 
     def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
-        """A batch of the given shape made of this set's own tokens, for counting what such a batch costs."""
+        """A batch of the given shape built from this set's own tokens, to count the FLOPs of such a batch."""
         rows, length = shape
         index = torch.arange(rows) % len(self)
         if self.features is not None:
@@ -129,17 +129,17 @@ class EncodedExamples:
                 name: column[0].repeat(length // len(column[0]) + 1)[:length].repeat(rows, 1)
                 for name, column in self.columns.items()
             }
-        return moved(Batch(inputs, self.labels[index], index), device)
+        return to_device(Batch(inputs, self.labels[index], index), device)
 
     def laws(self, longest: int, training: bool = False) -> tuple[CostModel, ...]:
-        """How FLOPs follow from shapes, the likeliest first: linear in the rows and quadratic in the tokens a row, and
-        then with work that a batch costs whatever its rows. `longest` is the most tokens that the model takes."""
+        """Cost models that may give FLOPs from shapes, the likeliest first: linear in the rows and quadratic in the
+        tokens per row, then the same plus a fixed cost per batch. `longest` is the most tokens that the model takes."""
         if self.features is not None:
             return FEATURE_LAWS
         return TOKEN_LAWS if longest >= max(_LENGTHS) else ()
 
     def scoring_order(self, batch_size: int) -> list[list[int]]:
-        """Every row once, longest first, so that padding is least and a batch that does not fit fails at once."""
+        """Every row once, longest first: padding is minimal, and a batch that does not fit in memory fails at once."""
         order = sorted(range(len(self)), key=lambda row: (-self.lengths[row], row))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -161,9 +161,9 @@ class EncodedExamples:
 def training_order(
     examples: EncodedExamples, batch_size: int, generator: torch.Generator, balanced: bool = False
 ) -> Iterator[list[int]]:
-    """Batches of row numbers without end: epoch after epoch of shuffled, length-bucketed rows; every row once an epoch.
+    """An endless stream of batches of row numbers: shuffled, length-bucketed epochs, every row once per epoch.
 
-    With `balanced`, every batch draws its labels in equal shares instead, rare labels' rows more often.
+    With `balanced`, every batch has its labels in equal shares instead; rows of rare labels repeat more often.
     """
     while True:
         order = _balanced_order(examples, generator) if balanced else _permuted(range(len(examples)), generator)
@@ -178,7 +178,7 @@ def training_order(
 
 
 def sorts_by_length(rows: int, batch_size: int) -> bool:
-    """Whether so many rows are batched by length rather than only shuffled."""
+    """Whether this number of rows is batched by length, not only shuffled."""
     return rows > batch_size * (FEWEST_BATCHES - 1)
 
 
@@ -193,7 +193,7 @@ def _bucketed(examples: EncodedExamples, rows: list[int], batch_size: int) -> li
 
 
 def _balanced_order(examples: EncodedExamples, generator: torch.Generator) -> list[int]:
-    """Labels in turn, each label's rows shuffled and repeated until the commonest label is through."""
+    """Labels in turn; each label's rows are shuffled and repeated as often as the commonest label needs."""
     by_label: dict[float, list[int]] = {}
     for row, label in enumerate(examples.labels.tolist()):
         by_label.setdefault(label, []).append(row)
@@ -213,7 +213,7 @@ def _permuted(rows: Sequence[int], generator: torch.Generator) -> list[int]:
     return [rows[place] for place in torch.randperm(len(rows), generator=generator).tolist()]
 
 
-def moved(batch: Batch, device: torch.device | None) -> Batch:
+def to_device(batch: Batch, device: torch.device | None) -> Batch:
     """The batch on a device; its row numbers stay."""
     if device is None or device.type == "cpu":
         return batch

@@ -1,4 +1,4 @@
-"""Copies of a module tree whose tensors live elsewhere: what `copy.deepcopy` makes, in a fraction of its time."""
+"""Fast copies of a module tree: the result of `copy.deepcopy`, with given tensors, in a fraction of its time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 _SHARED = (str, type, types.FunctionType, types.BuiltinFunctionType, property, weakref.ref)
-"""What a deep copy shares with its original. A pickle would look functions up by name, which a closure does not have,
-and make strings anew, which slows every later look-up of an attribute."""
+"""Types that a deep copy shares with its original. A pickle would look functions up by name, which a closure does not
+have, and create new strings, which slows every later attribute look-up."""
 
 
 class CopyTemplate:
-    """A model pickled once, without its tensors; unpickling it is copying it.
+    """A model pickled once, without its tensors; unpickling it makes a copy.
 
-    As in a deep copy, modules, hooks, flags and configuration are the copy's own; functions and classes are shared with
-    the original, which must not change afterwards.
+    As in a deep copy, modules, hooks, flags and configuration are new; functions and classes are shared with the
+    original, which must not change afterwards.
     """
 
     def __init__(self, model: nn.Module, tensors: Sequence[Tensor]):
@@ -29,12 +29,12 @@ class CopyTemplate:
         self._pickled, self._shared = pickled.getvalue(), pickler.parts[len(tensors) :]
 
     def build(self, tensors: Sequence[Tensor]) -> nn.Module:
-        """A copy that holds these tensors, one for each of the original's in the same order, in their places."""
+        """A copy with these tensors in place of the original's, in the same order."""
         return _Unpickler(io.BytesIO(self._pickled), [*tensors, *self._shared]).load()
 
 
 class _Pickler(pickle.Pickler):
-    """Writes numbers in place of tensors and of shared parts, which it gathers in `parts`."""
+    """Writes numbers in place of tensors and shared parts, which it collects in `parts`."""
 
     def __init__(self, file: io.BytesIO, tensors: Sequence[Tensor]):
         super().__init__(file, pickle.HIGHEST_PROTOCOL)

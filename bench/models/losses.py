@@ -1,10 +1,10 @@
 """The losses of T-Few over scored choices (Liu et al., 2022, arXiv:2205.05638, section 3.2).
 
 Shapes, everywhere: `logprobs` (batch, choices, tokens), the log-probability of each token of each choice, the
-end-of-sequence token among them where the family appends one; `mask` of the same shape, True where there is a token;
-`labels` (batch,), the place of each row's gold choice, which has a token at least. Rows may have fewer choices than
-others: a choice without any token does not exist. What lies outside of the mask is never read, and its gradient is
-zero. Losses are scalars, in float32 at least.
+end-of-sequence token included if the family appends one; `mask` of the same shape, True where there is a token;
+`labels` (batch,), the index of each row's gold choice, which has at least one token. Rows may have fewer choices than
+others: a choice without tokens does not exist. Values outside the mask are never read, and their gradient is zero.
+Losses are scalars, in float32 at least.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def likelihood_loss(logprobs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
 
 
 def unlikelihood_loss(logprobs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-    """L_UL: the mean of -log(1 - p + 0.01) over all tokens of all wrong choices of the batch; 0 where there are none.
+    """L_UL: the mean of -log(1 - p + 0.01) over all tokens of all wrong choices of the batch; 0 if there are none.
 
     Differs: T-Few's code sets the log-probabilities of padding and of gold tokens to -100 and leaves them in the sum,
-    where each adds -log 1.01. That constant has no gradient and would make the loss depend on how much is padded.
+    where each adds -log 1.01. That constant has no gradient and would make the loss depend on the amount of padding.
     """
     wrong = mask & ~_is_gold(mask, labels)
     known = torch.where(wrong, at_least_float32(logprobs), -1.0)
@@ -47,7 +47,7 @@ def length_normalised_loss(logprobs: Tensor, mask: Tensor, labels: Tensor, alpha
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each of T-Few's three losses counts; all alike in the paper."""
+    """The weights of T-Few's three losses; equal in the paper."""
 
     likelihood: float = 1.0
     unlikelihood: float = 1.0
@@ -64,7 +64,7 @@ class LossWeights:
         return cls(recipe.likelihood_weight, recipe.unlikelihood_weight, recipe.length_normalised_weight)
 
     def combined(self, logprobs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """The weighted sum of the losses; one that weighs nothing is not computed."""
+        """The weighted sum of the losses; a loss of weight 0 is not computed."""
         losses = (
             (self.likelihood, likelihood_loss),
             (self.unlikelihood, unlikelihood_loss),
@@ -74,6 +74,6 @@ class LossWeights:
 
 
 def _is_gold(mask: Tensor, labels: Tensor) -> Tensor:
-    """(batch, choices, 1): which choice is the gold one."""
+    """(batch, choices, 1): True for the gold choice."""
     choices = torch.arange(mask.shape[1], device=mask.device)
     return (choices == labels.unsqueeze(1)).unsqueeze(-1)

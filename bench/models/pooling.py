@@ -1,4 +1,4 @@
-"""What a folder of sentence-transformers says beside its model: how states are pooled, and what comes after."""
+"""The pooling and the later modules of a sentence-transformers folder."""
 
 from __future__ import annotations
 
@@ -9,67 +9,68 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.models.json_files import read_json, read_object
 
 _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
-"""What a head can read here, by the library's names: of the field, and of the flags that there were before 5.4."""
+"""The poolings that a head can read here, by the library's names: values of the field, and flags before version 5.4."""
 
 
 def folder_pooling(folder: Path) -> str | None:
-    """`mean` or `first` where the folder's pooling configuration says so, None where there is none.
+    """`mean` or `first`, by the folder's pooling configuration; None if there is none.
 
-    Errors: UserError for a configuration that cannot be read, or that asks for what no head reads here.
+    Errors: UserError for a configuration that cannot be read, or that asks for a pooling that no head reads here.
     """
     path = folder / _pooling_folder(folder) / "config.json"
     if not path.exists():
         return None
     config = read_object(path, "pooling configuration")
-    modes = _asked(config)
+    modes = _enabled_modes(config)
     if len(modes) != 1 or modes[0] not in _MODES:
-        found = " and ".join(map(repr, modes)) or "nothing"
+        requested = " and ".join(map(repr, modes)) or "nothing"
         raise UserError(
-            f"{path} asks for the pooling {found}; only one of {', '.join(_MODES)} can be used. Give a "
-            "model that pools so; to try these weights with another pooling, change it in a copy of the folder."
+            f"{path} asks for the pooling {requested}; only one of {', '.join(_MODES)} can be used. Give a model "
+            "with such a pooling; to try these weights with another pooling, change it in a copy of the folder."
         )
     return _MODES[modes[0]]
 
 
-def left_out(folder: Path) -> str | None:
-    """What the folder's modules do after pooling, which is not done here; None where that is all."""
+def ignored_modules_warning(folder: Path) -> str | None:
+    """A warning about modules after the pooling, which are ignored here; None if there are none."""
     after = [kind for kind, _ in _modules(folder) if kind not in ("Transformer", "Pooling")]
     if not after:
         return None
     return (
-        f"{folder / 'modules.json'} has {' and '.join(after)} after the pooling, left out "
-        "here: a head reads the pooled states themselves."
+        f"{folder / 'modules.json'} has {' and '.join(after)} after the pooling, which is ignored here: a head reads "
+        "the pooled states themselves."
     )
 
 
-def _asked(config: dict[str, Any]) -> list[str]:  # Any: as the file has them
-    """The modes that are on."""
+def _enabled_modes(config: dict[str, Any]) -> list[str]:  # Any: whatever the file has
+    """The enabled modes."""
     if "pooling_mode" in config:
-        named = config["pooling_mode"]
-        return [str(mode) for mode in (named if isinstance(named, list) else [named])]
+        modes = config["pooling_mode"]
+        return [str(mode) for mode in (modes if isinstance(modes, list) else [modes])]
     return [flag for flag, on in config.items() if flag.startswith("pooling_mode_") and on is True]
 
 
 def _pooling_folder(folder: Path) -> str:
-    """Where the modules say that the pooling's configuration is, else where it always was."""
+    """The folder of the pooling's configuration, by modules.json if it lists one."""
     return next((path for kind, path in _modules(folder) if kind == "Pooling" and path), "1_Pooling")
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:
-    """(class, folder) of each module in order; none where the folder does not list them.
+    """(class, folder) of each module in order; none if the folder has no list of them.
 
-    Errors: UserError for a list that cannot be read, that names folders elsewhere, or that has no transformer first.
+    Errors: UserError for a list that cannot be read, that names outside folders, or that does not start with a
+    transformer.
     """
     path = folder / "modules.json"
     if not path.exists():
         return []
-    listed = read_json(path, "list of modules")
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+    content = read_json(path, "list of modules")
+    if not isinstance(content, list) or not all(isinstance(module, dict) for module in content):
         raise UserError(f"{path} must be a list of modules, as sentence-transformers writes it.")
-    found = [(str(one.get("type")).rpartition(".")[2], str(one.get("path", ""))) for one in listed]
-    for _, place in found:
+    modules = [(str(module.get("type")).rpartition(".")[2], str(module.get("path", ""))) for module in content]
+    for _, place in modules:
         if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
-            raise UserError(f"{path} names the folder {place[:100]!r}; a module's is inside the model's.")
-    if found and found[0][0] != "Transformer":
-        raise UserError(f"{path} begins with {found[0][0][:100]!r}, and only a Transformer can be adapted here.")
-    return found
+            raise UserError(f"{path} names the folder {place[:100]!r}, which is outside the model's folder.")
+    if modules and modules[0][0] != "Transformer":
+        raise UserError(f"{path} starts with {modules[0][0][:100]!r}, but only a Transformer can be adapted here.")
+    return modules

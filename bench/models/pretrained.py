@@ -1,4 +1,4 @@
-"""Pretrained models, and a pristine copy for every cell."""
+"""Pretrained models, and a fresh copy for every cell."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 class Pretrained:
-    """The weights of a pretrained model, never run and never changed, from which pristine backbones are made.
+    """The weights of a pretrained model, never run and never changed, from which fresh backbones are made.
 
-    A pristine backbone is a copy of the module tree (hooks, flags and all are the original's) whose parameters and
-    buffers live in memory that every cell reuses, restored to the weights. So nothing has to be undone after a cell,
-    and the previous cell's backbone is dead as soon as the next one is made.
+    A fresh backbone is a copy of the module tree, with the original's hooks and flags. Its parameters and buffers live
+    in memory that every cell reuses, restored to the weights. So nothing has to be undone after a cell, and a backbone
+    becomes unusable when the next one is made.
     """
 
     def __init__(self, name: str, device: torch.device):
         folder = locate(name)
         self.name, self.config, self.device = name, config_at(name), device
         self.sites = sites_of(self.config, name)
-        self.pooling: str | None = None  # of a language model, whose features are the last token's state
+        self.pooling: str | None = None  # None for a language model: its features are the last token's state
         self.head_activation = self.sites.head_activation
         if self.sites.family == "encoder":
             self.pooling = folder_pooling(folder) or self.sites.pooling
@@ -49,32 +49,33 @@ class Pretrained:
         tensors = [*model.parameters(), *model.buffers()]
         self._tensors = restorable(tensors, device)
         self._flags = [tensor.requires_grad if isinstance(tensor, nn.Parameter) else None for tensor in tensors]
-        self._blueprint = CopyTemplate(model, tensors)
+        self._copy_template = CopyTemplate(model, tensors)
         self.params = sum(parameter.numel() for parameter in model.parameters())
         self.file_bytes, self.stored_weights = backbone_bytes(name), stored_weights(name)
 
-    def pristine(
+    def fresh_copy(
         self, task: Task, seed: int, dropout: float | None = None, prompting: Prompting | None = None
     ) -> Backbone:
-        """A backbone as published, an encoder's head for the task initialised by `seed`; the one before it is dead now.
+        """A backbone as published; an encoder's head for the task is initialised by `seed`. Earlier backbones become
+        unusable.
 
-        A language model is asked as `prompting` says, by the task's first template where it is None.
+        `prompting` says how a language model's prompts are built; None means the task's first template.
         """
-        restored = zip(self._tensors.restored(), self._flags, strict=True)
-        tensors = [tensor if trained is None else nn.Parameter(tensor, trained) for tensor, trained in restored]
-        model = self._blueprint.build(tensors)
+        restored = zip(self._tensors.restore(), self._flags, strict=True)
+        tensors = [tensor if flag is None else nn.Parameter(tensor, flag) for tensor, flag in restored]
+        model = self._copy_template.build(tensors)
         torch.manual_seed(seed)
         pooled = Pooled(self.pooling, self.head_activation)
         backbone = family_for(model, self.tokenizer, self.sites, pooled, task, prompting, dropout)
         backbone.fingerprint = fingerprint(self.name)
         return backbone
 
-    def making(self) -> contextlib.AbstractContextManager[object]:
-        """What modules of a pristine backbone are made under: nothing in particular."""
+    def init_context(self) -> contextlib.AbstractContextManager[object]:
+        """The context in which new modules of a backbone are created: nothing special here."""
         return contextlib.nullcontext()
 
     def load(self) -> PreTrainedModel:
-        """The model as transformers reads it; a pooler that nothing reads, or the checkpoint lacks, is left out."""
+        """The model as transformers reads it, without a pooler that nothing reads or that the checkpoint lacks."""
         from transformers import GenerationConfig
 
         folder = locate(self.name)
@@ -87,7 +88,7 @@ class Pretrained:
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
-            # Nothing is generated: the file that says how is not read.
+            # Nothing is generated: the generation settings are not read.
             **({} if self.sites.family == "encoder" else {"generation_config": GenerationConfig()}),
         )
         missing = set(report["missing_keys"])
@@ -96,9 +97,9 @@ class Pretrained:
             self.pooling, self.head_activation = "first", "tanh"
         if self.pooling != "pooler" and getattr(model, "pooler", None) is not None:
             model.pooler = None
-        wrong = misfits(model, report, self.sites.family)
-        if wrong:
-            raise UserError(misfit_message(self.name, wrong))
+        problems = misfits(model, report, self.sites.family)
+        if problems:
+            raise UserError(misfit_message(self.name, problems))
         for _, tensor in model.named_parameters():
             if not tensor.sum().isfinite():
                 check_finite(self.name)
@@ -108,7 +109,7 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Pooled:
-    """What the head of an encoder reads, and the activation of the dense layer before its output layer; see `Sites`."""
+    """The pooling that an encoder's head reads, and the activation of the head's dense layer; see `Sites`."""
 
     pooling: str | None
     head_activation: str | None
@@ -123,15 +124,15 @@ def family_for(
     prompting: Prompting | None,
     dropout: float | None,
 ) -> Backbone:
-    """A pretrained model as methods see it; Unsupported where it cannot do the task."""
+    """The backbone of a pretrained model for methods; Unsupported if it cannot do the task."""
     backbone: Backbone
     if sites.family == "encoder":
         backbone = Encoder(model, tokenizer, sites, pooled.pooling or "first", task, pooled.head_activation)
     else:
-        refuse_regression(task)  # before a template is looked for
+        refuse_regression(task)  # before a template is looked up
         backbone = LANGUAGE_MODELS[sites.family](model, tokenizer, sites, task, prompting)
     backbone.published_buffers = frozenset(persistent_buffers(model))
-    backbone.try_paths()
+    backbone.probe()
     if isinstance(backbone, Decoder):
         backbone.layout = DecoderLayout(CUDA_BUDGET if model.device.type == "cuda" else CPU_BUDGET)
     if dropout is not None:
@@ -140,8 +141,8 @@ def family_for(
 
 
 def _set_dropout(backbone: Backbone, rate: float) -> None:
-    """One rate everywhere: in modules, where a layer keeps it as a number of its own (OPT, Llama, BART), and in a head
-    that is made later."""
+    """Sets one rate everywhere: in Dropout modules, in layers that store it as a number (OPT, Llama, BART), and in a
+    head that is created later."""
     backbone.dropout = rate
     for module in backbone.model.modules():
         if isinstance(module, nn.Dropout):

@@ -1,4 +1,4 @@
-"""What a process keeps from one cell to the next."""
+"""The backbones that a process keeps from one cell to the next."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """The backbones that were used last, so that cells of one backbone read its weights once. Whoever runs cells makes
-    one and hands it on; each worker process has its own.
+    """Keeps the last backbones, so that consecutive cells of a backbone read its weights once. The caller that runs
+    cells creates one and passes it on; each worker process has its own.
 
-    Args: most, how many backbones are in memory at a time.
+    Args: most, the number of backbones in memory at a time.
     """
 
     def __init__(self, most: int = 1):
@@ -22,8 +22,8 @@ class Session:
         self._kept: OrderedDict[tuple[str, str], Pretrained] = OrderedDict()
 
     def pretrained(self, name: str, device: str = "cpu") -> Pretrained:
-        """The weights of a backbone, read from disk where they are not kept; those that were used longest ago go before
-        others are read. Errors: UserError as `Pretrained`."""
+        """The weights of a backbone, read from disk if they are not kept; the least recently used ones are dropped
+        first. Errors: UserError as `Pretrained`."""
         import torch
 
         from tunefront.bench.models.pretrained import Pretrained
@@ -31,7 +31,7 @@ class Session:
         if (name, device) not in self._kept:
             while len(self._kept) >= self._most:
                 self._kept.popitem(last=False)
-                gc.collect()  # the last cell's model may be part of a cycle, and holds the weights
+                gc.collect()  # the last cell's model holds the weights, maybe in a cycle
             self._kept[name, device] = Pretrained(name, torch.device(device))
         self._kept.move_to_end((name, device))
         return self._kept[name, device]

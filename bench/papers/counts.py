@@ -49,21 +49,21 @@ def trained_count(method: Method, preset: str) -> int:
 def attached_count(method: Method, preset: str) -> int:
     """Like `trained_count`, without the cache."""
     from tunefront.bench.forecast.fake_models import attached
-    from tunefront.bench.meters.parameters import trained_beside_head
+    from tunefront.bench.meters.parameters import trained_params_without_head
 
     backbone = attached(method, preset)
-    return trained_beside_head(backbone.model, backbone.head)
+    return trained_params_without_head(backbone.model, backbone.head)
 
 
 def kept_count(method: Method, preset: str) -> int:
     """Parameters that still require gradients after `fit` without training steps, without the head."""
-    from tunefront.bench.forecast.fake_models import attached, outline_of
-    from tunefront.bench.meters.parameters import trained_beside_head
+    from tunefront.bench.forecast.fake_models import attached, fake_for_counting
+    from tunefront.bench.meters.parameters import trained_params_without_head
 
     backbone = attached(method, preset)
-    with outline_of(preset).making():
+    with fake_for_counting(preset).init_context():
         method.fit(backbone, cast(Examples, ()), cast(Harness, _Untrained()))
-    return trained_beside_head(backbone.model, backbone.head)
+    return trained_params_without_head(backbone.model, backbone.head)
 
 
 class _Untrained:

@@ -1,4 +1,4 @@
-"""The items of `pytest --benchmark`: for each cell the time of a training step and of an evaluation batch."""
+"""The items of `pytest --benchmark`: they time a training step and an evaluation batch per cell."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 ROUNDS, WARMUP_ROUNDS = 10, 2
-"""Timed steps, and steps before them that are not timed (the first allocates)."""
+"""Timed steps, and the warm-up steps before them, which are not timed (the first one allocates)."""
 
 EXTRA = (
     *("key", "method", "backbone", "task", "shots", "draw_seed", "seed", "scores.headline", "scores.test"),
@@ -43,35 +43,35 @@ EXTRA = (
     *("memory.train_peak_allocated_bytes", "memory.eval_peak_allocated_bytes"),
     *("environment.device", "environment.threads", "environment.concurrent_cells"),
 )
-"""Fields of the record that go into `extra_info`."""
+"""Record fields copied into `extra_info`."""
 
 
 class Cells(pytest.Module):
-    """The cells of a suite, each as two items called `tunefront::<cell>[train_step]` and `...[evaluate]`."""
+    """The cells of a suite; each gives two items, `tunefront::<cell>[train_step]` and `...[evaluate]`."""
 
     cells: tuple[Cell, ...]
     store: Store
-    told: list[str]
+    summary: list[str]
     records: dict[Cell, Record]
     backbones: Session
 
     def collect(self) -> Iterator[pytest.Function]:
-        """The items, in the cells' order; a cell that is not recorded yet is run by the first of its two."""
+        """The items, in the cells' order; the first of a cell's two items runs the cell if it is not recorded yet."""
         tests: dict[str, Callable[..., None]] = {"train_step": test_train_step, "evaluate": test_evaluate}
         for cell in self.cells:
             for name, test in tests.items():
                 bound = functools.partial(test, cell=cell, cells=self)
                 item: pytest.Function = pytest.Function.from_parent(self, name=f"{_id(cell)}[{name}]", callobj=bound)
-                item.add_marker(pytest.mark.filterwarnings("default"))  # a project's `error` is about its own code
+                item.add_marker(pytest.mark.filterwarnings("default"))  # a project's `error` filter is for its own code
                 item.add_marker(pytest.mark.benchmark(group=f"{name} {cell.backbone} {cell.task}"))
                 yield item
 
     def record_of(self, cell: Cell) -> Record:
-        """The cell's record: read where it is recorded, else run and recorded now, in this process."""
+        """The cell's record: read if it exists, else the cell is run and recorded now, in this process."""
         if cell not in self.records:
             from tunefront.bench.execution.grid import run_grid
 
-            # Its steps are timed in this process afterwards: no process of its own would keep a method out of it.
+            # Its steps are timed in this process afterwards, so a separate process would not isolate the method.
             outcome = run_grid([cell], self.store, alone=lambda _: False, session=self.backbones)
             if outcome.interrupted:
                 raise KeyboardInterrupt
@@ -83,9 +83,9 @@ class Cells(pytest.Module):
 
 
 def collect(session: pytest.Session) -> Cells:
-    """The collector of the cells that the options ask for; UserError if they are wrong or nothing can be written.
+    """The collector of the cells that the options select; UserError if they are wrong or nothing can be written.
 
-    With `--collect-only` they are only listed: nothing is written, made or downloaded.
+    With `--collect-only` the cells are only listed: nothing is written, built or downloaded.
     """
     quiet_libraries()
     option, config = session.config.option, session.config
@@ -104,9 +104,9 @@ def collect(session: pytest.Session) -> Cells:
     if not option.collectonly:
         cells.store.prepare()
         cells.cells = tuple(compared(cells.cells)[0])
-    cells.told = [f"tunefront: {len(cells.cells)} cells of suite {suite}, records in {out}", *left_out]
-    cells.told += [f"tunefront: warning: {warning}" for warning in expansion.warnings]
-    cells.told = [printable(line) for line in cells.told]
+    cells.summary = [f"tunefront: {len(cells.cells)} cells of suite {suite}, records in {out}", *left_out]
+    cells.summary += [f"tunefront: warning: {warning}" for warning in expansion.warnings]
+    cells.summary = [printable(line) for line in cells.summary]
     return cells
 
 
@@ -121,7 +121,7 @@ def test_evaluate(benchmark: BenchmarkFixture, cell: Cell, cells: Cells) -> None
 
 
 def _step_timer(benchmark: BenchmarkFixture, cell: Cell, cells: Cells) -> Any:
-    """The cell attached anew, its record in `extra_info`; a skip or a failure where that is what the record says."""
+    """A fresh attach of the cell, with its record in `extra_info`; skips or fails the item if the record says so."""
     from tunefront.bench.execution.step_timer import StepTimer
 
     record = cells.record_of(cell)
@@ -141,7 +141,8 @@ def _time(benchmark: BenchmarkFixture, step: Callable[[], object]) -> None:
 
 
 def _id(cell: Cell) -> str:
-    """What tells a cell apart: method, backbone, task, draw and seeds, and what its recipe changes of the method's."""
+    """Identifies a cell: method, backbone, task, shots, draw, seed, template, and recipe fields that differ from the
+    method's own."""
     parts = [label(cell.method), cell.backbone, cell.task]
     parts += [f"shots={'all' if cell.shots is None else cell.shots}", f"draw={cell.draw_seed}", f"seed={cell.seed}"]
     parts += [cell.template] if cell.template else []
@@ -149,8 +150,8 @@ def _id(cell: Cell) -> str:
 
 
 def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
-    """The methods that the project's conftest files define or import, and a line for each that needs a value."""
-    found: list[Method] = []
+    """The methods that the project's conftest files define or import, and a line for each that cannot be used."""
+    own: list[Method] = []
     left_out: list[str] = []
     for plugin in config.pluginmanager.get_plugins():
         if not isinstance(plugin, ModuleType) or Path(plugin.__file__ or "").name != "conftest.py":
@@ -162,16 +163,16 @@ def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
             try:
                 check_class(value)
             except ValueError as error:
-                left_out.append(f"tunefront: left out: {error}")
+                left_out.append(f"tunefront: skipped: {error}")
                 continue
             needs = [field.name for field in fields(value) if field.default is field.default_factory is MISSING]
             if needs:
                 left_out.append(f"tunefront: add {value.name} with --tunefront-method {value.name}:{needs[0]}=VALUE")
                 continue
             try:
-                found.append(value())
-                check_instance(found[-1])
+                own.append(value())
+                check_instance(own[-1])
             except Exception as error:
-                found = [method for method in found if type(method) is not value]
-                left_out.append(f"tunefront: left out: {value.name}: {describe_error(error)}")
-    return found, left_out
+                own = [method for method in own if type(method) is not value]
+                left_out.append(f"tunefront: skipped: {value.name}: {describe_error(error)}")
+    return own, left_out

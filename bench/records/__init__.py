@@ -1,4 +1,4 @@
-"""What is kept of a cell. Torch-free, so that reports can read it anywhere."""
+"""Records of cells. Torch-free, so that reports can read them anywhere."""
 
 from tunefront.bench.records.io import (
     CorruptRecord,

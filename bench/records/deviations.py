@@ -1,4 +1,4 @@
-"""Differences from a paper, put together: what holds everywhere once, the rest by method and task."""
+"""Groups differences from a paper: those of every cell once, the others by method and task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell or a record as far as its paper is concerned; `deviations` are None where it was compared with none."""
+    """The paper of a cell or record and its differences from it; `deviations` are None if it was not compared."""
 
     paper: str | None
     label: str
@@ -18,7 +18,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Group:
-    """Differences that the same methods have on the same tasks, "" where that is all of them."""
+    """Differences shared by the same methods on the same tasks; "" stands for all methods or tasks."""
 
     methods: str
     tasks: str
@@ -26,22 +26,22 @@ class Group:
 
     @property
     def subject(self) -> str:
-        """Whose differences they are, in words."""
+        """The methods and tasks, in words."""
         parts = [self.methods or ("every method" if not self.tasks else ""), f"on {self.tasks}" if self.tasks else ""]
         return " ".join(filter(None, parts))
 
 
-def grouped(found: Iterable[Compared]) -> dict[str, list[Group]]:
-    """By paper, the differences in the order in which they first occur: those of every method, then the others."""
+def grouped(cells: Iterable[Compared]) -> dict[str, list[Group]]:
+    """Groups of differences by paper, in order of first occurrence: those of every method, then the others."""
     papers: dict[str, list[Compared]] = {}
-    for each in found:
-        if each.paper is not None and each.deviations is not None:
-            papers.setdefault(each.paper, []).append(each)
-    return {paper: _groups(cells) for paper, cells in papers.items()}
+    for cell in cells:
+        if cell.paper is not None and cell.deviations is not None:
+            papers.setdefault(cell.paper, []).append(cell)
+    return {paper: _groups(compared) for paper, compared in papers.items()}
 
 
 def _listed(names: dict[str, None], known: dict[str, None], every: str) -> str:
-    """The names, "" where they are all that are known; those that are missing where they are fewer."""
+    """The names as text: "" for all known names, and the missing names if only few are missing."""
     others = [name for name in known if name not in names]
     if not others:
         return ""
@@ -49,7 +49,7 @@ def _listed(names: dict[str, None], known: dict[str, None], every: str) -> str:
 
 
 _FEW = 2
-"""So many names may be left out of "every method but ..."."""
+"""The most missing names for the form "every method but ..."."""
 
 
 def _groups(cells: list[Compared]) -> list[Group]:
@@ -57,11 +57,11 @@ def _groups(cells: list[Compared]) -> list[Group]:
     places: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for cell in cells:
         for deviation in cell.deviations or ():
-            of, on = places.setdefault(deviation, ({}, {}))
-            of[cell.label], on[cell.task] = None, None
+            with_labels, with_tasks = places.setdefault(deviation, ({}, {}))
+            with_labels[cell.label], with_tasks[cell.task] = None, None
     together: dict[tuple[str, str], list[str]] = {}
-    for deviation, (of, on) in places.items():
-        where = (_listed(of, labels, "every method"), _listed(on, tasks, "every task"))
+    for deviation, (with_labels, with_tasks) in places.items():
+        where = (_listed(with_labels, labels, "every method"), _listed(with_tasks, tasks, "every task"))
         together.setdefault(where, []).append(deviation)
     ordered = sorted(together.items(), key=lambda item: (item[0][0] != "", item[0][1] != ""))
     return [Group(*where, tuple(deviations)) for where, deviations in ordered]

@@ -1,4 +1,4 @@
-"""What ran and on what: versions, processor, commit."""
+"""The environment of a run: package versions, processor, commit."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ VERSIONED = ("torch", "transformers", "tokenizers", "safetensors", "evaluate", "
 @functools.cache
 def versions() -> dict[str, str]:
     """Package name -> installed version; a package that is not installed (a bare checkout) is left out."""
-    found = {}
+    installed = {}
     for name in VERSIONED:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @functools.cache
 def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
+    """The processor's name, as reported by the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 @functools.cache
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, `+` where it has changes; None where it is installed."""
+    """The commit of the checkout that this package runs from, with `+` if it has changes; None if it is installed."""
     if not (ROOT / ".git").exists():
         return None
     try:

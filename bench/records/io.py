@@ -1,5 +1,5 @@
-"""Records read from files: one, or all of a folder or URL. Reading changes nothing: what is odd is named, left out and
-left as it is."""
+"""Reads records from files: one record, or all of a folder or URL. Reading changes no file: an unusable one is reported
+and skipped."""
 
 from __future__ import annotations
 
@@ -14,52 +14,51 @@ from pydantic import ValidationError
 
 from tunefront.bench.errors import UserError, printable
 from tunefront.bench.files import local_folder, url_errors
-from tunefront.bench.records.ordinary import Unreadable, contents, listed, shown
+from tunefront.bench.records.ordinary import Unreadable, list_files, printable_path, read_regular
 from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
 
 log = logging.getLogger("tunefront")
 
 LARGEST = 1e40
-"""A number beyond it is no measurement: float32 ends at 3.4e38, and sums and squares of it stay finite."""
+"""No measurement is larger: float32 ends at 3.4e38, and sums and squares of such numbers stay finite."""
 NAMED = 3
-"""Files that a line names; the rest is counted."""
+"""The most files named in a line; further ones are counted."""
 
 
 class CorruptRecord(ValueError):
-    """A file that is no whole JSON; the message names it, `why` is in a few words."""
+    """A file that is not complete JSON; the message names it, `why` is the reason in a few words."""
 
     def __init__(self, path: str, why: str):
         self.why = why
-        super().__init__(f"{shown(path)} is not a whole record: {why}")
+        super().__init__(f"{printable_path(path)} is not a complete record: {why}")
 
 
 class OtherVersion(UserError):
-    """A whole file whose fields are not those of today's record; the message names it. It is never renamed or
-    replaced."""
+    """A complete file with fields of another version; the message names it. It is never renamed or replaced."""
 
     def __init__(self, path: str, why: str):
         self.why = why
         super().__init__(
-            f"{shown(path)} was written by another version of tunefront ({why}); read it with that version, or move it "
-            "to a folder of its own."
+            f"{printable_path(path)} was written by another version of tunefront ({why}); read it with that version, "
+            "or move it to another folder."
         )
 
 
 class OtherCell(UserError):
-    """A whole record under the name of another cell, as where a file was copied or renamed; the message names it. It is
-    never renamed or replaced: it may be the only copy."""
+    """A complete record under the file name of another cell, such as a copied or renamed file; the message names it.
+    It is never renamed or replaced, since it may be the only copy."""
 
     def __init__(self, path: str, key: str):
         self.why = f"that of {printable(key[:12], single_line=True)}..."
         super().__init__(
-            f"{shown(path)} holds the record of another cell ({self.why}): it was copied or renamed; give it its own "
-            f"name, {printable(key[:80], single_line=True)}.json, or move it away, so that this cell can be recorded."
+            f"{printable_path(path)} contains the record of another cell ({self.why}): it was copied or renamed; "
+            f"rename it to {printable(key[:80], single_line=True)}.json, or move it away, so this cell can be recorded."
         )
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The records of a folder by key, and a line for each kind of file that was left out."""
+    """The records of a folder by key, and a line per kind of skipped file."""
 
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
@@ -68,25 +67,25 @@ class Loaded:
 def read_record(path: str | Path) -> Record:
     """The record in a file.
 
-    Errors: CorruptRecord where it is no whole record, OtherVersion where it is not one of ours, OtherCell where it has
-    the name of another one, Unreadable where it cannot be read or is no ordinary file; FileNotFoundError.
+    Errors: CorruptRecord if it is incomplete, OtherVersion if it is not a record of this version, OtherCell if it has
+    the file name of another cell, Unreadable if it cannot be read or is not a regular file; FileNotFoundError.
     """
-    return parse_record(contents(Path(path)), str(path))
+    return parse_record(read_regular(Path(path)), str(path))
 
 
 def parse_record(content: bytes, path: str) -> Record:
-    """The record that was read from `path`, a file or the rest of a URL; errors as in `read_record`."""
-    fields, beyond = _json(content, path)
+    """The record in the bytes of `path`, a file or the rest of a URL; errors as in `read_record`."""
+    fields, too_large = _json(content, path)
     if not isinstance(fields, dict):
-        raise OtherVersion(path, f"it holds a JSON {type(fields).__name__}, no record")
+        raise OtherVersion(path, f"it contains a JSON {type(fields).__name__}, not a record")
     version = fields.get("schema_version")
     if version != SCHEMA_VERSION:
-        shown = f"{version:g}" if isinstance(version, float) else repr(version)[:40]
-        raise OtherVersion(path, f"its schema_version is {shown}, here it is {SCHEMA_VERSION}")
+        text = f"{version:g}" if isinstance(version, float) else repr(version)[:40]
+        raise OtherVersion(path, f"its schema_version is {text}, this one reads {SCHEMA_VERSION}")
     if (why := _other_fields(fields)) is not None:
         raise OtherVersion(path, why)
-    if beyond:
-        raise OtherVersion(path, f"it holds the number {beyond[0][:12]}, which nothing measured")
+    if too_large:
+        raise OtherVersion(path, f"it contains the number {too_large[0][:12]}, too large for a measurement")
     try:
         record = Record.model_validate_json(content)
     except ValidationError as error:
@@ -98,42 +97,42 @@ def parse_record(content: bytes, path: str) -> Record:
 
 
 def _other_fields(fields: dict[str, object]) -> str | None:
-    """What is more or less in a record than today, at its top, in its groups and in fields of known names, in words;
-    None where nothing is."""
+    """Unknown or missing fields of a record, at its top level, in its groups and in fields with known keys, in words;
+    None if there are none."""
     everywhere = [("", Record.model_fields, True)]
     everywhere += [(name, group.model_fields, True) for name, group in GROUPS.items()]
-    for place, known, whole in [*everywhere, *((field, names, field in WHOLE) for field, names in KEYS.items())]:
+    for place, known, all_required in [*everywhere, *((field, names, field in WHOLE) for field, names in KEYS.items())]:
         inside = _inside(fields, place)
         if not isinstance(inside, dict) or not (inside or place in GROUPS):
             continue
-        lacking = set(known) - set(inside) if whole else set()
-        for what, names in (("unknown here", set(inside) - set(known)), ("not in it", lacking)):
+        missing = set(known) - set(inside) if all_required else set()
+        for state, names in (("unknown here", set(inside) - set(known)), ("missing", missing)):
             if names:
                 named = [f"{place}.{name}".lstrip(".") for name in sorted(names)[:NAMED]]
-                return f"{', '.join(named)[:200]}: {what}"
+                return f"{', '.join(named)[:200]}: {state}"
     return None
 
 
 def _inside(fields: dict[str, object], place: str) -> object:
-    """What stands under a dotted name, all of it under none; None where nothing does."""
-    found: object = fields
+    """The value under a dotted name, all fields under an empty name; None if there is none."""
+    value: object = fields
     for name in filter(None, place.split(".")):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _json(content: bytes, path: str) -> tuple[object, list[str]]:
-    """What a file holds, every number as a float, and the numbers in it that are too large to be one."""
-    beyond: list[str] = []
+    """The content of a file with every number as a float, and the numbers that are too large for one."""
+    too_large: list[str] = []
 
     def number(text: str) -> float:
         value = float(text)
         if not abs(value) <= LARGEST:
-            beyond.append(text)
+            too_large.append(text)
         return value
 
     try:
-        return json.loads(content, parse_int=number, parse_float=number, parse_constant=number), beyond
+        return json.loads(content, parse_int=number, parse_float=number, parse_constant=number), too_large
     except RecursionError as error:
         raise OtherVersion(path, "it is nested too deeply") from error
     except ValueError as error:
@@ -141,44 +140,43 @@ def _json(content: bytes, path: str) -> tuple[object, list[str]]:
 
 
 def load_records(folder: str | Path) -> list[Record]:
-    """All records of a results folder or URL, by key; none where there is no such folder.
+    """All records of a results folder or URL, by key; none if there is no such folder.
 
-    What is not whole, or was written by another version of tunefront, or cannot be read, is named in the log, a line a
-    kind, left as it is and left out. Errors: UserError where the folder or URL cannot be read.
+    Files that are incomplete, unreadable or written by another version of tunefront are skipped and left unchanged; the
+    log has a line per kind. Errors: UserError if the folder or URL cannot be read.
     """
     return _logged(load(folder, "records"))
 
 
 def load_plans(folder: str | Path) -> list[Record]:
-    """All planned records of a results folder, by the key of the cell whose costs they predict; as `load_records`."""
+    """All planned records of a results folder, by the key of their cell; otherwise as `load_records`."""
     return _logged(load(folder, "plans"))
 
 
 def load(folder: str | Path, kind: str = "records") -> Loaded:
-    """All records of a results folder or URL and what was left out, of `records` or `plans`; errors as in
-    `load_records`."""
+    """All `records` or `plans` of a results folder or URL, and the skipped files; errors as in `load_records`."""
     local = local_folder(folder)
     if local is None:
         with url_errors(str(folder), "read"):
-            return _sorted_out(_remote(f"{str(folder).rstrip('/')}/{kind}"))
+            return _split(_remote(f"{str(folder).rstrip('/')}/{kind}"))
     if os.path.exists(local) and not os.path.isdir(local):
         raise UserError(f"{folder} is a file; give the folder that `tunefront run --out` wrote.")
-    return _sorted_out(_local(local / kind))
+    return _split(_local(local / kind))
 
 
-Found = tuple[str, Record | Exception]
-"""The name of a file, and its record or why it has none."""
+ReadFile = tuple[str, Record | Exception]
+"""The name of a file, and its record or the error in reading it."""
 
 
-def _local(folder: Path) -> Iterator[Found]:
-    for path in listed(folder, ".json"):
+def _local(folder: Path) -> Iterator[ReadFile]:
+    for path in list_files(folder, ".json"):
         try:
             yield str(path), read_record(path)
         except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError) as error:
             yield str(path), error
 
 
-def _remote(url: str) -> Iterator[Found]:
+def _remote(url: str) -> Iterator[ReadFile]:
     import fsspec
 
     files, place = fsspec.core.url_to_fs(url)
@@ -191,42 +189,45 @@ def _remote(url: str) -> Iterator[Found]:
             yield path, Unreadable(path, error.strerror or str(error))
 
 
-def _sorted_out(found: Iterator[Found]) -> Loaded:
-    records, odd = [], []
-    for path, outcome in found:
+def _split(files: Iterator[ReadFile]) -> Loaded:
+    records, unusable = [], []
+    for path, outcome in files:
         if isinstance(outcome, Record):
             records.append(outcome)
         else:
-            odd.append((path, outcome))
-    return Loaded(tuple(records), tuple(_lines(odd)))
+            unusable.append((path, outcome))
+    return Loaded(tuple(records), tuple(_lines(unusable)))
 
 
 _KINDS: dict[type[Exception], tuple[str, str]] = {
     OtherVersion: ("was written by another version of tunefront", "were written by another version of tunefront"),
-    OtherCell: ("holds the record of another cell", "hold the records of other cells"),
-    CorruptRecord: ("is not a whole record", "are not whole records"),
+    OtherCell: ("contains the record of another cell", "contain the records of other cells"),
+    CorruptRecord: ("is not a complete record", "are not complete records"),
     Unreadable: ("cannot be read", "cannot be read"),
     FileNotFoundError: ("vanished while the folder was read", "vanished while the folder was read"),
 }
 
 
-def _lines(odd: Sequence[tuple[str, Exception]]) -> Iterator[str]:
-    """One line a kind, with the first few files by name and what is the matter with each."""
-    for kind, (one, several) in _KINDS.items():
-        alike = [(path, getattr(error, "why", "")) for path, error in odd if isinstance(error, kind)]
-        if not alike:
+def _lines(unusable: Sequence[tuple[str, Exception]]) -> Iterator[str]:
+    """A line per kind of error, with the first few files by name and the reasons."""
+    for kind, (singular, plural) in _KINDS.items():
+        same_kind = [(path, getattr(error, "why", "")) for path, error in unusable if isinstance(error, kind)]
+        if not same_kind:
             continue
-        if len(alike) == 1:
-            path, why = alike[0]
-            yield f"{shown(path)} {one}{f' ({why})' if why else ''}; it is left as it is, and left out."
+        if len(same_kind) == 1:
+            path, why = same_kind[0]
+            yield f"{printable_path(path)} {singular}{f' ({why})' if why else ''}; it is skipped, and left unchanged."
             continue
-        whys = {why for _, why in alike}
+        whys = {why for _, why in same_kind}
         shared = f" ({whys.pop()})" if len(whys) == 1 and "" not in whys else ""
-        named = [f"{shown(Path(path).name)}{f' ({why})' if why and not shared else ''}" for path, why in alike[:NAMED]]
-        more = f" and {len(alike) - NAMED:,} more" if len(alike) > NAMED else ""
+        named = [
+            f"{printable_path(Path(path).name)}{f' ({why})' if why and not shared else ''}"
+            for path, why in same_kind[:NAMED]
+        ]
+        more = f" and {len(same_kind) - NAMED:,} more" if len(same_kind) > NAMED else ""
         yield (
-            f"{len(alike):,} files in {shown(Path(alike[0][0]).parent)} {several}{shared}; they are left as they are, "
-            f"and left out: {', '.join(named)}{more}."
+            f"{len(same_kind):,} files in {printable_path(Path(same_kind[0][0]).parent)} {plural}{shared}; they are "
+            f"skipped, and left unchanged: {', '.join(named)}{more}."
         )
 
 
@@ -237,11 +238,11 @@ def _logged(loaded: Loaded) -> list[Record]:
 
 
 def set_aside(path: Path, why: Exception) -> None:
-    """Renames a corrupted file so that its cell runs again and its content is kept, as is what was kept earlier."""
+    """Renames a corrupted file, so that its cell runs again and its content is kept, without replacing earlier ones."""
     asides = (path.with_name(f"{path.name}.corrupt{number}") for number in ("", *(f"-{n}" for n in range(2, 1000))))
-    aside = next(place for place in asides if not os.path.lexists(place))
-    log.warning("%s; set aside as %s, the cell will run again", why, aside.name)
+    aside = next(candidate for candidate in asides if not os.path.lexists(candidate))
+    log.warning("%s; renamed to %s, the cell will run again", why, aside.name)
     try:
         os.replace(path, aside)
     except OSError as error:
-        log.warning("%s could not be renamed: %s", shown(path), error)
+        log.warning("%s could not be renamed: %s", printable_path(path), error)

@@ -1,4 +1,4 @@
-"""Whether what was recorded is still there: records on the disk, and whole predictions beside those that are ok."""
+"""Checks that records are still on the disk, and that those with status ok have complete predictions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.files import url_errors
-from tunefront.bench.records.ordinary import ends, listed
+from tunefront.bench.records.ordinary import list_files, read_ends
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import PARQUET, Store, whole_parquet
 
 NAMED = 3
-"""Cells that a line names; the rest is counted."""
+"""The most cells named in a line; further ones are counted."""
 
 
 @dataclass(frozen=True)
-class Lost:
-    """Records that are on the disk no more, and ok ones whose predictions are missing or not whole."""
+class MissingFiles:
+    """Records that are missing from the disk, and ok records with missing or incomplete predictions."""
 
     location: str
     total: int
@@ -25,50 +25,50 @@ class Lost:
 
     @property
     def lines(self) -> list[str]:
-        """What to tell a person, a line each; nothing where all is there."""
-        found = []
+        """A message for each kind of loss; empty if nothing is missing."""
+        messages = []
         if self.records:
-            found.append(
+            messages.append(
                 f"only {self.total - len(self.records):,} of {self.total:,} records are in {self.location}/records: "
-                f"{_cells(self.records)} {_are(self.records)} gone, as where files were deleted while cells ran. The "
-                "same command runs what is gone again."
+                f"{_cells(self.records)} {_are(self.records)} missing; files may have been deleted while cells ran. "
+                "The same command runs the missing cells again."
             )
-        return found + self.without_predictions
+        return messages + self.without_predictions
 
     @property
     def without_predictions(self) -> list[str]:
-        """The line about predictions, none where they are all there."""
+        """The message about predictions; empty if none are missing."""
         if not self.predictions:
             return []
         return [
-            f"no whole predictions are in {self.location}/predictions for {_cells(self.predictions)}: the scores "
-            "stand, but cannot be compared row by row. To run such a cell again, delete its record (the first is "
+            f"{self.location}/predictions has no complete predictions for {_cells(self.predictions)}: their scores are "
+            "valid, but cannot be compared row by row. To run such a cell again, delete its record (the first is "
             f"records/{self.predictions[0].key}.json)."
         ]
 
 
-def lost(location: str, records: Sequence[Record]) -> Lost:
-    """Which of these records, and of their predictions, are not in a results folder or behind a URL any more.
+def find_missing(location: str, records: Sequence[Record]) -> MissingFiles:
+    """The records, and predictions of records, that are missing from a results folder or URL.
 
-    Only the ends of a file are read, of predictions those and the footer, behind a URL the size alone. UserError if it
-    cannot be read.
+    It reads only the ends of a file, for predictions also the footer, and for a URL only the size. UserError if the
+    location cannot be read.
     """
     store = Store(location)
-    known = _sizes(store, "records", ".json")
+    listed_records = _sizes(store, "records", ".json")
     sizes = _sizes(store, "predictions", ".parquet")
-    there = {record.key for record in records if record.key in known and _is_json(store, record.key)}
-    gone = tuple(record for record in records if record.key not in there)
-    kept = [record for record in records if record.status == "ok" and record.key in there]
-    return Lost(
-        store.location, len(records), gone, tuple(record for record in kept if not _whole(store, record, sizes))
+    present = {record.key for record in records if record.key in listed_records and _is_json(store, record.key)}
+    missing = tuple(record for record in records if record.key not in present)
+    kept = [record for record in records if record.status == "ok" and record.key in present]
+    return MissingFiles(
+        store.location, len(records), missing, tuple(record for record in kept if not _whole(store, record, sizes))
     )
 
 
 def _is_json(store: Store, key: str) -> bool:
-    """Whether a record starts and ends as one; behind a URL it does if it is there."""
+    """Whether a record file starts and ends like JSON; at a URL, whether it exists."""
     if store.folder is None:
         return True
-    start, end = ends(store.folder / "records" / f"{key}.json", 8)
+    start, end = read_ends(store.folder / "records" / f"{key}.json", 8)
     return start.startswith(b"{") and end.rstrip().endswith(b"}")
 
 
@@ -77,19 +77,19 @@ def _whole(store: Store, record: Record, sizes: dict[str, int | None]) -> bool:
         path = store.folder / "predictions" / f"{record.key}.parquet"
         return record.key in sizes and whole_parquet(path, record.data.n_test)
     size = sizes.get(record.key, 0)
-    return size is None or size > 2 * len(PARQUET)  # None: a file system that does not tell
+    return size is None or size > 2 * len(PARQUET)  # None: the file system does not report sizes
 
 
-def _sizes(store: Store, room: str, ending: str) -> dict[str, int | None]:
-    """Key -> size, of the files of a room; local ones are listed only, so that their size is None."""
+def _sizes(store: Store, subfolder: str, ending: str) -> dict[str, int | None]:
+    """Key -> size of the files in a subfolder; None for local files, which are only listed."""
     if store.folder is not None:
-        return {path.name.removesuffix(ending): None for path in listed(store.folder / room, ending)}
+        return {path.name.removesuffix(ending): None for path in list_files(store.folder / subfolder, ending)}
     import fsspec
 
     with url_errors(store.location, "read"):
         files, place = fsspec.core.url_to_fs(store.location)
         try:
-            entries = files.ls(f"{place.rstrip('/')}/{room}", detail=True)
+            entries = files.ls(f"{place.rstrip('/')}/{subfolder}", detail=True)
         except FileNotFoundError:
             return {}
     names = [(str(entry["name"]).rsplit("/", 1)[-1], entry.get("size")) for entry in entries]
@@ -97,7 +97,7 @@ def _sizes(store: Store, room: str, ending: str) -> dict[str, int | None]:
 
 
 def _cells(records: Sequence[Record]) -> str:
-    """The first few cells by name, and how many more."""
+    """The first few cells by name, and the number of further ones."""
     named = [f"{record.label} on {record.task}, seed {record.seed}" for record in records[:NAMED]]
     more = [f"{len(records) - NAMED:,} more"] if len(records) > NAMED else []
     return "; ".join([*named, *more])

@@ -1,4 +1,4 @@
-"""The record of one cell: what ran, how well it did, what it cost. Torch-free, so that reports can read it anywhere."""
+"""The record of one cell: what ran, its scores and its costs. Torch-free, so that reports can read it anywhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 SCHEMA_VERSION = 4
-"""Raised whenever a field comes, goes or changes its type or meaning (a test compares the fields with those that are
-listed for the version); a record of another version is left alone, and never drawn together with ours."""
+"""Raised whenever a field is added, removed or changes its type or meaning (a test compares the fields with the list
+for the version); records of other versions are left unchanged, and never compared with these."""
 
 ROUNDING = 1e-9
-"""By how much two equal scores may differ."""
+"""Scores that differ by less are equal."""
 
 Scalar = bool | int | float | str | None
 Amount = Annotated[int, Field(ge=0)]
@@ -25,7 +25,7 @@ OWNERS = (
     *("frozen_weights", "trained_weights", "gradients", "optimizer_state", "saved_activations"),
     *("kv_cache", "features_cache", "inputs", "temporary"),
 )
-"""Whose the bytes in memory are; every byte has one owner, so that owners sum to the peak."""
+"""Owners of bytes in memory; every byte has one owner, so the owners sum to the peak."""
 MEMORY_PHASES = ("load", "features", "forward", "backward", "optimizer", "evaluation", "prefill", "query")
 FLOP_PHASES = ("features", "forward", "backward", "prefill", "evaluation")
 STEP_PHASES = ("data", "forward", "backward", "optimizer", "evaluation")
@@ -39,8 +39,8 @@ SETTINGS_FIELDS = (
     *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "normalization", "context_length"),
     *("published_draws", "balanced_draws"),
 )
-"""What a recipe and the run settings hold, named here too: a field of theirs that comes or goes changes records (a test
-compares them), and so the schema's version."""
+"""The fields of a recipe and of the run settings, repeated here: adding or removing one changes records, and so needs
+another schema version (a test compares them)."""
 KEYS = {
     "recipe": RECIPE_FIELDS,
     "settings": SETTINGS_FIELDS,
@@ -49,25 +49,25 @@ KEYS = {
     "memory.cuda": MEMORY_PHASES,
     "seconds.steps": STEP_PHASES,
 }
-"""The names that are known in each field that maps a fixed set of them."""
+"""The known keys of each field that is a mapping with fixed keys."""
 WHOLE = ("recipe", "settings")
-"""Those of these fields that hold every name, or none."""
+"""The mappings that have all their keys, or none."""
 
 
 class Group(BaseModel):
-    """Fields of a record that are known at one place; null where they are not known."""
+    """A group of fields of a record; an unknown field is null."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
 class PhaseFlops(Group):
-    """FLOPs of one phase of a cell from three sources, all its batches together; null where a source cannot tell.
+    """FLOPs of one phase of a cell from three sources, summed over its batches; null if a source does not know them.
 
-    Args: counted, matrix products and attention as torch's dispatcher saw them; analytic, the same from the
+    Args: counted, matrix products and attention as seen by torch's dispatcher; analytic, the same from the
     configuration and the shapes alone; elementwise, everything else by the same analysis (norms, softmax, activations,
-    residual sums), in neither of the two; rule, the papers' rule of thumb (2 N a token forward, N where an
-    encoder-decoder passes each token through one of its sides, and twice that backward). Of the backward pass,
-    activation_gradients and weight_gradients are the parts of `analytic`.
+    residual sums), not included in the other two; rule, the papers' rule of thumb (2 N per token forward, N if an
+    encoder-decoder passes each token through one of its sides, and twice that backward). In the backward pass,
+    activation_gradients and weight_gradients are the two parts of `analytic`.
     """
 
     counted: Count = None
@@ -78,13 +78,13 @@ class PhaseFlops(Group):
     weight_gradients: Count = None
 
     def __add__(self, other: PhaseFlops) -> PhaseFlops:
-        """Both together, source by source; null where one of them is."""
+        """The sum, source by source; null if either is null."""
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in PhaseFlops.model_fields}
         return PhaseFlops(**{name: None if None in pair else sum(pair) for name, pair in pairs.items()})
 
 
 class Spread(Group):
-    """Seconds of one phase of a step: median and quartiles of `count` steps, the warm-up's left out."""
+    """Seconds of one phase of a step: median and quartiles over `count` steps, without warm-up steps."""
 
     median: float = Field(ge=0)
     low: float = Field(ge=0)
@@ -93,10 +93,10 @@ class Spread(Group):
 
 
 class Model(Group):
-    """The backbone as it was read."""
+    """The backbone as loaded."""
 
     architecture: str | None = Field(default=None, description="the backbone's model_type")
-    pooling: str | None = Field(default=None, description="what the head reads: pooler, first or mean")
+    pooling: str | None = Field(default=None, description="input of the head: pooler, first or mean")
     stored_weights: str | None = Field(
         default=None,
         description="quantisation of most weights of the GGUF file that the backbone was read from, as the format "
@@ -105,116 +105,116 @@ class Model(Group):
 
 
 class Data(Group):
-    """The rows: what the task has, and which were drawn, learned from and scored."""
+    """The task's rows, and those drawn, trained on and scored."""
 
     task_kind: Literal["classification", "regression", "multiple choice"] | None = Field(
         default=None, description="task type"
     )
-    split_rows: dict[str, Amount] | None = Field(default=None, description="split -> rows that the task has")
-    input_fields: tuple[str, ...] | None = Field(default=None, description="columns that are read, in order")
-    left_out_fields: dict[str, str] | None = Field(default=None, description="columns that are not read, and why")
+    split_rows: dict[str, Amount] | None = Field(default=None, description="split -> the task's number of rows")
+    input_fields: tuple[str, ...] | None = Field(default=None, description="columns used as inputs, in order")
+    left_out_fields: dict[str, str] | None = Field(default=None, description="column that is not used -> reason")
     label_counts: dict[str, Amount] | None = Field(
         default=None,
-        description="label -> rows of the train split; of multiple choice the right answer's place; null for "
+        description="label -> rows of the train split; for multiple choice, the position of the right answer; null for "
         "regression",
     )
-    notes: tuple[str, ...] | None = Field(default=None, description="what else was found in reading the data")
-    warnings: tuple[str, ...] | None = Field(default=None, description="what may be wrong with the data")
+    notes: tuple[str, ...] | None = Field(default=None, description="further notes on how the data was read")
+    warnings: tuple[str, ...] | None = Field(default=None, description="possible problems in the data")
     draw_source: str | None = Field(
-        default=None, description="folder of published few-shot files, null where drawn by seed"
+        default=None, description="folder of the published few-shot files, null if drawn by seed"
     )
     eval_split: str | None = Field(default=None, description="the scored split")
     selection_split: str | None = Field(
-        default=None, description="rows that hyper-parameters are chosen on, null: none chosen"
+        default=None, description="split for choosing hyper-parameters, null if none are chosen"
     )
     n_train: Count = Field(default=None, description="training rows given to the method")
     n_selection: Count = Field(default=None, description="rows of the selection split")
     n_test: Count = Field(default=None, description="scored rows")
     truncated_train: Count = Field(
         default=None,
-        description="training rows that were cut (to max_length, or to what the model takes) and learned from so; "
-        "demonstrations are never cut, so 0 where rows are only shown",
+        description="training rows that were cut (to max_length, or to the model's limit) and trained on; "
+        "demonstrations are never cut, so 0 if rows are only shown in prompts",
     )
     truncated_test: Count = Field(default=None, description="scored rows cut to max_length")
     train_ids: tuple[str, ...] | None = Field(default=None, description="ids of the training rows, in draw order")
 
 
 class Prompt(Group):
-    """The demonstrations that scored rows follow; null without any."""
+    """The demonstrations in the prompts of scored rows; null without demonstrations."""
 
     demonstration_ids: tuple[tuple[str, ...], ...] | None = Field(
         default=None,
-        description="ids of each prompt's demonstrations, in the prompt's order; null where there are none",
+        description="ids of each prompt's demonstrations, in the prompt's order; null without any",
     )
     demonstrations_per_row: float | None = Field(
-        default=None, ge=0, description="demonstrations that a scored row's prompt keeps, on average; null without any"
+        default=None, ge=0, description="mean demonstrations per prompt of a scored row; null without any"
     )
     shortened_test: Count = Field(
-        default=None, description="scored rows that kept fewer demonstrations, null without any"
+        default=None, description="scored rows whose prompt kept fewer demonstrations, null without any"
     )
     prefix_tokens: Count = Field(
         default=None,
-        description="tokens of the demonstrations that are read: of each prompt as many, from the first, as the scored "
-        "row with most room keeps; 0 where none has room for any, null without any",
+        description="tokens of the demonstrations that are read: each prompt's demonstrations from the first on, as "
+        "many as the scored row with most room keeps; 0 if no row has room for any, null without any",
     )
     kv_cache_bytes: Bytes = Field(
-        default=None, description="keys and values of the demonstrations, null where none are kept"
+        default=None, description="keys and values of the demonstrations, null if none are kept"
     )
 
 
 class Scores(Group):
-    """How well it did."""
+    """Values of the task's metrics."""
 
     headline: str | None = Field(default=None, description="name of the task's first metric")
     test: dict[str, float | None] | None = Field(default=None, description="metric name -> value on the scored split")
     selection: dict[str, float | None] | None = Field(
-        default=None, description="metric name -> value on selection rows"
+        default=None, description="metric name -> value on the selection rows"
     )
     baseline: dict[str, float | None] | None = Field(
         default=None,
-        description="scores of always answering the commonest training label (the mean, for regression); null without "
-        "training rows",
+        description="scores of always predicting the commonest training label (the mean, for regression); null "
+        "without training rows",
     )
 
 
 class Training(Group):
-    """What the optimiser did."""
+    """Steps and loss of the training."""
 
     steps: Count = Field(default=None, description="optimiser steps")
     final_loss: float | None = Field(default=None, description="mean loss of the last tenth of the training steps")
 
 
 class Parameters(Group):
-    """Numbers of parameters, each tensor once."""
+    """Numbers of parameters, counting each tensor once."""
 
     trainable: Count = Field(default=None, description="parameters that require gradients after fit, head included")
-    head: Count = Field(default=None, description="parameters of the head, 0 where none of them is trained")
+    head: Count = Field(default=None, description="parameters of the head, 0 if none of them is trained")
     inserted: Count = Field(default=None, description="parameters that the method added to the model")
     backbone: Count = Field(
         default=None,
-        description="parameters of the pretrained model as used (a pooler that nothing reads is left out), the "
+        description="parameters of the pretrained model as used (without a pooler that is not used), the "
         "denominator of percentages",
     )
     total: Count = Field(default=None, description="parameters of the adapted model: backbone, inserted and head")
 
 
 class Storage(Group):
-    """What has to be kept on disk."""
+    """Bytes to keep on disk."""
 
     checkpoint_bytes: Bytes = Field(
         default=None,
-        description="saved safetensors file of what ships for the task: trained parameters, buffers that the method "
-        "added, and seeds; 0 where there is nothing",
+        description="safetensors file to ship for the task: trained parameters, buffers that the method added, and "
+        "seeds; 0 if there is nothing to ship",
     )
     checkpoint_dtypes: dict[str, Amount] | None = Field(
-        default=None, description="dtype -> numbers in that file; empty where it has none"
+        default=None, description="dtype -> number of values in that file; empty if it has none"
     )
     demonstration_bytes: Bytes = Field(
-        default=None, description="text of the demonstrations that prompts keep, each once; null without any"
+        default=None, description="text of the demonstrations in prompts, each counted once; null without any"
     )
     backbone_bytes: Bytes = Field(
         default=None,
-        description="the backbone's own weights files, shipped once for all tasks; of a GGUF backbone the GGUF file",
+        description="weights files of the backbone, shipped once for all tasks; for a GGUF backbone the GGUF file",
     )
 
 
@@ -223,7 +223,7 @@ class Flops(Group):
 
     train: Count = Field(
         default=None,
-        description="counted FLOPs of all training steps (and of precomputed features, and of reading demonstrations "
+        description="counted FLOPs of all training steps (and of precomputing features, and of reading demonstrations "
         "that training starts from)",
     )
     inference_per_example: float | None = Field(
@@ -232,39 +232,41 @@ class Flops(Group):
     inference_per_example_without_reuse: float | None = Field(
         default=None,
         ge=0,
-        description="the same if every row's demonstrations were read anew, null without demonstrations",
+        description="the same without cache, reading the demonstrations for every row; null without demonstrations",
     )
     prefix: Count = Field(
         default=None,
-        description="counted FLOPs of reading the demonstrations once, of calibrating, and of reading a prompt that "
-        "leads in a decoder; null where nothing is read",
+        description="counted FLOPs of reading the demonstrations once, of calibrating, and of reading a learned prompt "
+        "that a decoder keeps in its cache; null if nothing is read",
     )
-    calibration: Count = Field(default=None, description="those of them that calibrated, null where nothing was")
+    calibration: Count = Field(
+        default=None, description="the part of these spent on calibration, null without calibration"
+    )
     phases: dict[str, PhaseFlops] | None = Field(
         default=None,
         description="FLOPs of each phase (features, forward, backward, prefill, evaluation), counted, analytic and by "
-        "the papers' rule; all of training, all scored rows, all demonstrations once",
+        "the papers' rule; over all training, all scored rows, all demonstrations once",
     )
 
 
 class Seconds(Group):
-    """Seconds of work; evaluation is never on the training clock."""
+    """Seconds; those of training never include evaluation."""
 
     train: Time = Field(
         default=None,
-        description="seconds of all training steps (and of precomputed features, and of reading demonstrations that "
+        description="seconds of all training steps (and of precomputing features, and of reading demonstrations that "
         "training starts from), without evaluation or tokenisation",
     )
     eval: Time = Field(default=None, description="seconds of scoring the scored split, without tokenisation")
     prefix: Time = Field(
         default=None,
-        description="seconds of reading the demonstrations once, of calibrating, and of reading a prompt that leads in "
-        "a decoder; null where nothing is read",
+        description="seconds of reading the demonstrations once, of calibrating, and of reading a learned prompt that "
+        "a decoder keeps in its cache; null if nothing is read",
     )
     steps: dict[str, Spread] | None = Field(
         default=None,
         description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
-        "quartiles, warm-up left out",
+        "quartiles, without warm-up steps",
     )
 
 
@@ -281,12 +283,12 @@ class Memory(Group):
     phases: dict[str, dict[str, Amount]] | None = Field(
         default=None,
         description="for each phase (load, features, forward, backward, optimizer, evaluation, prefill, query) the "
-        "bytes of each owner at the phase's peak, of tensors as they were allocated; they sum to the peak",
+        "bytes of each owner at the phase's peak, counting tensors as allocated; they sum to the peak",
     )
     cuda: dict[str, dict[str, Amount]] | None = Field(
         default=None,
-        description="for each of these phases the CUDA allocator's own peaks: bytes that it handed out (allocated) and "
-        "that it took from the device (reserved); null on CPU",
+        description="for each of these phases the CUDA allocator's own peaks: bytes handed out to tensors (allocated) "
+        "and bytes taken from the device (reserved); null on CPU",
     )
     start_resident_bytes: Bytes = Field(
         default=None, description="the process's resident memory before the cell trained"
@@ -306,64 +308,64 @@ class Memory(Group):
 
 
 class Environment(Group):
-    """Where and when it ran; none of it changes a score."""
+    """Where and when the cell ran; none of it changes a score."""
 
     device: str | None = Field(default=None, description="cpu or cuda")
     device_name: str | None = Field(default=None, description="the accelerator's name, null on CPU")
     cpu_model: str | None = Field(default=None, description="the processor's name")
     threads: Count = Field(default=None, description="torch threads of the cell")
     concurrent_cells: Count = Field(
-        default=None, description="cells allowed to run side by side; compare seconds only where equal"
+        default=None, description="cells allowed to run in parallel; compare seconds only if equal"
     )
     created_at: str | None = Field(default=None, description="when the record was written, UTC, ISO 8601")
     git_commit: str | None = Field(
-        default=None, description="commit of the checkout that ran, null where it is installed"
+        default=None, description="commit of the checkout that ran, null for an installed package"
     )
 
 
 class Record(BaseModel):
-    """One cell's outcome, immutable: what identifies the cell, then groups of what was found and measured. Missing is
-    null, never 0; units end the names, of a field or of its group; one multiply-add is two FLOPs.
+    """The immutable result of one cell: its identity, then groups of measurements. A missing value is null, never 0;
+    units end the name of a field or of its group; one multiply-add is two FLOPs.
 
-    The field descriptions are the table of meanings: `leaves()[name].description`, where `flops.train` is the name of
-    a field in a group.
+    The field descriptions define the fields: `leaves()[name].description`, with names such as `flops.train` for a field
+    in a group.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
     schema_version: int = Field(default=SCHEMA_VERSION, description="version of the meaning of these fields")
-    key: str = Field(description="sha256 over everything that can change the numbers; the file's name")
+    key: str = Field(description="sha256 over everything that can change the numbers; also the file's name")
     status: Status = Field(
         description="ok, skipped (unsupported here), failed, or planned (costs predicted, nothing run)"
     )
-    reason: str | None = Field(default=None, description="why the cell was skipped or failed, null where it is ok")
+    reason: str | None = Field(default=None, description="why the cell was skipped or failed, null if it is ok")
     attempts: tuple[str, ...] = Field(default=(), description="reasons of earlier failed attempts, oldest first")
 
     method: str = Field(description="the method, spelled with every field")
     label: str = Field(description="the method's short form: fields that differ from their default")
     method_file: str | None = Field(
         default=None,
-        description="the user's own file that defines the method: its path from the working folder, or its name alone "
-        "where it lies elsewhere; null where shipped",
+        description="the user's own file that defines the method: its path from the working directory, or only its "
+        "name if it lies elsewhere; null for a shipped method",
     )
     method_sources: dict[str, str] | None = Field(
         default=None,
-        description="sha256 of each file that defines the user's own method or a base of it, named as method_file is, "
-        "those of installed modules by the module; null where shipped",
+        description="sha256 of each file that defines the user's own method or a base class of it, named like "
+        "method_file, or by the module if it is installed; null for a shipped method",
     )
-    backbone: str = Field(description="the backbone as asked for: an embedded name, a folder, a GGUF file or a Hub id")
-    task: str = Field(description="the task as asked for")
-    template: str | None = Field(default=None, description="the prompt template, null where none is used")
+    backbone: str = Field(description="the backbone as requested: an embedded name, a folder, a GGUF file or a Hub id")
+    task: str = Field(description="the task as requested")
+    template: str | None = Field(default=None, description="the prompt template, null if none is used")
     shots: Count = Field(default=None, description="training rows drawn, null for all")
     draw_seed: int = Field(default=0, description="seed of the draw of training rows")
     seed: int = Field(default=0, description="seed of initialisation, order and dropout")
     recipe: dict[str, Scalar] = Field(default_factory=dict, description="the resolved training recipe")
     settings: dict[str, Scalar] = Field(default_factory=dict, description="the run settings that change numbers")
-    paper: str | None = Field(default=None, description="the paper that the suite repeats, null where it repeats none")
+    paper: str | None = Field(default=None, description="the paper that the suite repeats, null if it repeats none")
     deviations: tuple[str, ...] | None = Field(
         default=None,
-        description="where the cell differs from what the paper's code does, one sentence each, as a comparison found "
-        "when the run started; null where the suite repeats no paper",
+        description="differences from the paper's code, one sentence each, as compared when the run started; null if "
+        "the suite repeats no paper",
     )
     versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")
     fingerprints: dict[str, str] = Field(
@@ -371,20 +373,20 @@ class Record(BaseModel):
         description="sha256 of the method's source, the backbone, the rows, the sites and the harness",
     )
 
-    model: Model = Field(default=Model(), description="the backbone as it was read")
-    data: Data = Field(default=Data(), description="the task's rows, and which were learned from and scored")
-    prompt: Prompt = Field(default=Prompt(), description="the demonstrations that scored rows follow")
-    scores: Scores = Field(default=Scores(), description="how well it did")
-    training: Training = Field(default=Training(), description="what the optimiser did")
+    model: Model = Field(default=Model(), description="the backbone as loaded")
+    data: Data = Field(default=Data(), description="the task's rows, and those drawn, trained on and scored")
+    prompt: Prompt = Field(default=Prompt(), description="the demonstrations in the prompts of scored rows")
+    scores: Scores = Field(default=Scores(), description="values of the task's metrics")
+    training: Training = Field(default=Training(), description="steps and loss of the training")
     parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
-    storage: Storage = Field(default=Storage(), description="what has to be kept on disk")
+    storage: Storage = Field(default=Storage(), description="bytes to keep on disk")
     flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")
-    seconds: Seconds = Field(default=Seconds(), description="seconds of work")
+    seconds: Seconds = Field(default=Seconds(), description="seconds of training and scoring")
     examples_per_second: ExamplesPerSecond = Field(
         default=ExamplesPerSecond(), description="rows through the model per second"
     )
     memory: Memory = Field(default=Memory(), description="peaks of memory")
-    environment: Environment = Field(default=Environment(), description="where and when it ran")
+    environment: Environment = Field(default=Environment(), description="where and when the cell ran")
 
     @property
     def score(self) -> float | None:
@@ -398,7 +400,7 @@ class Record(BaseModel):
 
     @property
     def baseline_score(self) -> float | None:
-        """The headline metric of always answering the commonest training label (the mean, for regression)."""
+        """The headline metric of always predicting the commonest training label (the mean, for regression)."""
         return self._headline(self.scores.baseline)
 
     def _headline(self, scores: dict[str, float | None] | None) -> float | None:
@@ -406,20 +408,20 @@ class Record(BaseModel):
 
     @property
     def baseline_answer(self) -> str:
-        """What always gives the same answer, in words."""
+        """The constant answer of the baseline, in words."""
         return "mean label" if self.data.task_kind == "regression" else "commonest label"
 
     @property
     def above_baseline(self) -> bool | None:
-        """Whether the score is higher than the baseline's, None where one of the two is missing."""
+        """Whether the score is higher than the baseline's, None if one of the two is missing."""
         score, baseline = self.score, self.baseline_score
         return None if score is None or baseline is None else score > baseline + ROUNDING
 
     @property
     def task_bytes(self) -> int | None:
-        """What has to be kept for the task beside the backbone: what ships in its file, and demonstrations.
+        """Bytes to keep for the task in addition to the backbone: its checkpoint file and its demonstrations.
 
-        0 where nothing ships and there are no demonstrations (zero-shot); null where that is not measured.
+        0 if it has neither (zero-shot); null if they are not measured.
         """
         sizes = (self.storage.checkpoint_bytes, self.storage.demonstration_bytes)
         kept = [size for size in sizes if size is not None]
@@ -427,7 +429,7 @@ class Record(BaseModel):
 
     @property
     def peak_memory_bytes(self) -> int | None:
-        """The most that any phase held, of tensors; null where that is not measured."""
+        """The largest tensor memory of any phase; null if it is not measured."""
         return max((sum(owners.values()) for owners in (self.memory.phases or {}).values() if owners), default=None)
 
 
@@ -436,20 +438,20 @@ GROUPS: dict[str, type[Group]] = {
     for name, field in Record.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Group)
 }
-"""The fields of a record that are groups of others."""
+"""The fields of a record that are groups of fields."""
 
 
 def leaves() -> dict[str, FieldInfo]:
-    """Every field by its dotted name, the groups' fields in the place of the groups.
+    """Every field by its dotted name, with the fields of each group instead of the group.
 
     >>> leaves()["flops.prefix"].description[:40]
     'counted FLOPs of reading the demonstrati'
     """
-    found: dict[str, FieldInfo] = {}
+    by_name: dict[str, FieldInfo] = {}
     for name, field in Record.model_fields.items():
         inner = GROUPS[name].model_fields if name in GROUPS else None
-        found |= {name: field} if inner is None else {f"{name}.{leaf}": value for leaf, value in inner.items()}
-    return found
+        by_name |= {name: field} if inner is None else {f"{name}.{leaf}": value for leaf, value in inner.items()}
+    return by_name
 
 
 _VARYING = (
@@ -461,4 +463,4 @@ _VARYING = (
 DETERMINISTIC = frozenset(
     name for name in leaves() if name not in _VARYING and name.split(".")[0] not in _VARYING and "_peak_" not in name
 )
-"""Fields, by their dotted names, that the same key gives bit for bit on the same machine."""
+"""Fields, by dotted name, that are bitwise equal for the same key on the same machine."""

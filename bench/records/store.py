@@ -1,4 +1,4 @@
-"""Where records live: one JSON file a cell, predictions beside it, claims that die with their process."""
+"""The store of records: a JSON file per cell, its predictions, and claims that end with their process."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.files import local_folder, sweep, url_errors, writing
 from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
-from tunefront.bench.records.ordinary import ends, not_a_folder
+from tunefront.bench.records.ordinary import not_a_folder, read_ends
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROOMS = ("records", "predictions", "locks")
+FOLDERS = ("records", "predictions", "locks")
 """The folders of a local results folder."""
 PARQUET = b"PAR1"
-"""What a Parquet file starts and ends with: one that was cut, emptied or zeroed does not."""
+"""The first and last bytes of a complete Parquet file."""
 
 log = logging.getLogger("tunefront")
 
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a file system answers that has no locks, as of some networks."""
+"""Errors of file systems without locks, such as some network file systems."""
 
 
 @functools.cache
 def _warn_of_no_locks(folder: Path) -> None:
-    log.warning("%s has no file locks: where several commands write into it at once, a cell may run twice", folder)
+    log.warning("%s has no file locks: if several commands write to it at the same time, a cell may run twice", folder)
 
 
 class Store:
-    """A results folder, or any fsspec URL (`s3://bucket/results`) into which several machines write.
+    """A results folder, or any fsspec URL (`s3://bucket/results`) that several machines can write to.
 
     Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `locks/<key>.lock` (local folders only).
     """
@@ -47,36 +47,36 @@ class Store:
         self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
 
     def prepare(self) -> None:
-        """Makes the folders and removes what killed processes left in them; UserError where they cannot be written."""
+        """Makes the folders and removes temporary files of killed processes; UserError if they cannot be written."""
         if self.folder is None:
             with url_errors(self.location, "written"):
                 self._prepare_remote()
             return
         try:
-            for name in ROOMS:
+            for name in FOLDERS:
                 self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
                 probe = self.folder / name / _probe()
                 probe.touch()
                 probe.unlink()
                 sweep(self.folder / name)
         except (FileExistsError, NotADirectoryError) as error:
-            rooms = [self.folder / name for name in ROOMS]
-            place = next((room for room in rooms if room.exists() and not room.is_dir()), self.folder)
+            folders = [self.folder / name for name in FOLDERS]
+            place = next((folder for folder in folders if folder.exists() and not folder.is_dir()), self.folder)
             raise UserError(f"the output folder {self.folder} cannot be written: {not_a_folder(place)}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise DiskFull(f"no room is left in {self.folder}") from error
+                raise DiskFull(f"the disk of {self.folder} is full") from error
             raise UserError(
                 f"the output folder {self.folder} cannot be written ({error.strerror}); "
-                "give another with --out, or mend its permissions."
+                "choose another --out, or fix its permissions."
             ) from error
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, None where there is none; a corrupted one is set aside and counts as none, as its cell
-        will run. UserError where another version of tunefront wrote it, where it is that of another cell, or where it
-        cannot be read: it would be written over."""
+        """The record of a key, or None; a corrupted file is renamed and counts as None, so that its cell runs again.
+        UserError if another version of tunefront wrote it, if it belongs to another cell, or if it cannot be read,
+        since a new record would overwrite it."""
         if self.folder is None:
-            return self._fetched(key)
+            return self._fetch(key)
         path = self.folder / "records" / f"{key}.json"
         try:
             return read_record(path)
@@ -91,24 +91,24 @@ class Store:
         return load_records(self.location)
 
     def write(self, record: Record, predictions: pd.DataFrame | None = None) -> None:
-        """Keeps a record and, before it, its predictions; a file appears whole or not at all. DiskFull if no room."""
+        """Writes the predictions, then the record; a file appears complete or not at all. Errors: DiskFull."""
         if predictions is not None:
             self._put(f"predictions/{record.key}.parquet", predictions.to_parquet(index=False))
         self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
 
     def predictions(self, key: str) -> pd.DataFrame:
-        """Per-example predictions of a cell: row id, label, prediction, one score column a choice. UserError where a
-        local file is there and is not whole; FileNotFoundError."""
+        """Per-example predictions of a cell: row id, label, prediction, one score column per choice. UserError if a
+        local file is incomplete; FileNotFoundError."""
         import pandas as pd
 
         path = None if self.folder is None else self.folder / "predictions" / f"{key}.parquet"
         if path is not None and path.exists() and not whole_parquet(path):
-            raise UserError(f"{path} is not a whole Parquet file; delete records/{key}.json and run its cell again.")
+            raise UserError(f"{path} is not a complete Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """True while this process holds the cell, False where another does. The claim dies with its process."""
+        """True if this process now holds the cell, False if another does. The claim ends with its process."""
         if self.folder is None:
             yield True
             return
@@ -131,8 +131,8 @@ class Store:
         finally:
             lock.release()
 
-    def _fetched(self, key: str) -> Record | None:
-        """The record of a key behind a URL; one that is not whole counts as none and will be written over."""
+    def _fetch(self, key: str) -> Record | None:
+        """The record of a key at a URL; an incomplete one counts as None and will be overwritten."""
         path = f"{self.location}/records/{key}.json"
         with url_errors(path, "read"):
             try:
@@ -166,18 +166,18 @@ class Store:
 
 
 def whole_parquet(path: Path, rows: int | None = None) -> bool:
-    """Whether a file starts and ends as Parquet does and its footer can be read, and tells of so many rows where they
-    are given; the rows themselves are not read."""
-    if ends(path, len(PARQUET)) != (PARQUET, PARQUET):
+    """Whether a file starts and ends as Parquet does and has a readable footer with the number of `rows`, if given; the
+    rows themselves are not read."""
+    if read_ends(path, len(PARQUET)) != (PARQUET, PARQUET):
         return False
     from pyarrow import ArrowException
     from pyarrow.parquet import read_metadata
 
     try:
-        found: int = read_metadata(path).num_rows
+        n_rows: int = read_metadata(path).num_rows
     except (ArrowException, OSError, ValueError):
         return False
-    return rows is None or found == rows
+    return rows is None or n_rows == rows
 
 
 def _probe() -> str:
@@ -185,12 +185,12 @@ def _probe() -> str:
 
 
 def _full(error: OSError, path: Path) -> OSError:
-    """DiskFull where that is what went wrong, else the error itself."""
+    """DiskFull for a full disk or quota, else the error itself."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return DiskFull(
-        f"no room is left for {path}; every record written before is whole. "
-        "Free some room and give the same command again: it goes on where it stopped."
+        f"the disk is full: {path} cannot be written; every record written before is complete. "
+        "Free some space and repeat the command: it continues where it stopped."
     )
 
 

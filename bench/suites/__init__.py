@@ -1,1 +1,1 @@
-"""From a suite file and what a call changes of it to cells, with all mistakes told before anything runs."""
+"""Turns a suite file and the overrides of a call into cells; all mistakes are reported before anything runs."""

@@ -1,4 +1,4 @@
-"""The parts of a suite as a call asks for them: with the call's lists in the place of theirs."""
+"""The parts of a suite with the overrides of a call applied."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from tunefront.methods.registry import source_file
 
 @dataclass(frozen=True)
 class Grid:
-    """A part as it is asked for: its lists are the call's where it gives them, its paths start at the working
-    directory.
+    """A part after the overrides: the call's lists replace its own, and paths are relative to the working directory.
 
-    `recipe` are the call's fields of the recipe; `given`, what the call itself says: settings, and whether shots;
-    `own_tasks`, the tasks that the part itself names; `sizes`, rows of train by task, as far as they are known;
-    `strict`, whether a method that finds too few rows is a mistake: where the call named it, or the suite its rows.
-    Else, as where a suite meets a small task, that is a skipped cell.
+    `recipe` has the recipe fields of the call; `given`, all settings of the call, and `shots` if the call sets them;
+    `own_tasks`, the tasks that the part itself names; `sizes`, known numbers of train rows by task; `strict`, whether
+    a method with too few rows is an error: if the call named the method, or the suite's own rows are used. Otherwise,
+    as when the call gives a suite a small task, it is a skipped cell.
     """
 
     part: Part
@@ -43,27 +42,27 @@ class Grid:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def made_for(self, task: str) -> bool:
-        """Whether the part itself names a task, or none at all, so that its settings are meant for any."""
-        return not self.own_tasks or _task_place(task) in {_task_place(own) for own in self.own_tasks}
+        """Whether the part itself names this task, or no task at all, so that its settings suit any task."""
+        return not self.own_tasks or _task_location(task) in {_task_location(own) for own in self.own_tasks}
 
     def config_of(self, task: str) -> RunConfig:
-        """The run settings of a task: the part's max_length is for the texts of its own tasks, so that another task's
-        rows are as long as they are, unless the call says otherwise."""
+        """The run settings for a task: the part's max_length applies to its own tasks only; rows of other tasks keep
+        their length, unless the call sets max_length."""
         if self.made_for(task) or "max_length" in self.given:
             return self.config
         return replace(self.config, max_length=None)
 
     def shots_of(self, task: str) -> tuple[int | None, ...]:
-        """The shots of a task, no more than it has rows; those of published draws, which have sizes, as they are."""
+        """The shots for a task, at most its number of rows; unchanged for published draws, whose sizes are fixed."""
         size = self.sizes.get(task)
         if size is None or self.config.published_draws:
             return self.part.shots
         return tuple(dict.fromkeys(None if count is None else min(count, size) for count in self.part.shots))
 
     def cells(self, templates: Chosen) -> Iterator[Cell]:
-        """Its cells, grouped by backbone, then task, then draw, every method at the first seed before any at the next.
+        """The cells, grouped by backbone, then task, then draw; every method runs at the first seed before the next.
 
-        A field's value comes from the call, else [search], [recipe.<method>], [recipe], the method's own recipe, the
+        A recipe field comes from the call, else [search], [recipe.<method>], [recipe], the method's own recipe, the
         family's default.
         """
         part = self.part
@@ -87,7 +86,7 @@ class Grid:
                     )
 
     def check_recipes(self, wrong: ErrorCollector) -> None:
-        """Sees that each method's values make a recipe together."""
+        """Checks that the values for each method make a valid recipe."""
         for method, trial in self._trials():
             with wrong.collect():
                 self._recipe(method, trial)
@@ -97,38 +96,40 @@ class Grid:
         return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
 
     def _trials(self) -> list[Trial]:
-        """Every method with the values that are searched, in every combination, of a budget with as many trials; what
-        the call gives is not searched."""
+        """Every method with every combination of the searched values; with a budget, that many trials per method.
+        Fields that the call sets are not searched."""
         search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
-        values = [dict(zip(search, each, strict=True)) for each in itertools.product(*search.values())]
-        budget, elsewhere = self.part.budget, self.recipe.keys() | search.keys()
+        combinations = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
+        budget, fixed = self.part.budget, self.recipe.keys() | search.keys()
         tried: list[Trial] = [(method, {}) for method in self.methods]
         if budget is not None:
-            tried = [trial for method in self.methods for trial in trials(method, budget, elsewhere)]
-        return [(method, {**own, **each}) for (method, own), each in itertools.product(tried, values)]
+            tried = [trial for method in self.methods for trial in trials(method, budget, fixed)]
+        return [(method, {**own, **values}) for (method, own), values in itertools.product(tried, combinations)]
 
 
-def grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector) -> list[Grid]:
-    """The parts that are asked for; what is wrong with methods, recipes and settings is gathered."""
+def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector) -> list[Grid]:
+    """The selected parts; errors in methods, recipes and settings are collected."""
     recipe, settings = read_settings(overrides.all_settings(), wrong)
     strict = bool(overrides.methods) or not (overrides.tasks or overrides.shots)
-    found = []
-    own = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
-    for part in _chosen([_with_lists(part, overrides, suite.folder) for part in suite.parts], overrides.backbones):
+    selected = []
+    own_tasks = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
+    for part in _select_parts(
+        [_with_lists(part, overrides, suite.folder) for part in suite.parts], overrides.backbones
+    ):
         select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
         config = RunConfig()
         with wrong.collect():
             config = build({**part.settings, **select, **settings}, RunConfig)
             check_device(config.device)
         methods = _methods(part, overrides, suite.folder, wrong)
-        named = {**recipe, **settings, **({"shots": True} if overrides.shots else {})}
-        found.append(Grid(part, methods, recipe, config, strict, named, own.get(part.title, ())))
-        found[-1].check_recipes(wrong)
-    return found
+        given = {**recipe, **settings, **({"shots": True} if overrides.shots else {})}
+        selected.append(Grid(part, methods, recipe, config, strict, given, own_tasks.get(part.title, ())))
+        selected[-1].check_recipes(wrong)
+    return selected
 
 
 def read_settings(settings: Mapping[str, object], wrong: ErrorCollector) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """The call's settings, each checked: those of the recipe, those of the run."""
+    """Checks the settings of a call and splits them into those of the recipe and those of the run."""
     read: dict[str, Scalar] = {}
     for name, value in settings.items():
         with wrong.collect():
@@ -138,8 +139,8 @@ def read_settings(settings: Mapping[str, object], wrong: ErrorCollector) -> tupl
 
 
 def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:
-    """The part with the call's lists. Backbones choose between parts (`_chosen`); methods are spelled in a narrower way
-    in a call (`_methods`)."""
+    """The part with the call's lists, except backbones, which select parts (`_select_parts`), and methods, which a call
+    spells in a narrower way (`_methods`)."""
     return replace(
         part,
         backbones=tuple(_backbone_from(name, folder) for name in part.backbones),
@@ -151,59 +152,60 @@ def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:
     )
 
 
-def _chosen(parts: Sequence[Part], asked: Sequence[str] | None) -> list[Part]:
-    """The parts with those of the backbones that the call asks of them; all as they are where it asks for none."""
-    if not asked:
+def _select_parts(parts: Sequence[Part], backbones: Sequence[str] | None) -> list[Part]:
+    """The parts that run the call's backbones, each with its share of them; all parts if the call names none."""
+    if not backbones:
         return list(parts)
-    named = [{_place(name) for name in part.backbones} for part in parts]
-    known = set().union(*named)
+    by_part = [{_location(name) for name in part.backbones} for part in parts]
+    known = set().union(*by_part)
 
-    def takes(own: set[str], name: str) -> bool:
-        return not own or name in own or (name not in known and own == named[0])
+    def runs(own: set[str], name: str) -> bool:
+        return not own or name in own or (name not in known and own == by_part[0])
 
-    kept = [tuple(name for name in asked if takes(own, _place(name))) for own in named]
+    kept = [tuple(name for name in backbones if runs(own, _location(name))) for own in by_part]
     return [replace(part, backbones=names) for part, names in zip(parts, kept, strict=True) if names]
 
 
-def _place(backbone: str) -> str:
-    """What names of one backbone have in common: the place of a folder or a GGUF file, else the name."""
-    with contextlib.suppress(UserError):  # told where it is looked up
+def _location(backbone: str) -> str:
+    """Identifies a backbone under different spellings: the resolved path of a folder or GGUF file, else the name."""
+    with contextlib.suppress(UserError):  # reported when it is looked up
         folder = local(backbone)
         return str(folder.resolve()) if folder.is_dir() or is_gguf(backbone) else backbone
     return backbone
 
 
 def _methods(part: Part, overrides: Overrides, folder: Path, wrong: ErrorCollector) -> tuple[Method, ...]:
-    """The methods asked for, by the call or else by the part."""
-    found: list[Method] = []
+    """The methods of the call, else of the part."""
+    own: list[Method] = []
     items: Iterable[object] = part.methods if overrides.methods is None else ()
     for item in items:
         with wrong.collect():
-            found += swept_methods(item, folder)
-    return tuple(dict.fromkeys([*found, *named_methods(overrides, wrong)]))
+            own += swept_methods(item, folder)
+    return tuple(dict.fromkeys([*own, *named_methods(overrides, wrong)]))
 
 
 def named_methods(overrides: Overrides, wrong: ErrorCollector) -> list[Method]:
     """The methods that the call names."""
-    found: list[Method] = []
+    named: list[Method] = []
     for method in overrides.methods or ():
         with wrong.collect():
-            found.append(method_of(method) if isinstance(method, str) else method)
-    return [*found, *overrides.more_methods]
+            named.append(method_of(method) if isinstance(method, str) else method)
+    return [*named, *overrides.more_methods]
 
 
-def _task_place(task: str) -> str:
-    """What names of one task have in common: the place of a folder, else the name."""
+def _task_location(task: str) -> str:
+    """Identifies a task under different spellings: the resolved path of a folder, else the name."""
     path = Path(task.removeprefix("dir:"))
     try:
         return f"dir:{path.expanduser().resolve()}" if task.startswith("dir:") else task
-    except (OSError, RuntimeError):  # no such user, a link that leads to itself: told where the task is read
+    except (OSError, RuntimeError):  # unknown user, circular link: reported when the task is read
         return task
 
 
 def _backbone_from(backbone: str, folder: Path) -> str:
-    """A suite's backbone: a folder or GGUF file beside the suite file, else an embedded name or a Hub id."""
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no path at all: told where it is looked up
+    """A suite's backbone: a folder or GGUF file relative to the suite file if it exists, else an embedded name or a Hub
+    id."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # an invalid path: reported when it is looked up
         if backbone.startswith((".", "~")) or (folder / backbone).is_dir() or is_gguf(str(folder / backbone)):
             return resolve_path(backbone, folder)
     return backbone

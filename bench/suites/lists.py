@@ -1,4 +1,4 @@
-"""What an option was given, as typed: nothing blank, nothing twice, nothing that is not text."""
+"""Values of an option as typed: none blank, none repeated, all of them text."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ from collections.abc import Sequence
 from tunefront.bench.errors import UserErrors, printable
 
 LONGEST = 10_000
-"""Characters of one value on the command line."""
+"""The most characters of a value on the command line."""
 
 
-def listed(option: str, texts: Sequence[str] | None, commas: bool = False) -> list[str] | None:
-    """The values of an option, each without blanks around it; with `commas` each text is a list. None where the option
-    was not given; UserErrors with all that is blank, there twice, too long or not text."""
+def parse_values(option: str, texts: Sequence[str] | None, commas: bool = False) -> list[str] | None:
+    """The stripped values of an option; with `commas` each text is a list. None if the option was not given; UserErrors
+    with all values that are blank, repeated, too long or not text."""
     if texts is None:
         return None
-    found: list[str] = []
+    values: list[str] = []
     wrong: list[str] = []
     for text in texts:
         for part in [part.strip() for part in (text.split(",") if commas else [text])]:
             if not part:
-                where = "nothing beside a comma" if text.strip(" ,") else "nothing"
-                wrong.append(f"{option} was given {where} in {text[:50]!r}; name at least one, or leave {option} out.")
+                kind = "an empty item" if text.strip(" ,") else "no value"
+                wrong.append(f"{option} has {kind} in {text[:50]!r}; give a value, or leave {option} out.")
             elif len(part) > LONGEST:
-                wrong.append(f"{option} was given a text of {len(part):,} characters, {part[:50]!r}...")
+                wrong.append(
+                    f"{option} has a value of {len(part):,} characters, {part[:50]!r}...; the limit is {LONGEST:,}."
+                )
             elif _unwritable(part):
-                wrong.append(f"{option} was given {printable(part)!r}, which is no UTF-8 text or has a NUL in it.")
-            elif part in found:
+                wrong.append(
+                    f"{option} has the value {printable(part)!r}, which is not UTF-8 text or contains a NUL character."
+                )
+            elif part in values:
                 wrong.append(f"{option} names {part!r} twice; once is enough.")
             else:
-                found.append(part)
+                values.append(part)
     if wrong:
         raise UserErrors(wrong)
-    return found
+    return values
 
 
 def _unwritable(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which cells a call asks for: what it gives in the place of a suite's lists, and how a command line gives it."""
+"""Overrides of a suite: the lists and settings that a call replaces, and their command-line options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.lists import parse_values
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots
 from tunefront.methods.base import Method
 
@@ -19,10 +19,10 @@ Texts = Mapping[str, Text]
 
 @dataclass(frozen=True)
 class Option:
-    """How a command line gives a field of `Overrides`: as --NAME, with pytest as --tunefront-NAME.
+    """The command-line option of a field of `Overrides`: --NAME, or --tunefront-NAME with pytest.
 
-    Args: metavar and help, what --help shows; repeatable, whether it may be given several times; commas, whether a text
-    is a list of values; read, what makes a value of one of them, UserError for one that is wrong.
+    Args: metavar and help, for --help; repeatable, whether it may be given several times; commas, whether a text is a
+    list of values; read, converts one value and raises UserError if it is wrong.
     """
 
     name: str
@@ -33,24 +33,24 @@ class Option:
     read: Callable[[object], object] = str
 
     def values(self, text: Text, wrong: ErrorCollector) -> list[Any] | None:  # Any: each option has values of its own
-        """The values of what was typed; None where nothing was, or nothing of use."""
+        """The converted values; None if nothing was typed, or nothing valid."""
         values: list[Any] = []
         with wrong.collect():
-            texts = listed(f"--{self.name}", [text] if isinstance(text, str) else text, self.commas)
+            texts = parse_values(f"--{self.name}", [text] if isinstance(text, str) else text, self.commas)
             values = self.read_all(texts or (), wrong)
         return values or None
 
     def read_all(self, values: Iterable[object], wrong: ErrorCollector) -> list[Any]:  # Any: as above
-        """Those that are right; what is wrong with the others is gathered."""
-        right: list[Any] = []
+        """The converted valid values; errors in the others are collected."""
+        valid: list[Any] = []
         for value in values:
             with wrong.collect():
-                right.append(self.read(value))
-        return right
+                valid.append(self.read(value))
+        return valid
 
 
-def _given_by(**option: Any) -> Any:  # Any: as `dataclasses.field` has it
-    """A field that a call may leave out, and how a command line gives it."""
+def _optional(**option: Any) -> Any:  # Any: as for `dataclasses.field`
+    """An optional field with its command-line option."""
     return field(default=None, metadata={"option": Option(**option)})
 
 
@@ -58,7 +58,7 @@ def _read_method(value: object) -> object:
     if isinstance(value, str | Method):
         return value
     raise UserError(
-        f"methods must be spelled or instances, as in methods=['houlsby:bottleneck=8', MyMethod()], got {value!r}."
+        f"methods must be texts or instances, as in methods=['houlsby:bottleneck=8', MyMethod()], got {value!r}."
     )
 
 
@@ -74,66 +74,66 @@ def _read_template(value: object) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """Which cells a call asks for: each list that is given replaces that of every part of the suite.
+    """Overrides of a suite: each list given here replaces the list of every part.
 
-    Of several parts, `backbones` chooses: a part keeps those that it names, or takes all if it names none, and is left
-    out if none remain; a backbone that no part names runs the first part, and any other with the same backbones.
-    `methods` are spelled or instances; None in `shots` is every training row; `settings` are fields of the recipe or of
-    the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` join the
-    methods of the suite or of the call. Relative paths start at the working directory.
+    `backbones` instead selects parts: a part keeps the backbones that it names, or takes all if it names none, and is
+    left out if none remain; a backbone that no part names runs the first part, and other parts with the same backbones.
+    `methods` are texts or instances; None in `shots` means all training rows; `settings` are fields of the recipe or of
+    the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
+    the methods of the suite or of the call. Relative paths start at the working directory.
 
-    Each field says here how a command line gives it: `tunefront run`, `tunefront plan` and the pytest plugin have these
-    options. Errors: UserErrors with all values that are wrong.
+    Each field declares its command-line option here: `tunefront run`, `tunefront plan` and the pytest plugin have these
+    options. Errors: UserErrors with all wrong values.
     """
 
-    methods: Sequence[str | Method] | None = _given_by(
+    methods: Sequence[str | Method] | None = _optional(
         name="method",
         metavar="M",
-        help="As spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value.",
+        help="A method as spelled in records, houlsby:bottleneck=8, or file.py:Class:field=value.",
         read=_read_method,
     )
-    backbones: Sequence[str] | None = _given_by(
+    backbones: Sequence[str] | None = _optional(
         name="backbone",
         metavar="B",
-        help="An embedded name, a folder or a Hub id; chooses parts of SUITE.",
+        help="An embedded name, a folder or a Hub id; only parts of SUITE that use it are run.",
         read=_read_name,
     )
-    tasks: Sequence[str] | None = _given_by(
+    tasks: Sequence[str] | None = _optional(
         name="task", metavar="T", help="docstrings/NAME, dir:FOLDER or hub:NAME.", read=_read_name
     )
-    shots: Sequence[int | None] | None = _given_by(
+    shots: Sequence[int | None] | None = _optional(
         name="shots",
         metavar="K",
-        help="Training rows to draw, or `all`; 16,64 for several.",
+        help="Training rows to draw, or `all`; 16,64 for several values.",
         commas=True,
         read=read_shots,
     )
-    draws: Sequence[int] | None = _given_by(
+    draws: Sequence[int] | None = _optional(
         name="draws",
         metavar="N,N",
-        help="Seeds of the draws of training rows, as 0,1.",
+        help="Seeds for drawing training rows, such as 0,1.",
         commas=True,
         repeatable=False,
         read=read_draw,
     )
-    seeds: Sequence[int] | None = _given_by(
+    seeds: Sequence[int] | None = _optional(
         name="seeds",
         metavar="N,N",
-        help="Training seeds, as 0,1.",
+        help="Training seeds, such as 0,1.",
         commas=True,
         repeatable=False,
         read=read_seed,
     )
-    templates: Sequence[str | None] | None = _given_by(
+    templates: Sequence[str | None] | None = _optional(
         name="template",
         metavar="T",
-        help="A prompt template by name, or all of the task's own; encoders take none.",
+        help="A prompt template by name, or `all` of the task's own; encoders take none.",
         read=_read_template,
     )
-    settings: Mapping[str, object] | None = _given_by(
-        name="set", metavar="KEY=VALUE", help="A field of the recipe or the run settings, learning_rate=1e-3."
+    settings: Mapping[str, object] | None = _optional(
+        name="set", metavar="KEY=VALUE", help="A field of the recipe or the run settings, such as learning_rate=1e-3."
     )
-    device: str | None = _given_by(name="device", metavar="D", help="cpu, cuda or cuda:N.", repeatable=False)
+    device: str | None = _optional(name="device", metavar="D", help="cpu, cuda or cuda:N.", repeatable=False)
     more_methods: Sequence[Method] = ()
 
     def __post_init__(self) -> None:
@@ -151,7 +151,7 @@ class Overrides:
         wrong.raise_if_any()
 
     def all_settings(self) -> dict[str, object]:
-        """The settings and the device; UserError where they name the device twice."""
+        """The settings and the device; UserError if the device is given twice."""
         settings = dict(self.settings or {})
         if self.device is not None and "device" in settings:
             raise UserError(_twice("device", self.device, settings["device"]))
@@ -159,7 +159,7 @@ class Overrides:
 
     @classmethod
     def from_texts(cls, texts: Texts, wrong: ErrorCollector, *, more_methods: Sequence[Method] = ()) -> Overrides:
-        """What a command line gives, by the names of the fields; what is wrong in it is gathered, and left out."""
+        """The overrides of a command line, by field name; wrong values are collected as errors and left out."""
         values = {name: option.values(texts.get(name), wrong) for name, option in OPTIONS.items()}
         device = next(iter(values.pop("device") or ()), None)
         settings = split_settings(values.pop("settings") or (), device, wrong)
@@ -167,19 +167,19 @@ class Overrides:
 
 
 OPTIONS: Mapping[str, Option] = {
-    known.name: known.metadata["option"] for known in fields(Overrides) if "option" in known.metadata
+    declared.name: declared.metadata["option"] for declared in fields(Overrides) if "option" in declared.metadata
 }
-"""The fields of `Overrides` that a command line gives, and how."""
+"""The command-line options of `Overrides`, by field name."""
 _NO_LISTS = ("settings", "device")
 
 
 def split_settings(texts: Iterable[str], device: str | None, wrong: ErrorCollector) -> dict[str, object]:
-    """`key=value` texts -> value by key; the device may not be among them where it is given by itself."""
+    """`key=value` texts -> value by key; an error if the device is among them and also given separately."""
     settings: dict[str, object] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name or not value:
-            wrong.messages.append(f"--set takes key=value, got {text!r}; for example --set learning_rate=1e-3.")
+            wrong.messages.append(f"--set needs key=value, such as --set learning_rate=1e-3; got {text!r}.")
         elif name in settings:
             wrong.messages.append(_twice(name, settings[name], value))
         elif name == "device" and device is not None:

@@ -1,4 +1,4 @@
-"""A fair search: the same number of trials for every method, spread over the ranges that the method declares."""
+"""A fair search: the same number of trials per method, spread over the ranges that the method declares."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from tunefront.bench.settings import Scalar
 from tunefront.methods.base import Method
 
 Trial = tuple[Method, dict[str, Scalar]]
-"""A method, its size set, and the recipe fields that are tried with it."""
+"""A method of a given size, and the recipe fields to try with it."""
 
 RATE = "learning_rate"
 
 
 def trials(method: Method, budget: int, given: Collection[str] = ()) -> Iterator[Trial]:
-    """Exactly `budget` trials of a method, over its sizes and learning rates; fewer only where there are no more.
+    """Exactly `budget` trials of a method over its sizes and learning rates; fewer only if it has no more.
 
-    Each size gets at least two rates, so that of a small budget only some sizes are tried, the first and the last among
-    them. The rates of a size are evenly spaced in their logarithm between the lowest and the highest that the method
-    names. A size that is not the method's default is kept; the rate is not searched where `given` has it, the fields of
-    the recipe that are set elsewhere. A method that declares no search (`icl`) is one trial.
+    Each size gets at least two rates, so a small budget tries only some sizes, including the first and the last. The
+    rates of a size are logarithmically spaced between the lowest and the highest that the method declares. A size other
+    than the method's default is kept. The rate is not searched if it is in `given`, the recipe fields that are set
+    elsewhere. A method that declares no search (`icl`) gets one trial.
     """
     declared = method.search
     if declared is None:
         yield method, {}
         return
     sizes: list[Method] = [method]
-    now = None if declared.size is None else getattr(method, declared.size)
-    if declared.size is not None and now == _default(method, declared.size):
-        each = 1 if RATE in given else 2
-        count = max(1, min(len(declared.sizes), budget // each))
-        values = [declared.sizes[place] for place in _spread(len(declared.sizes), count)]
-        sizes = [replace(method, **{declared.size: int(size) if type(now) is int else size}) for size in values]
-    for place, sized in enumerate(sizes):
-        share = budget // len(sizes) + (place < budget % len(sizes))
+    current = None if declared.size is None else getattr(method, declared.size)
+    if declared.size is not None and current == _default(method, declared.size):
+        rates_per_size = 1 if RATE in given else 2
+        count = max(1, min(len(declared.sizes), budget // rates_per_size))
+        values = [declared.sizes[index] for index in _spread(len(declared.sizes), count)]
+        sizes = [replace(method, **{declared.size: int(size) if type(current) is int else size}) for size in values]
+    for index, sized in enumerate(sizes):
+        share = budget // len(sizes) + (index < budget % len(sizes))
         if RATE in given:
             yield sized, {}
             continue
@@ -44,23 +44,24 @@ def trials(method: Method, budget: int, given: Collection[str] = ()) -> Iterator
 
 
 def rates(low: float, high: float, count: int) -> list[float]:
-    """So many rates from low to high, evenly spaced in their logarithm and rounded to two digits; of one, the middle.
+    """`count` rates from low to high, logarithmically spaced and rounded to two digits; a single rate is the middle.
 
     >>> rates(1e-4, 1e-2, 3)
     [0.0001, 0.001, 0.01]
     >>> rates(1e-4, 1e-2, 1)
     [0.001]
     """
-    steps = [0.5] if count == 1 else [place / (count - 1) for place in range(count)]
-    found = [math.exp(math.log(low) + step * (math.log(high) - math.log(low))) for step in steps]
-    return list(dict.fromkeys(float(f"{rate:.2g}") for rate in found))
+    steps = [0.5] if count == 1 else [index / (count - 1) for index in range(count)]
+    spaced = [math.exp(math.log(low) + step * (math.log(high) - math.log(low))) for step in steps]
+    return list(dict.fromkeys(float(f"{rate:.2g}") for rate in spaced))
 
 
 def _spread(size: int, count: int) -> list[int]:
-    """So many places of a list of this size, the first and the last among them; of one, the middle."""
+    """`count` evenly spaced indices of a list of this size, including the first and the last; a single one is the
+    middle."""
     if count == 1:
         return [size // 2]
-    return [round(place * (size - 1) / (count - 1)) for place in range(count)]
+    return [round(index * (size - 1) / (count - 1)) for index in range(count)]
 
 
 def _default(method: Method, name: str) -> object:

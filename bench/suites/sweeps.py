@@ -1,4 +1,4 @@
-"""Methods as a suite lists them: a spelled string or a table, whose lists are swept."""
+"""Methods in a suite: a string or a table; lists in it are swept."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ _SWEPT = re.compile(r"(?<==)\s*\[([^\[\]]*)\]")
 
 
 def swept_methods(item: object, folder: Path) -> list[Method]:
-    """The methods of one entry of a suite's `methods`; `folder` is where its relative paths start.
+    """The methods of an entry in a suite's `methods`; its relative paths start at `folder`.
 
-    A list as a field's value is swept: `"houlsby:bottleneck=[8, 64]"` and `{name = "houlsby", bottleneck = [8, 64]}`
-    are two methods each; several lists give every combination, the last one varying fastest. UserError if wrong.
+    A list as the value of a field is swept: `"houlsby:bottleneck=[8, 64]"` gives two methods, and so does
+    `{name = "houlsby", bottleneck = [8, 64]}`; several lists give all combinations, the last list varying fastest.
+    UserError if the entry is wrong.
     """
     return [_with_files(method_of(text), folder) for text in _texts(item, folder)]
 
 
 def method_of(text: str) -> Method:
-    """The method that a text spells; UserError naming what is wrong with it."""
+    """The method that a text spells; UserError if it is wrong."""
     if _SWEPT.search(text):
         raise UserError(
-            f"{text} sweeps a list, which only suites do; on the command line give --method once per value."
+            f"{text} sweeps a list, which only works in a suite; on the command line give --method once per value."
         )
     try:
         return parse(text)
@@ -41,7 +42,7 @@ def method_of(text: str) -> Method:
 
 
 def known_methods() -> dict[str, type[Method]]:
-    """Every registered method by name; UserError where two share one, or a file is imported under two."""
+    """Every registered method by name; UserError if two share a name, or a file is imported under two names."""
     try:
         return methods()
     except ValueError as error:
@@ -49,7 +50,7 @@ def known_methods() -> dict[str, type[Method]]:
 
 
 def resolve_path(path: str, folder: Path) -> str:
-    """A path that is relative to `folder` as one from the working directory (absolute where it lies outside)."""
+    """A path relative to `folder`, as a path from the working directory (absolute if it lies outside)."""
     if expanded(path).is_absolute():
         return path
     full = os.path.normpath(folder.resolve() / path)
@@ -62,7 +63,9 @@ def _texts(item: object, folder: Path) -> list[str]:
         return _from_string(_with_file(item, folder))
     if isinstance(item, Mapping):
         return _from_table(item, folder)
-    raise UserError(f"methods holds {item!r}; write a spelled method or a table {{name = ..., field = ...}}.")
+    raise UserError(
+        f"methods contains {item!r}; write a text like 'houlsby:bottleneck=8', or a table {{name = ..., field = ...}}."
+    )
 
 
 def _from_string(text: str) -> list[str]:
@@ -85,10 +88,10 @@ def _from_table(table: Mapping[str, object], folder: Path) -> list[str]:
     if empty:
         raise UserError(f"{name} sweeps an empty list: {', '.join(empty)}.")
     for field, values in swept.items():
-        odd = [value for value in values if not isinstance(value, bool | int | float | str)]
-        if odd:
+        invalid = [value for value in values if not isinstance(value, bool | int | float | str)]
+        if invalid:
             raise UserError(
-                f"{name}: {field} may be true, false, a number or a text, or a list of them; got {odd[0]!r}."
+                f"{name}: {field} must be true, false, a number, a text, or a list of these; got {invalid[0]!r}."
             )
     head = _with_file(name, folder)
     return [
@@ -98,13 +101,13 @@ def _from_table(table: Mapping[str, object], folder: Path) -> list[str]:
 
 
 def _with_files(method: Method, folder: Path) -> Method:
-    """The method with the files that it reads placed from the working directory."""
+    """The method with the paths of its files relative to the working directory."""
     files = {name: resolve_path(path, folder) for name, path in files_of(method).items()}
     return replace(method, **files) if files else method
 
 
 def _with_file(text: str, folder: Path) -> str:
-    """`mine.py:Mine:field=value` with its file placed from the working directory."""
+    """`mine.py:Mine:field=value` with its file relative to the working directory."""
     if ".py:" not in text:
         return text
     file, _, rest = text.partition(".py:")

@@ -15,17 +15,17 @@ from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
 
 PARTS = "part"
-"""The key of a suite's parts: an array of tables, each headed [[part]]."""
+"""The key of a suite's parts: an array of [[part]] tables."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file as read, its names not yet looked up: the file itself is one part, or it holds several.
+    """A suite file as read, before any name is looked up: the file is a single part, or contains several.
 
-    Each [[part]] has the lists and tables of the file, but for the entries that it gives itself: a list replaces the
-    file's, a table ([part.recipe], [part.recipe.<method>], [part.settings], [part.search]) replaces single fields. The
-    first part is the main one. `folder` is where relative paths start: the folder of the file, or the working directory
-    for a shipped suite.
+    Each [[part]] inherits the lists and tables of the file and overrides them: a list replaces the file's list, a table
+    ([part.recipe], [part.recipe.<method>], [part.settings], [part.search]) replaces single fields. The first part is
+    the main one. Relative paths start at `folder`: the folder of the file, or the working directory for a shipped
+    suite.
     """
 
     name: str
@@ -39,16 +39,16 @@ def known_suites() -> dict[str, str]:
 
 
 def read_suite(name: str, wrong: ErrorCollector) -> Suite:
-    """A shipped suite by name, or a file by its path; what is wrong inside is gathered, and left out of the suite.
+    """Reads a shipped suite by name, or a file by path; wrong entries are collected as errors and left out.
 
-    Errors: UserError where there is no such suite or it is not TOML, since nothing can be read then.
+    Errors: UserError if there is no such suite, or it is not TOML.
     """
     text, folder = _text(name)
     try:
         content = tomllib.loads(text)
     except RecursionError as error:
-        raise UserError(f"suite {name} is nested too deeply; a suite has lists in tables, and no deeper.") from error
-    except ValueError as error:  # also a number of more digits than Python reads
+        raise UserError(f"suite {name} is nested too deeply; a suite has lists in tables, nothing deeper.") from error
+    except ValueError as error:  # also for a number with more digits than Python reads
         raise UserError(f"suite {name} is not valid TOML: {error}.") from error
     _check_values(name, content)
     parts = content.pop(PARTS, None)
@@ -57,7 +57,7 @@ def read_suite(name: str, wrong: ErrorCollector) -> Suite:
 
 
 def _parts(tables: object, whole: Part, wrong: ErrorCollector) -> tuple[Part, ...]:
-    """The parts of a file; `whole` has what stands outside them."""
+    """The parts of a file; `whole` has the entries outside them."""
     if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
         wrong.messages.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
         return (whole,)
@@ -70,12 +70,12 @@ def _parts(tables: object, whole: Part, wrong: ErrorCollector) -> tuple[Part, ..
 def _text(name: str) -> tuple[str, Path]:
     if not name.endswith(".toml") and "/" not in name:
         if name not in known_suites():
-            raise UserError(unknown("suite", name, known_suites(), "Or give the path of a .toml file of your own."))
+            raise UserError(unknown("suite", name, known_suites(), "Or give the path of your own .toml file."))
         return files(__package__).joinpath(f"{name}.toml").read_text("utf-8"), Path.cwd()
     path = expanded(name)
     try:
         if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "no ordinary file"
+            kind = "a folder" if path.is_dir() else "not a regular file"
             raise UserError(f"the suite {name} is {kind}; give the path of a .toml file.")
         return path.read_text("utf-8-sig"), path.parent
     except FileNotFoundError as error:
@@ -87,16 +87,16 @@ def _text(name: str) -> tuple[str, Path]:
 
 
 def _check_values(name: str, content: dict[str, Any]) -> None:
-    """UserError for a whole number beyond TOML's 64 bits, which would not even print, and for a NUL in a text."""
-    waiting: list[object] = [content]
-    while waiting:
-        value = waiting.pop()
+    """UserError for an integer beyond TOML's 64 bits, which might not even print, and for a NUL in a text."""
+    pending: list[object] = [content]
+    while pending:
+        value = pending.pop()
         if isinstance(value, dict):
-            waiting += [*value, *value.values()]
+            pending += [*value, *value.values()]
         elif isinstance(value, list):
-            waiting += value
+            pending += value
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise UserError(f"suite {name} has a whole number of {value.bit_length()} bits; TOML's have at most 64.")
+            raise UserError(f"suite {name} has a whole number of {value.bit_length()} bits; TOML allows at most 64.")
         elif isinstance(value, str) and "\0" in value:
             raise UserError(f"suite {name} has a NUL character in the text {value[:50]!r}.")
 
@@ -107,19 +107,18 @@ LISTS = ("methods", "backbones", "tasks", "shots", "draws", "seeds", "templates"
 TABLES = ("recipe", "settings", "search")
 PAPER = "paper"
 BUDGET = "budget"
-"""The entry of [search] that gives every method so many trials."""
+"""The key in [search] for the number of trials per method."""
 MOST_TRIALS = 1_000
 
 
 @dataclass(frozen=True)
 class Part:
-    """What runs together: every method on every backbone and task, with every draw and seed; no name is looked up yet.
+    """A grid: every method on every backbone and task, with every draw and seed; no name is looked up yet.
 
-    `title` is what messages call it. `methods` holds spelled methods and tables (see `suites.sweeps`); None in `shots`
-    is every training row; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values that every
-    method is tried with; `budget` is the number of trials that every method gets over the sizes and rates that it
-    declares itself, None where the suite does not ask for that; `paper` is the one that the part repeats, with whose
-    own practice it is compared.
+    `title` is its name in messages. `methods` has texts and tables (see `suites.sweeps`); None in `shots` means all
+    training rows; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values to try with every
+    method; `budget` is the number of trials per method over the sizes and rates that the method declares, None without
+    such a search; `paper` is the paper that the part repeats and is compared with.
     """
 
     title: str
@@ -139,9 +138,9 @@ class Part:
 
 
 def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, others: Iterable[str] = ()) -> Part:
-    """The part with the entries of a TOML table: lists in the place of its own, tables field by field.
+    """The part updated with the entries of a TOML table: lists replace its own, tables replace single fields.
 
-    What is wrong among the entries is gathered, and left out; `others` are keys that stand beside them.
+    Wrong entries are collected as errors and left out; `others` are further keys that are allowed.
     """
     prefix = f"{part.title}: "
     for key, value in entries.items():
@@ -201,11 +200,11 @@ def _recipes(part: Part, value: object, wrong: ErrorCollector, prefix: str) -> P
 
 
 def _settings(table: str, value: object, wrong: ErrorCollector, prefix: str) -> dict[str, Scalar]:
-    """A table of plain values: each field known, of its type, and valid."""
+    """Reads a table of settings; unknown and invalid fields are collected as errors."""
     values: dict[str, Scalar] = {}
-    for name, given in _table(table, value).items():
+    for name, setting in _table(table, value).items():
         with wrong.collect(f"{prefix}[{table}] "):
-            values |= parse_setting(name, given, table.split(".")[0])
+            values |= parse_setting(name, setting, table.split(".")[0])
     return values
 
 
@@ -218,7 +217,7 @@ def _search(value: object, wrong: ErrorCollector, prefix: str) -> dict[str, tupl
                 raise UserError(unknown("field", name, (*known, BUDGET)))
             if not isinstance(values, list) or not values:
                 raise UserError(f"{name} must be a list of at least one value, got {values!r}.")
-            searched[name] = tuple(parse_setting(name, given)[name] for given in values)
+            searched[name] = tuple(parse_setting(name, each)[name] for each in values)
     return searched
 
 

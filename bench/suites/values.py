@@ -1,11 +1,11 @@
-"""Numbers of rows and seeds, as a suite, a command line or a program gives them."""
+"""Reads numbers of rows and seeds from a suite, a command line or a program."""
 
 from __future__ import annotations
 
 from tunefront.bench.errors import UserError
 
 MOST_SHOTS = 10**9
-"""Training rows that may be asked for."""
+"""The most training rows that may be requested."""
 MOST_SEED = 2**32 - 1
 
 
@@ -43,6 +43,6 @@ def whole_number(value: object) -> int | None:
 
 
 def shortened(value: object) -> str:
-    """The value as Python writes it, cut where it is long."""
+    """The value's repr, cut if it is long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters)"

@@ -1,1 +1,1 @@
-"""The harness that methods train under: steps, optimisers, demonstrations, kept features."""
+"""The harness that methods train under: steps, optimisers, demonstrations, cached features."""

@@ -1,4 +1,4 @@
-"""What fitting a method took."""
+"""The costs of fitting a method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tunefront.bench.meters.memory.peak import NONE, Growth
+from tunefront.bench.meters.memory.peak import NO_GROWTH, Growth
 from tunefront.bench.meters.time import Clock, spread
 from tunefront.bench.records import PhaseFlops, Spread
 
@@ -17,9 +17,9 @@ STEP_PHASES = ("data", "forward", "backward", "optimizer")
 
 @dataclass
 class CostLog:
-    """What fitting took: seconds on the clock (`clocks`: of each phase of a step), counted FLOPs (`flops_by_phase`:
-    from every source), optimiser steps, rows through the model, losses, the rows learned from that had been cut, and by
-    how much computing features grew memory, whether it was done now or earlier."""
+    """The costs of fitting: seconds on the clock (`clocks`: per phase of a step), counted FLOPs (`flops_by_phase`: from
+    every source), optimiser steps, rows through the model, losses, the training rows that were cut (`cut_rows`), and
+    the memory growth of computing features, now or in an earlier cell (`grown`)."""
 
     clock: Clock
     clocks: dict[str, Clock]
@@ -28,27 +28,27 @@ class CostLog:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     cut_rows: dict[int, Tensor] = field(default_factory=dict)
-    grown: Growth = NONE
+    grown: Growth = NO_GROWTH
     flops_by_phase: dict[str, PhaseFlops] = field(default_factory=dict)
 
     @classmethod
     def on(cls, device: torch.device, now: Callable[[], float]) -> CostLog:
-        """An empty one, whose clocks wait for the device and read `now`."""
+        """An empty log whose clocks wait for the device and read `now`."""
         return cls(Clock(device, now), {name: Clock(device, now) for name in STEP_PHASES})
 
     def enter(self, phases: Mapping[str, PhaseFlops]) -> None:
-        """Adds what ran to its phases."""
+        """Adds FLOPs to their phases."""
         known = self.flops_by_phase
         for phase, entry in phases.items():
             known[phase] = known[phase] + entry if phase in known else entry
 
     @property
     def final_loss(self) -> float | None:
-        """Mean loss of the last tenth of the steps, None where nothing was trained."""
+        """Mean loss of the last tenth of the steps, None if nothing was trained."""
         last = self.losses[-max(1, len(self.losses) // 10) :]
         return sum(last) / len(last) if last else None
 
     def step_seconds(self, evaluation: Sequence[float]) -> dict[str, Spread]:
-        """What each phase of a training step took, and a batch that was scored; phases that never ran are left out."""
+        """Seconds of each phase of a training step and of an evaluation batch; phases that never ran are omitted."""
         laps = {name: clock.laps for name, clock in self.clocks.items()} | {"evaluation": evaluation}
-        return {name: found for name, seconds in laps.items() if (found := spread(seconds))}
+        return {name: distribution for name, seconds in laps.items() if (distribution := spread(seconds))}

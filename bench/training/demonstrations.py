@@ -1,4 +1,4 @@
-"""What a method has the model read once before it scores rows, demonstrations and what leads, and what that takes."""
+"""Demonstrations and leads, which the model reads once before it scores rows, and their costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
+from tunefront.bench.meters.fake_weights import measured
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS, FlopLedger
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.meters.time import Clock
 from tunefront.bench.models.examples import EncodedExamples
@@ -27,30 +28,30 @@ from tunefront.methods.base import Backbone, Prefix, Unsupported
 from tunefront.methods.torch_internals import storage_key
 
 
-class Demonstrated(Prefix, Protocol):
-    """A prefix that knows how rows follow it, and how many of its demonstrations are held ready for them."""
+class DemonstrationPrefix(Prefix, Protocol):
+    """A prefix of demonstrations; the first `n_kept` are read for the rows that follow."""
 
     n_kept: int
 
     @property
     def demonstrations(self) -> Demonstrations: ...
 
-    def limited_to(self, n_kept: int) -> Demonstrated: ...
+    def limited_to(self, n_kept: int) -> DemonstrationPrefix: ...
 
     def take_over(self, read: Any) -> None: ...  # Any: a prefix of the same kind
 
 
 class Prompts:
-    """What stands before every query: one prefix or, for an average over orders, several.
+    """The prefixes of every query: one or, for an average over orders, several.
 
-    Where a method trains what demonstrations left, `start_prefix`, rows are tokenised as they follow these, no more.
-    Of each prefix as many demonstrations are read, from the first, as the prompt keeps that keeps most: what no prompt
-    has room for would be paid for and never used. Of all of them together: `seconds` of reading them once (and of
-    calibrating), `flops` of calibrating (`calibrating`: from every source), `tokens`, `cache_bytes` of keys and values
-    (None: not kept); and `ids`, the rows that each was made of.
-    Args: identity, what counted FLOPs may be shared under; autocast, under which the model runs; queries, the rows that
-    are to be scored, where they are known: with none, as many demonstrations are read as fit without any query; now,
-    what clocks read.
+    If a method trains the keys and values of demonstrations, `start_prefix`, rows are only tokenised to follow these.
+    Of each prefix, the first demonstrations are read, up to the most that a prompt keeps: reading more would cost time
+    and be of no use. Totals over all prefixes: `seconds` of reading them once (and of calibration), `flops` of
+    calibration (`calibrating`: from every source), `tokens`, and `cache_bytes` of keys and values (None if not kept);
+    `ids` has the ids of each prefix's rows.
+    Args: identity, the key under which counted FLOPs may be shared; autocast, the context in which the model runs;
+    queries, the rows to be scored, if they are known: without them, as many demonstrations are read as fit without a
+    query; now, the function that clocks read.
     """
 
     def __init__(
@@ -64,54 +65,54 @@ class Prompts:
         self._now = now
         self._model, self._identity, self._autocast, self._queries = model, identity, autocast, tuple(queries)
         self.flops = 0
-        self.calibrating, self.calibrating_seconds = NOTHING, 0.0
+        self.calibrating, self.calibrating_seconds = NO_FLOPS, 0.0
         self.ids: list[tuple[str, ...]] = []
         self.reading_seconds: list[float] = []
-        self._prefixes: list[Demonstrated] = []
-        self.start_prefix: Demonstrated | None = None
+        self._prefixes: list[DemonstrationPrefix] = []
+        self.start_prefix: DemonstrationPrefix | None = None
         self._layout: Callable[[], Layout | None] = lambda: None
         self._known: dict[tuple[int, str], tuple[EncodedExamples, PrefixedRows]] = {}
         self.lead_seconds, self._lead_was_kept = 0.0, False
 
     @property
-    def prefixes(self) -> Sequence[Demonstrated]:
-        """What was read, in order."""
+    def prefixes(self) -> Sequence[DemonstrationPrefix]:
+        """The prefixes, in order."""
         return tuple(self._prefixes)
 
     @property
     def seconds(self) -> float:
-        """Of reading every prefix once, as it is now, of calibrating, and of making what leads."""
+        """Seconds of reading every prefix once, as it is now, of calibration, and of computing the lead."""
         return sum(self.reading_seconds) + self.calibrating_seconds + self.lead_seconds
 
     @property
     def tokens(self) -> int:
-        """Of all demonstrations that are read (of an encoder-decoder: that stand before the query with most)."""
+        """Tokens of all demonstrations that are read (encoder-decoder: of those before the query that keeps most)."""
         return sum(prefix.tokens for prefix in self._prefixes)
 
     @property
     def cache_bytes(self) -> int | None:
-        """Of all keys and values; None where there are no prefixes, or nothing of them can be kept."""
+        """Bytes of all keys and values; None if there are no prefixes, or if no keys and values can be kept."""
         sizes = [size for prefix in self._prefixes if (size := prefix.nbytes) is not None]
         return sum(sizes) if sizes else None
 
     def keep_lead(self, backbone: Family) -> list[Tensor]:
-        """Makes on the clock what leads in the rows that are scored from now on, unless it is kept already; what was
-        made now and is kept beside the parameters."""
+        """Computes the lead for rows scored from now on, on the clock, unless it is kept already. Returns the new
+        tensors that are not part of a parameter."""
         if not backbone.lead_lengths or backbone.kept_lead is not None:
             return []
         clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
-            kept = beside_parameters(backbone.keep_lead().tensors, self._model)
+            tensors = outside_parameters(backbone.keep_lead().tensors, self._model)
         self.lead_seconds += clock.seconds
         self._lead_was_kept = True
-        return kept
+        return tensors
 
     def add(self, backbone: Backbone, demonstrations: EncodedExamples) -> int:
-        """A prefix that every row follows that is scored from now on, unread; its place among them."""
+        """Adds an unread prefix for every row that is scored from now on; returns its index."""
         if self.start_prefix is not None:
-            raise ValueError("rows follow demonstrations already, those that training starts from")
-        prefix = cast(Demonstrated, backbone.prefix(demonstrations))
+            raise ValueError("rows already follow the demonstrations that training starts from")
+        prefix = cast(DemonstrationPrefix, backbone.prefix(demonstrations))
         if self._queries:
             prefix = prefix.limited_to(max(self._most_kept(prefix, rows) for rows in self._queries))
         self.ids.append(cast(PromptedExamples, demonstrations).ids)
@@ -119,129 +120,132 @@ class Prompts:
         self.reading_seconds.append(0.0)
         return len(self._prefixes) - 1
 
-    def read(self, backbone: Backbone, place: int, held: int | None = None) -> Demonstrated:
-        """A prefix read on the clock, `held` of its demonstrations where that is given; what it read before counts no
-        more."""
+    def read(self, backbone: Backbone, place: int, n_kept: int | None = None) -> DemonstrationPrefix:
+        """Reads a prefix on the clock, or its first `n_kept` demonstrations. Replaces an earlier reading and its
+        seconds."""
         prefix = self._prefixes[place]
-        read, seconds = self._read(backbone, prefix if held is None else prefix.limited_to(held))
+        read, seconds = self._read(backbone, prefix if n_kept is None else prefix.limited_to(n_kept))
         prefix.take_over(read)
         self.reading_seconds[place] = seconds if prefix.tokens else 0.0
         return prefix
 
-    def start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[Demonstrated, float]:
-        """What a method trains from, read once, and the seconds of it: every row follows all of its demonstrations from
-        now on."""
+    def start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[DemonstrationPrefix, float]:
+        """Reads once the prefix that training starts from; returns it and its seconds. From now on every row follows
+        all of its demonstrations."""
         if self.start_prefix is not None or self._prefixes:
-            raise ValueError("rows follow demonstrations already; training cannot start from others")
-        prefix = cast(Demonstrated, backbone.prefix(demonstrations))
+            raise ValueError("rows already follow demonstrations; training cannot start from others")
+        prefix = cast(DemonstrationPrefix, backbone.prefix(demonstrations))
         self.start_prefix = prefix.limited_to(len(prefix.demonstrations.texts))
-        self._layout = lambda: cast(LanguageModel, backbone).layout  # which changes once the method makes keys lead
+        self._layout = lambda: cast(LanguageModel, backbone).layout  # it changes when the method adds a lead
         for rows in (demonstrations, *self._queries):
             self.after_start(rows)
         return self._read(backbone, self.start_prefix)
 
-    def _read(self, backbone: Backbone, prefix: Demonstrated) -> tuple[Demonstrated, float]:
-        """A prefix as the model has read it, and the seconds of that."""
+    def _read(self, backbone: Backbone, prefix: DemonstrationPrefix) -> tuple[DemonstrationPrefix, float]:
+        """The prefix after the model has read it, and the seconds of reading."""
         clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
             read = backbone.read(prefix)
-        return cast(Demonstrated, read), clock.seconds
+        return cast(DemonstrationPrefix, read), clock.seconds
 
-    def lacking(self, examples: EncodedExamples) -> dict[int, int]:
-        """The prefixes, by their places, of which these rows keep more demonstrations than were read, and how many."""
+    def missing(self, examples: EncodedExamples) -> dict[int, int]:
+        """Index of a prefix -> number of demonstrations that these rows keep, if fewer have been read."""
         most = {place: self._most_kept(prefix, examples) for place, prefix in enumerate(self._prefixes)}
         return {place: kept for place, kept in most.items() if kept > self._prefixes[place].n_kept}
 
-    def following(self, examples: EncodedExamples) -> EncodedExamples:
-        """The rows as they follow every prefix; as they are where there is none."""
+    def prepend_to(self, examples: EncodedExamples) -> EncodedExamples:
+        """The rows after every prefix; without prefixes, as `after_start`."""
         if not self._prefixes:
             return self.after_start(examples)
         rows = cast(PromptedExamples, examples)
-        after = {prefix.demonstrations.name: self._followed(prefix, examples) for prefix in self._prefixes}
+        after = {prefix.demonstrations.name: self._prefixed(prefix, examples) for prefix in self._prefixes}
         return replace(rows, by_prefix={**rows.by_prefix, **after})
 
     def flops_once(self, backbone: Backbone) -> int:
-        """Counted FLOPs of reading every prefix once, of calibrating, and of making what leads. Counting reads them
-        again: not where memory is measured."""
-        read = sum(self._reading(backbone, prefix) for prefix in self._prefixes)
-        return self.flops + read + self._making_lead(backbone)
+        """Counted FLOPs of reading every prefix once, of calibration, and of computing the lead. Counting reads them
+        again, so do not call it where memory is measured."""
+        read = sum(self._reading_flops(backbone, prefix) for prefix in self._prefixes)
+        return self.flops + read + self._lead_flops(backbone)
 
     def entry_once(self, backbone: Backbone, ledger: FlopLedger) -> PhaseFlops:
-        """The same as `flops_once`, from every source."""
-        read = [ledger.prefix(prefix.tokens, self._reading(backbone, prefix)) for prefix in self._prefixes]
-        return sum(read, self.calibrating) + ledger.lead(self._making_lead(backbone))
+        """The FLOPs of `flops_once`, from every source."""
+        read = [ledger.prefix(prefix.tokens, self._reading_flops(backbone, prefix)) for prefix in self._prefixes]
+        return sum(read, self.calibrating) + ledger.lead(self._lead_flops(backbone))
 
     @property
     def text_bytes(self) -> int:
-        """What has to be stored of the demonstrations that prompts keep, each once, in UTF-8."""
+        """Bytes of the texts of all demonstrations that prompts keep, each once, in UTF-8."""
         kept = [text for prefix in self._prefixes for text in prefix.demonstrations.texts[: prefix.n_kept]]
         return len(BETWEEN.join(dict.fromkeys(kept)).encode())
 
     def flops_without_reuse(self, backbone: Backbone, examples: EncodedExamples) -> int:
-        """Counted FLOPs of reading, for every row anew, the demonstrations that it keeps of each prefix."""
+        """Counted FLOPs if every row read the demonstrations that it keeps again, for each prefix."""
         return sum(
-            self._reading(backbone, prefix.limited_to(kept)) * rows
+            self._reading_flops(backbone, prefix.limited_to(kept)) * rows
             for prefix in self._prefixes
-            for kept, rows in Counter(self._followed(prefix, examples).kept).items()
+            for kept, rows in Counter(self._prefixed(prefix, examples).kept).items()
             if kept
         )
 
     def after_start(self, examples: EncodedExamples) -> EncodedExamples:
-        """The rows, tokenised as they follow the demonstrations that training starts from, where there are such.
+        """The rows, tokenised after the demonstrations that training starts from, if there are any.
 
-        Errors: Unsupported for rows that have no room for all of them.
+        Errors: Unsupported for rows without room for all of them.
         """
         if self.start_prefix is None or examples.features is not None:
             return examples
-        rows, followed = cast(PromptedExamples, examples), self._followed(self.start_prefix, examples)
-        least = min(range(len(rows)), key=lambda row: followed.kept[row], default=None)
-        if least is not None and followed.kept[least] < followed.total:
+        rows, prefixed = cast(PromptedExamples, examples), self._prefixed(self.start_prefix, examples)
+        least = min(range(len(rows)), key=lambda row: prefixed.kept[row], default=None)
+        if least is not None and prefixed.kept[least] < prefixed.total:
             raise Unsupported(
-                f"row {rows.ids[least]} leaves room for {followed.kept[least]} of {followed.total} demonstrations, and "
-                "what is trained from them has to stand before every row; give fewer demonstrations, or a max_length"
+                f"row {rows.ids[least]} leaves room for {prefixed.kept[least]} of {prefixed.total} demonstrations, but "
+                "all of them must precede every row in training; give fewer demonstrations, or a max_length"
             )
-        return replace(rows, columns={**rows.columns, "input_ids": followed.tokens}, layout=self._layout())
+        return replace(rows, columns={**rows.columns, "input_ids": prefixed.tokens}, layout=self._layout())
 
-    def _most_kept(self, prefix: Demonstrated, examples: EncodedExamples) -> int:
-        return max(self._followed(prefix, examples).kept, default=0)
+    def _most_kept(self, prefix: DemonstrationPrefix, examples: EncodedExamples) -> int:
+        return max(self._prefixed(prefix, examples).kept, default=0)
 
-    def _followed(self, prefix: Demonstrated, examples: EncodedExamples) -> PrefixedRows:
-        """How the rows follow a prefix; found out once, for every row is tokenised for it."""
+    def _prefixed(self, prefix: DemonstrationPrefix, examples: EncodedExamples) -> PrefixedRows:
+        """The rows after a prefix; computed once, because it tokenises every row."""
         key = id(examples), prefix.demonstrations.name
         if key not in self._known:
             rows = cast(PromptedExamples, examples)
-            self._known[key] = (examples, prefix.demonstrations.prefix_rows(rows))  # both: an id is one's own for life
+            self._known[key] = (
+                examples,
+                prefix.demonstrations.prefix_rows(rows),
+            )  # examples too: keeps their id() in use
         return self._known[key][1]
 
     def start_flops(self, backbone: Backbone) -> int:
         """Counted FLOPs of reading the demonstrations that training starts from."""
-        return 0 if self.start_prefix is None else self._reading(backbone, self.start_prefix)
+        return 0 if self.start_prefix is None else self._reading_flops(backbone, self.start_prefix)
 
-    def _making_lead(self, backbone: Backbone) -> int:
+    def _lead_flops(self, backbone: Backbone) -> int:
         if not self._lead_was_kept:
             return 0
 
         def count(_: Shape) -> int:
             with undisturbed(self._model), torch.no_grad(), self._autocast():
                 self._model.eval()
-                return counted_flops(cast(Family, backbone).make_lead)
+                return measured(self._model, lambda: counted_flops(cast(Family, backbone).make_lead))
 
         return FlopMeter(("lead", *self._identity), count, ()).total({(): 1})
 
-    def _reading(self, backbone: Backbone, prefix: Prefix) -> int:
+    def _reading_flops(self, backbone: Backbone, prefix: Prefix) -> int:
         if not prefix.tokens:
             return 0
 
         def count(_: Shape) -> int:
             with undisturbed(self._model), torch.no_grad(), self._autocast():
                 self._model.eval()
-                return counted_flops(lambda: backbone.read(prefix))
+                return measured(self._model, lambda: counted_flops(lambda: backbone.read(prefix)))
 
         return FlopMeter(("prefix", *self._identity), count, ()).total({(prefix.tokens,): 1})
 
 
-def beside_parameters(tensors: Sequence[Tensor], model: nn.Module) -> list[Tensor]:
-    """The tensors that are no part of a parameter of the model."""
+def outside_parameters(tensors: Sequence[Tensor], model: nn.Module) -> list[Tensor]:
+    """The tensors that are not part of a parameter of the model."""
     own = {storage_key(parameter) for parameter in model.parameters()}
     return [tensor for tensor in tensors if storage_key(tensor) not in own]

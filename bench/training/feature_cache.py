@@ -1,4 +1,4 @@
-"""Precomputed features on disk, with what computing them cost."""
+"""Precomputed features on disk, with the costs of computing them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tunefront.bench.files import sweep, writing
-from tunefront.bench.meters.memory.peak import NONE, Growth
+from tunefront.bench.meters.memory.peak import NO_GROWTH, Growth
 from tunefront.bench.meters.memory.phases import PhaseMemory
 from tunefront.bench.records import PhaseFlops
 
@@ -22,50 +22,50 @@ log = logging.getLogger("tunefront")
 
 
 @dataclass(frozen=True)
-class Rowwise:
-    """One row of values for each example, (rows, n), and what they cost: seconds of forward passes, counted FLOPs, by
-    how much memory grew at most, who held it at the peak; and, of what was not kept, seconds of each batch and the
-    FLOPs from every source, which follow from the shapes of the rows."""
+class RowValues:
+    """One row of values per example, (rows, n), and their costs: seconds of forward passes, counted FLOPs, growth of
+    memory (`grown`), and its owners at the peak (`memory`). Not stored in the cache: seconds of each batch, and FLOPs
+    from every source (`entry`), which follow from the shapes of the rows."""
 
     values: Tensor
     seconds: float
     flops: int
-    grown: Growth = NONE
+    grown: Growth = NO_GROWTH
     memory: PhaseMemory = field(default_factory=PhaseMemory)
     batch_seconds: tuple[float, ...] = ()
     entry: PhaseFlops | None = None
 
 
 class FeatureStore:
-    """A folder of safetensors files, each named by what its features were computed from."""
+    """A folder of safetensors files; a file's name is the key of its features."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def read(self, key: str) -> Rowwise | None:
-        """The features of a key, None where there are none; a corrupted file is named, removed and counts as none."""
+    def read(self, key: str) -> RowValues | None:
+        """The features of a key, None if there are none; a corrupted file is reported, removed and counts as none."""
         path = self._path(key)
         try:
             if not path.is_file():
                 return None
         except OSError as error:
-            log.warning("the cache %s cannot be entered (%s); features are computed", self.folder, error.strerror)
+            log.warning("the cache %s cannot be read (%s); features are computed", self.folder, error.strerror)
             return None
         try:
             with safe_open(path, framework="pt") as file:
                 cost, values = json.loads(file.metadata()["cost"]), file.get_tensor("values")
                 if _digest(values) != cost["sha256"]:
-                    raise ValueError("its values are not those that were written")
+                    raise ValueError("the checksum of its values is wrong")
                 grown, memory = Growth(**cost["grown"]), PhaseMemory(**cost["memory"])
-                return Rowwise(values, float(cost["seconds"]), int(cost["flops"]), grown, memory=memory)
+                return RowValues(values, float(cost["seconds"]), int(cost["flops"]), grown, memory=memory)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
-            with suppress(OSError):  # of another user, or on a disk that cannot be written
+            with suppress(OSError):  # owned by another user, or on a read-only disk
                 path.unlink(missing_ok=True)
             return None
 
-    def write(self, key: str, features: Rowwise) -> None:
-        """Keeps features; the file appears whole or not at all. A cache that cannot be written is named, not fatal."""
+    def write(self, key: str, features: RowValues) -> None:
+        """Stores features; the file appears whole or not at all. An unwritable cache only causes a warning."""
         values = features.values.contiguous()
         cost = json.dumps(
             {

@@ -1,4 +1,4 @@
-"""The gradients of single rows, added up over all of them."""
+"""Sums of the gradients of single rows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from tunefront.methods.base import Batch
 
 
-def check_own(model: nn.Module, parameters: object) -> None:
-    """ValueError unless they are parameters of the model by name, one at least: no other has a gradient."""
+def check_parameters(model: nn.Module, parameters: object) -> None:
+    """ValueError unless `parameters` maps names to parameters of the model, at least one: others have no gradient."""
     if not isinstance(parameters, Mapping) or not parameters:
         got = "none" if isinstance(parameters, Mapping) else type(parameters).__name__
         raise ValueError(f"gradients need a mapping from names to parameters of the backbone's model, got {got}")
     own = set(map(id, model.parameters()))
     foreign = [str(name) for name, parameter in parameters.items() if id(parameter) not in own]
     if foreign:
-        raise ValueError(f"gradients are taken of parameters of the backbone's model; {foreign[0]!r} is none of them")
+        raise ValueError(f"gradients need parameters of the backbone's model; {foreign[0]!r} is not one of them")
 
 
 class RowGradients:
-    """Sums over rows of `each` of their gradients, in its parts, the same whether it runs or is only measured."""
+    """Sums `each(gradient)` over rows, in separate parts, so that running and measuring do the same."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class RowGradients:
             return self.loss(batch)
 
     def update(self) -> None:
-        """Adds the gradients to the sums and drops them, one after another."""
+        """Adds `each` of the gradients to the sums and drops the gradients, one after another."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 if parameter.grad is not None:
-                    self.sums[name] += self._like(name, self._each(parameter.grad))
+                    self.sums[name] += self._check_shape(name, self._each(parameter.grad))
                     parameter.grad = None
 
-    def _like(self, name: str, made: object) -> Tensor:
-        """What `each` made of a gradient; of another shape torch would broadcast it to a wrong sum."""
+    def _check_shape(self, name: str, output: object) -> Tensor:
+        """The output of `each`; ValueError for another shape, which torch would broadcast to a wrong sum."""
         shape = self.sums[name].shape
-        if not isinstance(made, Tensor) or made.shape != shape:
-            got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise ValueError(f"`each` must make a tensor {tuple(shape)} of a gradient of {name}, got {got}")
-        return made
+        if not isinstance(output, Tensor) or output.shape != shape:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(f"`each` must return a tensor {tuple(shape)} for a gradient of {name}, got {got}")
+        return output

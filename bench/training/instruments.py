@@ -1,4 +1,4 @@
-"""What every harness works with, whether it measures, predicts or times: a cost log, meters, and what is read once."""
+"""The tools of every harness, whether it measures, predicts or times: a cost log, meters and prompts."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from tunefront.bench.models.scoring.prefix import KeysValues
 from tunefront.bench.records import PhaseFlops
 from tunefront.bench.training.cost import CostLog
 from tunefront.bench.training.demonstrations import Prompts
-from tunefront.bench.training.feature_cache import Rowwise
-from tunefront.bench.training.gradients import check_own
+from tunefront.bench.training.feature_cache import RowValues
+from tunefront.bench.training.gradients import check_parameters
 from tunefront.bench.training.step import NotFinite, Step, rate, total_steps
 from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Recipe, Unsupported
 
 Seconds = Callable[[float], float]
-"""The seconds that are entered for what a clock says was read in so many: these, or predicted ones."""
+"""Maps measured seconds of reading to the seconds that are recorded: the same, or predicted ones."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a method is fitted to, and how.
+    """The model that a method is fitted to, and how.
 
     Args: identity, names method, backbone and task shape, under which counted FLOPs and cached features may be shared;
-    flop_ledger, which has FLOPs from every source; queries, all rows that are to be scored once the method has fitted,
-    where they are known: they decide how many demonstrations are read; now, what clocks read.
+    flop_ledger, has FLOPs from every source; queries, all rows to be scored after fitting, if they are known: they
+    decide how many demonstrations are read; now, the function that clocks read.
     """
 
     model: nn.Module
@@ -51,18 +51,18 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return next(self.model.parameters()).device
 
     def autocast(self) -> AbstractContextManager[object]:
-        """bf16 autocast where the recipe asks for it."""
+        """bf16 autocast if the recipe asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16")
 
 
 class Instruments:
-    """The cost log, the meters and the prompts of a subject, and what a harness does with them that takes no decision.
+    """The cost log, the meters and the prompts of a subject, with the operations that all harnesses share.
 
-    Args: observer, which hears of every operator that measuring memory runs; seconds, what is entered for reading.
+    Args: observer, is notified of every operator while memory is measured; seconds, maps the seconds of reading.
     """
 
     def __init__(self, subject: Subject, observer: Observer | None = None, seconds: Seconds = float):
@@ -81,8 +81,8 @@ class Instruments:
     def begin(
         self, parameters: Mapping[str, nn.Parameter], examples: Examples
     ) -> tuple[EncodedExamples, int, BatchLog]:
-        """The rows to train on, how many steps the recipe takes over them, and where to note their shapes; ValueError
-        where there is nothing to train."""
+        """The training rows, the recipe's number of steps over them, and an empty log of their shapes; ValueError if
+        there is nothing to train."""
         if not parameters:
             raise ValueError("nothing to train: attach() left no parameter that requires gradients")
         self.cost.cut_rows |= encoded(examples).cut_rows
@@ -96,7 +96,7 @@ class Instruments:
         examples: EncodedExamples,
         total: int,
     ) -> Iterator[tuple[int, Batch, float]]:
-        """Optimiser steps without end, the schedule spanning `total`; yields (steps done, batch, its loss)."""
+        """Endless optimiser steps, with a schedule over `total`; yields (steps done, batch, its loss)."""
         recipe, clocks = self.subject.recipe, self.cost.clocks
         step = Step(parameters, loss, recipe, self.subject.autocast)
         schedule = torch.optim.lr_scheduler.LambdaLR(step.optimizer, lambda done: rate(recipe, done, total))
@@ -106,22 +106,22 @@ class Instruments:
             with clocks["data"].running():
                 batch = examples.batch(next(order), self.device)
             with clocks["forward"].running():
-                value = step.forward(batch)
-                number = value.item()
-            if not math.isfinite(number):
-                raise NotFinite(f"the loss is {number} at step {done} of {total}; {advice(recipe)}")
+                loss_tensor = step.forward(batch)
+                value = loss_tensor.item()
+            if not math.isfinite(value):
+                raise NotFinite(f"the loss is {value} at step {done} of {total}; {advice(recipe)}")
             with clocks["backward"].running():
-                value.backward()  # type: ignore[no-untyped-call]
+                loss_tensor.backward()  # type: ignore[no-untyped-call]
             with clocks["optimizer"].running():
                 step.update()
             if done <= total:
                 schedule.step()
-            yield done, batch, number
+            yield done, batch, value
 
     def single_rows(self, parameters: Mapping[str, nn.Parameter], examples: Examples) -> BatchLog:
-        """The rows whose gradients are added up, each a batch of its own; ValueError for what are no parameters of the
-        model."""
-        check_own(self.subject.model, parameters)
+        """The rows whose gradients are summed, each as a separate batch; ValueError for other parameters than the
+        model's."""
+        check_parameters(self.subject.model, parameters)
         rows = self.prompts.after_start(encoded(examples))
         self.cost.cut_rows |= encoded(examples).cut_rows
         shapes = BatchLog(rows, training=True)
@@ -130,19 +130,19 @@ class Instruments:
         return shapes
 
     def scored_shapes(self, examples: EncodedExamples) -> BatchLog:
-        """The shapes that scoring every row has, without running any."""
+        """The shapes of the batches that score every row, without running them."""
         shapes = BatchLog(examples)
         for rows in examples.scoring_order(self.subject.eval_batch_size):
             shapes.add(examples.batch(rows))
         return shapes
 
     def largest(self, shapes: BatchLog) -> list[BatchReplay]:
-        """The largest batches, beside what prefixes and leads keep."""
+        """The largest batches, with the tensors that prefixes and leads keep in memory."""
         kept = [tensor for prefix in self.prompts.prefixes for tensor in keys_and_values(prefix)] + self._kept_lead
         return shapes.largest(self.device, kv_cache=kept)
 
     def prefill(self, backbone: Backbone, demonstrations: Examples) -> Prefix:
-        """Demonstrations in tokens, read on a clock of its own; every row scored later is made to follow them."""
+        """Tokenises demonstrations and reads them on a separate clock; every row scored later follows them."""
         self.keep_lead()
         place = self.prompts.add(backbone, encoded(demonstrations))
         self._backbones[place] = backbone
@@ -150,49 +150,51 @@ class Instruments:
         return self.prompts.prefixes[place]
 
     def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
-        """Demonstrations read as part of training; every row trained on or scored later is tokenised as it follows all
-        of them. What they cost is found out at once: the method is about to change what reading them would give."""
+        """Reads demonstrations as part of training; every row of training or scoring is tokenised after all of
+        them from now on. Their costs are measured now, because the method will change the result of reading them."""
         prefix, seconds = self.prompts.start(backbone, encoded(demonstrations))
         self.memory.add(self.memory.reading(lambda: keys_and_values(backbone.read(prefix))))
         layers: tuple[KeysValues, ...] = getattr(prefix, "layers", ())
         if not layers:
             name = type(self.subject.model).__name__
-            raise Unsupported(f"{name} keeps no keys and values of demonstrations to train from")
+            raise Unsupported(f"{name} keeps no keys and values of demonstrations, so training cannot start from them")
         flops = self.prompts.start_flops(backbone)
         self.cost.clock.seconds += self._seconds(seconds)
         self.cost.flops += flops
         self.cost.enter({"prefill": self.subject.flop_ledger.prefix(prefix.tokens, flops)})
         return Prefilled(layers, prefix.demonstrations.spans)
 
-    def following(self, examples: EncodedExamples) -> EncodedExamples:
-        """The rows as they follow what leads and every prefix, which is read further where one of them keeps more."""
+    def prepend_to(self, examples: EncodedExamples) -> EncodedExamples:
+        """The rows after the lead and every prefix; reads more of a prefix if a row keeps more demonstrations."""
         self.keep_lead()
-        for place, held in self.prompts.lacking(examples).items():
-            self._read(place, held)
-        return self.prompts.following(examples)
+        for place, n_kept in self.prompts.missing(examples).items():
+            self._read(place, n_kept)
+        return self.prompts.prepend_to(examples)
 
     def keep_lead(self) -> None:
-        """Makes what leads in the rows that are scored from now on, and notes the memory that it takes."""
+        """Computes the lead for rows scored from now on, and records its memory."""
         backbone = self.subject.flop_ledger.backbone
-        made = self.prompts.keep_lead(backbone) if backbone is not None else []
-        if backbone is None or not made:
+        tensors = self.prompts.keep_lead(backbone) if backbone is not None else []
+        if backbone is None or not tensors:
             return
-        self._kept_lead = made
-        self.memory.note_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
+        self._kept_lead = tensors
+        self.memory.schedule_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
         self.prompts.lead_seconds = self._seconds(self.prompts.lead_seconds)
 
-    def _read(self, place: int, held: int | None = None) -> None:
-        """Reads a prefix and notes the memory that it takes beside the others."""
-        prefix = self.prompts.read(self._backbones[place], place, held)
+    def _read(self, place: int, n_kept: int | None = None) -> None:
+        """Reads a prefix and records its memory in addition to that of the others."""
+        prefix = self.prompts.read(self._backbones[place], place, n_kept)
         if keys_and_values(prefix):
             others = [other for other in self.prompts.prefixes if other is not prefix]
             kept, backbone = [tensor for other in others for tensor in keys_and_values(other)], self._backbones[place]
             sizes = (len(others), prefix.tokens)
-            self.memory.note_reading(sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead])
+            self.memory.schedule_reading(
+                sizes, lambda: keys_and_values(backbone.read(prefix)), [*kept, *self._kept_lead]
+            )
         self.prompts.reading_seconds[place] = self._seconds(self.prompts.reading_seconds[place])
 
-    def calibrate(self, scored: Rowwise, examples: Examples) -> Tensor:
-        """Enters rows that were scored as part of getting ready: what they cost joins the prefixes'."""
+    def calibrate(self, scored: RowValues, examples: Examples) -> Tensor:
+        """Adds the costs of rows that were scored for calibration to those of the prefixes; returns their scores."""
         self.cost.cut_rows |= encoded(examples).cut_rows
         self.prompts.calibrating_seconds += scored.seconds
         self.prompts.flops += scored.flops
@@ -200,10 +202,10 @@ class Instruments:
         return scored.values
 
     def charge_features(
-        self, features: Rowwise, entry: PhaseFlops, examples: EncodedExamples, name: str
+        self, features: RowValues, entry: PhaseFlops, examples: EncodedExamples, name: str
     ) -> EncodedExamples:
-        """The rows with features in place of tokens; what these cost is charged even when an earlier cell computed
-        them, so that a record does not depend on what the cache holds."""
+        """The rows with features in place of tokens. Their costs are charged even if an earlier cell computed them, so
+        that a record does not depend on the content of the cache."""
         self.cost.grown |= features.grown
         self.memory.add(features.memory)
         self.cost.clock.seconds += features.seconds
@@ -214,12 +216,12 @@ class Instruments:
 
 
 def advice(recipe: Recipe) -> str:
-    """What to do where training does not stay finite."""
-    return f"lower the learning rate (now {recipe.learning_rate:g}), or take a wider dtype (now {recipe.dtype})"
+    """What to do if training does not stay finite."""
+    return f"lower the learning rate (now {recipe.learning_rate:g}), or use a wider dtype (now {recipe.dtype})"
 
 
 def encoded(examples: Examples) -> EncodedExamples:
-    """The examples as harnesses make them; TypeError for any others."""
+    """The examples with the type that harnesses create; TypeError for any others."""
     if not isinstance(examples, EncodedExamples):
-        raise TypeError(f"train on the examples that fit() was given, or on harness.cached(...), not {type(examples)}")
+        raise TypeError(f"train on the examples passed to fit(), or on harness.cached(...), not on {type(examples)}")
     return examples

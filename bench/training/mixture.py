@@ -1,4 +1,4 @@
-"""Mixtures of tasks and templates, and the rows that are drawn from one."""
+"""Mixtures of tasks and templates, and drawing rows from them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
 
 CAP = 500_000
-"""The most rows of a task, all its templates together (T0 and T-Few)."""
+"""The most rows per task, over all its templates (T0 and T-Few)."""
 
 
 @dataclass(frozen=True)
 class MixtureTask:
-    """A task with the templates by which its rows are asked."""
+    """A task with the templates that render its rows."""
 
     task: Task
     templates: tuple[Template, ...]
 
 
 def with_template(task: Task, template: str) -> MixtureTask:
-    """A task with one of its templates, or with `all` by which its answers can be ranked, whatever they ask; the
-    built-in one where it has none of its own. UserError for a task without answers."""
+    """A task with one of its templates, or with `all` templates that rank answers, also those for other questions than
+    the original task; the built-in template if the task has no other. UserError for a task without answers."""
     if task.kind == "regression":
         raise UserError(f"{task.name} is regression; a mixture takes classification and multiple choice.")
     if template != ALL:
@@ -41,24 +41,24 @@ def with_template(task: Task, template: str) -> MixtureTask:
     return MixtureTask(task, own or (known[PLAIN],))
 
 
-def drawn(
+def draw_rows(
     mixture: Sequence[MixtureTask], cap: int = CAP, most: int | None = None, seed: int = 0
 ) -> list[tuple[Task, Template, list[Row]]]:
-    """The rows for each task and template of a mixture, maybe none.
+    """Draws rows for each task and template of a mixture; a list of rows may be empty.
 
-    Of each template as many rows of its task as `cap` / templates, drawn by `seed`; of all these together at most
-    `most`, at random. Rows that a template skips are left out then.
+    Each template gets up to `cap` / templates rows of its task, drawn by `seed`; of all these, at most `most` are
+    drawn. Rows that a template skips are dropped afterwards.
     Differs from T-Few, whose code takes a task's first rows, and trains on skipped ones as "<NO LABEL>".
     """
     parts: list[tuple[Task, Template, Sequence[Row]]] = []
-    for one in mixture:
-        of_each = draw(one.task, max(1, cap // len(one.templates)), seed)
-        parts += [(one.task, template, of_each) for template in one.templates]
+    for member in mixture:
+        task_rows = draw(member.task, max(1, cap // len(member.templates)), seed)
+        parts += [(member.task, template, task_rows) for template in member.templates]
     total = sum(len(rows) for _, _, rows in parts)
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:most].sort().values.tolist()
-    found = []
+    drawn = []
     for task, template, rows in parts:
         end = bisect_left(chosen, len(rows))
-        found.append((task, template, applicable_rows(task, template, [rows[place] for place in chosen[:end]])))
+        drawn.append((task, template, applicable_rows(task, template, [rows[place] for place in chosen[:end]])))
         chosen = [place - len(rows) for place in chosen[end:]]
-    return found
+    return drawn

@@ -1,4 +1,4 @@
-"""The optimisers that a recipe may name."""
+"""The optimisers that a recipe can name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim
 
 def adafactor(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """Adafactor as T-Few sets it: an outer learning rate, scaled by each tensor's root mean square (at least 1e-3)
-    where the recipe says `scale_parameter`, updates clipped at a root mean square of 1, no momentum. Decay as in
+    if the recipe sets `scale_parameter`, updates clipped at a root mean square of 1, no momentum. Decay as in
     `adamw`, times the scaled rate.
 
     Parameters in bfloat16 are updated in float32 and rounded after every step, so that small updates are lost; the
@@ -52,7 +52,7 @@ def adafactor(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.o
 
 
 def _groups(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> list[dict[str, Any]]:  # Any: torch's own type
-    """Matrices, which decay, and vectors, which do not."""
+    """Two groups: matrices, with weight decay, and vectors, without."""
     decayed = [parameter for parameter in parameters.values() if parameter.ndim > 1]
     kept = [parameter for parameter in parameters.values() if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]

@@ -1,4 +1,4 @@
-"""Training a method on a mixture of tasks; what it learned goes into a file that training on a task may start from."""
+"""Pretraining a method on a mixture of tasks, into a file that training on a task can start from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tunefront.bench.records.environment import git_commit, versions
 from tunefront.bench.settings import RunConfig, as_scalars
 from tunefront.bench.training.harness import MeasuringHarness, Report
 from tunefront.bench.training.instruments import Subject
-from tunefront.bench.training.mixture import CAP, MixtureTask, drawn
+from tunefront.bench.training.mixture import CAP, MixtureTask, draw_rows
 from tunefront.methods.base import Method, Recipe, Unsupported
 from tunefront.methods.registry import source_fingerprint
 from tunefront.methods.spelling import spell
@@ -39,17 +39,17 @@ RECIPE = Recipe(
     unlikelihood_weight=0.0,
     length_normalised_weight=0.0,
 )
-"""T-Few's (Liu et al. 2022, section 3.4, and its code): the likelihood alone, since a batch of its mixture holds no
-wrong answers. A method's own recipe, which is one for a task, plays no part."""
+"""T-Few's recipe (Liu et al. 2022, section 3.4, and its code): only the likelihood loss, because the batches of its
+mixture have no wrong answers. A method's own recipe is for single tasks and is not used."""
 CONFIG = RunConfig(max_length=256)
 """T-Few's longest prompt, in tokens."""
 SETTINGS = ("device", "threads", "max_length", "context_length")
-"""The run settings that play a part: nothing is scored."""
+"""The run settings that have an effect; nothing is scored."""
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What is trained, on what, and how, as checked before anything runs."""
+    """A validated request: the method, the backbone, the mixture and the settings."""
 
     method: Method
     backbone: str
@@ -61,8 +61,8 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
-class Start:
-    """What came of it: what the file holds, the prompts that were drawn and how many of them were cut, the cost."""
+class PretrainingResult:
+    """The result: content of the file, number of prompts and of truncated ones, and costs."""
 
     tensors: int
     params: int
@@ -75,103 +75,111 @@ class Start:
 
 
 def pretrain(
-    asked: Pretraining, path: Path, report: Report | None = None, tell: Callable[[str], None] = lambda _: None
-) -> Start:
-    """Trains, and writes what ships of it to `path`, whole or not at all; a file that is there is replaced.
+    request: Pretraining, path: Path, report: Report | None = None, on_status: Callable[[str], None] = lambda _: None
+) -> PretrainingResult:
+    """Trains, and writes the trained tensors to `path`, whole or not at all; replaces an existing file.
 
-    `report` hears of steps, `tell` of what else takes time.
-    Errors: UserError where the method cannot be trained so, `training.harness.NotFinite` where the loss explodes.
+    `report` is called with steps, `on_status` with other work that takes time.
+    Errors: UserError if the method cannot be pretrained, `training.harness.NotFinite` if the loss explodes.
     """
-    torch.set_num_threads(asked.config.threads)
-    tell(f"loading {asked.backbone}")
-    backbone = _backbone(asked)
+    torch.set_num_threads(request.config.threads)
+    on_status(f"loading {request.backbone}")
+    backbone = _backbone(request)
     try:
-        asked.method.attach(backbone)
+        request.method.attach(backbone)
     except Unsupported as reason:
-        raise UserError(f"{spell(asked.method)} cannot be pretrained on {asked.backbone}: {reason}.") from reason
+        raise UserError(f"{spell(request.method)} cannot be pretrained on {request.backbone}: {reason}.") from reason
     if backbone.head is not None:
-        raise UserError(f"{spell(asked.method)} trains a head, which belongs to one task; a mixture of tasks has none.")
+        raise UserError(
+            f"{spell(request.method)} trains a head, which belongs to one task; a mixture of tasks has none."
+        )
     if not backbone.trainable():
         raise UserError(
-            f"{spell(asked.method)} trains nothing before it has read a task's rows, "
-            "so that nothing could start from it."
+            f"{spell(request.method)} has no trainable parameters before it reads a task's rows, so it cannot be "
+            "pretrained."
         )
-    examples = _encoded(asked, backbone, tell)
-    identity = ("pretrain", spell(asked.method), source_fingerprint(asked.method), str(backbone.fingerprint))
-    trainer = MeasuringHarness(Subject(backbone.model, asked.recipe, asked.seed, identity), report=report)
-    asked.method.fit(backbone, examples, trainer)
+    examples = _encoded(request, backbone, on_status)
+    identity = ("pretrain", spell(request.method), source_fingerprint(request.method), str(backbone.fingerprint))
+    harness = MeasuringHarness(Subject(backbone.model, request.recipe, request.seed, identity), report=report)
+    request.method.fit(backbone, examples, harness)
     shipped = checkpoints.shipped(backbone.model, backbone.published_buffers)
     tensors = {name: value.detach().cpu().contiguous() for name, value in shipped.items()}
-    tell(f"writing {path}")
+    on_status(f"writing {path}")
     with writing(path) as file:
-        file.write(save(tensors, _metadata(asked, examples, trainer) | checkpoints.seed_metadata(backbone.model)))
-    return Start(
+        file.write(save(tensors, _metadata(request, examples, harness) | checkpoints.seed_metadata(backbone.model)))
+    return PretrainingResult(
         tensors=len(tensors),
         params=sum(value.numel() for value in backbone.trainable().values()),
         prompts=len(examples),
         truncated=examples.truncated,
-        steps=trainer.cost.steps,
-        flops=trainer.cost.flops,
-        seconds=trainer.cost.clock.seconds,
-        loss=trainer.cost.final_loss,
+        steps=harness.cost.steps,
+        flops=harness.cost.flops,
+        seconds=harness.cost.clock.seconds,
+        loss=harness.cost.final_loss,
     )
 
 
-def _backbone(asked: Pretraining) -> Decoder | Seq2Seq:
-    first, recipe = asked.mixture[0], asked.recipe
-    prompting = Prompting(first.templates[0], losses=LossWeights.of(recipe), context_length=asked.config.context_length)
-    pretrained = Pretrained(asked.backbone, torch.device(asked.config.device))
-    backbone = pretrained.pristine(first.task, asked.seed, recipe.dropout, prompting)
+def _backbone(request: Pretraining) -> Decoder | Seq2Seq:
+    first, recipe = request.mixture[0], request.recipe
+    prompting = Prompting(
+        first.templates[0], losses=LossWeights.of(recipe), context_length=request.config.context_length
+    )
+    pretrained = Pretrained(request.backbone, torch.device(request.config.device))
+    backbone = pretrained.fresh_copy(first.task, request.seed, recipe.dropout, prompting)
     if isinstance(backbone, Encoder):
-        raise UserError(f"{asked.backbone} is an encoder, which has a head for each task; give a language model.")
+        raise UserError(
+            f"{request.backbone} is an encoder, which has a separate head for each task; give a language model."
+        )
     return backbone
 
 
-def _encoded(asked: Pretraining, backbone: Decoder | Seq2Seq, tell: Callable[[str], None]) -> PromptedExamples:
-    recipe = asked.recipe
+def _encoded(request: Pretraining, backbone: Decoder | Seq2Seq, on_status: Callable[[str], None]) -> PromptedExamples:
+    recipe = request.recipe
     most = None if recipe.steps is None else recipe.steps * recipe.batch_size
     parts = []
-    for task, template, rows in drawn(asked.mixture, asked.cap, most, asked.seed):
+    for task, template, rows in draw_rows(request.mixture, request.cap, most, request.seed):
         if rows:
-            tell(f"encoding {task.name}, {template.name}")
-            parts.append(backbone.asking(task, template).encode(task, rows, asked.config.max_length))
+            on_status(f"encoding {task.name}, {template.name}")
+            parts.append(backbone.with_task(task, template).encode(task, rows, request.config.max_length))
     if not parts:
-        raise UserError("no template of the mixture applies to any row that was drawn; take others, or draw more rows.")
+        raise UserError(
+            "no template of the mixture applies to any row that was drawn; give other templates, or draw more rows."
+        )
     examples = PromptedExamples.joined(parts)
-    wrong_ones_weigh = recipe.unlikelihood_weight or recipe.length_normalised_weight
-    return examples if wrong_ones_weigh else examples.right_answers()
+    uses_wrong_answers = recipe.unlikelihood_weight or recipe.length_normalised_weight
+    return examples if uses_wrong_answers else examples.right_answers()
 
 
-def _metadata(asked: Pretraining, examples: PromptedExamples, trainer: MeasuringHarness) -> dict[str, str]:
-    """What the file says of itself: texts, and JSON for all else."""
+def _metadata(request: Pretraining, examples: PromptedExamples, harness: MeasuringHarness) -> dict[str, str]:
+    """The metadata of the file: texts, and JSON for other values."""
     mixture = [
         {
-            "task": one.task.name,
-            "fingerprint": one.task.fingerprint,
-            "templates": {template.name: template.fingerprint for template in one.templates},
+            "task": member.task.name,
+            "fingerprint": member.task.fingerprint,
+            "templates": {template.name: template.fingerprint for template in member.templates},
         }
-        for one in asked.mixture
+        for member in request.mixture
     ]
-    parts: Mapping[str, Any] = {  # Any: as JSON has it
+    parts: Mapping[str, Any] = {  # Any: JSON values
         "mixture": mixture,
-        "cap": asked.cap,
-        "seed": asked.seed,
-        "recipe": as_scalars(asked.recipe),
-        "settings": as_scalars(asked.config),
+        "cap": request.cap,
+        "seed": request.seed,
+        "recipe": as_scalars(request.recipe),
+        "settings": as_scalars(request.config),
         "prompts": len(examples),
         "truncated": examples.truncated,
-        "train_steps": trainer.cost.steps,
-        "train_flops": trainer.cost.flops,
-        "train_seconds": trainer.cost.clock.seconds,
-        "final_train_loss": trainer.cost.final_loss,
+        "train_steps": harness.cost.steps,
+        "train_flops": harness.cost.flops,
+        "train_seconds": harness.cost.clock.seconds,
+        "final_train_loss": harness.cost.final_loss,
         "versions": versions(),
         "git_commit": git_commit(),
     }
     return {
         "format": "pt",
-        "method": spell(asked.method),
-        "backbone": asked.backbone,
-        "backbone_fingerprint": locate.fingerprint(asked.backbone),
+        "method": spell(request.method),
+        "backbone": request.backbone,
+        "backbone_fingerprint": locate.fingerprint(request.backbone),
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{name: json.dumps(value) for name, value in parts.items()},
     }

@@ -1,4 +1,4 @@
-"""Optimiser steps: how many, at which rate, and what one of them does."""
+"""Optimiser steps: their number, their learning rates, and the parts of one step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunefront.methods.base import Batch, Recipe
 
 
 class Step:
-    """An optimiser step in its parts, the same whether it trains or is only measured."""
+    """An optimiser step in separate parts, so that training and measuring do the same."""
 
     def __init__(
         self,
@@ -33,22 +33,22 @@ class Step:
             return self._loss(batch)
 
     def update(self) -> None:
-        """Clips the gradients, moves the parameters and drops the gradients."""
+        """Clips the gradients, updates the parameters and drops the gradients."""
         if self._recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self._recipe.clip_norm)
         self.optimizer.step()
-        # Fused kernels write without a word, and what is kept of weights is told by their versions (`leads.Kept`).
+        # Fused kernels do not count their writes, but `leads.KeptLead` compares the versions of parameters.
         torch.autograd.graph.increment_version(self.parameters)
         self.optimizer.zero_grad(set_to_none=True)
 
 
 def total_steps(recipe: Recipe, rows: int) -> int:
-    """Optimiser steps of a run: `steps`, else `epochs` over the rows in batches, the last one short."""
+    """Number of optimiser steps: `steps`, else `epochs` over the rows in batches, the last batch may be short."""
     return recipe.steps or max(1, math.ceil(recipe.epochs * math.ceil(rows / recipe.batch_size)))
 
 
 def rate(recipe: Recipe, step: int, total: int) -> float:
-    """The learning rate's factor before step `step` (from 0): a linear rise, then a linear fall or none."""
+    """The factor of the learning rate before step `step` (from 0): linear warm-up, then linear decay or constant."""
     warm = round(recipe.warmup * total)
     if step < warm:
         return (step + 1) / (warm + 1)
@@ -56,4 +56,4 @@ def rate(recipe: Recipe, step: int, total: int) -> float:
 
 
 class NotFinite(ArithmeticError):
-    """The training loss is not a number any more."""
+    """The training loss or a gradient is no longer finite."""

@@ -40,7 +40,7 @@ def first_screen(page: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Draws the report anew, so that the pictures are those of the code at hand."""
+    """Draws the report again, so that the pictures are those of the code at hand."""
     parser = argparse.ArgumentParser(prog="python -m docs.scripts.pictures", description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path)
     records = load_records(parser.parse_args().results)

@@ -93,8 +93,8 @@ def models_in(kind: object) -> Iterator[tuple[type[pydantic.BaseModel], str]]:
     elif typing.get_origin(kind) is tuple:
         yield from ((model, f"<n>.{key}") for model, key in models_in(inside[0]))
     elif isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        for one in inside:
-            yield from models_in(one)
+        for annotation in inside:
+            yield from models_in(annotation)
 
 
 def kind_in_words(kind: object) -> str:
@@ -117,7 +117,7 @@ def kind_in_words(kind: object) -> str:
     if origin in (tuple, list):
         return f"list of {kind_in_words(inside[0])}"
     if isinstance(kind, types.UnionType) or origin is typing.Union:
-        words = [kind_in_words(one) for one in inside]
+        words = [kind_in_words(annotation) for annotation in inside]
         return " or ".join(dict.fromkeys(" or ".join(words).split(" or ")))
     return str(getattr(kind, "__name__", kind))
 

@@ -23,7 +23,7 @@ BOXES = {
     "bench.data": "tasks, draws of rows, metrics",
     "bench.records": "what is kept of a cell; no torch",
     "bench.templates": "prompts, and their sandbox",
-    "bench.models": "pristine copies, families, scores",
+    "bench.models": "fresh copies, families, scores",
     "bench.meters": "parameters, FLOPs, memory, time",
     "bench.suites": "from a suite file to cells",
     "bench.training": "the harness methods train under",

@@ -1,1 +1,1 @@
-"""From records to groups that may be compared: aliases, filters, checks, statistics, measures."""
+"""Groups records that may be compared: aliases, filters, checks, statistics, measures."""

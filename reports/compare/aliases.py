@@ -1,4 +1,4 @@
-"""One name for one thing: a folder that was moved, or asked for in another spelling, is the same task or backbone."""
+"""One name per task and backbone, also where a folder was moved or its path is spelled in several ways."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 
-def unified(records: Sequence[Record]) -> list[Record]:
-    """The records, those of equal task rows under one task name and those of equal backbone files under one backbone
-    name: the shortest that any of them has. Backbones that are pooled differently stay apart.
+def unify_names(records: Sequence[Record]) -> list[Record]:
+    """Gives records with the same task rows one task name, and records with the same backbone files one backbone name.
 
-    A record without fingerprints goes by its name.
+    The shortest name wins. Backbones with different pooling stay apart. A record without fingerprints is matched by
+    its name.
     """
     tasks = _names(records, lambda record: record.task, lambda record: record.fingerprints.get("task"))
     backbones = _names(records, lambda record: record.backbone, _weights)
-    found = []
+    renamed = []
     for record, task, backbone in zip(records, tasks, backbones, strict=True):
         same = (record.task, record.backbone) == (task, backbone)
-        found.append(record if same else record.model_copy(update={"task": task, "backbone": backbone}))
-    return found
+        renamed.append(record if same else record.model_copy(update={"task": task, "backbone": backbone}))
+    return renamed
 
 
 def _weights(record: Record) -> Hashable:
@@ -33,8 +33,8 @@ def _weights(record: Record) -> Hashable:
 def _names(
     records: Sequence[Record], name: Callable[[Record], str], identity: Callable[[Record], Hashable]
 ) -> list[str]:
-    """Each record's name: of all that its identity goes by the shortest, its own where it has no identity and its name
-    no single one."""
+    """Each record's name: the shortest of its identity's names. A record without an identity keeps its own name, unless
+    that name belongs to exactly one identity."""
     spelled: dict[Hashable, set[str]] = {}
     for record in records:
         if identity(record) is not None:
@@ -44,9 +44,9 @@ def _names(
     for what, names in spelled.items():
         for text in names:
             meant.setdefault(text, set()).add(chosen[what])
-    found = []
+    chosen_names = []
     for record in records:
         own = name(record)
         sole = meant.get(own, set())
-        found.append(chosen.get(identity(record)) or (next(iter(sole)) if len(sole) == 1 else own))
-    return found
+        chosen_names.append(chosen.get(identity(record)) or (next(iter(sole)) if len(sole) == 1 else own))
+    return chosen_names

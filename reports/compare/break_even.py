@@ -1,4 +1,4 @@
-"""When training pays: what two ways of answering queries cost together, and where those costs meet. Arithmetic only."""
+"""Break-even of two ways to answer queries: their total costs, and the number of queries at which these are equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Line:
     slope: float
 
     def at(self, queries: float) -> float:
-        """The cost of so many queries together.
+        """The total cost of a number of queries.
 
         >>> Line(100.0, 3.0).at(10)
         130.0
@@ -25,11 +25,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Crossing:
-    """For how many queries the one way costs less than the other. `queries` is where the two cost the same, null where
-    they do not meet at one query or more.
+    """For how many queries one way costs less than another. `queries` is the number at which both cost the same, None
+    if there is no such number of at least one.
 
-    `kind`: always (from the first query on), never, after (more than `queries`), until (up to `queries`), or same (the
-    two cost the same whatever the number).
+    `kind`: always (from the first query on), never, after (more than `queries`), until (up to `queries`), or same (both
+    cost the same for any number).
     """
 
     kind: Literal["always", "never", "after", "until", "same"]
@@ -37,7 +37,7 @@ class Crossing:
 
     @property
     def words(self) -> str:
-        """For how many queries it costs less.
+        """The result in words.
 
         >>> Crossing("after", 1233.4).words, Crossing("until", 50.0).words, Crossing("always").words
         ('after 1,234 queries', 'up to 50 queries', 'from the first query')
@@ -46,16 +46,16 @@ class Crossing:
 
     @property
     def short(self) -> str:
-        """The same, fit for a column.
+        """The same, short enough for a column.
 
         >>> [Crossing("after", 1233.4).short, Crossing("until", 50.0).short, Crossing("always").short]
         ['after 1,234', 'up to 50', 'from the first']
         """
-        return _alone(self.words)
+        return _without_noun(self.words)
 
     @property
     def rough(self) -> str:
-        """The words where costs scatter: two digits of the number.
+        """The same for costs that vary between runs: the number is rounded to two digits.
 
         >>> Crossing("after", 27512.0).rough, Crossing("until", 3.7).rough, Crossing("never").rough
         ('after about 28,000 queries', 'up to about 3 queries', 'never')
@@ -64,12 +64,12 @@ class Crossing:
 
     @property
     def rough_short(self) -> str:
-        """The same, fit for a column.
+        """The same, short enough for a column.
 
         >>> Crossing("after", 27512.0).rough_short
         'after about 28,000'
         """
-        return _alone(self.rough)
+        return _without_noun(self.rough)
 
     def _words(self, rough: bool) -> str:
         if self.queries is None:
@@ -81,20 +81,20 @@ class Crossing:
         return f"{'after' if self.kind == 'after' else 'up to'} {'about ' if rough else ''}{amount:,} {noun}"
 
 
-def _alone(words: str) -> str:
+def _without_noun(words: str) -> str:
     return words.removesuffix(" queries").removesuffix(" query")
 
 
-def crossing(one: Line, other: Line) -> Crossing:
-    """For how many queries `one` costs less than `other`: they meet at (start - start') / (slope' - slope).
+def crossing(ours: Line, other: Line) -> Crossing:
+    """For how many queries `ours` costs less than `other`. They are equal at (start - start') / (slope' - slope).
 
     >>> crossing(Line(1000.0, 1.0), Line(0.0, 5.0))
     Crossing(kind='after', queries=250.0)
     """
-    ahead, gain = one.start - other.start, other.slope - one.slope
+    ahead, gain = ours.start - other.start, other.slope - ours.slope
     if gain == 0:
         return Crossing("same" if ahead == 0 else "always" if ahead < 0 else "never")
     meet = ahead / gain
-    if meet < 1:  # before the first query, so that the slopes alone decide
+    if meet < 1:  # before the first query: only the slopes decide
         return Crossing("always" if gain > 0 else "never")
     return Crossing("after" if gain > 0 else "until", meet)

@@ -1,4 +1,4 @@
-"""Which records may stand side by side: those that differ in a field that matters are never drawn together."""
+"""Checks that records can be compared: records that differ in a field that matters are never drawn together."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 EVERYWHERE = ("schema_version", "device", "dtype")
-"""Must be the same in all records that are drawn together."""
+"""Fields that must be equal in all records that are drawn together."""
 INCIDENTAL = frozenset({"device", "threads"})
-"""Settings that may differ: the device kind is compared by the record's field, threads change seconds, not scores."""
+"""Settings that may differ. The record's own field is compared for the device; threads change seconds, not scores."""
 PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")
 PER_BACKBONE = ("backbone_fingerprint", "pooling")
 SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "template_fingerprint", "key"})
-"""Fields that differ from task to task, backbone to backbone or method to method in any honest set of records."""
+"""Fields that normally differ between tasks, backbones or methods."""
 PROMPTED = frozenset({"normalization", "context_length"})
-"""Settings that change numbers only where there is a prompt, so that an encoder's may be any."""
+"""Settings that change numbers only if there is a prompt. They may differ between encoders."""
 TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
-"""Seconds are compared only where all of these are the same."""
+"""Seconds are compared only if all of these fields are equal."""
 
 
 def check(records: Sequence[Record]) -> None:
-    """UserErrors that name every field in which ok records differ and may not, with the filter that would part them.
+    """Raises UserErrors for all fields in which ok records must not differ, each with a filter that separates them.
 
-    Settings may differ between backbones, which are never averaged nor drawn in one plot.
+    Settings may differ between backbones: these are never averaged or drawn in one plot.
     """
     prompted = [record for record in records if record.template is not None]
-    found = [_differs(records, name, "") for name in EVERYWHERE]
-    backbones = grouped(records, lambda record: record.backbone)
+    messages = [_difference_message(records, name, "") for name in EVERYWHERE]
+    backbones = group_by(records, lambda record: record.backbone)
     for backbone, group in backbones.items():
-        of = f" of backbone {backbone}" if len(backbones) > 1 else ""
-        found += [_differs(_concerned(group, name), name, of) for name in settings_of(records)]
-    for task, group in grouped(records, lambda record: record.task).items():
-        found += [_differs(group, field, f" of task {task}") for field in PER_TASK]
+        where = f" of backbone {backbone}" if len(backbones) > 1 else ""
+        messages += [_difference_message(_affected_by(group, name), name, where) for name in settings_of(records)]
+    for task, group in group_by(records, lambda record: record.task).items():
+        messages += [_difference_message(group, field, f" of task {task}") for field in PER_TASK]
     for backbone, group in backbones.items():
-        found += [_differs(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
-    for (task, template), group in grouped(prompted, lambda record: (record.task, record.template)).items():
-        found.append(_differs(group, "template_fingerprint", f" of template {template!r} of task {task}"))
-    for method, group in grouped(records, lambda record: record.method).items():
-        found.append(_differs(group, "method_fingerprint", f" of method {method}"))
-    mistakes = [text for text in found if text]
+        messages += [_difference_message(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
+    for (task, template), group in group_by(prompted, lambda record: (record.task, record.template)).items():
+        messages.append(_difference_message(group, "template_fingerprint", f" of template {template!r} of task {task}"))
+    for method, group in group_by(records, lambda record: record.method).items():
+        messages.append(_difference_message(group, "method_fingerprint", f" of method {method}"))
+    mistakes = [text for text in messages if text]
     if not mistakes:
-        mistakes = list(filter(None, [_doubled(records)]))
+        mistakes = list(filter(None, [_duplicate_message(records)]))
     if mistakes:
         raise UserErrors(mistakes)
 
@@ -60,17 +60,17 @@ def settings_of(records: Iterable[Record]) -> list[str]:
     return sorted({name for record in records for name in record.settings} - INCIDENTAL)
 
 
-def uneven_settings(records: Sequence[Record]) -> dict[str, list[str]]:
-    """The settings in which the records differ, each with its values."""
+def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The settings in which the records differ, with their values."""
     values = {
-        name: {number(record.settings.get(name)) for record in _concerned(records, name)}
+        name: {number(record.settings.get(name)) for record in _affected_by(records, name)}
         for name in settings_of(records)
     }
-    return {name: sorted(found) for name, found in values.items() if len(found) > 1}
+    return {name: sorted(texts) for name, texts in values.items() if len(texts) > 1}
 
 
-def uneven_timing(records: Iterable[Record]) -> str | None:
-    """The first field in which the measured records differ, so that their seconds do not compare, with its values."""
+def find_timing_mismatch(records: Iterable[Record]) -> str | None:
+    """Why the records' seconds cannot be compared: the first field that differs, with its values. None if they can."""
     timed = [record for record in records if record.seconds.train is not None or record.seconds.eval is not None]
     for field in TIMING:
         values = sorted({number(getattr(record.environment, field)) for record in timed})
@@ -80,57 +80,66 @@ def uneven_timing(records: Iterable[Record]) -> str | None:
 
 
 def cell_of(record: Record) -> tuple[object, ...]:
-    """What makes a record a cell of its own among comparable ones."""
+    """The identity of a record's cell among comparable records."""
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
     where = (record.backbone, record.task, record.shots, record.data.draw_source, record.template)
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
-def _concerned(records: Sequence[Record], setting: str) -> Sequence[Record]:
-    """The records whose numbers a setting can change."""
+def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:
+    """The records whose numbers depend on a setting."""
     return [record for record in records if record.template is not None] if setting in PROMPTED else records
 
 
-def _differs(records: Sequence[Record], field: str, of: str) -> str | None:
-    found: dict[str, list[Record]] = {}
+def _difference_message(records: Sequence[Record], field: str, where: str) -> str | None:
+    by_value: dict[str, list[Record]] = {}
     for record in records:
         fields = fields_of(record)
         if field in fields or field not in SCOPED:
-            found.setdefault(number(fields.get(field)), []).append(record)
-    return _message(field, found, of) if len(found) > 1 else None
+            by_value.setdefault(number(fields.get(field)), []).append(record)
+    return _message(field, by_value, where) if len(by_value) > 1 else None
 
 
-def _message(field: str, found: dict[str, list[Record]], of: str = "") -> str:
-    """What differs and the filter that keeps the value of most records, of the newest where they are as many.
+def _message(field: str, by_value: dict[str, list[Record]], where: str = "") -> str:
+    """The field that differs, and a filter that keeps the most frequent value, or the newest of equally frequent ones.
 
-    A field that belongs to one task, backbone or method has other values elsewhere, so there the others are left out.
+    A field of one task, backbone or method has other values elsewhere, so its filter excludes the other values.
     """
-    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in found}
-    newest = {value: max(record.environment.created_at or "" for record in records) for value, records in found.items()}
-    kept = max(found, key=lambda value: (len(found[value]), newest[value], value))
-    pairs = [f"{field}={short[kept]}"]
-    if of or field in SCOPED:
-        pairs = [f"{field}!={short[value]}" for value in sorted(found) if value != kept]
-    asked = " ".join(f"--where {pair}" for pair in pairs)
+    short = {value: value[:12] if field.endswith("_fingerprint") else value for value in by_value}
+    newest = {
+        value: max(record.environment.created_at or "" for record in records) for value, records in by_value.items()
+    }
+    newest_value = max(by_value, key=lambda value: (len(by_value[value]), newest[value], value))
+    conditions = [f"{field}={short[newest_value]}"]
+    if where or field in SCOPED:
+        conditions = [f"{field}!={short[value]}" for value in sorted(by_value) if value != newest_value]
+    options = " ".join(f"--where {pair}" for pair in conditions)
     listed = ", ".join(sorted(short.values()))
-    return f"cannot plot these records together: {field}{of} differs ({listed}). Filter with {asked}."
+    return f"cannot plot these records together: {field}{where} differs ({listed}). Filter with {options}."
 
 
-def _doubled(records: Sequence[Record]) -> str | None:
-    """The same cell recorded twice (after an upgrade, say) would count as one more seed."""
-    doubled = [group for group in grouped(records, cell_of).values() if len(group) > 1]
-    if not doubled:
+def _duplicate_message(records: Sequence[Record]) -> str | None:
+    """The error for cells that were recorded twice, for example after an upgrade: they would count as further seeds."""
+    duplicates = [group for group in group_by(records, cell_of).values() if len(group) > 1]
+    if not duplicates:
         return None
-    names = [*doubled[0][0].versions, *(f"{name}_fingerprint" for name in doubled[0][0].fingerprints), "threads", "key"]
+    names = [
+        *duplicates[0][0].versions,
+        *(f"{name}_fingerprint" for name in duplicates[0][0].fingerprints),
+        "threads",
+        "key",
+    ]
     for name in names:
-        found = grouped(doubled[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
-        if len(found) > 1:
-            return f"{plural(len(doubled), 'cell is', 'cells are')} recorded more than once; {_message(name, found)}"
-    raise UserError(f"{doubled[0][0].key} is given more than once; give each record once.")
+        by_value = group_by(duplicates[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
+        if len(by_value) > 1:
+            return (
+                f"{plural(len(duplicates), 'cell is', 'cells are')} recorded more than once; {_message(name, by_value)}"
+            )
+    raise UserError(f"record {duplicates[0][0].key} is given more than once; give each record once.")
 
 
-def grouped(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Records by what the key says of them, in the order of first appearance."""
+def group_by(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Records by key, in the order of first appearance."""
     groups: dict[K, list[T]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)

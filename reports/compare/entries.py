@@ -1,4 +1,4 @@
-"""A method in a panel: its records by task, their centres and spreads."""
+"""One method in a panel: its records by task, with their centres and spreads."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from tunefront.bench.records import Record
 from tunefront.reports.compare.factors import draw_of
 from tunefront.reports.compare.statistics import (
+    complete_rows,
     deviation,
+    finite_values,
     interquartile_range,
     mean,
-    measured,
+    mean_if_complete,
     median,
-    together,
-    whole_mean,
 )
 
 Measure = Callable[[Record], float | None]
 
 
 def family_of(label: str) -> str:
-    """A label without hyper-parameters and whatever follows it.
+    """The method's name in a label, without hyper-parameters.
 
     >>> family_of("ia3"), family_of("icl:k=4, shots 8"), family_of("ia3, shots 8")
     ('ia3', 'icl', 'ia3')
@@ -32,10 +32,10 @@ def family_of(label: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method (a row) of a panel, its records by task. `trials` is the number of recipes tried, 1 without search.
+    """One method (a row) of a panel, with its records by task. `trials` is the number of recipes tried, 1 if no search.
 
-    `few_shot`: its panel has several templates, draws or orders, so its centres are medians and its spreads
-    interquartile ranges, over all of them at once (T-Few, Liu et al. 2022); else means and standard deviations.
+    `few_shot`: the panel has several templates, draws or orders. Centres are then medians and spreads interquartile
+    ranges over all runs at once (T-Few, Liu et al. 2022); otherwise means and standard deviations.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def family(self) -> str:
-        """The method's name without its hyper-parameters: entries of a family share a colour and a line."""
+        """The method's name without hyper-parameters. Entries of a family share a colour and a line."""
         return family_of(self.label)
 
     @property
@@ -55,57 +55,59 @@ class Entry:
 
     @property
     def share(self) -> tuple[float, float] | None:
-        """Trained parameters and the backbone's, medians over the same records; None where one is not recorded."""
-        pairs = together(
+        """Trained parameters and the backbone's parameters, medians over the same records; None if one is missing."""
+        pairs = complete_rows(
             self.all, lambda record: record.parameters.trainable, lambda record: record.parameters.backbone
         )
         return (statistics.median(part for part, _ in pairs), statistics.median(w for _, w in pairs)) if pairs else None
 
     def runs(self, task: str) -> list[Record]:
         """The records of a task that have a finite score."""
-        return [record for record in self.records.get(task, ()) if measured([record], _score)]
+        return [record for record in self.records.get(task, ()) if finite_values([record], _score)]
 
     def scores(self, task: str) -> list[float]:
-        """The headline scores on a task, one a run; runs without a finite score are left out."""
-        return measured(self.records.get(task, ()), _score)
+        """The headline scores on a task, one per run; runs without a finite score are left out."""
+        return finite_values(self.records.get(task, ()), _score)
 
     def center(self, task: str) -> float | None:
-        """Mean score over the runs of a task, in few-shot panels the median."""
+        """Mean score over the runs of a task; the median in few-shot panels."""
         return median(self.scores(task)) if self.few_shot else mean(self.scores(task))
 
     def spread(self, task: str) -> float | None:
-        """Sample standard deviation over the runs of a task, in few-shot panels the interquartile range; None with
-        fewer than two."""
+        """Sample standard deviation over the runs of a task; the interquartile range in few-shot panels. None for fewer
+        than two runs."""
         return interquartile_range(self.scores(task)) if self.few_shot else deviation(self.scores(task))
 
     def average(self, tasks: Iterable[str]) -> float | None:
-        """Mean over tasks of the tasks' centres; None where one is missing, since that average would not compare."""
-        return whole_mean(map(self.center, tasks))
+        """Mean of the tasks' centres; None if one is missing, since such an average is not comparable."""
+        return mean_if_complete(map(self.center, tasks))
 
     def median(self, measure: Measure) -> float | None:
         """Median of a cost over tasks and runs."""
-        return median(measured(self.all, measure))
+        return median(finite_values(self.all, measure))
 
 
-def compared(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
-    """The entries with only their records that have a measure, of the cells (task, template, draw) in which each of
-    them has one: a method that ran on fewer or smaller tasks is not set against another's larger ones. Empty entries
-    where they share no cell."""
-    cells = [{_cell(record) for record in entry.all if measured([record], measure)} for entry in entries]
+def on_shared_cells(entries: Sequence[Entry], measure: Measure) -> list[Entry]:
+    """The entries, restricted to cells (task, template, draw) in which every entry has the measure.
+
+    A method that ran only on small tasks is thus not compared with another's large ones. Entries that share no cell
+    become empty.
+    """
+    cells = [{_cell(record) for record in entry.all if finite_values([record], measure)} for entry in entries]
     common = set.intersection(*cells) if cells else set()
-    return [replace(entry, records=_within(entry, common, measure)) for entry in entries]
+    return [replace(entry, records=_records_in_cells(entry, common, measure)) for entry in entries]
 
 
-def _within(entry: Entry, cells: set[Hashable], measure: Measure) -> dict[str, tuple[Record, ...]]:
+def _records_in_cells(entry: Entry, cells: set[Hashable], measure: Measure) -> dict[str, tuple[Record, ...]]:
     kept = {
-        task: tuple(record for record in alike if _cell(record) in cells and measured([record], measure))
-        for task, alike in entry.records.items()
+        task: tuple(record for record in records if _cell(record) in cells and finite_values([record], measure))
+        for task, records in entry.records.items()
     }
-    return {task: alike for task, alike in kept.items() if alike}
+    return {task: records for task, records in kept.items() if records}
 
 
 def _cell(record: Record) -> Hashable:
-    """Task, template and draw: seeds repeat a cell, and its costs."""
+    """Task, template and draw. Seeds repeat a cell and its costs."""
     return record.task, record.template, draw_of(record)
 
 

@@ -1,4 +1,4 @@
-"""Records as a table: one row a record, what is in groups by its dotted name, values exact."""
+"""Records as a table: one row per record, grouped fields by dotted names, exact values."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONG = ("data.train_ids", "prompt.demonstration_ids")
-"""Fields left out of the table: the ids of rows."""
+"""Fields that are left out of the table: lists of row ids."""
 MAPPINGS = frozenset(
     name
     for name, field in leaves().items()
     if any(get_origin(kind) is dict for kind in (field.annotation, *get_args(field.annotation)))
 )
-"""Fields that map names, each of which is a column; none where the mapping is null."""
+"""Fields that are mappings: each name in them is a column. A null mapping has none."""
 
 
 def flatten(record: Record) -> dict[str, object]:
-    """A record's fields with `score`, `selection_score` and `task_bytes`; what is in a group or mapping by its dotted
-    name: `flops.train`, `recipe.learning_rate`, `memory.phases.forward.inputs`."""
+    """A record's fields with `score`, `selection_score` and `task_bytes`. Fields of groups and mappings have dotted
+    names: `flops.train`, `recipe.learning_rate`, `memory.phases.forward.inputs`."""
     import pandas as pd
 
     content = record.model_dump()
     groups = {name: content.pop(name) for name in GROUPS}
-    worked_out = {"score": record.score, "selection_score": record.selection_score, "task_bytes": record.task_bytes}
-    table = pd.json_normalize({**content, "attempts": " | ".join(record.attempts), **worked_out, **groups})
-    row = table.astype(object).iloc[0].to_dict()  # objects: a column of numbers would round whole ones
+    derived = {"score": record.score, "selection_score": record.selection_score, "task_bytes": record.task_bytes}
+    table = pd.json_normalize({**content, "attempts": " | ".join(record.attempts), **derived, **groups})
+    row = table.astype(object).iloc[0].to_dict()  # objects: a float column would round large integers
     return {str(name): value for name, value in row.items() if name not in (*LONG, *MAPPINGS)}
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """A DataFrame with one row a record, in the order given, objects as they are (so that whole numbers stay whole)."""
+    """A DataFrame with one row per record, in the given order. Its dtype is object, so integers stay exact."""
     import pandas as pd
 
     return pd.DataFrame([flatten(record) for record in records], dtype=object)

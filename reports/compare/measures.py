@@ -1,4 +1,4 @@
-"""The costs that are drawn and tabled: what they are, in which unit, and how they are read from a record."""
+"""The costs in plots and tables: their names, units, and how they are read from a record."""
 
 from __future__ import annotations
 
@@ -20,27 +20,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """One cost. `field` names it in records and files; `timed` costs compare only between equal machines; `worked_out`
-    is how it follows from a record that has no such field."""
+    """One cost. `field` is its name in records and files. A `timed` cost is comparable only on equal machines. `derive`
+    computes a cost that is no field of the record."""
 
     field: str
     title: str = ""
     unit: str = ""
     timed: bool = False
-    worked_out: Callable[[Record], float | None] | None = None
+    derive: Callable[[Record], float | None] | None = None
 
     @property
     def read(self) -> Callable[[Record], float | None]:
         """The value in a record."""
-        return self.worked_out or attrgetter(self.field)
+        return self.derive or attrgetter(self.field)
 
-    def of(self, panel: Panel, entry: Entry) -> float | None:
-        """The median over an entry's tasks and runs; None where it is not measured or does not compare."""
+    @property
+    def name(self) -> str:
+        """The title within a sentence."""
+        return self.title[:1].lower() + self.title[1:]
+
+    def median(self, panel: Panel, entry: Entry) -> float | None:
+        """The median over an entry's tasks and runs; None if it is not measured or not comparable."""
         return panel.seconds(entry, self.read) if self.timed else entry.median(self.read)
 
     def cell(self, panel: Panel, entry: Entry, link: str) -> Cell:
-        """The cost of an entry with its unit, exact in the title."""
-        value = self.of(panel, entry)
+        """The cost of an entry with its unit; the title has the exact value."""
+        value = self.median(panel, entry)
         return Cell(self.text(value), title=units.exact(value, self.unit), link="" if value is None else link)
 
     def text(self, value: float | None) -> str:
@@ -51,16 +56,18 @@ class Cost:
         return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
 
 
-def _anew(record: Record) -> float | None:
+def _flops_without_cache(record: Record) -> float | None:
     return record.flops.inference_per_example_without_reuse or record.flops.inference_per_example
 
 
-ROWS = Cost("rows_used", "Labelled rows used", worked_out=rows_used)
-ANEW = Cost("inference_flops_anew", "Inference FLOPs, demonstrations read anew", "FLOP", worked_out=_anew)
-"""What every query would cost if its demonstrations were read anew; of a method without any, what it costs."""
+ROWS = Cost("rows_used", "Labelled rows used", derive=rows_used)
+WITHOUT_CACHE = Cost(
+    "inference_flops_without_cache", "Inference FLOPs without cache", "FLOP", derive=_flops_without_cache
+)
+"""The cost of a query that processes its demonstrations itself; a method without demonstrations has one cost only."""
 PARAMETERS = Cost("parameters.trainable", "Trained parameters per task")
-KEPT = Cost("task_bytes", "Bytes kept per task", "B")
-"""The file of trained parameters and the demonstrations, whichever a method has."""
+KEPT = Cost("task_bytes", "Bytes stored per task", "B")
+"""The file of trained parameters plus the text of the demonstrations."""
 TRAIN_FLOPS = Cost("flops.train", "Training FLOPs", "FLOP")
 INFERENCE_FLOPS = Cost("flops.inference_per_example", "Inference FLOPs per example", "FLOP")
 WITHOUT_REUSE = Cost("flops.inference_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
@@ -69,15 +76,15 @@ EVAL_SECONDS = Cost("seconds.eval", "Scoring time", "s", timed=True)
 
 
 def peak(panel: Panel, phase: str = "train") -> Cost:
-    """Peak memory of a phase: the allocator's where the panel ran on CUDA, else the process's resident memory."""
+    """Peak memory of a phase: the allocator's if the panel ran on CUDA, else the process's resident memory."""
     field = panel.peak[0 if phase == "train" else 1]
     kind = "allocated" if "allocated" in field else "resident"
     title = {"train": "Peak memory while training", "eval": "Peak memory while scoring"}[phase]
     return Cost(field, f"{title} ({kind})", "B")
 
 
-def drawn(panel: Panel) -> list[Cost]:
-    """The costs of the small multiples, in order; of demonstrations those that only they give."""
-    rows = [ROWS] if len({ROWS.of(panel, entry) for entry in panel.entries} - {None}) > 1 else []
-    anew = [ANEW] if any(WITHOUT_REUSE.of(panel, entry) for entry in panel.entries) else []
-    return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *anew, peak(panel)]
+def plotted_costs(panel: Panel) -> list[Cost]:
+    """The costs of the small plots, in order. Some are only plotted if there are demonstrations."""
+    rows = [ROWS] if len({ROWS.median(panel, entry) for entry in panel.entries} - {None}) > 1 else []
+    without_cache = [WITHOUT_CACHE] if any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries) else []
+    return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *without_cache, peak(panel)]

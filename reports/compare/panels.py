@@ -1,4 +1,4 @@
-"""What is compared with what: a panel is a backbone with a number of shots and a metric; its entries are methods."""
+"""Panels: the records of one backbone, number of shots and metric. The entries of a panel are methods."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tunefront.bench.records import ROUNDING, Record
-from tunefront.reports.compare.checks import grouped, uneven_timing
+from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
-from tunefront.reports.compare.factors import FACTORS, cell_of, levels, over_orders
-from tunefront.reports.compare.statistics import mean, measured, median, whole_mean
-from tunefront.reports.names import natural
+from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders
+from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete, median
+from tunefront.reports.names import natural_key
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Selection
 
 
 REFERENCE = "full"
-"""The label that scores relate to where nothing else is asked for."""
+"""The default label with which scores are compared."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A backbone with a number of shots, and the tasks of one metric: scores of different metrics have no average, no
-    median and no percentiles together. `uneven` says why seconds may not be compared here, None where they may.
+    """One backbone and number of shots, and the tasks of one metric: scores of different metrics are never averaged.
 
-    `few_shot`: some row has several templates, draws or orders on a task (see `Entry`); `one_of_several`: other tasks
-    of the same backbone and shots have another metric, and a panel of their own.
+    `timing_mismatch` says why seconds cannot be compared here, None if they can. `few_shot`: some row has several
+    templates, draws or orders on a task (see `Entry`). `several_metrics`: the same backbone and shots have other tasks
+    with another metric, in a panel of their own.
     """
 
     backbone: str
@@ -38,15 +38,15 @@ class Panel:
     tasks: tuple[str, ...]
     entries: tuple[Entry, ...]
     reference: Entry | None
-    uneven: str | None
+    timing_mismatch: str | None
     few_shot: bool = False
     metric: str = ""
-    one_of_several: bool = False
+    several_metrics: bool = False
 
     @property
     def by_metric(self) -> str:
-        """What a title goes on with where the metric tells panels apart, else nothing."""
-        return f", {self.metric or 'no metric'}" if self.one_of_several else ""
+        """The end of the title if panels differ in their metric, else an empty string."""
+        return f", {self.metric or 'no metric'}" if self.several_metrics else ""
 
     @property
     def records(self) -> list[Record]:
@@ -55,34 +55,38 @@ class Panel:
 
     @cached_property
     def backbone_params(self) -> float | None:
-        """The denominator of percentages, None where it is missing or not the same in all records."""
-        found = set(measured(self.records, lambda record: record.parameters.backbone))
-        return found.pop() if len(found) == 1 else None
+        """The denominator of percentages; None if it is missing or differs between records."""
+        sizes = set(finite_values(self.records, lambda record: record.parameters.backbone))
+        return sizes.pop() if len(sizes) == 1 else None
 
     @cached_property
     def baselines(self) -> dict[str, float]:
-        """Of each task whose records know it, the score of always answering the commonest training label (the mean, for
-        regression): the mean over runs, the median in few-shot panels."""
+        """The score of always answering the commonest training label (the mean, for regression) by task.
+
+        Mean over runs, median in few-shot panels. Tasks without this score in their records are left out.
+        """
         middle = median if self.few_shot else mean
-        found = {
-            task: middle(measured((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
+        scores = {
+            task: middle(finite_values((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
             for task in self.tasks
         }
-        return {task: value for task, value in found.items() if value is not None}
+        return {task: value for task, value in scores.items() if value is not None}
 
     @property
     def baseline(self) -> float | None:
-        """The same on average over the tasks, None where one has none."""
-        return whole_mean(self.baselines.get(task) for task in self.tasks)
+        """The average of the baselines over tasks; None if a task has none."""
+        return mean_if_complete(self.baselines.get(task) for task in self.tasks)
 
     @property
     def baseline_name(self) -> str:
-        """What always gives the same answer."""
+        """The constant answer of the baseline."""
         return " or ".join(sorted({record.baseline_answer for record in self.records}))
 
     def above_baseline(self, entry: Entry) -> bool:
-        """Whether an entry scores higher than the commonest label does, on average over the tasks on which both are
-        known: no other is called good, however cheap it is. True where no such task is known."""
+        """Whether an entry scores higher than the baseline on average, over tasks that have both scores.
+
+        Other entries are never recommended, however cheap they are. True if no task has both scores.
+        """
         pairs = [(entry.center(task), level) for task, level in self.baselines.items()]
         gaps = [score - level for score, level in pairs if score is not None]
         return not gaps or statistics.fmean(gaps) > ROUNDING
@@ -104,77 +108,85 @@ class Panel:
         if self.reference is None:
             return {}
         return {
-            task: {cell: statistics.fmean(map(_finite, alike)) for cell, alike in grouped(runs, self._cell).items()}
+            task: {
+                cell: statistics.fmean(map(_finite, cell_runs))
+                for cell, cell_runs in group_by(runs, self._cell).items()
+            }
             for task, runs in ((task, self.reference.runs(task)) for task in self.relative_tasks)
         }
 
     def _cell(self, record: Record) -> object:
-        """What two scores must share to be compared: template, draw and seed. Where only seeds vary that is nothing, so
-        that a score relates to the reference's mean over seeds."""
+        """The cell that two scores must share to be compared: template, draw and seed. None if only seeds vary: a score
+        is then compared with the reference's mean over seeds."""
         return cell_of(record) if self.few_shot else None
 
     def task_differences(self, entry: Entry, task: str) -> list[float]:
-        """Points above (or below) the reference on a task, one a run: above its score with the same template, draw and
-        seed in a few-shot panel, else above its mean. Runs without a counterpart are left out."""
+        """Differences to the reference on a task in points, one per run.
+
+        In a few-shot panel the difference is to the reference's score with the same template, draw and seed; otherwise
+        to its mean. Runs without a counterpart are left out.
+        """
         base = self._levels.get(task, {})
         pairs = ((_finite(record), base.get(self._cell(record))) for record in entry.runs(task))
         return [100 * (score - level) for score, level in pairs if level is not None]
 
     def differences(self, entry: Entry) -> list[float]:
-        """The same over all tasks on which the reference has a score."""
+        """The differences on all tasks on which the reference has a score."""
         return [gap for task in self.relative_tasks for gap in self.task_differences(entry, task)]
 
     def difference(self, entry: Entry) -> float | None:
-        """Mean over tasks of the difference to the reference in points (few-shot: of the median over cells that both
-        have), None where a task is missing."""
+        """Mean over tasks of the difference to the reference in points; None if a task is missing. In few-shot panels a
+        task's difference is the median over cells that both have."""
         if self.reference is None or not self.relative_tasks:
             return None
         if self.few_shot:
-            return whole_mean(median(self.task_differences(entry, task)) for task in self.relative_tasks)
+            return mean_if_complete(median(self.task_differences(entry, task)) for task in self.relative_tasks)
         ours, base = entry.average(self.relative_tasks), self.reference.average(self.relative_tasks)
         return None if ours is None or base is None else 100 * (ours - base)
 
-    def alone(self, entry: Entry) -> int:
-        """Runs that have a score where the reference has one on the task, but not in the same cell."""
+    def count_unpaired(self, entry: Entry) -> int:
+        """The number of runs with a score for whose cell the reference has none, on tasks on which it has scores."""
         return sum(len(entry.scores(task)) for task in self.relative_tasks) - len(self.differences(entry))
 
     def heights(self, entry: Entry) -> list[float]:
-        """What the plots draw: differences to the reference, else scores in points."""
+        """The heights in plots: differences to the reference if it has scores, else scores in points."""
         if self.relative_tasks:
             return self.differences(entry)
         return [100 * score for task in self.tasks for score in entry.scores(task)]
 
     def covers(self, entry: Entry) -> bool:
-        """Whether an entry has a height on every task that is drawn."""
+        """Whether an entry has a height on every plotted task."""
         if self.relative_tasks:
             return all(self.task_differences(entry, task) for task in self.relative_tasks)
         return all(entry.scores(task) for task in self.tasks)
 
     def seconds(self, entry: Entry, measure: Measure) -> float | None:
-        """Median of a cost in seconds, None where the panel's seconds do not compare."""
-        return None if self.uneven else entry.median(measure)
+        """Median of a cost in seconds; None if seconds cannot be compared in this panel."""
+        return None if self.timing_mismatch else entry.median(measure)
 
     @property
     def peak(self) -> tuple[str, str]:
-        """The record fields of peak memory while training and scoring: the allocator's on CUDA, else the process's."""
+        """The record fields of peak memory in training and scoring: the allocator's on CUDA, else the process's."""
         kind = "allocated" if any(r.memory.train_peak_allocated_bytes is not None for r in self.records) else "resident"
         return f"memory.train_peak_{kind}_bytes", f"memory.eval_peak_{kind}_bytes"
 
 
 def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
-    """The panels of the selected ok records, by backbone, shots and metric; `reference` is the label that scores relate
-    to."""
+    """The panels of the selected ok records by backbone, shots and metric. Scores relate to the label `reference`."""
     trials: dict[tuple[str, str, int | None], int] = {}
     for choice in selection.choices:
         where = (choice.label, choice.backbone, choice.shots)
         trials[where] = max(trials.get(where, 1), choice.trials)
     panels = []
-    groups = grouped(selection.records, lambda r: (r.backbone, r.shots, r.scores.headline or ""))
+    groups = group_by(selection.records, lambda r: (r.backbone, r.shots, r.scores.headline or ""))
     several = Counter((backbone, shots) for backbone, shots, _ in groups)
     for (backbone, shots, metric), records in groups.items():
         rows = {
-            label: {task: tuple(sorted(found, key=_run)) for task, found in grouped(alike, lambda r: r.task).items()}
-            for label, alike in over_orders(grouped(records, selection.row), reference).items()
+            label: {
+                task: tuple(sorted(task_records, key=_run))
+                for task, task_records in group_by(row_records, lambda r: r.task).items()
+            }
+            for label, row_records in merge_orders(group_by(records, selection.row), reference).items()
         }
         few_shot = any(_varied(runs) for by_task in rows.values() for runs in by_task.values())
         entries = []
@@ -184,11 +196,11 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
             entries.append(Entry(label, dict(sorted(by_task.items())), tried, few_shot))
         base = next((entry for entry in entries if entry.label == reference), None)
         entries.sort(
-            key=lambda e: (e is not base, -(e.median(lambda r: r.parameters.trainable) or 0), natural(e.label))
+            key=lambda e: (e is not base, -(e.median(lambda r: r.parameters.trainable) or 0), natural_key(e.label))
         )
         tasks = tuple(sorted({record.task for record in records}))
         which = few_shot, metric, several[backbone, shots] > 1
-        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, uneven_timing(records), *which))
+        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, find_timing_mismatch(records), *which))
     return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0, panel.metric))
 
 
@@ -203,7 +215,7 @@ def _varied(runs: Iterable[Record]) -> bool:
 
 
 def _finite(record: Record) -> float:
-    """The score of a record that is known to have one."""
+    """The score of a record that has one."""
     assert record.score is not None
     return record.score
 

@@ -1,4 +1,4 @@
-"""Records whose texts are fit to print: what they hold was written by anyone, and every format shows it."""
+"""Makes records safe to print: their texts come from users and are shown in every format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from tunefront.reports.compare.frame import LONG
-from tunefront.reports.names import visible
+from tunefront.reports.names import make_visible
 from tunefront.reports.units import finite
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 
 
-def printable(records: Sequence[Record]) -> list[Record]:
-    """The records with every text, names of recipes, settings, scores and versions among them, made visible, and
-    numbers that nothing can have measured missing. Ids of rows, which no format shows, are as they are."""
+def make_printable(records: Sequence[Record]) -> list[Record]:
+    """The records with invisible characters escaped in every text, also in names of recipe fields, settings, scores and
+    versions. Impossible numbers become missing. Row ids stay unchanged: no format shows them."""
     return [_printable(record) for record in records]
 
 
 def _printable(part: M, place: str = "") -> M:
-    """A record or a group of it, whose name and a dot `place` is."""
+    """The same for a record or for a group of its fields. `place` is the group's name with a dot."""
     changed = {}
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)
@@ -37,11 +37,11 @@ def _printable(part: M, place: str = "") -> M:
 
 def _shown(value: object) -> object:
     if isinstance(value, str):
-        return visible(value)
+        return make_visible(value)
     if isinstance(value, int | float):
         return value if finite(value) else None
     if isinstance(value, dict):
-        shown = {visible(str(name)): (_shown(inner), inner is None) for name, inner in value.items()}
+        shown = {make_visible(str(name)): (_shown(inner), inner is None) for name, inner in value.items()}
         kept = {name: inner for name, (inner, was_none) in shown.items() if inner is not None or was_none}
         return value if kept == value else kept
     if isinstance(value, tuple):

@@ -1,32 +1,32 @@
-"""What queries cost by each way of answering them: trained, or prompted with demonstrations kept or read anew."""
+"""Costs of queries by the way they are answered: by a trained method, or by a prompt with or without a cache."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Crossing, Line, crossing
 from tunefront.reports.compare.factors import draw_of
-from tunefront.reports.compare.statistics import measured, median
+from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.units import finite
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
-KEPT, ANEW = "prefix kept", "read anew"
+WITH_CACHE, WITHOUT_CACHE = "with cache", "without cache"
 MEASURES = ("flops", "seconds")
 SAME = 0.01
-"""By how much FLOPs may differ, as a share, that are taken to be of the same work."""
+"""FLOPs that differ by at most this share count as equal."""
 Costs = tuple[float | None, float | None]
-"""What is spent before the first query, and on each."""
+"""Costs before the first query, and per query."""
 Cost = Callable[["Record"], Costs]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What queries cost by one record, and the `cell` (template and draw of rows) that it is of; null where that is
-    not measured."""
+    """Costs of queries in one record; None if not measured. `cell` is its template and draw of rows."""
 
     cell: Hashable
     flops: Line | None
@@ -39,10 +39,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to answer queries on one task. `how` tells the two ways to prompt with the same demonstrations apart.
+    """One way to answer queries on one task. `how` is WITH_CACHE or WITHOUT_CACHE for prompts with demonstrations.
 
-    `runs` are its records' costs; `kept_bytes` is what the task keeps beside the backbone, whatever the number of
-    queries.
+    `runs` are the costs of its records; `kept_bytes` are stored for the task in addition to the backbone, for any
+    number of queries.
     """
 
     label: str
@@ -63,26 +63,28 @@ class Way:
 
     @property
     def cells(self) -> frozenset[Hashable]:
-        """The templates and draws that it ran on."""
+        """The templates and draws of its runs."""
         return frozenset(run.cell for run in self.runs)
 
     def line(self, measure: str, cells: Collection[Hashable] | None = None) -> Line | None:
-        """The cumulative cost by one of MEASURES, medians over the runs (of some cells, where these are given); null
-        where a run lacks it, since the rest would be medians over other runs than those of another way."""
-        found = [run.line(measure) for run in self.runs if cells is None or run.cell in cells]
-        lines = [line for line in found if line is not None]
+        """The cumulative cost by one of MEASURES: medians over all runs, or over those in `cells`.
+
+        None if a run lacks it: medians over the remaining runs would not be comparable with another way's.
+        """
+        run_lines = [run.line(measure) for run in self.runs if cells is None or run.cell in cells]
+        lines = [line for line in run_lines if line is not None]
         start, slope = median([line.start for line in lines]), median([line.slope for line in lines])
-        return None if start is None or slope is None or len(lines) < len(found) else Line(start, slope)
+        return None if start is None or slope is None or len(lines) < len(run_lines) else Line(start, slope)
 
     @property
     def name(self) -> str:
-        """Label and how the demonstrations are read."""
-        return f"{self.label}, {self.how}" if self.how else self.label
+        """The label, with or without cache."""
+        return f"{self.label} {self.how}" if self.how else self.label
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A trained way against a prompted one by one measure; `cost` is the trained one's, over the runs compared."""
+    """A trained way compared with a prompted way by one measure. `cost` is the trained way's, over shared cells."""
 
     trained: Way
     prompted: Way
@@ -90,31 +92,34 @@ class Pair:
     crossing: Crossing
 
 
-def ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
-    """The ways of one task: label -> its records, medians over them. Trained ones first, then those that train nothing.
+def list_ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
+    """The ways to answer queries on one task, trained ones first. `rows` are its records by label.
 
-    Whether a record is a prompt is read from what it trained and which demonstrations it holds.
+    A record that trained no parameters is a prompt.
     """
-    found = [way for label, records in rows.items() for way in _ways(label, records)]
-    return sorted(found, key=lambda way: not way.trained)
+    listed = [way for label, records in rows.items() for way in _ways_of(label, records)]
+    return sorted(listed, key=lambda way: not way.trained)
 
 
-def pairs(found: Iterable[Way], measure: str) -> list[Pair]:
-    """Every trained way against every prompted one, over the templates and draws that both ran on; left out where a
-    run of these was not measured, and where they share none."""
-    found = list(found)
-    prompted = [way for way in found if not way.trained]
-    together = []
-    for ours, theirs in ((one, other) for one in found if one.trained for other in prompted):
+def compare_ways(ways: Iterable[Way], measure: str) -> list[Pair]:
+    """Compares every trained way with every prompted way over the templates and draws that both ran on.
+
+    Pairs that share none, or that have a run without the measure, are left out.
+    """
+    ways = list(ways)
+    trained = [way for way in ways if way.trained]
+    prompted = [way for way in ways if not way.trained]
+    compared = []
+    for ours, theirs in itertools.product(trained, prompted):
         cells = ours.cells & theirs.cells
         cost, other = ours.line(measure, cells), theirs.line(measure, cells)
         if cost is not None and other is not None:
-            together.append(Pair(ours, theirs, cost, crossing(cost, other)))
-    return together
+            compared.append(Pair(ours, theirs, cost, crossing(cost, other)))
+    return compared
 
 
-def _ways(label: str, records: Sequence[Record]) -> list[Way]:
-    trained = median(measured(records, lambda record: record.parameters.trainable))
+def _ways_of(label: str, records: Sequence[Record]) -> list[Way]:
+    trained = median(finite_values(records, lambda record: record.parameters.trainable))
     if trained is None:
         return []
 
@@ -122,47 +127,57 @@ def _ways(label: str, records: Sequence[Record]) -> list[Way]:
         runs = tuple(
             Run((record.template, draw_of(record)), _line(flops(record)), _line(seconds(record))) for record in records
         )
-        return Way(label, trained > 0, how, runs, median(measured(records, lambda record: _kept_bytes(record, cache))))
+        return Way(
+            label, trained > 0, how, runs, median(finite_values(records, lambda record: _kept_bytes(record, cache)))
+        )
 
     if trained > 0 or not any(record.prompt.demonstration_ids for record in records):
         return [way("", _flops, _seconds)]
     if all(record.prompt.kv_cache_bytes is None for record in records):
-        # Nothing can be kept, so what was timed read everything anew; what was read once was for calibrating.
-        return [way(ANEW, lambda record: (_or_zero(record.flops.prefix), _anew(record)), _seconds)]
-    kept = way(KEPT, _flops, _seconds, cache=True)
-    return [kept, way(ANEW, _flops_anew, lambda record: (0.0, _seconds_anew(record)))]
+        # No cache is possible: each timed query processed its demonstrations. A prefix was only read for calibration.
+        return [
+            way(
+                WITHOUT_CACHE,
+                lambda record: (_or_zero(record.flops.prefix), _query_flops_without_cache(record)),
+                _seconds,
+            )
+        ]
+    kept = way(WITH_CACHE, _flops, _seconds, cache=True)
+    return [kept, way(WITHOUT_CACHE, _flops_without_cache, lambda record: (0.0, _query_seconds_without_cache(record)))]
 
 
 def _kept_bytes(record: Record, cache: bool) -> float | None:
-    """What is kept for the task beside the backbone, with its prompts' keys and values or without them."""
+    """Bytes that are kept for the task in addition to the backbone; `cache`: with the prompts' keys and values."""
     sizes = [record.task_bytes, *([record.prompt.kv_cache_bytes] if cache else [])]
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def _flops(record: Record) -> Costs:
-    """Training and what is read before the first query, then each query."""
-    return _before(record.flops.train, record, record.flops.prefix), record.flops.inference_per_example
+    """FLOPs of training and of reading the prefix, and FLOPs per query."""
+    return _start_cost(record.flops.train, record, record.flops.prefix), record.flops.inference_per_example
 
 
 def _seconds(record: Record) -> Costs:
-    return _before(record.seconds.train, record, record.seconds.prefix), _seconds_per_query(record)
+    return _start_cost(record.seconds.train, record, record.seconds.prefix), _seconds_per_query(record)
 
 
-def _flops_anew(record: Record) -> Costs:
-    return _or_zero(record.flops.calibration), _anew(record)
+def _flops_without_cache(record: Record) -> Costs:
+    return _or_zero(record.flops.calibration), _query_flops_without_cache(record)
 
 
-def _before(training: float | None, record: Record, reading: float | None) -> float | None:
-    """What is spent before the first query: on training, where anything is trained, and on reading, nothing of which
-    is recorded where nothing was read."""
+def _start_cost(training: float | None, record: Record, reading: float | None) -> float | None:
+    """The cost before the first query: of training, if there is any, and of reading the prefix.
+
+    A record without a prefix has no cost of reading: that counts as 0.
+    """
     if reading is None and record.prompt.prefix_tokens and record.prompt.kv_cache_bytes is not None:
         return None
     read = _or_zero(reading)
     return read if not record.parameters.trainable else None if training is None else training + read
 
 
-def _anew(record: Record) -> float | None:
-    """FLOPs of a query whose demonstrations are read for it alone: of one without any, what it costs."""
+def _query_flops_without_cache(record: Record) -> float | None:
+    """FLOPs of a query that processes its demonstrations itself; of a query without demonstrations, its only FLOPs."""
     without = record.flops.inference_per_example_without_reuse
     return record.flops.inference_per_example if without is None and not record.prompt.kv_cache_bytes else without
 
@@ -178,16 +193,25 @@ def _seconds_per_query(record: Record) -> float | None:
     return None if record.seconds.eval is None or not record.data.n_test else record.seconds.eval / record.data.n_test
 
 
-def _seconds_anew(record: Record) -> float | None:
-    """Of a query whose demonstrations are read for it alone: what reading them once took, and the answer. None where
-    that is not what was read once (a calibration, or queries that keep fewer demonstrations)."""
-    kept, anew = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse
+def _query_seconds_without_cache(record: Record) -> float | None:
+    """Seconds of a query that processes its demonstrations itself: those of reading them once plus those of the answer.
+
+    None if the reading differs from what each query would do: after a calibration, or if queries keep fewer
+    demonstrations.
+    """
+    with_cache, without = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse
     answer = _seconds_per_query(record)
     if record.prompt.prefix_tokens == 0 and not record.flops.calibration:
-        return answer  # no query has room for any
-    if record.seconds.prefix is None or record.flops.prefix is None or kept is None or anew is None or answer is None:
+        return answer  # no query has room for demonstrations
+    if (
+        record.seconds.prefix is None
+        or record.flops.prefix is None
+        or with_cache is None
+        or without is None
+        or answer is None
+    ):
         return None
-    same = abs(anew - kept - record.flops.prefix) <= SAME * record.flops.prefix
+    same = abs(without - with_cache - record.flops.prefix) <= SAME * record.flops.prefix
     return record.seconds.prefix + answer if same and not record.flops.calibration else None
 
 

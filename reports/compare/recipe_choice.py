@@ -1,11 +1,11 @@
-"""Which recipe stands for a method on a task: the best one on the selection rows. Test scores are never read."""
+"""Chooses one recipe per method and task: the best on the selection rows. Test scores are never read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.units import finite, number
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 Recipe = tuple[tuple[str, str], ...]
-"""The fields that were varied, with their values as text."""
+"""All fields of a recipe with their values as text."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One method's chosen recipe on one task. `score` is the mean selection headline over draws and seeds;
-    `edges` are numeric fields whose chosen value is the smallest or largest tried."""
+    """One method's chosen recipe on one task. `score` is the mean selection score over draws and seeds; `edges` are
+    numeric fields whose chosen value is the smallest or largest that was tried."""
 
     label: str
     backbone: str
@@ -38,29 +38,31 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is left to report: records, each with the label of its row, and the choices that were made."""
+    """The records to report, the labels of their rows, and the choices that were made."""
 
     records: tuple[Record, ...]
     rows: dict[str, str]
     choices: tuple[Choice, ...]
 
     def row(self, record: Record) -> str:
-        """The label of the row that a record belongs to."""
+        """The label of a record's row."""
         return self.rows.get(record.key, record.label)
 
 
 def choose(records: Sequence[Record]) -> Selection:
-    """One recipe per (label, backbone, task, shots, template): chosen where every trial has a selection score, else all
-    of them, each a row of its own that names the fields in which the recipes differ."""
+    """Chooses one recipe per (label, backbone, task, shots, template) if every trial has a selection score.
+
+    Otherwise each recipe has a row of its own, whose label names the fields in which the recipes differ.
+    """
     kept: list[Record] = []
     choices: list[Choice] = []
     apart: dict[Hashable, list[Record]] = {}
-    for group in grouped(records, _group).values():
-        trials = grouped(group, recipe_of)
+    for group in group_by(records, _group).values():
+        trials = group_by(group, recipe_of)
         if len(trials) == 1:
             kept += group
             continue
-        choice = _chosen(group, trials)
+        choice = _best_trial(group, trials)
         if choice is None:
             kept += group
             apart.setdefault((group[0].label, group[0].backbone, group[0].shots), []).extend(group)
@@ -68,21 +70,21 @@ def choose(records: Sequence[Record]) -> Selection:
             kept += choice.records
             choices.append(choice)
     rows: dict[str, str] = {}
-    for alike in apart.values():
-        names = varied(alike)
-        for record in alike:
+    for unchosen in apart.values():
+        names = varying_fields(unchosen)
+        for record in unchosen:
             values = ", ".join(f"{name}={number(record.recipe.get(name))}" for name in names)
             rows[record.key] = f"{record.label} ({values})"
     return Selection(tuple(kept), rows, tuple(choices))
 
 
 def recipe_of(record: Record) -> Recipe:
-    """A record's recipe, every field as text."""
+    """A record's recipe, with every value as text."""
     return tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
 
 
-def varied(records: Sequence[Record]) -> list[str]:
-    """Recipe fields in which the records differ."""
+def varying_fields(records: Sequence[Record]) -> list[str]:
+    """The recipe fields in which the records differ."""
     names = sorted({name for record in records for name in record.recipe})
     return [name for name in names if len({number(record.recipe.get(name)) for record in records}) > 1]
 
@@ -91,33 +93,33 @@ def _group(record: Record) -> tuple[Hashable, ...]:
     return (record.label, record.backbone, record.task, record.shots, record.template)
 
 
-def _chosen(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice | None:
-    """The best trial among those with the most runs: one that lost a seed may not win by its luckier ones."""
+def _best_trial(group: list[Record], trials: dict[Recipe, list[Record]]) -> Choice | None:
+    """The best of the trials with the most runs: a trial that lost a seed must not win by its luckier seeds."""
     means: dict[Recipe, float] = {}
     runs: dict[Recipe, int] = {}
     for recipe, records in trials.items():
         scores = [record.selection_score for record in records if record.scores.selection is not None]
         if not scores:
             return None
-        there = [score for score in scores if score is not None and finite(score)]
-        runs[recipe] = len(there)
-        means[recipe] = sum(there) / len(there) if there else float("-inf")
+        known = [score for score in scores if score is not None and finite(score)]
+        runs[recipe] = len(known)
+        means[recipe] = sum(known) / len(known) if known else float("-inf")
     whole = [recipe for recipe in trials if runs[recipe] == max(runs.values())]
     if max(runs.values()) == 0:
         return None
     best = max(sorted(whole), key=lambda recipe: means[recipe])
-    names = varied(group)
+    names = varying_fields(group)
     values = {name: [record.recipe.get(name) for record in group] for name in names}
     tried = {name: tuple(dict.fromkeys(number(value) for value in _ordered(values[name]))) for name in names}
     chosen = tuple((name, value) for name, value in best if name in names)
     numeric = [name for name in names if all(isinstance(v, int | float) and v is not True for v in values[name])]
     if all(record.training.steps == 0 for record in group):
-        numeric = []  # nothing was trained, so no range was searched
+        numeric = []  # nothing was trained: no range was searched
     edges = tuple(name for name, value in chosen if name in numeric and value in (tried[name][0], tried[name][-1]))
     first = group[0]
     where = (first.label, first.backbone, first.task, first.shots, first.template)
-    won = tuple(trials[best])
-    return Choice(*where, len(trials), chosen, means[best], tried, edges, len(trials) - len(whole), won)
+    records_of_best = tuple(trials[best])
+    return Choice(*where, len(trials), chosen, means[best], tried, edges, len(trials) - len(whole), records_of_best)
 
 
 def _ordered(values: list[bool | int | float | str | None]) -> list[bool | int | float | str | None]:

@@ -1,4 +1,4 @@
-"""Means, medians and quartiles of what is there, None of nothing; and where the spread of scores comes from."""
+"""Means, medians and quartiles of available values (None if there are none), and the sources of spread in scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import FACTORS, levels
 from tunefront.reports.units import finite
 
@@ -19,33 +19,35 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
 
-def measured(records: Iterable[Record], measure: Callable[[Record], float | None]) -> list[float]:
+def finite_values(records: Iterable[Record], measure: Callable[[Record], float | None]) -> list[float]:
     """The finite values of a measure."""
     return [value for value in map(measure, records) if value is not None and finite(value)]
 
 
-def together(records: Iterable[Record], *measures: Callable[[Record], float | None]) -> list[tuple[float, ...]]:
-    """The finite values of several measures, a tuple a record; nothing where a record that has one of them lacks
-    another: of different records two medians, or a ratio, would compare what never ran side by side."""
+def complete_rows(records: Iterable[Record], *measures: Callable[[Record], float | None]) -> list[tuple[float, ...]]:
+    """The finite values of several measures, one tuple per record.
+
+    Empty if a record has only some of the measures: medians over different records would not be comparable.
+    """
     rows = [tuple(measure(record) for measure in measures) for record in records]
-    there = [row for row in rows if any(finite(value) for value in row)]
-    whole = [tuple(value for value in row if value is not None and finite(value)) for row in there]
-    return whole if all(len(row) == len(measures) for row in whole) else []
+    known = [row for row in rows if any(finite(value) for value in row)]
+    complete = [tuple(value for value in row if value is not None and finite(value)) for row in known]
+    return complete if all(len(row) == len(measures) for row in complete) else []
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The mean, None of nothing."""
+    """The mean; None if there are no values."""
     values = list(values)
     return statistics.fmean(values) if values else None
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """The sample standard deviation, None of fewer than two."""
+    """The sample standard deviation; None for fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """A quantile with linear interpolation as `numpy.quantile` has it, None of nothing.
+    """A quantile with linear interpolation as in `numpy.quantile`; None if there are no values.
 
     >>> quantile([1.0, 2.0, 4.0], 0.5), quantile([0.0, 10.0], 0.2), quantile([], 0.5)
     (2.0, 2.0, None)
@@ -54,12 +56,12 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def median(values: Sequence[float]) -> float | None:
-    """The median, None of nothing."""
+    """The median; None if there are no values."""
     return quantile(values, 0.5)
 
 
 def interquartile_range(values: Sequence[float]) -> float | None:
-    """The 75th minus the 25th percentile, interpolated linearly as by `scipy.stats.iqr`; None of fewer than two.
+    """The 75th minus the 25th percentile with linear interpolation, as in `scipy.stats.iqr`; None for fewer than two.
 
     >>> interquartile_range([1.0, 2.0, 4.0, 10.0]), interquartile_range([1.0])
     (3.75, None)
@@ -70,16 +72,16 @@ def interquartile_range(values: Sequence[float]) -> float | None:
     return None if low is None or high is None else high - low
 
 
-def whole_mean(values: Iterable[float | None]) -> float | None:
-    """The mean, None where any value is missing."""
+def mean_if_complete(values: Iterable[float | None]) -> float | None:
+    """The mean; None if any value is missing."""
     values = list(values)
     return None if None in values else mean(value for value in values if value is not None)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Scores of one row on one task. `median` and `iqr` are over all runs at once, as scores; `levels` are how many
-    values of each factor occur; `runs` and `combinations` are equal where every combination of levels ran."""
+    """The spread of the scores of one row on one task. `median` and `iqr` are over all runs; `levels` counts the values
+    of each factor; `runs` equals `combinations` if every combination of levels ran."""
 
     median: float | None
     iqr: float | None
@@ -89,23 +91,26 @@ class Spread:
 
     @property
     def combinations(self) -> int:
-        """How many runs every combination of the levels would make."""
+        """The number of combinations of the levels."""
         return math.prod(max(1, amount) for amount in self.levels.values())
 
 
-def split(runs: Sequence[Record]) -> Spread:
-    """The spread of records that have finite scores."""
-    scores = measured(runs, lambda record: record.score)
+def spread_of(runs: Sequence[Record]) -> Spread:
+    """The spread of records with finite scores."""
+    scores = finite_values(runs, lambda record: record.score)
     return Spread(
         median(scores),
         interquartile_range(scores),
         len(runs),
         {factor: levels(runs, factor) for factor in FACTORS},
-        {factor: _between(runs, factor) for factor in FACTORS},
+        {factor: _deviation_of_means(runs, factor) for factor in FACTORS},
     )
 
 
-def _between(runs: Sequence[Record], factor: str) -> float | None:
-    """Sample standard deviation of the levels' mean scores, each over all else that varies; None with one level."""
-    means = [mean(measured(alike, lambda record: record.score)) for alike in grouped(runs, FACTORS[factor]).values()]
+def _deviation_of_means(runs: Sequence[Record], factor: str) -> float | None:
+    """Sample standard deviation of the mean scores of a factor's levels; None for a single level."""
+    means = [
+        mean(finite_values(level_runs, lambda record: record.score))
+        for level_runs in group_by(runs, FACTORS[factor]).values()
+    ]
     return deviation([value for value in means if value is not None])

@@ -1,1 +1,1 @@
-"""What each kind of cost is made of, one breakdown a file."""
+"""Breakdowns of each kind of cost, one per file."""

@@ -1,4 +1,4 @@
-"""A ledger: what one kind of cost is made of, in words, plots and tables."""
+"""A ledger: the breakdown of one kind of cost in words, plots and tables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ledger:
-    """One ledger of a panel. `tag` is fit for file names and tells which plots are its own; `short` is what it comes
-    to, in a few words (empty where there is nothing to say); `text` what its numbers mean, a paragraph each."""
+    """One ledger of a panel. `tag` is used in file names and identifies its plots; `short` is its result in a few words
+    (may be empty); `text` are paragraphs that explain the numbers."""
 
     tag: str
     title: str

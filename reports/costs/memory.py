@@ -1,4 +1,4 @@
-"""Where memory goes: whose the bytes are at the peak of each phase."""
+"""Memory by owner at the peak of each phase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.records import MEMORY_PHASES, OWNERS
 from tunefront.reports import units
-from tunefront.reports.compare.entries import compared
+from tunefront.reports.compare.entries import on_shared_cells
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
@@ -18,58 +18,63 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 TEXT = (
-    "Bytes of tensors as they were allocated, each byte with one owner, at the moment when a phase held most; they sum "
-    "to that peak. Frozen weights never change; trained weights have gradients and the state of the optimiser beside "
-    "them; saved activations are what the backward pass needs from the forward pass, of which a method that trains "
-    "little may still save much; temporary is what lives within an operation. Load is what the model holds once the "
-    "method is attached. Libraries, code, the allocator's own reserve and the copy of the pretrained weights that this "
-    "suite keeps in main memory for the next run are not in it: the process as the system sees it is among the costs "
-    "above."
+    "Bytes of allocated tensors at the peak of each phase. Each byte has one owner, and the owners sum to the peak. "
+    "Frozen weights never change. Trained weights also need gradients and optimiser state. Saved activations are kept "
+    "from the forward pass for the backward pass; a method that trains few weights may still need many of them. "
+    "Temporary tensors exist only within an operation. Load is the memory of the model after the method is attached. "
+    "Not included are libraries, code, the allocator's reserve, and the copy of the pretrained weights that this suite "
+    "keeps in main memory for the next run. The memory of the whole process is among the costs above."
 )
 
-OWNERS_TITLE = "Whose the bytes are at the peak"
+OWNERS_TITLE = "Memory at the peak by owner"
 MOST = 6
-"""Methods that stand side by side."""
+"""Most methods in one table of owners."""
 WIDEST, NARROWEST, GAP = 110, 12, 2
-"""Characters of their labels together, that a column takes at least, and between two."""
+"""Width of a table, least width of a column, and gap between columns, in characters."""
 
 
 def peak_phase(record: Record) -> str | None:
-    """The phase that held most, None where memory was not measured."""
+    """The phase with the highest peak; None if memory was not measured."""
     memory = {phase: owners for phase, owners in (record.memory.phases or {}).items() if owners}
     return max(memory, key=lambda phase: (sum(memory[phase].values()), phase)) if memory else None
 
 
-def typical(entry: Entry) -> Record | None:
-    """The record with the median peak, the lower one of two: its owners sum to its peak, as medians would not."""
-    found = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
-    return found[(len(found) - 1) // 2][2] if found else None
+def median_record(entry: Entry) -> Record | None:
+    """The record with the median peak (the lower of two). Its owners sum to its peak; medians of owners would not."""
+    by_peak = sorted((record.peak_memory_bytes or 0, record.key, record) for record in entry.all if peak_phase(record))
+    return by_peak[(len(by_peak) - 1) // 2][2] if by_peak else None
 
 
 def owners_of(records: Iterable[Record], phases: Iterable[str] | None = None) -> list[str]:
-    """The owners that hold anything at the peak (in `phases`, of each of them), in order."""
-    held = set()
+    """The owners that hold bytes at the peak, or at the peaks of `phases`, in order."""
+    owners = set()
     for record in records:
         shown = [peak_phase(record)] if phases is None else phases
-        held |= {
-            o for p in shown if p is not None for o, size in ((record.memory.phases or {}).get(p) or {}).items() if size
+        owners |= {
+            owner
+            for phase in shown
+            if phase is not None
+            for owner, size in ((record.memory.phases or {}).get(phase) or {}).items()
+            if size
         }
-    return _ordered(held, OWNERS)
+    return _ordered(owners, OWNERS)
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
-    """The ledger of a panel; None where memory was not measured."""
-    found = [(e, entry, record) for e, entry in enumerate(panel.entries) if (record := typical(entry)) is not None]
-    if not found:
+    """The ledger of a panel; None if memory was not measured."""
+    shown = [
+        (e, entry, record) for e, entry in enumerate(panel.entries) if (record := median_record(entry)) is not None
+    ]
+    if not shown:
         return None
-    tables = (*_owners(panel, index, found), _phases(panel, index, found), *_allocator(panel, index, found))
-    return Ledger("memory", "Where memory goes", _short(panel, found), (TEXT,), tables)
+    tables = (*_owners(panel, index, shown), _phases(panel, index, shown), *_allocator(panel, index, shown))
+    return Ledger("memory", "Memory by phase and owner", _short(panel, shown), (TEXT,), tables)
 
 
-def words(name: str) -> str:
-    """An owner or a phase in words.
+def display_name(name: str) -> str:
+    """The name of an owner or phase in words.
 
-    >>> words("saved_activations"), words("kv_cache")
+    >>> display_name("saved_activations"), display_name("kv_cache")
     ('saved activations', 'keys and values')
     """
     return {"kv_cache": "keys and values", "optimizer_state": "optimiser state", "optimizer": "optimiser step"}.get(
@@ -77,34 +82,40 @@ def words(name: str) -> str:
     )
 
 
-def _owners(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
-    """A row an owner and a column a method, in as many tables as a page has room for."""
-    owners = owners_of(record for _, _, record in found)
-    parts = _beside([entry.label for _, entry, _ in found])
+def _owners(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
+    """A row per owner and a column per method, split into tables that fit on a page."""
+    owners = owners_of(record for _, _, record in shown)
+    parts = _split_columns([entry.label for _, entry, _ in shown])
     note = (
-        "Of the run with the median peak over tasks and runs. A dash: nothing is held, or the method has none. "
-        "1 kB is 1000 bytes."
+        "The run with the median peak over tasks and runs. A dash: the owner holds nothing, or the method has no such "
+        "owner. 1 kB is 1000 bytes."
     )
     tables = []
     for number, part in enumerate(parts, 1):
-        shown = [found[place] for place in part]
-        phases = [peak_phase(record) or "" for _, _, record in shown]
-        held = [(record.memory.phases or {})[phase] for phase, (_, _, record) in zip(phases, shown, strict=True)]
-        links = [anchor(index, e) for e, _, _ in shown]
+        part_rows = [shown[place] for place in part]
+        phases = [peak_phase(record) or "" for _, _, record in part_rows]
+        held = [(record.memory.phases or {})[phase] for phase, (_, _, record) in zip(phases, part_rows, strict=True)]
+        links = [anchor(index, e) for e, _, _ in part_rows]
         pairs = list(zip(held, links, strict=True))
         rows = (
-            (Cell("at the peak in"), *(Cell(words(phase)) for phase in phases)),
-            (Cell("in all"), *(_size(sum(of.values()), link) for of, link in pairs)),
-            *((Cell(words(owner)), *(_size(of.get(owner) or None, link) for of, link in pairs)) for owner in owners),
+            (Cell("at the peak in"), *(Cell(display_name(phase)) for phase in phases)),
+            (Cell("sum"), *(_size(sum(owner_bytes.values()), link) for owner_bytes, link in pairs)),
+            *(
+                (
+                    Cell(display_name(owner)),
+                    *(_size(owner_bytes.get(owner) or None, link) for owner_bytes, link in pairs),
+                )
+                for owner in owners
+            ),
         )
-        columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in shown))
+        columns = (Column("bytes of", numeric=False), *(Column(entry.label) for _, entry, _ in part_rows))
         caption = OWNERS_TITLE + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")
         tables.append(Table(caption, columns, rows, note if number == len(parts) else ""))
     return tables
 
 
-def _beside(labels: Sequence[str]) -> list[list[int]]:
-    """The places of labels that head columns of one table: as many as a page is wide."""
+def _split_columns(labels: Sequence[str]) -> list[list[int]]:
+    """Groups of label indices, each with as many columns as fit on a page."""
     parts: list[list[int]] = [[]]
     used = 0
     for place, label in enumerate(labels):
@@ -117,30 +128,33 @@ def _beside(labels: Sequence[str]) -> list[list[int]]:
     return parts
 
 
-def _phases(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> Table:
-    phases = _ordered({phase for _, _, record in found for phase in record.memory.phases or {}}, MEMORY_PHASES)
-    columns = (Column("method", numeric=False), *(Column(words(phase)) for phase in phases))
+def _phases(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> Table:
+    phases = _ordered({phase for _, _, record in shown for phase in record.memory.phases or {}}, MEMORY_PHASES)
+    columns = (Column("method", numeric=False), *(Column(display_name(phase)) for phase in phases))
     rows = tuple(
         (
             Cell(entry.label, strong=entry is panel.reference),
             *(
-                _size(entry.median(lambda r, p=phase: _held(r, p)), anchor(index, e))  # type: ignore[misc]
+                _size(entry.median(lambda r, p=phase: _phase_bytes(r, p)), anchor(index, e))  # type: ignore[misc]
                 for phase in phases
             ),
         )
-        for e, entry, _ in found
+        for e, entry, _ in shown
     )
-    note = "What each phase held at most, medians over tasks and runs. A dash: the method has no such phase."
-    return Table("The peak of each phase", columns, rows, note)
+    note = "The peak of each phase, medians over tasks and runs. A dash: the method has no such phase."
+    return Table("Peak memory of each phase", columns, rows, note)
 
 
-def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]]) -> list[Table]:
-    """On CUDA, what the allocator itself says of each phase."""
+def _allocator(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
+    """On CUDA, the peaks of each phase as reported by the allocator."""
     if not any(record.memory.cuda for record in panel.records):
         return []
     phases = _ordered({phase for record in panel.records for phase in record.memory.cuda or {}}, MEMORY_PHASES)
     kinds = ("allocated", "reserved")
-    columns = (Column("method", numeric=False), *(Column(words(phase), kind) for phase in phases for kind in kinds))
+    columns = (
+        Column("method", numeric=False),
+        *(Column(display_name(phase), kind) for phase in phases for kind in kinds),
+    )
 
     def cell(e: int, entry: Entry, phase: str, kind: str) -> Cell:
         return _size(entry.median(lambda r: ((r.memory.cuda or {}).get(phase) or {}).get(kind)), anchor(index, e))
@@ -150,13 +164,13 @@ def _allocator(panel: Panel, index: int, found: list[tuple[int, Entry, Record]])
             Cell(entry.label, strong=entry is panel.reference),
             *(cell(e, entry, phase, kind) for phase in phases for kind in kinds),
         )
-        for e, entry, _ in found
+        for e, entry, _ in shown
     )
-    note = "CUDA's allocator on the same phases, its peaks reset before each; reserved is what it keeps of the device."
-    return [Table("What the allocator says", columns, rows, note)]
+    note = "Peaks of CUDA's allocator, reset before each phase. Reserved: memory that it keeps of the device."
+    return [Table("Peak memory reported by the allocator", columns, rows, note)]
 
 
-def _held(record: Record, phase: str) -> int | None:
+def _phase_bytes(record: Record, phase: str) -> int | None:
     owners = (record.memory.phases or {}).get(phase)
     return None if owners is None else sum(owners.values())
 
@@ -165,16 +179,16 @@ def _size(value: float | None, link: str) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"), link="" if value is None else link)
 
 
-def _short(panel: Panel, found: list[tuple[int, Entry, Record]]) -> str:
-    """What the reference and the most frugal method hold."""
-    alike = compared([entry for _, entry, _ in found if panel.above_baseline(entry)], _peak_bytes)
-    sizes = sorted((size, entry.label) for entry in alike if (size := entry.median(_peak_bytes)) is not None)
+def _short(panel: Panel, shown: list[tuple[int, Entry, Record]]) -> str:
+    """The peaks of the reference and of the method with the lowest peak, in words."""
+    entries = on_shared_cells([entry for _, entry, _ in shown if panel.above_baseline(entry)], _peak_bytes)
+    sizes = sorted((size, entry.label) for entry in entries if (size := entry.median(_peak_bytes)) is not None)
     base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
     if base is None or panel.reference is None or sizes[0][1] == panel.reference.label:
-        most, label = max((record.peak_memory_bytes or 0, entry.label) for _, entry, record in found)
+        most, label = max((record.peak_memory_bytes or 0, entry.label) for _, entry, record in shown)
         return f"at most {units.si(most, 'B')} ({label})"
     least, label = sizes[0]
-    return f"{panel.reference.label} holds {units.si(base, 'B')} at its peak, {label} {units.si(least, 'B')}"
+    return f"{panel.reference.label} needs {units.si(base, 'B')} at its peak, {label} {units.si(least, 'B')}"
 
 
 def _peak_bytes(record: Record) -> int | None:
@@ -182,5 +196,5 @@ def _peak_bytes(record: Record) -> int | None:
 
 
 def _ordered(names: set[str], order: tuple[str, ...]) -> list[str]:
-    """Known names in their order, unknown ones behind."""
+    """Known names in their order, then unknown names."""
     return [*(name for name in order if name in names), *sorted(names - set(order))]

@@ -1,4 +1,4 @@
-"""What was predicted before running, and what it turned out to be."""
+"""Predicted costs compared with measured costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.measures import Cost
 from tunefront.reports.compare.statistics import median
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 TRAINING = Cost("flops.train", "training FLOPs", "FLOP")
-PEAK = Cost("peak_memory_bytes", "memory peak", "B")
+PEAK = Cost("peak_memory_bytes", "peak memory", "B")
 TIMES = (
     Cost("seconds.train", "training time", "s", timed=True),
     Cost("seconds.eval", "scoring time", "s", timed=True),
@@ -32,43 +32,45 @@ GROUPS = {
     "Predicted seconds": TIMES,
 }
 TEXT = (
-    "Predictions were made from the configuration alone, before the run, and are kept beside the records; each is "
-    "set against the run of the same key. The ratio is predicted over measured: 1 is exact, more is too much."
+    "Predictions are made from the configuration alone, before the run, and stored with the records. Each is compared "
+    "with the run of the same key. The ratio is predicted over measured: 1 is exact, above 1 is too high."
 )
 MEMORY = (
-    "Memory is what tensors hold: the prediction keeps the same ledger as the run, over tensors that have no values. "
-    "What the process or an allocator takes beyond them is in neither."
+    "Memory is that of tensors: the prediction counts the same owners as the run, for tensors without values. Neither "
+    "includes additional memory of the process or the allocator."
 )
-SECONDS = "Seconds predicted are those of a cell alone on the machine that the prediction was made on."
+SECONDS = "Predicted seconds are those of a single cell on the machine that made the prediction."
 
 
 def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
-    """The ledger of a panel; None where none of its records was planned."""
+    """The ledger of a panel; None if none of its records was planned."""
     planned = {plan.key: plan for plan in plans}
-    late = [record for record in panel.records if record.key in planned and _late(planned[record.key], record)]
+    late = [
+        record for record in panel.records if record.key in planned and _planned_after_run(planned[record.key], record)
+    ]
     for record in late:
         del planned[record.key]
-    found = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
-    tables = tuple(table for table in found if table is not None)
+    candidates = [_table(panel, index, planned, caption, costs) for caption, costs in GROUPS.items()]
+    tables = tuple(table for table in candidates if table is not None)
     if not tables and not late:
         return None
     text = (*(_text(panel, planned, tables) if tables else ()), *_left_out(late))
     return Ledger("predicted", "Predicted and measured", _short(panel, planned), text, tables)
 
 
-def _late(plan: Record, record: Record) -> bool:
-    """Whether the plan was made when the record was there already."""
-    made, ran = _when(plan.environment.created_at), _when(record.environment.created_at)
+def _planned_after_run(plan: Record, record: Record) -> bool:
+    """Whether the plan was made after the record."""
+    made, ran = _parse_time(plan.environment.created_at), _parse_time(record.environment.created_at)
     return made is not None and ran is not None and made > ran
 
 
-def _when(text: str | None) -> datetime | None:
-    """A moment, in UTC where it names no other time; None where it is none."""
+def _parse_time(text: str | None) -> datetime | None:
+    """A time, in UTC if it has no time zone; None if the text is no time."""
     try:
-        found = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
@@ -76,49 +78,54 @@ def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
         return ()
     labels = ", ".join(dict.fromkeys(record.label for record in late))
     those = "A prediction was" if len(late) == 1 else f"{len(late):,} predictions were"
-    return (f"{those} made after the run and left out here: {labels}.",)
+    return (f"{those} made after the run and left out: {labels}.",)
 
 
 def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tuple[str, ...]:
-    """What the tables show; of those that run beside others, that this is not predicted."""
+    """What the tables show, and whether runs shared the machine, which predictions ignore."""
     captions = {table.caption for table in tables}
-    found = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
+    texts = [TEXT, *([MEMORY] if "Predicted memory" in captions else [])]
     if "Predicted seconds" in captions:
-        beside = max(
+        concurrent = max(
             (record.environment.concurrent_cells or 1 for record in panel.records if record.key in plans), default=1
         )
-        shared = f" These runs had up to {beside} cells side by side, which slow each other." if beside > 1 else ""
-        found.append(SECONDS + shared)
-    return tuple(found)
+        shared = f" Up to {concurrent} cells ran in parallel here and slowed each other down." if concurrent > 1 else ""
+        texts.append(SECONDS + shared)
+    return tuple(texts)
 
 
-def compared(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
-    """Predicted and measured values of the records that have both."""
+def predicted_and_measured(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
+    """Pairs of predicted and measured values, for records that have both."""
     both = ((cost.read(plans[record.key]), cost.read(record)) for record in entry.all if record.key in plans)
     return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The median of predicted over measured; of two zeros 1; None where something was predicted that was not there."""
+    """The median of predicted over measured, with 0/0 as 1. None if a cost was predicted but measured as zero."""
     if any(ours and not theirs for ours, theirs in pairs):
         return None
     return median([ours / theirs if theirs else 1.0 for ours, theirs in pairs])
 
 
 def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, costs: Sequence[Cost]) -> Table | None:
-    costs = [cost for cost in costs if not (cost.timed and panel.uneven)]
-    costs = [cost for cost in costs if any(compared(entry, cost, plans) for entry in panel.entries)]
+    costs = [cost for cost in costs if not (cost.timed and panel.timing_mismatch)]
+    costs = [cost for cost in costs if any(predicted_and_measured(entry, cost, plans) for entry in panel.entries)]
     if not costs:
         return None
     rows = []
     for e, entry in enumerate(panel.entries):
         cells = [Cell(entry.label, strong=entry is panel.reference)]
         for cost in costs:
-            both = compared(entry, cost, plans)
-            ours, theirs = median([one for one, _ in both]), median([one for _, one in both])
+            both = predicted_and_measured(entry, cost, plans)
+            ours, theirs = median([value for value, _ in both]), median([value for _, value in both])
             cells += [_cell(ours, cost), _cell(theirs, cost, anchor(index, e))]
-            of = ratio(both)
-            cells.append(Cell(units.MISSING if of is None else units.significant(of), title=units.exact(of)))
+            predicted_ratio = ratio(both)
+            cells.append(
+                Cell(
+                    units.MISSING if predicted_ratio is None else units.significant(predicted_ratio),
+                    title=units.exact(predicted_ratio),
+                )
+            )
         if any(cell.text != units.MISSING for cell in cells[1:]):
             rows.append(tuple(cells))
     heads = [Column(head, cost.title) for cost in costs for head in ("predicted", "measured", "ratio")]
@@ -126,21 +133,23 @@ def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, cos
 
 
 def _cell(value: float | None, cost: Cost, link: str = "") -> Cell:
-    return Cell(cost.text(value), title=units.exact(value, cost.unit), link=linked(value, link))
+    return Cell(cost.text(value), title=units.exact(value, cost.unit), link=link_if_present(value, link))
 
 
 def _short(panel: Panel, plans: dict[str, Record]) -> str:
-    """How far the FLOPs of training, the peak of memory and the seconds were off at most."""
-    found = []
+    """The largest errors of training FLOPs, peak memory and seconds, in words."""
+    parts = []
     for cost in (TRAINING, PEAK):
-        off = [abs(of - 1) for of in _ratios(panel, cost, plans)]
-        found += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
-    times = [] if panel.uneven else [of for cost in TIMES for of in _ratios(panel, cost, plans) if of]
+        off = [abs(value - 1) for value in _ratios(panel, cost, plans)]
+        parts += [f"{cost.title} within {100 * max(off):.1f}\u00a0%"] if off else []
+    times = [] if panel.timing_mismatch else [value for cost in TIMES for value in _ratios(panel, cost, plans) if value]
     if times:
-        worst = max(times, key=lambda of: abs(math.log(of)))
-        found.append(f"seconds at worst {units.significant(worst, 2)} times the measured ones")
-    return ", ".join(found)
+        worst = max(times, key=lambda value: abs(math.log(value)))
+        parts.append(f"seconds at worst {units.significant(worst, 2)} times the measured seconds")
+    return ", ".join(parts)
 
 
 def _ratios(panel: Panel, cost: Cost, plans: dict[str, Record]) -> list[float]:
-    return [of for entry in panel.entries if (of := ratio(compared(entry, cost, plans))) is not None]
+    return [
+        value for entry in panel.entries if (value := ratio(predicted_and_measured(entry, cost, plans))) is not None
+    ]

@@ -1,14 +1,14 @@
-"""What N tasks take on disk, from the real files: N whole models, one backbone and N small files, or some text."""
+"""Storage of N tasks, from the sizes of the real files: N whole models, or one backbone and N small files or texts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.entries import compared
-from tunefront.reports.compare.statistics import measured, median, together
+from tunefront.reports.compare.entries import on_shared_cells
+from tunefront.reports.compare.statistics import complete_rows, finite_values, median
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,68 +19,68 @@ if TYPE_CHECKING:
 
 TASKS = (1, 3, 9, 100)
 TEXT = (
-    "What has to be kept for N tasks alike, from the sizes of the files that were written: where every weight of the "
-    "backbone is trained the method's file replaces the backbone, so that N tasks take N of them; every other method "
-    "keeps the backbone once and a file a task (head, norms and whatever else is trained are in it). Nothing is "
-    "trained where demonstrations stand in the prompt: their text is kept and, where it is to be read once for all "
-    "time, the keys and values of it. In brackets the multiple of the backbone alone; Houlsby et al. (2019) report 1.3 "
-    "times the parameters for nine tasks where fine-tuning takes nine times."
+    "Storage for N similar tasks, from the sizes of the saved files. If a method trains every weight of the backbone, "
+    "its file replaces the backbone, and N tasks need N files of that size. Every other method stores the backbone "
+    "once and a file per task, which contains the head, norms and everything else that is trained. A prompt with "
+    "demonstrations trains nothing: its text is stored and, to avoid processing it again, its keys and values (the "
+    "cache). In brackets: the multiple of the backbone alone. Houlsby et al. (2019) report 1.3 times the parameters "
+    "for nine tasks, compared with nine times for fine-tuning."
 )
 
 
 def replaces_backbone(record: Record) -> bool | None:
-    """Whether a method's file is a whole model, so that no backbone ships beside it; None where that is not known."""
+    """Whether a method's file is a whole model that needs no separate backbone; None if unknown."""
     if record.parameters.trainable is None or record.parameters.backbone is None:
         return None
-    beside = (record.parameters.head or 0) + (record.parameters.inserted or 0)
-    return record.parameters.trainable - beside >= record.parameters.backbone > 0
+    added = (record.parameters.head or 0) + (record.parameters.inserted or 0)
+    return record.parameters.trainable - added >= record.parameters.backbone > 0
 
 
 def total_bytes(record: Record, tasks: int, cache: bool = False) -> int | None:
-    """Bytes of everything that so many tasks like this one take; `cache`, with the keys and values of the prefix."""
-    each, whole = task_bytes(record, cache), replaces_backbone(record)
+    """Bytes of everything stored for a number of tasks like this one; `cache`: with the prefix's keys and values."""
+    task_size, whole = task_bytes(record, cache), replaces_backbone(record)
     once = 0 if whole else record.storage.backbone_bytes
-    return None if each is None or once is None or whole is None else once + tasks * each
+    return None if task_size is None or once is None or whole is None else once + tasks * task_size
 
 
 def total_params(record: Record, tasks: int) -> int | None:
-    """Parameters of the same: each task's trained ones, and the backbone's where they do not replace it."""
+    """Parameters stored for a number of tasks: those trained per task, and the backbone's if it is not replaced."""
     if record.parameters.trainable is None or record.parameters.backbone is None:
         return None
     return (0 if replaces_backbone(record) else record.parameters.backbone) + tasks * record.parameters.trainable
 
 
 def task_bytes(record: Record, cache: bool = False) -> int | None:
-    """Bytes that one task keeps beside the backbone."""
+    """Bytes stored for one task in addition to the backbone."""
     if not cache:
         return record.task_bytes
     kept = (record.task_bytes, record.prompt.kv_cache_bytes)
     return None if None in kept else sum(size for size in kept if size is not None)
 
 
-def forms(entry: Entry) -> list[bool]:
-    """The ways in which a method's tasks can be kept: without the cache of its prefix, and with it where it has one."""
+def cache_options(entry: Entry) -> list[bool]:
+    """Whether a method's tasks can be stored without, or also with, the cache of its prefix."""
     return [False, True] if any(record.prompt.kv_cache_bytes is not None for record in entry.all) else [False]
 
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
-    """The ledger of a panel; None where no backbone's size is recorded."""
-    if not measured(panel.records, lambda record: record.storage.backbone_bytes):
+    """The ledger of a panel; None if the size of the backbone's files is not recorded."""
+    if not finite_values(panel.records, lambda record: record.storage.backbone_bytes):
         return None
     tables = (_bytes(panel, index), _parameters(panel, index))
-    return Ledger("storage", "What N tasks take", _short(panel), (TEXT,), tables)
+    return Ledger("storage", "Storage of N tasks", _short(panel), (TEXT,), tables)
 
 
 def _bytes(panel: Panel, index: int) -> Table:
     columns = (
         Column("method", numeric=False),
-        Column("one task", "beside the backbone"),
+        Column("one task", "without backbone"),
         Column("stored as", numeric=False),
-        *(Column(units.plural(tasks, "task"), "bytes in all") for tasks in TASKS),
+        *(Column(units.plural(tasks, "task"), "total bytes") for tasks in TASKS),
     )
     rows = [
         (
-            Cell(entry.label + (", cache kept" if cache else ""), strong=entry is panel.reference),
+            Cell(entry.label + (" with cache" if cache else ""), strong=entry is panel.reference),
             _cell(entry, lambda record, c=cache: task_bytes(record, c), None, "B", anchor(index, e)),  # type: ignore[misc]
             Cell(_stored(entry, cache)),
             *(
@@ -95,22 +95,22 @@ def _bytes(panel: Panel, index: int) -> Table:
             ),
         )
         for e, entry in enumerate(panel.entries)
-        for cache in forms(entry)
+        for cache in cache_options(entry)
     ]
-    sizes = sorted(set(measured(panel.records, lambda record: record.storage.backbone_bytes)))
-    whole = f"The backbone's files hold {units.si(sizes[0], 'B')}. " if len(sizes) == 1 else ""
+    sizes = sorted(set(finite_values(panel.records, lambda record: record.storage.backbone_bytes)))
+    whole = f"The backbone's files have {units.si(sizes[0], 'B')}. " if len(sizes) == 1 else ""
     note = (
-        f"{whole}Medians over tasks and runs. Of a method whose file replaces the backbone, one task is that file. "
+        f"{whole}Medians over tasks and runs. If a method's file replaces the backbone, one task is that file. "
         "Cache: the keys and values of the demonstrations."
     )
-    return Table("What N tasks take on disk", columns, tuple(rows), f"{note} 1 kB is 1000 bytes.")
+    return Table("Bytes on disk for N tasks", columns, tuple(rows), f"{note} 1 kB is 1000 bytes.")
 
 
 def _parameters(panel: Panel, index: int) -> Table:
     columns = (
         Column("method", numeric=False),
         Column("trained", "per task"),
-        *(Column(units.plural(tasks, "task"), "parameters in all") for tasks in TASKS),
+        *(Column(units.plural(tasks, "task"), "total parameters") for tasks in TASKS),
     )
     rows = tuple(
         (
@@ -129,8 +129,8 @@ def _parameters(panel: Panel, index: int) -> Table:
         )
         for e, entry in enumerate(panel.entries)
     )
-    note = "Medians over tasks and runs, heads included. What is in a prompt has no parameters."
-    return Table("How many parameters N tasks take", columns, rows, note)
+    note = "Medians over tasks and runs, heads included. Demonstrations have no parameters."
+    return Table("Parameters for N tasks", columns, rows, note)
 
 
 def _cell(
@@ -140,28 +140,28 @@ def _cell(
     unit: str,
     link: str,
 ) -> Cell:
-    """A median, with the median of its multiples of `base` in brackets."""
+    """A median, followed in brackets by the median of its multiples of `base`."""
     value = entry.median(read)
-    pairs = [] if base is None else together(entry.all, read, base)
+    pairs = [] if base is None else complete_rows(entry.all, read, base)
     multiple = median([part / whole for part, whole in pairs if whole])
     minor = "" if multiple is None else f"({units.times(multiple)})"
-    return Cell(units.si(value, unit), minor, units.exact(value, unit), linked(value, link))
+    return Cell(units.si(value, unit), minor, units.exact(value, unit), link_if_present(value, link))
 
 
 def _stored(entry: Entry, cache: bool) -> str:
-    """The dtypes of the file, and the text of demonstrations."""
+    """What is stored: the dtypes of the file, the text of demonstrations, the cache."""
     dtypes = [record.storage.checkpoint_dtypes for record in entry.all if record.storage.checkpoint_dtypes is not None]
-    found = sorted({name for each in dtypes for name in each})
-    found += ["text"] if any(record.storage.demonstration_bytes for record in entry.all) else []
-    found += ["cache"] if cache else []
-    return ", ".join(found) if found else "nothing" if dtypes else units.MISSING
+    parts = sorted({name for names in dtypes for name in names})
+    parts += ["text"] if any(record.storage.demonstration_bytes for record in entry.all) else []
+    parts += ["cache"] if cache else []
+    return ", ".join(parts) if parts else "nothing" if dtypes else units.MISSING
 
 
 def _short(panel: Panel) -> str:
     def nine(record: Record) -> int | None:
         return total_bytes(record, 9)
 
-    stored = compared([entry for entry in panel.worthwhile if entry.median(nine) is not None], nine)
+    stored = on_shared_cells([entry for entry in panel.worthwhile if entry.median(nine) is not None], nine)
     known = [(size, entry.label) for entry in stored if (size := entry.median(nine)) is not None]
     if len(known) < 2:
         return ""

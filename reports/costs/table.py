@@ -1,4 +1,4 @@
-"""The cost tables of a panel: what is trained and kept, what training and scoring cost."""
+"""The cost tables of a panel: trained and stored parameters, and the costs of training and scoring."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
-def costs(panel: Panel, index: int) -> tuple[Table, ...]:
-    """The tables, those of prompts only where some hold demonstrations."""
-    found = (sizes(panel, index), compute(panel, index))
+def cost_tables(panel: Panel, index: int) -> tuple[Table, ...]:
+    """The tables; those about prompts only if there are demonstrations."""
+    tables = (sizes_table(panel, index), compute_table(panel, index))
     if not any(record.prompt.demonstration_ids for record in panel.records):
-        return found
-    return (*found, prompts.fitting(panel, index), prompts.reading(panel, index))
+        return tables
+    return (*tables, prompts.fitting_table(panel, index), prompts.reading_table(panel, index))
 
 
-def sizes(panel: Panel, index: int) -> Table:
-    """What is trained and kept."""
+def sizes_table(panel: Panel, index: int) -> Table:
+    """Trained parameters and stored bytes."""
     whole = panel.backbone_params
     prompted = any(record.prompt.demonstration_ids for record in panel.records)
     columns = (
@@ -33,7 +33,7 @@ def sizes(panel: Panel, index: int) -> Table:
         Column("share", f"of {units.count(whole)}" if whole else "of the backbone"),
         Column("head", "of these"),
         Column("inserted", "parameters"),
-        Column("kept", "per task") if prompted else Column("checkpoint", "per task"),
+        Column("stored", "per task") if prompted else Column("checkpoint", "per task"),
     )
     head, inserted = measures.Cost("parameters.head"), measures.Cost("parameters.inserted")
     rows = []
@@ -54,12 +54,12 @@ def sizes(panel: Panel, index: int) -> Table:
     if whole:
         note += f" Shares are of the pretrained model's {units.count(whole)} parameters, without head and insertions."
     if prompted:
-        note += " Kept beside the backbone: the file of trained parameters, and the demonstrations' text."
-    return Table("What is trained and stored", columns, tuple(rows), note + " 1 kB is 1000 bytes.")
+        note += " Stored in addition to the backbone: the file of trained parameters and the text of demonstrations."
+    return Table("Trained parameters and stored bytes", columns, tuple(rows), note + " 1 kB is 1000 bytes.")
 
 
-def compute(panel: Panel, index: int) -> Table:
-    """What training and scoring cost."""
+def compute_table(panel: Panel, index: int) -> Table:
+    """FLOPs, time, throughput and memory of training and scoring."""
     train_peak, eval_peak = measures.peak(panel), measures.peak(panel, "eval")
     shown: list[tuple[Column, Cost]] = [
         (Column("training", "FLOPs"), measures.TRAIN_FLOPS),
@@ -73,11 +73,11 @@ def compute(panel: Panel, index: int) -> Table:
     ]
     kind = "CUDA's allocator" if "allocated" in train_peak.field else "the process, libraries included"
     note = (
-        "Medians over tasks and runs. One multiply-add is two FLOPs. Training time holds no evaluation and no "
+        "Medians over tasks and runs. One multiply-add is two FLOPs. Training time excludes evaluation and "
         f"tokenisation. Peak memory is that of {kind}."
     )
-    if panel.uneven:
-        note += f" Times are left out: {panel.uneven}."
+    if panel.timing_mismatch:
+        note += f" Times cannot be compared and are left out: {panel.timing_mismatch}."
     columns = (Column("method", numeric=False), *(column for column, _ in shown))
     rows = tuple(
         (
@@ -86,4 +86,4 @@ def compute(panel: Panel, index: int) -> Table:
         )
         for e, entry in enumerate(panel.entries)
     )
-    return Table("What training and scoring cost", columns, rows, note)
+    return Table("Costs of training and scoring", columns, rows, note)

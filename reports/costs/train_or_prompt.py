@@ -1,14 +1,14 @@
-"""Train or prompt: after how many queries training has paid for itself, in FLOPs, in seconds and in bytes kept."""
+"""Train or prompt: after how many queries training costs less than prompting, in FLOPs and seconds; stored bytes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
-from tunefront.reports.compare.query_costs import ANEW, KEPT, MEASURES, Pair, pairs, ways
+from tunefront.reports.compare.checks import group_by
+from tunefront.reports.compare.query_costs import MEASURES, WITH_CACHE, WITHOUT_CACHE, Pair, compare_ways, list_ways
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.names import natural, shortened, shots
+from tunefront.reports.names import describe_shots, natural_key, short_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -19,79 +19,82 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.query_costs import Way
 
 Ways = dict[str, list["Way"]]
-"""The ways of each group of records that compare: a task, or a backbone with a number of shots and a task."""
+"""The ways to answer queries by group of comparable records: a task, or a backbone with shots and a task."""
 
 NAMES = {"flops": "FLOPs", "seconds": "seconds"}
 TEXT = (
-    "Training is paid for once, reading demonstrations with every query, or once where their keys and values are kept. "
-    "So many queries must be answered with one task's model until what was spent on training and on the queries "
-    "together is less than what prompting would have cost. Trained: training + n × (inference per example). Prefix "
-    "kept: reading the demonstrations once + n × (inference per example). Read anew: n × (inference per example, "
-    "demonstrations included), after a calibration where there was one. What choosing a recipe or writing a prompt "
-    "costs is in neither."
+    "Training is paid for once. Demonstrations are paid for with every query, or once if their keys and values are "
+    "cached. Each number is the number of queries after which training plus queries cost less in total than prompting. "
+    "Trained: training + n × (inference per example). With cache: reading the demonstrations once + n × (inference per "
+    "example). Without cache: n × (inference per example including demonstrations), plus the calibration if there is "
+    "one. The cost of choosing a recipe or writing a prompt is not included."
 )
 SECONDS = (
-    "Seconds are those of the machine, threads and batches of these runs. Reading demonstrations anew for a query is "
-    "taken to last as long as reading them once did; there is no such column where what was read once was more (a "
-    "calibration) or queries keep fewer demonstrations."
+    "Seconds depend on the machine, threads and batch sizes of these runs. Without a cache, a query's demonstrations "
+    "are assumed to take as long as reading them once. The column without cache is missing if a calibration was timed "
+    "with them, or if queries keep fewer demonstrations."
 )
 
 VARY = (
-    " Seconds of a shared machine vary, also between two methods that do the same work, so that these numbers hold to "
-    "two digits at best."
+    " Seconds of a shared machine vary, even between two methods that do the same work, so these numbers are rounded "
+    "to two digits."
 )
 
 
 def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table | None:
-    """After how many queries each trained method has cost less than each prompt, by `flops` or `seconds`; None where no
-    two of the records compare. Records of any status count that have the numbers, planned ones among them; those of
-    different backbones, shots or tasks are never set against each other."""
-    groups = grouped(records, lambda record: (record.backbone, record.shots, record.task))
-    tasks, backbones = shortened(r.task for r in records), shortened(r.backbone for r in records)
+    """After how many queries each trained method costs less than each prompt, in `flops` or `seconds`.
+
+    None if no two records can be compared. Records of any status are used if they have the numbers, also planned ones.
+    Records of different backbones, shots or tasks are never compared.
+    """
+    groups = group_by(records, lambda record: (record.backbone, record.shots, record.task))
+    tasks, backbones = short_names(r.task for r in records), short_names(r.backbone for r in records)
     models = {(backbone, amount) for backbone, amount, _ in groups}
-    found = {}
-    for (backbone, amount, task), alike in groups.items():
-        place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {shots(amount)})"
-        found[place] = ways(grouped(sorted(alike, key=lambda r: natural(r.label)), lambda record: record.label))
-    return crossings(found, measure)
+    by_place = {}
+    for (backbone, amount, task), group in groups.items():
+        place = tasks[task] if len(models) == 1 else f"{tasks[task]} ({backbones[backbone]}, {describe_shots(amount)})"
+        by_place[place] = list_ways(
+            group_by(sorted(group, key=lambda r: natural_key(r.label)), lambda record: record.label)
+        )
+    return crossing_table(by_place, measure)
 
 
 def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
-    """The ways of each task of a panel, by its short name."""
+    """The ways to answer queries on each task of a panel, by the task's short name."""
     return {
-        names[task]: ways({entry.label: entry.records[task] for entry in panel.entries if task in entry.records})
+        names[task]: list_ways({entry.label: entry.records[task] for entry in panel.entries if task in entry.records})
         for task in panel.tasks
     }
 
 
 def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
-    """The ledger of a panel; None where nothing was prompted or nothing trained."""
-    found = panel_ways(panel, names)
-    measures = [measure for measure in MEASURES if measure == "flops" or not panel.uneven]
-    tables = [table for measure in measures if (table := crossings(found, measure)) is not None]
+    """The ledger of a panel; None if nothing was prompted or nothing trained."""
+    ways_by_task = panel_ways(panel, names)
+    measures = [measure for measure in MEASURES if measure == "flops" or not panel.timing_mismatch]
+    tables = [table for measure in measures if (table := crossing_table(ways_by_task, measure)) is not None]
     if not tables:
         return None
-    bytes_kept = kept(found)
+    bytes_kept = kept_bytes_table(ways_by_task)
     text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
     shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
     return Ledger(
-        "break-even", "Train or prompt?", _short(found, {entry.label for entry in panel.worthwhile}), text, shown
+        "break-even", "Train or prompt?", _short(ways_by_task, {entry.label for entry in panel.worthwhile}), text, shown
     )
 
 
-def crossings(found: Ways, measure: str) -> Table | None:
-    """A row for each task and trained method, a column for each prompt."""
-    by_task = {task: pairs(there, measure) for task, there in found.items()}
-    shown = [pair for there in by_task.values() for pair in there]
+def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
+    """A table with a row per task and trained method, and a column per prompt."""
+    by_task = {task: compare_ways(task_pairs, measure) for task, task_pairs in ways_by_task.items()}
+    shown = [pair for task_pairs in by_task.values() for pair in task_pairs]
     if not shown:
         return None
     prompts = _prompts(pair.prompted for pair in shown)
-    several = len(found) > 1
+    several = len(ways_by_task) > 1
     rows: list[tuple[Cell, ...]] = []
-    for task, there in by_task.items():
-        for label, alike in grouped(there, lambda pair: pair.trained.label).items():
-            cells = {(pair.prompted.label, pair.prompted.how): pair for pair in alike}
-            spent = alike[0].trained.line(measure)
+    for task, task_pairs in by_task.items():
+        for label, method_pairs in group_by(task_pairs, lambda pair: pair.trained.label).items():
+            cells = {(pair.prompted.label, pair.prompted.how): pair for pair in method_pairs}
+            spent = method_pairs[0].trained.line(measure)
             first = (Cell(label), *((Cell(task),) if several else ()), _start(spent.start if spent else None, measure))
             rows.append((*first, *(_crossing(cells.get(prompt), measure) for prompt in prompts)))
     columns = (
@@ -101,35 +104,39 @@ def crossings(found: Ways, measure: str) -> Table | None:
         *(Column(label, how) for label, how in prompts),
     )
     note = (
-        "The number of queries after which the trained method has cost less than the prompt of the column. From the "
-        "first: it always costs less. Never: it costs more at any number. Up to: it costs less for that many only. "
+        "The number of queries after which the trained method costs less in total than the prompt of the column. From "
+        "the first: it always costs less. Never: it always costs more. Up to: it costs less only up to that number. "
         f"Medians over the runs of a task.{VARY if measure == 'seconds' else ''}"
     )
     return Table(
-        f"In {NAMES[measure]}, training pays after so many queries", columns, tuple(rows), note, leading=1 + several
+        f"Number of queries after which training pays off, in {NAMES[measure]}",
+        columns,
+        tuple(rows),
+        note,
+        leading=1 + several,
     )
 
 
-def kept(found: Ways) -> Table | None:
-    """What is kept beside the backbone, which does not grow with queries: a row a way, a column a task."""
-    sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in found.items()}
+def kept_bytes_table(ways_by_task: Ways) -> Table | None:
+    """Bytes stored in addition to the backbone, for any number of queries: a row per way, a column per task."""
+    sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in ways_by_task.items()}
     names = dict.fromkeys(name for there in sizes.values() for name in there)
     if not any(size is not None for there in sizes.values() for size in there.values()):
         return None
-    columns = (Column("method", numeric=False), *(Column(task, "bytes kept") for task in sizes))
+    columns = (Column("method", numeric=False), *(Column(task, "stored bytes") for task in sizes))
     rows = tuple((Cell(name), *(_size(there.get(name)) for there in sizes.values())) for name in names)
     note = (
-        "Bytes beside the backbone, however many queries there are: the file of trained parameters; of a prompt its "
-        "demonstrations' text, and where the prefix is kept their keys and values."
+        "Bytes in addition to the backbone, for any number of queries: the file of trained parameters, or the text of "
+        "a prompt's demonstrations, plus their keys and values with a cache."
     )
-    return Table("What is kept, trained and prompted", columns, rows, note)
+    return Table("Stored bytes, trained and prompted", columns, rows, note)
 
 
-def _prompts(found: Iterable[Way]) -> list[tuple[str, str]]:
-    """The columns: without demonstrations first, then labels in the order of their numbers, kept before read anew."""
+def _prompts(ways: Iterable[Way]) -> list[tuple[str, str]]:
+    """The columns: prompts without demonstrations first, then by label in natural order, with cache before without."""
     return sorted(
-        {(way.label, way.how) for way in found},
-        key=lambda prompt: (prompt[1] != "", natural(prompt[0]), (KEPT, ANEW, "").index(prompt[1])),
+        {(way.label, way.how) for way in ways},
+        key=lambda prompt: (prompt[1] != "", natural_key(prompt[0]), (WITH_CACHE, WITHOUT_CACHE, "").index(prompt[1])),
     )
 
 
@@ -144,10 +151,12 @@ def _crossing(pair: Pair | None, measure: str) -> Cell:
     rough, kind = measure == "seconds", pair.crossing.kind
     words = pair.crossing.rough if rough else pair.crossing.words
     less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
-    told = f"costs the same {NAMES[measure]} as" if kind == "same" else f"costs {less} {words} than"
+    comparison = {"same": f"costs the same {NAMES[measure]} as", "never": f"never costs {less} than"}.get(
+        kind, f"costs {less} {words} than"
+    )
     return Cell(
         pair.crossing.rough_short if rough else pair.crossing.short,
-        title=f"{pair.trained.label} {told} {pair.prompted.name}",
+        title=f"{pair.trained.label} {comparison} {pair.prompted.name}",
     )
 
 
@@ -155,15 +164,15 @@ def _size(value: float | None) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"))
 
 
-def _short(found: Ways, worthwhile: Collection[str]) -> str:
-    """The soonest crossing in FLOPs against prompts with demonstrations, of methods that are better than guessing."""
+def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
+    """The earliest break-even in FLOPs with a prompt with demonstrations, of methods that score above the baseline."""
     met = [
         pair
-        for there in found.values()
-        for pair in pairs(there, "flops")
+        for ways in ways_by_task.values()
+        for pair in compare_ways(ways, "flops")
         if pair.prompted.how and pair.crossing.kind == "after" and pair.trained.label in worthwhile
     ]
     if not met:
         return ""
     soonest = min(met, key=lambda pair: pair.crossing.queries or 0.0)
-    return f"{soonest.trained.label} has cost fewer FLOPs than {soonest.prompted.name} {soonest.crossing.words}"
+    return f"{soonest.trained.label} costs fewer FLOPs than {soonest.prompted.name} {soonest.crossing.words}"

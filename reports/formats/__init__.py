@@ -1,3 +1,3 @@
-"""What a report is written as: HTML, PDF, Markdown, LaTeX, CSV, the terminal."""
+"""The formats of a report: HTML, PDF, Markdown, LaTeX, CSV, the terminal."""
 
 FORMATS = ("html", "pdf", "md", "tex", "csv")

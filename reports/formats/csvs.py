@@ -1,6 +1,6 @@
-"""The numbers as CSV, exact: a row a record, a row per method, backbone, task and number of shots, and the ledgers.
+"""Exact numbers as CSV: a row per record; a row per method, backbone, task and number of shots; and the ledgers.
 
-Texts of records are anybody's: one that starts as a formula does is kept from being one.
+Records may contain any text, so a text that a spreadsheet would take for a formula is escaped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tunefront.reports.compare import measures
 from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.compare.frame import to_frame
 from tunefront.reports.compare.panels import baseline_score
-from tunefront.reports.compare.statistics import deviation, mean, measured, median, split
+from tunefront.reports.compare.statistics import deviation, finite_values, mean, median, spread_of
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
@@ -47,13 +47,13 @@ TIMES = ("seconds.train", "seconds.eval", "seconds.prefix", "examples_per_second
 
 
 def records(report: Report) -> str:
-    """Every record, skipped and failed ones among them, every field but the ids of rows."""
-    return _written(to_frame(report.records))
+    """All records, including skipped and failed ones, with all fields except lists of row ids."""
+    return _to_csv(to_frame(report.records))
 
 
 def summary(report: Report) -> str:
-    """Per entry and task: mean and sample standard deviation, median and interquartile range, number of scores and of
-    levels of each factor, medians of the costs."""
+    """Per entry and task: mean, sample standard deviation, median and interquartile range of the scores, the number of
+    scores and of levels of each factor, and medians of the costs."""
     rows = [
         _row(page.panel, entry, task)
         for page in report.pages
@@ -61,11 +61,11 @@ def summary(report: Report) -> str:
         for task in page.panel.tasks
         if task in entry.records
     ]
-    return _written(pd.DataFrame(rows, dtype=object))
+    return _to_csv(pd.DataFrame(rows, dtype=object))
 
 
 def ledgers(report: Report) -> str:
-    """Every number of the ledgers: a row a cell of their tables, as shown and, where that is shortened, in full."""
+    """All numbers of the ledgers: a row per cell of their tables, as shown and in full."""
     rows = [
         {
             "backbone": page.panel.backbone,
@@ -84,21 +84,21 @@ def ledgers(report: Report) -> str:
         for row in table.rows
         for column, cell in list(zip(table.columns, row, strict=True))[table.leading :]
     ]
-    return _written(pd.DataFrame(rows, dtype=object))
+    return _to_csv(pd.DataFrame(rows, dtype=object))
 
 
-LIVE = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""What a spreadsheet takes for the start of a formula; the last four are their full-width forms."""
+FORMULA_START = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""Text that a spreadsheet takes for the start of a formula; the last four characters are full-width forms."""
 
 
-def inert(value: object) -> object:
-    """A value that a spreadsheet shows as it is: a text that it would take for a formula gets an apostrophe in front,
-    as OWASP advises, and a number stays one.
+def escape_formula(value: object) -> object:
+    """A value that a spreadsheet shows unchanged: a text that looks like a formula gets an apostrophe in front, as
+    OWASP advises; numbers stay numbers.
 
-    >>> [inert(value) for value in ("=1+1", "-3.5", "- a", -3.5, "a=b", None)]
+    >>> [escape_formula(value) for value in ("=1+1", "-3.5", "- a", -3.5, "a=b", None)]
     ["'=1+1", '-3.5', "'- a", -3.5, 'a=b', None]
     """
-    if not isinstance(value, str) or LIVE.match(value) is None:
+    if not isinstance(value, str) or FORMULA_START.match(value) is None:
         return value
     return value if _NUMBER.fullmatch(value) else f"'{value}"
 
@@ -106,17 +106,17 @@ def inert(value: object) -> object:
 _NUMBER = re.compile(r"[+\-]?(\d+(\.\d*)?|\.\d+)(e[+\-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
-def _written(table: pd.DataFrame) -> str:
-    """A table as CSV, names of columns among what is made inert."""
-    rows = [[inert(value) for value in row] for row in table.itertuples(index=False, name=None)]
-    safe = pd.DataFrame(rows, columns=[str(inert(name)) for name in table.columns], dtype=object)
+def _to_csv(table: pd.DataFrame) -> str:
+    """A table as CSV, with values and column names escaped."""
+    rows = [[escape_formula(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    safe = pd.DataFrame(rows, columns=[str(escape_formula(name)) for name in table.columns], dtype=object)
     return str(safe.to_csv(index=False, lineterminator="\n"))
 
 
 def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
     runs = entry.records[task]
-    scores, spread = entry.scores(task), split(entry.runs(task))
-    used = measured(runs, rows_used)
+    scores, spread = entry.scores(task), spread_of(entry.runs(task))
+    used = finite_values(runs, rows_used)
     row: dict[str, object] = {
         "label": entry.label,
         "method": " | ".join(sorted({record.method for record in runs})),
@@ -136,19 +136,19 @@ def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
         "points_against_reference": _against(panel, entry, task),
         "pairs_with_reference": len(panel.task_differences(entry, task)) if panel.few_shot else None,
         "reference": panel.reference.label if panel.reference is not None else None,
-        "baseline_score": mean(measured(runs, baseline_score)),
+        "baseline_score": mean(finite_values(runs, baseline_score)),
         "trials": entry.trials,
     }
     for field in COUNTS:
-        row[f"median_{field}"] = _whole(median(measured(runs, measures.Cost(field, "").read)))
+        row[f"median_{field}"] = _whole(median(finite_values(runs, measures.Cost(field, "").read)))
     for field in TIMES:
-        values = [] if panel.uneven else measured(runs, measures.Cost(field, "").read)
+        values = [] if panel.timing_mismatch else finite_values(runs, measures.Cost(field, "").read)
         row[f"median_{field}"] = median(values)
     return row
 
 
 def _against(panel: Panel, entry: Entry, task: str) -> float | None:
-    """Points above the reference: of means, in few-shot panels the median over runs of the same cell."""
+    """The difference to the reference in points: of means, or in few-shot panels the median over equal cells."""
     if panel.few_shot:
         return median(panel.task_differences(entry, task))
     score, base = entry.center(task), panel.reference.center(task) if panel.reference is not None else None
@@ -156,5 +156,5 @@ def _against(panel: Panel, entry: Entry, task: str) -> float | None:
 
 
 def _whole(value: float | None) -> float | int | None:
-    """A median that is a whole number, without its decimal point."""
+    """A median as an integer if it is one."""
     return int(value) if value is not None and float(value).is_integer() else value

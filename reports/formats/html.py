@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML file: inline styles and drawings, no request, every text escaped."""
+"""The report as one self-contained HTML file: inline styles and plots, no requests, all text escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tunefront.reports.plots.of_page import inline, save
+from tunefront.reports.plots.panel_plots import inline, save
 from tunefront.reports.sections.papers import HEADING
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ SCRIPT = (
     "var d=e.closest('details');if(d){d.open=true;e.scrollIntoView({block:'start'})}}"
     "addEventListener('hashchange',reveal);reveal();"
 )
-"""Opens the list of records that a number links to; browsers without scripts reveal it themselves or by hand."""
+"""Opens the list of records that a number links to. Without scripts, the browser or the reader opens it."""
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
-    """The page. `drawn` holds the pictures of every panel, in order."""
+    """The page. `drawn` are the pictures of each panel, in order."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = _breakable
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
@@ -37,7 +37,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     return template.render(
         report=report,
         pictures=[[_drawn(picture, f"p{i}-{j}") for j, picture in enumerate(page)] for i, page in enumerate(drawn)],
-        css=Markup(files(__package__).joinpath("report.css").read_text("utf-8")),  # our own file
+        css=Markup(files(__package__).joinpath("report.css").read_text("utf-8")),  # part of this package
         script=Markup(SCRIPT),
         papers_heading=HEADING,
         script_hash=f"sha256-{digest}",
@@ -45,12 +45,12 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Escaped text that may wrap after the marks inside a long name."""
+    """Escaped text that may wrap after punctuation inside a long name."""
     return Markup("<wbr>").join(re.split(r"(?<=[:/,=])(?=\S)", text))
 
 
 def _drawn(picture: Picture, prefix: str) -> dict[str, str | Markup | bool]:
-    """A picture with its drawings as markup: matplotlib writes text as paths, so no name reaches it."""
+    """A picture with its plots as markup. matplotlib writes text as paths, so they contain no names."""
     narrow = Markup(inline(save(picture.narrow, "svg"), f"{prefix}n")) if picture.narrow is not None else ""
     svg = Markup(inline(picture.svg, prefix))
     return {

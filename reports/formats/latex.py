@@ -1,10 +1,10 @@
-"""The tables as LaTeX (booktabs), ready for \\input; every name escaped."""
+"""The tables as LaTeX (booktabs), ready for \\input, with all names escaped."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunefront.reports.tables import chunked
+from tunefront.reports.tables import split_wide
 
 if TYPE_CHECKING:
     from tunefront.reports.sections.document import Report
@@ -42,18 +42,18 @@ def render(report: Report) -> str:
     for page in report.pages:
         spreads = page.few_shot.tables if page.few_shot is not None else ()
         for shown in (page.scores, *spreads, *page.costs, *page.ledger_tables):
-            parts += [_table(part, page.title) for part in chunked(shown, 10)]
+            parts += [_table(part, page.title) for part in split_wide(shown, 10)]
     return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX sets as it is.
+    r"""Text escaped for LaTeX.
 
     >>> print(escape("50 % of a_b & \\x"))
     50 \% of a\_b \& \textbackslash{}x
     """
     escaped = "".join(SPECIAL.get(c, c if c.isprintable() else " ") for c in text.lstrip())
-    # At the start of a row these would be an argument of the line break before it.
+    # At the start of a row, these characters would start an argument of the preceding line break.
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped
 
 

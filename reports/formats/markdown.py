@@ -1,4 +1,4 @@
-"""The report as Markdown, for an issue or a pull request. Names are escaped, so that none becomes markup."""
+"""The report as Markdown, for an issue or a pull request, with all names escaped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
-    """The text, plots as links into `plots/`."""
+    """The text, with links to the plots in `plots/`."""
     parts = [f"# {escape(report.title)}", escape(report.subtitle), *map(escape, report.lead)]
     parts += ["\n".join(f"- **Note:** {escape(text)}" for text in report.warnings)] if report.warnings else []
     parts += [table(report.overview)] if report.overview is not None else []
@@ -29,8 +29,8 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         if page.few_shot is not None:
             parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
         parts += map(table, page.costs)
-        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if _cousin(p)]
-        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if _cousin(p) and p.note]
+        parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if _is_cost_plot(p)]
+        parts += [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if _is_cost_plot(p) and p.note]
         parts += [escape(page.undrawn)] if page.undrawn else []
         for ledger in page.ledgers:
             own = [picture for picture in pictures if picture.ledger == ledger.tag]
@@ -39,12 +39,12 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
             parts += [f"{escape(p.title)}: {escape(p.note)}" for p in own if p.note]
             parts += [table(shown, "####") for shown in ledger.tables]
     if report.absent is not None:
-        parts += ["## What did not run", table(report.absent)]
+        parts += ["## Cells that did not run", table(report.absent)]
     if report.papers:
         parts += [f"## {HEADING}", *map(table, report.papers)]
     if report.pages:
         parts += ["## How to read this", "\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading)]
-        parts += ["## What ran, and on what", *map(table, report.background)]
+        parts += ["## Details of the runs", *map(table, report.background)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -58,7 +58,7 @@ def table(shown: Table, heading: str = "###") -> str:
 
 
 def escape(text: str) -> str:
-    r"""Text with every character that Markdown or HTML would read as markup escaped.
+    r"""Text with all Markdown and HTML markup escaped.
 
     >>> print(escape("a*b_c | <script> #1"))
     a\*b\_c \| &lt;script&gt; \#1
@@ -67,19 +67,19 @@ def escape(text: str) -> str:
     text = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(
-        r":(?=//)|(?<=\bwww)\.", lambda found: f"\\{found[0]}", text, flags=re.IGNORECASE
+        r":(?=//)|(?<=\bwww)\.", lambda match: f"\\{match[0]}", text, flags=re.IGNORECASE
     )  # GitHub links them
-    text = re.sub(r"@(?=\w)", "&#64;", text)  # and tells whom it names
+    text = re.sub(r"@(?=\w)", "&#64;", text)  # GitHub notifies mentioned users
     return re.sub(r"^(\s*)([-+=]|\d+(?=[.)]))", _not_a_list, text)
 
 
-def _not_a_list(found: re.Match[str]) -> str:
-    """The start of a line that would be a list or an underline."""
-    mark = found[2]
-    return f"{found[1]}{mark}\\" if mark[0].isdigit() else f"{found[1]}\\{mark}"
+def _not_a_list(match: re.Match[str]) -> str:
+    """Escapes the start of a line that would become a list or an underline."""
+    mark = match[2]
+    return f"{match[1]}{mark}\\" if mark[0].isdigit() else f"{match[1]}\\{mark}"
 
 
-def _cousin(picture: Picture) -> bool:
+def _is_cost_plot(picture: Picture) -> bool:
     return not picture.main and not picture.ledger
 
 

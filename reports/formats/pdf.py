@@ -1,4 +1,4 @@
-"""The report as a PDF, typeset by Typst with the fonts it carries. Texts go in as data, so none can become markup."""
+"""The report as a PDF, typeset by Typst with its own fonts. Texts are passed as data, so they cannot become markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typst
 
 from tunefront.reports.sections.papers import HEADING
-from tunefront.reports.tables import Cell, Column, Table, chunked
+from tunefront.reports.tables import Cell, Column, Table, split_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from tunefront.reports.sections.document import Page, Report
 
 WIDTH, TALLEST = 172.0, 225.0
-"""Millimetres between the margins of a page, and the most that a plot may take of its height."""
+"""Width between the margins of a page, and largest height of a plot, in millimetres."""
 SHORT = 26
-"""Longest text, in characters, of a column that takes no more room than it needs."""
+"""Longest text, in characters, of a column with automatic width."""
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
-    """The PDF. `drawn` holds the pictures of every panel, in order."""
+    """The PDF. `drawn` are the pictures of each panel, in order."""
     data = {
         "title": report.title,
         "subtitle": report.subtitle,
         "lead": report.lead,
         "warnings": report.warnings,
-        "overview": [_table(part) for part in chunked(report.overview)] if report.overview is not None else [],
+        "overview": [_table(part) for part in split_wide(report.overview)] if report.overview is not None else [],
         "reading": report.reading,
         "pages": [_page(page, pictures) for page, pictures in zip(report.pages, drawn, strict=True)],
-        "background": [_table(part) for table in report.background for part in chunked(table)],
+        "background": [_table(part) for table in report.background for part in split_wide(table)],
         "absent": [_table(report.absent)] if report.absent is not None else [],
         "papers_heading": HEADING,
         "papers": [_table(table) for table in report.papers],
@@ -49,20 +49,20 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
     return {
         "title": page.title,
         "lead": page.lead,
-        "scores": [_table(part) for part in chunked(page.scores)],
+        "scores": [_table(part) for part in split_wide(page.scores)],
         "undrawn": page.undrawn,
         "few_shot": page.few_shot.text if page.few_shot is not None else (),
         "spreads": [
-            _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in chunked(table, 10)
+            _table(part) for table in (page.few_shot.tables if page.few_shot else ()) for part in split_wide(table, 10)
         ],
-        "costs": [_table(part) for table in page.costs for part in chunked(table, 9)],
+        "costs": [_table(part) for table in page.costs for part in split_wide(table, 9)],
         "plots": [_plot(picture) for picture in pictures if not picture.ledger],
         "ledgers": [
             {
                 "title": ledger.title,
                 "text": ledger.text,
                 "plots": [_plot(picture) for picture in pictures if picture.ledger == ledger.tag],
-                "tables": [_table(part) for table in ledger.tables for part in chunked(table, 9)],
+                "tables": [_table(part) for table in ledger.tables for part in split_wide(table, 9)],
             }
             for ledger in page.ledgers
         ],
@@ -84,18 +84,20 @@ def _plot(picture: Picture) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    found = {**dataclasses.asdict(table), "fillers": table.fillers}
+    content = {**dataclasses.asdict(table), "fillers": table.fillers}
     longest = [max([0, *(len(row[i].text) for row in table.rows)]) for i in range(len(table.columns))]
-    found["short"] = [size <= SHORT for size in longest]
-    if all(column.numeric or short for column, short in zip(table.columns, found["short"], strict=True)):
-        return found
-    first_only = not any(not c.numeric and not s for c, s in list(zip(table.columns, found["short"], strict=True))[1:])
-    found["short"][0] = found["short"][0] and not first_only
-    return found
+    content["short"] = [size <= SHORT for size in longest]
+    if all(column.numeric or short for column, short in zip(table.columns, content["short"], strict=True)):
+        return content
+    first_only = not any(
+        not c.numeric and not s for c, s in list(zip(table.columns, content["short"], strict=True))[1:]
+    )
+    content["short"][0] = content["short"][0] and not first_only
+    return content
 
 
 def _files(page: Page, several: bool) -> Table:
-    """All records of a panel in one table, keys cut to what fits a page; the page on the screen has them whole."""
+    """All records of a panel in one table, with shortened keys to fit the page; the HTML page has the full keys."""
     rows = tuple(
         (Cell(run.label), *row[:-1], Cell(row[-1].text.removeprefix("records/")[:16] + "…"))
         for run in page.runs
@@ -108,7 +110,7 @@ def _files(page: Page, several: bool) -> Table:
 
 
 def _printable(value: Any) -> Any:
-    """The data without characters that no font can set."""
+    """The data without unprintable characters."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() or c in "\n\u00a0" else " " for c in value)
     if isinstance(value, dict):

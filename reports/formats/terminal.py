@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from tunefront.bench.errors import printable
-from tunefront.reports.tables import chunked
+from tunefront.reports.tables import split_wide
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,29 +21,31 @@ if TYPE_CHECKING:
 
 
 TEXT = 24
-"""Characters that a column of texts keeps at least where these are broken."""
+"""Least width of a column of texts if they are wrapped, in characters."""
 NARROWEST = 3
-"""Columns that a part of a wide table has at least, its first among them."""
+"""Least number of columns in a part of a wide table, including the first."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A table that is printed in parts, each with the first column, where the terminal is too narrow for it."""
+    """A table that is printed in parts, each with the first column, if the terminal is too narrow."""
 
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As few parts as fit; texts are broken between words where that alone saves a table from it."""
+        """Prints as few parts as possible. Texts are wrapped between words if that avoids parts."""
         for part in self._parts(console, options.update(max_width=10_000), options.max_width):
-            yield Text(part.title, style="bold")  # as a table's title it would be broken at the table's own width
+            yield Text(part.title, style="bold")  # a table's own title would wrap at the table's width
             yield part.drawn
         if self.table.note:
             yield Text(f"{self.table.note}\n", style="dim")
 
     def _parts(self, console: Console, wide: ConsoleOptions, width: int) -> list[_Part]:
         def fit(parts: list[_Part], broken: bool) -> bool:
-            measured = [Measurement.get(console, wide, part.drawn) for part in parts]
-            return all((one.minimum if broken else one.maximum) <= width for one in measured)
+            measurements = [Measurement.get(console, wide, part.drawn) for part in parts]
+            return all(
+                (measurement.minimum if broken else measurement.maximum) <= width for measurement in measurements
+            )
 
         columns = len(self.table.columns)
         whole, broken = _parts(self.table, columns, False), _parts(self.table, columns, True)
@@ -64,35 +66,39 @@ class _Part:
 
 
 def _parts(table: Table, most: int, broken: bool) -> list[_Part]:
-    return [_Part(part.caption, as_rich(replace(part, caption="", note=""), broken)) for part in chunked(table, most)]
+    return [
+        _Part(part.caption, as_rich(replace(part, caption="", note=""), broken)) for part in split_wide(table, most)
+    ]
 
 
 def as_rich(table: Table, broken: bool = False) -> rich.Table:
-    """The table for a rich console: its caption above, its note below, a line before each part. Names stay text, and
-    long ones may be `broken` between words."""
+    """The table for a rich console: its caption above, its note below, a line before each part.
+
+    Names are not interpreted as markup. `broken`: long texts may wrap between words.
+    """
     note = Text(table.note, style="dim") if table.note else None
     title = Text(table.caption, style="bold") if table.caption else None
-    found = rich.Table(title=title, caption=note, box=box.SIMPLE_HEAD, pad_edge=False)
-    found.title_justify = found.caption_justify = "left"
+    drawn = rich.Table(title=title, caption=note, box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn.title_justify = drawn.caption_justify = "left"
     for place, column in enumerate(table.columns):
         side: Literal["left", "right"] = "right" if column.numeric else "left"
         head = Text(f"{column.head}\n{column.under}" if column.under else column.head)
-        found.add_column(head, justify=side, no_wrap=column.numeric or not broken, min_width=_width(table, place))
+        drawn.add_column(head, justify=side, no_wrap=column.numeric or not broken, min_width=_width(table, place))
     for number, row in enumerate(table.rows):
         if number and number in table.lines:
-            found.add_section()
-        found.add_row(*(Text(_written(cell)) for cell in row))
-    return found
+            drawn.add_section()
+        drawn.add_row(*(Text(_cell_text(cell)) for cell in row))
+    return drawn
 
 
-def _written(cell: Cell) -> str:
-    """A cell's text, with all that a terminal would act on written out: its width is then what is seen."""
+def _cell_text(cell: Cell) -> str:
+    """A cell's text with terminal control characters escaped, so that its width is the visible width."""
     return printable(f"{cell.text} {cell.minor}" if cell.minor else cell.text)
 
 
 def _width(table: Table, place: int) -> int:
-    """The least width of a column: numbers are never broken."""
+    """The least width of a column. Numbers are never wrapped."""
     column = table.columns[place]
-    cells = (_written(row[place]) for row in table.rows)
+    cells = (_cell_text(row[place]) for row in table.rows)
     longest = max(map(cell_len, (column.head, column.under, *cells)))
     return longest if column.numeric else min(TEXT, longest)

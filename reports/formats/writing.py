@@ -1,4 +1,4 @@
-"""The files of a report, in order, each whole or not at all."""
+"""Writes the files of a report in order, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def write_report(
             raise UserError(unknown("report format", name, FORMATS))
     folder = local_folder(out)
     if folder is None:
-        raise UserError(f"{out} is no local folder; give one, or let `tunefront report --out {out}` send it there.")
+        raise UserError(f"{out} is not a local folder; give a local one, or use `tunefront report --out {out}`.")
     report = compose(records, where, reference, plans, notes)
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
 
 def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes | str]]:
-    """File names with what is in them, one at a time, so that what is done is written even if a later one fails."""
+    """File names with their contents, one at a time, so that finished files are written even if a later one fails."""
     if set(formats) - {"csv", "tex"}:
         from tunefront.reports.formats import html, markdown, pdf
-        from tunefront.reports.plots.of_page import pictures, save
+        from tunefront.reports.plots.panel_plots import pictures, save
 
         drawn = [pictures(page) for page in report.pages]
         if "html" in formats:
@@ -72,13 +72,13 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
 
 
 def put(path: Path, content: bytes | str) -> Path:
-    """Writes a file, whole or not at all; UserError or DiskFull naming the place where it cannot be."""
+    """Writes a file, completely or not at all. UserError or DiskFull with the path if that fails."""
     try:
         with writing(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"no room is left for {path}; free some and give the same command again.") from error
-        why = f"the report cannot be written to {path.parent} ({error.strerror}); give another --out."
+            raise DiskFull(f"no space left for {path}; free some space and run the same command again.") from error
+        why = f"the report cannot be written to {path.parent} ({error.strerror}); choose another --out."
         raise UserError(why) from error
     return path

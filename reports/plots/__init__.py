@@ -1,1 +1,1 @@
-"""What a report draws."""
+"""The plots of a report."""

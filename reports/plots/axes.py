@@ -1,4 +1,4 @@
-"""Axes that a person reads (1k, 10k, 1M; 1 MB, 10 MB; zero where nothing is trained), and a plot's coordinates."""
+"""Axes with readable labels (1k, 10k, 1M; 1 MB, 10 MB; zero if nothing is trained)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """A horizontal axis: linear from 0 over narrow ranges, else logarithmic, with a strip for zero left of a log axis.
+    """A horizontal axis: linear from 0 for narrow ranges, else logarithmic, with a strip for zero to its left.
 
-    `edge` is where the strip ends and the log axis begins, None where nothing is 0.
+    `edge` is the end of the strip and the start of the log axis; None if no value is 0.
     """
 
     log: bool
@@ -39,25 +39,25 @@ class Scale:
 
     @property
     def zero(self) -> float | None:
-        """The middle of the strip that stands for 0, None where there is none."""
+        """The middle of the strip for 0; None if there is no strip."""
         return None if self.edge is None else (self.low * self.edge) ** 0.5
 
     def places(self, values: Sequence[float]) -> list[float]:
-        """Where values are drawn, in the axis's own units: as they are, those at 0 side by side in the strip.
+        """Positions of values on the axis: values at 0 are placed side by side in the strip.
 
         >>> [round(place, 6) for place in Scale(True, 0.01, 1000.0, (1.0,), 1.0).places([0, 10.0, 0, 0])]
         [0.031623, 10.0, 0.1, 0.316228]
         """
         at_zero = [i for i, value in enumerate(values) if value <= 0]
-        found = list(values)
+        places = list(values)
         if self.edge is not None:
             for rank, i in enumerate(at_zero, 1):
-                found[i] = self.low * (self.edge / self.low) ** (rank / (len(at_zero) + 1))
-        return found
+                places[i] = self.low * (self.edge / self.low) ** (rank / (len(at_zero) + 1))
+        return places
 
 
 def scale(values: Sequence[float], even: bool = False) -> Scale:
-    """The axis for these values (none negative, at least one); `even`, a linear one over any range.
+    """The axis for these values (at least one, none negative). `even`: linear for any range.
 
     >>> scale([770, 82_000, 22_700_000]).ticks
     (1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0)
@@ -89,7 +89,7 @@ def tick_label(value: float, unit: str) -> str:
     """
     if value == 0:
         return "0"
-    if unit == "s":  # seconds take no prefix
+    if unit == "s":  # seconds have no prefix
         return f"{value:g}\u00a0s"
     text = si(value, unit, gap="\u00a0" if unit else "")
     head = text.split("\u00a0")[0].rstrip("kMGTPE")
@@ -108,7 +108,7 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
 
 
 def _linear(most: float, zeros: bool) -> Scale:
-    """From zero, so that a small difference looks small; from a little before it where something is drawn there."""
+    """From zero, so that a small difference looks small; from slightly below zero if points are at zero."""
     high = 1.12 * most
     step = 10 ** math.floor(math.log10(high / 2))
     step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 4.5)
@@ -118,23 +118,23 @@ def _linear(most: float, zeros: bool) -> Scale:
 
 LONGEST = 44
 FEW_ROWS = 64
-"""Up to so many the curve over demonstrations has a linear axis."""
+"""Up to this number of rows, the curve over demonstrations has a linear axis."""
 BREAK = Path(((-1.0, -1.0), (-0.2, 1.0), (0.2, -1.0), (1.0, 1.0)), (1, 2, 1, 2))
-"""Two slanted strokes: where an axis leaves out what lies between."""
+"""Two slanted strokes: the mark of a broken axis."""
 
 
 def height_title(panel: Panel) -> str:
-    """What the vertical axis shows, exactly."""
+    """The title of the vertical axis."""
     if panel.reference is None or not panel.relative_tasks:
         return "100 × score"
     of = "score" if panel.few_shot else "mean score"
     return f"100 × (score − {of} of {short(panel.reference.label, 24)})"
 
 
-def compared(panel: Panel, reference: str) -> str:
-    """What the height is compared with, in a sentence or two."""
+def describe_height(panel: Panel, reference: str) -> str:
+    """The meaning of the height, in one or two sentences."""
     if panel.reference is None or not panel.relative_tasks:
-        return f"Height: the score itself, since no record of {reference} has one here to compare with."
+        return f"Height: the score itself, since {reference} has no score here."
     name = panel.reference.label
     if not panel.few_shot:
         text = f"Height: points above the mean score of {name} on the same task."
@@ -142,25 +142,25 @@ def compared(panel: Panel, reference: str) -> str:
         text = f"Height: points above {name} on the same task with the same template, draw and seed."
     without = len(panel.tasks) - len(panel.relative_tasks)
     if without:
-        text += f" {plural(without, 'task')} without a score of {name} {'is' if without == 1 else 'are'} not drawn."
+        text += f" {plural(without, 'task')} without a score of {name} {'is' if without == 1 else 'are'} not plotted."
     return text
 
 
 def short(text: str, longest: int = LONGEST) -> str:
-    """A label fit for a plot: one line, its middle left out where it is very long."""
+    """A label for a plot: one line, without its middle if it is very long."""
     text = "".join(character if character.isprintable() else " " for character in text)
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def span_of(points: list[Point], cost: Cost) -> Scale:
-    """The horizontal scale for these points; a few rows are counted on a linear one, so that zero is on the curve."""
+def scale_of(points: list[Point], cost: Cost) -> Scale:
+    """The horizontal scale for these points; linear for small numbers of rows, so that zero is on the curve."""
     values = [point.x for point in points] or [1.0]
     return scale(values, even=cost is ROWS and max(values) <= FEW_ROWS)
 
 
 def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], font: float) -> Axes:
-    """Axes for a panel's points: ticks that read well, a title that says exactly what is shown, shares above."""
+    """Axes for a panel's points: readable ticks, exact titles, and shares of the backbone above."""
     width, height = figure.get_size_inches()
     em = font / 72
     top = 2.6 * em if cost is PARAMETERS and panel.backbone_params else 0.9 * em
@@ -174,7 +174,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     axes.tick_params(colors=SOFT, labelsize=font, width=0.7, length=3)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
-    span = span_of(points, cost)
+    span = scale_of(points, cost)
     if span.log:
         axes.set_xscale("log")
     axes.set_xlim(span.low, span.high)
@@ -191,21 +191,20 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
 
 
 def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
-    ticks = spaced(axes, span.ticks, unit, font)
+    ticks = thin_ticks(axes, span.ticks, unit, font)
     places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:
         places, names = [span.zero, *places], ["0", *names]
-        _broken(axes, span.edge)
+        _mark_break(axes, span.edge)
     axes.set_xticks(places, names)
     axes.set_xticks([], minor=True)
 
 
-def spaced(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
-    """So many of the ticks, evenly, that no label touches the next or leaves the page; those that keep most powers of
-    ten."""
+def thin_ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
+    """Drops ticks evenly until no label touches another or leaves the page; keeps as many powers of ten as it can."""
 
     def room(tick: float) -> tuple[float, float]:
-        """Where a label is, and how wide: a little more than its digits."""
+        """The position and width of a label, slightly wider than its digits."""
         return float(axes.transData.transform((tick, 0.0))[0]), 0.62 * font * len(tick_label(tick, unit))
 
     page = axes.figure.bbox.width
@@ -224,8 +223,8 @@ def _round(tick: float) -> bool:
     return tick > 0 and math.log10(tick).is_integer()
 
 
-def _broken(axes: Axes, where: float) -> None:
-    """Marks the axis as broken between zero, which has no place on a log axis, and where it begins."""
+def _mark_break(axes: Axes, where: float) -> None:
+    """Marks the axis as broken between zero, which cannot be on a log axis, and its start."""
     axes.axvline(where, color=SOFT, linewidth=0.7, linestyle=(0, (1, 2.5)))
     below = axes.get_xaxis_transform()
     axes.plot([where], [0], "s", markersize=4, color=PAPER, zorder=5, transform=below, clip_on=False)
@@ -234,13 +233,13 @@ def _broken(axes: Axes, where: float) -> None:
 
 
 def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
-    """The same axis above, in percent of the backbone's parameters."""
+    """The same axis at the top, in percent of the backbone's parameters."""
     above = axes.twiny()
     above.set_facecolor("none")
     if span.log:
         above.set_xscale("log")
     above.set_xlim(span.low, span.high)
-    # From zero, powers of ten would crowd together.
+    # On a linear axis, powers of ten would crowd together.
     shares = [10.0**power for power in range(-7, 1)] if span.log else [0, 0.25, 0.5, 0.75, 1]
     ticks = [whole * share for share in shares]
     ticks = [tick for tick in ticks if (span.edge or span.low) <= tick <= span.high]
@@ -260,7 +259,7 @@ def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
 def _limits(axes: Axes, points: list[Point]) -> None:
     ends = [end for point in points for end in (point.low, point.high)] or [0.0, 1.0]
     low, high = min(ends), max(ends)
-    if high - low < 1:  # a difference of less than a point looks small
+    if high - low < 1:  # so that a difference of less than a point looks small
         low, high = (low + high - 1) / 2, (low + high + 1) / 2
     axes.set_ylim(low - 0.14 * (high - low), high + 0.2 * (high - low))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")

@@ -1,4 +1,4 @@
-"""Bars: what a whole is made of, a row a method; and the same parts side by side, with their quartiles."""
+"""Bar plots: stacked parts of a whole with a row per method, and parts side by side with quartiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tunefront.reports.plots.axes import scale, short, tick_label
-from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, settled
+from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, plot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,25 +22,25 @@ LONGEST = 28
 
 @dataclass(frozen=True)
 class Stack:
-    """A row of stacked bars: its name, its parts, and what stands at its end."""
+    """A row of stacked bars: its name, its parts, and the text at its end."""
 
     label: str
     parts: Mapping[str, float]
     end: str
 
 
-def stacked(
+def draw_stacked(
     rows: Sequence[Stack], colours: Mapping[str, str], title: str, unit: str, width: float, font: float
 ) -> Figure:
-    """Rows from top to bottom; `colours` names the parts in their order. Width in inches."""
+    """Draws rows from top to bottom; `colours` gives the order of the parts. Width in inches."""
     names = [short(row.label, LONGEST) for row in rows]
     across = 72 * width
     figure = Figure((width, 1.0), dpi=72)
     canvas = FigureCanvasAgg(figure)
-    with settled():
+    with plot_settings():
         axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
-        left = widest(axes, canvas, names, font) + 0.9 * font
-        right = widest(axes, canvas, [row.end for row in rows], font) + 1.2 * font
+        left = max_width(axes, canvas, names, font) + 0.9 * font
+        right = max_width(axes, canvas, [row.end for row in rows], font) + 1.2 * font
         columns = _columns(axes, canvas, list(colours), across, font)
         above = 1.6 * font * -(-len(colours) // columns) + 1.0 * font
         frame = 1.9 * font * len(rows) + 0.6 * font
@@ -89,24 +89,26 @@ def stacked(
 
 @dataclass(frozen=True)
 class Part:
-    """A column of bars: what it shows, and for each row low quartile, median and high quartile, None where missing.
-    One that stands `alone` has a scale of its own."""
+    """A column of bars: its title, and for each row the lower quartile, median and upper quartile, None if missing.
+
+    `own_scale`: it does not share the scale of the other columns.
+    """
 
     title: str
     rows: tuple[tuple[float, float, float] | None, ...]
-    alone: bool = False
+    own_scale: bool = False
 
 
-def beside(
+def draw_side_by_side(
     labels: Sequence[str], colours: Sequence[str], parts: Sequence[Part], columns: int, width: float, font: float
 ) -> Figure:
-    """Small bars with their quartiles, a column a part, on one scale but for those alone. Width in inches."""
+    """Draws bars with quartiles, a column per part, on a shared scale unless a part has its own. Width in inches."""
     names = [short(label, LONGEST) for label in labels]
     figure = Figure((width, 1.0), dpi=72)
     canvas = FigureCanvasAgg(figure)
-    with settled():
+    with plot_settings():
         probe = figure.add_axes((0, 0, 1, 1))
-        left = widest(probe, canvas, names, font) + 0.9 * font
+        left = max_width(probe, canvas, names, font) + 0.9 * font
         probe.remove()
         columns = min(columns, len(parts))
         lines = -(-len(parts) // columns)
@@ -120,23 +122,25 @@ def beside(
             bottom = height - (line + 1) * (frame + head + foot) + foot
             place = ((left + column * (each + gap)) / 72 / width, bottom / height, each / 72 / width, frame / height)
             axes = figure.add_axes(place, facecolor="none")
-            alike = [part] if part.alone else [other for other in parts if not other.alone]
-            most = max((max(row[1:]) for other in alike for row in other.rows if row is not None), default=0.0) or 1.0
+            same_scale = [part] if part.own_scale else [other for other in parts if not other.own_scale]
+            most = (
+                max((max(row[1:]) for other in same_scale for row in other.rows if row is not None), default=0.0) or 1.0
+            )
             _frame(axes, rows=names if column == 0 else [""] * len(names), high=1.05 * most, font=font)
             _ticks(axes, scale([most], even=True).ticks, "s", font)
             axes.set_title(part.title, fontsize=font, color=INK, loc="left", pad=4)
-            for row, (found, colour) in enumerate(zip(part.rows, colours, strict=True)):
-                if found is None:
+            for row, (quartiles, colour) in enumerate(zip(part.rows, colours, strict=True)):
+                if quartiles is None:
                     continue
-                low, middle, top = found
+                low, middle, top = quartiles
                 axes.barh(row, middle, height=0.58, color=colour)
-                for colour, thick in ((PAPER, 2.6), (INK, 1.1)):  # so that it is seen on a bar of any colour
+                for colour, thick in ((PAPER, 2.6), (INK, 1.1)):  # visible on a bar of any colour
                     axes.plot([low, top], [row, row], color=colour, linewidth=thick, solid_capstyle="butt", zorder=4)
     return figure
 
 
-def widest(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], font: float) -> float:
-    """The width in points of the widest of some texts."""
+def max_width(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], font: float) -> float:
+    """The width in points of the widest text."""
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     widths = [0.0]
     for name in names:
@@ -161,7 +165,7 @@ def _frame(axes: Axes, rows: Sequence[str], high: float, font: float) -> None:
 
 
 def _ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> None:
-    """As many of the ticks, evenly, as have room for their labels."""
+    """Sets ticks, evenly thinned so that their labels have room."""
     low, high = axes.get_xlim()
     room = axes.get_window_extent().width
     kept = [tick for tick in ticks if low <= tick <= high]
@@ -177,7 +181,7 @@ def _ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> None:
 
 
 def _tick(value: float, unit: str) -> str:
-    """A tick; of seconds below a second in milliseconds.
+    """A tick as text, in milliseconds below one second.
 
     >>> _tick(0.25, "s"), _tick(2.0, "s"), _tick(0, "s")
     ('250\\xa0ms', '2\\xa0s', '0')
@@ -186,5 +190,5 @@ def _tick(value: float, unit: str) -> str:
 
 
 def _columns(axes: Axes, canvas: FigureCanvasAgg, names: Sequence[str], width: float, font: float) -> int:
-    """How many names of a legend stand side by side."""
-    return max(1, min(len(names), int(width // (widest(axes, canvas, names, font) + 3.2 * font))))
+    """The number of columns of the legend."""
+    return max(1, min(len(names), int(width // (max_width(axes, canvas, names, font) + 3.2 * font))))

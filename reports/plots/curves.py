@@ -1,4 +1,4 @@
-"""Curves that grow with a number, each named at its end, on logarithmic axes."""
+"""Curves on logarithmic axes, each with its name at its end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tunefront.reports.plots.axes import Scale, scale, short, spaced, tick_label
-from tunefront.reports.plots.bars import widest
-from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, settled
+from tunefront.reports.plots.axes import Scale, scale, short, thin_ticks, tick_label
+from tunefront.reports.plots.bars import max_width
+from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, plot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LONGEST = 30
-"""Characters of a name at the end of a curve, in a small plot."""
+"""Longest name at the end of a curve in a small plot, in characters."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: places from left to right, each with a height above 0; with a `marker`, each is drawn too."""
+    """One curve: points from left to right with heights above 0. With a `marker`, the points are marked."""
 
     label: str
     colour: str
@@ -34,7 +34,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Titles:
-    """What the axes show. `unit` follows the numbers of the vertical one."""
+    """The titles of the axes. `unit` follows the numbers of the vertical axis."""
 
     across: str
     up: str
@@ -48,7 +48,7 @@ def draw(
     font: float,
     marks: Sequence[tuple[float, float, str]] = (),
 ) -> Figure:
-    """The plot; it grows until every curve has room for its name. `marks` are circles: place, height and colour."""
+    """The plot, high enough for the names of all curves. `marks` are circles: position, height and colour."""
     gap = 1.25 * font
     height = max(size[1], (gap * len(curves) + 6 * font) / 72)
     figure = Figure((size[0], height), dpi=72)
@@ -56,11 +56,11 @@ def draw(
     heights = scale([y for curve in curves for _, y in curve.points])
     places = scale([x for curve in curves for x, _ in curve.points])
     names = [short(curve.label, LONGEST) for curve in curves]
-    with settled():
+    with plot_settings():
         axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
         ticks = [tick_label(tick, titles.unit) for tick in heights.ticks]
-        left = widest(axes, canvas, ticks, font) + 3.0 * font
-        right = widest(axes, canvas, names, font) + 1.8 * font
+        left = max_width(axes, canvas, ticks, font) + 3.0 * font
+        right = max_width(axes, canvas, names, font) + 1.8 * font
         box = (left, 4.1 * font, 72 * size[0] - left - right, 72 * height - 5.0 * font)
         axes.set_position((box[0] / 72 / size[0], box[1] / 72 / height, box[2] / 72 / size[0], box[3] / 72 / height))
         _scales(axes, places, heights, titles, font, left)
@@ -81,25 +81,25 @@ def draw(
     return figure
 
 
-def apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The nearest heights that keep their order, a gap between them and within the bounds, as far as these have room.
+def spread_apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The nearest heights in the same order with a gap between them, within the bounds if these have room.
 
-    >>> apart([10.0, 11.0, 50.0], 10.0, 0.0, 100.0), apart([3.0, 1.0], 10.0, 0.0, 100.0)
+    >>> spread_apart([10.0, 11.0, 50.0], 10.0, 0.0, 100.0), spread_apart([3.0, 1.0], 10.0, 0.0, 100.0)
     ([5.5, 15.5, 50.0], [10.0, 0.0])
     """
     order = sorted(range(len(heights)), key=lambda i: heights[i])
-    blocks: list[tuple[float, int]] = []  # means of the heights, gaps taken out, and how many
+    blocks: list[tuple[float, int]] = []  # means of the heights without gaps, and their number
     for rank, i in enumerate(order):
         blocks.append((heights[i] - rank * gap, 1))
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (one, few), (other, more) = blocks[-2:]
-            blocks[-2:] = [((one * few + other * more) / (few + more), few + more)]
+            (below, few), (above, more) = blocks[-2:]
+            blocks[-2:] = [((below * few + above * more) / (few + more), few + more)]
     flat = [level for level, amount in blocks for _ in range(amount)]
     most = high - (len(heights) - 1) * gap
-    found = [0.0] * len(heights)
+    placed = [0.0] * len(heights)
     for rank, i in enumerate(order):
-        found[i] = max(low, min(most, flat[rank])) + rank * gap
-    return found
+        placed[i] = max(low, min(most, flat[rank])) + rank * gap
+    return placed
 
 
 def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: float, left: float) -> None:
@@ -115,7 +115,7 @@ def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: flo
         if span.log:
             set_scale("log")
         set_limits(span.low, span.high)
-    across = spaced(axes, places.ticks, "", font)
+    across = thin_ticks(axes, places.ticks, "", font)
     axes.set_xticks(list(across), [tick_label(tick, "") for tick in across])
     axes.set_yticks(list(heights.ticks), [tick_label(tick, titles.unit) for tick in heights.ticks])
     axes.set_xticks([], minor=True)
@@ -126,10 +126,10 @@ def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: flo
 
 
 def _names(axes: Axes, curves: Sequence[Curve], names: Sequence[str], gap: float, font: float) -> None:
-    """The names right of the curves' ends, moved apart where they are near, with a line to the end then."""
+    """Writes the names to the right of the curves' ends, moved apart if necessary, with lines to the ends."""
     frame = axes.get_window_extent()
     ends = [axes.transData.transform(curve.points[-1]) for curve in curves]
-    heights = apart([float(end[1]) for end in ends], gap, frame.y0, frame.y1)
+    heights = spread_apart([float(end[1]) for end in ends], gap, frame.y0, frame.y1)
     for curve, name, end, height in zip(curves, names, ends, heights, strict=True):
         place = (frame.x1 + 1.1 * font - end[0], height - end[1])
         line = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 1.5, "shrinkB": 1.5}

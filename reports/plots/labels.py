@@ -1,4 +1,4 @@
-"""Label placement: every point named directly, no label on another label or on a point."""
+"""Label placement: every point has its label, and no label covers another label or a point."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 ANGLES = tuple(math.radians(angle) for angle in (0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240))
 DISTANCES = (7, 10, 14, 19, 25, 33, 43, 55, 70, 88, 110, 135)
 PREFERENCE = (0, 4, 2, 3, 3, 3, 5, 5, 4, 4, 6, 6)
-"""What each angle costs beside its distance: right of the point reads best."""
+"""The cost of each angle, added to that of the distance: right of the point is best."""
 
 FEW = 12
-"""Up to so many points several orders are tried and the cheapest outcome is kept."""
+"""Up to this number of points, several orders are tried and the cheapest result is kept."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Box:
     top: float
 
     def overlaps(self, other: Box, gap: float = 0.0) -> bool:
-        """Whether two rectangles come nearer than the gap."""
+        """Whether two rectangles are closer than the gap."""
         return (
             self.left < other.right + gap
             and other.left < self.right + gap
@@ -42,7 +42,7 @@ class Box:
         )
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
-        """The point of the rectangle that is nearest to (x, y)."""
+        """The point of the rectangle nearest to (x, y)."""
         return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
 
 
@@ -53,11 +53,11 @@ def place(
     bars: list[Box] | None = None,
     radius: float = 5.0,
 ) -> tuple[list[Box], int]:
-    """A box for the label of every point, and how many could not be kept clear.
+    """A box for the label of every point, and the number of labels that still overlap something.
 
-    Args: points and label sizes in points of the page; bounds that labels stay within; bars, rectangles better left
-    free (percentile bars), at a price; radius of a marker. Crowded points choose first; two more rounds then let each
-    label move to a better place beside the others.
+    Args: points and sizes of labels, in points of the page; bounds of the labels; bars, rectangles that labels should
+    avoid (percentile bars); radius of a marker. Labels of crowded points are placed first; in two more rounds each
+    label may move to a better place.
     """
     markers = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in points]
     crowded = sorted(range(len(points)), key=lambda i: sum(math.dist(points[i], other) for other in points))
@@ -65,7 +65,7 @@ def place(
     if len(points) <= FEW:
         by_place = sorted(crowded, key=lambda i: points[i])
         orders += [by_place, by_place[::-1], sorted(crowded, key=lambda i: -points[i][1])]
-    trials = [_settle(order, points, sizes, bounds, markers, bars or []) for order in orders]
+    trials = [_place_in_order(order, points, sizes, bounds, markers, bars or []) for order in orders]
     boxes = min(trials, key=lambda trial: trial[0])[1]
     clashes = sum(
         any(box.overlaps(other) for j, other in enumerate(boxes) if j != i)
@@ -75,7 +75,7 @@ def place(
     return boxes, clashes
 
 
-def _settle(
+def _place_in_order(
     order: list[int],
     points: list[tuple[float, float]],
     sizes: list[tuple[float, float]],
@@ -83,7 +83,7 @@ def _settle(
     markers: list[Box],
     bars: list[Box],
 ) -> tuple[float, list[Box]]:
-    """Labels placed in an order, then moved twice more; what they cost together, and their boxes."""
+    """Places labels in the given order in three rounds. Returns their total cost and their boxes."""
     placed: dict[int, Box] = {}
     costs: dict[int, float] = {}
     for _ in range(3):
@@ -130,7 +130,7 @@ def _best(
 
 
 def _box(point: tuple[float, float], size: tuple[float, float], angle: float, distance: float) -> Box:
-    """A label whose nearest edge or corner lies at a distance from the point in a direction."""
+    """The box of a label at a distance from its point in a direction."""
     x, y = point[0] + distance * math.cos(angle), point[1] + distance * math.sin(angle)
     width, height = size
     across = round(math.cos(angle), 6)
@@ -141,7 +141,7 @@ def _box(point: tuple[float, float], size: tuple[float, float], angle: float, di
 
 
 def _crosses(start: tuple[float, float], stop: tuple[float, float], box: Box) -> bool:
-    """Whether a line passes through a rectangle, by a few points on it."""
+    """Whether a line crosses a rectangle, tested at a few points of the line."""
     return any(
         box.left < start[0] + (stop[0] - start[0]) * share < box.right
         and box.bottom < start[1] + (stop[1] - start[1]) * share < box.top

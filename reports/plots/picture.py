@@ -1,4 +1,4 @@
-"""One plot with its points and what is said about it; figures as files: the same records give the same bytes."""
+"""One plot with its points and texts, and figures as files: equal records give equal bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """One entry in a plot: the median height with its 20th and 80th percentiles. `whole` when no task is missing."""
+    """One entry in a plot: the median height and its 20th and 80th percentiles. `whole` if no task is missing."""
 
     entry: Entry
     x: float
@@ -29,9 +29,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Picture:
-    """One plot. `alt` says in words what it shows, `note` how to read it and who is not in it; `narrow` is drawn for
-    small screens, None where the plot is small already; a `wide` one takes the width of the page; `ledger` is the tag
-    of the ledger that it belongs to, empty for the trade-off and its cousins."""
+    """One plot. `alt` describes it in words; `note` explains it and names missing methods; `narrow` is the version for
+    small screens, None if the plot is small already; a `wide` plot has the width of the page; `ledger` is the tag of
+    its ledger, empty for the trade-off plot and the cost plots."""
 
     name: str
     title: str
@@ -44,12 +44,12 @@ class Picture:
 
     @property
     def main(self) -> bool:
-        """Whether this is the trade-off plot, which stands on top of its panel."""
+        """Whether this is the trade-off plot, which is at the top of its panel."""
         return self.narrow is not None and not self.ledger
 
     @cached_property
     def svg(self) -> bytes:
-        """The plot as SVG, drawn once for every format that shows it."""
+        """The plot as SVG, drawn once for all formats."""
         return save(self.figure, "svg")
 
 
@@ -58,6 +58,6 @@ def save(figure: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
     metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     face = "none" if kind == "svg" else style.PAPER
-    with style.settled():
+    with style.plot_settings():
         figure.savefig(stream, format=kind, dpi=200 if kind == "png" else 72, facecolor=face, metadata=metadata)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Colours, markers and matplotlib settings of every plot."""
+"""Colours, markers and matplotlib settings of all plots."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RC = {"svg.hashsalt": "tunefront", "svg.fonttype": "path", "pdf.fonttype": 3, "f
 
 
 @contextmanager
-def settled() -> Iterator[None]:
-    """Our settings whatever the user's own; a character that the font lacks is drawn as a box, without a warning."""
+def plot_settings() -> Iterator[None]:
+    """Applies our matplotlib settings, not the user's. Characters missing in the font are boxes, without a warning."""
     with matplotlib.rc_context(RC), warnings.catch_warnings():  # type: ignore[arg-type]  # the stubs list every key
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield

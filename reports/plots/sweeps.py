@@ -1,11 +1,11 @@
-"""How peaks of memory grow over the sizes of a sweep: tables and curves."""
+"""Peak memory over the sizes of a sweep, as tables and curves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.sections.forecast import alike_by_title, row_names
+from tunefront.reports.sections.forecast import planned_by_title, row_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -17,52 +17,57 @@ if TYPE_CHECKING:
 
 
 def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table]:
-    """The peak of each method at each size, for each backbone and task; a dash where it was skipped."""
-    found = []
+    """The peak of each method at each size, one table per backbone and task; a dash if it was skipped."""
+    tables = []
     for title, peaks in _swept(sweep, name).items():
-        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
+        methods = list(dict.fromkeys(method for peak_by_method in peaks.values() for method in peak_by_method))
         rows = tuple(
-            (Cell(units.count(size)), *(Cell(units.si(of_size.get(method), "B")) for method in methods))
-            for size, of_size in peaks.items()
+            (Cell(units.count(size)), *(Cell(units.si(peak_by_method.get(method), "B")) for method in methods))
+            for size, peak_by_method in peaks.items()
         )
         columns = (Column(name, numeric=False), *(Column(method) for method in methods))
-        note = "The most that tensors hold at once, in any phase."
-        found.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
-    return found
+        note = "The peak of all tensors over all phases."
+        tables.append(Table(f"Peak memory over {name}: {title}", columns, rows, note))
+    return tables
 
 
 def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
-    """The same as curves in a report's colours, one plot for each backbone and task; none where a single size was
-    planned."""
+    """The same as curves in a report's colours, one plot per backbone and task; none for a single size."""
     from tunefront.reports.compare.entries import family_of
     from tunefront.reports.compare.panels import REFERENCE
     from tunefront.reports.plots import curves
-    from tunefront.reports.plots.tradeoff import styled
+    from tunefront.reports.plots.tradeoff import assign_styles
 
-    across = {"batch": "rows a batch", "length": "tokens a row"}
-    found = {}
+    across = {"batch": "rows per batch", "length": "tokens per row"}
+    figures = {}
     for title, peaks in _swept(sweep, name).items():
-        methods = list(dict.fromkeys(method for of_size in peaks.values() for method in of_size))
-        styles = styled(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
+        methods = list(dict.fromkeys(method for peak_by_method in peaks.values() for method in peak_by_method))
+        styles = assign_styles(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
         drawn = []
         for method in methods:
-            points = tuple((float(size), float(peak)) for size, of in peaks.items() if (peak := of.get(method)))
+            points = tuple(
+                (float(size), float(peak))
+                for size, peak_by_method in peaks.items()
+                if (peak := peak_by_method.get(method))
+            )
             colour, marker = styles[family_of(method)]
             drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
         if any(len(curve.points) > 1 for curve in drawn):
-            found[title] = curves.draw(drawn, curves.Titles(across[name], "peak of tensors", "B"), (7.4, 4.2), 8.5)
-    return found
+            figures[title] = curves.draw(
+                drawn, curves.Titles(across[name], "peak memory of tensors", "B"), (7.4, 4.2), 8.5
+            )
+    return figures
 
 
 def _swept(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, dict[int, dict[str, int | None]]]:
-    """What tables are called -> size -> method -> its peak; sizes in order.
+    """Title of the table -> size -> method -> its peak, with sizes in order.
 
-    The length of made-up rows stands in their task's name, so that all tasks of a sweep over `length` are one.
+    The task's name contains the length of synthetic rows, so a sweep over `length` ignores the task.
     """
-    titles = {size: alike_by_title(alike, with_task=name != "length") for size, alike in sorted(sweep.items())}
+    by_size = {size: planned_by_title(records, with_task=name != "length") for size, records in sorted(sweep.items())}
     return {
-        title: {size: _peaks(of_size.get(title, [])) for size, of_size in titles.items()}
-        for title in dict.fromkeys(title for of_size in titles.values() for title in of_size)
+        title: {size: _peaks(by_title.get(title, [])) for size, by_title in by_size.items()}
+        for title in dict.fromkeys(title for by_title in by_size.values() for title in by_title)
     }
 
 

@@ -1,4 +1,4 @@
-"""The trade-off plot (Houlsby et al. 2019, figure 1) and its cousins, one panel each, as matplotlib figures."""
+"""The trade-off plot (Houlsby et al. 2019, figure 1) and the plots of other costs, one panel each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tunefront.reports.compare.entries import Entry
 from tunefront.reports.compare.measures import PARAMETERS, Cost
 from tunefront.reports.compare.panels import Panel
 from tunefront.reports.compare.statistics import quantile
-from tunefront.reports.plots.axes import coordinates, short, span_of
+from tunefront.reports.plots.axes import coordinates, scale_of, short
 from tunefront.reports.plots.labels import Box, place
 from tunefront.reports.plots.picture import Point
-from tunefront.reports.plots.style import FAMILIES, INK, MARKERS, PAPER, SOFT, settled
+from tunefront.reports.plots.style import FAMILIES, INK, MARKERS, PAPER, SOFT, plot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from tunefront.reports.plots.axes import Scale
 
 GROWTH = (1.0, 1.25, 1.55, 1.9, 2.3, 2.8)
-"""Heights that are tried, relative to the one asked for."""
+"""Heights that are tried, relative to the requested height."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with the entries that it shows, the boxes of their labels, and those that have no place in it, each with
-    the reason."""
+    """A figure with its points, the boxes of their labels, and the missing entries, each with a reason."""
 
     figure: Figure
     points: tuple[Point, ...]
@@ -41,34 +40,34 @@ class Drawing:
 
 
 def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, str]]]:
-    """The points of a plot, and the labels of entries that have no place in it, each with the reason."""
-    found, absent = [], []
+    """The points of a plot, and the labels of missing entries, each with a reason."""
+    points, absent = [], []
     for entry in panel.entries:
-        heights, x = panel.heights(entry), cost.of(panel, entry)
+        heights, x = panel.heights(entry), cost.median(panel, entry)
         low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
         if y is None or low is None or high is None:
             absent.append((entry.label, _unscored(panel, entry)))
         elif x is None:
             absent.append((entry.label, "not measured"))
         else:
-            found.append(Point(entry, x, y, low, high, panel.covers(entry)))
-    return found, absent
+            points.append(Point(entry, x, y, low, high, panel.covers(entry)))
+    return points, absent
 
 
 def _unscored(panel: Panel, entry: Entry) -> str:
     if panel.reference is None or not any(entry.scores(task) for task in panel.tasks):
         return "no score"
-    return f"no score beside one of {panel.reference.label}"
+    return f"no score to compare with {panel.reference.label}"
 
 
 def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4, 4.7), font: float = 9.0) -> Drawing:
-    """One plot; its height grows until every label has a place. Size in inches, font in points."""
+    """Draws one plot. Its height grows until every label has a place. Size in inches, font in points."""
     points, absent = points_of(panel, cost)
-    styles, span = families(panel), span_of(points, cost)
+    styles, span = family_styles(panel), scale_of(points, cost)
     for growth in GROWTH[_start(points, size, font) :]:
         figure = Figure((size[0], size[1] * growth), dpi=72)
         canvas = FigureCanvasAgg(figure)
-        with settled():
+        with plot_settings():
             axes = coordinates(figure, panel, cost, points, font)
             _marks(axes, points, styles, span, panel.reference)
             boxes, clashes = _labels(axes, canvas, panel, points, span, font)
@@ -78,20 +77,20 @@ def draw(panel: Panel, cost: Cost = PARAMETERS, size: tuple[float, float] = (7.4
 
 
 def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
-    """The first growth at which the labels cover at most a fifth of the page, so that hopeless layouts are skipped."""
+    """The first growth for which the labels cover at most a fifth of the page, to skip hopeless layouts."""
     area = sum(0.6 * font * (len(short(point.entry.label)) + 2) * 1.6 * font for point in points)
     page = size[0] * size[1] * 72 * 72
     return next((i for i, growth in enumerate(GROWTH[:-1]) if area <= 0.2 * page * growth), len(GROWTH) - 1)
 
 
-def families(panel: Panel) -> dict[str, tuple[str, str]]:
-    """Colour and marker of every family; the reference is a square in the colour of the text."""
+def family_styles(panel: Panel) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every family. The reference is a square in the colour of the text."""
     base = panel.reference.family if panel.reference is not None else None
-    return styled({entry.family for entry in panel.entries}, base)
+    return assign_styles({entry.family for entry in panel.entries}, base)
 
 
-def styled(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
-    """The same of families that stand together, `base` that of the reference."""
+def assign_styles(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each family; `base` is the family of the reference."""
     styles = {
         name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])
         for i, name in enumerate(sorted(set(names) - {base}))
@@ -105,8 +104,8 @@ def _marks(
     if base is not None and any(point.entry is base for point in points):
         axes.axhline(0, color=SOFT, linewidth=0.9, zorder=1)
     for name, (colour, _) in styles.items():
-        alike = (p for p in points if p.entry.family == name and p.entry is not base)
-        line = sorted((p.x, p.y) for p in alike if p.x > 0 or span.edge is None)
+        family_points = (p for p in points if p.entry.family == name and p.entry is not base)
+        line = sorted((p.x, p.y) for p in family_points if p.x > 0 or span.edge is None)
         if len(line) > 1:
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.1, alpha=0.55, zorder=2)
     for point, x in zip(points, span.places([point.x for point in points]), strict=True):
@@ -117,11 +116,11 @@ def _marks(
 
 
 WIDE = 0.33
-"""The share of a plot's width above which a label takes two lines."""
+"""A label wider than this share of a plot is set in two lines."""
 
 
 def in_two_lines(name: str) -> str:
-    """A method's label broken after the colon or comma that is nearest to its middle.
+    """A method's label, broken after the colon or comma nearest to its middle.
 
     >>> in_two_lines("said:dimension=2000,variant=outer")
     'said:dimension=2000,\\nvariant=outer'
@@ -184,7 +183,7 @@ def _labels(
 
 
 def _leader(axes: Axes, start: tuple[float, float], stop: tuple[float, float]) -> None:
-    """A thin line from a point to its label when they stand apart."""
+    """Draws a thin line from a point to a distant label."""
     invert = axes.transData.inverted().transform
     (x0, y0), (x1, y1) = invert(start), invert(stop)
     axes.plot([x0, x1], [y0, y1], color=SOFT, linewidth=0.6, zorder=2.5, scalex=False, scaley=False)

@@ -1,1 +1,1 @@
-"""What a report says: its sections, in words and tables."""
+"""The sections of a report, in words and tables."""

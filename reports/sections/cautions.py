@@ -1,4 +1,4 @@
-"""What a reader must know before trusting the numbers."""
+"""Warnings that a reader needs before trusting the numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import cell_of
-from tunefront.reports.costs.flops import APART, contradictions
+from tunefront.reports.costs.flops import MAX_DIFFERENCE, contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Selection
 
 
-def cautions(
+def list_warnings(
     panels: Sequence[Panel],
     titles: Sequence[str],
     selection: Selection,
@@ -26,8 +26,8 @@ def cautions(
     rest: Sequence[Record],
     names: Mapping[str, str],
 ) -> list[str]:
-    """The warnings, the panels' own first, then of all `ok` records, chosen or not, and the `rest`, skipped or failed.
-    `titles` are the panels', `names` the tasks'."""
+    """The warnings: those of panels first, then of all `ok` records (chosen or not) and of skipped and failed ones
+    (`rest`). `titles` belong to the panels, `names` are the tasks' short names."""
     texts = []
     for panel, title in zip(panels, titles, strict=True):
         where = f" on {title}" if len(panels) > 1 else ""
@@ -35,40 +35,40 @@ def cautions(
     texts += _prompts(panels, titles, names)
     edges = sorted({choice.label for choice in selection.choices if choice.edges})
     if edges:
-        texts.append(f"The chosen recipe lies on the edge of its range for {', '.join(edges)}; widen the range.")
+        texts.append(f"The chosen recipe is at the edge of its range for {', '.join(edges)}; widen the range.")
     fewer = sorted({choice.label for choice in selection.choices if choice.incomplete})
     if fewer:
-        texts.append(f"Trials that lack some runs were not eligible when recipes were chosen for {', '.join(fewer)}.")
+        texts.append(f"Trials with missing runs were excluded from the choice of recipes for {', '.join(fewer)}.")
     blank = sum(not units.finite(record.score) for record in ok)
     if blank:
-        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and count nowhere.")
+        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and are left out.")
     cut = sum((record.data.truncated_test or 0) > 0.05 * (record.data.n_test or 1) for record in ok)
     if cut:
-        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were cut to max_length.")
+        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were truncated to max_length.")
     texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
     texts += _flops(ok)
     if rest:
-        texts.append(f"{amounts(rest)}; the reasons are below.".capitalize())
+        texts.append(f"{count_skipped_and_failed(rest)}; the reasons are below.".capitalize())
     return texts
 
 
 def _flops(ok: Sequence[Record]) -> list[str]:
-    """Where counted and analytic FLOPs contradict each other."""
-    found = contradictions(ok)
-    if not found:
+    """The warning about counted and analytic FLOPs that differ."""
+    ratios = contradictions(ok)
+    if not ratios:
         return []
     listed = [
         f"{label} ({', '.join(f'{phase} {units.times(ratio)}' for phase, ratio in phases.items())})"
-        for label, phases in found.items()
+        for label, phases in ratios.items()
     ]
     return [
-        f"Counted FLOPs differ from analytic ones by more than {100 * APART:g} % for {'; '.join(listed)}: one of "
-        "the two is wrong there."
+        f"Counted FLOPs differ from analytic FLOPs by more than {100 * MAX_DIFFERENCE:g} % for {'; '.join(listed)}: "
+        "one of the two is wrong there."
     ]
 
 
-def amounts(rest: Sequence[Record]) -> str:
-    """How many cells were skipped and how many failed, in words."""
+def count_skipped_and_failed(rest: Sequence[Record]) -> str:
+    """The numbers of skipped and failed cells in words."""
     skipped = sum(record.status == "skipped" for record in rest)
     failed = len(rest) - skipped
     parts = [units.plural(skipped, "cell was skipped", "cells were skipped")] if skipped else []
@@ -77,9 +77,9 @@ def amounts(rest: Sequence[Record]) -> str:
 
 
 def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
-    """Where methods do not cover the same recipes, tasks, runs or clocks."""
+    """Warnings about methods that differ in their tuning budget, tasks, runs or conditions of timing."""
     texts = []
-    # What trains nothing has nothing to tune; the sizes of a method may share its trials (a suite's search budget).
+    # Methods without training have nothing to tune; the sizes of a method may share its trials (a search budget).
     learning = [entry for entry in panel.entries if any(record.training.steps for record in entry.all)]
     families: Counter[str] = Counter()
     for entry in learning:
@@ -95,50 +95,52 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         uneven = [names[task] for task in panel.tasks if _uneven(panel, task)]
         if uneven:
             texts.append(
-                f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds, so that "
-                "their medians are over different prompts or rows; differences are taken where both have a run."
+                f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds: their "
+                "medians are over different prompts or rows. Differences use only runs that both methods have."
             )
     elif len(runs) > 1:
-        texts.append(f"Methods or tasks differ in the number of runs{where} ({min(runs)} to {max(runs)}).")
-    if panel.uneven:
-        texts.append(f"Seconds{where} were measured under different conditions and are left out: {panel.uneven}.")
+        texts.append(f"The number of runs differs between methods or tasks{where} ({min(runs)} to {max(runs)}).")
+    if panel.timing_mismatch:
+        texts.append(
+            f"Seconds{where} were measured under different conditions and are left out: {panel.timing_mismatch}."
+        )
     return texts
 
 
 def _uneven(panel: Panel, task: str) -> bool:
-    """Whether the rows that have scores on a task have them in different cells."""
+    """Whether the methods with scores on a task have them in different cells."""
     runs = (entry.runs(task) for entry in panel.entries)
-    return len({frozenset(map(cell_of, found)) for found in runs if found}) > 1
+    return len({frozenset(map(cell_of, records)) for records in runs if records}) > 1
 
 
 def _prompts(panels: Sequence[Panel], titles: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """Where demonstrations did not fit, so that fewer were shown than the method's name says."""
+    """Warnings about prompts with fewer demonstrations than the method's name says, because they did not fit."""
     texts = []
     for label in dict.fromkeys(entry.label for panel in panels for entry in panel.entries):
-        asked: list[tuple[str, Record]] = []
+        prompted: list[tuple[str, Record]] = []
         for panel, title in zip(panels, titles, strict=True):
             records = (record for entry in panel.entries if entry.label == label for record in entry.all)
-            asked += [(title, record) for record in records if record.prompt.demonstration_ids]
-        none = [(title, record) for title, record in asked if record.prompt.demonstrations_per_row == 0]
+            prompted += [(title, record) for record in records if record.prompt.demonstration_ids]
+        none = [(title, record) for title, record in prompted if record.prompt.demonstrations_per_row == 0]
         some = [
             (title, record)
-            for title, record in asked
+            for title, record in prompted
             if record.prompt.shortened_test and record.prompt.demonstrations_per_row
         ]
         if none:
             texts.append(
-                f"{label} is in truth zero-shot in {len(none)} of {units.plural(len(asked), 'run')}: no demonstration "
-                f"fits into any prompt ({_where(none, len(panels) > 1, names)})."
+                f"{label} is effectively zero-shot in {len(none)} of {units.plural(len(prompted), 'run')}: no "
+                f"demonstration fits into any prompt ({_list_places(none, len(panels) > 1, names)})."
             )
         if some:
             texts.append(
                 f"Prompts of {label} lost demonstrations that did not fit in {len(some)} of "
-                f"{units.plural(len(asked), 'run')} ({_where(some, len(panels) > 1, names)})."
+                f"{units.plural(len(prompted), 'run')} ({_list_places(some, len(panels) > 1, names)})."
             )
     return texts
 
 
-def _where(found: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
-    """The panels, where there are several, else the tasks, each with how many of the runs."""
-    groups = grouped(found, lambda pair: pair[0] if several else names[pair[1].task])
-    return "; ".join(f"{where} {'in ' if several else ''}{len(alike)}" for where, alike in groups.items())
+def _list_places(runs: Sequence[tuple[str, Record]], several: bool, names: Mapping[str, str]) -> str:
+    """The panels if there are several, else the tasks, each with its number of runs."""
+    groups = group_by(runs, lambda pair: pair[0] if several else names[pair[1].task])
+    return "; ".join(f"{where} {'in ' if several else ''}{len(group)}" for where, group in groups.items())

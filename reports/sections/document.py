@@ -1,4 +1,4 @@
-"""The whole report as data: what every format shows, in order, computed once from the records."""
+"""The whole report as data: the content of every format, in order, computed once from the records."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from tunefront.bench.errors import UserError
 from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
-from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.panels import REFERENCE
-from tunefront.reports.compare.printable import printable
+from tunefront.reports.compare.printable import make_printable
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.costs.of_panel import ledgers
-from tunefront.reports.costs.table import costs as cost_tables
-from tunefront.reports.names import shortened, shots, visible
+from tunefront.reports.costs.panel_ledgers import ledgers
+from tunefront.reports.costs.table import cost_tables
+from tunefront.reports.names import describe_shots, make_visible, short_names
 from tunefront.reports.sections import few_shot, findings, provenance, scores
-from tunefront.reports.sections.cautions import amounts, cautions
-from tunefront.reports.sections.how_to_read import reading
-from tunefront.reports.sections.overview import overview
-from tunefront.reports.sections.papers import papers
-from tunefront.reports.sections.provenance import absent
+from tunefront.reports.sections.cautions import count_skipped_and_failed, list_warnings
+from tunefront.reports.sections.how_to_read import explain_report
+from tunefront.reports.sections.overview import overview_table
+from tunefront.reports.sections.papers import paper_tables
+from tunefront.reports.sections.provenance import not_run_table
 from tunefront.reports.tables import Table, anchor
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 LEADING = 4
-"""So many panels have their main finding on top of the report."""
+"""Number of panels whose main finding is shown at the top of the report."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The records behind an entry: one list a task, each with the id that numbers link to."""
+    """The records behind an entry: one list per task, each with the id that its numbers link to."""
 
     id: str
     label: str
@@ -45,21 +45,21 @@ class Runs:
 
     @property
     def amount(self) -> str:
-        """How many records, in words."""
+        """The number of records in words."""
         return units.plural(sum(len(table.rows) for _, table in self.parts), "record")
 
 
 @dataclass(frozen=True)
 class Page:
-    """One panel in the report. `tag` is fit for file names and ids; `reference` the label that was asked for;
-    `found` the findings, `lead` those of them that do not stand on top; `undrawn` names the costs without a plot;
-    `ledgers` say what costs are made of; `names` are the tasks' short ones."""
+    """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `lead` are the
+    findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
+    short names."""
 
     panel: Panel
     tag: str
     title: str
     reference: str
-    found: tuple[str, ...]
+    findings: tuple[str, ...]
     lead: tuple[str, ...]
     scores: Table
     few_shot: few_shot.FewShot | None
@@ -77,8 +77,8 @@ class Page:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is shown. `records` are those left by the filter, `warnings` what a reader must know, `overview`
-    all panels at a glance, `papers` the differences from what suites repeat."""
+    """The content of a report. `records` are those left by the filter, `overview` shows all panels at a glance,
+    `papers` are the differences from reproduced papers."""
 
     title: str
     subtitle: str
@@ -100,69 +100,75 @@ def compose(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
 ) -> Report:
-    """The report of these records; UserError where they are none or do not compare. `reference` is a label, `plans` are
-    records of what was predicted, by the keys of the cells that they predict; `notes` are shown after the warnings."""
+    """The report of these records. UserError if there are none or if they cannot be compared.
+
+    `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
+    shown after the warnings.
+    """
     if not records:
-        raise UserError("there are no records to report on; write some with `tunefront run --out FOLDER` first.")
-    plans = printable([*plans, *(record for record in records if record.status == "planned")])
+        raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")
+    plans = make_printable([*plans, *(record for record in records if record.status == "planned")])
     records = [record for record in records if record.status != "planned"]
     if not records:
         raise UserError(
-            "there is nothing to report on but plans; write records with `tunefront run --out FOLDER` first."
+            "there are only plans, no results to report on; create records with `tunefront run --out FOLDER` first."
         )
-    records = sorted(filters.select(unified(printable(records)), where), key=lambda record: record.key)
+    records = sorted(filters.select(unify_names(make_printable(records)), where), key=lambda record: record.key)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)
     selection = recipe_choice.choose(ok)
-    found = panels.build(selection, reference)
-    names = shortened(record.task for record in records)
-    backbones = shortened(record.backbone for record in records)
-    pages = _pages(found, names, backbones, reference, plans)
+    panel_list = panels.build(selection, reference)
+    names = short_names(record.task for record in records)
+    backbones = short_names(record.backbone for record in records)
+    pages = _pages(panel_list, names, backbones, reference, plans)
     background = _background(selection, names, backbones) if ok else []
     lead = _lead(pages)
     if not ok:
-        lead = [f"Nothing could be scored: {amounts(rest)}. The reasons are below."]
+        lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
-        "What does each way of adapting cost, and what does it give?",
-        _subtitle(found, names, backbones, rest),
+        "What does each way of adapting a model cost, and how well does it score?",
+        _subtitle(panel_list, names, backbones, rest),
         tuple(lead),
-        (*cautions(found, [page.title for page in pages], selection, ok, rest, names), *map(visible, notes)),
-        overview(found, [page.title for page in pages], reference),
-        tuple(reading(found)),
+        (
+            *list_warnings(panel_list, [page.title for page in pages], selection, ok, rest, names),
+            *map(make_visible, notes),
+        ),
+        overview_table(panel_list, [page.title for page in pages], reference),
+        tuple(explain_report(panel_list)),
         tuple(pages),
         tuple(background),
-        absent(rest, names, backbones) if rest else None,
-        papers(records, names),
+        not_run_table(rest, names, backbones) if rest else None,
+        paper_tables(records, names),
         tuple(records),
     )
 
 
 def _lead(pages: Sequence[Page]) -> list[str]:
-    """What stands on top: all that is found where there is one panel, else the main finding of the first few."""
+    """The text at the top: all findings if there is one panel, else the main finding of the first few panels."""
     if len(pages) == 1:
-        return list(pages[0].found)
+        return list(pages[0].findings)
     rest = len(pages) - LEADING
-    more = [f"The findings on the other {rest} stand with their scores."] if rest > 0 else []
-    return [page.found[0] for page in pages[:LEADING]] + more
+    more = [f"The findings on the other {rest} are next to their scores."] if rest > 0 else []
+    return [page.findings[0] for page in pages[:LEADING]] + more
 
 
 def _pages(
-    found: list[Panel],
+    panels: list[Panel],
     names: Mapping[str, str],
     backbones: Mapping[str, str],
     reference: str,
     plans: Sequence[Record],
 ) -> list[Page]:
     pages: list[Page] = []
-    for index, panel in enumerate(found):
+    for index, panel in enumerate(panels):
         explained = next((page.title for page in pages if page.few_shot is not None), None)
         lists = []
-        told = tuple(findings.lead(panel, backbones[panel.backbone], len(found) > 1, reference))
-        on_top = len(told) if len(found) == 1 else 1 if index < LEADING else 0
+        sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference))
+        on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
         for e, entry in enumerate(panel.entries):
             parts = tuple(
-                (anchor(index, e, t), provenance.runs(entry.records[task], names, panel.records))
+                (anchor(index, e, t), provenance.record_table(entry.records[task], names, panel.records))
                 for t, task in enumerate(panel.tasks)
                 if task in entry.records
             )
@@ -171,11 +177,11 @@ def _pages(
             Page(
                 panel,
                 _tag(backbones[panel.backbone], panel.shots, index),
-                _title(panel, found, backbones),
+                _title(panel, panels, backbones),
                 reference,
-                told,
-                told[on_top:],
-                scores.scores(panel, index, names),
+                sentences,
+                sentences[on_top:],
+                scores.score_table(panel, index, names),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 cost_tables(panel, index),
@@ -190,26 +196,26 @@ def _pages(
 def _background(
     selection: recipe_choice.Selection, names: Mapping[str, str], backbones: Mapping[str, str]
 ) -> list[Table]:
-    made = [provenance.choices(selection.choices, names, backbones)] if selection.choices else []
+    made = [provenance.choice_table(selection.choices, names, backbones)] if selection.choices else []
     kept = selection.records
-    data = [provenance.tasks(kept, names), *filter(None, [provenance.read(kept, names)])]
-    return [*made, provenance.facts(kept), *data, *provenance.recipes(kept, backbones)]
+    data = [provenance.task_table(kept, names), *filter(None, [provenance.input_table(kept, names)])]
+    return [*made, provenance.environment_table(kept), *data, *provenance.recipe_tables(kept, backbones)]
 
 
-def _subtitle(found: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
-    if not found:
+def _subtitle(panels: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
+    if not panels:
         return f"{units.plural(len(rest), 'cell')}, none with a score"
-    methods = len({entry.label for panel in found for entry in panel.entries})
-    tasks = len({task for panel in found for task in panel.tasks})
-    models = list(dict.fromkeys(backbones[panel.backbone] for panel in found))
+    methods = len({entry.label for panel in panels for entry in panel.entries})
+    tasks = len({task for panel in panels for task in panel.tasks})
+    models = list(dict.fromkeys(backbones[panel.backbone] for panel in panels))
     on = ", ".join(models) if len(models) < 4 else units.plural(len(models), "backbone")
-    amount = sum(len(panel.records) for panel in found)
+    amount = sum(len(panel.records) for panel in panels)
     return f"{units.plural(methods, 'method')} on {on}, {units.plural(tasks, 'task')}, {units.plural(amount, 'run')}"
 
 
-def _title(panel: Panel, found: list[Panel], backbones: Mapping[str, str]) -> str:
-    alone = len({other.shots for other in found if other.backbone == panel.backbone}) == 1
-    amount = "" if alone and panel.shots is None else f", {shots(panel.shots)}"
+def _title(panel: Panel, panels: list[Panel], backbones: Mapping[str, str]) -> str:
+    alone = len({other.shots for other in panels if other.backbone == panel.backbone}) == 1
+    amount = "" if alone and panel.shots is None else f", {describe_shots(panel.shots)}"
     return f"{backbones[panel.backbone]}{amount}{panel.by_metric}"
 
 
@@ -219,16 +225,18 @@ def _tag(backbone: str, amount: int | None, index: int) -> str:
 
 
 def _undrawn(panel: Panel) -> str:
-    """The costs that have no point to draw, and why."""
-    left = [cost for cost in measures.drawn(panel) if cost not in shown_costs(panel)]
-    uneven = [cost.title.lower() for cost in left if cost.timed and panel.uneven]
-    unknown = [cost.title.lower() for cost in left if not (cost.timed and panel.uneven)]
-    texts = [f"Not drawn, since seconds do not compare here: {', '.join(uneven)}."] if uneven else []
-    texts += [f"Not drawn, since measured of no scored method: {', '.join(unknown)}."] if unknown else []
+    """The costs that are not plotted, and why."""
+    left = [cost for cost in measures.plotted_costs(panel) if cost not in shown_costs(panel)]
+    uneven = [cost.name for cost in left if cost.timed and panel.timing_mismatch]
+    unknown = [cost.name for cost in left if not (cost.timed and panel.timing_mismatch)]
+    texts = [f"Not plotted, since seconds cannot be compared here: {', '.join(uneven)}."] if uneven else []
+    texts += [f"Not plotted, since no method with a score has a measurement: {', '.join(unknown)}."] if unknown else []
     return " ".join(texts)
 
 
 def shown_costs(panel: Panel) -> list[measures.Cost]:
-    """The costs that have at least one point to draw in this panel."""
+    """The costs with at least one point to plot in this panel."""
     scored = [entry for entry in panel.entries if panel.heights(entry)]
-    return [cost for cost in measures.drawn(panel) if any(cost.of(panel, entry) is not None for entry in scored)]
+    return [
+        cost for cost in measures.plotted_costs(panel) if any(cost.median(panel, entry) is not None for entry in scored)
+    ]

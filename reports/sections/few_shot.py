@@ -1,4 +1,4 @@
-"""The few-shot section of a panel: medians and interquartile ranges as in T-Few, and where the spread comes from."""
+"""The few-shot section of a panel: medians and interquartile ranges as in T-Few, and the sources of the spread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.factors import FACTORS, levels, rows_used
-from tunefront.reports.compare.statistics import Spread, mean, measured, median, split
+from tunefront.reports.compare.statistics import Spread, finite_values, mean, median, spread_of
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 
 COLUMNS = (
-    "k counts the labelled rows that a method used: the demonstrations asked for in its prompt (and how many a prompt "
-    "kept on average where some did not fit), else the rows it was trained on. SD of means says where the spread comes "
-    "from: the sample standard deviation, in points, of the mean scores of a factor's levels, each a mean over all the "
-    "others; in brackets how many levels there are, and a dash where there is one. What only a combination of factors "
-    "does shows in each of them."
+    "k is the number of labelled rows that a method used: the demonstrations requested for its prompt (and how many a "
+    "prompt kept on average, if some did not fit), else the rows it was trained on. SD of means shows the sources of "
+    "the spread: the sample standard deviation, in points, of the mean scores of a factor's levels, where each mean is "
+    "over all other factors. The number of levels is in brackets; a dash means a single level. Interactions of factors "
+    "appear in each of them."
 )
-MISSING_RUNS = "Where runs are missing (“of”), the means of a factor's levels are over different cells."
+MISSING_RUNS = "If runs are missing (“of”), the means of a factor's levels are over different cells."
 
 
 @dataclass(frozen=True)
 class FewShot:
-    """What is shown: what the numbers are, then a table a task."""
+    """The section: an explanation of the numbers, and a table per task."""
 
     text: tuple[str, ...]
     tables: tuple[Table, ...]
 
 
 def section(panel: Panel, index: int, names: Mapping[str, str], above: str | None = None) -> FewShot | None:
-    """The section; None where nothing but the seed varies. `above`: a panel's title whose section explains the rest."""
+    """The section; None if only the seed varies. `above`: title of an earlier panel whose section explains the rest."""
     if not panel.few_shot:
         return None
     tables = tuple(_table(panel, index, t, task, names) for t, task in enumerate(panel.tasks))
     if above is not None:
-        same = f"Medians, interquartile ranges, k and SD of means are what they are on {above}."
+        same = f"Medians, interquartile ranges, k and SD of means are explained on {above}."
         return FewShot((f"{same} {_nested(panel)}",), tables)
     against = ""
     if panel.relative_tasks and panel.reference is not None:
@@ -52,20 +52,21 @@ def section(panel: Panel, index: int, names: Mapping[str, str], above: str | Non
     return FewShot((_what(panel), _nested(panel), COLUMNS + against), tables)
 
 
-def cells_of(tasks: Iterable[Iterable[Record]]) -> str:
-    """How many values of each factor the tasks' runs have, in words; what never varies is left out but for the seed."""
+def describe_levels(tasks: Iterable[Iterable[Record]]) -> str:
+    """The number of values of each factor in the tasks' runs, in words. Factors that never vary are left out, except
+    for the seed."""
     groups = [list(records) for records in tasks]
-    found = []
+    parts = []
     for factor in FACTORS:
         counts = sorted({levels(records, factor) for records in groups if records})
         if counts and (counts[-1] > 1 or factor == "seed"):
             low, high = counts[0], counts[-1]
-            found.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
-    return " × ".join(found)
+            parts.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
+    return " × ".join(parts)
 
 
-def over(panel: Panel) -> str:
-    """What the medians of a panel's plots are over."""
+def averaged_over(panel: Panel) -> str:
+    """The factors over which a panel's plots take medians."""
     varied = [f"{factor}s" for factor in FACTORS if any(levels(entry.all, factor) > 1 for entry in panel.entries)]
     return " × ".join(("tasks", *varied)) if panel.few_shot else "tasks × runs"
 
@@ -73,34 +74,34 @@ def over(panel: Panel) -> str:
 def _what(panel: Panel) -> str:
     text = (
         "The median and the interquartile range (75th minus 25th percentile, linear interpolation) are over all cells "
-        "of a method on a task at once, every combination of template, draw and seed counting once, as in T-Few's "
-        "tables (Liu et al. 2022). They are not nested: no median over draws of medians over templates."
+        "of a method on a task: every combination of template, draw and seed counts once, as in T-Few's tables (Liu et "
+        "al. 2022). They are not nested: no median over draws of medians over templates."
     )
     if any(levels(entry.all, "order") > 1 for entry in panel.entries):
-        text += " Prompts that differ in nothing but the order of their demonstrations are one row; each is listed "
-        text += "singly among the records."
+        text += " Prompts that differ only in the order of their demonstrations share a row; the records list each of "
+        text += "them."
     return text
 
 
 def _nested(panel: Panel) -> str:
-    """How draws of different sizes relate."""
+    """Whether draws of different sizes are nested."""
     published = sorted({record.data.draw_source for record in panel.records if record.data.draw_source})
     drawn = any(not record.data.draw_source for record in panel.records)
     texts = []
     if published:
         texts.append(
-            f"The draws are published files ({', '.join(published)}), which are not nested: a file of another size "
-            "is another draw."
+            f"The draws are published files ({', '.join(published)}), which are not nested: files of different sizes "
+            "are different draws."
         )
     if drawn:
-        texts.append("Draws by hash are nested: of one seed, the smaller draw is the first rows of the larger.")
+        texts.append("Draws by hash are nested: with the same seed, a smaller draw is the first rows of a larger one.")
     return " ".join(texts)
 
 
 def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]) -> Table:
     relative = task in panel.relative_tasks and panel.reference is not None
     entries = [(e, entry) for e, entry in enumerate(panel.entries) if task in entry.records]
-    spreads = {e: split(entry.runs(task)) for e, entry in entries}
+    spreads = {e: spread_of(entry.runs(task)) for e, entry in entries}
     factors = [factor for factor in FACTORS if any(spread.levels[factor] for spread in spreads.values())]
     columns = (
         Column("method", numeric=False),
@@ -128,13 +129,13 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
 
 
 def _used(entry: Entry, task: str) -> Cell:
-    """The rows used, and of demonstrations how many were kept where that is fewer."""
-    found = sorted(set(measured(entry.records[task], rows_used)))
-    if not found:
+    """The number of rows used, and the mean number of demonstrations kept if that is smaller."""
+    used = sorted(set(finite_values(entry.records[task], rows_used)))
+    if not used:
         return Cell(units.MISSING)
-    text = units.count(found[0]) if len(found) == 1 else f"{units.count(found[0])}–{units.count(found[-1])}"
-    kept = mean(measured(entry.records[task], lambda record: record.prompt.demonstrations_per_row))
-    return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < found[0] else "")
+    text = units.count(used[0]) if len(used) == 1 else f"{units.count(used[0])}–{units.count(used[-1])}"
+    kept = mean(finite_values(entry.records[task], lambda record: record.prompt.demonstrations_per_row))
+    return Cell(text, f"{kept:.1f} kept" if kept is not None and kept < used[0] else "")
 
 
 def _factor(spread: Spread, factor: str, link: str) -> Cell:

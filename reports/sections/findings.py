@@ -1,4 +1,4 @@
-"""What was found, in plain words computed from the records, and how sure one can be."""
+"""The findings in words, computed from the records, and how certain they are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.statistics import quantile
-from tunefront.reports.names import shots
-from tunefront.reports.sections.few_shot import cells_of
+from tunefront.reports.names import describe_shots
+from tunefront.reports.sections.few_shot import describe_levels
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
@@ -20,17 +20,19 @@ NEAR = 1.0
 
 
 def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str]:
-    """Two or three sentences on a panel: the main finding, the best method, and what chance alone would do."""
-    where = f"On {backbone} with {shots(panel.shots)}{panel.by_metric}: " if several else ""
+    """Two or three sentences on a panel: the main finding, the best method, and the effect of chance."""
+    where = f"On {backbone} with {describe_shots(panel.shots)}{panel.by_metric}: " if several else ""
     if not panel.worthwhile:
-        return [not_above(panel, where)]
-    below = [text] if (text := not_above(panel)) else []
+        return [name_those_below(panel, where)]
+    below = [text] if (text := name_those_below(panel)) else []
     if not panel.relative_tasks or panel.reference is None:
         return [_best(panel, where), *below, _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
     pairs = [(gap, entry) for gap, entry in others if gap is not None]
     if not pairs:
-        return [where + f"Only {panel.reference.label} has a score on every task; nothing can be set against it yet."]
+        return [
+            where + f"Only {panel.reference.label} has a score on every task: no method can be compared with it yet."
+        ]
     pairs = [(gap, entry) for gap, entry in pairs if panel.above_baseline(entry)]
     if not pairs:
         return [f"{where}Only {panel.reference.label} scored above the {panel.baseline_name}.", *below]
@@ -41,30 +43,33 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
         claim, entry = min(close, key=lambda pair: _trained(pair[1]) or 0.0)
         sentences.append(f"{where}{_against(claim, entry, panel)}, {_share(entry)}, over {_extent(panel, entry)}.")
         if best_gap - claim >= 0.05:
-            sentences.append(f"The best average next to it is that of {best.label} ({units.signed(best_gap)} points).")
+            base = panel.reference.label
+            sentences.append(f"Apart from {base}, {best.label} has the best average ({units.signed(best_gap)} points).")
     else:
         sentences.append(
-            f"{_nobody(where)} came within {NEAR:g} point of {panel.reference.label}; the nearest, {best.label}, "
-            f"stayed {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
+            f"{_no_method(where)} came within {NEAR:g} point of {panel.reference.label}. The closest, {best.label}, "
+            f"was {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
     sentences += below
-    sentences.append(_paired(panel, entry) if panel.few_shot else _sure(panel, claim, entry))
+    sentences.append(_count_pairs(panel, entry) if panel.few_shot else _certainty(panel, claim, entry))
     return sentences
 
 
-def not_above(panel: Panel, where: str = "") -> str:
-    """Who is no better than always giving the same answer, empty where nobody is: however cheap a method is, one that
-    has learned nothing is not recommended."""
+def name_those_below(panel: Panel, where: str = "") -> str:
+    """Names the methods that are no better than a constant answer; empty if there are none.
+
+    A method that has learned nothing is not recommended, however cheap it is.
+    """
     level = "" if panel.baseline is None else f" ({units.points(panel.baseline)} points)"
     same = f"always answering the {panel.baseline_name}{level}"
     if not panel.worthwhile:
-        return f"{_nobody(where)} scored above {same}, so that none can be recommended."
+        return f"{_no_method(where)} scored above {same}: none can be recommended."
     below = [entry.label for entry in panel.entries if not panel.above_baseline(entry)]
     return f"{where}{_capital('not', where)} above {same}: {', '.join(below)}." if below else ""
 
 
 def seed_noise(panel: Panel) -> float | None:
-    """Standard deviation of a score over runs of the same method and task, pooled, in points; None with single runs."""
+    """Pooled standard deviation, in points, of scores over runs of the same method and task; None for single runs."""
     groups = [entry.scores(task) for entry in panel.entries for task in panel.tasks]
     spreads = [(len(scores) - 1, statistics.variance(scores)) for scores in groups if len(scores) > 1]
     degrees = sum(degree for degree, _ in spreads)
@@ -75,7 +80,7 @@ def _best(panel: Panel, where: str) -> str:
     pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
     scored = [(average, entry) for average, entry in pairs if average is not None and panel.above_baseline(entry)]
     if not scored:
-        return f"{_nobody(where)} has a score on every task."
+        return f"{_no_method(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
     tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
     what = "average of the tasks' medians" if panel.few_shot else "average"
@@ -87,22 +92,22 @@ def _best(panel: Panel, where: str) -> str:
 
 
 def _unrelated(panel: Panel, reference: str) -> str:
-    """Why scores are not drawn relative to the reference."""
+    """Why scores are not shown relative to the reference."""
     if panel.reference is None and any(record.label == reference for record in panel.records):
         return (
-            f"{reference} was run with several recipes and none was chosen on selection rows, so scores stand as they "
-            "are. Keep one recipe with --where, or run with a [search]."
+            f"{reference} was run with several recipes, and none was chosen on selection rows, so scores are shown "
+            "without a reference. Keep one recipe with --where, or run with a [search]."
         )
-    return f"There is no scored record of {reference} here, so scores stand as they are."
+    return f"There is no scored record of {reference}, so scores are shown without a reference."
 
 
-def _nobody(where: str) -> str:
+def _no_method(where: str) -> str:
     """The subject of a negative finding."""
     return f"{where}{_capital('no', where)} method"
 
 
 def _capital(word: str, where: str) -> str:
-    """The word, capitalised where it opens the sentence."""
+    """The word, capitalised if it starts the sentence."""
     return word if where else word.capitalize()
 
 
@@ -110,15 +115,15 @@ def _against(gap: float, entry: Entry, panel: Panel) -> str:
     name = panel.reference.label if panel.reference is not None else ""
     how = "in the median" if panel.few_shot else "on average"
     if abs(gap) < 0.05:
-        return f"{entry.label} scored {how} the same as {name}"
+        return f"{entry.label} scored the same as {name} {how}"
     if gap > 0:
-        return f"{entry.label} scored {how} {gap:.1f} points above {name}"
+        return f"{entry.label} scored {gap:.1f} points above {name} {how}"
     return f"{entry.label} came within {-gap:.1f} points of {name} {how}"
 
 
 def _share(entry: Entry) -> str:
     if entry.share is None:
-        return "its trained parameters not measured"
+        return "with an unknown number of trained parameters"
     trained, whole = entry.share
     if trained == 0:
         return "training no parameters"
@@ -131,42 +136,42 @@ def _share(entry: Entry) -> str:
 def _extent(panel: Panel, entry: Entry) -> str:
     runs = [len(entry.scores(task)) for task in panel.relative_tasks or panel.tasks]
     each = f"{runs[0]}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-    told = f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
-    return f"{told} ({_cells(panel, entry)})" if panel.few_shot else told
+    text = f"{units.plural(len(runs), 'task')} × {each} run{'' if each == '1' else 's'}"
+    return f"{text} ({_cells(panel, entry)})" if panel.few_shot else text
 
 
 def _cells(panel: Panel, entry: Entry) -> str:
-    """How many templates, draws, orders and seeds a task has."""
-    return cells_of(entry.runs(task) for task in panel.relative_tasks or panel.tasks)
+    """The numbers of templates, draws, orders and seeds of a task."""
+    return describe_levels(entry.runs(task) for task in panel.relative_tasks or panel.tasks)
 
 
-def _paired(panel: Panel, entry: Entry) -> str:
-    """How the differences between runs of the same cell lie."""
+def _count_pairs(panel: Panel, entry: Entry) -> str:
+    """How many runs score higher, equal or lower than the reference's run of the same cell."""
     gaps, name = panel.differences(entry), panel.reference.label if panel.reference is not None else ""
     low, high = quantile(gaps, 0.25), quantile(gaps, 0.75)
     above, below = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
     return (
-        f"Beside the {name} run of the same task, template, draw and seed, {entry.label} was higher in {above} of "
-        f"{units.plural(len(gaps), 'run')}, equal in {len(gaps) - above - below} and lower in {below}; the middle half "
-        f"of the differences lies between {units.signed(low)} and {units.signed(high)} points. Runs share test rows, "
-        "so this is no test of significance."
+        f"Compared with the {name} run of the same task, template, draw and seed, {entry.label} was higher in {above} "
+        f"of {units.plural(len(gaps), 'run')}, equal in {len(gaps) - above - below} and lower in {below}; the middle "
+        f"half of the differences lies between {units.signed(low)} and {units.signed(high)} points. Runs share test "
+        "rows, so this is not a significance test."
     )
 
 
-def _sure(panel: Panel, gap: float, entry: Entry) -> str:
+def _certainty(panel: Panel, gap: float, entry: Entry) -> str:
     noise = seed_noise(panel)
     if noise is None:
         return (
-            "Every method ran once on each task, so chance cannot be estimated here: a difference of a point or more "
-            "may be luck. Add seeds before deciding."
+            "Every method ran once on each task, so the effect of chance cannot be estimated: a difference of a point "
+            "or more may be luck. Add seeds before deciding."
         )
     compared = [entry] if panel.reference is None else [entry, panel.reference]
-    runs = [sum(len(one.scores(task)) for task in panel.relative_tasks) for one in compared]
+    runs = [sum(len(compared_entry.scores(task)) for task in panel.relative_tasks) for compared_entry in compared]
     error = noise * math.sqrt(sum(1 / max(1, amount) for amount in runs))
-    verdict = "not told apart by these runs" if abs(gap) < 2 * error else "larger than seeds alone would explain"
+    verdict = "within the noise of these runs" if abs(gap) < 2 * error else "larger than seeds alone would explain"
     return (
-        f"Another seed moves a single score by about {noise:.1f} points (pooled standard deviation), an average "
-        f"difference by about {error:.1f}: {units.signed(gap)} points is {verdict}. This counts seeds only, not the "
+        f"Another seed changes a single score by about {noise:.1f} points (pooled standard deviation), and an average "
+        f"difference by about {error:.1f}: {units.signed(gap)} points is {verdict}. This covers seeds only, not the "
         "choice of tasks or test rows."
     )
 

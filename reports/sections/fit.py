@@ -1,12 +1,13 @@
-"""What a plan assumes, and what fits into a device: the answer, before what everything costs."""
+"""The assumptions of a plan, and whether its cells fit into a device."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.sections.forecast import SCORING, TRAINING, alike_by_title, peak, row_names
+from tunefront.reports.sections.forecast import SCORING, TRAINING, peak, planned_by_title, row_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -14,26 +15,29 @@ if TYPE_CHECKING:
 
     from tunefront.bench.records import Record
 
+SYNTHETIC = re.compile(r"\brows of \d+ tokens\b")
+"""The end of the task name of synthetic rows."""
 Largest = dict[str, tuple[bool, int | None, int | None]]
-"""Of a plan by its key: whether it fits, and the largest batches of training and of scoring that do."""
+"""By the key of a plan: whether it fits, and the largest batches of training and scoring that fit."""
 
 NOTE = (
-    "Peaks of tensors alone: leave room for what a device takes before any. The largest batches of training and of "
-    "scoring are looked for each by itself, up to the rows that there are (4,096 made-up ones), with a CPU's kernels: "
-    "where dropout acts on attention's weights these are kept for the backward pass, which a GPU's fused kernel spares."
+    "Peaks are those of tensors only: leave room for the memory that a device needs before any tensor. The largest "
+    "training and scoring batches are found separately, up to the number of available rows (4,096 synthetic rows), "
+    "with the kernels of a CPU: these keep attention weights for the backward pass if dropout acts on them, which the "
+    "fused kernels of a GPU avoid."
 )
 
 
 def assumptions(records: Sequence[Record], untimed: str = "") -> str:
-    """What was taken for granted, in a paragraph: rows, lengths, batches, numbers, optimiser, and whose seconds;
-    `untimed` is said where there are none."""
+    """The assumptions in a paragraph: rows, lengths, batches, dtypes, optimiser, and the machine of the seconds;
+    `untimed` is the sentence for plans without seconds."""
     planned = [record for record in records if record.status == "planned"]
     if not planned:
         return ""
     trained = [record for record in planned if record.training.steps]
 
-    def each(read: Callable[[Record], object], of: Iterable[Record]) -> str:
-        return " or ".join(dict.fromkeys(str(read(record)) for record in of))
+    def each(read: Callable[[Record], object], records: Iterable[Record]) -> str:
+        return " or ".join(dict.fromkeys(str(read(record)) for record in records))
 
     texts = [each(lambda r: r.task, planned), "weights in float32"]
     if trained:
@@ -42,21 +46,21 @@ def assumptions(records: Sequence[Record], untimed: str = "") -> str:
             for name in ("dtype", "optimizer", "batch_size")
         )
         steps, rows = each(lambda r: r.training.steps, trained), each(lambda r: r.data.n_train, trained)
-        texts.append(f"training in {dtypes} with {optimizers}, {batches} rows a batch, {steps} steps over {rows} rows")
+        texts.append(f"training in {dtypes} with {optimizers}, {batches} rows per batch, {steps} steps on {rows} rows")
     texts.append(
-        f"{each(lambda r: r.data.n_test, planned)} rows scored, up to "
-        f"{each(lambda r: r.settings.get('eval_batch_size'), planned)} at a time"
+        f"{each(lambda r: r.data.n_test, planned)} rows scored, in batches of up to "
+        f"{each(lambda r: r.settings.get('eval_batch_size'), planned)}"
     )
     timed = [record for record in planned if record.seconds.eval is not None or record.seconds.train is not None]
-    whose = f"Seconds are those of {_machine(timed[0])}, and of no other device." if timed else untimed
+    whose = f"Seconds are valid for {_machine(timed[0])} only." if timed else untimed
     seconds = f" {whose}" if whose else ""
-    told = "--length, --shots, --queries, " if planned[0].task.startswith("made-up rows") else ""
-    options = f"{told}--set batch_size=, --set eval_batch_size=, --set dtype= or --set optimizer="
+    data_options = "--length, --shots, --queries, " if SYNTHETIC.search(planned[0].task) else ""
+    options = f"{data_options}--set batch_size=, --set eval_batch_size=, --set dtype= or --set optimizer="
     return f"Assumed: {'; '.join(texts)}.{seconds} Change them with {options}."
 
 
 def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list[Table]:
-    """Whether each plan fits into a `device` (its size, in words), and the largest batches that do; a table for each
+    """Whether each plan fits into a `device` (its size in words), and the largest batches that fit; one table per
     backbone and task."""
     columns = (
         Column("method", numeric=False),
@@ -66,8 +70,8 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
         Column("scoring", "peak"),
         Column("largest", "scoring batch"),
     )
-    found = []
-    for title, planned in alike_by_title(records).items():
+    tables = []
+    for title, planned in planned_by_title(records).items():
         names = row_names(planned)
         rows = []
         for record in (record for record in planned if record.key in names):
@@ -83,23 +87,23 @@ def fit_tables(records: Sequence[Record], largest: Largest, device: str) -> list
                     Cell(_batch(scoring)),
                 )
             )
-        found.append(Table(f"Fits into {device}? {title}", columns, tuple(rows)))
-    # What holds for all of them is said once, below the last.
-    return [*found[:-1], *(replace(table, note=NOTE) for table in found[-1:])]
+        tables.append(Table(f"Fits into {device}? {title}", columns, tuple(rows)))
+    # The common note stands once, below the last table.
+    return [*tables[:-1], *(replace(table, note=NOTE) for table in tables[-1:])]
 
 
 def advice(records: Sequence[Record], largest: Largest) -> list[str]:
-    """A sentence for each plan that does not fit as it is: with which batches it would."""
-    titles = alike_by_title(records)
-    found = []
+    """A sentence for each plan that does not fit, with the batch sizes that would."""
+    titles = planned_by_title(records)
+    sentences = []
     for title, planned in titles.items():
         where = f" ({title})" if len(titles) > 1 else ""
-        found += [f"{text}{where}." for text in _smaller_batches(planned, row_names(planned), largest)]
-    return found
+        sentences += [f"{text}{where}." for text in _smaller_batches(planned, row_names(planned), largest)]
+    return sentences
 
 
 def _smaller_batches(records: Sequence[Record], names: Mapping[str, str], largest: Largest) -> list[str]:
-    found = []
+    sentences = []
     for record in (record for record in records if record.key in names and not largest[record.key][0]):
         _, training, scoring = largest[record.key]
         batch, at_once = record.recipe.get("batch_size"), record.settings.get("eval_batch_size")
@@ -113,12 +117,12 @@ def _smaller_batches(records: Sequence[Record], names: Mapping[str, str], larges
             if largest_one is not None and largest_one < size:
                 changes.append((name, largest_one, size))
         if hopeless:
-            found.append(f"{names[record.key]} does not fit even with one row a batch")
+            sentences.append(f"{names[record.key]} does not fit even with one row per batch")
         elif changes:
             planned = " and ".join(f"{name}={size}" for name, _, size in changes)
             options = " ".join(f"--set {name}={size}" for name, size, _ in changes)
-            found.append(f"{names[record.key]} does not fit with {planned} as planned, but does with {options}")
-    return found
+            sentences.append(f"{names[record.key]} does not fit with {planned} as planned, but fits with {options}")
+    return sentences
 
 
 def _batch(size: int | None) -> str:
@@ -126,8 +130,8 @@ def _batch(size: int | None) -> str:
 
 
 def _machine(record: Record) -> str:
-    """Where seconds were found out."""
+    """The machine of the predicted seconds."""
     where, cuda = record.environment, record.environment.device == "cuda"
     name = where.device_name if cuda else where.cpu_model
     threads = "" if cuda else f", {units.plural(where.threads or 1, 'thread')}"
-    return f"this machine's {'GPU' if cuda else 'CPU'} ({name or 'of an unknown kind'}{threads})"
+    return f"this machine's {'GPU' if cuda else 'CPU'} ({name or 'unknown model'}{threads})"

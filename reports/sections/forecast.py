@@ -1,4 +1,4 @@
-"""What a plan predicts: tables of what each method would cost and what fits, and what all cells take together."""
+"""The predictions of a plan: tables of each method's costs, and the total of all cells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
-from tunefront.reports.costs.memory import owners_of, peak_phase, words
+from tunefront.reports.compare.checks import group_by
+from tunefront.reports.costs.memory import display_name, owners_of, peak_phase
 from tunefront.reports.costs.storage import replaces_backbone, total_bytes
 from tunefront.reports.tables import Cell, Column, Table
 
@@ -19,62 +19,64 @@ if TYPE_CHECKING:
 
 COSTS = (
     "Trained parameters and bytes are exact. FLOPs are analytic: matrix products and attention of all steps (training) "
-    "and of one scored row (query), demonstrations read once and kept where a model can keep them. Memory is the most "
-    "that tensors hold at once, without the process, libraries and what an allocator reserves."
+    "and of one scored row (query); demonstrations are read once and cached if the model can cache them. Memory is the "
+    "peak of all tensors, without the process, libraries and an allocator's reserve."
 )
 TASKS = (1, 9, 100)
-TEXTLESS = (
-    "A dash: made-up demonstrations have tokens but no text, whose bytes would be kept. Their keys and values, where "
-    "these are kept, have the bytes that stand behind >, to which the text would come."
+WITHOUT_TEXT = (
+    "A dash: synthetic demonstrations have tokens but no text, so the bytes of their text are unknown. Numbers after > "
+    "are the bytes with their cached keys and values; the text would come in addition."
 )
-SECONDS = " Seconds are of this machine, on which each operator was tried alone, a large one on a part of its rows."
+SECONDS = " Seconds are of this machine: each operator was timed alone, large operators on a part of their rows."
 COPIES = (
-    "Training in bfloat16 casts what products read: copies of frozen weights too, which the backward pass needs and "
-    "which are among the saved activations."
+    "Training in bfloat16 casts the inputs of matrix products, including copies of frozen weights. The backward pass "
+    "needs these copies; they count as saved activations."
 )
 
 
 def plan_tables(records: Sequence[Record]) -> list[Table]:
-    """The tables of planned and skipped records, for each backbone and task: costs, then who holds memory."""
-    found: list[Table] = []
-    by_title = alike_by_title(records)
+    """The tables of planned records for each backbone and task: costs, memory by owner, FLOPs, bytes of N tasks."""
+    tables: list[Table] = []
+    by_title = planned_by_title(records)
     for place, (title, planned) in enumerate(by_title.items(), 1):
         names = row_names(planned)
         costs = _costs(title, planned, names)
-        # What the columns mean is said once, below the last of these tables.
-        found.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
-        found += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
-    if found:
-        found[-1] = replace(found[-1], note=f"{found[-1].note} {totals(records)}".strip())
-    return found
+        # The columns are explained once, below the last of these tables.
+        tables.append(costs if place == len(by_title) else replace(costs, note=_of_backbone(planned)))
+        tables += [_memory(title, planned, names), _flops(title, planned, names), _tasks(title, planned, names)]
+    if tables:
+        tables[-1] = replace(tables[-1], note=f"{tables[-1].note} {totals(records)}".strip())
+    return tables
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
-    """What each row of a table is called, by the key of the record that it shows.
+    """The name of each row of a table, by the key of its record.
 
-    It is the method's label and, where several have the same, what they differ in. Records that cost the same (of
-    several learning rates, say) are one row, that of the first.
+    The name is the method's label, followed by the differences between records with the same label. Records with equal
+    costs (for example with several learning rates) share the row of the first.
     """
-    found: dict[str, str] = {}
-    for label, alike in grouped(records, lambda record: record.label).items():
-        shown = list({_costing(record): record for record in reversed(alike)}.values())[::-1]
+    names: dict[str, str] = {}
+    for label, same_label in group_by(records, lambda record: record.label).items():
+        shown = list({_shown_costs(record): record for record in reversed(same_label)}.values())[::-1]
         settings = {record.key: _settings(record) for record in shown}
-        fields = list(dict.fromkeys(field for of_one in settings.values() for field in of_one))
-        differ = [field for field in fields if len({of_one.get(field) for of_one in settings.values()}) > 1]
+        fields = list(dict.fromkeys(field for values in settings.values() for field in values))
+        differ = [field for field in fields if len({values.get(field) for values in settings.values()}) > 1]
         for record in shown:
-            told = [f"{field} {settings[record.key][field]}" for field in differ if field in settings[record.key]]
-            found[record.key] = ", ".join([label, *told])
-    return {record.key: found[record.key] for record in records if record.key in found}
+            differences = [
+                f"{field} {settings[record.key][field]}" for field in differ if field in settings[record.key]
+            ]
+            names[record.key] = ", ".join([label, *differences])
+    return {record.key: names[record.key] for record in records if record.key in names}
 
 
-def alike_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
-    """The planned records of each backbone and task, by what their tables are called."""
+def planned_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
+    """The planned records of each backbone and task, by the title of their tables."""
     planned = [record for record in records if record.status == "planned"]
-    return grouped(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
+    return group_by(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
 
 
-def _costing(record: Record) -> tuple[object, ...]:
-    """All that the tables show of a record but its name."""
+def _shown_costs(record: Record) -> tuple[object, ...]:
+    """Everything that the tables show about a record, except its name."""
     memory = tuple((phase, *owners.items()) for phase, owners in (record.memory.phases or {}).items())
     sizes = (record.parameters.trainable, record.task_bytes, record.flops.prefix, record.training.steps)
     costs = (record.flops.train, record.flops.inference_per_example, record.seconds.train, record.seconds.eval)
@@ -116,7 +118,7 @@ def _costs(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
 
 
 def _steps(record: Record) -> str:
-    """Optimiser steps and the rows of a batch, at most so many where the last one of an epoch has fewer."""
+    """Optimiser steps and rows per batch, with ≤ if the last batch of an epoch is smaller."""
     if not record.training.steps:
         return units.MISSING
     rows = (record.recipe or {}).get("batch_size")
@@ -125,7 +127,7 @@ def _steps(record: Record) -> str:
 
 
 def _of_backbone(records: Sequence[Record]) -> str:
-    """What is said of one backbone's costs alone."""
+    """The notes on the costs of one backbone."""
     whole = {record.parameters.backbone for record in records}
     sizes = [f"The backbone has {units.count(whole.pop())} parameters."] if len(whole) == 1 else []
     replaced = list(dict.fromkeys(record.label for record in records if replaces_backbone(record)))
@@ -133,9 +135,9 @@ def _of_backbone(records: Sequence[Record]) -> str:
     trained = [record for record in records if record.training.steps]
     used = {f"{(r.recipe or {}).get('dtype')}, {(r.recipe or {}).get('optimizer')}" for r in trained}
     scored = {(record.settings or {}).get("eval_batch_size") for record in records}
-    ways = [f"Weights are in float32; training in {' or '.join(sorted(used))}."] if used else []
+    ways = [f"Weights are in float32; training uses {' or '.join(sorted(used))}."] if used else []
     copies = [COPIES] if any((record.recipe or {}).get("dtype") == "bfloat16" for record in trained) else []
-    batches = [f"Up to {scored.pop()} rows are scored at a time."] if len(scored) == 1 else []
+    batches = [f"Scoring uses batches of up to {scored.pop()} rows."] if len(scored) == 1 else []
     return " ".join([*sizes, *kept, *ways, *copies, *batches])
 
 
@@ -144,13 +146,13 @@ SCORING = ("evaluation", "prefill", "query")
 
 
 def peak(record: Record, *phases: str) -> int | None:
-    """The most that any of the phases holds, None where the method has none of them."""
+    """The highest peak of the phases; None if the method has none of them."""
     held = [sum(owners.values()) for phase, owners in (record.memory.phases or {}).items() if phase in phases]
     return max(held, default=None)
 
 
 def _file_bytes(record: Record) -> int | None:
-    """What ships for the task; of demonstrations that are made up nothing is known but their tokens."""
+    """The bytes stored for the task; None for synthetic demonstrations, whose text is unknown."""
     return None if record.prompt.prefix_tokens and record.storage.demonstration_bytes is None else record.task_bytes
 
 
@@ -162,23 +164,28 @@ def _memory(title: str, records: Sequence[Record], names: Mapping[str, str]) -> 
         held = (record.memory.phases or {}).get(phase or "", {})
         cells = (Cell(units.si(held.get(owner), "B") if held.get(owner) else units.MISSING) for owner in owners)
         rows.append(
-            (Cell(names[record.key]), Cell(words(phase or "")), *cells, Cell(units.si(record.peak_memory_bytes, "B")))
+            (
+                Cell(names[record.key]),
+                Cell(display_name(phase or "")),
+                *cells,
+                Cell(units.si(record.peak_memory_bytes, "B")),
+            )
         )
     columns = (
         Column("method", numeric=False),
-        Column("at its peak in", numeric=False),
-        *(Column(words(owner)) for owner in owners),
+        Column("peak in", numeric=False),
+        *(Column(display_name(owner)) for owner in owners),
         Column("sum"),
     )
-    return Table(f"Who holds memory: {title}", columns, tuple(rows))
+    return Table(f"Memory at the peak by owner: {title}", columns, tuple(rows))
 
 
 def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
-    """What FLOPs are made of, and what the papers' rule of thumb would say."""
+    """The parts of the FLOPs, and the papers' rule of thumb."""
 
-    def of(record: Record, phase: str, source: str) -> Cell:
-        found = (record.flops.phases or {}).get(phase)
-        return Cell(units.si(None if found is None else getattr(found, source), "FLOP"))
+    def flops_cell(record: Record, phase: str, source: str) -> Cell:
+        flops = (record.flops.phases or {}).get(phase)
+        return Cell(units.si(None if flops is None else getattr(flops, source), "FLOP"))
 
     shown = (
         ("training", "forward", "forward", "analytic"),
@@ -191,33 +198,35 @@ def _flops(title: str, records: Sequence[Record], names: Mapping[str, str]) -> T
         ("by rule", "all rows", "evaluation", "rule"),
     )
     rows = tuple(
-        (Cell(names[record.key]), *(of(record, phase, source) for _, _, phase, source in shown))
+        (Cell(names[record.key]), *(flops_cell(record, phase, source) for _, _, phase, source in shown))
         for record in records
         if record.key in names
     )
     columns = (Column("method", numeric=False), *(Column(head, under) for head, under, _, _ in shown))
-    return Table(f"What FLOPs are made of: {title}", columns, rows)
+    return Table(f"FLOPs by part: {title}", columns, rows)
 
 
 def _tasks(title: str, records: Sequence[Record], names: Mapping[str, str]) -> Table:
-    """What several tasks like this one take together, their prompts' keys and values kept or not."""
+    """The bytes of several tasks like this one, with and without a cache of their prompts' keys and values."""
     shown = [record for record in records if record.key in names]
     rows = []
     for record in shown:
         for cache in (False, True) if record.prompt.kv_cache_bytes is not None else (False,):
-            name = names[record.key] + (", cache kept" if cache else "")
+            name = names[record.key] + (" with cache" if cache else "")
             rows.append((Cell(name), *(Cell(_bytes_of(record, n, cache)) for n in TASKS)))
     columns = (Column("method", numeric=False), *(Column(units.plural(n, "task")) for n in TASKS))
-    untold = any(_file_bytes(record) is None and record.prompt.prefix_tokens for record in shown)
-    return Table(f"Bytes of N tasks, the backbone's among them: {title}", columns, tuple(rows), TEXTLESS * untold)
+    text_unknown = any(_file_bytes(record) is None and record.prompt.prefix_tokens for record in shown)
+    return Table(
+        f"Bytes of N tasks, including the backbone: {title}", columns, tuple(rows), WITHOUT_TEXT * text_unknown
+    )
 
 
 def _bytes_of(record: Record, tasks: int, cache: bool) -> str:
-    """Where demonstrations' text is not known, more than their keys and values, or a dash."""
-    told = units.si(total_bytes(record, tasks, cache), "B")
-    if _file_bytes(record) is not None or told == units.MISSING:
-        return told
-    return f"> {told}" if cache else units.MISSING
+    """The bytes as text; with unknown text of demonstrations, a lower bound with the cache, else a dash."""
+    text = units.si(total_bytes(record, tasks, cache), "B")
+    if _file_bytes(record) is not None or text == units.MISSING:
+        return text
+    return f"> {text}" if cache else units.MISSING
 
 
 def _rate(value: float | None) -> str:
@@ -225,33 +234,35 @@ def _rate(value: float | None) -> str:
 
 
 def totals(records: Sequence[Record]) -> str:
-    """A line for the end of a plan; empty where nothing was planned."""
+    """The total of a plan in a line; empty if nothing was planned."""
     planned = [record for record in records if record.status == "planned"]
     if not planned:
         return ""
     training, _ = _sum(planned, lambda record: record.flops.train)
     scoring, _ = _sum(planned, _scoring_flops)
-    parts = [f"{units.si(training, 'FLOP')} of training and {units.si(scoring, 'FLOP')} of scoring"]
+    parts = [f"{units.si(training, 'FLOP')} for training and {units.si(scoring, 'FLOP')} for scoring"]
     (trains, timed), (scores, _) = _sum(planned, lambda record: record.seconds.train), _sum(planned, _scoring_seconds)
     if scores is not None:
-        of = "" if timed == len(planned) else f" in the {timed:,} whose seconds were predicted"
-        parts.append(f"{units.seconds(trains)} of training and {units.seconds(scores)} of scoring, one by one{of}")
+        timed_text = "" if timed == len(planned) else f", for the {timed:,} with predicted seconds"
+        parts.append(
+            f"{units.seconds(trains)} for training and {units.seconds(scores)} for scoring, run one by one{timed_text}"
+        )
     peaks = [(record.peak_memory_bytes, record) for record in planned if record.peak_memory_bytes is not None]
     if peaks:
         peak, largest = max(peaks, key=lambda pair: pair[0])
-        parts.append(f"at most {units.si(peak, 'B')} at once ({largest.label} on {largest.backbone}, {largest.task})")
-    together = f"{len(planned):,} planned cells together" if len(planned) > 1 else "The planned cell"
-    return f"{together}: {'; '.join(parts)}. Each cell stands for one seed."
+        parts.append(f"peak memory {units.si(peak, 'B')} ({largest.label} on {largest.backbone}, {largest.task})")
+    subject = f"Total of {len(planned):,} planned cells" if len(planned) > 1 else "The planned cell"
+    return f"{subject}: {'; '.join(parts)}. Each cell is one seed."
 
 
 def _sum(records: Sequence[Record], read: Callable[[Record], float | None]) -> tuple[float | None, int]:
-    """The sum of what is there and how many have it; None where none has."""
-    found = [value for record in records if (value := read(record)) is not None]
-    return (sum(found) if found else None), len(found)
+    """The sum of the available values (None if there are none), and their number."""
+    values = [value for record in records if (value := read(record)) is not None]
+    return (sum(values) if values else None), len(values)
 
 
 def _scoring_flops(record: Record) -> float | None:
-    """Of all scored rows, and of reading demonstrations once."""
+    """FLOPs of all scored rows and of reading the demonstrations once."""
     query, rows = record.flops.inference_per_example, record.data.n_test
     return None if query is None or rows is None else query * rows + (record.flops.prefix or 0)
 

@@ -1,4 +1,4 @@
-"""How to read a report: what its points, bars, brackets and dashes are."""
+"""How to read a report: the meaning of its points, bars, brackets and dashes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import math
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.statistics import measured
+from tunefront.reports.compare.statistics import finite_values
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
-def reading(panels: list[Panel]) -> list[tuple[str, str]]:
-    """How to read the report: what, and how."""
-    rows = measured((record for panel in panels for record in panel.records), lambda record: record.data.n_test or None)
+def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
+    """The explanations, each as a heading and a paragraph."""
+    rows = finite_values(
+        (record for panel in panels for record in panel.records), lambda record: record.data.n_test or None
+    )
     reference = next((panel.reference for panel in panels if panel.reference is not None), None)
     name = reference.label if reference is not None else "the reference"
     against = [panel for panel in panels if panel.relative_tasks]
@@ -23,59 +25,59 @@ def reading(panels: list[Panel]) -> list[tuple[str, str]]:
         base = "score with the same template, draw and seed" if all(p.few_shot for p in against) else "score"
     height = (
         f"Height is 100 × (score − {base} of {name} on the same backbone, task and number of training rows): "
-        f"0 is as good as {name}, −1 one point worse."
+        f"0 is as good as {name}, −1 is one point worse."
         if against
         else "Height is the score × 100."
     )
     free = ""
     if any(record.parameters.trainable == 0 for panel in panels for record in panel.records):
-        free = " Left of a broken axis, at 0, stands what costs nothing; a logarithmic axis has no place for it."
+        free = " Methods that cost nothing are at 0, left of the break in a logarithmic axis."
     few_shot = any(panel.few_shot for panel in panels)
     prompted = any(record.prompt.demonstration_ids for panel in panels for record in panel.records)
     saved = "the saved file and of the demonstrations' text" if prompted else "the saved file"
-    found = [
+    entries = [
         (
             "Plots",
-            f"{height} A point is the median over tasks × runs; its bar spans the 20th to the 80th percentile. Up and "
-            f"to the left is better. Sizes of one method share a colour and a line. A hollow point lacks some tasks."
-            f"{free}",
+            f"{height} A point is the median over tasks × runs; its bar spans the 20th to the 80th percentile. Better "
+            f"methods are higher and further left. Sizes of one method share a colour and a line. A hollow point lacks "
+            f"some tasks.{free}",
         ),
         ("Scores", _scores(few_shot, any(not panel.few_shot for panel in panels))),
         (
             "Costs",
-            "Measured, never typed in: parameters are those that require gradients after training, bytes are those of "
+            "All costs are measured: parameters are those that require gradients after training, bytes are those of "
             f"{saved}, FLOPs are counted at run time. A dash means not measured, never zero.",
         ),
-        ("Numbers", "Every number leads to the records it was computed from; their files are named there."),
+        ("Numbers", "Every number links to the records that it was computed from, and these name their files."),
     ]
     if prompted:
         text = (
             "A row in the prompt counts as a labelled row used, like a row trained on. Inference FLOPs are those of a "
-            "query whose demonstrations were read once and kept; read anew is what they would be if every query read "
-            "them again."
+            "query that reuses cached demonstrations; without cache, every query would process its demonstrations "
+            "again."
         )
-        found.insert(3, ("Demonstrations", text))
+        entries.insert(3, ("Demonstrations", text))
     if rows:
         error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
         text = (
-            f"The smallest scored split has {units.plural(int(min(rows)), 'row')}. An accuracy near 80 has a standard "
-            f"error of about {error:.1f} points on so many rows, whatever the number of seeds."
+            f"The smallest scored split has {units.plural(int(min(rows)), 'row')}. On that number of rows, an accuracy "
+            f"near 80 has a standard error of about {error:.1f} points, for any number of seeds."
         )
-        found.insert(2, ("Test rows", text))
-    return found
+        entries.insert(2, ("Test rows", text))
+    return entries
 
 
 def _scores(medians: bool, means: bool) -> str:
     texts = []
     if means:
         texts.append(
-            "The mean over runs of each task's first metric, times 100. A run is a seed, a draw of training rows or a "
-            "prompt template. ± is the standard deviation between runs, not a confidence interval."
+            "The mean over runs of each task's first metric, times 100. Runs differ in their seed, draw of training "
+            "rows or prompt template. ± is the standard deviation between runs, not a confidence interval."
         )
     if medians:
-        where = "Where templates, draws of rows or orders of demonstrations vary: the" if means else "The"
+        where = "If templates, draws of rows or orders of demonstrations vary: the" if means else "The"
         texts.append(
-            f"{where} median over templates, draws, orders and seeds of each task's first metric, times 100, and in "
-            "brackets the interquartile range, which is no confidence interval."
+            f"{where} median over templates, draws, orders and seeds of each task's first metric, times 100, with the "
+            "interquartile range in brackets, which is not a confidence interval."
         )
     return " ".join(texts)

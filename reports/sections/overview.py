@@ -1,13 +1,13 @@
-"""Several backbones or numbers of shots at a glance: a row a method, a column a panel."""
+"""Several backbones or numbers of shots at a glance: a row per method, a column per panel."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import uneven_settings
-from tunefront.reports.names import natural, shots
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.compare.checks import differing_settings
+from tunefront.reports.names import describe_shots, natural_key
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 MOST = 12
-"""Panels up to which a table of all of them helps."""
+"""Most panels for which this table is shown."""
 
 
-def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
-    """Every method's average over tasks, and what it is against the reference; None where one panel or too many."""
+def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
+    """Every method's average over tasks and its difference to the reference; None for one panel or too many."""
     if not 1 < len(panels) <= MOST:
         return None
-    alike = len({panel.shots for panel in panels}) == 1
+    same_shots = len({panel.shots for panel in panels}) == 1
     heads = [title.partition(", ") for title in titles]
     under = [
-        panel.by_metric.removeprefix(", ") if alike else rest for panel, (*_, rest) in zip(panels, heads, strict=True)
+        panel.by_metric.removeprefix(", ") if same_shots else rest
+        for panel, (*_, rest) in zip(panels, heads, strict=True)
     ]
     columns = (
         Column("method", numeric=False),
         *(Column(name, rest) for (name, *_), rest in zip(heads, under, strict=True)),
     )
     labels = dict.fromkeys(entry.label for panel in panels for entry in panel.entries)
-    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural(label)))
+    first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural_key(label)))
     rows = tuple(
         (
             Cell(label, strong=label == reference),
@@ -41,29 +42,29 @@ def overview(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> 
         )
         for label in first
     )
-    given = f", with {shots(panels[0].shots)}" if alike else ""
+    shots_text = f", with {describe_shots(panels[0].shots)}" if same_shots else ""
     note = (
-        f"Average over the tasks of the column, × 100{given}, and in brackets the points against {reference} there, as "
-        "in the score tables below. A dash: not run, or without a score on every task."
+        f"Average over the tasks of the column, × 100{shots_text}, with the difference to {reference} in points in "
+        "brackets, as in the score tables below. A dash: not run, or no score on some task."
     )
     if len({panel.tasks for panel in panels}) > 1:
-        note += " The columns differ in their tasks, so compare within a column."
-    uneven = uneven_settings([record for panel in panels for record in panel.records])
+        note += " Compare within a column only: the columns have different tasks."
+    uneven = differing_settings([record for panel in panels for record in panel.records])
     if uneven:
         listed = ", ".join(f"{name} ({', '.join(values)})" for name, values in uneven.items())
-        note += f" The columns differ in settings that change scores, so compare within a column: {listed}."
+        note += f" Compare within a column only: the columns differ in settings that change scores: {listed}."
     return Table("At a glance", columns, rows, note)
 
 
 def _cell(panel: Panel, index: int, label: str) -> Cell:
-    found = _entry(panel, label)
-    if found is None:
+    match = _entry(panel, label)
+    if match is None:
         return Cell(units.MISSING)
-    e, entry = found
+    e, entry = match
     average, gap = entry.average(panel.tasks), panel.difference(entry)
     minor = f"({units.signed(gap)})" if gap is not None and entry is not panel.reference else ""
     title = "" if average is None else f"{average:.6g}"
-    return Cell(units.points(average), minor, title, linked(average, anchor(index, e)))
+    return Cell(units.points(average), minor, title, link_if_present(average, anchor(index, e)))
 
 
 def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
@@ -71,7 +72,7 @@ def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:
 
 
 def _most(panels: Sequence[Panel], label: str) -> float:
-    """The largest share of a backbone's parameters that the method trains on any."""
-    found = [entry for panel in panels for entry in panel.entries if entry.label == label]
-    sizes = [entry.share for entry in found if entry.share is not None]
+    """The largest share of a backbone's parameters that the method trains."""
+    entries = [entry for panel in panels for entry in panel.entries if entry.label == label]
+    sizes = [entry.share for entry in entries if entry.share is not None]
     return max((part / whole for part, whole in sizes if whole), default=0.0)

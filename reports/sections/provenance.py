@@ -1,4 +1,4 @@
-"""What ran and on what: machines, versions, settings, recipes, tasks; what was chosen; what did not run, and why."""
+"""Machines, versions, settings, recipes and tasks of the runs; chosen recipes; cells that did not run, and why."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import order_of
-from tunefront.reports.compare.recipe_choice import recipe_of, varied
-from tunefront.reports.names import natural
+from tunefront.reports.compare.recipe_choice import recipe_of, varying_fields
+from tunefront.reports.names import natural_key
 from tunefront.reports.tables import Cell, Column, Table
 from tunefront.reports.units import MISSING
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Choice
 
 UNTRAINED = ("dtype",)
-"""Fields of a recipe that change numbers where nothing is trained."""
+"""Fields of a recipe that change numbers even if nothing is trained."""
 
 MANY = 12
-"""Values of a field that are listed before the rest is counted."""
+"""Most values of a field that are listed; the others are counted."""
 
 
-def facts(records: Sequence[Record]) -> Table:
-    """One line a fact, every value that occurs in the records with the number of records where there are several."""
+def environment_table(records: Sequence[Record]) -> Table:
+    """One row per fact, with its values in the records; several values are followed by their numbers of records."""
     shown: list[tuple[str, Callable[[Record], object]]] = [
         ("device", lambda r: r.environment.device_name or r.environment.device),
         ("processor", lambda r: r.environment.cpu_model),
@@ -53,45 +53,45 @@ def facts(records: Sequence[Record]) -> Table:
     return Table("Machine, versions and settings", columns, _cells((n, v) for n, v in rows if v))
 
 
-def tasks(records: Sequence[Record], names: Mapping[str, str]) -> Table:
-    """The tasks, their sizes and how many rows were cut."""
+def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
+    """The tasks, their sizes and their numbers of truncated rows."""
     columns = (
         Column("task", numeric=False),
         Column("kind", numeric=False),
         Column("metric", numeric=False),
         Column("scored on", numeric=False),
         Column("training rows"),
-        Column("cut", "to max_length"),
+        Column("truncated", "to max_length"),
         Column("scored rows"),
-        Column("cut", "to max_length"),
+        Column("truncated", "to max_length"),
     )
     rows = []
-    for task, found in sorted(grouped(records, lambda r: r.task).items()):
-        first = found[0]
+    for task, task_records in sorted(group_by(records, lambda r: r.task).items()):
+        first = task_records[0]
         sizes = [
-            _range(getattr(r.data, f) for r in found)
+            _range(getattr(r.data, f) for r in task_records)
             for f in ("n_train", "truncated_train", "n_test", "truncated_test")
         ]
         full = task if names[task] == task else f"{names[task]} ({task})"
         words = [_text(value) for value in (first.data.task_kind, first.scores.headline, first.data.eval_split)]
         rows.append((full, *words, *sizes))
-    return Table("Tasks", columns, _cells(rows), "Cut rows were longer than max_length tokens.")
+    return Table("Tasks", columns, _cells(rows), "Truncated rows were longer than max_length tokens.")
 
 
-def read(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
-    """What was read of each task: inputs, what was left out and why, labels and their shares; None where no record
-    says."""
+def input_table(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
+    """The data that was read for each task: inputs, fields that were left out and why, shares of labels. None if no
+    record has this."""
     columns = (
         Column("task", numeric=False),
         Column("rows", numeric=False),
         Column("inputs", numeric=False),
         Column("left out", numeric=False),
-        Column("labels", "of the train rows", numeric=False),
+        Column("labels", "of training rows", numeric=False),
         Column("notes", numeric=False),
     )
     rows = []
-    for task, found in sorted(grouped(records, lambda r: r.task).items()):
-        first = next((record for record in found if record.data.input_fields is not None), None)
+    for task, task_records in sorted(group_by(records, lambda r: r.task).items()):
+        first = next((record for record in task_records if record.data.input_fields is not None), None)
         if first is None:
             continue
         left_out = [f"{name} ({why})" for name, why in (first.data.left_out_fields or {}).items()]
@@ -107,7 +107,7 @@ def read(records: Sequence[Record], names: Mapping[str, str]) -> Table | None:
             _few(first.data.notes or ()),
         )
         rows.append((names[task], *cells))
-    return Table("What was read of the tasks", columns, _cells(rows)) if rows else None
+    return Table("Data of the tasks", columns, _cells(rows)) if rows else None
 
 
 def _few(parts: Sequence[str]) -> str:
@@ -115,50 +115,59 @@ def _few(parts: Sequence[str]) -> str:
     return (", ".join(parts[:MANY]) + (f" and {more} more" if more > 0 else "")) or units.MISSING
 
 
-def recipes(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
-    """How each method was trained: a table, or one a backbone where that differs between them."""
-    by_backbone = grouped(records, lambda record: record.backbone)
+def recipe_tables(records: Sequence[Record], backbones: Mapping[str, str]) -> list[Table]:
+    """The recipe of each method: one table, or one per backbone if recipes differ between backbones."""
+    by_backbone = group_by(records, lambda record: record.backbone)
     if not _differently(records):
         return [_recipes(records, "Recipes")]
-    return [_recipes(found, f"Recipes on {backbones[name]}") for name, found in sorted(by_backbone.items())]
+    return [
+        _recipes(backbone_records, f"Recipes on {backbones[name]}")
+        for name, backbone_records in sorted(by_backbone.items())
+    ]
 
 
 def _differently(records: Sequence[Record]) -> bool:
-    """Whether a method was trained in another way on one backbone than on another."""
-    trained = grouped((record for record in records if record.training.steps != 0), lambda record: record.method)
+    """Whether a method was trained with different recipes on different backbones."""
+    trained = group_by((record for record in records if record.training.steps != 0), lambda record: record.method)
     return any(
-        len({frozenset(map(recipe_of, alike)) for alike in grouped(found, lambda record: record.backbone).values()}) > 1
-        for found in trained.values()
+        len(
+            {
+                frozenset(map(recipe_of, group))
+                for group in group_by(method_records, lambda record: record.backbone).values()
+            }
+        )
+        > 1
+        for method_records in trained.values()
     )
 
 
 def _recipes(records: Sequence[Record], caption: str) -> Table:
-    """A row a method; fields that are the same everywhere are named once in the note."""
+    """A row per method; fields with the same value everywhere are in the note."""
     fields = sorted({name for record in records for name in record.recipe})
-    differing = varied(records)
+    differing = varying_fields(records)
     same = [f"{name} {units.number(records[0].recipe.get(name))}" for name in fields if name not in differing]
-    named = (Column("method", numeric=False), Column("as spelled", numeric=False))
-    columns = (*named, *(Column(name, numeric=False) for name in differing))
+    name_columns = (Column("method", numeric=False), Column("as spelled", numeric=False))
+    columns = (*name_columns, *(Column(name, numeric=False) for name in differing))
     rows, idle = [], []
-    by_method = grouped(records, lambda record: record.method)
-    for method, found in sorted(by_method.items(), key=lambda pair: natural(pair[0])):
-        trained = any(record.training.steps != 0 for record in found)
+    by_method = group_by(records, lambda record: record.method)
+    for method, method_records in sorted(by_method.items(), key=lambda pair: natural_key(pair[0])):
+        trained = any(record.training.steps != 0 for record in method_records)
         cells = [
-            _values(found, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
+            _values(method_records, lambda r, name=name: units.number(r.recipe.get(name)))  # type: ignore[misc]
             if trained or name in UNTRAINED
             else units.MISSING
             for name in differing
         ]
-        rows.append((found[0].label, method, *cells))
-        idle += [] if trained else [found[0].label]
+        rows.append((method_records[0].label, method, *cells))
+        idle += [] if trained else [method_records[0].label]
     notes = ["The same for all: " + ", ".join(same) + "."] if same else []
     if idle:
-        notes.append(f"Of what takes no step ({', '.join(idle)}) only {' and '.join(UNTRAINED)} tells.")
+        notes.append(f"Only {' and '.join(UNTRAINED)} affects methods without training ({', '.join(idle)}).")
     return Table(caption, columns, _cells(rows), " ".join(notes))
 
 
-def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
-    """Which recipe was chosen on the selection rows, out of which, and whether it lies on the edge."""
+def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
+    """The recipes chosen on the selection rows, the values tried, and whether a chosen value is at the edge."""
     columns = (
         Column("method", numeric=False),
         Column("backbone", numeric=False),
@@ -167,7 +176,7 @@ def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping
         Column("selection", "score × 100"),
         Column("chosen", numeric=False),
         Column("out of", numeric=False),
-        Column("on the edge", numeric=False),
+        Column("at the edge", numeric=False),
     )
     rows = []
     for choice in made:
@@ -178,14 +187,14 @@ def choices(made: Sequence[Choice], names: Mapping[str, str], backbones: Mapping
         where = (choice.label, backbones[choice.backbone], task, str(choice.trials))
         edges = ", ".join(choice.edges) or "no"
         rows.append((*where, units.points(choice.score), chosen, tried, edges))
-    note = "The best mean selection score over draws and seeds was chosen; test scores were not looked at."
+    note = "The recipe with the best mean selection score over draws and seeds was chosen; test scores were not used."
     if any(choice.edges for choice in made):
-        note += " A value on the edge of its range may not be the best one: widen the range."
+        note += " A value at the edge of its range may not be the best: widen the range."
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
 
 
-def runs(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
-    """The records behind an entry's numbers and where they lie; `panel`, all those whose columns are to be the same."""
+def record_table(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
+    """The records behind an entry's numbers and their files. `panel`: the records that determine the columns."""
     shown: list[tuple[Column, Callable[[Record], str]]] = [
         (Column("task", numeric=False), lambda r: names[r.task]),
         (Column("seed"), lambda r: str(r.seed)),
@@ -210,7 +219,7 @@ def _text(value: object) -> str:
 
 
 def _values(records: Sequence[Record], read: Callable[[Record], object], nulls: bool = False) -> str:
-    """Every value with how often it occurs, the count left out where there is one value only."""
+    """The values with their numbers of records; no number if there is only one value."""
     amounts: dict[str, tuple[object, int]] = {}
     for record in records:
         value = read(record)
@@ -229,21 +238,20 @@ def _order(value: object) -> tuple[int, float, str]:
 
 
 def _range(values: Iterable[int | None]) -> str:
-    there = [value for value in values if value is not None]
-    if not there:
+    known = [value for value in values if value is not None]
+    if not known:
         return units.MISSING
-    low, high = min(there), max(there)
+    low, high = min(known), max(known)
     return units.count(low) if low == high else f"{units.count(low)}–{units.count(high)}"
 
 
 ROW = re.compile(r"\brow ('[^']*')")
-"""How a reason names the row of the task that it stumbled on."""
+"""The name of a task's row in a reason."""
 FEW = 3
 
 
-def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
-    """Cells that were skipped or failed; the same reason on the same task once, with the methods, backbones and rows
-    that it concerns."""
+def not_run_table(records: Sequence[Record], names: Mapping[str, str], backbones: Mapping[str, str]) -> Table:
+    """Skipped and failed cells. A reason on a task is listed once, with its methods, backbones and rows."""
     columns = (
         Column("status", numeric=False),
         Column("method", numeric=False),
@@ -252,25 +260,25 @@ def absent(records: Sequence[Record], names: Mapping[str, str], backbones: Mappi
         Column("cells"),
         Column("reason", numeric=False),
     )
-    groups = grouped(records, lambda r: (r.status, r.task, ROW.sub("row", r.reason or MISSING)))
+    groups = group_by(records, lambda r: (r.status, r.task, ROW.sub("row", r.reason or MISSING)))
     rows = []
-    for (status, task, _), alike in sorted(groups.items(), key=lambda item: str(item[0])):
-        methods = "; ".join(sorted({record.label for record in alike}))
-        models = "; ".join(sorted({backbones[record.backbone] for record in alike}))
-        cells = (status, methods, models, names[task], str(len(alike)), _reason(alike))
+    for (status, task, _), group in sorted(groups.items(), key=lambda item: str(item[0])):
+        methods = "; ".join(sorted({record.label for record in group}))
+        models = "; ".join(sorted({backbones[record.backbone] for record in group}))
+        cells = (status, methods, models, names[task], str(len(group)), _reason(group))
         rows.append(tuple(Cell(text) for text in cells))
     return Table("Skipped and failed cells", columns, tuple(rows))
 
 
-def _reason(alike: Sequence[Record]) -> str:
-    """The reason, with the first few of the rows that it names.
+def _reason(records: Sequence[Record]) -> str:
+    """The reason with the names of the first few rows.
 
     >>> ROW.sub(lambda _: "rows '1', '2'", "row '1': it writes no prompt")
     "rows '1', '2': it writes no prompt"
     """
-    reason = min(record.reason or MISSING for record in alike)
-    found = sorted({name for record in alike for name in ROW.findall(record.reason or "")})
-    if len(found) < 2:
+    reason = min(record.reason or MISSING for record in records)
+    rows = sorted({name for record in records for name in ROW.findall(record.reason or "")})
+    if len(rows) < 2:
         return reason
-    listed = ", ".join(found[:FEW]) + (f" and {len(found) - FEW} more" if len(found) > FEW else "")
+    listed = ", ".join(rows[:FEW]) + (f" and {len(rows) - FEW} more" if len(rows) > FEW else "")
     return ROW.sub(lambda _: f"rows {listed}", reason, count=1)

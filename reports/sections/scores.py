@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.tables import Cell, Column, Table, anchor, linked
+from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
-def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
-    """Centre and spread of the scores per task and on average; the reference first, the baseline last."""
+def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
+    """Centre and spread of the scores per task, and their average; the reference first, the baseline last."""
     relative = bool(panel.relative_tasks)
     against = (Column("against", panel.reference.label),) if relative and panel.reference else ()
     columns = (
@@ -30,10 +30,12 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
         cells = [Cell(entry.label, strong=entry is panel.reference)]
         cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
         average = entry.average(panel.tasks)
-        cells.append(Cell(units.points(average), title=_exact(average), link=linked(average, anchor(index, e))))
+        cells.append(
+            Cell(units.points(average), title=_exact(average), link=link_if_present(average, anchor(index, e)))
+        )
         if against:
             gap = panel.difference(entry)
-            cells.append(Cell(units.signed(gap), title=_exact(gap), link=linked(gap, anchor(index, e))))
+            cells.append(Cell(units.signed(gap), title=_exact(gap), link=link_if_present(gap, anchor(index, e))))
         cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
         rows.append(tuple(cells))
     base = [panel.baselines.get(task) for task in panel.tasks]
@@ -49,7 +51,7 @@ def scores(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
 
 
 def _note(panel: Panel) -> str:
-    note = "Scores × 100, mean over runs ± sample standard deviation (no ± with a single run)."
+    note = "Scores × 100, mean over runs ± sample standard deviation (no ± for a single run)."
     if panel.few_shot:
         note = (
             "Scores × 100, median over all runs of a task (templates, draws, orders, seeds) with the interquartile "
@@ -58,21 +60,21 @@ def _note(panel: Panel) -> str:
         if panel.relative_tasks and panel.reference is not None:
             note += (
                 f" Against {panel.reference.label}: mean over tasks of the median difference between runs of the same "
-                "template, draw and seed, which need not be the difference of the medians."
+                "template, draw and seed; it may differ from the difference of the medians."
             )
     if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
-        note += f" Only the tasks on which {panel.reference.label} has a score are set against it."
-    if panel.one_of_several:
-        note += " Tasks of another metric stand apart: scores of different metrics have no average."
+        note += f" The comparison uses only tasks on which {panel.reference.label} has a score."
+    if panel.several_metrics:
+        note += " Tasks with another metric are in a separate section: scores of different metrics have no average."
     if any(entry.average(panel.tasks) is None for entry in panel.entries):
-        note += " A method without a score on every task has no average, since it would not compare."
+        note += " A method without a score on every task has no average, since it would not be comparable."
     return note
 
 
 def _score(entry: Entry, task: str, link: str) -> Cell:
     center, spread = entry.center(task), entry.spread(task)
     title = _exact(center) + ("" if spread is None else f" {'IQR' if entry.few_shot else '±'} {spread:.3g}")
-    return Cell(units.points(center), units.spread(spread, entry.few_shot), title, linked(center, link))
+    return Cell(units.points(center), units.spread(spread, entry.few_shot), title, link_if_present(center, link))
 
 
 def _exact(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal."""
+"""The comparison as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.text import Text
 
 from tunefront.reports import units
 from tunefront.reports.compare import measures, panels, recipe_choice
-from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.checks import check
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
-from tunefront.reports.compare.printable import printable
-from tunefront.reports.names import shortened, shots
-from tunefront.reports.sections.few_shot import over
-from tunefront.reports.sections.findings import not_above
+from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.names import describe_shots, short_names
+from tunefront.reports.sections.few_shot import averaged_over
+from tunefront.reports.sections.findings import name_those_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 COSTS = ("trained", "share", "training", "time")
 PER_QUERY = "per query"
-"""Where rows stand in the prompt, which costs nothing before the first query."""
+"""A column for methods with demonstrations, whose costs are per query."""
 SPARE = ("training", "trained", "time", PER_QUERY)
-"""Costs that are left out first, in this order, where the terminal is too narrow; then how far scores scatter, then the
-tasks, from the last."""
+"""Costs that are left out first, in this order, if the terminal is too narrow; then the spread of scores, then tasks
+from the last one."""
 
 UNBOUNDED = 10_000
-"""Wider than any table: what is asked is how wide it would like to be."""
+"""Wider than any table, to measure its natural width."""
 
 Row = tuple[tuple[str, str], ...]
-"""Cells, each with what may be left out behind it."""
+"""Cells, each with its spread, which may be left out."""
 
 
 FOLDED = 36
-"""The columns of a terminal that a method's name has where it is folded."""
+"""Width of a method's name if it is folded."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The table with as many of its columns as the terminal is wide; the others are named under it."""
+    """The table with the columns that fit into the terminal; the others are named below it."""
 
     heads: tuple[str, ...]
     sections: tuple[tuple[str | None, tuple[Row, ...]], ...]
@@ -58,7 +58,7 @@ class Summary:
     notes: tuple[str, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Leaves out what is spare until the rest fits; the methods' names are folded before a score is left out."""
+        """Leaves out columns until the rest fits. Names of methods are folded before a score is left out."""
         for without, scatter, names in self._tries():
             table = self._table(without, scatter)
             table.columns[0].max_width, table.columns[0].no_wrap = names, names is None
@@ -71,7 +71,7 @@ class Summary:
             yield Text(note, style="dim italic")
 
     def _tries(self) -> Iterator[tuple[tuple[int, ...], bool, int | None]]:
-        """The columns left out, whether scores have their spread, and how wide names may be, from all to the least."""
+        """The layouts to try, from full to smallest: columns left out, whether spreads are shown, width of names."""
         for count in range(len(self.costs) + 1):
             yield self.costs[:count], True, None
         yield self.costs, False, None
@@ -97,61 +97,62 @@ class Summary:
     def _missing(self, without: Sequence[int], scatter: bool) -> list[str]:
         names = [self.heads[place] for place in sorted(without)]
         if not scatter and any(spread for _, rows in self.sections for row in rows for _, spread in row):
-            names.append("how far the scores scatter")
-        return [f"left out for want of width, and in the report: {', '.join(names)}"] if names else []
+            names.append("the spread of the scores")
+        return [f"left out because the terminal is too narrow (see the report): {', '.join(names)}"] if names else []
 
 
 def summary_table(records: Sequence[Record], where: Where = None, reference: str = REFERENCE) -> Summary:
-    """Method, points against the reference, score per task, what was trained and what it cost.
+    """Method, difference to the reference in points, score per task, trained parameters and costs.
 
-    UserError where the records do not compare. Without ok records the table is empty and says so.
+    UserError if the records cannot be compared. Without ok records the table is empty, with a note.
     """
-    ok = [record for record in select(unified(printable(records)), where) if record.status == "ok"]
+    ok = [record for record in select(unify_names(make_printable(records)), where) if record.status == "ok"]
     check(ok)
-    found = panels.build(recipe_choice.choose(ok), reference)
-    tasks = sorted({task for panel in found for task in panel.tasks})
-    names, backbones = shortened(tasks), shortened(panel.backbone for panel in found)
+    panel_list = panels.build(recipe_choice.choose(ok), reference)
+    tasks = sorted({task for panel in panel_list for task in panel.tasks})
+    names, backbones = short_names(tasks), short_names(panel.backbone for panel in panel_list)
     prompted = any(record.prompt.demonstration_ids for record in ok)
     costs = (*COSTS, PER_QUERY) if prompted else COSTS
     heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
     first = len(heads) - len(costs)
-    titles = [f"{backbones[panel.backbone]}, {shots(panel.shots)}{panel.by_metric}" for panel in found]
+    titles = [f"{backbones[panel.backbone]}, {describe_shots(panel.shots)}{panel.by_metric}" for panel in panel_list]
     sections = []
-    for panel, title in zip(found, titles, strict=True):
+    for panel, title in zip(panel_list, titles, strict=True):
         rows = [_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries]
-        sections.append((title if len(found) > 1 else None, (*rows, *_baseline(panel, tasks, len(heads)))))
+        sections.append((title if len(panel_list) > 1 else None, (*rows, *_baseline(panel, tasks, len(heads)))))
     return Summary(
         heads,
         tuple(sections),
         tuple(first + costs.index(cost) for cost in SPARE if cost in costs),
         tuple(reversed(range(2, first))),
-        tuple(_notes(found, titles)) if ok else ("no cell has a score yet",),
+        tuple(_notes(panel_list, titles)) if ok else ("no cell has a score yet",),
     )
 
 
-def _notes(found: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
-    medians = [panel for panel in found if panel.few_shot]
+def _notes(panel_list: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
+    medians = [panel for panel in panel_list if panel.few_shot]
     notes = []
     if medians:
-        what = over(medians[0]).removeprefix("tasks × ")
-        rest = "" if len(medians) == len(found) else "; elsewhere mean ± standard deviation"
+        what = averaged_over(medians[0]).removeprefix("tasks × ")
+        rest = "" if len(medians) == len(panel_list) else "; elsewhere mean ± standard deviation"
         notes.append(f"score × 100: median over {what} (interquartile range){rest}")
-    sizes = {panel.backbone_params for panel in found}
+    sizes = {panel.backbone_params for panel in panel_list}
     size = sizes.pop() if len(sizes) == 1 else None
     whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
-    notes.append(f"share: trained parameters, the head's included, in percent of {whole}")
+    notes.append(f"share: trained parameters, including the head, in percent of {whole}")
     below = (
-        not_above(panel, f"{title}: " if len(found) > 1 else "") for panel, title in zip(found, titles, strict=True)
+        name_those_below(panel, f"{title}: " if len(panel_list) > 1 else "")
+        for panel, title in zip(panel_list, titles, strict=True)
     )
     notes += [text for text in below if text]
-    if any(panel.one_of_several for panel in found):
-        notes.append("tasks of different metrics are listed apart: their scores have no average")
-    uneven = next((panel.uneven for panel in found if panel.uneven), None)
-    return notes if uneven is None else [*notes, f"times that do not compare are left out: {uneven}"]
+    if any(panel.several_metrics for panel in panel_list):
+        notes.append("tasks of different metrics are listed separately: their scores have no average")
+    uneven = next((panel.timing_mismatch for panel in panel_list if panel.timing_mismatch), None)
+    return notes if uneven is None else [*notes, f"times cannot be compared and are left out: {uneven}"]
 
 
 def _baseline(panel: panels.Panel, tasks: list[str], width: int) -> tuple[Row, ...]:
-    """The row of always answering the commonest training label, none where no record knows its score."""
+    """The row of always answering the commonest training label; empty if no record has its score."""
     if not panel.baselines:
         return ()
     scores = ((units.points(panel.baselines.get(task)), "") for task in tasks)
@@ -160,14 +161,14 @@ def _baseline(panel: panels.Panel, tasks: list[str], width: int) -> tuple[Row, .
 
 
 def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
-    trained = measures.PARAMETERS.of(panel, entry)
+    trained = measures.PARAMETERS.median(panel, entry)
     return (
         (entry.label, ""),
         (units.signed(panel.difference(entry)), ""),
         *((units.points(entry.center(task)), units.spread(entry.spread(task), entry.few_shot)) for task in tasks),
         (units.count(trained), ""),
         (units.percent(*entry.share) if entry.share else units.MISSING, ""),
-        (units.si(measures.TRAIN_FLOPS.of(panel, entry), "FLOP"), ""),
-        (units.seconds(measures.TRAIN_SECONDS.of(panel, entry)), ""),
-        (units.si(measures.INFERENCE_FLOPS.of(panel, entry), "FLOP"), ""),
+        (units.si(measures.TRAIN_FLOPS.median(panel, entry), "FLOP"), ""),
+        (units.seconds(measures.TRAIN_SECONDS.median(panel, entry)), ""),
+        (units.si(measures.INFERENCE_FLOPS.median(panel, entry), "FLOP"), ""),
     )

@@ -1,4 +1,4 @@
-"""Grids on a tiny backbone, a nursery for processes that run them, and a harness that trains nothing."""
+"""Grids on a tiny backbone, a nursery of processes that run them, and a harness that trains nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def nest() -> Iterator[Nursery]:
 
 @pytest.fixture(scope="package", autouse=True)
 def quick_garbage() -> Iterator[None]:
-    """As in a worker: what is imported is never garbage, so that collecting between phases is quick."""
+    """As in a worker: imported objects are never garbage, so that collecting between phases is fast."""
     gc.collect()
     gc.freeze()
     yield

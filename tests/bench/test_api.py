@@ -1,4 +1,4 @@
-"""`tunefront.run` does what the command does."""
+"""`tunefront.run` does the same as the command."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tunefront.methods.houlsby import Houlsby
 
 def test_run_takes_instances_and_spelled_methods_and_returns_records_in_order(world: World, tmp_path: Path) -> None:
     out = tmp_path / "results"
-    asked = {"methods": ["ia3", Houlsby(8)], "backbones": ["tiny"], "tasks": ["docstrings/kind"], "seeds": [0, 1]}
-    records = run(**asked, out=out, settings={"epochs": 1})
+    arguments = {"methods": ["ia3", Houlsby(8)], "backbones": ["tiny"], "tasks": ["docstrings/kind"], "seeds": [0, 1]}
+    records = run(**arguments, out=out, settings={"epochs": 1})
     assert [(record.label, record.seed) for record in records] == [
         ("ia3", 0),
         ("houlsby:bottleneck=8", 0),

@@ -1,4 +1,4 @@
-"""What killed processes leave of their writing."""
+"""Temporary files that killed processes leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from tunefront.bench.data import cache
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.files import local_folder, sweep
-from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
+from tunefront.bench.training.feature_cache import FeatureStore, RowValues
 
 
 def left(folder: Path) -> set[str]:
@@ -32,7 +32,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob(".*.tmp")}
 
 
-def test_only_what_is_older_than_a_day_is_removed(tmp_path: Path) -> None:
+def test_only_files_older_than_a_day_are_removed(tmp_path: Path) -> None:
     left(tmp_path)
     sweep(tmp_path)
     assert names(tmp_path) == {".b.json.0.tmp"}
@@ -41,7 +41,7 @@ def test_only_what_is_older_than_a_day_is_removed(tmp_path: Path) -> None:
 
 def test_the_caches_are_swept_when_they_are_written(tmp_path: Path) -> None:
     left(tmp_path)
-    FeatureStore(tmp_path).write("key", Rowwise(torch.ones(1, 2), 0.1, 2))
+    FeatureStore(tmp_path).write("key", RowValues(torch.ones(1, 2), 0.1, 2))
     assert names(tmp_path) == {".b.json.0.tmp"}
     left(tmp_path)
     rows = [Row("0", {"text": "a"}, 0), Row("1", {"text": "b"}, 1)]

@@ -1,4 +1,4 @@
-"""Settings: what each is, how it is read from a text, and what is said of a wrong one."""
+"""Settings: descriptions, reading from texts, and errors for wrong values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunefront.bench.settings import SETTINGS, RunConfig, build, parse_setting
 from tunefront.methods.base import Recipe
 
 
-def test_every_setting_says_what_it_is_and_has_its_default() -> None:
+def test_every_setting_has_a_description_and_its_default() -> None:
     plain = {**asdict(Recipe()), **asdict(RunConfig())}
     assert list(SETTINGS) == list(plain)
     assert len(SETTINGS) == len(fields(Recipe)) + len(fields(RunConfig)), "no name stands in both tables"
@@ -72,7 +72,7 @@ def test_a_whole_number_and_the_same_fraction_are_one_recipe() -> None:
         ("warmp", "2", ["'warmp'", "did you mean 'warmup'?", "tunefront list settings"]),
     ],
 )
-def test_a_wrong_setting_is_told_with_what_was_found_and_what_it_takes(
+def test_a_wrong_setting_is_reported_with_its_value_and_the_allowed_ones(
     name: str, given: object, facts: list[str]
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -83,19 +83,19 @@ def test_a_wrong_setting_is_told_with_what_was_found_and_what_it_takes(
 @pytest.mark.parametrize(
     ("name", "table", "home"), [("steps", "settings", "[recipe]"), ("threads", "recipe", "[settings]")]
 )
-def test_a_setting_in_the_other_table_is_told_its_own(name: str, table: str, home: str) -> None:
+def test_a_setting_in_the_wrong_table_is_reported_with_its_own(name: str, table: str, home: str) -> None:
     with pytest.raises(UserError) as error:
         parse_setting(name, 1, table)
     assert home in str(error.value)
 
 
-def test_an_unknown_field_of_a_table_is_told_those_of_the_table_alone() -> None:
+def test_an_unknown_field_is_reported_with_those_of_its_table_only() -> None:
     with pytest.raises(UserError) as error:
         parse_setting("thread", 1, "recipe")
     assert "threads" not in str(error.value)
 
 
-def test_values_that_do_not_go_together_are_told() -> None:
+def test_values_that_exclude_each_other_are_reported() -> None:
     values = dict.fromkeys(("likelihood_weight", "unlikelihood_weight", "length_normalised_weight"), 0.0)
     with pytest.raises(UserError, match="must be above 0"):
         build(values, Recipe)

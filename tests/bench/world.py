@@ -1,4 +1,4 @@
-"""A harness that trains nothing: known names, instant cells, and records made up from the cell."""
+"""A fake harness that trains nothing: known names, instant cells, and synthetic records."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from tunefront.bench.cells import Cell
+from tunefront.bench.data.sources import TaskEntry
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution import identity
@@ -24,7 +25,7 @@ from tunefront.bench.records import Environment, Parameters, Record, Scores, Sec
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods
 
-methods()  # all imported now: a pytester takes away what is imported while it runs
+methods()  # all imported now: a pytester removes modules that are imported while it runs
 
 BACKBONES = ["minilm", "tiny", "nano"]
 DECODERS = ["nano"]
@@ -43,7 +44,7 @@ class Outcome:
 
 @dataclass
 class World:
-    """What the fake harness was asked, and how it shall answer: `answers` maps a word of the method to a status."""
+    """The calls of the fake harness, and its answers: `answers` maps a word of the method to a status."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
@@ -132,13 +133,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         },
         "tunefront.bench.models.locate": {
             "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
-            "check_here": lambda _: None,
+            "check_downloaded": lambda _: None,
             "stored_weights": lambda _: None,
         },
         "tunefront.bench.data.sources": {
             "load_task": load_task,
             "preview_task": load_task,
-            "known_tasks": lambda: TASKS,
+            "known_tasks": lambda: list(TASKS),
+            "describe_tasks": lambda: [TaskEntry(name, "A task.", "here", "none") for name in TASKS],
         },
         "tunefront.bench.execution.grid": {
             "run_grid": made.run_grid,

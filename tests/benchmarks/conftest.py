@@ -1,4 +1,4 @@
-"""What is timed here are ratios, each taken in one run; `tox -e bench` runs them, otherwise they are deselected."""
+"""Benchmarks of ratios, each measured within one run; `tox -e bench` runs them, otherwise they are deselected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SST2 = SHARED / "data" / "sst2"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Timings are taken only where they are asked for."""
+    """Deselects the benchmarks unless --benchmark-only is given."""
     if config.getoption("--benchmark-only"):
         return
     timed = [item for item in items if HERE in item.path.parents]
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def task_name() -> str:
-    """SST-2 where a data folder lies beside the checkout, else embedded text."""
+    """SST-2 if there is a data folder next to the checkout, else embedded text."""
     return f"dir:{SST2}" if SST2.is_dir() else "docstrings/kind"
 
 

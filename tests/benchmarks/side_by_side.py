@@ -1,4 +1,4 @@
-"""Variants timed in turn in one run, so that whatever disturbs the machine disturbs them alike."""
+"""Variants timed in turn in one run, so that disturbances of the machine affect all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunefront.bench.training.harness import MeasuringHarness
     from tunefront.methods.base import Recipe
 
-LOAD_NOTE = "times taken in one run, in turn; a busy machine blurs them"
+LOAD_NOTE = "timed in turn in one run; a busy machine adds noise"
 
 
 class SideBySide:
@@ -46,7 +46,7 @@ class SideBySide:
 
 
 def show(benchmark: Any, title: str, rows: list[dict[str, object]]) -> None:
-    """Prints a table and keeps it with the benchmark's own figures."""
+    """Prints a table and saves it with the figures of the benchmark."""
     table = Table(title=title, caption=LOAD_NOTE)
     for name in rows[0]:
         table.add_column(name)
@@ -57,7 +57,7 @@ def show(benchmark: Any, title: str, rows: list[dict[str, object]]) -> None:
 
 
 def minilm() -> Pretrained:
-    """MiniLM in memory of its own: the pristine backbones of one `Pretrained` share theirs."""
+    """MiniLM in its own memory: the pristine backbones of one `Pretrained` share memory."""
     import torch
     from transformers.utils import logging
 
@@ -68,7 +68,7 @@ def minilm() -> Pretrained:
 
 
 def trainer(model: torch.nn.Module, recipe: Recipe, name: str, seed: int = 0) -> MeasuringHarness:
-    """The harness as a cell has it, without a cache."""
+    """The harness of a cell, without a cache."""
     from tunefront.bench.training.harness import MeasuringHarness
     from tunefront.bench.training.instruments import Subject
 
@@ -76,15 +76,15 @@ def trainer(model: torch.nn.Module, recipe: Recipe, name: str, seed: int = 0) ->
 
 
 def random_tokens(columns: Mapping[str, object], rows: int, length: int) -> EncodedExamples:
-    """Rows of random tokens, all of the same length, with two classes; `columns` names the model's inputs."""
+    """Rows of random tokens of one length, with two classes; `columns` names the inputs of the model."""
     import torch
 
     from tunefront.bench.models.examples import EncodedExamples
 
     generator = torch.Generator().manual_seed(0)
-    made = {
+    inputs = {
         "input_ids": list(torch.randint(1000, 30000, (rows, length), generator=generator)),
         "attention_mask": list(torch.ones(rows, length, dtype=torch.long)),
         "token_type_ids": list(torch.zeros(rows, length, dtype=torch.long)),
     }
-    return EncodedExamples({name: made[name] for name in columns}, dict.fromkeys(columns, 0), torch.arange(rows) % 2)
+    return EncodedExamples({name: inputs[name] for name in columns}, dict.fromkeys(columns, 0), torch.arange(rows) % 2)

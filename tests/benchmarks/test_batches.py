@@ -1,4 +1,4 @@
-"""Batches of rows of about the same length, against randomly drawn ones padded to their longest."""
+"""Batches of rows with similar lengths, against random batches padded to their longest row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.side_by_side import SideBySide, minilm, show
 
 TARGET = 1.8
 ROWS, BATCH, EVERY = 2000, 32, 7
-"""Every seventh batch, by length, stands for the epoch: all of them would take minutes."""
+"""Every seventh batch, by length, represents the epoch, which would take minutes."""
 
 
 def test_length_buckets_save_an_epoch_s_padding(benchmark: Any, task_name: str) -> None:
@@ -20,7 +20,7 @@ def test_length_buckets_save_an_epoch_s_padding(benchmark: Any, task_name: str) 
     from tunefront.bench.models.examples import training_order
 
     task = sources.load_task(task_name)
-    backbone = minilm().pristine(task, 0)
+    backbone = minilm().fresh_copy(task, 0)
     examples = backbone.encode(task, sampling.draw(task, ROWS, 0), 128)
     generator = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(len(examples), generator=generator).tolist()

@@ -1,4 +1,4 @@
-"""The start of a cell in a warm worker, against that of a new process."""
+"""The start of a cell in a warm worker, against a new process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW_PROCESS = (
 )
 
 
-def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) -> None:
+def test_a_warm_worker_starts_a_cell_much_faster_than_a_new_process(benchmark: Any, task_name: str) -> None:
     from tunefront.bench.data import sources
     from tunefront.methods.spelling import parse
 
@@ -26,7 +26,7 @@ def test_a_warm_worker_starts_a_cell_in_no_time(benchmark: Any, task_name: str) 
 
     def warm() -> None:
         for _ in range(STARTS):
-            method.attach(pretrained.pristine(task, 0))
+            method.attach(pretrained.fresh_copy(task, 0))
 
     def new_process() -> None:
         subprocess.run([sys.executable, "-c", NEW_PROCESS], cwd=ROOT, check=True, capture_output=True)

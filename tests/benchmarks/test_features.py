@@ -15,11 +15,11 @@ from tests.benchmarks.side_by_side import SideBySide, minilm, show, trainer
 TARGET = 12
 EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 512, 5, 32, 1e-2
 SEEDS = 5
-"""Of the head's first weights, the order of the rows and dropout, on either side; the rows are the same for all."""
+"""Number of seeds for the initial head, the order of rows and dropout, on both sides; all use the same rows."""
 
 
 class ForTrainer(nn.Module):
-    """The same backbone and head, with the output that transformers' Trainer expects."""
+    """The backbone and head, with the output that transformers' Trainer expects."""
 
     def __init__(self, backbone: Any):
         super().__init__()
@@ -43,7 +43,7 @@ def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
     recipe = replace(Recipe(), learning_rate=LEARNING_RATE, epochs=EPOCHS, batch_size=BATCH)
     rows, tested = sampling.draw(task, EXAMPLES, 0), sampling.eval_rows(task, None)
     ours, theirs = minilm(), minilm()
-    fresh = ours.pristine(task, 0)
+    fresh = ours.fresh_copy(task, 0)
     train, test = fresh.encode(task, rows, 128), fresh.encode(task, tested, 128)
     assert len(train) >= 500
     plain = [
@@ -60,14 +60,14 @@ def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
 
     def features() -> None:
         seed = len(accuracy["features"])
-        method, backbone = Features(), ours.pristine(task, seed)
+        method, backbone = Features(), ours.fresh_copy(task, seed)
         method.attach(backbone)
         method.fit(backbone, train, trainer(backbone.model, recipe, "features", seed))
         score("features", backbone)
 
     def with_trainer() -> None:
         seed = len(accuracy["Trainer"])
-        backbone = theirs.pristine(task, seed)
+        backbone = theirs.fresh_copy(task, seed)
         Features().attach(backbone)
         _frozen_trainer(backbone, plain, recipe, seed, tmp_path).train()
         score("Trainer", backbone)
@@ -97,9 +97,9 @@ def test_features_train_faster_than_a_trainer_with_a_frozen_backbone(
 
 
 def _frozen_trainer(backbone: Any, rows: list[dict[str, Any]], recipe: Any, seed: int, folder: Path) -> Any:
-    """transformers' Trainer as it comes: random batches, each padded to its longest row; the recipe's values.
+    """transformers' Trainer with the values of the recipe: random batches, each padded to its longest row.
 
-    In training mode its frozen backbone drops out as the checkpoint says; `features` computes its states without.
+    Its frozen backbone uses the dropout of the checkpoint in training mode; `features` computes states without dropout.
     """
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 

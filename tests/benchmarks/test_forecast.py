@@ -1,4 +1,4 @@
-"""Seconds that a plan predicts against those that the same cells take, one after the other on this machine."""
+"""Predicted seconds against those of running the same cells one after another on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST = """
 import resource, sys, time
 from tunefront import plan
 start = time.perf_counter()
-records = expand(methods=["ia3", "full", "houlsby", "icl"], backbones=["t0-11b"], length=103, answer_tokens=3, shots=41,
+records = plan(methods=["ia3", "full", "houlsby", "icl"], backbones=["t0-11b"], length=103, answer_tokens=3, shots=[41],
     settings={"batch_size": 8, "steps": 1000}, seconds=sys.argv[1] == "with seconds")
 kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 print(time.perf_counter() - start, sum(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024)
@@ -26,7 +26,7 @@ assert [record.status for record in records] == ["planned"] * 4, records
 """
 
 
-def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_path: Path) -> None:
+def test_predicted_costs_are_near_those_of_a_run(benchmark: Any, task_name: str, tmp_path: Path) -> None:
     from tunefront.bench.execution.run_cell import run_cell
     from tunefront.bench.forecast.machine import machine
     from tunefront.bench.forecast.predict import predict
@@ -41,22 +41,22 @@ def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_pat
         ).cells[0]
 
     cells = [cell(backbone, spelled) for backbone, spelled in CELLS]
-    planned = [predict(one, machine=machine(one.config.threads)) for one in cells]
+    planned = [predict(each, machine=machine(each.config.threads)) for each in cells]
     measured: list[Record] = []
 
     def grid() -> None:
-        measured.extend(run_cell(one)[0] for one in cells)
+        measured.extend(run_cell(each)[0] for each in cells)
 
     benchmark.pedantic(grid, rounds=1, iterations=1, warmup_rounds=0)
     rows: list[dict[str, object]] = []
-    for before, after in zip(planned, measured, strict=True):
+    for prediction, record in zip(planned, measured, strict=True):
         rows.append(
             {
-                "cell": f"{after.label}, {after.backbone}",
-                "training, predicted / measured": _ratio(before.seconds.train, after.seconds.train),
-                "scoring": _ratio(before.seconds.eval, after.seconds.eval),
-                "peak memory": _ratio(_peak(before), _peak(after)),
-                "training FLOPs": _ratio(before.flops.train, after.flops.train),
+                "cell": f"{record.label}, {record.backbone}",
+                "training, predicted / measured": _ratio(prediction.seconds.train, record.seconds.train),
+                "scoring": _ratio(prediction.seconds.eval, record.seconds.eval),
+                "peak memory": _ratio(prediction.peak_memory_bytes, record.peak_memory_bytes),
+                "training FLOPs": _ratio(prediction.flops.train, record.flops.train),
             }
         )
     show(
@@ -64,23 +64,20 @@ def test_a_plan_is_near_what_a_run_takes(benchmark: Any, task_name: str, tmp_pat
     )
 
 
-def test_the_largest_model_is_planned_in_seconds(benchmark: Any) -> None:
-    """T0-11B with four methods in a process of its own, imports included; target 20 s within 2 GiB."""
+def test_the_largest_model_is_predicted_in_seconds(benchmark: Any) -> None:
+    """T0-11B with four methods in a new process, including imports; target 20 s within 2 GiB."""
     rows: list[dict[str, object]] = []
 
     def run() -> None:
-        for what in ("without seconds", "with seconds"):
-            done = subprocess.run([sys.executable, "-c", LARGEST, what], capture_output=True, text=True, check=True)
-            took, most = done.stdout.split()
-            rows.append({"predicted": what, "seconds": took, "bytes at most": most})
+        for variant in ("without seconds", "with seconds"):
+            command = [sys.executable, "-c", LARGEST, variant]
+            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            seconds, peak_bytes = result.stdout.split()
+            rows.append({"predicted": variant, "seconds": seconds, "peak bytes": peak_bytes})
 
     benchmark.pedantic(run, rounds=1, iterations=1, warmup_rounds=0)
     show(benchmark, "four plans of T0-11B; target 20 s, 2 GiB", rows)
 
 
-def _peak(record: Any) -> int:
-    return max(sum(owners.values()) for owners in (record.memory or {"": {"": 0}}).values())
-
-
-def _ratio(one: float | None, other: float | None) -> float | None:
-    return one / other if one and other else None
+def _ratio(value: float | None, reference: float | None) -> float | None:
+    return value / reference if value and reference else None

@@ -1,4 +1,4 @@
-"""What measuring and the harness add to a run."""
+"""The overhead of the meters and of the harness in a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from tests.benchmarks.side_by_side import SideBySide, minilm, show, trainer
 
 METER_TARGET, HARNESS_TARGET = 0.01, 0.05
 METHODS = ("full", "features", "houlsby:bottleneck=8", "ia3")
-"""Of the suite `quick`, on one task: all of it would take minutes."""
+"""Part of the suite `quick`, on one task: all of it would take minutes."""
 
 
-def test_counting_flops_takes_little_of_a_run(benchmark: Any, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method's first cell counts, its second seed finds the counts made, as in `tunefront run` with one worker."""
+def test_counting_flops_takes_a_small_part_of_a_run(
+    benchmark: Any, task_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first cell of a method counts, its second seed reuses the counts, as in `tunefront run` with one worker."""
     from tunefront.bench.execution.run_cell import run_cell
     from tunefront.bench.meters.flops.counted import FlopMeter
     from tunefront.bench.models.shapes import Shape
@@ -75,7 +77,7 @@ def test_the_harness_adds_little_to_a_bare_loop(benchmark: Any, task_name: str, 
     task, steps = sources.load_task(task_name), 12
     recipe = replace(Recipe(), steps=steps, batch_size=16)
     pretrained = {"harness": minilm(), "bare loop": minilm()}
-    backbones = {name: one.pristine(task, 0) for name, one in pretrained.items()}
+    backbones = {name: source.fresh_copy(task, 0) for name, source in pretrained.items()}
     for backbone in backbones.values():
         parse(method_name).attach(backbone)
     examples = backbones["harness"].encode(task, sampling.draw(task, 600, 0), 64)

@@ -1,4 +1,4 @@
-"""Choices scored after demonstrations that are read once, against a forward pass for each choice."""
+"""Scoring choices after demonstrations that are read once, against one forward pass per choice."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.benchmarks.side_by_side import SideBySide, show
 
 TARGETS = {0: 2.5, 16: 40.0}
 QUERIES, ALONE = 96, {0: 24, 16: 2}
-"""Shared work takes all queries; the plain computation, which is linear in them, those in the middle by length."""
+"""Shared work scores all queries; the plain computation, which is linear in them, only those of median length."""
 
 
 @pytest.mark.parametrize("shots", TARGETS)
-def test_shared_work_is_faster_than_a_pass_for_each_choice(benchmark: Any, shots: int, tmp_path: Path) -> None:
+def test_shared_work_is_faster_than_one_pass_per_choice(benchmark: Any, shots: int, tmp_path: Path) -> None:
     import torch
 
     from tests.peers.arithmetic import Flops
@@ -38,7 +38,7 @@ def test_shared_work_is_faster_than_a_pass_for_each_choice(benchmark: Any, shots
             {
                 "computation": name,
                 "queries": queries,
-                "ms a query": timed.median(name) * 1000 / queries,
+                "ms per query": timed.median(name) * 1000 / queries,
                 "times faster": ratio if name == "shared" else 1.0,
                 "target": TARGETS[shots] if name == "shared" else "",
                 "by arithmetic": limit if name == "shared" else 1.0,

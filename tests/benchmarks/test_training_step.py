@@ -1,4 +1,4 @@
-"""A training step of each parameter-efficient method against one of full fine-tuning."""
+"""A training step of each parameter-efficient method against full fine-tuning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS, LENGTH = 16, 64
 
 
 @pytest.mark.parametrize(("dropout", "rounds"), [(0.0, 15), (None, 5)], ids=["no dropout", "dropout on"])
-def test_a_step_costs_less_than_one_of_full_fine_tuning(
+def test_a_step_costs_less_than_in_full_fine_tuning(
     benchmark: Any, task_name: str, dropout: float | None, rounds: int
 ) -> None:
     from tunefront.bench.data import sources
@@ -27,7 +27,7 @@ def test_a_step_costs_less_than_one_of_full_fine_tuning(
     steps, flops, kept = {}, {}, []
     for name in ("full", *TARGETS):
         pretrained = minilm()
-        backbone = pretrained.pristine(task, 0, dropout)
+        backbone = pretrained.fresh_copy(task, 0, dropout)
         parse(name).attach(backbone)
         examples = random_tokens(pretrained.tokenizer.model_input_names, 8 * ROWS, LENGTH)
         harness = trainer(backbone.model, recipe, name)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, trained_on_preset
+from tests.toys import encode, fresh_copy, shake, trained_on_preset
 from tunefront.methods.base import Unsupported
 from tunefront.methods.bitfit import Bias, BitFit
 from tunefront.methods.inject import matching
@@ -38,7 +38,7 @@ def test_counts_on_t0_equal_tfews(spelled: str, preset: str, count: int) -> None
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "deberta-v2", "gpt2", "opt", "bart", "qwen2"])
 def test_every_bias_is_trained_and_no_other_tensor(name: str, folders: dict[str, str]) -> None:
-    backbone = pristine(folders[name])
+    backbone = fresh_copy(folders[name])
     BitFit().attach(backbone)
     biases = {path for path, _ in backbone.model.named_parameters() if path.rsplit(".", 1)[-1] == "bias"}
     head = {path for path in backbone.trainable() if path.startswith("head.")}
@@ -49,8 +49,8 @@ def test_every_bias_is_trained_and_no_other_tensor(name: str, folders: dict[str,
 @pytest.mark.parametrize("name", ["llama", "mistral", "t5", "t5-gated"])
 def test_a_backbone_without_biases_is_refused_or_gets_them(name: str, folders: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="no layer of the backbone has a bias; bitfit:missing=add gives"):
-        BitFit().attach(pristine(folders[name]))
-    backbone = pristine(folders[name])
+        BitFit().attach(fresh_copy(folders[name]))
+    backbone = fresh_copy(folders[name])
     BitFit(missing="add").attach(backbone)
     linears = matching(backbone.model, backbone.sites.linears)
     assert set(backbone.trainable()) == {f"{path}.bitfit.bias" for path in linears}
@@ -58,7 +58,7 @@ def test_a_backbone_without_biases_is_refused_or_gets_them(name: str, folders: d
 
 
 def test_only_projections_that_lack_a_bias_get_one(language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models["qwen2"])  # its queries, keys and values have biases
+    backbone = fresh_copy(language_models["qwen2"])  # its queries, keys and values have biases
     BitFit(missing="add", ffn_down=False).attach(backbone)
     added = {path for path, module in backbone.model.named_modules() if isinstance(module, Bias)}
     names = ("self_attn.o_proj", "mlp.up_proj", "mlp.gate_proj")
@@ -67,13 +67,13 @@ def test_only_projections_that_lack_a_bias_get_one(language_models: dict[str, st
 
 
 def test_an_added_bias_is_that_of_a_linear_layer(language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models["t5-gated"], dropout=0.0)
+    backbone = fresh_copy(language_models["t5-gated"], dropout=0.0)
     BitFit(missing="add").attach(backbone)
     shake(backbone.trainable())
     batch = encode(backbone).batch(range(4))
     biases = {name.removesuffix(".bitfit.bias"): bias.detach() for name, bias in backbone.trainable().items()}
     score = backbone.score(batch).detach()
-    plain = pristine(language_models["t5-gated"], dropout=0.0)
+    plain = fresh_copy(language_models["t5-gated"], dropout=0.0)
     for path, bias in biases.items():
         plain.model.get_submodule(path).bias = nn.Parameter(bias)  # type: ignore[assignment]
     assert torch.allclose(plain.score(batch).detach(), score, rtol=1e-5, atol=1e-6)

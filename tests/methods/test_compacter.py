@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, trained_on_preset
+from tests.toys import encode, fresh_copy, shake, trained_on_preset
 from tunefront.bench.meters.flops.analytic import Analytic
 from tunefront.bench.meters.flops.counted import counted_step
 from tunefront.methods.base import Unsupported
@@ -110,7 +110,7 @@ def test_adapters_follow_self_attention_and_the_feed_forward(
     name: str, hosts: list[str], folders: dict[str, str]
 ) -> None:
     for method, expected in ((Compacter(reduction=4), hosts), (CompacterPP(reduction=4), hosts[1::2])):
-        backbone = pristine(folders[name])
+        backbone = fresh_copy(folders[name])
         method.attach(backbone)
         actual = {p for p, module in backbone.model.named_modules() if isinstance(module, HypercomplexAdapter)}
         assert actual == {f"{host.format(block)}.adapter" for host in expected for block in (0, 1)}
@@ -118,7 +118,7 @@ def test_adapters_follow_self_attention_and_the_feed_forward(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_layers_have_one_rule_and_so_have_a_copys(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     Compacter(reduction=4).attach(backbone)
     for model in (backbone.model, copy.deepcopy(backbone.model)):
         layers = [module for module in model.modules() if isinstance(module, HypercomplexLinear)]
@@ -129,7 +129,7 @@ def test_all_layers_have_one_rule_and_so_have_a_copys(family: str, backbones: di
 
 @pytest.mark.parametrize("spelled", ["compacter:reduction=4,rule=fixed", "compacter_pp:reduction=4,rank=2,share=false"])
 def test_declared_products_are_what_is_counted(spelled: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     parse(spelled).attach(backbone)
     forward, whole = counted_step(lambda: backbone.loss(encode(backbone).shaped(3, 7)))
     actual = Analytic(backbone).loss((3, 7))
@@ -139,7 +139,7 @@ def test_declared_products_are_what_is_counted(spelled: str, backbones: dict[str
 
 
 def test_a_fixed_rule_is_kept_with_the_model_and_not_trained(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     Compacter(reduction=4, rule="fixed").attach(backbone)
     assert not any("rule" in name for name in backbone.trainable())
     rules = [name for name, _ in backbone.model.named_buffers() if name.endswith("rule.weight")]
@@ -152,13 +152,13 @@ def test_sizes_that_do_not_divide_are_refused(name: str, backbones: dict[str, st
     with pytest.raises(
         Unsupported, match=rf"sizes that do not divide: {name}:n=4 must divide .* are 32 and 2 \(.* reduction=16\)"
     ):
-        parse(f"{name}:reduction=16").attach(pristine(backbones["bert"]))
+        parse(f"{name}:reduction=16").attach(fresh_copy(backbones["bert"]))
     with pytest.raises(Unsupported, match=f"{name}:n=3 must divide .* are 32 and 8"):
-        parse(f"{name}:reduction=4,n=3").attach(pristine(backbones["bert"]))
+        parse(f"{name}:reduction=4,n=3").attach(fresh_copy(backbones["bert"]))
     with pytest.raises(Unsupported, match="reduction above the width"):
-        parse(f"{name}:reduction=33").attach(pristine(backbones["bert"]))
+        parse(f"{name}:reduction=33").attach(fresh_copy(backbones["bert"]))
     with pytest.raises(Unsupported, match=f"rank above the width: {name} has rank 3, .* is 2 wide"):
-        parse(f"{name}:reduction=4,rank=3").attach(pristine(backbones["bert"]))
+        parse(f"{name}:reduction=4,rank=3").attach(fresh_copy(backbones["bert"]))
     for field in ("n", "rank", "reduction"):
         with pytest.raises(ValueError, match=f"{field} must be at least 1, got 0"):
             parse(f"{name}:{field}=0")

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pristine
+from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.meters.memory.phases import PhaseMemory
 from tunefront.methods.features import Features
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_the_head_is_trained(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     Features().attach(backbone)
     assert set(backbone.trainable()) == {n for n in backbone.model.state_dict() if n.startswith("head.")}
 
@@ -22,7 +22,7 @@ def test_only_the_head_is_trained(family: str, backbones: dict[str, str]) -> Non
 def test_the_count_is_the_closed_formula(backbones: dict[str, str]) -> None:
     counts = {}
     for family in FAMILIES:
-        backbone = pristine(backbones[family])
+        backbone = fresh_copy(backbones[family])
         Features().attach(backbone)
         counts[family] = sum(p.numel() for p in backbone.trainable().values())
     linear, dense = 2 * (32 + 1), 32 * (32 + 1)
@@ -30,7 +30,7 @@ def test_the_count_is_the_closed_formula(backbones: dict[str, str]) -> None:
 
 
 def test_the_backbone_runs_once_a_row_however_long_the_head_trains(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method = Features()
     method.attach(backbone)
     rows, seen = encode(backbone), []
@@ -47,7 +47,7 @@ def test_the_backbone_runs_once_a_row_however_long_the_head_trains(backbones: di
 
 def test_the_losses_are_those_of_a_logistic_head_on_the_same_states(backbones: dict[str, str]) -> None:
     """A linear head written by hand, on separately computed states, takes the same path."""
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     method = Features()
     method.attach(backbone)
     rows = encode(backbone)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.toys import encode, fit_without_steps, harness, pristine, shake, toy_task
+from tests.toys import encode, fit_without_steps, fresh_copy, harness, shake, toy_task
 from tunefront.bench.forecast.fake_models import attached
 from tunefront.bench.meters.flops.analytic import Analytic
 from tunefront.bench.meters.memory.phases import BatchReplay
@@ -31,7 +31,7 @@ def weights_of(backbone: Any) -> dict[str, nn.Parameter]:
 
 def fitted(folder: str, method: Fish = FEW) -> Any:
     """A backbone without dropout whose entries are chosen on four rows."""
-    backbone = pristine(folder, TASK, dropout=0.0)
+    backbone = fresh_copy(folder, TASK, dropout=0.0)
     method.attach(backbone)
     fit_without_steps(method, backbone, encode(backbone, TASK))
     return backbone
@@ -39,7 +39,7 @@ def fitted(folder: str, method: Fish = FEW) -> Any:
 
 def fisher_by_hand(folder: str) -> list[Tensor]:
     """The squared gradients of each weight, summed over four rows, each alone."""
-    backbone = pristine(folder, TASK, dropout=0.0)
+    backbone = fresh_copy(folder, TASK, dropout=0.0)
     rows, weights = encode(backbone, TASK), weights_of(backbone)
     sums = [torch.zeros_like(weight) for weight in weights.values()]
     backbone.model.train()
@@ -67,7 +67,7 @@ def test_the_mask_is_the_largest_fisher_information_of_all_weights_together(name
     backbone = fitted(folders[name])
     weights = originals(backbone.model, backbone.model.fish)
     mask = torch.cat([part.flatten() for part in masks(backbone.model.fish, weights)])
-    assert mask.numel() == by_hand.numel() == sum(p.numel() for p in weights_of(pristine(folders[name])).values())
+    assert mask.numel() == by_hand.numel() == sum(p.numel() for p in weights_of(fresh_copy(folders[name])).values())
     assert mask.sum() == int(0.01 * mask.numel()) == backbone.model.fish.values.numel()
     assert by_hand[mask].min() >= by_hand[~mask].max() * (1 - 1e-4)
     assert by_hand[mask].sum() > 0.2 * by_hand.sum() > 0
@@ -128,7 +128,7 @@ def test_the_numbers_gradients_are_those_of_their_entries(name: str, folders: di
     ours = update.values.grad.clone()
     chosen = masks(update, originals(model, update))
     moved = [update(weight, place).detach() for place, weight in enumerate(originals(model, update).values())]
-    plain = pristine(folders[name], TASK, dropout=0.0)
+    plain = fresh_copy(folders[name], TASK, dropout=0.0)
     with torch.no_grad():
         for weight, value in zip(weights_of(plain).values(), moved, strict=True):
             weight.copy_(value)
@@ -146,7 +146,7 @@ def test_the_numbers_gradients_are_those_of_their_entries(name: str, folders: di
 def test_a_step_takes_the_gradients_of_whole_weights_as_full_fine_tuning_does(folders: dict[str, str]) -> None:
     for name in ("bert", "gpt2", "t5-gated"):
         masked = Analytic(fitted(folders[name])).loss(shape := (3, 7) if name == "bert" else _shape(name))
-        backbone = pristine(folders[name], TASK, dropout=0.0)
+        backbone = fresh_copy(folders[name], TASK, dropout=0.0)
         Full().attach(backbone)
         assert Analytic(backbone).loss(shape) == masked
 
@@ -158,14 +158,14 @@ def _shape(name: str) -> tuple[int, ...]:
 def test_memory_shows_the_rebuilt_weights_and_no_state_of_whole_ones(backbones: dict[str, str]) -> None:
     actual = {}
     for method in (FEW, Full()):
-        backbone = pristine(backbones["bert"], TASK, dropout=0.0)
+        backbone = fresh_copy(backbones["bert"], TASK, dropout=0.0)
         method.attach(backbone)
         rows = encode(backbone, TASK)
         fit_without_steps(method, backbone, rows)
         trainer = harness(backbone, method, optimizer="adamw", dropout=0.0)
         step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
         actual[method.name] = trainer.memory.step(step, BatchReplay((1,), lambda rows=rows: rows.batch([0, 1]))).owners
-    model = pristine(backbones["bert"], TASK).model
+    model = fresh_copy(backbones["bert"], TASK).model
     matrices = sum(m.weight.nbytes for p, m in model.named_modules() if isinstance(m, nn.Linear) and p[:4] != "head")
     rebuilt = actual["fish"]["forward"]["saved_activations"] - actual["full"]["forward"]["saved_activations"]
     assert rebuilt > 0.9 * matrices
@@ -184,7 +184,7 @@ def test_what_ships_brings_back_the_scores(name: str, folders: dict[str, str], t
     dtypes, count = checkpoint_dtypes(backbone.model, backbone.published_buffers), backbone.model.fish.values.numel()
     assert dtypes["int32"] == count
     assert dtypes["float32"] == sum(p.numel() for p in backbone.trainable().values())
-    fresh = pristine(folders[name], TASK, dropout=0.0)
+    fresh = fresh_copy(folders[name], TASK, dropout=0.0)
     FEW.attach(fresh)
     fresh.load(str(tmp_path / "task.safetensors"))
     fresh.model.eval()
@@ -208,7 +208,7 @@ def test_a_density_of_nothing_or_more_than_all_is_refused(density: float) -> Non
 
 def test_less_than_one_weight_is_no_mask(backbones: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="of 21,440 weights is less than one"):
-        Fish(density=1e-5).attach(pristine(backbones["bert"]))
+        Fish(density=1e-5).attach(fresh_copy(backbones["bert"]))
 
 
 def test_all_weights_may_be_chosen(backbones: dict[str, str]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import FAMILIES
-from tests.toys import pristine
+from tests.toys import fresh_copy
 from tunefront.methods.full import Full
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_trains_every_parameter(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     backbone.freeze()
     assert not backbone.trainable()
     Full().attach(backbone)
@@ -19,7 +19,7 @@ def test_it_trains_every_parameter(family: str, backbones: dict[str, str]) -> No
 
 
 def test_keeping_takes_names_of_parameters_and_paths_of_modules(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     backbone.freeze(keep=[backbone.head, r".*query\.bias", backbone.sites.norms])
     kept = {name for name in backbone.trainable() if not name.startswith("head.")}
     norms = {name for name, _ in backbone.model.named_parameters() if "LayerNorm" in name}
@@ -29,7 +29,7 @@ def test_keeping_takes_names_of_parameters_and_paths_of_modules(backbones: dict[
 
 
 def test_the_count_is_the_closed_formula_on_bert(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     Full().attach(backbone)
     d, inner, words, positions, segments, blocks, classes = 32, 64, 19, 80, 2, 2, 2
     block = 4 * (d * d + d) + (d * inner + inner) + (inner * d + d) + 2 * 2 * d

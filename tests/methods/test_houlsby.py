@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
 from tests.conftest import FAMILIES
-from tests.toys import encode, pristine, shake, toy_task
+from tests.toys import encode, fresh_copy, shake, toy_task
 from tunefront.bench.data.task import MetricSpec, Task
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.models.families.encoder import Encoder
@@ -82,7 +82,7 @@ def test_counts_equal_the_closed_formula(size: str, bottleneck: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_adapters_a_block_and_every_norm_and_the_head_are_trained(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     model = backbone.model
     norms = [path for path, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
     Houlsby(bottleneck=4).attach(backbone)
@@ -93,7 +93,7 @@ def test_two_adapters_a_block_and_every_norm_and_the_head_are_trained(family: st
 
 
 def test_layer_norms_may_stay_frozen(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     Houlsby(bottleneck=4, norms=False).attach(backbone)
     adapters = {name for name in backbone.model.state_dict() if ".adapter." in name}
     assert {name for name in backbone.trainable() if not name.startswith("head.")} == adapters
@@ -143,7 +143,7 @@ def _bert_block(x: Tensor, w: dict[str, Tensor], heads: int, epsilon: float) -> 
 
 
 def test_adapters_sit_after_each_projection_and_before_the_residual_sum(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     Houlsby(bottleneck=6).attach(backbone)
     shake(backbone.trainable())
     model = backbone.model.eval()
@@ -157,7 +157,7 @@ def test_adapters_sit_after_each_projection_and_before_the_residual_sum(backbone
 
 def test_adapters_see_the_dropped_out_projection(backbones: dict[str, str]) -> None:
     """In training the adapter's input is the projection after dropout: zeros where it dropped, scaled elsewhere."""
-    backbone = pristine(backbones["bert"], dropout=0.5)
+    backbone = fresh_copy(backbones["bert"], dropout=0.5)
     Houlsby(bottleneck=6).attach(backbone)
     output = backbone.model.train().encoder.layer[0].attention.output
     seen: dict[str, Tensor] = {}

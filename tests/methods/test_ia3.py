@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, toy_task
+from tests.toys import encode, fresh_copy, shake, toy_task
 from tunefront.methods.ia3 import IA3, Rescale
 
 
@@ -20,7 +20,7 @@ def test_counts_on_published_bert_equal_the_closed_formula(size: dict[str, int])
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_trains_three_vectors_a_block_that_start_at_one(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     IA3().attach(backbone)
     scales = {n: p for n, p in backbone.trainable().items() if not n.startswith("head.")}
     assert sorted(p.numel() for p in scales.values()) == sorted(2 * [32, 32, 64])
@@ -30,7 +30,7 @@ def test_it_trains_three_vectors_a_block_that_start_at_one(family: str, backbone
 
 def test_attention_with_rescaled_keys_and_values_is_as_in_the_paper(backbones: dict[str, str]) -> None:
     """softmax(Q (l_k * K)^T / sqrt(d)) (l_v * V), recomputed from the bare weights."""
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     IA3().attach(backbone)
     shake({n: p for n, p in backbone.trainable().items() if not n.startswith("head.")}, scale=0.5)
     model = backbone.model.eval()
@@ -51,7 +51,7 @@ def test_attention_with_rescaled_keys_and_values_is_as_in_the_paper(backbones: d
 
 def test_the_inner_activation_is_rescaled_after_its_nonlinearity(backbones: dict[str, str]) -> None:
     """(l_ff * gelu(W_1 x)) W_2, recomputed from the bare weights."""
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     IA3().attach(backbone)
     shake({n: p for n, p in backbone.trainable().items() if not n.startswith("head.")}, scale=0.5)
     layer = backbone.model.eval().encoder.layer[1]

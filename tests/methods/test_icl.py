@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.bench.models.scoring.plain import plain_scores
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.identity import Identity
@@ -30,7 +30,7 @@ def folder(request: pytest.FixtureRequest, language_models: dict[str, str]) -> s
 
 def fitted(folder: str, method: ICL, task: Task | None = None, seed: int = 0) -> tuple[Any, MeasuringHarness, Scorer]:
     """A backbone with the method's scorer."""
-    backbone = pristine(folder, task, seed)
+    backbone = fresh_copy(folder, task, seed)
     method.attach(backbone)
     trainer = harness(backbone, method, seed)
     return backbone, trainer, method.fit(backbone, encode(backbone, task), trainer)
@@ -97,7 +97,7 @@ def test_calibration_is_the_diagonal_of_zhao_et_al(method: ICL, folder: str) -> 
     From texts and plain forward passes alone.
     """
     actual = scores(folder, method).softmax(1)
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     demonstrations = encode(backbone).prompts[: method.k]
     empty = [Prompt(f"Text: {filler}\nLabel:", ("good", "bad"), 0) for filler in ("N/A", "[MASK]", "")]
 
@@ -117,7 +117,7 @@ def test_an_ensemble_is_calibrated_as_a_whole(folder: str) -> None:
 
 
 def test_without_demonstrations_it_is_zero_shot(folder: str) -> None:
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     rows = encode(backbone, split="test")
     with torch.no_grad():
         expected = backbone.score(rows.batch(range(len(rows))))
@@ -160,7 +160,7 @@ def test_it_depends_on_no_seed(folder: str) -> None:
 
 def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models: dict[str, str]) -> None:
     """However many batches are scored, each token of a demonstration goes through the first layer once."""
-    backbone = pristine(language_models["gpt2"])
+    backbone = fresh_copy(language_models["gpt2"])
     read: list[int] = []
     backbone.model.transformer.h[0].mlp.c_fc.register_forward_hook(
         lambda _, args, out: read.append(args[0][..., 0].numel())
@@ -173,14 +173,14 @@ def test_keys_and_values_of_the_demonstrations_are_computed_once(language_models
     assert backbone.side_by_side
     read.clear()
     trainer.score(scorer, rows)
-    (one,) = trainer.prompts.following(rows).by_prefix.values()
+    (one,) = trainer.prompts.prepend_to(rows).by_prefix.values()
     assert sum(read) == sum(map(len, one.tokens)), "one-token choices feed nothing, so only queries are read"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_encoders_have_no_prompt(family: str, backbones: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="an encoder has no prompt to put rows into"):
-        ICL(k=0).attach(pristine(backbones[family]))
+        ICL(k=0).attach(fresh_copy(backbones[family]))
 
 
 def test_a_changed_order_changes_the_records_key(language_models: dict[str, str], toy_folder: str) -> None:

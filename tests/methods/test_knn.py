@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task, toy_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.run_cell import run_cell
@@ -30,7 +30,7 @@ def neighbours(labels: list[float], k: int, classes: int | None = 2, **fields: A
 
 
 def fitted(folder: str, method: KNN, task: Task | None = None) -> tuple[Any, MeasuringHarness, Any]:
-    backbone = pristine(folder, task)
+    backbone = fresh_copy(folder, task)
     method.attach(backbone)
     trainer = harness(backbone, method)
     return backbone, trainer, method.fit(backbone, encode(backbone, task), trainer)
@@ -104,7 +104,7 @@ def test_a_query_that_is_no_number_has_no_scores(metric: str, temperature: float
 
 
 def test_training_rows_without_numbers_are_refused(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     KNN().attach(backbone)
     with torch.no_grad():
         backbone.model.pooler.dense.bias[0] = float("nan")
@@ -151,7 +151,7 @@ def test_its_rows_are_persistent_buffers_and_nothing_is_trained(family: str, fol
 def test_scoring_counts_the_distances_to_every_stored_row(family: str, folders: dict[str, str]) -> None:
     """Whatever was counted before: of one method and backbone a draw of other size has other costs."""
     for shots in (24, 64):
-        backbone = pristine(folders[family])
+        backbone = fresh_copy(folders[family])
         KNN().attach(backbone)
         trainer, rows = harness(backbone, KNN()), encode(backbone, split="test")
         scorer = KNN().fit(backbone, encode(backbone).take(range(shots)), trainer)
@@ -165,7 +165,7 @@ def test_scoring_counts_the_distances_to_every_stored_row(family: str, folders: 
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_multiple_choice_has_no_classes_to_vote_for(name: str, language_models: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="multiple choice"):
-        KNN().attach(pristine(language_models[name], mixed_task(), template=Listed()))
+        KNN().attach(fresh_copy(language_models[name], mixed_task(), template=Listed()))
 
 
 @pytest.mark.parametrize(("name", "ships"), [("bert", 8 * 32 * 4 + 8 * 8), ("gpt2", 8 * 32 * 4 + 8 * 8)])

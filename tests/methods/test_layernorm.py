@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import pristine, trained_on_preset
+from tests.toys import fresh_copy, trained_on_preset
 from tunefront.methods.layernorm import LayerNorm
 
 
@@ -25,7 +25,7 @@ def test_counts_on_t0_equal_tfews(preset: str, width: int, count: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_norms_and_the_head_are_trained(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     LayerNorm().attach(backbone)
     norms = {name for name, _ in backbone.model.named_parameters() if "norm" in name.lower()}
     assert len(norms) == 2 * (5 if family != "deberta-v2" else 6)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, trained_on_preset
+from tests.toys import encode, fresh_copy, shake, trained_on_preset
 from tunefront.methods.base import Unsupported
 from tunefront.methods.inject import matching
 from tunefront.methods.lora import LoRA, LowRank
@@ -64,7 +64,7 @@ def _rows(name: str, part: str, heads: int, outer: int) -> Tensor:
 def test_outputs_and_gradients_are_those_of_merged_weights(name: str, sites: str, folders: dict[str, str]) -> None:
     """W + (alpha / rank) B A in the place of each weight W; the gradients of A and B follow from that of W."""
     rank, alpha = 4, 6.0
-    backbone = pristine(folders[name], dropout=0.0)
+    backbone = fresh_copy(folders[name], dropout=0.0)
     LoRA(rank=rank, alpha=alpha, sites=sites).attach(backbone)  # type: ignore[arg-type]
     shake({n: p for n, p in backbone.trainable().items() if not n.startswith("head.")})
     model, heads = backbone.model, 2
@@ -76,7 +76,7 @@ def test_outputs_and_gradients_are_those_of_merged_weights(name: str, sites: str
     factors = {path: (m.up.weight.detach().clone(), m.down.weight.detach().clone()) for path, m in updates.items()}
     gradients = {path: (m.up.weight.grad, m.down.weight.grad) for path, m in updates.items()}
 
-    merged = pristine(folders[name], dropout=0.0)
+    merged = fresh_copy(folders[name], dropout=0.0)
     merged.model.requires_grad_(True)
     hosts: dict[str, tuple[nn.Parameter, Tensor, bool]] = {}
     for path, (up, down) in factors.items():
@@ -104,7 +104,7 @@ def test_outputs_and_gradients_are_those_of_merged_weights(name: str, sites: str
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_queries_and_values_alone_have_an_update(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     LoRA(rank=3).attach(backbone)
     sites = backbone.sites
     expected = {p for site in (sites.query, sites.value) for p in matching(backbone.model, site)}
@@ -115,7 +115,7 @@ def test_queries_and_values_alone_have_an_update(family: str, backbones: dict[st
 
 
 def test_dropout_acts_in_training_on_what_the_update_reads(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     LoRA(dropout=0.5).attach(backbone)
     update = next(m for m in backbone.model.modules() if isinstance(m, LowRank))
     nn.init.ones_(update.up.weight)
@@ -133,8 +133,8 @@ def test_dropout_acts_in_training_on_what_the_update_reads(backbones: dict[str, 
 def test_a_rank_above_the_width_is_refused(name: str, sites: str, widths: str, folders: dict[str, str]) -> None:
     method = LoRA(rank=33 if name == "bert" else 17, sites=sites)  # type: ignore[arg-type]
     with pytest.raises(Unsupported, match=f"rank above the width: lora has rank {method.rank}, .* is {widths}"):
-        method.attach(pristine(folders[name]))
-    LoRA(rank=method.rank - 1, sites=sites).attach(pristine(folders[name]))  # type: ignore[arg-type]
+        method.attach(fresh_copy(folders[name]))
+    LoRA(rank=method.rank - 1, sites=sites).attach(fresh_copy(folders[name]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

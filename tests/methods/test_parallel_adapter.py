@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, toy_task, trained_on_preset
+from tests.toys import encode, fresh_copy, shake, toy_task, trained_on_preset
 from tunefront.methods.parallel_adapter import ParallelAdapter, ParallelBottleneck
 
 
@@ -43,7 +43,7 @@ def _change(x: Tensor, adapter: ParallelBottleneck) -> Tensor:
 @pytest.mark.parametrize("name", ["bert", "deberta-v2", "opt", "gpt2", "gpt_neox", "llama", "t5-gated", "bart"])
 def test_each_adapter_adds_to_its_sublayer_what_plain_algebra_says(name: str, folders: dict[str, str]) -> None:
     """f(x) + 4 (W_up relu(W_down x + b_down) + b_up), with x what goes into the block's first projections."""
-    backbone = pristine(folders[name], dropout=0.0)
+    backbone = fresh_copy(folders[name], dropout=0.0)
     ParallelAdapter(6, sublayers="both").attach(backbone)
     shake({n: p for n, p in backbone.trainable().items() if not n.startswith("head.")})
     model = backbone.model.eval()
@@ -79,7 +79,7 @@ def test_each_adapter_adds_to_its_sublayer_what_plain_algebra_says(name: str, fo
 
 
 def test_the_sum_is_that_of_the_sublayer_and_the_adapter(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     ParallelAdapter(6).attach(backbone)
     shake(backbone.trainable())
     layer = backbone.model.eval().encoder.layer[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, toy_task, trained_on_preset
+from tests.toys import encode, fresh_copy, shake, toy_task, trained_on_preset
 from tunefront.methods.base import Unsupported
 from tunefront.methods.pfeiffer import Adapter, Pfeiffer
 from tunefront.methods.spelling import parse
@@ -50,7 +50,7 @@ def test_the_first_values_are_normal_with_zero_biases() -> None:
     ],
 )
 def test_an_adapter_follows_each_feed_forward(name: str, hosts: list[str], folders: dict[str, str]) -> None:
-    backbone = pristine(folders[name])
+    backbone = fresh_copy(folders[name])
     Pfeiffer().attach(backbone)
     actual = [path for path, module in backbone.model.named_modules() if isinstance(module, Adapter)]
     assert actual == [f"{host}.adapter" for host in hosts]
@@ -58,7 +58,7 @@ def test_an_adapter_follows_each_feed_forward(name: str, hosts: list[str], folde
 
 def test_a_block_computes_what_plain_algebra_says(backbones: dict[str, str]) -> None:
     """LN(x + f + W_up relu(W_down f + b_down) + b_up), f the feed-forward's output."""
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     Pfeiffer(reduction=4).attach(backbone)
     shake(backbone.trainable())
     model = backbone.model.eval()
@@ -83,7 +83,7 @@ def test_a_block_computes_what_plain_algebra_says(backbones: dict[str, str]) -> 
 
 def test_a_reduction_above_the_width_is_refused(backbones: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="reduction above the width: a width of 32 over 33 leaves no bottleneck"):
-        Pfeiffer(reduction=33).attach(pristine(backbones["bert"]))
+        Pfeiffer(reduction=33).attach(fresh_copy(backbones["bert"]))
     for fields in ({"reduction": 0}, {"std": -1.0}):
         with pytest.raises(ValueError, match=r"must be (at least|above)"):
             Pfeiffer(**fields)  # type: ignore[arg-type]

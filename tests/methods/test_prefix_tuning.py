@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import encode, harness, pristine
+from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.forecast.fake_models import attached
 from tunefront.methods.base import Unsupported
 from tunefront.methods.prefix_tuning import Prefix, PrefixTuning
@@ -27,7 +27,7 @@ def own(backbone: object) -> dict[str, torch.Tensor]:
 def test_counts_with_the_detour_and_what_is_left_of_it_are_the_closed_formulas(
     name: str, folders: dict[str, str]
 ) -> None:
-    method, backbone = PrefixTuning(length=3, hidden=8), pristine(folders[name])
+    method, backbone = PrefixTuning(length=3, hidden=8), fresh_copy(folders[name])
     method.attach(backbone)
     n, h, d, w = 3, 8, 32, WIDTHS.get(name, 32)
     groups = 3 if LANGUAGE_MODELS.get(name) == "seq2seq" else 1
@@ -35,7 +35,7 @@ def test_counts_with_the_detour_and_what_is_left_of_it_are_the_closed_formulas(
     assert sum(p.numel() for p in own(backbone).values()) == detours
     method.fit(backbone, encode(backbone), harness(backbone, method, steps=1))
     assert sum(p.numel() for p in own(backbone).values()) == ATTENTIONS[name] * 2 * n * w
-    plain = pristine(folders[name])
+    plain = fresh_copy(folders[name])
     PrefixTuning(length=3, hidden=0).attach(plain)
     assert own(plain).keys() == own(backbone).keys()
 
@@ -51,7 +51,7 @@ def test_counts_on_t0_3b_are_those_of_t_few() -> None:
 
 def test_keys_and_values_are_the_detour_in_plain_algebra(language_models: dict[str, str]) -> None:
     """W_2 tanh(W_1 P + b_1) + b_2, split into columns per attention: keys, then values, head by head."""
-    backbone = pristine(language_models["qwen2"])
+    backbone = fresh_copy(language_models["qwen2"])
     PrefixTuning(length=3, hidden=8).attach(backbone)
     lead = backbone.model.lead
     (detour,) = lead.detours
@@ -69,7 +69,7 @@ def test_keys_and_values_are_the_detour_in_plain_algebra(language_models: dict[s
 def test_dropping_the_detour_changes_no_score_and_training_goes_on_without_it(
     name: str, folders: dict[str, str]
 ) -> None:
-    method, backbone = PrefixTuning(length=3, hidden=8), pristine(folders[name])
+    method, backbone = PrefixTuning(length=3, hidden=8), fresh_copy(folders[name])
     method.attach(backbone)
     batch = encode(backbone, split="test").batch(range(5))
     backbone.model.eval()
@@ -86,7 +86,7 @@ def test_dropping_the_detour_changes_no_score_and_training_goes_on_without_it(
 
 def test_heads_are_not_mixed_up(language_models: dict[str, str]) -> None:
     """The parameter of an attention holds for each token its keys, then its values, head by head."""
-    backbone = pristine(language_models["gpt2"])
+    backbone = fresh_copy(language_models["gpt2"])
     PrefixTuning(length=3, hidden=0).attach(backbone)
     lead: Prefix = backbone.model.lead
     both, (keys, values) = lead.states[0], next(iter(lead().values()))
@@ -98,7 +98,7 @@ def test_heads_are_not_mixed_up(language_models: dict[str, str]) -> None:
 
 def test_the_memory_of_training_is_that_with_the_detour(language_models: dict[str, str]) -> None:
     """It is measured after the fit, when the detour is gone."""
-    method, backbone = PrefixTuning(), pristine(language_models["gpt2"])
+    method, backbone = PrefixTuning(), fresh_copy(language_models["gpt2"])
     method.attach(backbone)
     detour = sum(p.numel() for p in own(backbone).values())
     trainer = harness(backbone, method, steps=2)
@@ -119,7 +119,7 @@ def test_sizes_that_mean_nothing_are_refused(fields: dict[str, int]) -> None:
 
 
 def test_deberta_is_unsupported_and_no_room_too(backbones: dict[str, str]) -> None:
-    with pytest.raises(Unsupported, match="deberta-v2 computes its attention in its own way"):
-        PrefixTuning().attach(pristine(backbones["deberta-v2"]))
-    with pytest.raises(Unsupported, match="takes 64 tokens of the 64 that roberta takes in all"):
-        PrefixTuning(length=64).attach(pristine(backbones["roberta"]))
+    with pytest.raises(Unsupported, match="deberta-v2 has its own attention"):
+        PrefixTuning().attach(fresh_copy(backbones["deberta-v2"]))
+    with pytest.raises(Unsupported, match="takes 64 of the 64 tokens that roberta "):
+        PrefixTuning(length=64).attach(fresh_copy(backbones["roberta"]))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
-from tests.toys import encode, pristine, shake, trained_on_preset
+from tests.toys import encode, fresh_copy, shake, trained_on_preset
 from tunefront.methods.scaling import Scaling
 
 
@@ -25,7 +25,7 @@ def test_counts_on_t0_equal_tfews(preset: str, count: int) -> None:
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5-gated"])
 def test_it_is_a_weight_times_a_rank_one_matrix(name: str, folders: dict[str, str]) -> None:
-    backbone = pristine(folders[name], dropout=0.0)
+    backbone = fresh_copy(folders[name], dropout=0.0)
     Scaling().attach(backbone)
     vectors = {n: p for n, p in backbone.trainable().items() if not n.startswith("head.")}
     assert all(torch.equal(vector, torch.ones_like(vector)) for vector in vectors.values())
@@ -33,7 +33,7 @@ def test_it_is_a_weight_times_a_rank_one_matrix(name: str, folders: dict[str, st
     batch = encode(backbone).batch(range(4))
     score = backbone.score(batch).detach()
     learned = {name: vector.detach().clone() for name, vector in vectors.items()}
-    merged = pristine(folders[name], dropout=0.0)
+    merged = fresh_copy(folders[name], dropout=0.0)
     for path in {n.partition(".scale_")[0] for n in learned}:
         host, a, b = (
             merged.model.get_submodule(path),

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.pytorch_utils import Conv1D
 
 from tests.conftest import make_backbone
-from tests.toys import pristine
+from tests.toys import fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
 from tunefront.methods.houlsby import Houlsby
@@ -148,7 +148,7 @@ def test_projections_are_distinguished_by_their_shapes(kind: str, models: dict[s
 def test_every_leaf_is_called_and_exactly_the_sites_called_twice_are_declared_repeated(
     kind: str, models: dict[str, nn.Module], backbones: dict[str, str]
 ) -> None:
-    model = pristine(backbones[kind]).model if kind in ENCODERS else models[kind]
+    model = fresh_copy(backbones[kind]).model if kind in ENCODERS else models[kind]
     leaves = {
         site: list(matching(model, getattr(SITES[kind], site)).values())
         for site in (*PROJECTIONS, "sublayer_output")
@@ -211,7 +211,7 @@ def test_an_unknown_architecture_says_how_to_add_one(electra: str) -> None:
     exec(filled, {})  # the message's own lines
     check_backbone(electra)
     for method in (Houlsby(bottleneck=2), IA3(), TopLayers(n=1)):
-        method.attach(pristine(electra))
+        method.attach(fresh_copy(electra))
     assert sites_for("electra").pooling == "first"
 
 

@@ -1,2 +1,1 @@
-"""Other suites, side by side with this one: `tox -e peers` installs them, and prints what they compute and what it
-takes."""
+"""Comparison with other suites: `tox -e peers` installs them and prints their results and costs next to ours."""

@@ -1,11 +1,11 @@
-"""`python -m tests.peers [PART ...] [--rounds N]`: this suite and others side by side, in tables.
+"""`python -m tests.peers [PART ...] [--rounds N]`: compares this suite with others, in tables.
 
-- `parity`: outputs and gradients of methods here and in peft, on the same weights; a difference fails the command.
-- `steps`: a training step here, in peft and in AdapterHub, in turn.
-- `scoring`: choices scored after demonstrations here and in lm-evaluation-harness, in turn.
+- `parity`: outputs and gradients of methods here and in peft, with equal weights; a difference fails the command.
+- `steps`: a training step here, in peft and in AdapterHub, timed in turn.
+- `scoring`: scoring choices after demonstrations here and in lm-evaluation-harness, timed in turn.
 
-All of them where none is named. AdapterHub runs in the environment whose folder TUNEFRONT_ADAPTERHUB names (`tox -e
-adapterhub` makes it) and is left out where there is none.
+All parts run by default. AdapterHub runs in the environment in the folder TUNEFRONT_ADAPTERHUB (made with `tox -e
+adapterhub`) and is left out without it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PARTS = ("parity", "steps", "scoring")
 
 
 def main() -> int:
-    """The exit status: 1 where methods differ."""
+    """Returns the exit status: 1 if methods differ."""
     parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
-    parser.add_argument("--rounds", type=int, help="of each time that is measured")
+    parser.add_argument("--rounds", type=int, help="number of rounds to time")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:

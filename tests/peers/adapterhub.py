@@ -1,4 +1,4 @@
-"""AdapterHub's side: its package `adapters` in an environment and a process of its own, asked over pipes."""
+"""AdapterHub's side: its package `adapters` in its own environment and process, called over pipes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from torch import Tensor
 from tunefront.bench.models.families import Backbone
 
 ADAPTER = "peer"
-"""What the child calls every adapter."""
+"""The name of every adapter in the child."""
 
 
 @dataclass(frozen=True)
 class Counterpart:
-    """How AdapterHub writes one of our methods on BERT.
+    """One of our methods on BERT, as configured in AdapterHub.
 
-    Args: config_class, the name of its configuration's class, None for full fine-tuning; arguments of the
-    configuration, for a method on a backbone; name, what one of our trained tensors is called there; also, the ends of
-    the names of modules that it has to be told to train; other, what names contain whose function there is another, so
-    that only the values at which both are the same can be compared.
+    Args: config_class, the name of its configuration class, None for full fine-tuning; arguments of the configuration,
+    for a method on a backbone; name, maps the name of our trained tensor to theirs; also, suffixes of further modules
+    to train; other, part of the names of tensors with another function there, which are compared only at values where
+    both functions are equal.
     """
 
     config_class: str | None
@@ -42,9 +42,9 @@ class AdapterHub:
 
     def __init__(self, python: str | Path):
         script = Path(__file__).with_name("adapterhub_child.py")
-        apart = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self._process = subprocess.Popen(
-            [str(python), "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=apart
+            [str(python), "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def __enter__(self) -> Self:
@@ -53,21 +53,20 @@ class AdapterHub:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._process.communicate()
 
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """The answer to a call of one of the child's methods. Errors: RuntimeError where it has ended; what ended it is
-        on standard error."""
+    def call(self, do: str, **arguments: Any) -> Any:
+        """Calls a method of the child. Errors: RuntimeError if it has ended; its own error is on standard error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"AdapterHub's process ended with {self._process.wait()} when it was asked to {do}")
-        return json.loads(answer)
+        result = self._process.stdout.readline()
+        if not result:
+            raise RuntimeError(f"AdapterHub's process ended with exit code {self._process.wait()} in {do!r}")
+        return json.loads(result)
 
 
 def python_of(environment: str | None) -> Path | None:
-    """The Python of an environment's folder, None where there is none."""
+    """The Python in the folder of an environment, None if there is none."""
     if not environment:
         return None
     candidates = [Path(environment, *parts) for parts in (("bin", "python"), ("Scripts", "python.exe"))]
@@ -75,7 +74,7 @@ def python_of(environment: str | None) -> Path | None:
 
 
 def renamed(counterpart: Counterpart, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors by the names that they have in the child."""
+    """Our tensors by their names in the child."""
     head = {"head.output.weight": "head.weight", "head.output.bias": "head.bias"}
     return {
         head.get(name) or f"encoder.{counterpart.name(name)}": tensor.detach().contiguous()
@@ -84,7 +83,7 @@ def renamed(counterpart: Counterpart, tensors: Mapping[str, Tensor]) -> dict[str
 
 
 def _ia3_name(ours: str) -> str:
-    """Of BERT's feed-forward it scales what goes into the nonlinearity, where the paper scales what comes out."""
+    """In BERT's feed-forward, AdapterHub scales the input of the nonlinearity, but the paper scales its output."""
     host = ours.removesuffix(".ia3.scale")
     if host.endswith(".output.dense"):
         host = host.removesuffix(".output.dense") + ".intermediate.dense"
@@ -113,7 +112,7 @@ COUNTERPARTS: dict[str, Counterpart] = {
     ),
     "houlsby": Counterpart(
         "DoubleSeqBnConfig",
-        # Its own nonlinearity is swish; by this name it computes ours with torch's kernel.
+        # Its default nonlinearity is swish; this name selects ours with torch's kernel.
         lambda method, backbone: {
             "reduction_factor": backbone.width / method.bottleneck,
             "non_linearity": "gelu_pytorch_tanh",
@@ -122,4 +121,4 @@ COUNTERPARTS: dict[str, Counterpart] = {
         also=lambda method: ("LayerNorm",) if getattr(method, "norms", True) else (),
     ),
 }
-"""By our methods' names."""
+"""By the names of our methods."""

@@ -1,7 +1,7 @@
 """AdapterHub's side, run by the Python of its own environment: `adapters` needs an older transformers than this suite.
 
-It reads one JSON object a line from standard input and answers each with one on standard output; see `Child`. It
-imports nothing of this suite.
+It reads one JSON object per line from standard input and writes each result to standard output; see `Child`. It
+imports nothing from this suite.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ADAPTER = "peer"
 
 
 class Classifier(torch.nn.Module):
-    """An encoder and a linear layer on the mean of its states over all tokens that are not padding."""
+    """An encoder with a linear layer on the mean of its states over all tokens except padding."""
 
     def __init__(self, folder: str, outputs: int):
         super().__init__()
@@ -40,21 +40,21 @@ class Classifier(torch.nn.Module):
 
 
 class Child:
-    """What it does for each `do`; `made` are the classifiers by name, each with an optimiser and a batch."""
+    """The methods for each `do`; `made` has the classifiers by name, each with an optimiser and a batch."""
 
     def __init__(self) -> None:
         self.made: dict[str, tuple[Classifier, torch.optim.Optimizer, dict[str, torch.Tensor]]] = {}
 
     def versions(self):
-        """Those of what it runs on."""
+        """The versions of its packages."""
         return {name: version(name) for name in ("adapters", "transformers", "torch")}
 
     def make(self, name, folder, config, arguments, also, values, batch, learning_rate):
-        """A classifier with a method of AdapterHub's, named by its configuration's class and that one's arguments; all
-        is trained where there is none.
+        """Makes a classifier with a method of AdapterHub, given by the class of its configuration and its arguments;
+        without one, everything is trained.
 
-        `values`, a safetensors file, has what is trained, the head's among them; `also` are the ends of the names of
-        modules that are trained beside the method.
+        `values` is a safetensors file with the trained tensors, including the head; `also` are suffixes of further
+        modules to train.
         """
         tensors, batch = load_file(values), load_file(batch)
         classifier = Classifier(folder, tensors["head.weight"].shape[0])
@@ -65,16 +65,16 @@ class Child:
             for path, module in classifier.encoder.named_modules():
                 if also and path.endswith(tuple(also)):
                     module.requires_grad_(True)
-        found = {path: parameter for path, parameter in classifier.named_parameters() if parameter.requires_grad}
+        trained = {path: parameter for path, parameter in classifier.named_parameters() if parameter.requires_grad}
         with torch.no_grad():
             for path, tensor in tensors.items():
-                found[path].copy_(tensor.reshape(found[path].shape))
+                trained[path].copy_(tensor.reshape(trained[path].shape))
         classifier.train()
-        optimizer = torch.optim.AdamW(found.values(), lr=learning_rate, weight_decay=0.0, fused=True)
+        optimizer = torch.optim.AdamW(trained.values(), lr=learning_rate, weight_decay=0.0, fused=True)
         self.made[name] = (classifier, optimizer, batch)
 
     def gradients(self, name, file):
-        """Answers with the loss, and writes the gradients of what is trained."""
+        """Returns the loss and writes the gradients of the trained tensors."""
         classifier, optimizer, batch = self.made[name]
         loss = classifier.loss(batch)
         loss.backward()
@@ -83,7 +83,7 @@ class Child:
         return loss.item()
 
     def steps(self, name, count):
-        """Answers with the seconds of so many training steps: of the clock, and of the processor."""
+        """Returns the seconds of `count` training steps: wall-clock and processor time."""
         classifier, optimizer, batch = self.made[name]
         clock, processor = time.perf_counter(), time.process_time()
         for _ in range(count):
@@ -93,21 +93,21 @@ class Child:
         return [time.perf_counter() - clock, time.process_time() - processor]
 
     def drop(self, name):
-        """Forgets a classifier."""
+        """Deletes a classifier."""
         del self.made[name]
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # output of libraries must not mix with results
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     transformers.logging.disable_progress_bar()
     child = Child()
     for line in sys.stdin:
-        asked = json.loads(line)
-        answer = getattr(child, asked.pop("do"))(**asked)
-        print(json.dumps(answer), file=answers, flush=True)
+        call = json.loads(line)
+        result = getattr(child, call.pop("do"))(**call)
+        print(json.dumps(result), file=results, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness's side: its `hf` model on the same tasks, written as its YAML and JSON lines."""
+"""lm-evaluation-harness's side: its `hf` model on the same tasks, written as YAML and JSON lines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 from tunefront.bench.data.task import Task
 
 Request = tuple[tuple[str, str], list[int], list[int]]
-"""Context and continuation, as texts and as the tokens of each."""
+"""Context and continuation, as texts and as tokens."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What an evaluation of some rows found: the log-likelihoods and tokens of each row's choices, which it took, and
-    what its model was asked, by which `LmEval.run` computes them again."""
+    """The results of evaluating some rows: the log-likelihoods and tokens of the choices of each row, the predictions,
+    and the requests to its model, from which `LmEval.run` computes them again."""
 
     loglikelihoods: list[list[float]]
     token_ids: list[list[list[int]]]
@@ -29,13 +29,13 @@ class Answers:
 
     @property
     def computed(self) -> list[int]:
-        """Tokens of the rows that its model computes: where contexts with all but the last token of their continuations
-        are equal, as with choices of one token, there is one for all."""
+        """Numbers of tokens of the rows that its model computes. Requests with equal tokens except the last of the
+        continuation, as with choices of one token, share a row."""
         return [len(ids) for ids in {(*context, *continuation[:-1]) for _, context, continuation in self.requests}]
 
 
 class LmEval:
-    """Its model on one backbone; `folder` is where the tasks are written."""
+    """Its model on one backbone; writes the tasks to `folder`."""
 
     def __init__(self, backbone: Path, folder: Path, tasks: Sequence[Task]):
         from lm_eval.models.huggingface import HFLM
@@ -48,19 +48,19 @@ class LmEval:
         self.model = HFLM(pretrained=str(backbone), device="cpu", dtype="float32", batch_size=1)
 
     def evaluate(self, task: Task, shots: int, rows: Sequence[int]) -> Answers:
-        """Evaluates these test rows, given in rising order, as its command does."""
+        """Evaluates these test rows, in ascending order, as its command does."""
         from lm_eval import simple_evaluate
 
-        asked: list[Request] = []
+        seen: list[Request] = []
         compute = self.model._loglikelihood_tokens
 
-        def noted(requests: list[Request], **options: Any) -> Any:
-            asked.extend(requests)
+        def recorded(requests: list[Request], **options: Any) -> Any:
+            seen.extend(requests)
             return compute(requests, **options)
 
-        self.model._loglikelihood_tokens = noted
-        with redirect_stderr(io.StringIO()):  # its progress bars cannot all be turned off
-            found = simple_evaluate(
+        self.model._loglikelihood_tokens = recorded
+        with redirect_stderr(io.StringIO()):  # not all of its progress bars can be turned off
+            results = simple_evaluate(
                 model=self.model,
                 tasks=[task.name],
                 num_fewshot=shots,
@@ -69,32 +69,32 @@ class LmEval:
                 bootstrap_iters=0,
             )
         del self.model._loglikelihood_tokens
-        samples = sorted(found["samples"][task.name], key=lambda sample: int(sample["doc_id"]))
+        samples = sorted(results["samples"][task.name], key=lambda sample: int(sample["doc_id"]))
         assert [sample["doc"]["text"] for sample in samples] == [
             task.splits["test"][row].fields["text"] for row in rows
         ]
         values = [[value for value, _ in sample["filtered_resps"]] for sample in samples]
-        predictions = [of_one.index(max(of_one)) for of_one in values]
+        predictions = [choices.index(max(choices)) for choices in values]
         right = [prediction == sample["target"] for prediction, sample in zip(predictions, samples, strict=True)]
-        assert right == [bool(sample["acc"]) for sample in samples], "its accuracy is of other predictions"
-        ids = [[*context, *continuation] for _, context, continuation in asked]
+        assert right == [bool(sample["acc"]) for sample in samples], "its accuracy does not match its predictions"
+        ids = [[*context, *continuation] for _, context, continuation in seen]
         count = len(task.label_names)
-        return Answers(values, [ids[at : at + count] for at in range(0, len(ids), count)], predictions, asked)
+        return Answers(values, [ids[start : start + count] for start in range(0, len(ids), count)], predictions, seen)
 
     def run(self, answers: Answers, batch_size: int) -> None:
-        """What its model does in an evaluation once texts are tokens."""
+        """Runs its model as in an evaluation, after tokenisation."""
         self.model.batch_size_per_gpu = batch_size
         self.model._loglikelihood_tokens(answers.requests, disable_tqdm=True)
 
 
 def _write(task: Task, folder: Path) -> None:
-    """The rows as JSON lines, and the task as YAML, which JSON is, too; the prompt is that of the template `plain`."""
+    """Writes the rows as JSON lines and the task as YAML (JSON is YAML too), with the prompt of template `plain`."""
     files = {split: folder / f"{task.name}_{split}.jsonl" for split in task.splits}
     for split, path in files.items():
         rows = [json.dumps({**row.fields, "label": row.label}) for row in task.splits[split]]
         path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     named = task.kind == "multiple choice"
-    told = {
+    config = {
         "task": task.name,
         "dataset_path": "json",
         "dataset_kwargs": {
@@ -111,4 +111,4 @@ def _write(task: Task, folder: Path) -> None:
         "fewshot_config": {"sampler": "first_n"},
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
     }
-    folder.joinpath(f"{task.name}.yaml").write_text(json.dumps(told), encoding="utf-8")
+    folder.joinpath(f"{task.name}.yaml").write_text(json.dumps(config), encoding="utf-8")

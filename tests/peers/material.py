@@ -1,4 +1,4 @@
-"""What every side is given: a model, a tokenizer and two tasks, made in code from the standard library's docstrings."""
+"""The common model, tokenizer and two tasks, made from the docstrings of the standard library."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from tunefront.bench.data.sources.harvest import code_docstrings
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
 
 SIZE = {"n_embd": 512, "n_layer": 8, "n_head": 8, "n_positions": 4096, "initializer_range": 0.05}
-"""A GPT-2 with 25 million parameters in its blocks, its initial weights wide enough for answers to differ."""
+"""A GPT-2 with 25 million parameters in its blocks and initial weights large enough for answers to differ."""
 VOCABULARY = 4096
-"""Few words beside the blocks, so that ratios are of their work and not of logits, which one side has at all tokens."""
+"""Small compared to the blocks, so that ratios reflect them and not logits, which one side computes for all tokens."""
 WORDS = range(12, 25)
-"""Of a text, as in a typical sentence task: 15 to 40 tokens with what is asked about it."""
+"""Words of a text, as in a typical sentence task: 15 to 40 tokens with the question."""
 ENDING = 3
-"""Words of an answer where answers are the ends of sentences."""
+"""Words of an answer that is the end of a sentence."""
 SHOTS = 32
 
 
 @cache
 def sentences() -> tuple[tuple[str, str], ...]:
-    """(what it describes, the first sentence of a docstring), each sentence once, in an order by hash."""
-    library, apart = Path(sysconfig.get_paths()["stdlib"]), {"test", "tests", "idlelib", "lib2to3", "site-packages"}
-    found: dict[str, str] = {}
-    with warnings.catch_warnings(action="ignore"):  # of escapes in strings
+    """(kind of object, first sentence of its docstring) pairs, each sentence once, ordered by hash."""
+    library, excluded = Path(sysconfig.get_paths()["stdlib"]), {"test", "tests", "idlelib", "lib2to3", "site-packages"}
+    kinds: dict[str, str] = {}
+    with warnings.catch_warnings(action="ignore"):  # about escapes in strings
         for file in sorted(library.rglob("*.py")):
-            if not apart & set(file.relative_to(library).parts):
+            if not excluded & set(file.relative_to(library).parts):
                 docstrings = code_docstrings(file.read_text("utf-8"), "python", file.name)
-                found |= {summarise(docstring.text): docstring.kind for docstring in docstrings}
-    plain = [text for text in found if re.fullmatch(r"[A-Z][A-Za-z ,.'()-]+", text) and found[text] != "module"]
-    return tuple((found[text], text) for text in sorted(plain, key=lambda text: hashlib.sha256(text.encode()).digest()))
+                kinds |= {summarise(docstring.text): docstring.kind for docstring in docstrings}
+    plain = [text for text in kinds if re.fullmatch(r"[A-Z][A-Za-z ,.'()-]+", text) and kinds[text] != "module"]
+    return tuple((kinds[text], text) for text in sorted(plain, key=lambda text: hashlib.sha256(text.encode()).digest()))
 
 
 def kind_task(queries: int) -> Task:
     """Does this describe a class or a function? Either answer is one token."""
     names = ("function", "class")
     rows = [
-        Row(str(place), {"text": text}, names.index(kind))
-        for place, (kind, text) in enumerate(_long_enough(0)[: SHOTS + queries])
+        Row(str(index), {"text": text}, names.index(kind))
+        for index, (kind, text) in enumerate(_long_enough(0)[: SHOTS + queries])
     ]
     return _task("kind", "classification", rows, names)
 
@@ -55,12 +55,12 @@ def ending_task(queries: int) -> Task:
     cut = [text.rsplit(" ", ENDING) for _, text in _long_enough(ENDING)]
     ends = list(dict.fromkeys(" ".join(words[1:]) for words in cut))
     rows = []
-    for place, (beginning, *words) in enumerate(cut[: SHOTS + queries]):
+    for index, (beginning, *words) in enumerate(cut[: SHOTS + queries]):
         right = ends.index(" ".join(words))
         answers = [ends[(right + other) % len(ends)] for other in range(len(names))]
-        label = place % len(names)
+        label = index % len(names)
         answers = [*answers[1 : label + 1], answers[0], *answers[label + 1 :]]
-        rows.append(Row(str(place), {"text": beginning, **dict(zip(names, answers, strict=True))}, label))
+        rows.append(Row(str(index), {"text": beginning, **dict(zip(names, answers, strict=True))}, label))
     return _task("ending", "multiple choice", rows, names)
 
 
@@ -75,7 +75,7 @@ def _task(name: str, kind: Kind, rows: list[Row], label_names: tuple[str, ...]) 
 
 
 def make_backbone(folder: Path, **config: Any) -> Path:
-    """Saves a random GPT-2, `config` apart, with a byte-level tokenizer of its own."""
+    """Saves a random GPT-2, changed by `config`, with its own byte-level tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast

@@ -1,9 +1,9 @@
-"""The same outputs and gradients as peft's implementation of a method, on the same weights: one row of a table a case.
+"""Outputs and gradients of methods here and in peft, with equal weights: one table row per case.
 
-Both sides have the same tiny random model and the same values of what is trained, moved off where they start. Encoders:
+Both sides have the same tiny random model and the same trained values, moved away from their initial ones. Encoders:
 the logits of every row and the gradients of the cross-entropy. Language models: the log-probability of every token of
-every choice, of peft's by one plain forward pass over each choice, and the gradients of the mean negative
-log-likelihood of the right choices. Float32, no dropout.
+every choice, in peft by one plain forward pass per choice, and the gradients of the mean negative log-likelihood of the
+right choices. Float32, no dropout.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 TOLERANCE = 1e-5
-"""Of an output, and of a gradient's entry over the largest one of its tensor."""
+"""Largest difference of an output, and of a gradient relative to the largest entry of its tensor."""
 ROWS = 12
 
 
 @dataclass(frozen=True)
 class Case:
-    """A method as spelled, and the tiny backbone that it is compared on, by its name in tests/conftest.py."""
+    """A method as spelled, and a tiny backbone by its name in tests/conftest.py."""
 
     method: str
     backbone: str
@@ -55,7 +55,7 @@ class Case:
 
 ENCODERS = ("bert", "roberta", "distilbert", "deberta-v2")
 SPLIT = ("opt", "llama", "mistral", "qwen2", "t5", "t5-gated", "bart")
-"""Language models whose queries, keys and values have a projection each."""
+"""Language models with separate projections of queries, keys and values."""
 FUSED = ("gpt2", "gpt_neox")
 DECODERS = (*FUSED, "opt", "llama", "mistral", "qwen2")
 CASES = tuple(
@@ -67,7 +67,7 @@ CASES = tuple(
         "layernorm": (*ENCODERS, *FUSED, *SPLIT),
         "prompt_tuning:length=5": DECODERS,
         "prefix_tuning:length=5,hidden=0": DECODERS,
-        # Of a model whose query heads share keys, peft's embeddings before the two layers are as narrow as the keys.
+        # If query heads share keys, peft's embeddings before the two layers have only the width of the keys.
         "prefix_tuning:length=5,hidden=16": tuple(name for name in DECODERS if name != "qwen2"),
     }.items()
     for backbone in backbones
@@ -76,7 +76,7 @@ CASES = tuple(
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest differences of a case, and of how many tensors' gradients."""
+    """The largest differences of a case, and the number of tensors whose gradients were compared."""
 
     outputs: float
     gradients: float
@@ -84,20 +84,20 @@ class Difference:
 
     @property
     def small(self) -> bool:
-        """Whether the two sides agree; a difference that is no number is not small."""
+        """Whether the two sides agree; NaN is not small."""
         return max(self.outputs, self.gradients) <= TOLERANCE and self.outputs == self.outputs
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a side computes: outputs, and the gradients of what it trains."""
+class Result:
+    """The outputs of a side and the gradients of its trained tensors."""
 
     outputs: Tensor
     gradients: Mapping[str, Tensor]
 
 
 def main() -> bool:
-    """Prints the table; whether every case agrees."""
+    """Prints the table; returns whether every case agrees."""
     torch.set_num_threads(1)
     agreed = True
     table = Table(title=f"Tunefront and peft {version('peft')}: largest differences on the same weights")
@@ -113,17 +113,18 @@ def main() -> bool:
                 continue
             agreed &= difference.small
             figures = (f"{difference.outputs:.0e}", f"{difference.gradients:.0e}")
-            said = "agrees" if difference.small else "[red]differs"
-            table.add_row(case.method, case.backbone, str(difference.tensors), *figures, said, default)
+            verdict = "agrees" if difference.small else "[red]differs"
+            table.add_row(case.method, case.backbone, str(difference.tensors), *figures, verdict, default)
     table.caption = (
-        f"float32; at most {TOLERANCE:g} agrees; torch {torch.__version__}, transformers {version('transformers')}"
+        f"float32; differences up to {TOLERANCE:g} agree; torch {torch.__version__}, "
+        f"transformers {version('transformers')}"
     )
     Console(width=150).print(table)
     return agreed
 
 
 def compare(case: Case, scratch: Path) -> tuple[Difference, str]:
-    """The differences, and what peft would adapt by default. Errors: AssertionError where peft trains other tensors."""
+    """The differences, and the default places of peft. Errors: AssertionError if peft trains other tensors."""
     method = parse(case.method)
     folder = scratch / case.backbone
     if not folder.exists():
@@ -136,15 +137,15 @@ def compare(case: Case, scratch: Path) -> tuple[Difference, str]:
     rearrange = COUNTERPARTS[method.name].rearrange
     values = rearrange(ours, inserted(ours))
     copy_values(model, values)
-    found = run_ours(ours, batch)
-    both = difference(Found(found.outputs, rearrange(ours, found.gradients)), run_peft(theirs, model, batch))
+    result = run_ours(ours, batch)
+    both = difference(Result(result.outputs, rearrange(ours, result.gradients)), run_peft(theirs, model, batch))
     return both, by_default(make_side(folder), method, values)
 
 
-def difference(ours: Found, theirs: Found) -> Difference:
-    """Errors: AssertionError where the sides have gradients of other tensors."""
+def difference(ours: Result, theirs: Result) -> Difference:
+    """The differences of two results. Errors: AssertionError if they have gradients of different tensors."""
     assert ours.gradients.keys() == theirs.gradients.keys()
-    assert all(gradient.any() for gradient in theirs.gradients.values()), "a gradient is zero, which shows nothing"
+    assert all(gradient.any() for gradient in theirs.gradients.values()), "a gradient is zero and shows nothing"
     outputs = float((ours.outputs - theirs.outputs).abs().max())
     relative = [
         float((gradient - ours.gradients[name]).abs().max() / gradient.abs().max())
@@ -153,17 +154,17 @@ def difference(ours: Found, theirs: Found) -> Difference:
     return Difference(outputs, max(relative), len(relative))
 
 
-def run_ours(backbone: Backbone, batch: Batch) -> Found:
-    """As in training and in scoring: choices of a language model share a row wherever the suite lets them."""
+def run_ours(backbone: Backbone, batch: Batch) -> Result:
+    """Our result, as in training and scoring: choices of a language model share a row if the suite does so."""
     parameters = inserted(backbone)
     choices = _choices(batch)
     outputs = backbone.choice_logprobs(batch)[batch.inputs["choice_mask"]] if choices else backbone.score(batch)
     gradients = torch.autograd.grad(backbone.loss(batch), list(parameters.values()))
-    return Found(outputs.detach(), dict(zip(parameters, gradients, strict=True)))
+    return Result(outputs.detach(), dict(zip(parameters, gradients, strict=True)))
 
 
-def run_peft(backbone: Backbone, model: PeftModel, batch: Batch) -> Found:
-    """By plain forward passes of peft's model; an encoder's pooling and head are those of the backbone."""
+def run_peft(backbone: Backbone, model: PeftModel, batch: Batch) -> Result:
+    """peft's result by plain forward passes; an encoder uses the pooling and head of the backbone."""
     parameters = trained_tensors(model)
     with without_warnings():
         if _choices(batch):
@@ -175,11 +176,11 @@ def run_peft(backbone: Backbone, model: PeftModel, batch: Batch) -> Found:
             outputs = backbone.score(batch)
             loss = torch.nn.functional.cross_entropy(outputs, batch.labels)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
-    return Found(outputs.detach(), dict(zip(parameters, gradients, strict=True)))
+    return Result(outputs.detach(), dict(zip(parameters, gradients, strict=True)))
 
 
 def plain_logprobs(model: Any, batch: Batch, family: str) -> list[list[Tensor]]:
-    """The log-probabilities of the tokens of each row's choices, each choice in a row of its own that ends with its
+    """The log-probabilities of the tokens of the choices of each row. Each choice has its own row, which ends with its
     last token; rows are padded on the right."""
     inputs = batch.inputs
     queries = [ids[mask.bool()] for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
@@ -187,7 +188,7 @@ def plain_logprobs(model: Any, batch: Batch, family: str) -> list[list[Tensor]]:
         [ids[mask] for ids, mask in zip(*row, strict=True) if mask.any()]
         for row in zip(inputs["choice_ids"], inputs["choice_mask"], strict=True)
     ]
-    pairs = [(query, choice) for query, of_row in zip(queries, choices, strict=True) for choice in of_row]
+    pairs = [(query, choice) for query, row in zip(queries, choices, strict=True) for choice in row]
     if family == "decoder":
         rows = [torch.cat([query, choice]) for query, choice in pairs]
         logits = model(**_padded(rows)).logits
@@ -199,13 +200,13 @@ def plain_logprobs(model: Any, batch: Batch, family: str) -> list[list[Tensor]]:
         logits = model(**_padded([query for query, _ in pairs]), decoder_input_ids=answers).logits
         tokens = answers.shape[1]
         starts = [0] * len(pairs)
-    # A prompt of peft's own stands before the tokens, and has logits, too.
+    # A prompt of peft precedes the tokens and has logits too.
     logprobs = logits[:, logits.shape[1] - tokens :].log_softmax(-1)
-    found = iter(
+    values = iter(
         logprobs[row, start : start + len(choice)].gather(1, choice[:, None])[:, 0]
         for row, (start, (_, choice)) in enumerate(zip(starts, pairs, strict=True))
     )
-    return [[next(found) for _ in of_row] for of_row in choices]
+    return [[next(values) for _ in row] for row in choices]
 
 
 def _padded(rows: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -217,26 +218,26 @@ def _padded(rows: Iterable[Tensor]) -> dict[str, Tensor]:
 
 
 def make_side(folder: Path) -> Backbone:
-    """A copy with memory of its own, in evaluation mode."""
+    """A backbone in its own memory, in evaluation mode."""
     pretrained, task = Pretrained(str(folder), torch.device("cpu")), toy_task()
     if pretrained.sites.family == "encoder":
-        backbone = pretrained.pristine(task, 0, dropout=0.0)
+        backbone = pretrained.fresh_copy(task, 0, dropout=0.0)
     else:
         task = mixed_task()
         prompting = Prompting(Listed(), losses=LossWeights(1, 0, 0))
-        backbone = pretrained.pristine(task, 0, dropout=0.0, prompting=prompting)
+        backbone = pretrained.fresh_copy(task, 0, dropout=0.0, prompting=prompting)
     backbone.model.eval()
     return backbone
 
 
 def _batch(backbone: Backbone) -> Batch:
-    """Rows of several lengths; a language model's have choices of several numbers and lengths."""
+    """Rows of several lengths; for a language model, with choices of different numbers and lengths."""
     task = toy_task() if backbone.sites.family == "encoder" else mixed_task()
     return encode(backbone, task, "test").batch(range(ROWS))
 
 
 def inserted(backbone: Backbone) -> dict[str, Any]:
-    """What a method trains beside the head, which is the same on both sides."""
+    """The trained tensors without the head, which is equal on both sides."""
     return {name: tensor for name, tensor in backbone.trainable().items() if not name.startswith("head.")}
 
 

@@ -1,4 +1,4 @@
-"""peft's side: its own implementation of a method on the same weights, with the values that ours has."""
+"""peft's side: its own implementation of a method, with our weights and trained values."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, Tensor]
 ADAPTER = "default"
-"""What peft calls an adapter that is given no name."""
+"""peft's name of an adapter without a name."""
 
 
 @dataclass(frozen=True)
 class Counterpart:
-    """How peft writes one of our methods.
+    """One of our methods, as configured in peft.
 
-    Args: config, the arguments of its configuration for a method on a backbone; rearrange, what our trained tensors are
-    by peft's names and in peft's shapes (values and gradients alike: only reshaping, transposing and concatenation);
-    config_class, the name of its configuration's class; prompted, whether it is one of peft's prompt methods, which are
-    run through the model's wrapper and not inside the model.
+    Args: config_class, the name of its configuration class; config, the arguments of the configuration for a method on
+    a backbone; rearrange, gives our trained tensors peft's names and shapes (for values and gradients: only reshaping,
+    transposing and concatenation); prompted, whether it is a prompt method of peft, which runs in the wrapper of the
+    model and not inside the model.
     """
 
     config_class: str
@@ -40,9 +40,9 @@ class Counterpart:
 
 
 def peft_model(backbone: Backbone, method: Method, targets: bool = True) -> PeftModel:
-    """The backbone's model under peft's implementation of the method; the backbone's own model is changed, too.
+    """The backbone's model with peft's implementation of the method; also changes the backbone's own model.
 
-    With `targets` false peft takes the modules that it targets by default. Errors: ValueError where it has no default.
+    With `targets` false, peft uses its default target modules. Errors: ValueError if it has no default.
     """
     import peft
 
@@ -59,7 +59,7 @@ def peft_model(backbone: Backbone, method: Method, targets: bool = True) -> Peft
 
 
 def trained_tensors(model: PeftModel) -> dict[str, Tensor]:
-    """What peft trains, by name; without the wrapper's part of the name where it is inside of the model."""
+    """The tensors that peft trains, by name; inside the model, without the name of the wrapper."""
     return {
         name.removeprefix("base_model.model."): parameter
         for name, parameter in model.named_parameters()
@@ -68,44 +68,44 @@ def trained_tensors(model: PeftModel) -> dict[str, Tensor]:
 
 
 def copy_values(model: PeftModel, values: Tensors) -> None:
-    """Gives what peft trains these values. Errors: AssertionError unless they are just its tensors, in its shapes."""
-    found = trained_tensors(model)
-    assert found.keys() == values.keys(), f"peft trains {sorted(found)}, and this suite {sorted(values)}"
+    """Copies values to the tensors that peft trains. Errors: AssertionError if names or shapes differ."""
+    trained = trained_tensors(model)
+    assert trained.keys() == values.keys(), f"peft trains {sorted(trained)}, but this suite trains {sorted(values)}"
     with torch.no_grad():
-        for name, tensor in found.items():
+        for name, tensor in trained.items():
             assert tensor.shape == values[name].shape, f"{name} is {tensor.shape} in peft and {values[name].shape} here"
             tensor.copy_(values[name])
 
 
 def by_default(backbone: Backbone, method: Method, values: Tensors) -> str:
-    """In a few words, what peft's default target modules add to these values' places, and what they leave out."""
+    """The places that peft's default target modules add to those of `values`, and those that they leave out."""
     if COUNTERPARTS[method.name].prompted:
         return ""
     try:
-        found = _places(trained_tensors(peft_model(backbone, method, targets=False)))
+        default = _places(trained_tensors(peft_model(backbone, method, targets=False)))
     except ValueError:
         return "none"
     expected = _places(values)
-    parts = ("also " + ", ".join(sorted(found - expected)), "not " + ", ".join(sorted(expected - found)))
+    parts = ("also " + ", ".join(sorted(default - expected)), "not " + ", ".join(sorted(expected - default)))
     return "; ".join(part for part in parts if " " in part.strip()) or "the same"
 
 
 def _places(names: Iterable[str]) -> set[str]:
-    """The modules that what peft trains belongs to, without their block."""
+    """The modules that contain the trained tensors of peft, without their block."""
     hosts = {re.split(r"\.(?:ia3_l|lora_[AB]|ln_tuning_layers)\.", name)[0] for name in names}
     return {re.sub(r".*\.\d+\.", "", host) for host in hosts}
 
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """peft uses names that transformers calls deprecated, and says so in every call."""
+    """Ignores warnings: peft uses deprecated names of transformers in every call."""
     with warnings.catch_warnings(action="ignore"):
         yield
 
 
 def _ia3_config(backbone: Backbone, method: Method) -> dict[str, Any]:
-    """Sites in full. By default peft matches the ends of names, and `output.dense` of BERT is attention's, too: its
-    input gets a fourth vector a block."""
+    """Full sites. By default peft matches suffixes, and `output.dense` in BERT also matches attention, whose input
+    would get a fourth vector per block."""
     sites = backbone.sites
     return {
         "target_modules": "|".join(f"({site})" for site in (sites.key, sites.value, sites.ffn_down)),
@@ -114,15 +114,15 @@ def _ia3_config(backbone: Backbone, method: Method) -> dict[str, Any]:
 
 
 def _ia3_tensors(backbone: Backbone, ours: Tensors) -> dict[str, Tensor]:
-    """A vector is a row before the layer that it rescales, and a column after it."""
+    """A vector is a row before its layer and a column after it."""
     from tunefront.methods.inject import matching
 
     before = matching(backbone.model, backbone.sites.ffn_down)
-    found = {}
+    tensors = {}
     for name, scale in ours.items():
         host = name.removesuffix(".ia3.scale")
-        found[f"{host}.ia3_l.{ADAPTER}"] = scale.reshape((1, -1) if host in before else (-1, 1))
-    return found
+        tensors[f"{host}.ia3_l.{ADAPTER}"] = scale.reshape((1, -1) if host in before else (-1, 1))
+    return tensors
 
 
 def _lora_config(backbone: Backbone, method: Any) -> dict[str, Any]:
@@ -133,11 +133,11 @@ def _lora_config(backbone: Backbone, method: Any) -> dict[str, Any]:
 
 def _lora_tensors(backbone: Backbone, ours: Tensors) -> dict[str, Tensor]:
     parts = {".lora.down.weight": "lora_A", ".lora.up.weight": "lora_B"}
-    found = {}
+    tensors = {}
     for name, tensor in ours.items():
-        end = next(end for end in parts if name.endswith(end))
-        found[f"{name.removesuffix(end)}.{parts[end]}.{ADAPTER}.weight"] = tensor
-    return found
+        suffix = next(suffix for suffix in parts if name.endswith(suffix))
+        tensors[f"{name.removesuffix(suffix)}.{parts[suffix]}.{ADAPTER}.weight"] = tensor
+    return tensors
 
 
 def _norms_config(backbone: Backbone, method: Method) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _norms_config(backbone: Backbone, method: Method) -> dict[str, Any]:
 
 
 def _norms_tensors(backbone: Backbone, ours: Tensors) -> dict[str, Tensor]:
-    """It trains copies of the norms."""
+    """peft trains copies of the norms."""
     parts = {name: name.rpartition(".") for name in ours}
     return {f"{host}.ln_tuning_layers.{ADAPTER}.{part}": ours[name] for name, (host, _, part) in parts.items()}
 
@@ -158,8 +158,8 @@ def _prompt_config(backbone: Backbone, method: Any) -> dict[str, Any]:
 
 
 def _prompt_tensors(backbone: Backbone, ours: Tensors) -> dict[str, Tensor]:
-    """Of a decoder. On an encoder peft's models pool a virtual token, and of an encoder-decoder's two prompts they
-    train both and read the encoder's alone."""
+    """The prompt of a decoder. peft's encoders pool a virtual token; its encoder-decoders train two prompts but read
+    only that of the encoder."""
     return {f"{PROMPT}.embedding.weight": ours["lead.prompts.decoder"]}
 
 
@@ -169,15 +169,15 @@ def _prefix_config(backbone: Backbone, method: Any) -> dict[str, Any]:
 
 
 def _prefix_tensors(backbone: Backbone, ours: Tensors) -> dict[str, Tensor]:
-    """Keys and values of all blocks beside one another; of a detour, its embeddings and layers as they are."""
+    """The concatenated keys and values of all blocks; or the embeddings and layers of a detour, unchanged."""
     detour = {"embeddings": "embedding.weight", "inner": "transform.0", "outer": "transform.2"}
-    found = {}
+    tensors = {}
     for name, tensor in ours.items():
         if name.startswith("lead.detours.0."):
             part, _, kind = name.removeprefix("lead.detours.0.").partition(".")
-            found[".".join(filter(None, (PROMPT, detour[part], kind)))] = tensor
-    blocks = [ours[f"lead.states.{place}"] for place in range(len(ours) - len(found))]
-    return found or {f"{PROMPT}.embedding.weight": torch.cat(blocks, dim=1)}
+            tensors[".".join(filter(None, (PROMPT, detour[part], kind)))] = tensor
+    blocks = [ours[f"lead.states.{block}"] for block in range(len(ours) - len(tensors))]
+    return tensors or {f"{PROMPT}.embedding.weight": torch.cat(blocks, dim=1)}
 
 
 COUNTERPARTS: dict[str, Counterpart] = {
@@ -187,4 +187,4 @@ COUNTERPARTS: dict[str, Counterpart] = {
     "prompt_tuning": Counterpart("PromptTuningConfig", _prompt_config, _prompt_tensors, prompted=True),
     "prefix_tuning": Counterpart("PrefixTuningConfig", _prefix_config, _prefix_tensors, prompted=True),
 }
-"""By our methods' names."""
+"""By the names of our methods."""

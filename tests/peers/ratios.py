@@ -1,4 +1,4 @@
-"""What times of several runs in turn come to: medians of paired ratios, and how far they spread."""
+"""Statistics of runs timed in turn: medians and quartiles of paired ratios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of the ratios of many rounds, and their quartiles."""
+    """The median and quartiles of the ratios of several rounds."""
 
     median: float
     low: float
@@ -17,7 +17,7 @@ class Ratio:
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Ratio:
-        """Of the rounds' ratios, one at least.
+        """From the ratios of the rounds, at least one.
 
         >>> Ratio.of([1.0, 1.0, 4.0, 1.0, 2.0])
         Ratio(median=1.0, low=1.0, high=2.0)
@@ -29,8 +29,8 @@ class Ratio:
 
     @classmethod
     def between(cls, ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-        """Of seconds of the same rounds."""
-        return cls.of([one / other for one, other in zip(ours, theirs, strict=True)])
+        """From the seconds of the same rounds."""
+        return cls.of([our / their for our, their in zip(ours, theirs, strict=True)])
 
     @classmethod
     def over_yardsticks(
@@ -40,13 +40,13 @@ class Ratio:
         theirs: Sequence[float],
         their_yardstick: Sequence[float],
     ) -> Ratio:
-        """Of seconds of which each side's are first divided by those of the same thing on that side, so that what else
-        differs between the sides' environments cancels out."""
+        """From seconds divided by those of the same yardstick on the same side, which cancels other differences between
+        the environments."""
         rounds = zip(ours, our_yardstick, theirs, their_yardstick, strict=True)
-        return cls.of([(one / own) / (other / its_own) for one, own, other, its_own in rounds])
+        return cls.of([(our / our_unit) / (their / their_unit) for our, our_unit, their, their_unit in rounds])
 
     def within(self, target: float) -> bool:
-        """Whether the target is met within the noise: a quarter of the rounds at least came to it."""
+        """Whether the target is met within the noise: at least a quarter of the rounds met it."""
         return self.low <= target
 
     def __str__(self) -> str:
@@ -54,5 +54,5 @@ class Ratio:
 
 
 def block_length(seconds: float, wanted: float) -> int:
-    """How many steps of so many seconds fill a block, one at least."""
+    """Number of steps of `seconds` seconds that fill a block, at least one."""
     return max(1, round(wanted / seconds))

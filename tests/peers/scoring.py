@@ -1,9 +1,8 @@
-"""Choices scored here and in lm-evaluation-harness, in turn, on one thread, in one table.
+"""Scoring choices here and in lm-evaluation-harness, timed in turn, on one thread, in one table.
 
-On the clock is all that a side does in an evaluation once texts are tokens: batches, the model, log-probabilities.
-Times are per query. lm_eval shares nothing between queries, so it is given some of them, of all lengths; this suite
-runs on all, and reads the demonstrations once in each run. Both are checked first: the same tokens, log-likelihoods and
-predictions, or there is no table.
+The timed part is an evaluation after tokenisation: batches, the model, log-probabilities. Times are per query. lm_eval
+shares nothing between queries, so it scores only some of them, of all lengths; this suite scores all and reads the
+demonstrations once per run. First both are checked for equal tokens, log-likelihoods and predictions.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from tunefront.bench.data.task import Task
 
 ROUNDS = 5
 BATCH_SIZES = (1, 8, 32)
-"""Of lm_eval; the fastest in a trial run is measured."""
+"""Batch sizes of lm_eval; the fastest in a trial run is used."""
 QUERIES = {"kind": 384, "ending": 160}
 TOLERANCE = 1e-4
-"""Of a choice's log-likelihood in float32."""
+"""Largest difference of the log-likelihood of a choice, in float32."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Queries of a task after so many demonstrations; `asked` of them are given to lm_eval, enough to fill its largest
-    batch; `target` is how many times faster this suite is to be."""
+    """Queries of a task after `shots` demonstrations; lm_eval scores `sample` of them, enough to fill its largest
+    batch; `target` is the required speed-up of this suite."""
 
     task: str
     shots: int
-    asked: int
+    sample: int
     target: float
 
 
@@ -57,14 +56,14 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds a query: on the clock, and of the processor, which others on the machine disturb less."""
+    """Seconds per query: wall-clock, and processor time, which other processes disturb less."""
 
     clock: float
     processor: float
 
     @classmethod
     def by(cls, run: Callable[[], object], queries: int) -> Spent:
-        """What a run over so many queries takes."""
+        """The time of a run over `queries` queries."""
         clock, processor = time.perf_counter(), time.process_time()
         run()
         return cls((time.perf_counter() - clock) / queries, (time.process_time() - processor) / queries)
@@ -83,7 +82,7 @@ def main(rounds: int) -> None:
             own = Evaluation(backbone, tasks[setting.task], setting.shots)
             rows.append(_measured(setting, tasks[setting.task], own, peer, flops, rounds))
             print(*rows[-1].values(), sep="  ", file=sys.stderr, flush=True)
-    table = Table(title=f"Tunefront and lm_eval {version('lm_eval')}: milliseconds a query", caption=_caption(rounds))
+    table = Table(title=f"Tunefront and lm_eval {version('lm_eval')}: milliseconds per query", caption=_caption(rounds))
     for column in rows[0]:
         table.add_column(column, justify="right")
     for row in rows:
@@ -92,9 +91,9 @@ def main(rounds: int) -> None:
 
 
 def _measured(setting: Setting, task: Task, own: Evaluation, peer: LmEval, flops: Flops, rounds: int) -> dict[str, str]:
-    """One row of the table, by what its columns are called."""
+    """One row of the table, by the names of its columns."""
     queries = len(own.examples)
-    rows = _of_all_lengths(own, setting.asked)
+    rows = _of_all_lengths(own, setting.sample)
     answers = peer.evaluate(task, setting.shots, rows)
     difference = _check(own, rows, answers)
     trial = {size: Spent.by(lambda size=size: peer.run(answers, size), len(rows)) for size in BATCH_SIZES}
@@ -104,7 +103,7 @@ def _measured(setting: Setting, task: Task, own: Evaluation, peer: LmEval, flops
         theirs.append(Spent.by(lambda: peer.run(answers, fastest), len(rows)))
         ours.append(Spent.by(own.run, queries))
     ratio, by_processor = (
-        statistics.median(getattr(one, clock) / getattr(other, clock) for one, other in zip(theirs, ours, strict=True))
+        statistics.median(getattr(their, clock) / getattr(our, clock) for their, our in zip(theirs, ours, strict=True))
         for clock in ("clock", "processor")
     )
     plain = flops.plain(answers.computed) / len(rows)
@@ -113,8 +112,8 @@ def _measured(setting: Setting, task: Task, own: Evaluation, peer: LmEval, flops
         "task": f"{task.name}, {setting.shots} shots, {len(task.label_names)} choices",
         "queries": f"{len(rows)} of {queries}",
         "batch": str(fastest),
-        "lm_eval": f"{1000 * statistics.median(one.clock for one in theirs):.0f}",
-        "Tunefront": f"{1000 * statistics.median(one.clock for one in ours):.1f}",
+        "lm_eval": f"{1000 * statistics.median(spent.clock for spent in theirs):.0f}",
+        "Tunefront": f"{1000 * statistics.median(spent.clock for spent in ours):.1f}",
         "times faster": f"{ratio:.1f}",
         "target": f"{setting.target:g}",
         "by arithmetic": f"{limit:.1f}",
@@ -125,7 +124,7 @@ def _measured(setting: Setting, task: Task, own: Evaluation, peer: LmEval, flops
 
 
 def _of_all_lengths(own: Evaluation, count: int) -> list[int]:
-    """Rows of which each stands for equally many others of about its length."""
+    """Rows at equal steps in the order of lengths."""
     lengths = own.examples.lengths
     ordered = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     step = len(ordered) // count
@@ -133,21 +132,21 @@ def _of_all_lengths(own: Evaluation, count: int) -> list[int]:
 
 
 def _check(own: Evaluation, rows: list[int], answers: Answers) -> float:
-    """The largest difference of a log-likelihood. Errors: AssertionError for other tokens, values or predictions."""
+    """The largest difference of a log-likelihood. Errors: AssertionError if tokens, values or predictions differ."""
     for row, theirs in zip(rows, answers.token_ids, strict=True):
         ours = [[*own.before, *own.queries[row], *choice] for choice in own.choices[row]]
-        assert ours == theirs, f"row {row} has other tokens: {ours} and {theirs}"
-    found = own.run()[rows]
-    difference = float((found - torch.tensor(answers.loglikelihoods)).abs().max())
+        assert ours == theirs, f"row {row} has different tokens: {ours} and {theirs}"
+    scores = own.run()[rows]
+    difference = float((scores - torch.tensor(answers.loglikelihoods)).abs().max())
     assert difference <= TOLERANCE, f"log-likelihoods differ by {difference:g}"
-    assert found.argmax(1).tolist() == answers.predictions, "predictions differ"
+    assert scores.argmax(1).tolist() == answers.predictions, "predictions differ"
     return difference
 
 
 def _caption(rounds: int) -> str:
     return (
-        "An architecture that does not heed the masks by which queries share a row is scored as lm_eval does it, a row "
-        "for each choice, and a warning says so.\n"
+        "An architecture that ignores the masks for queries in one row is scored like in lm_eval, with one row per "
+        "choice and a warning.\n"
         f"Medians of {rounds} rounds in turn, one thread; torch {torch.__version__}, transformers "
         f"{version('transformers')}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
     )

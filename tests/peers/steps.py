@@ -1,9 +1,9 @@
-"""A training step of a method here, in peft and in AdapterHub, in turn, on MiniLM's own weights and on one thread.
+"""A training step of a method here, in peft and in AdapterHub, timed in turn, with MiniLM's weights on one thread.
 
-On the clock are the forward pass, the backward pass and AdamW with the same settings, in short blocks that take turns,
-in the opposite order in every other round; ratios are of blocks of the same round. A step of full fine-tuning in each
-environment is the yardstick. Each side is checked first: the same loss and gradients from the same values, or there is
-no figure. Nothing is dropped out, which would only be the same work on all sides.
+The timed part is the forward pass, the backward pass and AdamW with equal settings, in short blocks that take turns, in
+reverse order in every other round; ratios compare blocks of one round. A step of full fine-tuning in each environment
+is the yardstick. First each side is checked for equal loss and gradients from equal values. There is no dropout, which
+would add equal work to all sides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 from tests.benchmarks.side_by_side import minilm, random_tokens
 from tests.peers import adapterhub, peft_methods
 from tests.peers.adapterhub import AdapterHub
-from tests.peers.parity import Difference, Found, difference
+from tests.peers.parity import Difference, Result, difference
 from tests.peers.ratios import Ratio, block_length
 from tests.toys import shake, toy_task
 from tunefront.bench.meters.flops.counted import counted_flops
@@ -38,25 +38,25 @@ from tunefront.methods.spelling import parse
 
 ROUNDS = 15
 SHAPES = ((32, 64), (8, 32))
-"""Rows and tokens of a batch; where there is little to compute, what a side does beside it shows."""
+"""Rows and tokens of a batch; small batches show the overhead of a side."""
 METHODS = ("ia3", "lora", "houlsby", "houlsby:norms=false")
 TARGET = 1.0
-"""Times the peer's step."""
+"""Required ratio to the step of the peer."""
 BLOCK = 0.4
-"""Seconds of a block, about."""
+"""Approximate seconds of a block."""
 LEARNING_RATE = 1e-5
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of a block: of the clock, and of the processor, which others on the machine disturb less."""
+    """Seconds of a block: wall-clock, and processor time, which other processes disturb less."""
 
     clock: float
     processor: float
 
 
 class Steps:
-    """Training steps of what a backbone trains, all on one batch."""
+    """Training steps of a backbone, all on one batch."""
 
     def __init__(self, backbone: Backbone, batch: Batch):
         self.backbone, self.batch = backbone, batch
@@ -72,15 +72,15 @@ class Steps:
             self._optimizer.zero_grad(set_to_none=True)
         return Spent(time.perf_counter() - clock, time.process_time() - processor)
 
-    def gradients(self) -> Found:
-        """The loss, and the gradients of what is trained."""
+    def gradients(self) -> Result:
+        """The loss and the gradients of the trained tensors."""
         parameters = self.backbone.trainable()
         loss = self.backbone.loss(self.batch)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
-        return Found(loss.detach(), dict(zip(parameters, gradients, strict=True)))
+        return Result(loss.detach(), dict(zip(parameters, gradients, strict=True)))
 
     def flops(self) -> int:
-        """Of the forward and the backward pass, counted."""
+        """Counted FLOPs of the forward and backward pass."""
         return counted_flops(lambda: self.backbone.loss(self.batch).backward())
 
 
@@ -88,20 +88,20 @@ Run = Callable[[int], Spent]
 
 
 def main(rounds: int, environment: str | None) -> None:
-    """Measures every method and shape, and prints the table; AdapterHub is left out where it has no environment."""
+    """Measures every method and shape and prints the table; without its environment, AdapterHub is left out."""
     torch.set_num_threads(1)
     python = adapterhub.python_of(environment)
-    table = Table(title="A training step on MiniLM, beside peft's and AdapterHub's of the same method")
+    table = Table(title="A training step on MiniLM here, in peft and in AdapterHub")
     with tempfile.TemporaryDirectory() as scratch:
         if python is None:
-            found, versions = _all(rounds, Path(scratch), None), {}
+            rows, versions = _all(rounds, Path(scratch), None), {}
         else:
             with AdapterHub(python) as hub:
-                versions = hub.ask("versions")
-                found = _all(rounds, Path(scratch), hub)
-    for column in found[0]:
+                versions = hub.call("versions")
+                rows = _all(rounds, Path(scratch), hub)
+    for column in rows[0]:
         table.add_column(column, justify="right", no_wrap=column == "method")
-    for row in found:
+    for row in rows:
         table.add_row(*row.values())
     table.caption = _caption(rounds, versions)
     Console(width=160).print(table)
@@ -128,7 +128,7 @@ def _measured(
     hub_full: Run | None,
     scratch: Path,
 ) -> list[dict[str, str]]:
-    """A row for each peer that has the method."""
+    """One row per peer that has the method."""
     method = parse(name)
     ours = _steps(name, shape)
     runs: dict[str, Run] = {"Tunefront": ours, "full": full}
@@ -139,11 +139,11 @@ def _measured(
         runs["AdapterHub's full"] = hub_full
         if method.name in adapterhub.COUNTERPARTS:
             runs["AdapterHub"], checked["AdapterHub"] = _in_hub(hub, name, ours, scratch)
-    for peer, found in checked.items():
-        assert found.small, f"{name}: {peer} computes something else: {found}"
+    for peer, comparison in checked.items():
+        assert comparison.small, f"{name}: {peer} computes something else: {comparison}"
     seconds = in_turn(runs, rounds)
-    clock = {run: [one.clock for one in spent] for run, spent in seconds.items()}
-    processor = {run: [one.processor for one in spent] for run, spent in seconds.items()}
+    clock = {run: [each.clock for each in spent] for run, spent in seconds.items()}
+    processor = {run: [each.processor for each in spent] for run, spent in seconds.items()}
     full_of = {"peft": "full", "AdapterHub": "AdapterHub's full"}
     over_full = {
         peer: Ratio.over_yardsticks(*(processor[run] for run in ("Tunefront", "full", peer, full_of[peer])))
@@ -164,15 +164,15 @@ def _measured(
             "here / full": f"{Ratio.between(processor['Tunefront'], processor['full']).median:.2f}",
             "there / full": f"{Ratio.between(processor[peer], processor[full_of[peer]]).median:.2f}",
             "FLOPs / full": f"{ours.flops() / full.flops():.2f}",
-            "difference": f"{max(found.outputs, found.gradients):.0e}",
+            "difference": f"{max(comparison.outputs, comparison.gradients):.0e}",
         }
-        for peer, found in checked.items()
+        for peer, comparison in checked.items()
     ]
 
 
 def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[Spent]]:
-    """Seconds a step of each in each round: blocks of about equal times, one after another, and in the opposite order
-    in every other round."""
+    """Seconds per step of each run in each round: blocks of about equal times, one after another, in reverse order in
+    every other round."""
     lengths = {}
     for name, run in runs.items():
         run(1)
@@ -186,9 +186,9 @@ def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[Spent]]:
 
 
 def _steps(name: str, shape: tuple[int, int]) -> Steps:
-    """A method here, its values moved off where they start."""
+    """A method here, with values moved away from the initial ones."""
     pretrained = minilm()
-    backbone = pretrained.pristine(toy_task(), 0, dropout=0.0)
+    backbone = pretrained.fresh_copy(toy_task(), 0, dropout=0.0)
     parse(name).attach(backbone)
     if name != "full":
         shake(backbone.trainable(), scale=0.02)
@@ -197,9 +197,9 @@ def _steps(name: str, shape: tuple[int, int]) -> Steps:
 
 
 def _in_peft(name: str, ours: Steps) -> tuple[Steps, Difference]:
-    """peft's implementation, with our values, and how far it is from ours."""
+    """peft's implementation with our values, and its difference from ours."""
     method, pretrained = parse(name), minilm()
-    backbone = pretrained.pristine(toy_task(), 0, dropout=0.0)
+    backbone = pretrained.fresh_copy(toy_task(), 0, dropout=0.0)
     counterpart = peft_methods.COUNTERPARTS[method.name]
 
     def there(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -211,12 +211,12 @@ def _in_peft(name: str, ours: Steps) -> tuple[Steps, Difference]:
     peft_methods.copy_values(model, there(ours.backbone.trainable()))
     backbone.model.train()
     theirs = Steps(backbone, ours.batch)
-    here, found = ours.gradients(), theirs.gradients()
-    return theirs, difference(Found(here.outputs, there(here.gradients)), found)
+    here, peers = ours.gradients(), theirs.gradients()
+    return theirs, difference(Result(here.outputs, there(here.gradients)), peers)
 
 
 def _in_hub(hub: AdapterHub, name: str, ours: Steps, scratch: Path) -> tuple[Run, Difference]:
-    """AdapterHub's implementation, with our values, and how far it is from ours."""
+    """AdapterHub's implementation with our values, and its difference from ours."""
     method, backbone = parse(name), ours.backbone
     counterpart = adapterhub.COUNTERPARTS[method.name]
     if counterpart.other is not None:
@@ -227,7 +227,7 @@ def _in_hub(hub: AdapterHub, name: str, ours: Steps, scratch: Path) -> tuple[Run
     values, batch, gradients = (str(scratch / f"{kind}.safetensors") for kind in ("values", "batch", "gradients"))
     save_file(adapterhub.renamed(counterpart, backbone.trainable()), values)
     save_file({**ours.batch.inputs, "labels": ours.batch.labels}, batch)
-    hub.ask(
+    hub.call(
         "make",
         name=name,
         folder=str(locate("minilm")),
@@ -238,15 +238,15 @@ def _in_hub(hub: AdapterHub, name: str, ours: Steps, scratch: Path) -> tuple[Run
         batch=batch,
         learning_rate=LEARNING_RATE,
     )
-    loss = torch.tensor(hub.ask("gradients", name=name, file=gradients))
-    found, expected = load_file(gradients), adapterhub.renamed(counterpart, here.gradients)
-    assert found.keys() == expected.keys(), f"AdapterHub trains {sorted(found)}, and this suite {sorted(expected)}"
-    alike = [key for key in found if counterpart.other is None or counterpart.other not in key]
+    loss = torch.tensor(hub.call("gradients", name=name, file=gradients))
+    actual, expected = load_file(gradients), adapterhub.renamed(counterpart, here.gradients)
+    assert actual.keys() == expected.keys(), f"AdapterHub trains {sorted(actual)}, but we train {sorted(expected)}"
+    comparable = [key for key in actual if counterpart.other is None or counterpart.other not in key]
     both = difference(
-        Found(here.outputs, {key: expected[key].reshape(found[key].shape) for key in alike}),
-        Found(loss, {key: found[key] for key in alike}),
+        Result(here.outputs, {key: expected[key].reshape(actual[key].shape) for key in comparable}),
+        Result(loss, {key: actual[key] for key in comparable}),
     )
-    return lambda count: Spent(*hub.ask("steps", name=name, count=count)), both
+    return lambda count: Spent(*hub.call("steps", name=name, count=count)), both
 
 
 def _of_other_function(counterpart: adapterhub.Counterpart, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -257,9 +257,9 @@ def _caption(rounds: int, versions: Mapping[str, str]) -> str:
     theirs = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"Batches in rows x tokens. Medians (quartiles) of {rounds} rounds in turn, one thread, no dropout; the target "
-        f"is at most {TARGET:g} by processor time, and met where a quarter of the rounds came to it.\n"
-        "AdapterHub's (IA)^3 scales what goes into the feed-forward's nonlinearity: as much work, another function.\n"
+        f"is at most {TARGET:g} by processor time, met if a quarter of the rounds met it.\n"
+        "AdapterHub's (IA)^3 scales the input of the nonlinearity in the feed-forward: equal work, another function.\n"
         f"Here and peft {version('peft')}: torch {torch.__version__}, transformers {version('transformers')}. There: "
-        f"{theirs or 'no AdapterHub; tox -e adapterhub makes its environment'}. Load {os.getloadavg()[0]:.1f} on "
+        f"{theirs or 'no AdapterHub; make its environment with tox -e adapterhub'}. Load {os.getloadavg()[0]:.1f} on "
         f"{os.cpu_count()} processors."
     )

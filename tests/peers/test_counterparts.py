@@ -1,4 +1,4 @@
-"""What `python -m tests.peers` compares methods by, without the peers: names, shapes, plain passes and tolerances."""
+"""The comparisons of `python -m tests.peers`, without the peers: names, shapes, plain passes and tolerances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import ROOT
 from tests.conftest import LANGUAGE_MODELS
 from tests.peers import adapterhub, parity, peft_methods
 from tests.peers.adapterhub import AdapterHub, python_of, renamed
-from tests.toys import encode, mixed_task, pristine, shake
+from tests.toys import encode, fresh_copy, mixed_task, shake
 from tunefront.methods.spelling import parse
 
 LAYER = "encoder.encoder.layer.0"
@@ -37,22 +37,22 @@ HUB_NAMES = {
         for kind in ("weight", "bias")
     },
 }
-"""As `adapters` 1.3.0 names what it trains in the first block."""
+"""The names of trained tensors in the first block in `adapters` 1.3.0."""
 
 
 @pytest.mark.parametrize("name", HUB_NAMES)
-def test_trained_tensors_go_by_adapterhubs_names(name: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+def test_trained_tensors_get_adapterhubs_names(name: str, backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"])
     parse(name).attach(backbone)
-    found = renamed(adapterhub.COUNTERPARTS[name], backbone.trainable())
-    inserted = {key for key in found if key.startswith(LAYER) and "LayerNorm" not in key}
+    tensors = renamed(adapterhub.COUNTERPARTS[name], backbone.trainable())
+    inserted = {key for key in tensors if key.startswith(LAYER) and "LayerNorm" not in key}
     assert inserted == HUB_NAMES[name]
-    assert {"head.weight", "head.bias"} <= found.keys()
-    assert len(found) == len(backbone.trainable())
+    assert {"head.weight", "head.bias"} <= tensors.keys()
+    assert len(tensors) == len(backbone.trainable())
 
 
 def test_ia3_vectors_are_rows_before_a_layer_and_columns_after_it_in_peft(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     parse("ia3").attach(backbone)
     ours = {name: tensor for name, tensor in backbone.trainable().items() if not name.startswith("head.")}
     shapes = {k: tuple(v.shape) for k, v in peft_methods.COUNTERPARTS["ia3"].rearrange(backbone, ours).items()}
@@ -62,7 +62,7 @@ def test_ia3_vectors_are_rows_before_a_layer_and_columns_after_it_in_peft(backbo
     assert shapes[f"{block}.output.dense.ia3_l.default"] == (1, 64)
 
 
-def test_a_prefix_is_one_table_in_peft_a_block_after_another(language_models: dict[str, str]) -> None:
+def test_a_prefix_is_one_table_in_peft_with_the_blocks_in_order(language_models: dict[str, str]) -> None:
     backbone = parity.make_side(Path(language_models["llama"]))
     parse("prefix_tuning:length=3,hidden=0").attach(backbone)
     there = peft_methods.COUNTERPARTS["prefix_tuning"].rearrange(backbone, parity.inserted(backbone))
@@ -75,8 +75,8 @@ def test_a_prefix_is_one_table_in_peft_a_block_after_another(language_models: di
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "t5", "bart"])
-def test_plain_passes_give_what_scoring_gives(name: str, language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models[name], mixed_task(), dropout=0.0, template=parity.Listed())
+def test_plain_passes_equal_scoring(name: str, language_models: dict[str, str]) -> None:
+    backbone = fresh_copy(language_models[name], mixed_task(), dropout=0.0, template=parity.Listed())
     backbone.model.eval()
     batch = encode(backbone, mixed_task(), "test").batch(range(8))
     with torch.no_grad():
@@ -86,15 +86,15 @@ def test_plain_passes_give_what_scoring_gives(name: str, language_models: dict[s
 
 
 def test_a_difference_is_relative_to_the_largest_entry_of_a_gradient() -> None:
-    ours = parity.Found(torch.tensor([1.0, 2.0]), {"a": torch.tensor([1e-3, 0.0])})
-    near = parity.Found(torch.tensor([1.0, 2.0 + 4e-6]), {"a": torch.tensor([1e-3, 4e-9])})
+    ours = parity.Result(torch.tensor([1.0, 2.0]), {"a": torch.tensor([1e-3, 0.0])})
+    near = parity.Result(torch.tensor([1.0, 2.0 + 4e-6]), {"a": torch.tensor([1e-3, 4e-9])})
     assert parity.difference(ours, near).small
-    far = parity.Found(ours.outputs, {"a": torch.tensor([1e-3, 4e-8])})
+    far = parity.Result(ours.outputs, {"a": torch.tensor([1e-3, 4e-8])})
     assert not parity.difference(ours, far).small
-    wild = parity.Found(torch.tensor([1.0, float("nan")]), ours.gradients)
+    wild = parity.Result(torch.tensor([1.0, float("nan")]), ours.gradients)
     assert not parity.difference(ours, wild).small
     with pytest.raises(AssertionError, match="shows nothing"):
-        parity.difference(ours, parity.Found(ours.outputs, {"a": torch.zeros(2)}))
+        parity.difference(ours, parity.Result(ours.outputs, {"a": torch.zeros(2)}))
 
 
 def test_every_case_of_parity_can_be_made_here(folders: dict[str, str]) -> None:
@@ -116,11 +116,11 @@ def test_a_difference_fails_the_command() -> None:
         "sys.argv = ['peers', 'parity']\n"
         "for agreed in (True, False):\n    parity.main = lambda: agreed\n    print(main())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["0", "1"], done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == ["0", "1"], result.stderr
 
 
-def test_an_environment_that_is_not_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_environment_has_no_python(tmp_path: Path) -> None:
     assert python_of(None) is None
     assert python_of(str(tmp_path)) is None
     assert python_of(sys.prefix) is not None
@@ -128,8 +128,8 @@ def test_an_environment_that_is_not_there_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("adapters") is not None, reason="adapters is installed here")
 def test_a_process_that_cannot_start_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with AdapterHub(sys.executable) as hub, pytest.raises(RuntimeError, match="asked to versions"):
-        hub.ask("versions")
+    with AdapterHub(sys.executable) as hub, pytest.raises(RuntimeError, match="'versions'"):
+        hub.call("versions")
     assert "No module named 'adapters'" in capfd.readouterr().err
 
 

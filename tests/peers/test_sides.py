@@ -1,4 +1,4 @@
-"""What `python -m tests.peers` compares, on a tiny model and without the peer: this side is exact, limits are right."""
+"""The comparisons of `python -m tests.peers` on a tiny model, without the peer: our side and its limits are exact."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(("task", "shots"), [("kind", 4), ("ending", 4), ("ending", 0)])
-def test_shared_work_gives_what_one_pass_a_choice_gives(tiny: Path, task: str, shots: int, attention: str) -> None:
+def test_shared_work_equals_one_pass_per_choice(tiny: Path, task: str, shots: int, attention: str) -> None:
     own = Evaluation(tiny, TASKS[task](40), shots)
     own.backbone.model.set_attn_implementation(attention)
     assert own.backbone.side_by_side
     assert max(map(len, own.examples.scoring_order(64))) > 1
-    found, plain = own.run(), own.run_plainly(range(len(own.examples)))
+    shared, plain = own.run(), own.run_plainly(range(len(own.examples)))
     assert plain.std(dim=0).min() > 0.1
-    torch.testing.assert_close(found, plain, atol=1e-4, rtol=0)
+    torch.testing.assert_close(shared, plain, atol=1e-4, rtol=0)
 
 
-def test_answers_have_the_lengths_that_the_limits_rest_on(tiny: Path) -> None:
+def test_answers_have_the_lengths_that_the_limits_assume(tiny: Path) -> None:
     kind = Evaluation(tiny, kind_task(40), 0).lengths
     ending = Evaluation(tiny, ending_task(40), 0).lengths
     assert all(choices == [1, 1] for _, choices in kind)
@@ -41,7 +41,7 @@ def test_answers_have_the_lengths_that_the_limits_rest_on(tiny: Path) -> None:
     assert all(15 <= query + max(choices) <= 60 for query, choices in (*kind, *ending))
 
 
-def test_flops_of_plain_and_shared_work_are_those_of_a_small_case_by_hand(tiny: Path) -> None:
+def test_flops_of_plain_and_shared_work_equal_a_small_case_by_hand(tiny: Path) -> None:
     own = Evaluation(tiny, kind_task(2), 0)
     flops = Flops.of(own.backbone.model)
     assert flops == Flops(

@@ -1,4 +1,4 @@
-"""This suite's side: choices are scored after demonstrations that are read once."""
+"""Our side: scores choices after demonstrations that are read once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tunefront.bench.templates import PLAIN, find_template
 
 
 class Evaluation:
-    """A task's test rows, tokenised, after its first training rows; the one made before it is dead now."""
+    """The tokenised test rows of a task after its first training rows; makes earlier instances invalid."""
 
     def __init__(self, folder: Path, task: Task, shots: int):
         prompting = Prompting(find_template(task, PLAIN), normalization="none")
-        self.backbone = cast(Decoder, loaded(str(folder)).pristine(task, 0, prompting=prompting))
+        self.backbone = cast(Decoder, loaded(str(folder)).fresh_copy(task, 0, prompting=prompting))
         self.backbone.model.eval()
         self.backbone.probe_packing()
         self.examples = self.backbone.encode(task, task.splits["test"])
@@ -33,7 +33,7 @@ class Evaluation:
             self.examples = self._prefix.demonstrations.prepend_to(self.examples)
 
     def run(self) -> Tensor:
-        """(rows, choices) log-likelihoods: the demonstrations are read, and every row is scored, as in a cell."""
+        """(rows, choices) log-likelihoods: reads the demonstrations and scores every row, as in a cell."""
         scored: dict[int, Tensor] = {}
         with torch.inference_mode():
             prefix = self.backbone.read(self._prefix) if self._prefix else None
@@ -44,7 +44,7 @@ class Evaluation:
 
     @torch.inference_mode()
     def run_plainly(self, rows: Sequence[int]) -> Tensor:
-        """The same of some rows, each choice by a forward pass of its own over all tokens."""
+        """The same for some rows, with a separate forward pass over all tokens for each choice."""
 
         def loglikelihood(before: list[int], choice: list[int]) -> float:
             states = self.backbone.model(torch.tensor([[*before, *choice[:-1]]])).logits.log_softmax(-1)
@@ -57,12 +57,12 @@ class Evaluation:
 
     @property
     def before(self) -> list[int]:
-        """The demonstrations' tokens."""
+        """The tokens of the demonstrations."""
         return self._prefix.demonstrations.ids if self._prefix else []
 
     @property
     def queries(self) -> list[list[int]]:
-        """Each row's tokens after the demonstrations."""
+        """The tokens of each row after the demonstrations."""
         rows = self.examples.columns["input_ids"]
         if self._prefix:
             rows = self.examples.by_prefix[self._prefix.demonstrations.name].tokens
@@ -70,12 +70,12 @@ class Evaluation:
 
     @property
     def choices(self) -> list[list[list[int]]]:
-        """Each row's choices as tokens."""
-        return [[choice.tolist() for choice in of_one] for of_one in self.examples.choices]
+        """The choices of each row as tokens."""
+        return [[choice.tolist() for choice in choices] for choices in self.examples.choices]
 
     @property
     def lengths(self) -> list[tuple[int, list[int]]]:
-        """Tokens of each row's query, and of each of its choices."""
+        """Numbers of tokens of the query of each row and of its choices."""
         return [
             (len(query), [len(choice) for choice in choices])
             for query, choices in zip(self.queries, self.choices, strict=True)

@@ -1,4 +1,4 @@
-"""Synthetic records, plausible enough to look at."""
+"""Synthetic records with plausible numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TASKS = {"sst2": (2, 0.89), "trec": (6, 0.93), "subj": (2, 0.95), "mrpc": (2, 0.
 
 
 def record(**changes: Any) -> Record:
-    """One plausible ok record; any field can be given, those of groups as `flops__train`."""
+    """One plausible ok record. Any field can be set, fields of groups as `flops__train`."""
     label, task = changes.get("label", "full"), changes.get("task", "sst2")
     share, gap, noise, flops = METHODS.get(label, (0.01, -3.0, 0.5, 0.7))
     classes, top = TASKS.get(task, (2, 0.8))
@@ -86,7 +86,7 @@ def record(**changes: Any) -> Record:
 
 
 def ledger(made: Record, **changes: Any) -> Record:
-    """The same record with plausible ledgers: what its files are, FLOPs from several sources, memory, seconds."""
+    """The same record with plausible breakdowns: files, FLOPs from several sources, memory, seconds."""
     params, trained = made.parameters.backbone or BACKBONE, made.parameters.trainable or 0
     share, rows = min(1.0, trained / params), made.data.n_test or 1
     depth = 1.0 if share < 0.05 or share > 0.9 else 0.3
@@ -128,7 +128,7 @@ def ledger(made: Record, **changes: Any) -> Record:
 
 
 def plan(made: Record, **changes: Any) -> Record:
-    """What was predicted of a record before it ran: exact parameters, FLOPs and memory nearly so, seconds roughly."""
+    """The prediction of a record: exact parameters, nearly exact FLOPs and memory, rough seconds."""
     memory = {
         phase: {o: round(1.04 * n) for o, n in owners.items()} for phase, owners in (made.memory.phases or {}).items()
     }
@@ -153,7 +153,7 @@ def _spread(seconds: float) -> Spread:
 
 
 def failed(status: str = "failed", reason: str = "loss is not finite at step 12", **changes: Any) -> Record:
-    """A skipped or failed record: nothing measured."""
+    """A skipped or failed record, without measurements."""
     label, task, seed = changes.get("label", "ia3"), changes.get("task", "sst2"), changes.get("seed", 0)
     base = {"method": label, "label": label, "backbone": "minilm", "task": task, "seed": seed, **changes}
     return Record(key=sha(f"{status}{base}"), status=status, reason=reason, **nested(base))

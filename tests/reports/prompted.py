@@ -25,7 +25,7 @@ METHODS = {  # label -> (trained share, points against full)
 
 
 def prompted(**changes: Any) -> Record:
-    """One plausible ok record of a language model; any field can be given, `demonstrations` among them."""
+    """One plausible ok record of a language model. Any field can be set, also `demonstrations`."""
     label, task = changes.get("label", "full"), changes.get("task", "dir:data/rte")
     icl = label.startswith("icl")
     share, gap = METHODS.get(label, (0.0 if icl else 0.01, -3.0))
@@ -117,7 +117,7 @@ def prompted_grid(
 
 
 def everything() -> list[Record]:
-    """An encoder beside two language models: six methods, four tasks, three templates, two draws."""
+    """An encoder and two language models: six methods, four tasks, three templates, two draws."""
     encoder = [
         record(
             label=label,

@@ -30,43 +30,43 @@ def test_seconds_carry_into_minutes():
     assert units.seconds(3599.7) == "1\u00a0h\u00a000\u00a0min"
 
 
-def test_log_ticks_are_powers_of_ten_where_the_range_is_wide():
-    found = scale([770, 14_000, 22_700_000])
-    assert [tick_label(tick, "") for tick in found.ticks] == ["1k", "10k", "100k", "1M", "10M"]
+def test_log_ticks_of_a_wide_range_are_powers_of_ten():
+    axis = scale([770, 14_000, 22_700_000])
+    assert [tick_label(tick, "") for tick in axis.ticks] == ["1k", "10k", "100k", "1M", "10M"]
 
 
 @pytest.mark.parametrize(
     "values", [[5.0], [3e9, 3e9], [1.0, 1.01], [2.0, 900.0], [0.0], [0.0, 770.0], [1e3, 9e3, 1e12]]
 )
 def test_every_axis_holds_its_values_and_has_ticks(values):
-    found = scale(values)
-    assert found.ticks
-    assert all(found.low < place < found.high for place in found.places(values))
-    assert all(found.low <= tick <= found.high for tick in found.ticks)
-    assert len(found.ticks) <= 7
+    axis = scale(values)
+    assert axis.ticks
+    assert all(axis.low < place < axis.high for place in axis.places(values))
+    assert all(axis.low <= tick <= axis.high for tick in axis.ticks)
+    assert len(axis.ticks) <= 7
 
 
 def test_zero_has_its_own_place_left_of_a_log_axis():
-    found = scale([0.0, 770.0, 22e6])
-    assert found.log
-    (zero, small) = found.places([0.0, 770.0])
-    assert found.low < zero < found.edge < small
-    assert zero == pytest.approx(found.zero)
-    assert all(tick >= found.edge for tick in found.ticks)
+    axis = scale([0.0, 770.0, 22e6])
+    assert axis.log
+    (zero, small) = axis.places([0.0, 770.0])
+    assert axis.low < zero < axis.edge < small
+    assert zero == pytest.approx(axis.zero)
+    assert all(tick >= axis.edge for tick in axis.ticks)
 
 
-def test_what_is_zero_stands_side_by_side_in_the_strip():
-    found = scale([0.0, 0.0, 0.0, 770.0, 22e6])
-    places = found.places([0.0, 770.0, 0.0, 0.0])
+def test_values_at_zero_are_side_by_side_in_the_strip():
+    axis = scale([0.0, 0.0, 0.0, 770.0, 22e6])
+    places = axis.places([0.0, 770.0, 0.0, 0.0])
     assert places[1] == 770.0
-    assert found.low < places[0] < places[2] < places[3] < found.edge
+    assert axis.low < places[0] < places[2] < places[3] < axis.edge
 
 
 def test_zero_is_a_tick_of_a_linear_axis():
-    found = scale([0.0, 1.8e9, 2.3e9])
-    assert not found.log
-    assert found.low < 0 == found.ticks[0]
-    assert found.places([0.0, 1.8e9]) == [0.0, 1.8e9]
+    axis = scale([0.0, 1.8e9, 2.3e9])
+    assert not axis.log
+    assert axis.low < 0 == axis.ticks[0]
+    assert axis.places([0.0, 1.8e9]) == [0.0, 1.8e9]
 
 
 @pytest.mark.parametrize("amount", [1, 2, 8, 30])

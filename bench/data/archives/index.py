@@ -53,7 +53,9 @@ def _source(archive: Archive, folder: Path) -> list[str]:
 
 
 def _reason(printed: bytes) -> str:
-    """The last line that pip printed of what went wrong, warnings apart."""
+    """What went wrong, from what pip printed. Where it gave up on an index it only says that the file is not there."""
     lines = [line.strip() for line in printed.decode("utf-8", "replace").splitlines() if line.strip()]
+    if any("Retrying" in line for line in lines):
+        return "the package index does not answer"
     errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no reason was given"]
     return printable(errors[-1].removeprefix("ERROR:").strip(), single_line=True).rstrip(".")

@@ -1,27 +1,59 @@
-"""Loads tasks by name: docstrings/<task>, dir:<path> or hub:<dataset>[/<config>]."""
+"""Loads tasks by name: an embedded one as docstrings/<task>, dir:<path> or hub:<dataset>[/<config>]."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.overlap import overlap_warnings
 from tunefront.bench.errors import UserError, unknown
+from tunefront.bench.files import ROOT
 
 if TYPE_CHECKING:
-    from tunefront.bench.data.task import Task
+    from tunefront.bench.data.task import Kind, Task
 
-__all__ = ["known_tasks", "load_task", "preview_task"]
+__all__ = ["TaskEntry", "describe_tasks", "known_tasks", "load_task", "preview_task"]
 
-_EMBEDDED = ("kind", "library", "match", "param_type")
+_DOCSTRINGS = {
+    "docstrings/kind": "Does a docstring's summary describe a class, a function or a module?",
+    "docstrings/library": "Which library does a docstring's summary come from?",
+    "docstrings/match": "Does a docstring's summary belong to a signature?",
+    "docstrings/param_type": "Which type has a parameter with this description?",
+}
+PROMPTS = ROOT / "bench" / "data" / "prompts"
+"""Prompt templates of embedded tasks, one file each."""
 
 
 def known_tasks() -> list[str]:
-    """The embedded tasks, which need neither files nor a network."""
-    return [f"docstrings/{name}" for name in _EMBEDDED]
+    """The embedded tasks; those of an archive have to be fetched once (`tunefront fetch`)."""
+    return [entry.name for entry in describe_tasks()]
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """An embedded task: what it asks, where its rows come from and under which licence, and the name of the archive
+    that has to be fetched for it, None where none has to."""
+
+    name: str
+    about: str
+    source: str
+    licence: str
+    archive: str | None = None
+
+
+def describe_tasks() -> list[TaskEntry]:
+    """The embedded tasks."""
+    own = [TaskEntry(name, about, "docstrings of installed packages", "theirs") for name, about in _DOCSTRINGS.items()]
+    fetched = [
+        TaskEntry(name, about, archive.owners, archive.licence, archive.name)
+        for archive in ARCHIVES.values()
+        for name, about in archive.tasks.items()
+    ]
+    return own + fetched
 
 
 def load_task(name: str) -> Task:
@@ -42,7 +74,8 @@ def preview_task(name: str) -> Task:
     if name in known_tasks():
         from tunefront.bench.data.task import Task
 
-        return Task(name, "classification", {}, (), (), ())
+        kind: Kind = "regression" if name.endswith("_rating") else "classification"
+        return Task(name, kind, {}, (), (), (), templates=_prompts_of(name))
     if name.startswith("hub:") and name != "hub:":
         from tunefront.bench.data.sources import hub
 
@@ -67,12 +100,22 @@ def _load(name: str) -> Task:
 
         return hub.load(rest)
     if name in known_tasks():
-        from tunefront.bench.data.sources import docstrings
-
-        return docstrings.load(name.removeprefix("docstrings/"))
+        return replace(_load_embedded(*name.split("/")), templates=_prompts_of(name))
     raise UserError(
         unknown("task", name, known_tasks(), _spelled(name) + "Or dir:<path>, or hub:<dataset>[/<config>].")
     )
+
+
+def _load_embedded(group: str, name: str) -> Task:
+    from tunefront.bench.data.sources import docstrings, news, sentiment
+
+    return {"docstrings": docstrings, "news": news, "sentiment": sentiment}[group].load(name)
+
+
+def _prompts_of(name: str) -> Path | None:
+    """The file of an embedded task's prompt templates; None for a task without answers."""
+    file = PROMPTS / f"{name.replace('/', '_')}.yaml"
+    return file if file.is_file() else None
 
 
 def _spelled(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Ways of running many cells: in this process, or in kept worker processes."""
+"""Engines that run many cells: in this process, or in worker processes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What a display is told; every call happens in the parent process."""
+    """The events of a run, for a display; every call happens in the parent process."""
 
     def planned(self, total: int, reused: int) -> None:
-        """So many cells in all, so many recorded before."""
+        """The total number of cells, and how many were recorded before."""
 
     def started(self, cell: Cell) -> None:
-        """The cell runs now."""
+        """The cell starts to run."""
 
     def step(self, cell: Cell, phase: str, done: int, total: int) -> None:
-        """The cell got so far in a phase: features, train or evaluate."""
+        """The cell has finished `done` of `total` steps of a phase: features, train or evaluate."""
 
     def finished(self, cell: Cell, record: Record) -> None:
         """The cell's record is written."""
@@ -32,7 +32,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """A cell to run, what it is, and the reasons of its earlier failed attempts."""
+    """A cell to run, its identity, and the reasons of its earlier failed attempts."""
 
     cell: Cell
     identity: Identity
@@ -40,7 +40,7 @@ class Work:
 
     @property
     def key(self) -> str:
-        """The name of the cell's record."""
+        """The key of the cell's record."""
         return self.identity.key
 
 
@@ -61,7 +61,7 @@ class Silent:
 
 
 def default_workers(cells: Iterable[Cell]) -> int:
-    """How many cells run at a time where nobody says: one a core (and thread of a cell), at most 4; 1 on CUDA."""
+    """The default number of parallel cells: cores divided by threads per cell, at most 4; 1 on CUDA."""
     cells = list(cells)
     if on_cuda(cells):
         return 1
@@ -70,5 +70,5 @@ def default_workers(cells: Iterable[Cell]) -> int:
 
 
 def on_cuda(cells: Iterable[Cell]) -> bool:
-    """Whether any of the cells runs on CUDA, whose processes cannot be forked from one that has used it."""
+    """Whether any cell runs on CUDA, which cannot be used in a process forked from one that has used it."""
     return any(cell.config.device.startswith("cuda") for cell in cells)

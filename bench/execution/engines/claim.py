@@ -1,4 +1,4 @@
-"""Runs a claimed cell and writes its record: what every engine does with each cell."""
+"""Runs a claimed cell and writes its record; every engine uses this for each cell."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ REPORT_EVERY_SECONDS = 0.2
 
 
 def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int, session: Session) -> Record | None:
-    """The cell's record, run and written; None where another process holds the cell."""
+    """Runs the cell and writes its record; None if another process holds the cell."""
     from tunefront.bench.execution.run_cell import run_cell
 
     def run() -> tuple[Record, pd.DataFrame | None]:
         process = os.getpid()
         try:
-            return run_cell(work.cell, throttled(report), concurrent_cells, session, work.identity)
+            return run_cell(work.cell, throttle(report), concurrent_cells, session, work.identity)
         finally:
-            if os.getpid() != process:  # a copy of the process that a method forked and let run on
+            if os.getpid() != process:  # a copy of the process that a method forked
                 os._exit(1)
 
-    return recorded(work, store, run)
+    return write_claimed(work, store, run)
 
 
-def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:
-    """The record (and predictions) that `make` gives, written; None where another process holds the cell. What another
-    process wrote in the meantime is taken as it is."""
+def write_claimed(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataFrame | None]]) -> Record | None:
+    """Writes the record and predictions that `make` returns; None if another process holds the cell. A record that
+    another process has written in the meantime is returned instead."""
     with store.claim(work.key) as mine:
         if not mine:
             return None
@@ -50,12 +50,12 @@ def recorded(work: Work, store: Store, make: Callable[[], tuple[Record, pd.DataF
         return record
 
 
-def throttled(report: Report) -> Report:
-    """Passes on a few reports a second, and the last of each phase, so that telling costs nothing. Each report is a
-    safe point, where an interruption comes through; one that the listener raises is no failure of the cell either."""
+def throttle(report: Report) -> Report:
+    """Forwards a few reports per second, and the last of each phase, so that reporting costs nothing. Each report is a
+    safe point for interruptions; an interruption raised by the listener is not a failure of the cell either."""
     last = 0.0
 
-    def tell(phase: str, done: int, total: int) -> None:
+    def report_rarely(phase: str, done: int, total: int) -> None:
         nonlocal last
         interruption.check()
         now = time.monotonic()
@@ -67,4 +67,4 @@ def throttled(report: Report) -> Report:
                 interruption.note()
                 raise
 
-    return tell
+    return report_rarely

@@ -14,13 +14,13 @@ from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
 BUSY_SECONDS = 1.0
-"""How long to wait before asking again for a cell that another process holds."""
+"""Seconds to wait before trying again to claim a cell that another process holds."""
 
 
 def run(
     works: Sequence[Work], store: Store, progress: Progress, session: Session
 ) -> Generator[tuple[Work, Record], None, None]:
-    """Yields each cell's record once it is written; cells that another process holds are waited for, last."""
+    """Yields each cell's record once it is written; cells that another process holds come last."""
     waiting = deque(works)
     while waiting:
         interruption.check()

@@ -1,14 +1,13 @@
-"""A worker process: what it is sent, and its life, which ends when the parent goes."""
+"""A worker process: the messages that it receives, and its loop, which ends when the parent ends."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
-import threading
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 from tunefront.bench.cells import Cell
@@ -16,6 +15,7 @@ from tunefront.bench.errors import DiskFull, UserError, in_short, printable
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.claim import run_claimed
+from tunefront.bench.execution.engines.processes import end_with_parent
 from tunefront.bench.models.session import Session
 from tunefront.bench.records.store import Store
 
@@ -24,7 +24,7 @@ log = logging.getLogger("tunefront")
 
 @dataclass(frozen=True)
 class CellMessage:
-    """A cell as it travels to a worker: the method as spelled, since a user's class cannot be pickled."""
+    """A cell as sent to a worker: the method is spelled, because a user's class cannot be pickled."""
 
     spelled: str
     method_file: str | None
@@ -37,7 +37,7 @@ class CellMessage:
         return cls(cell.spelled, cell.method_file, fields)
 
     def cell(self) -> Cell:
-        """The cell of a message; a user's file is imported first."""
+        """The cell of this message; imports the user's file first."""
         from tunefront.methods.registry import load_file
         from tunefront.methods.spelling import parse
 
@@ -46,24 +46,29 @@ class CellMessage:
         return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
 
 
-def serve(connection: Connection, lifeline: Connection, held: Connection, location: str, concurrent: int) -> None:
-    """A worker's life: one cell after another until the parent closes the pipe or goes."""
-    interruption.listen_in_worker()
-    if not log.handlers:  # a worker that was not forked has none of the command's
-        log.addHandler(logging.StreamHandler())
-        log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
-    held.close()  # else this very copy would keep the lifeline open
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    gc.collect()
-    gc.freeze()  # what was imported is never garbage: collecting between phases is then quick
+def serve(
+    connection: Connection, lifeline: Connection, lifeline_end: Connection, location: str, concurrent: int
+) -> None:
+    """The main function of a worker: runs one cell after another until the parent closes the pipe or ends."""
     code = 1
     try:
+        interruption.listen_in_worker()
+        _prepare(lifeline, lifeline_end)
         _serve(connection, Store(location), concurrent)
         code = 0
-    except KeyboardInterrupt:  # by SIGTERM: what was half written has been removed on the way out
+    except KeyboardInterrupt:  # by SIGTERM: unfinished files have been removed by now
         pass
     finally:
         os._exit(code)  # a thread that a method left would keep the process
+
+
+def _prepare(lifeline: Connection, lifeline_end: Connection) -> None:
+    if not log.handlers:  # a worker that was not forked lacks the command's handler
+        log.addHandler(logging.StreamHandler())
+        log.handlers[-1].setFormatter(_Printable("warning: %(message)s"))
+    end_with_parent(lifeline, lifeline_end)
+    gc.collect()
+    gc.freeze()  # imported objects are never garbage; collecting between phases is then fast
 
 
 class _Printable(logging.Formatter):
@@ -72,7 +77,7 @@ class _Printable(logging.Formatter):
 
 
 def _serve(connection: Connection, store: Store, concurrent: int) -> None:
-    """One cell after another until the parent closes the pipe."""
+    """Runs one cell after another until the parent closes the pipe."""
     session = Session()
     while True:
         try:
@@ -81,26 +86,22 @@ def _serve(connection: Connection, store: Store, concurrent: int) -> None:
             return
         try:
             work = Work(message.cell(), identity, attempts)
-            record = run_claimed(work, store, partial(_tell, connection), concurrent, session)
+            record = run_claimed(work, store, partial(send_step, connection), concurrent, session)
             connection.send(("busy",) if record is None else ("finished", record))
         except DiskFull as error:
             connection.send(("disk full", str(error)))
         except UserError as error:
             connection.send(("mistake", str(error)))
-        except BaseException as error:  # of the harness: run_cell() records what a method does wrong
+        except BaseException as error:  # an error of the harness: run_cell() records the errors of methods
             if interruption.pending():
                 raise KeyboardInterrupt from error
             log.debug("cell %s broke", identity.key, exc_info=True)
             connection.send(("broke", in_short(error)))
 
 
-def _tell(connection: Connection, phase: str, done: int, total: int) -> None:
+def send_step(connection: Connection, phase: str, done: int, total: int) -> None:
+    """Sends the progress of a cell to the parent; ends the process if the parent has ended."""
     try:
         connection.send(("step", phase, done, total))
-    except OSError:  # the parent has gone: this must not become the failure of a cell that did nothing wrong
+    except OSError:  # the parent has ended; the cell has not failed
         os._exit(1)
-
-
-def _end_with_parent(lifeline: Connection) -> None:
-    wait([lifeline])  # readable only at its end: nothing is ever sent
-    os._exit(1)

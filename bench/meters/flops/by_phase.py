@@ -1,4 +1,4 @@
-"""What the phases of a cell cost in FLOPs, from every source: counted, analytic, and the papers' rule of thumb."""
+"""FLOPs of the phases of a cell from three sources: counted, analytic, and the papers' rule of thumb."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ Times = Mapping[Shape, int]
 """How often each shape ran."""
 
 
-NOTHING = PhaseFlops(counted=0, analytic=0, elementwise=0, rule=0)
-"""Of a forward phase in which nothing ran."""
+NO_FLOPS = PhaseFlops(counted=0, analytic=0, elementwise=0, rule=0)
+"""FLOPs of a forward phase in which nothing ran."""
 
 
 class FlopLedger:
-    """Makes the entries of what ran. Only a backbone's own loss, scores and features can be told from shapes.
+    """Makes the entries of the phases that ran. Analytic FLOPs follow from shapes only for a backbone's own loss,
+    scores and features.
 
-    Args: backbone, on which a method's own scorers are watched, None where there is none; params, of the pretrained
+    Args: backbone, whose calls by a method's own scorers are counted, None if there is none; params of the pretrained
     model, for the rule of thumb.
     """
 
@@ -37,45 +38,50 @@ class FlopLedger:
         self.backbone, self._params = backbone, params
 
     def count_calls(self) -> AbstractContextManager[Counter[str]]:
-        """Counts the calls of the backbone's scores and features that come from outside it."""
+        """Counts the calls of the backbone's `score` and `features` from outside."""
         return nullcontext(Counter[str]()) if self.backbone is None else self.backbone.counting_calls()
 
     def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, PhaseFlops]:
-        """The phases of training steps: of `whole` counted FLOPs `forward` are those of the forward pass."""
+        """The phases of training steps, with counted FLOPs: `whole` of the steps, `forward` of their forward passes."""
         own = _owner(loss, "loss")
-        flops, tokens = _analysed(own, "loss", times), _fed(own, "loss", times)
+        flops, tokens = _analytic_flops(own, "loss", times), _input_tokens(own, "loss", times)
         return {
             "forward": self._entry(forward, flops, own, tokens),
             "backward": PhaseFlops(
                 counted=whole - forward,
                 analytic=None if flops is None else flops.backward,
-                rule=backward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
+                rule=backward_rule(self._params, tokens, _is_encoder_decoder(own))
+                if own and self._params and tokens
+                else None,
                 activation_gradients=None if flops is None else flops.activation_gradients,
                 weight_gradients=None if flops is None else flops.weight_gradients,
             ),
         }
 
     def rows(self, call: object, times: Times, counted: int, calls: Mapping[str, int] | None = None) -> PhaseFlops:
-        """Of one row of `call` for each row: the backbone's own scores or features, or a scorer that was seen to make
-        as many `calls` of one of them as its shapes have passes, and none of anything else. A scorer on features is
-        told only where it says itself what it computes of them: `products(rows)` of what it is a method of."""
+        """The entry of scoring rows, or computing their features, with `call`.
+
+        Analytic FLOPs need the backbone's own `score` or `features`, or a scorer whose counted `calls` are exactly one
+        of these per pass. A scorer that calls `features` must also declare its further products, as
+        `products(rows)` of the object that it is a method of.
+        """
         kind: Kind = "features" if _owner(call, "features") else "score"
-        own, beside = _owner(call, kind), Flops()
+        own, further = _owner(call, kind), Flops()
         if own is None and self.backbone is not None:
             size = PASSES[self.backbone.sites.family].size
             passes = sum(max(1, len(shape) // size) * number for shape, number in times.items())
-            made, declared = dict(calls or {}), _declared(call, times)
-            if made == {"score": passes}:
+            counted_calls, declared = dict(calls or {}), _declared(call, times)
+            if counted_calls == {"score": passes}:
                 own = self.backbone
-            elif made == {"features": passes} and declared is not None:
-                own, kind, beside = self.backbone, "features", declared
-        flops = _analysed(own, kind, times)
-        return self._entry(counted, None if flops is None else flops + beside, own, _fed(own, kind, times))
+            elif counted_calls == {"features": passes} and declared is not None:
+                own, kind, further = self.backbone, "features", declared
+        flops = _analytic_flops(own, kind, times)
+        return self._entry(counted, None if flops is None else flops + further, own, _input_tokens(own, kind, times))
 
     def prefix(self, tokens: int, counted: int) -> PhaseFlops:
-        """Of demonstrations that were read once; nothing where every query reads them anew."""
+        """The entry of reading demonstrations once; zero if every query reads them again."""
         if not counted:
-            return NOTHING
+            return NO_FLOPS
         if self.backbone is None:
             return PhaseFlops(counted=counted)
         try:
@@ -85,44 +91,46 @@ class FlopLedger:
         return self._entry(counted, flops, self.backbone, tokens)
 
     def lead(self, counted: int) -> PhaseFlops:
-        """Of making what leads in the backbone once."""
+        """The entry of computing the backbone's lead once."""
         if not counted or self.backbone is None:
-            return PhaseFlops(counted=counted) if counted else NOTHING
+            return PhaseFlops(counted=counted) if counted else NO_FLOPS
         try:
             flops = Analytic(self.backbone).lead()
         except Unsupported:
             flops = None
         lengths = self.backbone.lead_lengths
-        read = sum(lengths.prompts.values()) if self.backbone.sites.family == "decoder" else 0
-        return self._entry(counted, flops, self.backbone, read)
+        tokens = sum(lengths.prompts.values()) if self.backbone.sites.family == "decoder" else 0
+        return self._entry(counted, flops, self.backbone, tokens)
 
     def _entry(self, counted: int, flops: Flops | None, own: Backbone | None, tokens: int) -> PhaseFlops:
         return PhaseFlops(
             counted=counted,
             analytic=None if flops is None else flops.forward,
             elementwise=None if flops is None else flops.elementwise,
-            rule=forward_rule(self._params, tokens, _sided(own)) if own and self._params and tokens else None,
+            rule=forward_rule(self._params, tokens, _is_encoder_decoder(own))
+            if own and self._params and tokens
+            else None,
         )
 
 
 def _owner(call: object, name: str) -> Backbone | None:
-    """The backbone whose method of that name a call is."""
+    """The backbone if `call` is its method `name`, else None."""
     owner = getattr(call, "__self__", None)
     return cast("Backbone", owner) if isinstance(owner, Family) and getattr(call, "__name__", "") == name else None
 
 
 def _declared(call: object, times: Times) -> Flops | None:
-    """What a scorer says that it computes beside the backbone's features; None where it says nothing."""
+    """The FLOPs that a scorer declares in addition to the backbone's features; None if it declares none."""
     products = getattr(getattr(call, "__self__", None), "products", None)
     if products is None:
         return None
-    found = [(product, number) for shape, number in times.items() for product in products(shape[0])]
-    forward = sum(product.flops * number for product, number in found)
-    given = sum(product.rows * product.outer * number for product, number in found)
-    return Flops(forward=forward, elementwise=elementwise.PLUGGED * given)
+    counts = [(product, number) for shape, number in times.items() for product in products(shape[0])]
+    forward = sum(product.flops * number for product, number in counts)
+    outputs = sum(product.rows * product.outer * number for product, number in counts)
+    return Flops(forward=forward, elementwise=elementwise.PLUGGED * outputs)
 
 
-def _analysed(own: Backbone | None, kind: Kind, times: Times) -> Flops | None:
+def _analytic_flops(own: Backbone | None, kind: Kind, times: Times) -> Flops | None:
     if own is None:
         return None
     try:
@@ -132,14 +140,14 @@ def _analysed(own: Backbone | None, kind: Kind, times: Times) -> Flops | None:
         return None
 
 
-def _fed(own: Backbone | None, kind: Kind, times: Times) -> int:
+def _input_tokens(own: Backbone | None, kind: Kind, times: Times) -> int:
     if own is None:
         return 0
-    read: Kind = kind if own.head is None or kind == "features" else "features"
-    led = own.lead_lengths.prompts
-    return sum(PASSES[own.sites.family].fed(read, shape, led) * number for shape, number in times.items())
+    computed: Kind = kind if own.head is None or kind == "features" else "features"
+    lead = own.lead_lengths.prompts
+    return sum(PASSES[own.sites.family].input_tokens(computed, shape, lead) * number for shape, number in times.items())
 
 
-def _sided(own: Backbone) -> bool:
-    """Whether each token passes through one of two sides."""
+def _is_encoder_decoder(own: Backbone) -> bool:
+    """Whether each token passes through only one half of the model."""
     return own.sites.family == "seq2seq"

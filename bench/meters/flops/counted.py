@@ -1,4 +1,4 @@
-"""Counted FLOPs, from torch's dispatcher; one multiply-add is two. Matrix products and attention only."""
+"""FLOPs counted by torch's dispatcher: matrix products and attention only; one multiply-add is two FLOPs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: obje
 
 
 def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
-    """Backward as the flash kernel runs it: scores again, and the gradients of values, weights, queries and keys."""
+    """Backward in the flash kernel: scores again, then gradients of values, weights, queries and keys."""
     batch, heads, queries, width = query.shape
     return 2 * batch * heads * queries * key.shape[2] * (3 * width + 2 * value.shape[3])
 
 
-# torch 2.13 counts nothing for attention on CPU: its formulas know the CUDA kernels only.
+# torch 2.13 counts 0 for attention on CPU: it has formulas only for the CUDA kernels.
 ON_CPU = {
     CPU_ATTENTION: _attention,
     CPU_ATTENTION_BACKWARD: _attention_backward,
@@ -36,14 +36,14 @@ ON_CPU = {
 
 
 def flops_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:  # Any: as torch dispatches
-    """FLOPs of an operator by torch's own formulas, 0 where it has none."""
+    """FLOPs of an operator by torch's own formulas, 0 if there is none."""
     formula: Any = ON_CPU.get(packet_of(func)) or flop_registry.get(packet_of(func))
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=out))
 
 
 class _Counter(TorchDispatchMode):
-    """torch's own FLOP formulas, applied to every operator that is dispatched. torch's `FlopCounterMode` gives the same
-    numbers; following the module tree as well, it takes several times as long."""
+    """Applies torch's FLOP formulas to every dispatched operator. torch's `FlopCounterMode` gives the same numbers but
+    also follows the module tree, which takes several times as long."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -57,7 +57,7 @@ class _Counter(TorchDispatchMode):
 
 
 def counted_flops(run: Callable[[], object]) -> int:
-    """FLOPs of a call, as dispatched. Never under `inference_mode`, where the counter sees nothing."""
+    """FLOPs of a call, as dispatched. Refuses `inference_mode`, under which the counter sees no operator."""
     if torch.is_inference_mode_enabled():
         raise RuntimeError("FLOPs cannot be counted under inference_mode; use torch.no_grad()")
     with _Counter() as counter:
@@ -66,21 +66,21 @@ def counted_flops(run: Callable[[], object]) -> int:
 
 
 def counted_step(forward: Callable[[], Tensor]) -> tuple[int, int]:
-    """FLOPs of a forward pass to a scalar, and of it with its backward pass."""
+    """FLOPs of a forward pass to a scalar, and of forward and backward pass together."""
     with _Counter() as counter:
         loss = forward()
-        half = counter.flops
+        forward_flops = counter.flops
         loss.backward()  # type: ignore[no-untyped-call]
-    return half, counter.flops
+    return forward_flops, counter.flops
 
 
 class FlopMeter:
-    """FLOPs of many batches of one kind from a few counted small ones.
+    """FLOPs of many batches of one kind, extrapolated from a few small counted ones.
 
-    Args: identity, under which known counts are kept for the life of the process; count, which counts one shape; laws,
-    tried in order: the first whose check agrees gives every shape exactly, and where none does (a method whose cost
-    depends on more) every distinct shape is counted itself; borrowed, counts of the same work that something else came
-    by (the forward half of a training step), taken for a law's probes and never for its check.
+    Args: identity, key of the counts, which are kept for the life of the process; count, counts one shape; laws, cost
+    models tried in order: the first whose check agrees gives every shape exactly; if none does (the cost of a method
+    depends on more), every distinct shape is counted; borrowed, counts of the same work from elsewhere (the forward
+    half of a training step), used for the probes of a law and never for its check.
     """
 
     _known: ClassVar[dict[Hashable, dict[Shape, int]]] = {}
@@ -96,22 +96,22 @@ class FlopMeter:
         self._count, self._laws, self._borrowed = count, laws, borrowed or {}
 
     def total(self, shapes: Mapping[Shape, int]) -> int:
-        """FLOPs of all batches, given how often each shape ran."""
+        """FLOPs of all batches; `shapes` maps each shape to its number of batches."""
         flops_of = self._flops_of()
         return round(sum(flops_of(shape) * times for shape, times in shapes.items()))
 
     def _flops_of(self) -> Callable[[Shape], Fraction | int]:
         for law in self._laws:
-            for at in ([self._borrowed.__getitem__] if self._lends(law) else []) + [self._at]:
-                weights = _weights(law, at)
-                if weights is not None and _value(law, weights, law.check) == self._at(law.check):
+            for count in ([self._borrowed.__getitem__] if self._has_probes(law) else []) + [self._counted]:
+                weights = _weights(law, count)
+                if weights is not None and _value(law, weights, law.check) == self._counted(law.check):
                     return partial(_value, law, weights)
-        return self._at
+        return self._counted
 
-    def _lends(self, law: CostModel) -> bool:
+    def _has_probes(self, law: CostModel) -> bool:
         return all(shape in self._borrowed for shape in law.probes)
 
-    def _at(self, shape: Shape) -> int:
+    def _counted(self, shape: Shape) -> int:
         if shape not in self._counts:
             self._counts[shape] = self._count(shape)
         return self._counts[shape]
@@ -121,25 +121,25 @@ def _value(law: CostModel, weights: Sequence[Fraction], shape: Shape) -> Fractio
     return sum((weight * term for weight, term in zip(weights, law.terms(shape), strict=True)), Fraction(0))
 
 
-def _weights(law: CostModel, at: Callable[[Shape], int]) -> list[Fraction] | None:
-    """The terms' weights by Gauss-Jordan elimination in exact arithmetic; None where the probes do not tell them."""
-    rows = [[Fraction(term) for term in law.terms(probe)] + [Fraction(at(probe))] for probe in law.probes]
+def _weights(law: CostModel, count: Callable[[Shape], int]) -> list[Fraction] | None:
+    """The weights of the terms, by exact Gauss-Jordan elimination; None if the probes do not determine them."""
+    rows = [[Fraction(term) for term in law.terms(probe)] + [Fraction(count(probe))] for probe in law.probes]
     size = len(rows[0]) - 1
     for column in range(size):
-        pivot = next((place for place in range(column, len(rows)) if rows[place][column]), None)
+        pivot = next((index for index in range(column, len(rows)) if rows[index][column]), None)
         if pivot is None:
             return None
         rows[column], rows[pivot] = rows[pivot], rows[column]
         rows[column] = [value / rows[column][column] for value in rows[column]]
-        for place, row in enumerate(rows):
-            if place != column and row[column]:
-                rows[place] = [value - row[column] * lead for value, lead in zip(row, rows[column], strict=True)]
+        for index, row in enumerate(rows):
+            if index != column and row[column]:
+                rows[index] = [value - row[column] * pivoted for value, pivoted in zip(row, rows[column], strict=True)]
     return [row[-1] for row in rows[:size]]
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Keeps the random state and the gradients of `model` as they were, so that counting changes no number."""
+    """Restores the random state, the gradients and the mode of `model` at the end: counting changes no number."""
     gradients = {parameter: parameter.grad for parameter in model.parameters()}
     mode = model.training
     devices = {parameter.device for parameter in gradients if parameter.device.type == "cuda"}

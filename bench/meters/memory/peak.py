@@ -1,4 +1,4 @@
-"""Peak memory of a phase: the process's resident peak, and on CUDA the allocator's own."""
+"""Peak memory of a phase: the resident peak of the process, and on CUDA that of the allocator."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ import torch
 
 @dataclass
 class PeakMemory:
-    """Bytes at the start and at the peak of a phase; null where the machine cannot tell."""
+    """Bytes at the start and at the peak of a phase; None if the machine cannot measure them."""
 
     start_resident_bytes: int | None = None
     start_allocated_bytes: int | None = None
     peak_resident_bytes: int | None = None
     peak_allocated_bytes: int | None = None
 
-    def at_least(self, grown: Growth) -> None:
-        """Raises the peaks to those of work that a cache saved this time: a peak does not depend on what it holds."""
-        self.peak_resident_bytes = _raised(self.peak_resident_bytes, self.start_resident_bytes, grown.resident_bytes)
+    def at_least(self, growth: Growth) -> None:
+        """Raises the peaks to include work that a cache saved this time: peaks must not depend on the cache."""
+        self.peak_resident_bytes = _raised(self.peak_resident_bytes, self.start_resident_bytes, growth.resident_bytes)
         self.peak_allocated_bytes = _raised(
-            self.peak_allocated_bytes, self.start_allocated_bytes, grown.allocated_bytes
+            self.peak_allocated_bytes, self.start_allocated_bytes, growth.allocated_bytes
         )
 
 
 @dataclass(frozen=True)
 class Growth:
-    """By how many bytes a part of a phase grew the process and the CUDA allocator at most; 0 where nothing can tell."""
+    """Peak growth of the process and the CUDA allocator in part of a phase, in bytes; 0 if it cannot be measured."""
 
     resident_bytes: int = 0
     allocated_bytes: int = 0
 
     @classmethod
     def in_use(cls, device: torch.device) -> Growth:
-        """What is in use now, from which `since` counts."""
+        """The memory in use now, the start for `since`."""
         return cls(resident_bytes("VmRSS") or 0, torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
 
     @classmethod
     def since(cls, start: Growth, device: torch.device) -> Growth:
-        """The growth of the peaks over `start`; the peaks are those since the phase began."""
+        """The growth of the peaks over `start`; peaks count from the start of the phase."""
         allocated = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
         resident = (resident_bytes("VmHWM") or 0) - start.resident_bytes
         return cls(max(0, resident), max(0, allocated - start.allocated_bytes))
@@ -53,18 +53,18 @@ class Growth:
         return Growth(max(self.resident_bytes, other.resident_bytes), max(self.allocated_bytes, other.allocated_bytes))
 
 
-NONE = Growth()
+NO_GROWTH = Growth()
 
 _measuring: list[PeakMemory] = []
-"""Phases under way on CUDA, whose allocator peak is read before something within them resets it."""
+"""Running phases on CUDA; their allocator peak is read before an inner phase resets it."""
 
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
-    """Measures the block's peak. Earlier garbage is returned to the system first and the peak counters are reset.
+    """Measures the peak of the block. First returns earlier garbage to the system and resets the peak counters.
 
-    The resident peak is that of the whole process, libraries included; on Linux it is reset by writing 5 to the
-    process's own clear_refs (proc(5)), and null where that is not allowed.
+    The resident peak is that of the whole process, including libraries. On Linux it is reset by writing 5 to the
+    process's own clear_refs (proc(5)); if that is not allowed, it is None.
     """
     peak = PeakMemory()
     _release()
@@ -85,8 +85,8 @@ def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
 
 @contextmanager
 def allocator_peak(device: torch.device | None) -> Iterator[dict[str, int]]:
-    """The block's peaks of what the CUDA allocator handed out (`allocated`) and took from the device (`reserved`), in
-    bytes, filled in at its end; empty on other devices. A `peak_memory` around it keeps its own."""
+    """The peaks of the CUDA allocator in the block, in bytes, filled in at its end: `allocated` to tensors and
+    `reserved` on the device; empty on other devices. An outer `peak_memory` keeps its own peak."""
     peak: dict[str, int] = {}
     if device is None or device.type != "cuda":
         yield peak
@@ -100,7 +100,7 @@ def allocator_peak(device: torch.device | None) -> Iterator[dict[str, int]]:
 
 
 def resident_bytes(field: str) -> int | None:
-    """`VmRSS` (now) or `VmHWM` (peak) of this process in bytes, None where /proc is absent."""
+    """`VmRSS` (now) or `VmHWM` (peak) of this process in bytes, None without /proc."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -108,8 +108,8 @@ def resident_bytes(field: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
 
 
-def _raised(peak: int | None, start: int | None, grown: int) -> int | None:
-    return peak if peak is None or start is None else max(peak, start + grown)
+def _raised(peak: int | None, start: int | None, growth: int) -> int | None:
+    return peak if peak is None or start is None else max(peak, start + growth)
 
 
 def _reset_allocator_peak(device: torch.device) -> None:
@@ -131,7 +131,7 @@ def _reset_resident_peak() -> bool:
 
 
 def _release() -> None:
-    """Gives freed memory back, so that an earlier cell's garbage is not this one's peak."""
+    """Returns freed memory to the system, so that garbage of an earlier cell does not raise this peak."""
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)

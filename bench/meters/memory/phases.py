@@ -1,4 +1,4 @@
-"""Who holds memory at the peak of each phase of a cell, found by doing the largest of its work once more."""
+"""The owners of memory at the peak of each phase of a cell, measured by replaying its largest batches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tunefront.bench.meters.fake_weights import measured
 from tunefront.bench.meters.flops.counted import undisturbed
 from tunefront.bench.meters.memory.tracker import Ledger, Observer
 from tunefront.bench.models.shapes import Shape
@@ -25,8 +26,12 @@ Peaks = dict[str, dict[str, int]]
 """phase -> owner (or what the allocator counts) -> bytes."""
 
 
+STEP = "step"
+"""The kind of the replays that train."""
+
+
 class Step(Protocol):
-    """A training step whose parts can be taken one by one, as the harness takes it."""
+    """A training step in parts, as in the harness."""
 
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
@@ -35,58 +40,58 @@ class Step(Protocol):
         """The loss, a scalar."""
 
     def update(self) -> None:
-        """Moves the parameters and drops the gradients."""
+        """Updates the parameters and drops the gradients."""
 
 
 class RowGradients(Protocol):
-    """The gradients of a row and what they are added to, whose parts can be taken one by one."""
+    """Sums of gradients over rows; adding a row is split into parts."""
 
     sums: dict[str, Tensor]
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of the row, a scalar."""
+        """The loss of a row, a scalar."""
 
     def update(self) -> None:
-        """Adds the gradients up and drops them."""
+        """Adds the gradients to the sums and drops them."""
 
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """Peaks by owner and, on CUDA, the allocator's own: `allocated` and `reserved` bytes."""
+    """Peaks by owner and, on CUDA, those of the allocator: `allocated` and `reserved` bytes."""
 
     owners: Peaks = field(default_factory=dict)
     allocator: Peaks = field(default_factory=dict)
 
     def __or__(self, other: PhaseMemory) -> PhaseMemory:
-        """The phases of both, of one that both have the one with the larger peak."""
+        """The phases of both; of a common phase, the one with the larger peak."""
         return PhaseMemory(_larger(self.owners, other.owners), _larger(self.allocator, other.allocator))
 
 
 @dataclass(frozen=True)
 class BatchReplay:
-    """A batch that ran: what its memory grows with, how it is made once more, the caches that were held beside it, by
-    owner, and its shape."""
+    """A batch that ran, to replay for memory measurement: the sizes that its memory grows with, its constructor, the
+    caches held alongside, by owner, and its shape."""
 
     sizes: Sizes
     batch: Callable[[], Batch]
-    held: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    caches: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     shape: Shape = ()
 
     def begin(self, ledger: Ledger) -> Batch:
-        """The batch, it and what is held entered in the ledger."""
+        """Makes the batch and enters it and the caches in the ledger."""
         batch = self.batch()
-        for owner, tensors in self.held.items():
+        for owner, tensors in self.caches.items():
             ledger.own(owner, tensors)
         ledger.own("inputs", [*batch.inputs.values(), batch.labels, batch.rows])
         return batch
 
 
-def step_phases(ledger: Ledger, step: Step, work: BatchReplay) -> None:
-    """The phases `forward`, `backward` and `optimizer` of a step at a learning rate of zero.
+def step_phases(ledger: Ledger, step: Step, replay: BatchReplay) -> None:
+    """Measures the phases `forward`, `backward` and `optimizer` of a step with learning rate zero.
 
-    As in every step but the first, the optimiser's state is there before. Trained weights are put back afterwards: an
-    update of zero still turns a negative zero into a positive one. They count as never written to, so that what was
-    made of them and is kept for scoring stays of use.
+    The optimiser state exists before, as in every step but the first. Trained weights are restored at the end: an
+    update of zero still turns negative zeros into positive ones. Their version counters do not change either, so that
+    values computed from them and cached for scoring stay valid.
     """
     kept = [parameter.detach().to("cpu", copy=True) for parameter in step.parameters]
     for group in step.optimizer.param_groups:
@@ -94,7 +99,7 @@ def step_phases(ledger: Ledger, step: Step, work: BatchReplay) -> None:
     unwritten = preserving_versions(tuple(step.parameters))
     try:
         with ledger, unwritten:
-            batch = work.begin(ledger)
+            batch = replay.begin(ledger)
             for parameter in step.parameters:
                 parameter.grad = torch.zeros_like(parameter)
             step.optimizer.step()
@@ -111,10 +116,10 @@ def step_phases(ledger: Ledger, step: Step, work: BatchReplay) -> None:
                 parameter.copy_(value)
 
 
-def gradient_phases(ledger: Ledger, gradients: RowGradients, work: BatchReplay) -> None:
-    """The phases `forward` and `backward` of a row whose gradients are added to sums, which were there before."""
+def gradient_phases(ledger: Ledger, gradients: RowGradients, replay: BatchReplay) -> None:
+    """Measures the phases `forward` and `backward` of a row whose gradients are added to existing sums."""
     with ledger:
-        batch = work.begin(ledger)
+        batch = replay.begin(ledger)
         ledger.own("gradients", gradients.sums.values())
         with ledger.phase("forward"):
             loss = gradients.forward(batch)
@@ -124,17 +129,17 @@ def gradient_phases(ledger: Ledger, gradients: RowGradients, work: BatchReplay) 
             gradients.update()
 
 
-def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: BatchReplay) -> None:
-    """The phase of one batch without gradients, as scoring and computing features take it."""
+def batch_phase(ledger: Ledger, name: str, call: Callable[[Batch], Tensor], replay: BatchReplay) -> None:
+    """Measures the phase of one batch without gradients, as in scoring and in computing features."""
     with torch.no_grad(), ledger:
-        batch = work.begin(ledger)
+        batch = replay.begin(ledger)
         with ledger.phase(name):
             call(batch).float().cpu()
 
 
 def prefill_phase(ledger: Ledger, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
-    """The phase `prefill`: reading what rows follow, whose keys and values are the KV cache from the start; others are
-    `kept` beside them."""
+    """Measures the phase `prefill`, in which `read` gives the keys and values of a prefix. They and the `kept` ones of
+    other prefixes are the KV cache."""
     with torch.no_grad(), ledger:
         ledger.own("kv_cache", kept)
         with ledger.phase("prefill"):
@@ -142,16 +147,18 @@ def prefill_phase(ledger: Ledger, read: Callable[[], Sequence[Tensor]], kept: Se
 
 
 def keys_and_values(prefix: Prefix) -> list[Tensor]:
-    """All that a prefix keeps of having been read; nothing where a family cannot keep any."""
+    """The cached keys and values of a prefix; empty for families without a cache."""
     return [part for layer in getattr(prefix, "layers", ()) for part in layer]
 
 
 class MemoryMeter:
-    """The memory of a cell's phases. What is to be measured is noted while the cell runs, the largest of each kind (or
-    a few, where it is not known beforehand which takes most), and done once more by `measure` when no clock runs and no
-    peak is taken, by the model as it was made then; weights, gradients and random state stay as they are. `load` is
-    measured at once: what the model holds as it is now, after attaching. `observer` hears of every operator that
-    measuring runs."""
+    """Measures the memory of the phases of a cell by replaying its largest batches.
+
+    While the cell runs, `schedule_*` stores the largest batch of each kind, or a few if it is unclear which needs the
+    most. `measure` replays them later, when no clock runs and no peak is measured, on the model with the modules that
+    it had then. Weights, gradients and random state are restored. The phase `load` is measured here: the memory of the
+    model now, after attaching. `observer` is called for every operator that runs in a measurement.
+    """
 
     def __init__(
         self,
@@ -161,108 +168,113 @@ class MemoryMeter:
     ):
         self._model, self._autocast, self._observer = model, autocast, observer
         self._device = next(model.parameters()).device
-        self._noted: dict[str, ParetoFront[tuple[Parts, Flags, Callable[[Ledger], None]]]] = {}
+        self._scheduled: dict[str, ParetoFront[tuple[Parts, Flags, Callable[[Ledger], None]]]] = {}
         ledger = Ledger(model, self._device)
         with ledger.phase("load"):
             pass
-        self._found = PhaseMemory(ledger.peaks, ledger.allocator)
+        self._measured = PhaseMemory(ledger.peaks, ledger.allocator)
 
-    def note_step(self, step: Callable[[], Step], works: Sequence[BatchReplay]) -> None:
-        """Training steps that ran, the largest of them."""
-        for work in works:
-            self._note("step", work.sizes, lambda ledger, work=work: self._step(ledger, step(), work))  # type: ignore[misc]
+    def schedule_step(self, step: Callable[[], Step], replays: Sequence[BatchReplay]) -> None:
+        """Schedules the largest training steps that ran."""
+        for replay in replays:
+            self._schedule(STEP, replay.sizes, lambda ledger, replay=replay: self._step(ledger, step(), replay))  # type: ignore[misc]
 
-    def note_batch(self, name: str, call: Callable[[Batch], Tensor], works: Sequence[BatchReplay]) -> None:
-        """Batches that were scored, in phase `name`, the largest of them."""
-        for work in works:
-            self._note(name, work.sizes, lambda ledger, work=work: self._batch(ledger, name, call, work))  # type: ignore[misc]
+    def schedule_batch(self, name: str, call: Callable[[Batch], Tensor], replays: Sequence[BatchReplay]) -> None:
+        """Schedules the largest batches that were scored in phase `name`."""
+        for replay in replays:
+            self._schedule(name, replay.sizes, lambda ledger, replay=replay: self._batch(ledger, name, call, replay))  # type: ignore[misc]
 
-    def note_reading(self, sizes: Sizes, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
-        """That `read` gave keys and values while others were `kept`; `sizes` are what memory grows with."""
-        self._note("prefill", sizes, lambda ledger: self._reading(ledger, read, kept))
+    def schedule_reading(self, sizes: Sizes, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
+        """Schedules `read`, which gives keys and values while others are `kept`; memory grows with `sizes`."""
+        self._schedule("prefill", sizes, lambda ledger: self._reading(ledger, read, kept))
 
     def reading(self, read: Callable[[], Sequence[Tensor]]) -> PhaseMemory:
-        """The phase in which `read` gives keys and values, measured at once."""
+        """Measures the phase in which `read` gives keys and values, now."""
         with _no_collection(self._device):
             return self._run(self._flags(), lambda ledger: self._reading(ledger, read, []))
 
-    def step(self, step: Step, work: BatchReplay) -> PhaseMemory:
-        """The phases of a training step, measured at once."""
+    def step(self, step: Step, replay: BatchReplay) -> PhaseMemory:
+        """Measures the phases of a training step, now."""
         with _no_collection(self._device):
-            return self._run(self._flags(), lambda ledger: self._step(ledger, step, work))
+            return self._run(self._flags(), lambda ledger: self._step(ledger, step, replay), trains=True)
 
-    def gradients(self, gradients: Callable[[], RowGradients], work: BatchReplay) -> PhaseMemory:
-        """The phases of a row whose gradients are added up, measured at once."""
+    def gradients(self, gradients: Callable[[], RowGradients], replay: BatchReplay) -> PhaseMemory:
+        """Measures the phases of a row whose gradients are summed, now."""
 
         def run(ledger: Ledger) -> None:
             self._model.train()
-            gradient_phases(ledger, gradients(), work)
+            gradient_phases(ledger, gradients(), replay)
 
         with _no_collection(self._device):
-            return self._run(self._flags(), run)
+            return self._run(self._flags(), run, trains=True)
 
-    def batch(self, name: str, call: Callable[[Batch], Tensor], work: BatchReplay) -> PhaseMemory:
-        """The phase `name` of a batch that ran, measured at once."""
+    def batch(self, name: str, call: Callable[[Batch], Tensor], replay: BatchReplay) -> PhaseMemory:
+        """Measures the phase `name` of a batch that ran, now."""
         with _no_collection(self._device):
-            return self._run(self._flags(), lambda ledger: self._batch(ledger, name, call, work))
+            return self._run(self._flags(), lambda ledger: self._batch(ledger, name, call, replay))
 
     def add(self, memory: PhaseMemory) -> None:
-        """Enters phases that were measured at once, or by an earlier cell."""
-        self._found |= memory
+        """Adds phases that were measured already, here or by an earlier cell."""
+        self._measured |= memory
 
     def measure(self) -> PhaseMemory:
-        """Does what was noted once more; the peaks of all phases."""
+        """Replays the scheduled batches; returns the peaks of all phases."""
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()  # what training reserved is not what a phase needs
+            torch.cuda.empty_cache()  # a phase does not need the blocks that training reserved
         with _no_collection(self._device):
-            noted, self._noted = self._noted, {}
-            for largest in noted.values():
+            scheduled, self._scheduled = self._scheduled, {}
+            for kind, largest in scheduled.items():
                 for parts, flags, run in largest.items():
-                    with made_of(parts):
-                        self._found |= self._run(flags, run)
-        owners, allocator = self._found.owners, self._found.allocator
+                    with using_parts(parts):
+                        self._measured |= self._run(flags, run, trains=kind == STEP)
+        owners, allocator = self._measured.owners, self._measured.allocator
         return PhaseMemory(_in_order(owners), _in_order(allocator))
 
-    def _note(self, kind: str, sizes: Sizes, run: Callable[[Ledger], None]) -> None:
-        self._noted.setdefault(kind, ParetoFront()).add(sizes, (parts_of(self._model), self._flags(), run))
+    def _schedule(self, kind: str, sizes: Sizes, run: Callable[[Ledger], None]) -> None:
+        self._scheduled.setdefault(kind, ParetoFront()).add(sizes, (parts_of(self._model), self._flags(), run))
 
     def _flags(self) -> Flags:
         return [(parameter, parameter.requires_grad) for parameter in self._model.parameters()]
 
-    def _step(self, ledger: Ledger, step: Step, work: BatchReplay) -> None:
+    def _step(self, ledger: Ledger, step: Step, replay: BatchReplay) -> None:
         self._model.train()
-        step_phases(ledger, step, work)
+        step_phases(ledger, step, replay)
 
-    def _batch(self, ledger: Ledger, name: str, call: Callable[[Batch], Tensor], work: BatchReplay) -> None:
+    def _batch(self, ledger: Ledger, name: str, call: Callable[[Batch], Tensor], replay: BatchReplay) -> None:
         self._model.eval()
         with self._autocast():
-            batch_phase(ledger, name, call, work)
+            batch_phase(ledger, name, call, replay)
 
     def _reading(self, ledger: Ledger, read: Callable[[], Sequence[Tensor]], kept: Sequence[Tensor]) -> None:
         self._model.eval()
         with self._autocast():
             prefill_phase(ledger, read, kept)
 
-    def _run(self, flags: Flags, run: Callable[[Ledger], None]) -> PhaseMemory:
-        """Runs with gradients required as they were then; a method may have frozen more since."""
-        with undisturbed(self._model), flagged(flags):
+    def _run(self, flags: Flags, run: Callable[[Ledger], None], trains: bool = False) -> PhaseMemory:
+        """Runs with the `requires_grad` flags of that time; a method may have frozen more since. What trains changes
+        the weights, so that it runs on the real ones."""
+
+        def measure() -> PhaseMemory:
             ledger = Ledger(self._model, self._device, self._observer)
             run(ledger)
-        return PhaseMemory(ledger.peaks, ledger.allocator)
+            return PhaseMemory(ledger.peaks, ledger.allocator)
+
+        with undisturbed(self._model), requiring_grad(flags):
+            return measure() if trains else measured(self._model, measure)
 
 
 def parts_of(model: nn.Module) -> Parts:
-    """What each module of the model is made of now."""
+    """The own parts (parameters, buffers, children) of each module now."""
     return [(module, own_parts(module).copy()) for module in model.modules()]
 
 
 @contextmanager
-def made_of(parts: Parts) -> Iterator[None]:
-    """Within, modules are made of what they were made of then: a method may have put other parts in since."""
+def using_parts(parts: Parts) -> Iterator[None]:
+    """Within the block, modules have the given parts: a method may have replaced some since."""
     now = [(module, own_parts(module)) for module, _ in parts]
     try:
-        for module, then in parts:
-            put_parts(module, then)
+        for module, own in parts:
+            put_parts(module, own)
         yield
     finally:
         for module, before in now:
@@ -270,8 +282,8 @@ def made_of(parts: Parts) -> Iterator[None]:
 
 
 @contextmanager
-def flagged(flags: Flags) -> Iterator[None]:
-    """Within, parameters require gradients as the flags say."""
+def requiring_grad(flags: Flags) -> Iterator[None]:
+    """Within the block, parameters require gradients according to the flags."""
     now = [(parameter, parameter.requires_grad) for parameter, _ in flags]
     try:
         for parameter, flag in flags:
@@ -284,8 +296,8 @@ def flagged(flags: Flags) -> Iterator[None]:
 
 @contextmanager
 def _no_collection(device: torch.device) -> Iterator[None]:
-    """No garbage is collected within: when cycles die would depend on earlier cells. None is left from before where an
-    allocator would count it; a ledger sees only what operators touch."""
+    """Disables garbage collection in the block, because the time at which cycles die depends on earlier cells. On CUDA,
+    collects first, since the allocator would count garbage; a ledger sees only tensors that operators touch."""
     enabled = gc.isenabled()
     if device.type == "cuda":
         gc.collect()
@@ -297,12 +309,12 @@ def _no_collection(device: torch.device) -> Iterator[None]:
             gc.enable()
 
 
-def _larger(one: Peaks, other: Peaks) -> Peaks:
-    found = dict(one)
-    for phase, held in other.items():
-        if sum(held.values()) > sum(found.get(phase, {}).values()):
-            found[phase] = held
-    return found
+def _larger(first: Peaks, second: Peaks) -> Peaks:
+    peaks = dict(first)
+    for phase, owners in second.items():
+        if sum(owners.values()) > sum(peaks.get(phase, {}).values()):
+            peaks[phase] = owners
+    return peaks
 
 
 def _in_order(peaks: Peaks) -> Peaks:
@@ -311,39 +323,39 @@ def _in_order(peaks: Peaks) -> Peaks:
 
 Item = TypeVar("Item")
 
-MOST = 4
-"""So many are measured at most: those that are large in everything rather than in one thing."""
+MOST_REPLAYS = 4
+"""Most batches to replay per kind: those that are large in all sizes rather than in one."""
 
 
 class ParetoFront(Generic[Item]):
-    """Items of which no other is as large in every one of its sizes.
+    """The Pareto front of items by size: for each item, no other is at least as large in every size.
 
-    What a batch takes grows with each of several sizes (tokens, pairs of tokens that attention looks at, states that
-    logits are computed of), and how much with each depends on the model: the batch that takes most is one of these.
+    The memory of a batch grows with several sizes (tokens, pairs of tokens in attention, states with logits), by
+    amounts that depend on the model. The batch that needs the most memory is on this front.
     """
 
     def __init__(self) -> None:
         self._front: list[tuple[tuple[int, ...], Item]] = []
 
     def add(self, sizes: tuple[int, ...], item: Item) -> None:
-        """Notes an item; sizes of another length are not compared."""
+        """Adds an item; sizes of different lengths are not compared."""
         if any(_within(sizes, known) for known, _ in self._front):
             return
         self._front = [(known, kept) for known, kept in self._front if not _within(known, sizes)]
         self._front.append((sizes, item))
 
     def items(self) -> list[Item]:
-        """At most `MOST` of them, the largest first."""
-        most: dict[tuple[int, int], int] = {}
+        """At most `MOST_REPLAYS` of the items, the largest first."""
+        maxima: dict[tuple[int, int], int] = {}
         for sizes, _ in self._front:
-            for place, size in enumerate(sizes):
-                most[len(sizes), place] = max(size, most.get((len(sizes), place), 1))
+            for index, size in enumerate(sizes):
+                maxima[len(sizes), index] = max(size, maxima.get((len(sizes), index), 1))
 
-        def share(sizes: tuple[int, ...]) -> float:
-            return sum(size / most[len(sizes), place] for place, size in enumerate(sizes)) / max(1, len(sizes))
+        def mean_fraction(sizes: tuple[int, ...]) -> float:
+            return sum(size / maxima[len(sizes), index] for index, size in enumerate(sizes)) / max(1, len(sizes))
 
-        return [item for _, item in sorted(self._front, key=lambda one: -share(one[0]))[:MOST]]
+        return [item for _, item in sorted(self._front, key=lambda entry: -mean_fraction(entry[0]))[:MOST_REPLAYS]]
 
 
-def _within(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return len(one) == len(other) and all(size <= as_large for size, as_large in zip(one, other, strict=True))
+def _within(sizes: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return len(sizes) == len(other) and all(size <= limit for size, limit in zip(sizes, other, strict=True))

@@ -1,4 +1,4 @@
-"""The memory ledger: every byte that tensors hold, by owner, and who owned what at a phase's peak."""
+"""The memory ledger: the bytes that tensors hold, by owner, and the owners at the peak of each phase."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from tunefront.methods.torch_internals import (
 
 _WEIGHTS = ("frozen_weights", "trained_weights")
 _NO_TENSOR_WORK = ("prim", "profiler")
-"""Namespaces of what is dispatched without working on tensors: asking a fake tensor for its device, profiler marks."""
+"""Namespaces of dispatched calls that do no work on tensors: the device of a fake tensor, profiler marks."""
 _NEVER = sys.maxsize
 _LIFT = torch.ops.aten.lift_fresh.default
-"""What `torch.tensor` ends with: its argument is as new as its result."""
+"""The last operator of `torch.tensor`: its argument is as new as its result."""
 _DEVICE = torch.ops.prim.device.default
 
 
 Observer = Callable[[str, Any, Any, Any, Any], None]
-"""Hears the phase, the operator, its arguments (by place and by name) and what it returned."""
+"""Called with the phase, the operator, its positional and keyword arguments, and its result."""
 
 
 class _Holding(weakref.ref[torch.UntypedStorage]):
-    """A storage that is followed without being kept: its bytes, its owner, and the events of its birth and death."""
+    """A weak reference to a storage: its bytes, its owner, and the events of its birth and death."""
 
     __slots__ = ("birth", "death", "key", "nbytes", "owner")
 
@@ -51,29 +51,29 @@ class _Holding(weakref.ref[torch.UntypedStorage]):
 
 
 class Ledger(TorchDispatchMode):
-    """Follows the storages of all tensors that operators see while it is active: `with Ledger(model) as ledger:`.
+    """Follows the storages of all tensors that operators read or return while it is active:
+    `with Ledger(model) as ledger:`.
 
-    A storage counts once with all its bytes, however many views it has, until it dies. It has one owner for the whole
-    of its life, the last one found out, so that a gradient is a gradient from the moment the operator returns it:
-    - parameters and buffers of `model` (made after attaching: later ones would be inputs) are trained weights where
-      they require gradients, else frozen weights, and stay so;
-    - `saved_activations` is what autograd saves for backward, and what gradient checkpointing computes again within
-      backward, some of whose temporaries it cannot tell apart;
+    A storage counts once with all its bytes, whatever its number of views, until it dies. It has one owner for its
+    whole life, the last one found, so a gradient counts as a gradient from the moment the operator returns it:
+    - parameters and buffers of `model` are trained weights if they require gradients, else frozen weights, and stay so
+      (create the ledger after attaching: later ones would be inputs);
+    - `saved_activations` are the tensors that autograd saves for backward, and those that gradient checkpointing
+      recomputes in the backward pass, including some temporaries that cannot be distinguished;
     - `gradients` are the `.grad` of trained parameters, `optimizer_state` the tensors in the state of any optimiser
       that has stepped;
-    - `inputs` are tensors that were made before or outside of what operators do, from when one first reads them;
-    - whoever makes caches and batches says so with `own`; all else is temporary: autocast's copies of weights too,
-      unless they are saved for backward.
+    - `inputs` are tensors made before or outside of operators, from the first operator that reads them;
+    - callers declare caches and batches with `own`; everything else is temporary, including autocast's copies of
+      weights unless they are saved for backward.
 
-    It sees real and fake tensors alike, on any device, and not what a kernel allocates and frees within itself. Where
-    the model's are fake, what would be a large real tensor (a mask over pairs of tokens) is made fake too. With
-    fake tensors enter no FakeTensorMode inside of it; asked for their value (Adafactor compares norms) they say one.
-    While it is active, autograd does not notice in-place changes of what it saved. Never under `inference_mode`, where
-    operators are dispatched whole.
+    It follows real and fake tensors on any device, but not the memory that a kernel allocates and frees internally. If
+    the model is fake, large real tensors (a mask over pairs of tokens) become fake too. Enter no FakeTensorMode inside.
+    The value of a fake tensor (Adafactor compares norms) is one. While the ledger is active, autograd does not detect
+    in-place changes of saved tensors. It does not work under `inference_mode`, where operators are not decomposed.
 
-    `peaks` maps each phase to the bytes of each owner that holds any at the phase's peak; they sum to the peak.
-    `operations` counts operators, views too, as they were dispatched. Where `device` is CUDA, `allocator` maps each
-    phase to its allocator's own peaks, `allocated` and `reserved`. `observer` is told of every operator of a phase.
+    `peaks` maps each phase to the bytes by owner at its peak; they sum to the peak. `operations` counts the dispatched
+    operators, including views. If `device` is CUDA, `allocator` maps each phase to the peaks of its allocator,
+    `allocated` and `reserved`. `observer` is called for every operator of a phase.
     """
 
     def __init__(self, model: nn.Module, device: torch.device | None = None, observer: Observer | None = None):
@@ -94,9 +94,9 @@ class Ledger(TorchDispatchMode):
         self._register("frozen_weights", [*model.parameters(), *model.buffers()])
 
     def own(self, owner: str, tensors: Iterable[Tensor]) -> None:
-        """Makes `owner` (one of `OWNERS`, else ValueError) that of these tensors' storages; weights stay weights."""
+        """Sets the owner of the storages of these tensors; weights stay weights. ValueError if not in `OWNERS`."""
         if owner not in OWNERS:
-            raise ValueError(f"no owner {owner!r}; there are {', '.join(OWNERS)}")
+            raise ValueError(f"no owner {owner!r}; choose one of {', '.join(OWNERS)}")
         for tensor in tensors:
             holding = self._holding(tensor, owner)
             if holding is not None and holding.owner not in _WEIGHTS:
@@ -104,7 +104,7 @@ class Ledger(TorchDispatchMode):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Keeps the block's peak under `name`; of a phase that is entered again the larger. Phases do not nest."""
+        """Stores the peak of the block under `name`, the larger of two if entered again. Phases do not nest."""
         if self._phase is not None:
             raise RuntimeError(f"phase {name!r} within phase {self._phase!r}")
         self._log = list(self._live.values())
@@ -122,7 +122,7 @@ class Ledger(TorchDispatchMode):
 
     def __enter__(self) -> Ledger:
         with ExitStack() as installed:
-            installed.enter_context(torch.autograd.graph.saved_tensors_hooks(self._saved, _itself))
+            installed.enter_context(torch.autograd.graph.saved_tensors_hooks(self._saved, _identity))
             installed.callback(register_optimizer_step_post_hook(self._stepped).remove)
             for parameter in self._trained:
                 handle = parameter.register_post_accumulate_grad_hook(self._accumulated)  # type: ignore[no-untyped-call]
@@ -138,7 +138,7 @@ class Ledger(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
         if func is _DEVICE and isinstance(args[0], FakeTensor):
-            return args[0].fake_device  # asked for by every operator
+            return args[0].fake_device  # every operator reads it
         if func.namespace in _NO_TENSOR_WORK:
             return func(*args, **kwargs)
         self.operations += 1
@@ -159,7 +159,7 @@ class Ledger(TorchDispatchMode):
         return out
 
     def _see(self, values: Sequence[object], owner: str) -> None:
-        """Counts the storages of tensors that are new here."""
+        """Counts the storages of new tensors."""
         for value in values:
             if isinstance(value, Tensor):
                 self._holding(value, owner)
@@ -167,7 +167,7 @@ class Ledger(TorchDispatchMode):
                 self._see(value, owner)
 
     def _holding(self, tensor: Tensor, owner: str) -> _Holding | None:
-        """The tensor's storage, held by `owner` where it is new; None where it has none (sparse tensors)."""
+        """The tensor's storage, with `owner` if it is new; None if it has none (sparse tensors)."""
         try:
             storage = tensor.untyped_storage()
         except (NotImplementedError, RuntimeError):
@@ -175,7 +175,7 @@ class Ledger(TorchDispatchMode):
         holding = self._live.get(storage_key(storage))
         if holding is None:
             return self._born(storage, owner)
-        if holding.nbytes != storage.nbytes():  # resized, by `out=` most of the time
+        if holding.nbytes != storage.nbytes():  # resized, mostly by `out=`
             self._died(holding)
             return self._born(storage, holding.owner)
         return holding
@@ -201,11 +201,11 @@ class Ledger(TorchDispatchMode):
             self._total -= holding.nbytes
 
     def _owners_at(self, event: int) -> dict[str, int]:
-        held: Counter[str] = Counter()
+        owned: Counter[str] = Counter()
         for holding in self._log:
             if holding.birth <= event < holding.death:
-                held[holding.owner] += holding.nbytes
-        return {owner: held[owner] for owner in OWNERS if held[owner]}
+                owned[holding.owner] += holding.nbytes
+        return {owner: owned[owner] for owner in OWNERS if owned[owner]}
 
     def _register(self, owner: str, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
@@ -215,7 +215,7 @@ class Ledger(TorchDispatchMode):
         holding = self._holding(tensor, "saved_activations")
         if holding is not None and holding.owner == "temporary":
             holding.owner = "saved_activations"
-        # A result that its own node saves would keep that node alive; `detach` is no operator of the model's.
+        # A result saved by its own node would keep that node alive. `detach` is not an operator of the model.
         if tensor.grad_fn is None:
             return tensor
         self.operations -= 1
@@ -230,5 +230,5 @@ class Ledger(TorchDispatchMode):
         self.own("optimizer_state", [value for value in values if isinstance(value, Tensor)])
 
 
-def _itself(tensor: Tensor) -> Tensor:
+def _identity(tensor: Tensor) -> Tensor:
     return tensor

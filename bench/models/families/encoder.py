@@ -14,8 +14,8 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
-from tunefront.bench.models.families.leads import NOTHING, LedKeys, Lengths
-from tunefront.bench.models.families.logits import Checkpoint, checkpoint, has_values, trying
+from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, LedKeys
+from tunefront.bench.models.families.logits import CheckpointKey, checkpoint_key, evaluating, has_values
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from tunefront.methods.sites import Sites
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-_SEEING: set[Checkpoint] = set()
-"""The checkpoints that were seen to be encoders, for the life of the process."""
+_CHECKED: set[CheckpointKey] = set()
+"""The checkpoints that were verified to be encoders, for the life of the process."""
 
 
 class Encoder(Family):
     """An encoder with a fresh head for one task; `model` is the base model with the head as its child `head`.
 
-    `pooling` is what the head reads: `pooler` (the checkpoint's own), `first` (the first token's state) or `mean` (of
-    the states of all tokens that are not padding).
+    `pooling` says what the head reads: `pooler` (the checkpoint's own), `first` (the state of the first token) or
+    `mean` (over the states of all tokens except padding).
     """
 
     head: nn.Module
@@ -55,27 +55,26 @@ class Encoder(Family):
         self.model.add_module("head", head)
         self.head = head
 
-    def try_paths(self) -> None:
-        """Sees, once for a checkpoint, that the token that is read sees the others; UserError where it does not."""
-        if self.pooling == "mean" or not has_values(self.model) or (key := checkpoint(self.model)) in _SEEING:
+    def probe(self) -> None:
+        """Verifies, once per checkpoint, that the pooled token attends to the others; UserError if it does not."""
+        if self.pooling == "mean" or not has_values(self.model) or (key := checkpoint_key(self.model)) in _CHECKED:
             return
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[2, 5, 6, 7], [2, 5, 6, 8]], device=self.model.device) % words
-        with trying(self.model):
+        with evaluating(self.model):
             first, second = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         if words > 2 and torch.equal(first, second):
             raise UserError(
-                f"the states of {type(self.model).__name__} are the same for different texts: no token changes "
-                "anything in it, as where its embeddings, or all of its weights, are zero. Give a checkpoint that was "
-                "trained."
+                f"the states of {type(self.model).__name__} are the same for different texts: no token changes them. "
+                "Maybe its embeddings, or all of its weights, are zero. Give a trained checkpoint."
             )
         if words > 2 and torch.equal(first[0], second[0]):
             raise UserError(
-                f"the first token of {type(self.model).__name__} sees none of those after it, so that a head on it "
-                "would learn nothing of a text. Its configuration asks for a decoder: correct it, or give a family of "
-                "decoders in its sites."
+                f"the first token of {type(self.model).__name__} does not attend to the tokens after it, so a head "
+                "on it cannot learn anything about a text. Its configuration asks for a decoder: correct it, or set "
+                "the family in its sites to decoder."
             )
-        _SEEING.add(key)
+        _CHECKED.add(key)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the classes, or mean squared error of the values; a scalar."""
@@ -85,7 +84,7 @@ class Encoder(Family):
         return nn.functional.cross_entropy(outputs, batch.labels)
 
     def _score(self, batch: Batch, prefix: Prefix | None) -> Tensor:
-        """Logits (batch, choices), or (batch, 1), the predicted values; an encoder has no prefix."""
+        """Logits (batch, choices), or predicted values (batch, 1); an encoder has no prefix."""
         return self._outputs(batch)
 
     def _features(self, batch: Batch) -> Tensor:
@@ -101,16 +100,16 @@ class Encoder(Family):
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
 
     def lead(self, module: nn.Module) -> None:
-        """Puts what `module()` gives before the tokens of every row; a pooler goes on reading the first real token."""
+        """Puts the output of `module()` before the tokens of every row; a pooler still reads the first real token."""
         super().lead(module)
         virtual = self.lead_lengths.prompts.get("encoder", 0)
         if virtual and self.pooling == "pooler":
             self.model.pooler.register_forward_pre_hook(partial(_skip, virtual))
 
     def _inputs(self, batch: Batch) -> tuple[dict[str, Any], int]:  # Any: arguments of the model's forward pass
-        """What goes into the model, with what leads, and how many virtual tokens stand before the real ones."""
+        """The model's arguments, with the lead, and the number of virtual tokens before the real ones."""
         led = self._leading()
-        if led is NOTHING:
+        if led is NO_LEAD:
             return dict(batch.inputs), 0
         ids = batch.inputs["input_ids"]
         if not led.prompts:
@@ -127,16 +126,16 @@ class Encoder(Family):
     def _stack_modules(self) -> dict[str, PreTrainedModel]:
         return {"encoder": self.model}
 
-    def _run_few(self, keys: LedKeys) -> object:
+    def _run_sample(self, keys: LedKeys) -> object:
         ids = torch.tensor([[2, 5, 6]], device=self.model.device) % self.model.get_input_embeddings().weight.shape[0]
         return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), leads=keys)
 
-    def _check_lead(self, found: Lengths) -> None:
-        most, longest = found.most, limit_of(self.model.config, self.tokenizer, None)
+    def _check_lead(self, lengths: LeadLengths) -> None:
+        most, longest = lengths.most, limit_of(self.model.config, self.tokenizer, None)
         special = self.tokenizer.num_special_tokens_to_add(pair=True)
         if longest - most <= special:
             raise Unsupported(
-                f"what leads takes {most} tokens of the {longest} that {self.model.config.model_type} takes in all, "
+                f"the lead takes {most} of the {longest} tokens that {self.model.config.model_type} accepts in total, "
                 "which leaves no room for a text"
             )
 
@@ -145,7 +144,7 @@ class Encoder(Family):
         return self.head
 
     def prefix(self, demonstrations: Examples) -> Prefix:
-        """Unsupported: an encoder reads one text or pair."""
+        """Unsupported: an encoder reads one text or one pair."""
         raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no demonstrations")
 
     def read(self, prefix: Prefix) -> Prefix:
@@ -157,10 +156,10 @@ class Encoder(Family):
         raise Unsupported(f"{type(self.model).__name__} is an encoder, which takes no prompts")
 
     def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> EncodedExamples:
-        """Tokenised rows; of several input fields the first is the first segment, the others, joined, the second. A row
-        longer than max_length, or than the model takes, is cut at its end, which is counted.
+        """Tokenised rows: the first input field is the first segment, the others, joined, are the second. A row that is
+        longer than max_length, or than the model takes, is cut at its end and counted as cut.
 
-        Errors: UserError where max_length leaves no room beside the special tokens, for which nothing would be cut.
+        Errors: UserError if max_length leaves no room next to the special tokens; the tokenizer would cut nothing.
         """
         limit = limit_of(self.model.config, self.tokenizer, max_length, self.led)
         check_room(self.tokenizer, task, limit, max_length)
@@ -173,7 +172,7 @@ class Encoder(Family):
             if name in encoded
         }
         padding = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
-        # Rows of exactly the limit may be whole: only those are tokenised again to tell.
+        # Rows of exactly the limit may be whole: only they are tokenised again, to find out.
         full = [place for place, ids in enumerate(encoded["input_ids"]) if len(ids) >= limit]
         longer = {place for place in full if self._length(first[place], second[place] if second else None) > limit}
         return EncodedExamples(
@@ -191,28 +190,27 @@ class Encoder(Family):
 
 
 def segments(task: Task, rows: Iterable[Row]) -> tuple[list[str], list[str] | None]:
-    """The first segment of each row, the first input, and the second, the others joined; None where there is one."""
+    """First segments (the first input field) and second segments (the others, joined; None without others)."""
     texts = [task.texts(row) for row in rows]
     second = [" ".join(filter(None, text[1:])) for text in texts] if len(task.input_fields) > 1 else None
     return [text[0] for text in texts], second
 
 
 def row_lengths(tokenizer: PreTrainedTokenizerBase, task: Task, rows: Iterable[Row]) -> list[int]:
-    """Tokens of each row as it is, special ones included."""
+    """Tokens per row before any cut, special tokens included."""
     first, second = segments(task, rows)
     return [len(ids) for ids in tokenizer(first, second, truncation=False, verbose=False)["input_ids"]] if first else []
 
 
 def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | None, led: int = 0) -> int:
-    """The most tokens of a row: what the model takes beside `led` that lead, and max_length where it is given. `config`
-    is transformers'."""
+    """The most tokens per row: what the model takes minus the `led` tokens of the lead, or max_length if that is less.
+    `config` is transformers'."""
     longest = _longest(config, tokenizer) - led
     return longest if max_length is None else min(max_length, longest)
 
 
 def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, limit: int, max_length: int | None) -> None:
-    """UserError if the limit, max_length or what the model takes, leaves no room for a word beside the special tokens
-    of a row."""
+    """UserError if the limit (max_length or the model's own) leaves no room for a word next to the special tokens."""
     special = tokenizer.num_special_tokens_to_add(pair=len(task.input_fields) > 1)
     if limit > special:
         return
@@ -221,25 +219,25 @@ def check_room(tokenizer: PreTrainedTokenizerBase, task: Task, limit: int, max_l
             f"max_length is {max_length}, but a row of {task.name} has {special} special tokens; "
             f"give at least {special + 1}."
         )
-    raise UserError(_no_words("the model", limit, f"a row of {task.name} has {special}"))
+    raise UserError(_no_room_message("the model", limit, f"a row of {task.name} has {special}"))
 
 
 def check_takes_words(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """UserError where the model takes no more of a text than its special tokens. `config` is transformers'."""
+    """UserError if the model takes only the special tokens of a text. `config` is transformers'."""
     limit, special = limit_of(config, tokenizer, None), tokenizer.num_special_tokens_to_add()
     if limit <= special:
-        raise UserError(_no_words(name, limit, f"any text has {special}"))
+        raise UserError(_no_room_message(name, limit, f"any text has {special}"))
 
 
-def _no_words(name: str, limit: int, special: str) -> str:
+def _no_room_message(name: str, limit: int, special: str) -> str:
     return (
-        f"{name} takes {limit} tokens of a text, and {special} special ones, so that no word would be read: correct "
+        f"{name} takes {limit} tokens per text, and {special} special tokens, so no word would be read: correct "
         "model_max_length in its tokenizer_config.json, or max_position_embeddings in its config.json."
     )
 
 
 def _longest(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The longest input the positions allow."""
+    """The longest input that positions and tokenizer allow."""
     positions = int(getattr(config, "max_position_embeddings", None) or 10**9) - first_position(config)
     return min(positions, int(tokenizer.model_max_length))
 
@@ -250,10 +248,10 @@ def first_position(config: Any) -> int:
 
 
 def _skip(tokens: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A hook: the module reads the states (rows, seq, width) that follow the first tokens of each row."""
+    """A hook: the module reads the states (rows, seq, width) without the first `tokens` of each row."""
     return (args[0][:, tokens:], *args[1:])
 
 
 def _implements_protocol(encoder: Encoder) -> Backbone:
-    """The type checker holds the family to the contract."""
+    """Lets the type checker compare the family with the protocol."""
     return encoder

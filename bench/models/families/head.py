@@ -1,4 +1,4 @@
-"""The head that a classifier trains: the output layer, and a dense layer before it where the architecture has one."""
+"""The head that a classifier trains: the output layer, and a dense layer before it if the architecture has one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Head(nn.Module):
-    """The output layer on the pooled state, after a dense layer where the architecture's published head has one.
+    """The output layer on the pooled state, after a dense layer if the architecture's published head has one.
 
-    Args: width, of the pooled state; outputs, classes or 1; activation after the dense layer, None for no such layer;
+    Args: width, of the pooled state; outputs, classes or 1; activation after the dense layer, None without that layer;
     dropout before the output layer; std of the initial weights, biases start at zero (BERT's code: 0.02).
     Shapes: (batch, width) -> (batch, outputs).
     Differs: RoBERTa's published head also drops out before its dense layer.
@@ -40,8 +40,8 @@ class Head(nn.Module):
 
 
 def make_head(model: PreTrainedModel, width: int, outputs: int, activation: str | None = None) -> Head:
-    """A fresh head with the dropout and the initial standard deviation that the model's configuration names, placed and
-    in the mode of the model."""
+    """A new head with the dropout and the initial standard deviation of the model's configuration, on the model's
+    device and in its dtype and mode."""
     config = model.config
     head = Head(width, outputs, activation, _head_dropout(config), _init_std(config))
     place(head, model.device, model.dtype)
@@ -50,8 +50,8 @@ def make_head(model: PreTrainedModel, width: int, outputs: int, activation: str 
 
 def _head_dropout(config: object) -> float:
     names = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "hidden_dropout_prob", "dropout")
-    given = (getattr(config, name, None) for name in names)
-    return next((float(value) for value in given if value is not None), 0.1)
+    values = (getattr(config, name, None) for name in names)
+    return next((float(value) for value in values if value is not None), 0.1)
 
 
 def _init_std(config: object) -> float:

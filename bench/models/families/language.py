@@ -1,4 +1,4 @@
-"""What decoders and encoder-decoders share: rows become prompts, and answers are scored."""
+"""The common base of decoders and encoder-decoders: turns rows into prompts and scores answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import make_head
-from tunefront.bench.models.families.leads import Lengths
+from tunefront.bench.models.families.leads import LeadLengths
 from tunefront.bench.models.families.windows import window
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.normalization import choice_scores, text_length
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FEWEST_QUERY_TOKENS = 8
-"""Of a query that is cut: with fewer left, nothing of it could be answered."""
+"""A query that is cut keeps at least this many tokens; with fewer it could not be answered."""
 NO_LIMIT = 10**9
 FILLERS = ("N/A", "[MASK]", "")
-"""What stands for a row without content (Zhao et al. 2021, section 5)."""
+"""Texts in place of a row's fields, for a prompt without content (Zhao et al. 2021, section 5)."""
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """How a language model is asked, and how its answers are weighed.
+    """How prompts are built and answers are scored.
 
     Args: template, which renders rows; normalization of scores, see `models.scoring.normalization`; losses, the weights
-    of T-Few's three; context_length, the most tokens of a whole prompt, demonstrations and answer included, None for
-    what the model takes.
+    of T-Few's three losses; context_length, the most tokens of a whole prompt with demonstrations and answer, None for
+    the model's own limit.
     """
 
     template: Template
@@ -51,9 +51,9 @@ class Prompting:
 
 
 class LanguageModel(Family):
-    """A language model on one task. It has no head, and scores the choices, until `add_head` gives it one.
+    """A language model on one task. It scores the choices; after `add_head` it classifies with a head instead.
 
-    It is asked as `prompting` says, by the task's first template where it is None.
+    `prompting` says how prompts are built; None means the task's first template.
     """
 
     layout: Layout
@@ -74,7 +74,7 @@ class LanguageModel(Family):
 
     @property
     def width(self) -> int:
-        """Of the states that the output layer reads: on OPT-350m less than the blocks' own."""
+        """Width of the states that the output layer reads; on OPT-350m less than the width of the blocks."""
         return int(cast(nn.Linear, self.model.get_output_embeddings()).weight.shape[1])
 
     def loss(self, batch: Batch) -> Tensor:
@@ -84,8 +84,8 @@ class LanguageModel(Family):
         return self.prompting.losses.combined(self._logprobs(batch), batch.inputs["choice_mask"], batch.labels)
 
     def _score(self, batch: Batch, prefix: Prefix | None) -> Tensor:
-        """The choices' normalised log-probabilities, (batch, choices), -inf where a row has fewer; or the logits of the
-        head, where there is one."""
+        """Normalised log-probabilities of the choices, (batch, choices), -inf where a row has fewer; with a head, its
+        logits."""
         if self.head is not None:
             return self._outputs(batch)
         logprobs = self.choice_logprobs(batch, prefix)
@@ -94,15 +94,15 @@ class LanguageModel(Family):
 
     @property
     def outputs(self) -> int:
-        """The classes; Unsupported on multiple choice, where an index means nothing."""
+        """The number of classes; Unsupported on multiple choice, where an index means nothing."""
         if self.task.kind == "multiple choice":
             raise Unsupported(
-                f"{self.task.name} is multiple choice: features cannot tell choices that depend on the row"
+                f"{self.task.name} is multiple choice: features cannot distinguish choices that depend on the row"
             )
         return self.task.outputs
 
     def add_head(self) -> nn.Module:
-        """A head on `features`, through which `loss` and `score` go from now on; Unsupported as `outputs`."""
+        """Adds a head on `features`, which `loss` and `score` use from now on; Unsupported as `outputs`."""
         head = make_head(self.model, self.width, self.outputs)
         if self.dropout is not None:
             head.dropout.p = self.dropout
@@ -111,38 +111,37 @@ class LanguageModel(Family):
         return head
 
     def content_free(self) -> PromptedExamples:
-        """The task's prompt with fillers for the row's fields; Unsupported on multiple choice."""
+        """The task's prompt with fillers in place of the row's fields; Unsupported on multiple choice."""
         if self.task.kind == "multiple choice":
-            raise Unsupported(f"{self.task.name} is multiple choice: its choices are content")
+            raise Unsupported(f"{self.task.name} is multiple choice: its choices are part of the row's content")
         prompts = [self.prompting.template.content_free(self.task, filler) for filler in FILLERS]
         return self._encoded(prompts, [repr(filler) for filler in FILLERS])
 
     def encode(self, task: Task, rows: Iterable[Row], max_length: int | None = None) -> PromptedExamples:
-        """Tokenised prompts and choices; a query longer than max_length, or than the model takes, is cut at its start,
-        which is counted.
+        """Tokenised prompts and choices. A query that is longer than max_length, or than the model takes, is cut at its
+        start and counted as cut.
 
-        Errors: UserError for choices that are equal once tokenised, and for a row whose choices leave no room.
+        Errors: UserError for choices with the same tokens, and for a row whose choices leave no room for its prompt.
         """
         return self._tokenised(rows, max_length)
 
     def check(self, rows: Iterable[Row], max_length: int | None) -> None:
-        """UserError as in `encode`; of the model, only its configuration is read."""
+        """UserError as in `encode`; needs only the configuration of the model."""
         self._tokenised(rows, max_length)
 
     def query_lengths(self, rows: Iterable[Row], max_length: int | None) -> list[tuple[int, int]]:
-        """(tokens of the prompt, tokens of it that are kept) of each row; errors as in `encode`."""
+        """(prompt tokens, prompt tokens that are kept) per row; errors as in `encode`."""
         rows = list(rows)
         self._query_room = max_length or NO_LIMIT
-        found = []
-        for row, pair in zip(
-            rows, self._split([self.prompting.template.render(self.task, row) for row in rows]), strict=True
-        ):
-            room = min(self._query_room, self._context(max(map(len, pair.answers)), row.id))
-            found.append((len(pair.prompt), len(self._cut(pair.prompt, room))))
-        return found
+        lengths = []
+        tokenised = self._split([self.prompting.template.render(self.task, row) for row in rows])
+        for row, tokens in zip(rows, tokenised, strict=True):
+            room = min(self._query_room, self._context(max(map(len, tokens.answers)), row.id))
+            lengths.append((len(tokens.prompt), len(self._cut(tokens.prompt, room))))
+        return lengths
 
-    def asking(self, task: Task, template: Template) -> Self:
-        """The same model, asked about another task: what rows of a mixture are encoded by."""
+    def with_task(self, task: Task, template: Template) -> Self:
+        """The same model on another task; encodes the rows of a mixture."""
         other = copy.copy(self)
         other.task, other.prompting = task, replace(self.prompting, template=template)
         return other
@@ -151,20 +150,20 @@ class LanguageModel(Family):
         rows = list(rows)
         if max_length is not None and max_length < FEWEST_QUERY_TOKENS:
             raise UserError(
-                f"max_length is {max_length}, which leaves next to nothing of a prompt; give at least "
+                f"max_length is {max_length}, which leaves almost nothing of a prompt; give at least "
                 f"{FEWEST_QUERY_TOKENS}, or leave it out."
             )
         self._query_room = max_length or NO_LIMIT
         return self._encoded([self.prompting.template.render(self.task, row) for row in rows], [row.id for row in rows])
 
     def _encoded(self, prompts: Sequence[Prompt], names: Sequence[str]) -> PromptedExamples:
-        pairs = self._split(prompts)
+        tokenised = self._split(prompts)
         queries, cut = [], []
-        for prompt, name, pair in zip(prompts, names, pairs, strict=True):
-            self._check_choices(prompt, name, pair.answers)
-            room = min(self._query_room, self._context(max(map(len, pair.answers)), name))
-            query = self._cut(pair.prompt, room)
-            cut.append(len(query) < len(pair.prompt))
+        for prompt, name, tokens in zip(prompts, names, tokenised, strict=True):
+            self._check_choices(prompt, name, tokens.answers)
+            room = min(self._query_room, self._context(max(map(len, tokens.answers)), name))
+            query = self._cut(tokens.prompt, room)
+            cut.append(len(query) < len(tokens.prompt))
             queries.append(torch.tensor(query))
         normalization = self.prompting.normalization
         return PromptedExamples(
@@ -174,8 +173,8 @@ class LanguageModel(Family):
             cut=tuple(cut),
             ids=tuple(names),
             prompts=tuple(prompts),
-            choices=tuple(tuple(torch.tensor(choice) for choice in pair.answers) for pair in pairs),
-            boundary_tokens=tuple(pair.boundary_tokens for pair in pairs),
+            choices=tuple(tuple(torch.tensor(choice) for choice in tokens.answers) for tokens in tokenised),
+            boundary_tokens=tuple(tokens.boundary_tokens for tokens in tokenised),
             choice_lengths=tuple(
                 tuple(float(text_length(choice, normalization)) for choice in prompt.choices) for prompt in prompts
             ),
@@ -184,70 +183,70 @@ class LanguageModel(Family):
 
     def _check_choices(self, prompt: Prompt, name: str, choices: Sequence[Ids]) -> None:
         for place, choice in enumerate(choices):
-            told = f"row {name} of {self.task.name} under the template {self.prompting.template.name!r}"
+            row = f"row {name} of {self.task.name} under the template {self.prompting.template.name!r}"
             if not choice:
-                raise UserError(f"{told} has a choice without tokens, {prompt.choices[place]!r}; name it otherwise.")
+                raise UserError(f"{row} has a choice without tokens, {prompt.choices[place]!r}; rename the choice.")
             if choice in choices[:place]:
                 same = prompt.choices[choices.index(choice)]
                 raise UserError(
-                    f"{told} has choices that are the same tokens, {same!r} and {prompt.choices[place]!r}, so that "
-                    "they could not be told apart; name them otherwise, or take another template."
+                    f"{row} has two choices with the same tokens, {same!r} and {prompt.choices[place]!r}, which the "
+                    "model cannot distinguish; rename them, or use another template."
                 )
 
     def _context(self, longest: int, name: str) -> int:
-        """How many tokens the query of a row may have beside its longest choice."""
+        """The most tokens of a row's query, given the tokens of its longest choice."""
         room = self.room
         if room is None:
             return self._query_room
-        left = room - self._beside(longest)
+        left = room - self._reserved(longest)
         if left < FEWEST_QUERY_TOKENS:
             raise UserError(
                 f"row {name} of {self.task.name} under the template {self.prompting.template.name!r} has a choice of "
-                f"{longest} tokens, which leaves room for {max(0, left)} tokens of its prompt: "
-                f"{self.model.config.model_type} takes {room} in all{self._led_beside}; raise context_length where "
-                "it is set, or take another template or backbone."
+                f"{longest} tokens, which leaves {max(0, left)} tokens for its prompt: the model "
+                f"({self.model.config.model_type}) accepts {room} tokens in total{self._lead_note}; raise "
+                "context_length if it is set, or use another template or backbone."
             )
         return left
 
     @property
     def room(self) -> int | None:
-        """The most tokens of a whole prompt with an answer: what positions and windows allow beside what leads, and
-        context_length."""
+        """The most tokens of a prompt with an answer, by context_length and by the positions and windows of the model,
+        minus the lead."""
         longest = self._longest
         limits = [None if longest is None else longest - self.led, self.prompting.context_length]
         return min((limit for limit in limits if limit), default=None)
 
     @property
     def _longest(self) -> int | None:
-        """The most tokens that the model takes, what leads among them; None for no limit."""
+        """The most tokens that the model takes, the lead included; None without a limit."""
         config = self.model.config
         names = ("max_position_embeddings", "n_positions")
         known = [*(getattr(config, name, None) for name in names), window(config)] if self.positions else []
         return min((int(limit) for limit in known if limit), default=None)
 
-    def _check_lead(self, found: Lengths) -> None:
-        longest, most = self._longest, found.most
+    def _check_lead(self, lengths: LeadLengths) -> None:
+        longest, most = self._longest, lengths.most
         if longest is not None and longest - most <= FEWEST_QUERY_TOKENS:
             raise Unsupported(
-                f"what leads takes {most} tokens of the {longest} that {self.model.config.model_type} takes in all, "
+                f"the lead takes {most} of the {longest} tokens that {self.model.config.model_type} accepts in total, "
                 "which leaves no room for a text"
             )
 
     @property
-    def _led_beside(self) -> str:
-        return f" beside the {self.led} that lead" if self.led else ""
+    def _lead_note(self) -> str:
+        return f" after a lead of {self.led}" if self.led else ""
 
     positions = True
     """Whether the model's configuration limits the length of a prompt."""
 
     def _outputs(self, batch: Batch) -> Tensor:
-        assert self.head is not None  # asked for only then
+        assert self.head is not None  # callers check it
         return self.head(self._states(batch)).float()
 
     @abstractmethod
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
-        """The log-probability of every choice's tokens, (batch, choices, tokens), computed for scoring: what rows and
-        choices share is computed once. What `choice_mask` leaves out means nothing."""
+        """Log-probabilities of the tokens of every choice, (batch, choices, tokens), for scoring: what rows and choices
+        share is computed once. Values outside `choice_mask` mean nothing."""
 
     @abstractmethod
     def _logprobs(self, batch: Batch) -> Tensor:
@@ -255,28 +254,28 @@ class LanguageModel(Family):
 
     @abstractmethod
     def _split(self, prompts: Sequence[Prompt]) -> list[TokenisedPrompt]:
-        """Each prompt and its choices in tokens, the special ones included."""
+        """Each prompt and its choices as tokens, special tokens included."""
 
     @abstractmethod
     def _cut(self, ids: Ids, room: int) -> Ids:
-        """A prompt cut to so many tokens at its start, the special ones apart."""
+        """A prompt cut at its start to `room` tokens; special tokens stay."""
 
     @abstractmethod
-    def _beside(self, longest: int) -> int:
-        """How many tokens beside the query count against the room, given the longest choice."""
+    def _reserved(self, longest: int) -> int:
+        """Tokens other than the query that count against the room, given those of the longest choice."""
 
 
 def refuse_regression(task: Task) -> None:
-    """Unsupported for a task without choices, which no template asks either."""
+    """Unsupported for a task without choices; no template applies to it either."""
     if task.kind == "regression":
         raise Unsupported(f"{task.name} is regression; a language model scores choices, so it needs an encoder")
 
 
-def following(batch: Batch, prefix: Prefix | None, name: str) -> Tensor:
-    """An input of the batch as it is after the prefix."""
+def prefixed_input(batch: Batch, prefix: Prefix | None, name: str) -> Tensor:
+    """An input of the batch, as tokenised after the prefix."""
     if prefix is None:
         return batch.inputs[name]
     key = prefix_key(name, prefix.demonstrations.name)  # type: ignore[attr-defined]
     if key not in batch.inputs:
-        raise KeyError("these rows were not made to follow this prefix: make it with harness.prefill(...) in fit()")
+        raise KeyError("these rows were not tokenised after this prefix: create it with harness.prefill(...) in fit()")
     return batch.inputs[key]

@@ -1,9 +1,8 @@
-"""What leads in a model: prompt embeddings before a stack's tokens, and keys and values before an attention's own.
+"""The lead of a model: prompt embeddings before a stack's tokens, or keys and values before an attention's own.
 
-One attention function is registered with transformers, as `ATTENTION`: it puts what the pass has for the attention
-module that calls it before that module's own keys and values. The pass hands it down as a keyword argument, so that
-nothing stays in the model, and blocks that are computed again in the backward pass (gradient checkpointing) get it
-again.
+This module registers an attention function with transformers, as `ATTENTION`. It puts the lead's keys and values before
+those of the attention module that calls it. The forward pass hands the lead down as a keyword argument, so nothing
+stays in the model, and blocks that the backward pass computes again (gradient checkpointing) get it again.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ if TYPE_CHECKING:
     from tunefront.bench.models.scoring.prefix import KeysValues
 
 ATTENTION = "tunefront_leads"
-"""The name in a configuration of the attention that reads leads; without any it is transformers' `sdpa`."""
+"""The name of the attention that reads leads, in a configuration; without a lead it is transformers' `sdpa`."""
 NAME = "lead"
-"""The child of a model that makes what leads."""
+"""The name of the child module that computes the lead."""
 
-Made = Mapping[str, "Tensor | KeysValues"]
-"""What a lead's module gives: see `Backbone.lead`."""
+LeadOutput = Mapping[str, "Tensor | KeysValues"]
+"""The output of a lead's module: see `Backbone.lead`."""
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """How many tokens lead: `prompts` by stack, `keys` by attention, and `positions`, how many positions of each stack
-    these take: keys that cross attention reads take none."""
+class LeadLengths:
+    """Lengths of a lead in tokens: `prompts` by stack, `keys` by attention, and `positions`, the positions that they
+    take in each stack; keys of a cross-attention take none."""
 
     prompts: Mapping[str, int] = field(default_factory=dict)
     keys: Mapping[str, int] = field(default_factory=dict)
@@ -45,7 +44,7 @@ class Lengths:
 
     @property
     def most(self) -> int:
-        """The most positions that are taken in a stack."""
+        """The most positions that the lead takes in a stack."""
         return max(self.positions.values(), default=0)
 
     def __bool__(self) -> bool:
@@ -53,7 +52,7 @@ class Lengths:
 
 
 class LedKeys:
-    """Keys and values that lead in one pass, by the attention module that reads them."""
+    """The lead's keys and values in one pass, by the attention module that reads them."""
 
     def __init__(self, states: Mapping[nn.Module, KeysValues]):
         self._states = states
@@ -63,7 +62,7 @@ class LedKeys:
         if module not in self._states:
             return key, value
         led_key, led_value = self._states[module]
-        return _joined(led_key, key), _joined(led_value, value)
+        return _prepend(led_key, key), _prepend(led_value, value)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -72,26 +71,26 @@ class LedKeys:
 
 
 class SeenKeys(LedKeys):
-    """Lets every attention read what it would, and keeps what it read: `found` has each module's keys and values, and
-    `queries` how many tokens looked at them. What is computed again in a backward pass is not kept again."""
+    """Adds nothing, and records what each attention module reads: its keys and values (`recorded`), and the number of
+    tokens that query them (`queries`). A second computation in the backward pass is not recorded."""
 
     def __init__(self) -> None:
         super().__init__({})
-        self.found: dict[nn.Module, KeysValues] = {}
+        self.recorded: dict[nn.Module, KeysValues] = {}
         self.queries: dict[nn.Module, int] = {}
 
     def before(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        if module not in self.found:
-            kept = not torch.is_grad_enabled()  # as copies: what a fused projection gave would keep its queries too
-            self.found[module] = (key.clone(), value.clone()) if kept else (key, value)
+        if module not in self.recorded:
+            copies = not torch.is_grad_enabled()  # views of a fused projection would keep its queries in memory too
+            self.recorded[module] = (key.clone(), value.clone()) if copies else (key, value)
         self.queries.setdefault(module, query.shape[2])
         return key, value
 
 
 @dataclass(frozen=True)
 class Led:
-    """What leads in one pass: `prompts` (n, width) by stack, `keys` by attention module, and `visible` (rows, n), False
-    where a row must not look, None where all may."""
+    """The lead in one pass: `prompts` (n, width) by stack, `keys` by attention module, and `visible` (rows, n), False
+    where a row must not attend to it, None if all rows may."""
 
     prompts: Mapping[str, Tensor] = field(default_factory=dict)
     keys: LedKeys | None = None
@@ -99,12 +98,12 @@ class Led:
 
     @property
     def inputs(self) -> dict[str, Any]:  # Any: a keyword argument of a model's forward pass
-        """What goes down to the attention function."""
+        """Keyword arguments for the attention function."""
         return {} if self.keys is None else {"leads": self.keys}
 
     def tokens(self, stack: str, module: PreTrainedModel, ids: Tensor) -> tuple[dict[str, Tensor], int]:
-        """What a stack reads of the ids (rows, seq), and how many virtual tokens stand before them: the ids, or their
-        embeddings (rows, n + seq, width) after those of a prompt."""
+        """A stack's input for the ids (rows, seq), and the number of virtual tokens before them: the ids themselves, or
+        their embeddings (rows, n + seq, width) after those of a prompt."""
         if stack not in self.prompts:
             return {"input_ids": ids}, 0
         prompt = self.prompts[stack]
@@ -114,80 +113,79 @@ class Led:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All of it."""
+        """All prompts, keys and values."""
         return [*self.prompts.values(), *(() if self.keys is None else self.keys.tensors)]
 
 
-NOTHING = Led()
-"""Of a model in which nothing leads."""
+NO_LEAD = Led()
+"""The lead of a model without one."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What leads in every row that is scored, made once, and the weights that it was made of: other weights, or other
-    values of them, make something else."""
+class KeptLead:
+    """The lead for all rows that are scored, computed once, with the versions of the weights that it depends on."""
 
     led: Led
     weights: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, model: nn.Module, led: Led) -> Kept:
-        """Of the weights as they are now."""
+    def of(cls, model: nn.Module, led: Led) -> KeptLead:
+        """A lead with the current versions of the weights."""
         return cls(led, _versions(model))
 
     def holds_for(self, model: nn.Module) -> bool:
-        """Whether the model would make the same now."""
+        """Whether the weights have not changed since."""
         return self.weights == _versions(model)
 
 
 def _versions(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Each parameter and how often it was written to."""
+    """The identity and the write counter of each parameter."""
     return tuple((id(parameter), parameter._version) for parameter in model.parameters())
 
 
-def made(model: PreTrainedModel, module: nn.Module, batch: Batch | None = None) -> Led:
-    """What leads in a pass through the model now; `batch` is what it trains on, None where it does not train."""
-    if model.config._attn_implementation != ATTENTION:  # any other would leave out, silently, what leads
-        raise RuntimeError(f"something leads in this model: its attention must stay {ATTENTION!r}")
-    found: Made = module()
-    states = {path: one for path, one in found.items() if not isinstance(one, Tensor)}
-    keys = LedKeys({model.get_submodule(path): one for path, one in states.items()}) if states else None
+def make_led(model: PreTrainedModel, module: nn.Module, batch: Batch | None = None) -> Led:
+    """Computes the lead of a pass; `batch` is the training batch, None in scoring."""
+    if model.config._attn_implementation != ATTENTION:  # any other would silently ignore the lead
+        raise RuntimeError(f"this model has a lead: its attention must stay {ATTENTION!r}")
+    output: LeadOutput = module()
+    states = {path: value for path, value in output.items() if not isinstance(value, Tensor)}
+    keys = LedKeys({model.get_submodule(path): value for path, value in states.items()}) if states else None
     visible = getattr(module, "visible", None)
     return Led(
-        {name: one for name, one in found.items() if isinstance(one, Tensor)},
+        {name: value for name, value in output.items() if isinstance(value, Tensor)},
         keys,
         None if visible is None or batch is None else visible(batch),
     )
 
 
-def lengths(stacks: Sequence[Stack], found: object) -> Lengths:
-    """How many tokens lead where; ValueError for what cannot lead in these stacks."""
-    if not isinstance(found, Mapping) or not found:
-        gives = "an empty mapping" if isinstance(found, Mapping) else type(found).__name__
+def lead_lengths(stacks: Sequence[Stack], output: object) -> LeadLengths:
+    """The lengths of a lead, given its module's output; ValueError for a lead that these stacks cannot take."""
+    if not isinstance(output, Mapping) or not output:
+        returned = "an empty mapping" if isinstance(output, Mapping) else type(output).__name__
         raise ValueError(
-            f"a lead's module gives {gives}; it must give a mapping from a stack's name or an attention's path to what "
-            "leads there (see Backbone.lead)"
+            f"the lead's module returned {returned}; it must return a mapping from a stack's name or an attention's "
+            "path to its lead (see Backbone.lead)"
         )
     known = [name for stack in stacks for name in (stack.name, *(attention.path for attention in stack.attentions))]
-    unknown = [str(name) for name in found if name not in known]
+    unknown = [str(name) for name in output if name not in known]
     if unknown:
-        raise ValueError(f"nothing can lead in {unknown[0]!r}; what can: {', '.join(known)}")
+        raise ValueError(f"no lead can be placed in {unknown[0]!r}; possible places: {', '.join(known)}")
     prompts: dict[str, int] = {}
     keys: dict[str, int] = {}
     positions: dict[str, int] = {}
     for stack in stacks:
-        led = [attention for attention in stack.attentions if attention.path in found]
-        keys |= {attention.path: _keys_length(attention, found[attention.path]) for attention in led}
+        led = [attention for attention in stack.attentions if attention.path in output]
+        keys |= {attention.path: _keys_length(attention, output[attention.path]) for attention in led}
         sizes = {keys[attention.path] for attention in led if attention.kind == "self"}
         if len(sizes) > 1:
-            raise ValueError(f"keys of different numbers of tokens, {sorted(sizes)}, lead in the {stack.name}")
-        if stack.name in found:
+            raise ValueError(f"the leads in the {stack.name} have different numbers of keys: {sorted(sizes)}")
+        if stack.name in output:
             if sizes:
-                raise ValueError(f"a prompt and keys lead in the {stack.name} at once; give one of them")
-            prompts[stack.name] = _prompt_length(stack, found[stack.name])
+                raise ValueError(f"the lead in the {stack.name} has both a prompt and keys; give one of them")
+            prompts[stack.name] = _prompt_length(stack, output[stack.name])
             sizes.add(prompts[stack.name])
         positions[stack.name] = sizes.pop() if sizes else 0
-    return Lengths(prompts, keys, positions)
+    return LeadLengths(prompts, keys, positions)
 
 
 def check_attention(model: PreTrainedModel) -> None:
@@ -195,13 +193,13 @@ def check_attention(model: PreTrainedModel) -> None:
     own = model.config._attn_implementation
     if own not in ("sdpa", ATTENTION):
         raise Unsupported(
-            f"{model.config.model_type} computes its attention in its own way ({own}), in which no prompt and no keys "
-            "and values can lead"
+            f"{model.config.model_type} has its own attention implementation ({own}), which takes no lead (prompts, or "
+            "keys and values)"
         )
 
 
-def heed(model: PreTrainedModel) -> None:
-    """Switches every attention of the model to `attend`, for as long as the model lives."""
+def use_lead_attention(model: PreTrainedModel) -> None:
+    """Switches every attention of the model to `attend`, permanently."""
     for config in _configs(model):
         config._attn_implementation = ATTENTION
 
@@ -209,15 +207,15 @@ def heed(model: PreTrainedModel) -> None:
 def stacks_of(
     model: PreTrainedModel, widths: Mapping[str, tuple[PreTrainedModel, int]], run: Callable[[LedKeys], object]
 ) -> tuple[Stack, ...]:
-    """What can lead where, found by running a few tokens: `run` takes them through all stacks, the encoder's more than
-    the decoder's, and hands its argument down to attention.
+    """Where a lead can be placed, found by running a few tokens: `run` sends them through all stacks, more through the
+    encoder than through the decoder, and hands its argument down to the attention.
 
-    Args: widths, each stack's module and the width of its embeddings, by its name.
+    Args: widths, each stack's module and the width of its embeddings, by the stack's name.
     """
     check_attention(model)
-    seen = SeenKeys()
-    with _heeding(model):
-        run(seen)
+    recorder = SeenKeys()
+    with _lead_attention(model):
+        run(recorder)
     paths = {module: path for path, module in model.named_modules()}
     stacks = []
     for name, (stack, width) in widths.items():
@@ -225,21 +223,23 @@ def stacks_of(
         attentions = tuple(
             AttentionShape(
                 paths[module],
-                "self" if seen.queries[module] == key.shape[2] else "cross",
+                "self" if recorder.queries[module] == key.shape[2] else "cross",
                 int(key.shape[1]),
                 int(key.shape[3]),
             )
-            for module, (key, _) in seen.found.items()
+            for module, (key, _) in recorder.recorded.items()
             if module in inside
         )
         if not attentions:
-            raise Unsupported(f"the attention of {model.config.model_type} hands nothing down that could lead in it")
+            raise Unsupported(
+                f"the attention of {model.config.model_type} does not pass keyword arguments on, which a lead needs"
+            )
         stacks.append(Stack(name, width, attentions))
     return tuple(stacks)
 
 
-def look_back(tokens: int, device: torch.device) -> Tensor:
-    """The mask (1, 1, tokens, tokens) of a row that stands for itself: True where a token may look."""
+def causal_mask(tokens: int, device: torch.device) -> Tensor:
+    """The causal mask (1, 1, tokens, tokens) of a row: True where a token may attend."""
     return torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril_()[None, None]
 
 
@@ -252,9 +252,9 @@ def attend(
     leads: LedKeys | None = None,
     is_causal: bool | None = None,
     position_bias: Tensor | None = None,
-    **others: Any,  # Any: whatever else transformers hands to attention functions
+    **others: Any,  # Any: further arguments from transformers
 ) -> tuple[Tensor, None]:
-    """transformers' `sdpa` on the tokens' keys and values with what leads on the module before them."""
+    """transformers' `sdpa`, with the lead's keys and values before those of the tokens."""
     if leads is not None:
         own = key.shape[2]
         key, value = leads.before(module, query, key, value)
@@ -273,11 +273,11 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, sdpa_mask)
 def _mask_for(
     mask: Tensor | None, tokens: int, total: int, own: int, causal: bool, device: torch.device
 ) -> Tensor | None:
-    """The mask (rows, 1, tokens, total) for keys of which the last `own` are the tokens' and those before them lead.
+    """The mask (rows, 1, tokens, total) over the lead's keys and then the `own` keys of the tokens.
 
-    Every token sees what leads. A mask that is wider than the tokens covers what leads already; its columns for what
-    leads elsewhere, but not in this attention, are cut off. None means a causal mask where attention is causal, which
-    sdpa would align with the first key; so it is spelled out.
+    Every token sees the lead. A mask that is wider than the tokens already covers it; its columns for leads of other
+    attentions are cut off. In a causal attention, None means a causal mask, which sdpa would align with the first key;
+    so the mask is written out.
     """
     if mask is None:
         if total == own or not causal or tokens == 1:
@@ -291,48 +291,52 @@ def _mask_for(
     return torch.cat([allowed((*mask.shape[:3], total - own), dtype=mask.dtype, device=mask.device), mask], dim=3)
 
 
-def _joined(led: Tensor, own: Tensor) -> Tensor:
+def _prepend(led: Tensor, own: Tensor) -> Tensor:
     return torch.cat([led.to(own.dtype).expand(own.shape[0], -1, -1, -1), own], dim=2)
 
 
 def _prompt_length(stack: Stack, prompt: object) -> int:
-    """How many embeddings lead in a stack; ValueError for other shapes."""
+    """The number of a lead's embeddings in a stack; ValueError for other shapes."""
     if not isinstance(prompt, Tensor) or prompt.dim() != 2 or prompt.shape[1] != stack.width:
-        raise ValueError(f"what leads in the {stack.name} must be a tensor (n, {stack.width}), got {_of(prompt)}")
+        raise ValueError(f"the lead in the {stack.name} must be a tensor (n, {stack.width}), got {_describe(prompt)}")
     return prompt.shape[0]
 
 
 def _keys_length(attention: AttentionShape, states: object) -> int:
-    """How many keys and values lead in an attention; ValueError for other shapes."""
-    wanted = f"keys and values that lead in {attention.path} must each be (1, {attention.heads}, n, {attention.width})"
-    if not isinstance(states, tuple | list) or len(states) != 2 or not all(isinstance(one, Tensor) for one in states):
-        raise ValueError(f"{wanted}, got {_of(states)}")
-    for one in states:
-        shape = tuple(one.shape)
+    """The number of a lead's keys and values in an attention; ValueError for other shapes."""
+    wanted = f"the lead's keys and values in {attention.path} must each be (1, {attention.heads}, n, {attention.width})"
+    if (
+        not isinstance(states, tuple | list)
+        or len(states) != 2
+        or not all(isinstance(state, Tensor) for state in states)
+    ):
+        raise ValueError(f"{wanted}, got {_describe(states)}")
+    for state in states:
+        shape = tuple(state.shape)
         if len(shape) != 4 or shape != (1, attention.heads, states[0].shape[2], attention.width):
-            raise ValueError(f"{wanted}, got {_of(states)}")
+            raise ValueError(f"{wanted}, got {_describe(states)}")
     return int(states[0].shape[2])
 
 
-def _of(found: object) -> str:
-    if isinstance(found, Tensor):
-        return str(tuple(found.shape))
-    if isinstance(found, tuple | list):
-        return f"{len(found)} of {', '.join(map(_of, found))}"
-    return type(found).__name__
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return str(tuple(value.shape))
+    if isinstance(value, tuple | list):
+        return f"{len(value)} of {', '.join(map(_describe, value))}"
+    return type(value).__name__
 
 
 def _configs(model: PreTrainedModel) -> list[Any]:  # Any: transformers' configurations
-    """The configurations in which attention modules look up how to attend: those of every stack."""
+    """The configurations that name the attention implementation, one or more per stack."""
     parts = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
     return list({id(part.config): part.config for part in parts}.values())
 
 
 @contextmanager
-def _heeding(model: PreTrainedModel) -> Iterator[None]:
+def _lead_attention(model: PreTrainedModel) -> Iterator[None]:
     before = [(config, config._attn_implementation) for config in _configs(model)]
     try:
-        heed(model)
+        use_lead_attention(model)
         yield
     finally:
         for config, own in before:

@@ -1,7 +1,7 @@
-"""From a language model's last states to its logits: the output layer alone where that is all that the model does.
+"""How a language model computes logits from its last states: often by the output layer alone.
 
 Some models scale their logits (Granite, Cohere), cap them (Gemma 2) or leave some out. What a checkpoint does is found
-out once, on a few tokens, against its own forward pass.
+out once, by comparing ways of computing logits with its own forward pass on a few tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tunefront.bench.models.config_files import gist
+from tunefront.bench.models.config_files import short_message
 from tunefront.methods.base import Unsupported
 from tunefront.methods.torch_internals import FakeTensor
 
@@ -26,57 +26,59 @@ log = logging.getLogger("tunefront")
 
 
 @dataclass(frozen=True)
-class Head:
-    """How logits are computed: `plain`, by the output layer on the states; `own`, by what the model itself does with
-    the states of its module `after`; `whole`, by the model's own forward pass from its inputs, at every place."""
+class Output:
+    """How logits are computed: `plain`, by the output layer from the states; `own`, by the model's own code after its
+    module `after`; `whole`, by the model's whole forward pass, at every position."""
 
     way: Literal["plain", "own", "whole"] = "plain"
     after: str = ""
 
 
-PLAIN = Head()
+PLAIN = Output()
 Logits = Callable[[Tensor], Tensor]
-"""From states (rows, tokens, width) to logits (rows, tokens, vocabulary)."""
+"""Maps states (rows, tokens, width) to logits (rows, tokens, vocabulary)."""
 
-Checkpoint = tuple[type, str, str]
+CheckpointKey = tuple[type, str, str]
 
-_FOUND: dict[Checkpoint, Head] = {}
-"""What was found out about checkpoints, for the life of the process."""
+_OUTPUTS: dict[CheckpointKey, Output] = {}
+"""The result by checkpoint, for the life of the process."""
 FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, NotImplementedError)
-"""What models fail with that do not take what they are given."""
-_LARGE = 64.0
-"""How much larger states are tried too: a cap does next to nothing to small logits."""
+"""The exceptions of models that do not accept an input."""
+_SCALE_UP = 64.0
+"""Factor of larger states that are tried too: a cap hardly changes small logits."""
 
 
 def has_values(model: nn.Module) -> bool:
-    """Whether anything can be tried on the model: not where its parameters are fake."""
+    """Whether the model can be run for a trial: False if its parameters are fake."""
     return not isinstance(next(model.parameters()), FakeTensor)
 
 
-def head_of(model: PreTrainedModel, plain: Logits, states: Callable[[], Tensor], truth: Callable[[], Tensor]) -> Head:
-    """How the checkpoint's logits are computed; `states` gives a few states, `truth` the model's own logits for them.
+def find_output(
+    model: PreTrainedModel, plain: Logits, states: Callable[[], Tensor], truth: Callable[[], Tensor]
+) -> Output:
+    """How the checkpoint computes logits; `states` returns a few states, `truth` the model's own logits for them.
 
     Errors: Unsupported for a model whose own forward pass fails.
     """
     if not has_values(model):
         return PLAIN
-    key = checkpoint(model)
-    if key not in _FOUND:
-        with trying(model):
-            _FOUND[key] = _find(model, plain, _states(states), _truth(model, truth))
-        if _FOUND[key].way == "whole":
-            log.warning("%s gives logits only for whole texts, so that scoring takes longer", type(model).__name__)
-    return _FOUND[key]
+    key = checkpoint_key(model)
+    if key not in _OUTPUTS:
+        with evaluating(model):
+            _OUTPUTS[key] = _find(model, plain, _states(states), _truth(model, truth))
+        if _OUTPUTS[key].way == "whole":
+            log.warning("%s computes logits only for whole texts, so scoring takes longer", type(model).__name__)
+    return _OUTPUTS[key]
 
 
-def checkpoint(model: PreTrainedModel) -> Checkpoint:
-    """What a finding holds for: the class, the folder and the configuration."""
+def checkpoint_key(model: PreTrainedModel) -> CheckpointKey:
+    """The key of results: class, folder and configuration."""
     return type(model), str(model.config.name_or_path), model.config.to_json_string(use_diff=False)
 
 
 @contextmanager
-def trying(model: PreTrainedModel) -> Iterator[None]:
-    """As in evaluation, in full precision and without gradients."""
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Runs a block in evaluation mode, in full precision and without gradients."""
     training = model.training
     model.eval()
     try:
@@ -87,14 +89,14 @@ def trying(model: PreTrainedModel) -> Iterator[None]:
 
 
 def own_logits(model: PreTrainedModel, after: str, states: Tensor) -> Tensor:
-    """What the model does with the states (rows, tokens, width) of its module `after`, whose place they take."""
+    """The model's logits if the output of its module `after` is replaced by `states` (rows, tokens, width)."""
     from transformers import modeling_outputs as outputs
 
     module = model.get_submodule(after)
     ids = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
     inputs: dict[str, object] = {"input_ids": ids}
     if model.config.is_encoder_decoder:
-        read = outputs.BaseModelOutput(last_hidden_state=states[:, :1])  # nothing looks at it: the decoder does not run
+        read = outputs.BaseModelOutput(last_hidden_state=states[:, :1])  # never read: the decoder does not run
         inputs = {"encoder_outputs": read, "attention_mask": torch.ones_like(ids[:, :1]), "decoder_input_ids": ids}
     both = model.config.is_encoder_decoder and module is model.base_model
     kind = outputs.Seq2SeqModelOutput if both else outputs.BaseModelOutputWithPastAndCrossAttentions
@@ -107,11 +109,11 @@ def own_logits(model: PreTrainedModel, after: str, states: Tensor) -> Tensor:
 
 
 def _states(states: Callable[[], Tensor]) -> Tensor | None:
-    """None where the model gives none by themselves."""
+    """The states, None if the model does not return any without logits."""
     try:
         return states()
     except (*FAILURES, Unsupported) as error:
-        log.debug("there are no states apart from logits: %s", error)
+        log.debug("the model returns no states without logits: %s", error)
         return None
 
 
@@ -120,37 +122,37 @@ def _truth(model: PreTrainedModel, truth: Callable[[], Tensor]) -> Tensor:
         return truth()
     except FAILURES as error:
         raise Unsupported(
-            f"{type(model).__name__} cannot be asked here: its own forward pass fails on a few tokens with their mask "
-            f"({type(error).__name__}: {gist(error)})"
+            f"{type(model).__name__} cannot be used here: its own forward pass fails on a few tokens with a mask "
+            f"({type(error).__name__}: {short_message(error)})"
         ) from error
 
 
-def _find(model: PreTrainedModel, plain: Logits, states: Tensor | None, truth: Tensor) -> Head:
+def _find(model: PreTrainedModel, plain: Logits, states: Tensor | None, truth: Tensor) -> Output:
     if states is None:
-        return Head("whole")
-    after = next((path for path in bodies(model) if _equal(lambda: own_logits(model, path, states), truth)), None)  # noqa: B023
+        return Output("whole")
+    after = next((path for path in body_paths(model) if _agree(lambda: own_logits(model, path, states), truth)), None)  # noqa: B023
     if after is None:
-        return PLAIN if _equal(lambda: plain(states), truth) else Head("whole")
-    tried = (states, states * _LARGE)
-    alone = all(_equal(lambda: plain(some), own_logits(model, after, some)) for some in tried)  # noqa: B023
-    return PLAIN if alone else Head("own", after)
+        return PLAIN if _agree(lambda: plain(states), truth) else Output("whole")
+    trials = (states, states * _SCALE_UP)
+    plainly = all(_agree(lambda: plain(trial), own_logits(model, after, trial)) for trial in trials)  # noqa: B023
+    return PLAIN if plainly else Output("own", after)
 
 
-def bodies(model: PreTrainedModel) -> list[str]:
-    """The modules whose states the model may make its logits of, the likeliest first; the model itself where it has no
-    part that is a model. Where it is itself a part of a larger one (Llama 4), its own methods do not name it."""
+def body_paths(model: PreTrainedModel) -> list[str]:
+    """Paths of the modules whose states may be the input of the logits, the likeliest first; the model itself if no
+    part of it is a model. If it is a part of a larger model (Llama 4), its own methods do not name that module."""
     parts = [model.base_model, model.get_decoder(), *(part for part in model.children() if hasattr(part, "base_model"))]
     return [path for part in parts for path, module in model.named_modules() if module is part and path] or [""]
 
 
-def _equal(logits: Callable[[], Tensor], truth: Tensor) -> bool:
-    """Whether predictions are the same but for rounding; not where none can be made."""
+def _agree(logits: Callable[[], Tensor], truth: Tensor) -> bool:
+    """Whether two predictions are equal up to rounding; False if the first fails."""
     try:
-        found = logits()
+        actual = logits()
     except FAILURES as error:
-        log.debug("logits cannot be made so: %s", error)
+        log.debug("logits cannot be computed this way: %s", error)
         return False
-    if found.shape != truth.shape:
+    if actual.shape != truth.shape:
         return False
-    first, second = (some.float().log_softmax(-1) for some in (found, truth))
+    first, second = (values.float().log_softmax(-1) for values in (actual, truth))
     return bool(torch.allclose(first, second, rtol=1e-4, atol=1e-4))

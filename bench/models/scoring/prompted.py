@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tunefront.bench.models.examples import FEATURE_LAWS, EncodedExamples, moved
+from tunefront.bench.models.examples import FEATURE_LAWS, EncodedExamples, to_device
 from tunefront.bench.models.shapes import CostModel, Shape
 from tunefront.methods.base import Batch
 
@@ -149,7 +149,7 @@ class PromptedExamples(EncodedExamples):
         inputs["choice_lengths"] = torch.tensor(lengths)
         for name, followed in self.by_prefix.items():
             inputs |= _named(name, [followed.tokens[row] for row in rows], [followed.kept[row] for row in rows])
-        return moved(Batch(inputs, self.labels[list(rows)], torch.tensor(rows)), device)
+        return to_device(Batch(inputs, self.labels[list(rows)], torch.tensor(rows)), device)
 
     def shape(self, batch: Batch, training: bool = False) -> Shape:
         """The shapes of all passes, one per prefix, concatenated; (rows, 0) for precomputed features."""
@@ -205,7 +205,7 @@ class PromptedExamples(EncodedExamples):
             kept = prefixed.kept[prefixed.before.index(before)] if before in prefixed.before else 0
             inputs |= _named(name, [some(query)] * rows, [kept] * rows)
         right = torch.zeros(rows, dtype=torch.long)
-        return moved(Batch(inputs, right, torch.arange(rows) % len(self)), device)
+        return to_device(Batch(inputs, right, torch.arange(rows) % len(self)), device)
 
     def scoring_order(self, batch_size: int) -> list[list[int]]:
         """Every row once: rows that keep the same number of demonstrations together, longest first, at most

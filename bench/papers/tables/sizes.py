@@ -12,7 +12,7 @@ from torch import nn
 
 from tunefront.bench.forecast.fake_models import attached
 from tunefront.bench.forecast.presets import config_of, fake_model
-from tunefront.bench.meters.parameters import trained_beside_head
+from tunefront.bench.meters.parameters import trained_params_without_head
 from tunefront.bench.papers.tables.table import PaperTable, prints_as
 from tunefront.bench.suites.sweeps import swept_methods
 from tunefront.methods.base import Method
@@ -95,7 +95,7 @@ def printed_sizes(data: Data) -> list[tuple[Mapping[str, str], list[Size]]]:
 def _size(method: Method, name: str, field: str) -> Size:
     whole, embeddings = _backbone(name)
     backbone = attached(method, name)
-    trained = trained_beside_head(backbone.model, backbone.head)
+    trained = trained_params_without_head(backbone.model, backbone.head)
     config = config_of(name)
     size = getattr(method, field, None)
     formula = None if size is None else closed_form(config.num_hidden_layers, config.hidden_size, size)

@@ -1,4 +1,4 @@
-"""What a person sees of models that cannot be used: exit 2 with a paragraph before anything runs, however they ask."""
+"""Errors for unusable models: exit code 2 with a paragraph before anything runs, from every entry point."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def holds(name: str, content: str) -> Callable[[Path], None]:
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "cut off": (cut, "is cut off"),
+    "cut off": (cut, "is truncated"),
     "pointer": (holds("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"),
-    "fewer layers": (says(num_hidden_layers=1), "for which config.json has no place"),
+    "fewer layers": (says(num_hidden_layers=1), "that config.json has no place for"),
     "quantised": (says(quantization_config={"quant_method": "gptq"}), "has a quantization_config"),
     "wrong type": (says(hidden_size="12"), 'hidden_size is "12"'),
     "huge": (says(num_hidden_layers=10**18), "num_hidden_layers is 1"),
@@ -50,40 +50,40 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_model_that_cannot_be_used_is_told_before_anything_runs(
+def test_an_unusable_model_is_reported_before_anything_runs(
     kind: str, call: Any, backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
-    change, said = BAD[kind]
+    change, message = BAD[kind]
     folder = copy_of(backbones["bert"], tmp_path / "model")
     change(folder)
-    asked = ("--backbone", str(folder), "--task", toy_folder, "--method", "features", "--shots", "8")
-    for result in (call("run", *asked, "--draws", "0"), call("plan", *asked)):
+    options = ("--backbone", str(folder), "--task", toy_folder, "--method", "features", "--shots", "8")
+    for result in (call("run", *options, "--draws", "0"), call("plan", *options)):
         assert result.exit_code == 2, result.output
-        assert said in result.stderr
+        assert message in result.stderr
         assert str(folder) in result.stderr
         assert "Traceback" not in result.output
         assert "bug in tunefront" not in result.output
     with pytest.raises(UserError) as caught:
         tunefront.run(methods=["features"], backbones=[str(folder)], tasks=[toy_folder], out=tmp_path / "results")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/model", "x" * 5000])
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_a_name_that_cannot_be_looked_for_is_told(command: str, name: str, call: Any, toy_folder: str) -> None:
+def test_an_invalid_name_is_reported(command: str, name: str, call: Any, toy_folder: str) -> None:
     result = call(command, "--backbone", name, "--task", toy_folder, "--method", "features")
     assert result.exit_code == 2, result.output
     assert name[:11] in result.stderr
     assert "Traceback" not in result.output
 
 
-def test_what_a_folder_asks_for_and_does_not_get_is_a_warning(
+def test_an_ignored_setting_of_a_folder_is_a_warning(
     call: Any, backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "model", is_decoder=True)
-    asked = ("--task", toy_folder, "--method", "features", "--shots", "8", "--seeds", "0", "--draws", "0")
-    result = call("run", "--backbone", str(folder), *asked, "--set", "epochs=1", "--workers", "1")
+    options = ("--task", toy_folder, "--method", "features", "--shots", "8", "--seeds", "0", "--draws", "0")
+    result = call("run", "--backbone", str(folder), *options, "--set", "epochs=1", "--workers", "1")
     assert result.exit_code == 0, result.output
     assert "is_decoder: true" in " ".join(result.stderr.split())
 

@@ -1,4 +1,4 @@
-"""The command: exit codes, what it says and where, and what it does not import."""
+"""The command: exit codes, messages, output streams and imports."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_a_second_run_takes_the_records_and_says_so(call: Any, world: World) -> 
 
 def test_without_a_suite_options_replace_lists_of_quick(call: Any, world: World) -> None:
     call("run", "--method", "ia3", "--method", "full", "--seeds", "5", "--set", "epochs=1", "--workers", "3")
-    (asked,) = world.calls
-    assert {cell.method.name for cell in asked["cells"]} == {"ia3", "full"}
-    assert {cell.seed for cell in asked["cells"]} == {5}
-    assert {cell.recipe.epochs for cell in asked["cells"]} == {1.0}
-    assert {cell.backbone for cell in asked["cells"]} == {"minilm", "nano"}
-    assert (asked["workers"], asked["fork"]) == (3, True)
+    (grid_call,) = world.calls
+    assert {cell.method.name for cell in grid_call["cells"]} == {"ia3", "full"}
+    assert {cell.seed for cell in grid_call["cells"]} == {5}
+    assert {cell.recipe.epochs for cell in grid_call["cells"]} == {1.0}
+    assert {cell.backbone for cell in grid_call["cells"]} == {"minilm", "nano"}
+    assert (grid_call["workers"], grid_call["fork"]) == (3, True)
 
 
 def test_several_shots_draws_and_seeds_are_given_with_commas(call: Any, world: World) -> None:
@@ -101,7 +101,7 @@ def test_an_unexpected_error_is_called_a_bug_and_shows_its_traceback_only_with_d
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--method", "houlsbi"), "did you mean 'houlsby'?"),
         (("--method", "houlsby:bottleneck=0"), "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0"),
@@ -111,7 +111,7 @@ def test_an_unexpected_error_is_called_a_bug_and_shows_its_traceback_only_with_d
         (("--backbone", "minilmm"), "did you mean 'minilm'?"),
         (("qick",), "did you mean 'quick'?"),
         (("--set", "learning_rat=1"), "did you mean 'learning_rate'?"),
-        (("--set", "learning_rate"), "--set takes key=value"),
+        (("--set", "learning_rate"), "needs key=value"),
         (("--set", "learning_rate=fast"), "learning_rate must be float, got 'fast'"),
         (("--set", "epochs=0"), "epochs must be above 0"),
         (("--shots", "some"), "shots must be whole numbers from 1, or 'all'"),
@@ -123,11 +123,11 @@ def test_an_unexpected_error_is_called_a_bug_and_shows_its_traceback_only_with_d
     ],
 )
 def test_a_mistake_exits_2_with_a_paragraph_and_runs_nothing(
-    call: Any, world: World, tmp_path: Path, arguments: tuple[str, ...], told: str
+    call: Any, world: World, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     result = call("run", *arguments)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not world.calls
     assert not (tmp_path / "results").exists()
@@ -142,14 +142,14 @@ def test_cuda_that_is_not_there_exits_2(call: Any, world: World, monkeypatch: py
     assert "sees no CUDA device" in result.stderr
 
 
-def test_three_mistakes_of_a_suite_are_all_told(call: Any, world: World, tmp_path: Path) -> None:
+def test_three_mistakes_of_a_suite_are_all_reported(call: Any, world: World, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         'methods = ["houlsby:bottleneck=0"]\nbackbones = ["tiny"]\ntasks = ["docstrings/knd"]\nsedes = [0]\n'
     )
     result = call("run", "mine.toml")
     assert result.exit_code == 2
-    for told in ("3 mistakes", "bottleneck must be at least 1", "'docstrings/kind'?", "did you mean 'seeds'?"):
-        assert told in result.stderr
+    for message in ("3 mistakes", "bottleneck must be at least 1", "'docstrings/kind'?", "did you mean 'seeds'?"):
+        assert message in result.stderr
 
 
 def test_an_output_folder_that_cannot_be_written_exits_2_before_anything_runs(
@@ -187,7 +187,7 @@ def test_records_that_are_lost_while_cells_run_are_counted(
     assert "only 0 of 1 records" in result.stderr
 
 
-def test_predictions_that_are_gone_are_told_of_and_the_score_stands(call: Any, world: World, tmp_path: Path) -> None:
+def test_missing_predictions_are_reported_and_the_score_stays(call: Any, world: World, tmp_path: Path) -> None:
     call(*SMALL)
     (path,) = (tmp_path / "results" / "predictions").iterdir()
     path.write_bytes(b"\0" * 100)
@@ -225,7 +225,7 @@ def test_report_draws_from_stored_records_alone(call: Any, world: World, tmp_pat
     assert call("report", "results", "--where", "dtype=odd").exit_code == 2
 
 
-def test_what_was_planned_beside_the_records_goes_into_the_report(call: Any, world: World, tmp_path: Path) -> None:
+def test_plans_next_to_the_records_go_into_the_report(call: Any, world: World, tmp_path: Path) -> None:
     call(*SMALL)
     (record,) = load_records(tmp_path / "results")
     (tmp_path / "results" / "plans").mkdir()
@@ -260,17 +260,17 @@ def test_a_url_that_cannot_be_reached_exits_2(call: Any, world: World) -> None:
 
 @pytest.mark.parametrize("verb", ["report", "stale"])
 def test_a_folder_without_records_exits_2(call: Any, world: World, tmp_path: Path, verb: str) -> None:
-    assert "is not there" in call(verb, "nowhere").stderr
+    assert "nowhere does not exist" in call(verb, "nowhere").stderr
     result = call(verb, str(tmp_path))
     assert result.exit_code == 2
     assert "has no records" in result.stderr
 
 
 def test_list_names_methods_with_fields_and_recipes(call: Any, world: World) -> None:
-    found = {entry["name"]: entry for entry in json.loads(call("list", "methods", "--json").stdout)}
-    assert found["houlsby"]["fields"] == {"bottleneck": 64, "std": 0.001, "norms": True}
-    assert found["houlsby"]["recipe"] == {"learning_rate": 3e-4}
-    assert found["houlsby"]["about"].endswith("(Houlsby et al., 2019, arXiv:1902.00751).")
+    entries = {entry["name"]: entry for entry in json.loads(call("list", "methods", "--json").stdout)}
+    assert entries["houlsby"]["fields"] == {"bottleneck": 64, "std": 0.001, "norms": True}
+    assert entries["houlsby"]["recipe"] == {"learning_rate": 3e-4}
+    assert entries["houlsby"]["about"].endswith("(Houlsby et al., 2019, arXiv:1902.00751).")
     shown = call("list", "methods").stdout
     assert "bottleneck=64, std=0.001, norms=true" in shown
     assert "recipe: learning_rate=0.0003" in shown
@@ -292,17 +292,17 @@ def test_list_names_every_setting_in_a_terminal_of_80_columns(
     call: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    found = {entry["name"]: entry for entry in json.loads(call("list", "settings", "--json").stdout)}
-    assert found["steps"]["default"] is None
-    assert (found["dtype"]["table"], found["dtype"]["takes"]) == ("recipe", "float32, bfloat16")
-    assert found["threads"]["table"] == "settings"
+    entries = {entry["name"]: entry for entry in json.loads(call("list", "settings", "--json").stdout)}
+    assert entries["steps"]["default"] is None
+    assert (entries["dtype"]["table"], entries["dtype"]["takes"]) == ("recipe", "float32, bfloat16")
+    assert entries["threads"]["table"] == "settings"
     shown = call("list", "settings").stdout
     first = [line[1:].split(" ")[0] for line in shown.splitlines()]
-    assert [name for name in first if name in ("[recipe]", "[settings]", *found)] == [
+    assert [name for name in first if name in ("[recipe]", "[settings]", *entries)] == [
         "[recipe]",
-        *(name for name in found if found[name]["table"] == "recipe"),
+        *(name for name in entries if entries[name]["table"] == "recipe"),
         "[settings]",
-        *(name for name in found if found[name]["table"] == "settings"),
+        *(name for name in entries if entries[name]["table"] == "settings"),
     ]
     assert max(map(len, shown.splitlines())) <= 80
     assert "…" not in shown
@@ -338,8 +338,8 @@ def test_a_suite_that_repeats_a_paper_is_compared_with_it_and_says_what_differs(
     tmp_path.joinpath("mine.toml").write_text(text, encoding="utf-8")
     result = call("run", "mine.toml")
     assert result.exit_code == 0, result.output
-    (asked,) = world.calls
-    assert {(cell.paper, cell.deviations) for cell in asked["cells"]} == {("tfew2022", said)}
+    (grid_call,) = world.calls
+    assert {(cell.paper, cell.deviations) for cell in grid_call["cells"]} == {("tfew2022", said)}
     assert "Liu et al. 2022 (T-Few): a difference between this run and the paper's code" in result.stderr
     assert "every method: dtype is float32, not bfloat16." in result.stderr
     call(*SMALL)

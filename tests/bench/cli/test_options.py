@@ -1,4 +1,4 @@
-"""Options as typed: what is blank, twice or no place is one paragraph, and nothing runs."""
+"""Options as typed: a blank, repeated or invalid value gives one paragraph, and nothing runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.bench.world import World
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded, explain_os_error, local_folder, output_folder, writing
 from tunefront.bench.records import load_records
-from tunefront.bench.suites.lists import listed
+from tunefront.bench.suites.lists import parse_values
 
 pytestmark = pytest.mark.usefixtures("reports")
 SMALL = ("run", "--method", "ia3", "--backbone", "tiny", "--task", "docstrings/kind", "--seeds", "0")
@@ -23,7 +23,7 @@ DIGITS = "9" * 5000
 
 
 class Kept(MemoryFileSystem):
-    """Another machine's files, as far as this process can tell."""
+    """A file system that stands for another machine's."""
 
     protocol = "kept"
     store: ClassVar[dict[str, Any]] = {}
@@ -146,12 +146,12 @@ def test_records_in_memory_are_said_to_be_lost(call: Any, world: World) -> None:
     assert "are lost" in call(*SMALL, "--out", "memory://gone").stderr
 
 
-def test_all_that_is_wrong_is_told_together() -> None:
+def test_all_errors_are_reported_together() -> None:
     with pytest.raises(UserError) as error:
-        listed("--seeds", ["0,,1,1"], commas=True)
+        parse_values("--seeds", ["0,,1,1"], commas=True)
     assert "2 mistakes" in str(error.value)
-    assert listed("--seeds", [" 0 ,1"], commas=True) == ["0", "1"]
-    assert listed("--seeds", None) is None
+    assert parse_values("--seeds", [" 0 ,1"], commas=True) == ["0", "1"]
+    assert parse_values("--seeds", None) is None
 
 
 def test_a_folder_is_delivered_as_it_is(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ SYSTEM = {
     errno.EROFS: 2, errno.EIO: 2, errno.EFBIG: 2, errno.ENOLCK: 2, errno.EMFILE: 2, errno.EACCES: 2, errno.ELOOP: 2,
     errno.ENOSPC: 1, errno.EDQUOT: 1, errno.ESTALE: 2, errno.EAGAIN: 2, errno.ENOTDIR: 2, errno.EPERM: 2, 4242: 2,
 }  # fmt: skip
-"""What a system may answer, and the exit code that it comes to."""
+"""System error -> exit code."""
 
 
 @pytest.mark.parametrize("number", SYSTEM)
@@ -226,7 +226,7 @@ def test_other_ends_have_an_exit_code_too(raised: BaseException, code: int, fact
     assert "Traceback" not in result.stderr
 
 
-def test_a_working_directory_that_is_gone_is_told(call: Any, world: World, tmp_path: Path) -> None:
+def test_a_missing_working_directory_is_reported(call: Any, world: World, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     os.chdir(gone)

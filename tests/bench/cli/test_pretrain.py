@@ -1,4 +1,4 @@
-"""`tunefront pretrain`: from a mixture of tasks to a file, and from the file to a record."""
+"""`tunefront pretrain`: a mixture of tasks gives a file, and a run starts from the file."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def tasks(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def pretrain(call: Any, tasks: list[Path], language_models: dict[str, str]) -> Any:
-    """Calls the command with four steps on a tiny T5 and both tasks, unless told otherwise; click's result."""
+    """Calls the command with four steps on a tiny T5 and both tasks, by default; returns click's result."""
 
     def run(*arguments: str, **changes: Any) -> Any:
-        given = {
+        values_by_option = {
             "method": "ia3",
             "backbone": language_models["t5"],
             "task": [f"dir:{folder}" for folder in tasks],
@@ -47,7 +47,7 @@ def pretrain(call: Any, tasks: list[Path], language_models: dict[str, str]) -> A
         } | changes
         options = [
             part
-            for name, values in given.items()
+            for name, values in values_by_option.items()
             for value in (values if isinstance(values, list) else [values])
             for part in (f"--{name}", value)
         ]
@@ -56,14 +56,14 @@ def pretrain(call: Any, tasks: list[Path], language_models: dict[str, str]) -> A
     return run
 
 
-def test_what_it_writes_is_what_a_run_starts_from(
+def test_a_run_starts_from_the_written_file(
     pretrain: Any, call: Any, tasks: list[Path], language_models: dict[str, str], tmp_path: Path
 ) -> None:
     result = pretrain("--seed", "7", "--cap", "40", out="my starts/start.safetensors")
     assert result.exit_code == 0, result.output
     path = tmp_path / "my starts" / "start.safetensors"
     says = header(str(path)).metadata
-    assert [list(one["templates"]) for one in json.loads(says["mixture"])] == [["asks", "of half"], ["plain"]]
+    assert [list(entry["templates"]) for entry in json.loads(says["mixture"])] == [["asks", "of half"], ["plain"]]
     assert (says["cap"], says["seed"]) == ("40", "7")
     recipe = json.loads(says["recipe"])
     assert (recipe["steps"], recipe["batch_size"], recipe["learning_rate"], recipe["warmup"]) == (4, 4, 3e-4, 0.06)
@@ -88,50 +88,54 @@ def test_a_method_that_reads_no_file_is_noted_before_it_trains(pretrain: Any) ->
     assert note not in pretrain().stderr
 
 
-def test_one_template_may_be_asked_for(pretrain: Any, tasks: list[Path], tmp_path: Path) -> None:
+def test_a_single_template_can_be_selected(pretrain: Any, tasks: list[Path], tmp_path: Path) -> None:
     assert pretrain("--template", "asks", task=f"dir:{tasks[0]}").exit_code == 0
     (mixture,) = json.loads(header(str(tmp_path / "start.safetensors")).metadata["mixture"])
     assert list(mixture["templates"]) == ["asks"]
     assert "no template 'aks'; did you mean 'asks'?" in pretrain("--template", "aks", task=f"dir:{tasks[0]}").stderr
 
 
-def test_all_mistakes_are_told_at_once_and_nothing_is_written(pretrain: Any, tasks: list[Path], tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_and_nothing_is_written(
+    pretrain: Any, tasks: list[Path], tmp_path: Path
+) -> None:
     write_templates(tasks[0], asks=("{{ txt }}" + GOLD, "good ||| bad"))
     result = pretrain(
         "--device", "tpu", method="ia2", set=["steps=0", "eval_rows=3", "learning_rat=1", "steps"], out="new/start"
     )
     assert result.exit_code == 2
-    for told in (
+    for message in (
         "no method 'ia2'; did you mean 'ia3'?",
         "steps must be at least 1, got 0",
-        "eval_rows plays no part in pretraining; of the run settings device, threads, max_length, context_length do",
+        "does not use eval_rows; the run settings that it uses are device, threads, max_length, context_length.",
         "did you mean 'learning_rate'?",
-        "--set takes key=value, got 'steps'",
+        "got 'steps'",
         "no device 'tpu'",
         "there is no field 'txt'; did you mean 'text'?",
     ):
-        assert told in result.stderr
-    assert "7 mistakes:" in result.stderr
+        assert message in result.stderr
+    assert "7 errors:" in result.stderr
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"task": "dir:nowhere"}, "no folder 'nowhere'"),
         ({"backbone": "nowhere/at/all"}, "no model folder nowhere/at/all"),
         ({"method": "ia3:start=none.safetensors"}, "there is no file none.safetensors"),
-        ({"method": "icl"}, "trains nothing"),
+        ({"method": "icl"}, "no trainable parameters"),
         ({"method": "features"}, "trains a head"),
         ({"out": "first"}, "first exists already; remove it"),
         ({"out": "first/train.jsonl/start"}, "cannot be written"),
     ],
 )
-def test_a_mistake_exits_2_with_a_paragraph(changes: dict[str, Any], told: str, pretrain: Any, tmp_path: Path) -> None:
+def test_a_mistake_exits_2_with_a_paragraph(
+    changes: dict[str, Any], message: str, pretrain: Any, tmp_path: Path
+) -> None:
     before = sorted(tmp_path.rglob("*"))
     result = pretrain(**changes)
     assert result.exit_code == 2, result.output
-    assert told in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr[result.stderr.index("error: ") :].count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
@@ -140,7 +144,7 @@ def test_a_mistake_exits_2_with_a_paragraph(changes: dict[str, Any], told: str, 
 def test_an_encoder_is_refused_since_its_tasks_have_heads(pretrain: Any, backbones: dict[str, str]) -> None:
     result = pretrain(backbone=backbones["bert"])
     assert result.exit_code == 2
-    assert "is an encoder, whose tasks have a head each" in result.stderr
+    assert "is an encoder" in result.stderr
 
 
 def test_regression_is_refused(pretrain: Any, tasks: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees while cells run, in a terminal and in a log."""
+"""The progress display, in a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONG = "houlsby:bottleneck=256,std=0.01"
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that a test sets."""
 
     now = 100.0
 

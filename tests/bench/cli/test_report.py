@@ -1,4 +1,4 @@
-"""`tunefront report` on results folders that hold more, less or other things than records of today."""
+"""`tunefront report` on results folders with unusable, missing or foreign files."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_where_nothing_can_be_read_it_is_one_paragraph(call: Any, results: Path)
 @pytest.mark.parametrize("command", ["report", "stale"])
 def test_results_that_are_no_folder_are_a_mistake(command: str, call: Any, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
-    for results, told in (("taken", "is a file"), ("nowhere", "is not there"), ("x" * 400, "too long")):
+    for results, message in (("taken", "is a file"), ("nowhere", "does not exist"), ("x" * 400, "too long")):
         result = call(command, results)
         assert result.exit_code == 2, result.output
-        assert told in result.stderr
+        assert message in result.stderr
 
 
 def test_a_report_says_which_cells_lack_predictions(call: Any, results: Path) -> None:

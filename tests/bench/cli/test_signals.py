@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment: the exit code says so, and no process is left."""
+"""Ctrl-C and SIGTERM at any moment: the exit code is that of the signal, and no process is left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BODY
 print("ready", flush=True)
 main()
 """
-"""The command, what it plans and runs replaced by a body that says what `_run` does."""
+"""The command with `_run` replaced by BODY."""
 
 BODIES = {
     "sleeps": "time.sleep(20)",
@@ -41,7 +41,7 @@ BODIES = {
     "in a thread's join": "import threading as t\n    t = t.Thread(target=time.sleep, args=(20,)); t.start(); t.join()",
     "in a callback": "import functools; sorted(range(2), key=lambda _: time.sleep(10))",
     "in an exec": "exec('time.sleep(20)')",
-    "held": "exec('with interruption.held():\\n time.sleep(1)'); time.sleep(20)",
+    "held": "exec('with interruption.deferred():\\n time.sleep(1)'); time.sleep(20)",
 }
 
 
@@ -83,9 +83,9 @@ def test_an_interruption_is_answered_whatever_runs(signum: int, what: str, start
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.05)
     process.send_signal(signum)
-    _, told = process.communicate(timeout=18)  # the bodies would take 20 seconds
+    _, stderr = process.communicate(timeout=18)  # the bodies would take 20 seconds
     assert process.returncode == 128 + signum
-    assert "The same command goes on where it stopped" in told
+    assert "Stopped; every finished cell is recorded." in stderr
 
 
 def test_the_second_one_ends_the_process_at_once(start: object) -> None:
@@ -94,7 +94,7 @@ def test_the_second_one_ends_the_process_at_once(start: object) -> None:
     lines = iter(process.stdout.readline, "")
     assert [next(lines) for _ in range(3)] == ["ready\n", "ready\n", "inside\n"]
     process.send_signal(signal.SIGINT)
-    assert next(lines) == "inside\n"  # the first was swallowed, after which nothing would end it for a minute
+    assert next(lines) == "inside\n"  # the first was swallowed, so it would run for another minute
     time.sleep(interruption.TOGETHER_SECONDS + 0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
@@ -107,9 +107,9 @@ def test_two_that_come_together_are_one(start: object) -> None:
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=15)
+    _, stderr = process.communicate(timeout=15)
     assert process.returncode == 143
-    assert "Stopped" in told
+    assert "Stopped" in stderr
 
 
 def test_a_thread_that_a_method_left_keeps_nothing(start: object) -> None:
@@ -135,10 +135,10 @@ def test_a_forked_process_of_a_library_ends_with_the_group(start: object) -> Non
     own = children(process.pid)
     assert own
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=15)
+    _, stderr = process.communicate(timeout=15)
     assert process.returncode == 130
     until(lambda: not any(alive(child) for child in own), 5)
-    assert "Process ForkProcess" not in told
+    assert "Process ForkProcess" not in stderr
 
 
 GRID = """
@@ -156,7 +156,7 @@ sys.argv = ["tunefront", "run", "--workers", sys.argv[1], "--out", sys.argv[2]]
 print("ready", flush=True)
 main()
 """
-"""The command on a grid of tiny cells, all that is heavy imported before it is ready."""
+"""The command on a grid of tiny cells; heavy imports come before "ready"."""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -180,9 +180,9 @@ def test_at_any_moment_of_a_run_it_is_130_and_no_process_is_left(
         time.sleep(generator.uniform(0, 2.0))
         own = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=30)
-        assert process.returncode == 130, told
-        assert "Traceback" not in told
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130, stderr
+        assert "Traceback" not in stderr
         until(lambda own=own: not any(alive(child) for child in own), 5)
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)

@@ -1,4 +1,4 @@
-"""The edge where anything is printed: no text acts on the terminal, and printing costs no work."""
+"""Printing: no text controls the terminal, and a printing error loses no results."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Terminal(io.StringIO):
 
 
 def attached(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """A terminal in the place of both streams; called in a test, since pytest puts its own there before each."""
+    """Replaces both streams by a terminal; called inside a test, because pytest sets its own streams before each."""
     made = Terminal()
     monkeypatch.setattr(sys, "stdout", made)
     monkeypatch.setattr(sys, "stderr", made)
@@ -121,12 +121,12 @@ def test_a_stream_that_fails_is_let_go_and_that_is_known(monkeypatch: pytest.Mon
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    terminal.begin()
+    terminal.forget_lost_output()
     monkeypatch.setattr(sys, "stdout", Full())
     Console().print("x")
     Console().print("y")
     assert lost_output() == "No space left on device"
-    terminal.begin()
+    terminal.forget_lost_output()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "bench" / "cli").glob("*.py")), ids=lambda path: path.stem)
@@ -198,13 +198,13 @@ def test_a_reader_that_goes_ends_the_printing_alone(shell: str, code: int, tmp_p
 def test_records_and_report_are_there_whoever_reads(
     status: str, call: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that is printed fails the run: its exit code is that of the work."""
+    """A printing error does not fail the run: the exit code is that of its cells."""
 
     def broken(*_: object) -> int:
         raise BrokenPipeError(32, "Broken pipe")
 
     world.answers = {"ia3": status}
-    monkeypatch.setattr(terminal, "_let_go", lambda *_: None)  # the streams are pytest's
+    monkeypatch.setattr(terminal, "_redirect_to_null", lambda *_: None)  # the streams are pytest's
     monkeypatch.setattr(
         terminal._Outlet, "_stream", property(lambda _: type("S", (), {"write": broken, "flush": broken})())
     )

@@ -1,4 +1,4 @@
-"""Tiny language models that were trained for seconds on few-shot prompts, so that their scores leave chance."""
+"""Tiny language models, trained for seconds on few-shot prompts, with scores above chance."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _CONFIGS: dict[str, dict[str, Any]] = {
         "intermediate_size": 128,
         "initializer_range": 0.1,
         "attention_dropout": 0.0,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 4.0},  # near tokens are told apart at once
+        "rope_parameters": {"rope_type": "default", "rope_theta": 4.0},  # distinguishes neighbouring tokens early
     },
     "t5": {"d_model": 64, "d_kv": 32, "d_ff": 128, "dropout_rate": 0.0},
 }
 
 
 def episode(generator: random.Random) -> tuple[str, str]:
-    """A prompt of demonstrations and a query, and its answer: two words that mean yes and no, or no and yes, in this
-    episode alone."""
+    """A prompt of demonstrations and a query, and its answer: two words mean yes and no, or no and yes, in this
+    episode only."""
     meaning = dict(zip(generator.sample(KEYS, 2), generator.sample(ANSWERS, 2), strict=True))
-    told = [*meaning, *(generator.choice(list(meaning)) for _ in range(DEMONSTRATIONS - 2))]
-    generator.shuffle(told)
-    query = generator.choice(told)
-    return "\n\n".join([*(f"{word} {meaning[word]}" for word in told), query]), meaning[query]
+    demonstrations = [*meaning, *(generator.choice(list(meaning)) for _ in range(DEMONSTRATIONS - 2))]
+    generator.shuffle(demonstrations)
+    query = generator.choice(demonstrations)
+    return "\n\n".join([*(f"{word} {meaning[word]}" for word in demonstrations), query]), meaning[query]
 
 
 def pretrained_on_episodes(folder: Path, name: str, steps: int, batch: int = 64, seed: int = 0) -> Path:
@@ -68,7 +68,7 @@ def pretrained_on_episodes(folder: Path, name: str, steps: int, batch: int = 64,
 
 
 def _decoder(tokenizer: Any, prompts: tuple[str, ...], answers: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Whole texts, and as labels the answers that a demonstration before them gave."""
+    """Complete texts; the labels are the answers that an earlier demonstration gave."""
     texts = [f"{prompt} {answer}" for prompt, answer in zip(prompts, answers, strict=True)]
     ids = torch.tensor(tokenizer(texts)["input_ids"])
     known = torch.tensor([tokenizer(f"a {answer}", add_special_tokens=False)["input_ids"][-1] for answer in ANSWERS])
@@ -92,7 +92,7 @@ def _as_published(tokenizer: Any, folder: Path) -> None:
 
 
 def _look_back(model: Any) -> None:
-    """One head of the encoder looks at the token before from the start, which training would take minutes to find."""
+    """Initialises an encoder head to attend to the previous token, which training would take minutes to learn."""
     attention = model.encoder.block[0].layer[0].SelfAttention
     width = attention.key_value_proj_dim
     with torch.no_grad():

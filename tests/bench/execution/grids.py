@@ -1,7 +1,7 @@
-"""Small grids of fast cells, here or in a process of their own that can be killed.
+"""Small grids of fast cells, in this process or in a separate one that can be killed.
 
-Run as a script it is a nursery: it imports everything once, then forks a process for every grid it is told to run on
-its standard input, so that a test can start and kill many parents without paying 5 s of imports for each.
+As a script it is a nursery: it imports everything once, then forks a process for every grid requested on its standard
+input, so that a test can start and kill many parents without paying 5 s of imports for each.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tunefront.methods.spelling import parse
 METHODS = ("features", "full", "houlsby:bottleneck=4", "ia3", "top_layers:n=1")
 
 ODD = '''
-"""Methods that go wrong on purpose, as long as no file `mended` lies beside this one."""
+"""Methods that fail on purpose, until a file `repaired` exists in their folder."""
 from __future__ import annotations
 import errno, os, signal, time
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Odd(Method):
         backbone.freeze(keep=backbone.head)
         folder = Path(__file__).parent
         folder.joinpath(f"{self.how}.started").write_text(str(os.getpid()))
-        if folder.joinpath("mended").exists():
+        if folder.joinpath("repaired").exists():
             return
         if self.how == "fail":
             raise RuntimeError("it went wrong")
@@ -62,7 +62,7 @@ class Odd(Method):
         if self.how == "exit":
             os._exit(3)
         if self.how == "sleep":
-            while not folder.joinpath("mended").exists():
+            while not folder.joinpath("repaired").exists():
                 time.sleep(0.02)
         if self.how == "full":
             def full(*args: object) -> None:
@@ -79,7 +79,7 @@ class Odd(Method):
 
 @dataclass(frozen=True)
 class Grid:
-    """What to run: methods with seeds on one backbone and task, a few steps each."""
+    """A grid to run: methods with seeds on one backbone and task, a few steps each."""
 
     backbone: str
     task: str
@@ -89,12 +89,12 @@ class Grid:
 
     def cells(self) -> list[Cell]:
         """The grid's cells; a user's method file is loaded first."""
-        found = []
+        cells = []
         for spelled in self.methods:
             method = parse(spelled)
             file = source_file(method)
             recipe = resolve_recipe(method, {"steps": self.steps, "batch_size": 8})
-            found += [
+            cells += [
                 Cell(
                     method=method,
                     backbone=self.backbone,
@@ -106,10 +106,10 @@ class Grid:
                 )
                 for seed in range(self.seeds)
             ]
-        return found
+        return cells
 
     def names(self) -> list[str]:
-        """The names of the records that the grid comes to."""
+        """The keys of the grid's records."""
         return [Identity.of(cell).key for cell in self.cells()]
 
 
@@ -117,26 +117,26 @@ _numbers = itertools.count()
 
 
 def odd(folder: Path, *ways: str) -> list[str]:
-    """Spellings of a user's method that goes wrong in the given ways, until `mend` is called."""
+    """Spellings of a user's methods that fail in the given ways, until `repair` is called."""
     path = folder / "odd.py"
     path.write_text(ODD.replace("NUMBER", str(next(_numbers))), encoding="utf-8")
     return [f"{path}:Odd:how={way}" for way in ways]
 
 
-def mend(folder: Path) -> None:
-    """From now on the odd methods do well."""
-    folder.joinpath("mended").touch()
+def repair(folder: Path) -> None:
+    """From now on the odd methods succeed."""
+    folder.joinpath("repaired").touch()
 
 
 def deterministic(store: Store) -> dict[str, dict[str, Any]]:
-    """What must be the same, bit for bit, however a grid was run: fields of the records, and predictions."""
-    found = {}
+    """Record fields and predictions that must be bitwise equal, however a grid was run."""
+    by_key = {}
     for record in store.records():
         fields = {name: attrgetter(name)(record) for name in DETERMINISTIC}
         predictions = store.predictions(record.key) if record.status == "ok" else None
         fields["predictions"] = None if predictions is None else predictions.to_dict("list")
-        found[record.key] = fields
-    return found
+        by_key[record.key] = fields
+    return by_key
 
 
 def litter(store: Store) -> list[str]:
@@ -157,7 +157,7 @@ def by_status(records: Sequence[Record], status: str) -> list[Record]:
 
 
 def until(condition: Any, seconds: float = 20.0) -> Any:
-    """Waits for a true answer and returns it; TimeoutError where none comes."""
+    """Waits for a true answer and returns it; TimeoutError if none comes."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer := condition():
@@ -167,7 +167,7 @@ def until(condition: Any, seconds: float = 20.0) -> Any:
 
 
 def children(pid: int) -> list[int]:
-    """Processes, zombies apart, whose parent is `pid`."""
+    """Child processes of `pid`, without zombies."""
     return [int(p.name) for p in Path("/proc").glob("[0-9]*") if _parent(p) == pid and alive(int(p.name))]
 
 
@@ -190,28 +190,28 @@ def _stat(process: Path) -> list[str]:
 
 
 class Nursery:
-    """Starts grids in processes of their own, one at a time."""
+    """Starts grids in separate processes, one at a time."""
 
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
 
     def start(self, grid: Grid, out: Path, workers: int = 2) -> int:
-        """Starts a grid in a process that leads a group of its own; returns its pid."""
+        """Starts a grid in a process with a new process group; returns its pid."""
         message = {"grid": asdict(grid), "out": str(out), "workers": workers, "cache": os.environ["TUNEFRONT_CACHE"]}
-        return int(self._tell(message))
+        return int(self._send(message))
 
     def wait(self) -> int:
-        """Waits for the process's end; its exit code, or minus the signal that ended it."""
-        return int(self._tell({}))
+        """Waits for the process to end; returns its exit code, or minus the signal that ended it."""
+        return int(self._send({}))
 
     def run(self, grid: Grid, out: Path, workers: int = 2) -> dict[str, Any]:
-        """Runs a grid to its end: the counts of its outcome, or the error that it raised."""
+        """Runs a grid to its end; returns the counts of its outcome, or its error."""
         out.with_suffix(".outcome").unlink(missing_ok=True)
         self.start(grid, out, workers)
         assert self.wait() == 0
         return outcome(out)
 
-    def _tell(self, message: dict[str, Any]) -> str:
+    def _send(self, message: dict[str, Any]) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(message) + "\n")
@@ -222,7 +222,7 @@ class Nursery:
 
 
 def outcome(out: Path) -> dict[str, Any]:
-    """What the last grid in a folder came to."""
+    """The result of the last grid in a folder."""
     return json.loads(out.with_suffix(".outcome").read_text(encoding="utf-8"))
 
 
@@ -251,7 +251,7 @@ def _main() -> None:
         importlib.import_module(name)
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a grid prints goes elsewhere
+    os.dup2(2, 1)  # the output of a grid goes elsewhere
     for line in sys.stdin:
         message = json.loads(line)
         if message:
@@ -264,14 +264,14 @@ def _main() -> None:
 
 
 def _grow_up(message: dict[str, Any]) -> None:
-    """A forked process runs its grid, says how it went, and ends."""
+    """Runs a grid in a forked process, writes its result, and ends."""
     os.setpgid(0, 0)
     os.environ["TUNEFRONT_CACHE"] = message["cache"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     out = Path(message["out"])
     try:
-        found = run_grid(Grid(**message["grid"]).cells(), Store(out), message["workers"], fork=True)
-        answer = {name: value for name, value in vars(found).items() if name != "records"}
+        outcome = run_grid(Grid(**message["grid"]).cells(), Store(out), message["workers"], fork=True)
+        answer = {name: value for name, value in vars(outcome).items() if name != "records"}
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
     written = out.with_suffix(".writing")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.execution.grids import Grid, by_status, deterministic, litter, mend, odd, until
+from tests.bench.execution.grids import Grid, by_status, deterministic, litter, odd, repair, until
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution.engines import Silent
@@ -33,19 +33,19 @@ MakeGrid = Callable[..., Grid]
 
 
 class Noting(Session):
-    """Notes which backbones are asked for, in order."""
+    """Records the requested backbones, in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def pretrained(self, name: str, device: str = "cpu") -> Pretrained:
-        self.asked.append(name)
+        self.requested.append(name)
         return super().pretrained(name, device)
 
 
-class Told(Silent):
-    """Remembers what it was told."""
+class Events(Silent):
+    """Records the events of a run."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
@@ -69,7 +69,7 @@ def contents(store: Store) -> dict[str, tuple[int, bytes]]:
 def test_cells_of_a_backbone_run_together_and_records_stay_in_order(
     grid: MakeGrid, backbones: dict[str, str], tmp_path: Path
 ) -> None:
-    """One backbone is kept at a time: cells in turn would read each of them again and again."""
+    """Only one backbone is kept at a time: alternating cells would read both again and again."""
     cells = [
         replace(cell, backbone=backbones[name])
         for cell in grid(methods=("features", "ia3")).cells()
@@ -77,11 +77,11 @@ def test_cells_of_a_backbone_run_together_and_records_stay_in_order(
     ]
     session = Noting()
     records = run_grid(cells, Store(tmp_path / "out"), session=session).records
-    assert session.asked == [backbones[name] for name in ("bert", "bert", "distilbert", "distilbert")]
+    assert session.requested == [backbones[name] for name in ("bert", "bert", "distilbert", "distilbert")]
     assert [record.backbone for record in records] == [cell.backbone for cell in cells]
 
 
-def test_a_record_that_was_written_under_another_name_is_told_under_the_one_asked_for(
+def test_a_record_written_under_another_name_is_returned_under_the_requested_one(
     grid: MakeGrid, tmp_path: Path
 ) -> None:
     store, some = Store(tmp_path / "out"), grid(methods=("features",))
@@ -96,15 +96,15 @@ def test_a_record_that_was_written_under_another_name_is_told_under_the_one_aske
     assert contents(store) == before
 
 
-def test_what_is_recorded_is_taken_and_not_run_again(grid: MakeGrid, tmp_path: Path) -> None:
+def test_recorded_cells_are_reused_and_not_run_again(grid: MakeGrid, tmp_path: Path) -> None:
     store, some = Store(tmp_path / "out"), grid(methods=("features", "ia3"))
     first = run_grid(some.cells(), store)
     assert (first.ran, first.reused, first.failed, first.skipped, first.interrupted) == (2, 0, 0, 0, False)
     before = contents(store)
-    told = Told()
-    second = run_grid(some.cells(), store, progress=told)
+    display = Events()
+    second = run_grid(some.cells(), store, progress=display)
     assert (second.ran, second.reused) == (0, 2)
-    assert told.events == [("planned", 2, 2)]
+    assert display.events == [("planned", 2, 2)]
     assert contents(store) == before
     assert second.records == first.records
     assert [record.key for record in first.records] == some.names()
@@ -116,28 +116,26 @@ def test_what_is_recorded_is_taken_and_not_run_again(grid: MakeGrid, tmp_path: P
 
 def test_a_cell_given_twice_runs_once(grid: MakeGrid, tmp_path: Path) -> None:
     cells = grid(methods=("features",)).cells()
-    found = run_grid(cells * 3, Store(tmp_path / "out"))
-    assert found.ran == len(found.records) == 1
+    outcome = run_grid(cells * 3, Store(tmp_path / "out"))
+    assert outcome.ran == len(outcome.records) == 1
 
 
-def test_a_record_that_was_found_tells_how_it_differs_from_the_paper_of_who_asks(
-    grid: MakeGrid, tmp_path: Path
-) -> None:
+def test_an_existing_record_gets_the_differences_from_the_suites_paper(grid: MakeGrid, tmp_path: Path) -> None:
     store, (cell,) = Store(tmp_path / "out"), grid(methods=("features",)).cells()
     (first,) = run_grid([cell], store).records
     assert (first.paper, first.deviations) == (None, None)
-    asked = replace(cell, paper="tfew2022", deviations=("dtype is float32, not bfloat16",))
-    outcome = run_grid([asked], store)
+    requested = replace(cell, paper="tfew2022", deviations=("dtype is float32, not bfloat16",))
+    outcome = run_grid([requested], store)
     assert (outcome.ran, outcome.reused) == (0, 1)
-    (found,) = outcome.records
-    assert (found.paper, found.deviations) == (asked.paper, asked.deviations)
-    assert [found] == store.records()
+    (record,) = outcome.records
+    assert (record.paper, record.deviations) == (requested.paper, requested.deviations)
+    assert [record] == store.records()
     before = contents(store)
-    run_grid([cell], store)  # a suite without a paper takes nothing away
-    run_grid([asked], store)
+    run_grid([cell], store)  # a suite without a paper removes nothing
+    run_grid([requested], store)
     assert contents(store) == before
-    (anew,) = run_grid([replace(asked, seed=1)], store).records
-    assert anew.deviations == asked.deviations
+    (rerun,) = run_grid([replace(requested, seed=1)], store).records
+    assert rerun.deviations == requested.deviations
 
 
 def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
@@ -174,7 +172,7 @@ def test_a_failed_cell_is_tried_again_and_keeps_its_earlier_reasons(grid: MakeGr
     second = run_grid(some.cells(), store)
     assert (second.failed, second.ran, second.reused) == (1, 1, 1)
     assert second.records[0].attempts == ("RuntimeError: it went wrong",)
-    mend(tmp_path)
+    repair(tmp_path)
     third = run_grid(some.cells(), store)
     assert (third.failed, third.ran, third.reused) == (0, 1, 1)
     assert third.records[0].status == "ok"
@@ -206,9 +204,9 @@ def test_a_corrupted_record_is_named_set_aside_and_run_again(
     broken = {"half": whole[: len(whole) // 2], "empty": b""}[damage]
     path.write_bytes(broken)
     with caplog.at_level(logging.WARNING, "tunefront"):
-        found = run_grid(some.cells(), store)
+        outcome = run_grid(some.cells(), store)
     assert str(path) in caplog.text
-    assert (found.ran, found.reused) == (1, 1)
+    assert (outcome.ran, outcome.reused) == (1, 1)
     assert path.with_name(path.name + ".corrupt").read_bytes() == broken
     assert deterministic(store) == before
 
@@ -230,14 +228,14 @@ def test_a_whole_record_that_stands_in_the_place_of_a_cell_stops_the_grid(
 def test_a_store_in_memory_is_filled_by_this_process_alone(grid: MakeGrid, tmp_path: Path) -> None:
     store = Store(f"memory://{tmp_path.name}")
     some = grid(methods=[*odd(tmp_path, "unsupported"), "features", "ia3"])
-    found = run_grid(some.cells(), store, workers=2)
-    assert [record.status for record in found.records] == ["skipped", "ok", "ok"]
+    outcome = run_grid(some.cells(), store, workers=2)
+    assert [record.status for record in outcome.records] == ["skipped", "ok", "ok"]
     assert {record.key for record in store.records()} == set(some.names())
-    assert {record.environment.concurrent_cells for record in found.records} == {1}
+    assert {record.environment.concurrent_cells for record in outcome.records} == {1}
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, step: str, after: int) -> None:
-    """No room is left from the given file on: when it is opened for writing, or renamed."""
+    """The disk is full from the given file on: when it is opened for writing, or renamed."""
     left = [after]
 
     def room() -> None:
@@ -257,16 +255,16 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, step: str, after: int) -> None:
 def test_a_full_disk_leaves_whole_records_and_nothing_half_written(
     step: str, after: int, grid: MakeGrid, tmp_path: Path
 ) -> None:
-    """Two files a cell: predictions, then the record."""
+    """Two files per cell: predictions, then the record."""
     store, some = Store(tmp_path / "out"), grid(methods=("ia3", "full"))
     with pytest.MonkeyPatch.context() as patch:
         fill_disk(patch, step, after)
-        with pytest.raises(DiskFull, match="give the same command again"):
+        with pytest.raises(DiskFull, match="repeat the command"):
             run_grid(some.cells(), store)
     assert litter(store) == []
     assert len(store.records()) == after // 2
-    found = run_grid(some.cells(), store)
-    assert (found.reused, found.ran, found.failed) == (after // 2, 2 - after // 2, 0)
+    outcome = run_grid(some.cells(), store)
+    assert (outcome.reused, outcome.ran, outcome.failed) == (after // 2, 2 - after // 2, 0)
 
 
 def test_no_room_for_a_lock_is_a_full_disk(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,8 +291,8 @@ def test_a_file_system_without_locks_is_run_on_with_a_warning(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    found = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"))
-    assert [record.status for record in found.records] == ["ok", "ok"]
+    outcome = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"))
+    assert [record.status for record in outcome.records] == ["ok", "ok"]
     assert caplog.text.count("no file locks") == 1
 
 
@@ -315,7 +313,7 @@ def test_a_lock_of_another_user_names_its_file(grid: MakeGrid, tmp_path: Path, m
     assert ".lock" in explain_os_error(error.value)
 
 
-def test_interrupting_keeps_what_is_done_and_goes_on_later(grid: MakeGrid, tmp_path: Path) -> None:
+def test_an_interrupted_grid_keeps_finished_cells_and_continues_later(grid: MakeGrid, tmp_path: Path) -> None:
     class Impatient(Silent):
         def finished(self, cell: Cell, record: Record) -> None:
             raise KeyboardInterrupt
@@ -357,28 +355,28 @@ def test_a_claimed_cell_is_waited_for_and_the_claim_dies_with_its_process(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "held\n"  # type: ignore[union-attr]
-    told = Told()
+    display = Events()
 
     def let_go() -> None:
-        until(lambda: ("finished", "ia3", "ok") in told.events)
+        until(lambda: ("finished", "ia3", "ok") in display.events)
         time.sleep(0.2)
-        told.events.append("let go")
+        display.events.append("released")
         holder.kill() if end == "kill" else holder.stdin.close()  # type: ignore[union-attr]
 
     thread = threading.Thread(target=let_go)
     thread.start()
-    found = run_grid(some.cells(), store, progress=told)
+    outcome = run_grid(some.cells(), store, progress=display)
     thread.join()
     holder.communicate() if end == "kill" else holder.wait()
     holder.stdout.close()  # type: ignore[union-attr]
     holder.stdin.close()  # type: ignore[union-attr]
-    assert [record.status for record in found.records] == ["ok", "ok"]
-    finished = [event for event in told.events if event == "let go" or event[0] == "finished"]
-    assert finished == [("finished", "ia3", "ok"), "let go", ("finished", "features", "ok")]
+    assert [record.status for record in outcome.records] == ["ok", "ok"]
+    finished = [event for event in display.events if event == "released" or event[0] == "finished"]
+    assert finished == [("finished", "ia3", "ok"), "released", ("finished", "features", "ok")]
 
 
 def test_a_record_that_another_process_wrote_meanwhile_is_taken(grid: MakeGrid, tmp_path: Path) -> None:
-    """Between the look at the store and the claim another machine may finish the cell."""
+    """Another machine may finish the cell between reading the store and claiming the cell."""
     mine, other, some = Store(tmp_path / "mine"), Store(tmp_path / "other"), grid(methods=("features",))
     (theirs,) = run_grid(some.cells(), other).records
 
@@ -411,16 +409,16 @@ def test_the_seed_and_every_setting_that_changes_numbers_change_the_key(grid: Ma
     assert Identity.of(replace(cell)).key == keys[0]
 
 
-def test_what_a_cell_is_made_of_is_found_out_once(
+def test_the_identity_of_a_cell_is_computed_once(
     grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunefront.bench.execution import identity
 
-    found, seen = identity.ingredients, list[str]()
+    compute, seen = identity.ingredients, list[str]()
 
     def counted(cell: Cell) -> dict[str, Any]:
         seen.append(cell.spelled)
-        return found(cell)
+        return compute(cell)
 
     monkeypatch.setattr(identity, "ingredients", counted)
     records = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out")).records
@@ -439,13 +437,13 @@ def test_a_failure_outside_a_method_is_that_cells_alone(
         raise MemoryError("no memory")
 
     monkeypatch.setattr(run_cell, "checkpoint_bytes", broken)
-    found = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"))
-    assert [record.status for record in found.records] == ["failed", "ok"]
-    assert found.records[0].reason == "MemoryError: no memory"
-    assert by_status(found.records, "ok")[0].label == "ia3"
+    outcome = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"))
+    assert [record.status for record in outcome.records] == ["failed", "ok"]
+    assert outcome.records[0].reason == "MemoryError: no memory"
+    assert by_status(outcome.records, "ok")[0].label == "ia3"
 
 
-def test_an_open_that_is_refused_is_told_as_it_is(grid: MakeGrid, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_opened_raises_the_systems_error(grid: MakeGrid, tmp_path: Path) -> None:
     """A store that cannot be written is a mistake of the call, before anything runs."""
     from tunefront.bench.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Which files of the harness a key is made of: every one that a cell runs through is known to decide or not."""
+"""The files of the harness in a key: every file that a cell imports is listed as affecting numbers or not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.structure import file_imports
 from tunefront.bench.execution import identity
 
 NOT_DECIDING = (
-    # What only holds, names or keeps a cell and its record.
+    # Files that only hold, name or store a cell and its record.
     *(
         "bench/__init__.py",
         "bench/cells.py",
@@ -22,11 +22,11 @@ NOT_DECIDING = (
     ),
     *("bench/execution/__init__.py", "bench/execution/identity.py", "bench/data/__init__.py", "bench/data/cache.py"),
     *("bench/execution/interruption.py", "bench/execution/unchanged.py", "bench/records/*.py"),
-    # What has a fingerprint of its own: the rows of a task, methods, sites.
+    # Files whose data has its own fingerprint: the rows of a task, methods, sites.
     *("bench/data/sources/*.py", "bench/data/overlap.py"),
     *("methods/__init__.py", "methods/checking.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
 )
-"""Files that a cell runs through and whose code is no part of its key."""
+"""Files that a cell imports and whose code is not part of its key."""
 
 
 def files_of(patterns: tuple[str, ...]) -> set[str]:
@@ -34,16 +34,16 @@ def files_of(patterns: tuple[str, ...]) -> set[str]:
 
 
 def run_through() -> set[str]:
-    """The files that `run_cell` imports, itself or through others, and the packages that they stand in."""
+    """The files that `run_cell` imports, directly or indirectly, and their packages."""
     graph = file_imports(ROOT)
-    found, waiting = set(), ["bench/execution/run_cell.py"]
+    files, waiting = set(), ["bench/execution/run_cell.py"]
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
+        if file not in files:
+            files.add(file)
             waiting += graph[file]
             waiting += [f"{parent}/__init__.py" for parent in Path(file).parents if f"{parent}/__init__.py" in graph]
-    return found
+    return files
 
 
 @pytest.mark.parametrize("pattern", [*identity.DECIDING, *NOT_DECIDING])
@@ -63,7 +63,7 @@ def test_no_file_is_excused_that_no_cell_runs_through() -> None:
 
 
 def test_what_a_cell_runs_through_is_followed_into_rooms() -> None:
-    """The rows' order, a step, closed forms of attention and the sandbox: a change of any makes another key."""
+    """The rows' order, a step, closed forms of attention and the sandbox: a change in any of them changes the key."""
     assert {
         "bench/data/task.py",
         "bench/training/step.py",

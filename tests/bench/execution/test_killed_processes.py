@@ -20,7 +20,7 @@ MakeGrid = Callable[..., Grid]
 def kill_at_random(
     nest: Nursery, some: Grid, out: Path, whole_group: bool, within: float, generator: random.Random
 ) -> bool:
-    """Starts the grid, kills it after a random time; whether it had not ended before."""
+    """Starts the grid and kills it after a random time; returns whether it still ran."""
     parent = nest.start(some, out)
     time.sleep(generator.uniform(0, within))
     workers = children(parent)
@@ -54,7 +54,7 @@ def test_records_are_those_of_an_undisturbed_run_whatever_was_killed(
         share = 2 * kills - sum(struck.values())
         if kill_at_random(nest, some, out, group, max(0.05, seconds / share), generator):
             struck[group] += 1
-        else:  # it had finished: what it wrote is thrown away in part, so that there is work left
+        else:  # it had finished: delete some of its files, so that there is work left
             for name in generator.sample(some.names(), len(some.names()) // 2):
                 out.joinpath("records", f"{name}.json").unlink()
         rounds += 1

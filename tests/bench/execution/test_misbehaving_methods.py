@@ -1,4 +1,4 @@
-"""A method may do what it likes: its cell fails with the reason, and the next one finds the process as it was."""
+"""Methods that misbehave: their cell fails with the reason, and the next one finds the process unchanged."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Mine(Method):
 
 
 def here(_: Cell) -> bool:
-    """No cell runs in a process of its own: as in a program that has imported its methods itself."""
+    """No cell runs in a separate process, as in a program that has imported its methods."""
     return False
 
 
 def written(folder: Path, attach: str = "pass", fit: str = "pass", scorer: str = "return backbone.score") -> str:
-    """The spelling of a method that does these things."""
+    """The spelling of a method with these bodies."""
     path = folder / f"mine_{next(_numbers)}.py"
     text = WRITTEN.replace("NUMBER", str(next(_numbers)))
     path.write_text(text.replace("ATTACH", attach).replace("FIT", fit).replace("SCORER", scorer), encoding="utf-8")
@@ -79,8 +79,8 @@ RAISED = {
     "raise StopIteration": "StopIteration",
     "raise Panic('a library panicked')": "Panic: a library panicked",
     "raise MemoryError": "MemoryError",
-    "raise Speechless": "Speechless: (its text cannot be had",
-    "raise Fatal": "Fatal: (its text cannot be had",
+    "raise Speechless": "Speechless: (its text",
+    "raise Fatal": "Fatal: (its text",
     "f = lambda: f(); f()": "RecursionError: maximum recursion depth",
     "raise ValueError('\\x1b[31mred \\ud800')": r"ValueError: \x1b[31mred \ud800",
     "raise ValueError('x' * 10_000_000)": "ValueError: xxx",
@@ -101,13 +101,13 @@ def test_whatever_a_method_raises_is_a_failed_record_and_the_grid_goes_on(
     else:
         how = {where: what}
     store = Store(tmp_path / "out")
-    found = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store, alone=here)
-    assert [record.status for record in found.records] == ["failed", "ok"]
-    reason = found.records[0].reason or ""
+    outcome = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store, alone=here)
+    assert [record.status for record in outcome.records] == ["failed", "ok"]
+    reason = outcome.records[0].reason or ""
     assert reason.startswith(RAISED[what])
     assert len(reason) < 600
     assert reason.isprintable()
-    assert not found.interrupted
+    assert not outcome.interrupted
     assert len(store.records()) == 2
     assert litter(store) == []
 
@@ -131,10 +131,10 @@ def test_so_it_is_in_a_worker(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> 
 
 GIVEN = {
     "return None": "returned NoneType, not a scorer",
-    "return lambda batch: [1.0]": "gave list, not a tensor",
-    "return lambda batch: None": "gave NoneType, not a tensor",
-    "return lambda batch: torch.zeros(len(batch.labels))": "gave a tensor of shape (",
-    "return lambda batch: torch.zeros(1, 2)": "gave a tensor of shape (1, 2)",
+    "return lambda batch: [1.0]": "returned list, not a tensor",
+    "return lambda batch: None": "returned NoneType, not a tensor",
+    "return lambda batch: torch.zeros(len(batch.labels))": "a tensor of shape (",
+    "return lambda batch: torch.zeros(1, 2)": "a tensor of shape (1, 2)",
     "return lambda batch: torch.zeros(len(batch.labels), 5)": "has 5 scores; ",
     "return lambda batch: torch.zeros(len(batch.labels), 2) * float('nan')": "of 40 rows are NaN",
     "return lambda batch: torch.zeros(len(batch.labels), 2, dtype=torch.complex64)": "complex",
@@ -143,20 +143,20 @@ GIVEN = {
 
 @pytest.mark.parametrize("scorer", GIVEN)
 def test_a_scorer_that_gives_no_scores_fails_in_words(scorer: str, grid: MakeGrid, tmp_path: Path) -> None:
-    found = run_grid(
+    outcome = run_grid(
         grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), alone=here
     )
-    (record,) = found.records
+    (record,) = outcome.records
     assert record.status == "failed"
     assert GIVEN[scorer] in (record.reason or "")
 
 
 def test_integer_scores_are_scores(grid: MakeGrid, tmp_path: Path) -> None:
     scorer = "return lambda batch: torch.ones(len(batch.labels), 2, dtype=torch.int64)"
-    found = run_grid(
+    outcome = run_grid(
         grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), alone=here
     )
-    assert found.records[0].status == "ok"
+    assert outcome.records[0].status == "ok"
 
 
 CHANGES = {
@@ -199,7 +199,7 @@ OTHERS = ["features", "ia3", "full", "top_layers:n=1"]
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, dict[str, Any]]:
-    """What the other cells come to, once it is known."""
+    """The expected results of the other cells."""
     return {}
 
 
@@ -207,7 +207,7 @@ def kept() -> dict[str, dict[str, Any]]:
 def undisturbed(
     kept: dict[str, dict[str, Any]], grid: MakeGrid, nest: Nursery, tmp_path: Path
 ) -> dict[str, dict[str, Any]]:
-    """What cells come to by themselves, with no method of a user's among them."""
+    """The results of these cells alone, without a user's method among them."""
     if not kept:
         nest.run(grid(methods=OTHERS, steps=1), tmp_path / "undisturbed", 1)
         kept.update(deterministic(Store(tmp_path / "undisturbed")))
@@ -225,8 +225,8 @@ def test_what_a_users_method_does_to_its_process_reaches_no_other_cell(
     undisturbed: dict[str, dict[str, Any]],
     tmp_path: Path,
 ) -> None:
-    found = nest.run(grid(methods=[written(tmp_path, fit=what), *OTHERS], steps=1), tmp_path / "out", workers)
-    assert found["ran"] == 5
+    outcome = nest.run(grid(methods=[written(tmp_path, fit=what), *OTHERS], steps=1), tmp_path / "out", workers)
+    assert outcome["ran"] == 5
     store = Store(tmp_path / "out")
     ours, expected = deterministic(store), undisturbed
     assert {key: ours[key] for key in expected} == expected
@@ -240,18 +240,18 @@ def test_what_a_users_method_does_to_its_process_reaches_no_other_cell(
 def test_a_script_that_names_a_file_of_a_method_needs_no_guard(
     backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
-    """With one worker: the process of its own does not import the script again."""
+    """With one worker, the separate process does not import the script again."""
     spelled = written(tmp_path)
     script = tmp_path / "script.py"
     script.write_text(
         "import tunefront\nprint('once')\n"
-        f"found = tunefront.run(methods=[{spelled!r}], backbones=[{backbones['bert']!r}], tasks=[{toy_folder!r}],\n"
+        f"records = tunefront.run(methods=[{spelled!r}], backbones=[{backbones['bert']!r}], tasks=[{toy_folder!r}],\n"
         f"    shots=[None], seeds=[0], settings={{'steps': 1}}, out={str(tmp_path / 'out')!r})\n"
-        "print([record.status for record in found])\n",
+        "print([record.status for record in records])\n",
         encoding="utf-8",
     )
-    told = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert told.stdout.splitlines() == ["once", "['ok']"], told.stderr
+    completed = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert completed.stdout.splitlines() == ["once", "['ok']"], completed.stderr
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -275,9 +275,11 @@ def test_what_a_method_changes_of_its_process_is_put_back(
         return repr(eval(CHANGES[change], known))
 
     before = seen()
-    found = run_grid(grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"), alone=here)
+    outcome = run_grid(
+        grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"), alone=here
+    )
     assert seen() == before
-    assert found.records[1].status == "ok"
+    assert outcome.records[1].status == "ok"
     assert len(list((tmp_path / "out" / "records").iterdir())) == 2, "relative to the folder of the call"
 
 
@@ -336,9 +338,9 @@ WAIT = "time.sleep(5)"
 def test_an_interruption_is_not_lost_in_what_swallows_it(swallowing: str, grid: MakeGrid, tmp_path: Path) -> None:
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGALRM)}
     began = time.monotonic()
-    found = interrupted(grid, tmp_path, swallowing)
-    assert found.interrupted
-    assert found.records == ()
+    outcome = interrupted(grid, tmp_path, swallowing)
+    assert outcome.interrupted
+    assert outcome.records == ()
     assert time.monotonic() - began < 5, "it waits for nothing"
     assert {signum: signal.getsignal(signum) for signum in before} == before
     assert not interruption.pending()

@@ -1,4 +1,4 @@
-"""What could make a language model's number mean something else than it says."""
+"""Cases in which a language model's numbers could be wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import make_language_model, make_toy
-from tests.toys import attach, encode, harness, pristine, toy_task
+from tests.toys import attach, encode, fresh_copy, harness, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError
@@ -116,46 +116,46 @@ def test_demonstrations_are_stored_once_whatever_the_orders(tmp_path: Path, lang
 
 def test_a_query_is_cut_to_the_models_room_unless_a_length_is_given(language_models: dict[str, str]) -> None:
     task = toy_task(words=(150, 160), rows=(4, 4))
-    backbone: Any = pristine(language_models["gpt2"], task)  # 256 positions
+    backbone: Any = fresh_copy(language_models["gpt2"], task)  # 256 positions
     whole = backbone.encode(task, task.splits["test"])
     assert whole.truncated == 0
     assert min(len(ids) for ids in whole.columns["input_ids"]) > 128
     assert backbone.encode(task, task.splits["test"], 100).truncated == 4
-    with pytest.raises(UserError, match="next to nothing"):
+    with pytest.raises(UserError, match="max_length is 7"):
         backbone.encode(task, task.splits["test"], 7)
 
 
 def test_calibration_survives_a_prior_that_underflows(language_models: dict[str, str]) -> None:
-    backbone: Any = pristine(language_models["gpt2"])
+    backbone: Any = fresh_copy(language_models["gpt2"])
     method = ICL(k=0, calibrate=True)
     method.attach(backbone)
     trainer = harness(backbone, method)
     free = torch.tensor([[-10.0, -500.0]])
     trainer.scores = lambda scorer, examples: free.expand(3, 2)  # type: ignore[method-assign]
     rows = encode(backbone, split="test")
-    batch = trainer.prompts.following(rows).batch(range(4))
-    found = method.fit(backbone, rows, trainer)(batch)
-    assert found.isfinite().all()
-    assert torch.allclose(found, backbone.score(batch).log_softmax(1) - free.log_softmax(1), atol=1e-5)
+    batch = trainer.prompts.prepend_to(rows).batch(range(4))
+    scores = method.fit(backbone, rows, trainer)(batch)
+    assert scores.isfinite().all()
+    assert torch.allclose(scores, backbone.score(batch).log_softmax(1) - free.log_softmax(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5", "bart"])
 def test_logits_are_read_in_float32_under_autocast(name: str, language_models: dict[str, str]) -> None:
     """A constant that all logits share changes no probability; in bf16 it would swallow their differences."""
-    backbone: Any = pristine(language_models[name])
+    backbone: Any = fresh_copy(language_models[name])
     rows = encode(backbone, split="test").batch(range(8))
     output = backbone.model.get_output_embeddings()
     backbone.model.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         before = backbone.choice_logprobs(rows)
-        output.register_forward_hook(lambda module, args, found: found - 200.0)
+        output.register_forward_hook(lambda module, args, scores: scores - 200.0)
         after = backbone.choice_logprobs(rows)
     assert (before - after).abs()[rows.inputs["choice_mask"]].max() < 1e-3
 
 
 def test_features_of_a_model_whose_states_are_projected_have_their_width(tmp_path: Path) -> None:
     folder = make_language_model(tmp_path / "opt", "opt", word_embed_proj_dim=16, do_layer_norm_before=False)
-    backbone: Any = pristine(str(folder))
+    backbone: Any = fresh_copy(str(folder))
     method = parse("features")
     attach(method, backbone)
     trainer = harness(backbone, method, steps=2)
@@ -164,12 +164,12 @@ def test_features_of_a_model_whose_states_are_projected_have_their_width(tmp_pat
 
 
 def test_a_rate_of_dropout_reaches_a_head_that_is_made_later(language_models: dict[str, str]) -> None:
-    backbone: Any = pristine(language_models["gpt2"], dropout=0.3)
+    backbone: Any = fresh_copy(language_models["gpt2"], dropout=0.3)
     assert backbone.add_head().dropout.p == 0.3
 
 
-def test_the_decoders_start_may_stand_beside_the_configuration(language_models: dict[str, str]) -> None:
-    backbone: Any = pristine(language_models["t5"])
+def test_the_decoders_start_token_may_be_in_the_generation_config(language_models: dict[str, str]) -> None:
+    backbone: Any = fresh_copy(language_models["t5"])
     rows = encode(backbone, split="test").batch(range(4))
     expected = backbone.score(rows)
     backbone.model.config.decoder_start_token_id = None

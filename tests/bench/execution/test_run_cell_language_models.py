@@ -1,4 +1,4 @@
-"""Whole cells of language models: what the record says, which templates a grid takes, and what is refused."""
+"""Complete cells of language models: their records, templates and refusals."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def ran(*arguments: Any, **fields: Any) -> tuple[Record, pd.DataFrame]:
 def test_a_record_has_what_demonstrations_take(
     name: str, values_each: int, language_models: dict[str, str], folder: Path
 ) -> None:
-    """Keys and values: 2 x layers x kv heads x head width numbers a token, of four bytes."""
+    """Keys and values: 2 x layers x kv heads x head width numbers per token, four bytes each."""
     record, _ = ran(language_models[name], folder, "icl:k=4,order=1", shots=8)
     task = load_task(f"dir:{folder}")
     rows = {row.id: row for row in task.splits["train"]}
@@ -223,11 +223,11 @@ def test_published_draws_are_the_files_rows_in_order(language_models: dict[str, 
 def test_the_evaluations_batch_size_changes_no_score(
     name: str, spelled: str, language_models: dict[str, str], folder: Path
 ) -> None:
-    found = {}
+    scores = {}
     for size in (1, 16):
         _, predictions = ran(language_models[name], folder, spelled, eval_batch_size=size, normalization="none")
-        found[size] = torch.tensor(predictions[["score_0", "score_1"]].to_numpy())
-    assert torch.allclose(found[1], found[16], rtol=1e-4, atol=1e-4)
+        scores[size] = torch.tensor(predictions[["score_0", "score_1"]].to_numpy())
+    assert torch.allclose(scores[1], scores[16], rtol=1e-4, atol=1e-4)
 
 
 def test_the_order_of_the_rows_changes_no_score(language_models: dict[str, str], folder: Path, tmp_path: Path) -> None:
@@ -237,11 +237,11 @@ def test_the_order_of_the_rows_changes_no_score(language_models: dict[str, str],
     for file in ("train.jsonl", "meta.json"):
         backwards.joinpath(file).write_text(folder.joinpath(file).read_text("utf-8"), encoding="utf-8")
     backwards.joinpath("test.jsonl").write_text("\n".join(reversed(lines)) + "\n", encoding="utf-8")
-    found = []
+    tables = []
     for place in (folder, backwards):
         _, predictions = ran(language_models["gpt2"], place, "icl:k=4", shots=8, eval_batch_size=5)
-        found.append(predictions.set_index("id").sort_index())
-    pd.testing.assert_frame_equal(*found, check_exact=False, atol=1e-5)
+        tables.append(predictions.set_index("id").sort_index())
+    pd.testing.assert_frame_equal(*tables, check_exact=False, atol=1e-5)
 
 
 def test_choices_that_a_row_lacks_are_missing_in_its_predictions(
@@ -257,8 +257,8 @@ SKIPPED = {
     ("bert", "full", "choices"): "is multiple choice, which needs a language model",
     ("gpt2", "full", "values"): "is regression; a language model scores choices",
     ("t5", "icl", "values"): "is regression; a language model scores choices",
-    ("gpt2", "features", "choices"): "features cannot tell choices that depend on the row",
-    ("gpt2", "icl:k=0,calibrate=true", "choices"): "is multiple choice: its choices are content",
+    ("gpt2", "features", "choices"): "features cannot distinguish choices",
+    ("gpt2", "icl:k=0,calibrate=true", "choices"): "is multiple choice: its choices are ",
     ("gpt2", "ia3", "folder"): "gpt2 has no query or key or value projection of its own: attn.c_attn fuses them",
 }
 
@@ -284,13 +284,13 @@ def test_a_method_that_needs_more_rows_than_there_are_is_skipped_with_its_reason
 
 def planned(folder: Path, *backbones: str, methods: tuple[str, ...] = ("full",), **fields: Any) -> list[Cell]:
     """The cells of a call."""
-    asked = Overrides(methods=methods, backbones=backbones, tasks=[f"dir:{folder}"], seeds=[0], **fields)
-    return list(expand("quick", asked).cells)
+    overrides = Overrides(methods=methods, backbones=backbones, tasks=[f"dir:{folder}"], seeds=[0], **fields)
+    return list(expand("quick", overrides).cells)
 
 
 def test_a_grid_of_both_kinds_gives_templates_to_language_models_alone(folders: dict[str, str], folder: Path) -> None:
     cells = planned(folder, folders["bert"], folders["gpt2"], folders["t5"], templates=["question"])
-    assert [(one.backbone, one.template) for one in cells] == [
+    assert [(cell.backbone, cell.template) for cell in cells] == [
         (folders["bert"], None),
         (folders["gpt2"], "question"),
         (folders["t5"], "question"),
@@ -301,7 +301,7 @@ def test_templates_are_the_first_one_those_named_or_all_of_the_original_task(
     folders: dict[str, str], folder: Path, choices: Path
 ) -> None:
     def names(place: Path, templates: list[str] | None) -> list[str | None]:
-        return [one.template for one in planned(place, folders["gpt2"], templates=templates)]
+        return [cell.template for cell in planned(place, folders["gpt2"], templates=templates)]
 
     assert names(folder, None) == ["question"]
     assert names(folder, ["all"]) == ["question", "sentiment"]
@@ -315,19 +315,21 @@ def test_an_unknown_template_is_a_mistake_that_names_the_nearest(folders: dict[s
         planned(folder, folders["gpt2"], templates=["sentimant"])
     assert "Known: another, plain, question, sentiment" in str(caught.value)
     with pytest.raises(
-        UserError, match=r"template 'question' was asked for, but .* is an encoder, which takes no template"
+        UserError, match=r"template 'question' was requested, but .* is an encoder, which takes no template"
     ):
         planned(folder, folders["bert"], templates=["question"])
 
 
-def test_regression_beside_other_tasks_takes_no_template(folders: dict[str, str], values: Path) -> None:
-    assert [one.template for one in planned(values, folders["gpt2"], folders["bert"], templates=["all"])] == [None] * 2
+def test_regression_among_other_tasks_takes_no_template(folders: dict[str, str], values: Path) -> None:
+    assert [cell.template for cell in planned(values, folders["gpt2"], folders["bert"], templates=["all"])] == [
+        None
+    ] * 2
 
 
 @pytest.mark.parametrize(
     ("method", "fields", "said"),
     [
-        ("icl:k=30", {}, r"icl:k=30 needs 30 training rows, but 20 of .* are drawn \(20 are in its train split\)"),
+        ("icl:k=30", {}, r"icl:k=30 needs 30 training rows, but 20 of .* are drawn"),
         ("icl:k=9", {"shots": [8]}, r"icl:k=9 needs 9 training rows, but 8 of .* are drawn"),
         ("icl", {"shots": [0]}, r"shots .*got 0"),
         ("icl:k=7", {"shots": [6], "settings": {"published_draws": True}}, r"icl:k=7 needs 7 .*, but 6 of"),
@@ -346,7 +348,7 @@ def test_more_demonstrations_than_rows_are_a_mistake_before_anything_runs(
 
 
 def test_rows_held_out_for_a_search_are_no_demonstrations(folders: dict[str, str], tmp_path: Path) -> None:
-    """Of 64 rows drawn, 32 are held out where a task has no validation split to choose on."""
+    """Of 64 drawn rows, 32 are held out if a task has no validation split."""
     place = make_toy(tmp_path / "toy", rows=(64, 1, 8))
     place.joinpath("validation.jsonl").unlink()
     fields: dict[str, Any] = {"shots": [64], "settings": {"select": True}}
@@ -358,8 +360,8 @@ def test_rows_held_out_for_a_search_are_no_demonstrations(folders: dict[str, str
 def test_the_command_exits_with_2_where_k_is_larger_than_the_draw(
     folders: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
-    asked = ["run", "--method", "icl:k=9", "--backbone", folders["gpt2"], "--task", f"dir:{folder}", "--shots", "8"]
-    result = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "results")])
+    arguments = ["run", "--method", "icl:k=9", "--backbone", folders["gpt2"], "--task", f"dir:{folder}", "--shots", "8"]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "results")])
     assert result.exit_code == 2
     assert "icl:k=9 needs 9 training rows, but 8 of" in " ".join(result.stderr.split())
     assert not list(tmp_path.joinpath("results").glob("records/*"))

@@ -1,4 +1,4 @@
-"""The whole path learns: T-Few's recipe and in-context learning on tiny models whose scores are above chance."""
+"""Complete cells learn: T-Few's recipe and in-context learning reach scores above chance on tiny models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ templates:
     name: bare
 """
 MEANINGS = (("awful", "good"), ("good", "awful"))
-"""Which word means yes, and which no. Whatever answers alike in both tasks scores 0.5 on average, exactly."""
+"""The words for yes and no. The same answers in both tasks give a mean score of exactly 0.5."""
 STEPS = 40
 RATES = {"ia3": 0.05, "houlsby:bottleneck=8": 0.03, "full": 3e-3}
 """Ten times those of the suite, for a twentieth of its steps."""
@@ -31,7 +31,7 @@ RATES = {"ia3": 0.05, "houlsby:bottleneck=8": 0.03, "full": 3e-3}
 
 @pytest.fixture(scope="module", params=["llama", "t5"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Trained for seconds on prompts where two words mean yes and no, which is which being told by demonstrations."""
+    """Trained for seconds on prompts where two words mean yes and no; the demonstrations show which is which."""
     folder = tmp_path_factory.mktemp("learning") / request.param
     steps, batch = {"llama": (220, 32), "t5": (175, 64)}[request.param]
     return str(pretrained_on_episodes(folder, request.param, steps, batch, seed=2))
@@ -56,7 +56,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def mean_accuracy(model: str, tasks: list[str], method: str, **settings: object) -> tuple[float, list[Record]]:
     """Over both meanings, 32 shots each, by the recipe of T-Few's suite."""
-    asked = Overrides(
+    overrides = Overrides(
         methods=[method],
         backbones=[model],
         tasks=tasks,
@@ -66,13 +66,13 @@ def mean_accuracy(model: str, tasks: list[str], method: str, **settings: object)
         templates=[None],
         settings=settings,
     )
-    records = [run_cell(cell)[0] for cell in expand("tfew2022", asked).cells]
+    records = [run_cell(cell)[0] for cell in expand("tfew2022", overrides).cells]
     assert [record.status for record in records] == ["ok"] * 2, [record.reason for record in records]
     return sum(record.score or 0.0 for record in records) / 2, records
 
 
 @pytest.mark.parametrize("method", RATES)
-def test_a_trained_method_learns_what_words_mean(method: str, model: str, tasks: list[str]) -> None:
+def test_a_trained_method_learns_the_meaning_of_words(method: str, model: str, tasks: list[str]) -> None:
     accuracy, records = mean_accuracy(model, tasks, method, steps=STEPS, learning_rate=RATES[method])
     assert accuracy >= 0.8  # chance is 0.5
     for record in records:
@@ -81,7 +81,7 @@ def test_a_trained_method_learns_what_words_mean(method: str, model: str, tasks:
         assert (record.training.steps, record.template) == (STEPS, "bare")
 
 
-def test_demonstrations_tell_what_words_mean(model: str, tasks: list[str]) -> None:
-    """Nothing is trained: six demonstrations say which word is which, and without them it is chance, exactly."""
+def test_demonstrations_give_the_meaning_of_words(model: str, tasks: list[str]) -> None:
+    """No training: six demonstrations show which word is which; without them the score is exactly chance."""
     assert mean_accuracy(model, tasks, "icl:k=6,balanced=true")[0] >= 0.8
     assert mean_accuracy(model, tasks, "icl:k=0")[0] == 0.5

@@ -19,14 +19,14 @@ def cell(method: str, backbone: str, task: str) -> Cell:
     return Cell(chosen, backbone, task, resolve_recipe(chosen, {"steps": 4}), shots=16, template=None)
 
 
-def test_a_record_says_who_held_memory_and_how_long_steps_took(backbones: dict[str, str], toy_folder: str) -> None:
+def test_a_record_has_the_owners_of_memory_and_the_seconds_of_steps(backbones: dict[str, str], toy_folder: str) -> None:
     record, _ = run_cell(cell("houlsby:bottleneck=4", backbones["bert"], toy_folder))
     assert record.status == "ok", record.reason
     assert list(record.memory.phases) == ["load", "forward", "backward", "optimizer", "evaluation"]
     assert sum(record.memory.phases["load"].values()) >= 4 * record.parameters.total
     assert record.memory.phases["optimizer"]["gradients"] == 4 * record.parameters.trainable
     assert record.memory.cuda is None
-    assert {name: found.count for name, found in record.seconds.steps.items()} == {
+    assert {name: spread.count for name, spread in record.seconds.steps.items()} == {
         **dict.fromkeys(("data", "forward", "backward", "optimizer"), 3),
         "evaluation": 1,
     }
@@ -34,7 +34,7 @@ def test_a_record_says_who_held_memory_and_how_long_steps_took(backbones: dict[s
 
 
 def test_the_same_cell_has_the_same_memory_again(backbones: dict[str, str], toy_folder: str) -> None:
-    """Whatever the cells before it left to be collected; and features that are found as those that are computed."""
+    """Regardless of garbage from earlier cells, and for cached features as for computed ones."""
     for method in ("features", "full"):
         first, second = (run_cell(cell(method, backbones["bert"], toy_folder))[0] for _ in range(2))
         assert first.memory.phases == second.memory.phases
@@ -57,10 +57,10 @@ def test_memory_is_measured_after_every_peak_was_taken(
 
     monkeypatch.setattr(MeasuringHarness, "peak", noting_peak)
     monkeypatch.setattr(MemoryMeter, "measure", noting_measure)
-    asked = cell("full", backbones["bert"], toy_folder)
-    assert run_cell(asked)[0].status == "ok"
+    timed = cell("full", backbones["bert"], toy_folder)
+    assert run_cell(timed)[0].status == "ok"
     assert happened == ["peak", "peak", "measure"]
-    step_timer = StepTimer(asked)
+    step_timer = StepTimer(timed)
     step_timer.train_step()
     step_timer.evaluate()
     assert len(happened) == 3

@@ -17,14 +17,14 @@ from tunefront.bench.suites.overrides import Overrides
 
 DATA = SHARED / "data"
 TASKS = {"rte": 10, "cb": 15, "copa": 8, "wic": 10}
-"""How many templates ask the original task; four of COPA's twelve skip half of its rows and are left out."""
+"""Number of templates for the original task, without four of COPA's twelve that skip half of its rows."""
 
-pytestmark = pytest.mark.skipif(not (DATA / "rte").is_dir(), reason="../shared/data is not beside this checkout")
+pytestmark = pytest.mark.skipif(not (DATA / "rte").is_dir(), reason="there is no ../shared/data")
 
 
 @pytest.fixture(autouse=True)
 def quick_garbage() -> Iterator[None]:
-    """What the tests before this one imported is not looked through after every cell."""
+    """Excludes modules of earlier tests from the garbage collection after every cell."""
     gc.collect()
     gc.freeze()
     yield
@@ -34,7 +34,7 @@ def quick_garbage() -> Iterator[None]:
 def ran(name: str, models: list[str], method: str, templates: list[str] | None = None) -> list[Record]:
     """Cells of the first two published draws, on three rows of the scored split."""
     settings: dict[str, Any] = {"published_draws": True, "eval_rows": 3, "max_length": 48, "steps": 1, "batch_size": 2}
-    asked = Overrides(
+    overrides = Overrides(
         methods=[method],
         backbones=models,
         tasks=[f"dir:{DATA / name}"],
@@ -44,7 +44,7 @@ def ran(name: str, models: list[str], method: str, templates: list[str] | None =
         templates=templates,
         settings=settings,
     )
-    return [run_cell(cell)[0] for cell in expand("quick", asked).cells]
+    return [run_cell(cell)[0] for cell in expand("quick", overrides).cells]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -60,8 +60,8 @@ def test_every_template_and_two_published_draws_give_cells_that_are_ok(
         assert record.data.n_test == 3
         assert record.score is not None
         assert math.isfinite(record.score)
-        (told,) = record.prompt.demonstration_ids or ()
-        assert told == (record.data.train_ids or ())[:2]
+        (demonstrations,) = record.prompt.demonstration_ids or ()
+        assert demonstrations == (record.data.train_ids or ())[:2]
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -1,4 +1,4 @@
-"""Records are data: nothing that they name is run; what they name by a relative path is found from elsewhere too."""
+"""Records are data: nothing that they name is run, and relative paths in them are found from other folders too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tunefront.bench.cli.main import app
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import environment, record_of
-from tunefront.bench.execution.stale import cell_of, missing, staleness
+from tunefront.bench.execution.stale import cell_of, count_missing, staleness
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
@@ -53,7 +53,7 @@ def kept(folder: Path | str, *records: Record) -> Path:
 
 
 @pytest.mark.parametrize("command", ["stale", "report"])
-def test_a_record_makes_no_command_run_what_it_names(
+def test_no_command_runs_code_that_a_record_names(
     command: str, grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker, file = tmp_path / "it ran", tmp_path / "evil.py"
@@ -207,7 +207,7 @@ def test_a_file_that_the_call_names_is_run_and_its_methods_compared_by_their_cla
 
 @pytest.fixture
 def from_below(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
-    """A record in tmp_path/results, made in tmp_path of a backbone and a task that lie there too."""
+    """A record in tmp_path/results, made in tmp_path from a backbone and a task in that folder."""
     some = grid(methods=["full"])
     model, data = f"model-{tmp_path.name}", f"data-{tmp_path.name}"
     shutil.copytree(some.backbone, tmp_path / model)
@@ -242,9 +242,12 @@ def test_what_is_not_found_from_here_is_said_once_and_makes_nothing_stale(
     monkeypatch.chdir(elsewhere)
     records = [from_below.model_copy(update={"key": f"{seed:08}", "seed": seed}) for seed in range(3)]
     results = kept(elsewhere / "deep" / "er" / "than" / "this" / "results", *records)
-    found = staleness(records, results)
-    assert [entry.changes for entry in found] == [(), (), ()]
-    assert missing(found) == [f"backbone {from_below.backbone} (3 records)", f"task {from_below.task} (3 records)"]
+    compared = staleness(records, results)
+    assert [entry.changes for entry in compared] == [(), (), ()]
+    assert count_missing(compared) == [
+        f"backbone {from_below.backbone} (3 records)",
+        f"task {from_below.task} (3 records)",
+    ]
     result = CliRunner().invoke(app, ["stale", str(results)])
     assert result.exit_code == 0
     assert result.stdout.count(from_below.backbone) == 1

@@ -1,4 +1,4 @@
-"""Single steps of a cell that is attached anew."""
+"""Single steps of a freshly attached cell."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def trained_in(cell: StepTimer) -> dict[str, torch.Tensor]:
 def test_a_step_trains_what_fit_trained_though_other_parts_are_scored(
     language_models: dict[str, str], toy_folder: str
 ) -> None:
-    """Prefix tuning drops the network that its keys and values come from."""
+    """Prefix tuning drops the network that computes its keys and values."""
     cell = timer("prefix_tuning:length=3,hidden=8", language_models["gpt2"], toy_folder)
     assert not any("detours" in name for name in trained_in(cell))
     cell.train_step()

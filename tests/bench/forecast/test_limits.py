@@ -1,4 +1,4 @@
-"""Lengths that a backbone does not take are refused from its configuration alone."""
+"""Lengths above a backbone's limit are refused from its configuration alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunefront.methods.sites import SITES
 
 
 class Model:
-    """What a family asks of a model to know how long its texts may be."""
+    """The part of a model that a family reads to limit the length of texts."""
 
     def __init__(self, config: Any):
         self.config = config
@@ -33,7 +33,7 @@ class Endless:
 
 
 def exact(model_type: str, config: Any) -> int | None:
-    """What the family itself allows."""
+    """The limit of the family itself."""
     from tunefront.bench.models.families import LANGUAGE_MODELS
     from tunefront.bench.models.families.language import Prompting
     from tunefront.bench.templates import find_template
@@ -41,20 +41,20 @@ def exact(model_type: str, config: Any) -> int | None:
     family = SITES[model_type].family
     if family == "encoder":
         return _longest(config, Endless())  # type: ignore[arg-type]
-    made: Any = object.__new__(LANGUAGE_MODELS[family])
-    made.model, made.prompting = Model(config), Prompting(find_template(SyntheticRows().task(family), None))
-    room: int | None = made.room
+    backbone: Any = object.__new__(LANGUAGE_MODELS[family])
+    backbone.model, backbone.prompting = Model(config), Prompting(find_template(SyntheticRows().task(family), None))
+    room: int | None = backbone.room
     return room
 
 
 @pytest.mark.parametrize("name", presets())
-def test_of_a_preset_it_is_what_the_family_allows(name: str) -> None:
+def test_the_limit_of_a_preset_is_that_of_its_family(name: str) -> None:
     preset = presets()[name]
     assert most_tokens(*configuration(name)) == exact(preset.model_type, config_of(name))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model_type", SITES)
-def test_of_an_empty_configuration_it_is_that_of_transformers(model_type: str) -> None:
+def test_the_limit_of_an_empty_configuration_is_that_of_transformers(model_type: str) -> None:
     from transformers import AutoConfig
 
     assert most_tokens(model_type, {}) == exact(model_type, AutoConfig.for_model(model_type))
@@ -73,7 +73,7 @@ def test_of_an_empty_configuration_it_is_that_of_transformers(model_type: str) -
         ("t5", {}),
     ],
 )
-def test_what_a_file_says_is_heeded(model_type: str, fields: dict[str, Any], tmp_path: Path) -> None:
+def test_the_limit_follows_the_fields_of_a_file(model_type: str, fields: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AutoConfig
 
     path = tmp_path / "config.json"
@@ -84,20 +84,20 @@ def test_what_a_file_says_is_heeded(model_type: str, fields: dict[str, Any], tmp
 @pytest.mark.parametrize(
     "content", ["", "[1]", "{}", '{"model_type": 3}', '{"model_type": "bert", "max_position_embeddings": "x"}']
 )
-def test_what_no_limit_can_be_read_from_sets_none(content: str, tmp_path: Path) -> None:
+def test_an_unreadable_configuration_sets_no_limit(content: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(content, encoding="utf-8")
     check_lengths(str(path), SyntheticRows(tokens=5000))
 
 
-def test_rows_too_many_to_go_through_are_refused() -> None:
+def test_too_many_tokens_in_total_are_refused() -> None:
     with pytest.raises(TooLong, match="96 rows of 1,000,000 tokens") as caught:
         check_lengths("t5-v1.1-small", SyntheticRows(tokens=10**6))
     assert f"{MOST_TOKENS:,}" in str(caught.value)
 
 
-def test_the_room_of_a_context_length_counts_for_language_models_alone() -> None:
-    with pytest.raises(TooLong, match="takes 20 in all"):
+def test_a_context_length_limits_only_language_models() -> None:
+    with pytest.raises(TooLong, match="20 tokens"):
         check_lengths("gpt2", SyntheticRows(tokens=20), context_length=20)
     check_lengths("gpt2", SyntheticRows(tokens=19), context_length=20)
     check_lengths("t5-v1.1-small", SyntheticRows(tokens=20), context_length=20)
@@ -106,9 +106,9 @@ def test_the_room_of_a_context_length_counts_for_language_models_alone() -> None
 
 def test_capitals_and_punctuation_name_the_nearest_preset() -> None:
     assert same_letters("BERT_base") == "bert-base"
-    for made_up in (None, 16):
+    for length in (None, 16):
         with pytest.raises(UserError, match="'t0-3b'"):
-            check(PlanRequest(overrides=Overrides(backbones=["T0_3B"]), length=made_up), ErrorCollector())
+            check(PlanRequest(overrides=Overrides(backbones=["T0_3B"]), length=length), ErrorCollector())
 
 
 REFUSE = """
@@ -123,7 +123,7 @@ print(result.output)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "fact"),
     [
         (["--backbone", "llama-3.1-8b", "--length", "1000000"], "131,072"),
         (["--backbone", "bert-base", "--length", "513"], "512 positions"),
@@ -135,15 +135,15 @@ print(result.output)
         (["--backbone", "gpt2", "--length", "16", "--shots", "0"], "shots"),
         (["--backbone", "gpt2", "--length", "16", "--shots", ","], "--shots"),
         (["--backbone", "gpt2", "--length", "16", "--device-memory", "80XB"], "80XB"),
-        (["--backbone", " ", "--length", "16"], "--backbone was given nothing"),
+        (["--backbone", " ", "--length", "16"], "--backbone"),
         (["--backbone", "no/config.json", "--length", "16"], "no/config.json"),
     ],
 )
-def test_it_is_refused_before_any_library_is_imported(arguments: list[str], told: str) -> None:
+def test_it_is_refused_before_any_library_is_imported(arguments: list[str], fact: str) -> None:
     """Importing torch and transformers takes seconds, tokenising rows and making a model many more."""
     code = REFUSE.format(arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first, _, output = done.stdout.partition("\n")
-    assert first == "2 False False", done.stdout + done.stderr
-    assert told in output
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, _, output = result.stdout.partition("\n")
+    assert first == "2 False False", result.stdout + result.stderr
+    assert fact in output
     assert "Traceback" not in output

@@ -1,6 +1,6 @@
-"""Odd values in a config.json: a plan is made of it, or one paragraph says what is wrong; never anything else.
+"""Odd values in a config.json: a plan is made, or the error is one paragraph; nothing else happens.
 
-More of them: TUNEFRONT_ODD_CONFIGS=2000 pytest tests/bench/forecast/test_odd_configs.py
+To run more cases: TUNEFRONT_ODD_CONFIGS=2000 pytest tests/bench/forecast/test_odd_configs.py
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def case(number: int) -> dict[str, Any]:
 
 
 def planned(path: Path) -> str | None:
-    """What is wrong, None where nothing is."""
+    """The error message, None if there is none."""
     try:
         plan(methods=["full"], backbones=[str(path)], length=8, shots=[2], queries=1, settings={"steps": 1})
     except UserError as error:
@@ -87,19 +87,19 @@ def planned(path: Path) -> str | None:
     return None
 
 
-@pytest.mark.filterwarnings("ignore")  # transformers' own, of what such fields mean
+@pytest.mark.filterwarnings("ignore")  # transformers' warnings about such fields
 @pytest.mark.parametrize("number", range(CASES))
-def test_an_odd_configuration_is_planned_or_told_in_a_paragraph(number: int, tmp_path: Path) -> None:
+def test_an_odd_configuration_is_planned_or_an_error_of_one_paragraph(number: int, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(case(number)), encoding="utf-8")
-    told = planned(path)
-    if told is not None and "no sites record" not in told:
-        assert "\n" not in told
-        assert len(told) < 900
+    message = planned(path)
+    if message is not None and "no sites record" not in message:
+        assert "\n" not in message
+        assert len(message) < 900
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "fact"),
     [
         (b"\xff\xfe{\x00}\x00", "not valid JSON"),
         (b'{"model_type": "bert", "hidden_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
@@ -115,17 +115,17 @@ def test_an_odd_configuration_is_planned_or_told_in_a_paragraph(number: int, tmp
         (b'{"model_type": "bert", "attribute_map": {"hidden_size": "x"}, "hidden_size": 30}', "not a multiple"),
     ],
 )
-def test_what_is_wrong_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+def test_the_error_names_the_field_or_the_problem(content: bytes, fact: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
-    found = planned(path)
-    assert found is not None
-    assert told in found
-    assert "\n" not in found
+    message = planned(path)
+    assert message is not None
+    assert fact in message
+    assert "\n" not in message
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.json")
     for path in (tmp_path, tmp_path / "config.json"):
         assert planned(path) is not None

@@ -1,4 +1,4 @@
-"""Plans against runs of the same cells: what is exact is equal, memory too, though nothing of a plan has values."""
+"""Predictions against runs of the same cells: exact fields are equal, and memory nearly so."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LATER = (
 BACKBONES = ("bert", "deberta-v2", "llama", "gpt2", "t5-gated", "bart")
 PAIRS = [(spelled, backbone) for spelled in METHODS for backbone in BACKBONES] + [
     (spelled, backbone)
-    for place, spelled in enumerate(LATER)
-    for number, backbone in enumerate(BACKBONES)
-    if (place + number) % 3 == 0  # every third: a pair takes seconds, and their closed counts are tested everywhere
+    for row, spelled in enumerate(LATER)
+    for column, backbone in enumerate(BACKBONES)
+    if (row + column) % 3 == 0  # every third: a pair takes seconds, and other tests check closed counts of all
 ]
 EXACT = (
     *("key", "parameters", "storage", "prompt", "training.steps"),
@@ -48,9 +48,11 @@ def cell(spelled: str, backbone: str, task: str, **recipe: Any) -> Cell:
 
 
 @pytest.mark.parametrize(("spelled", "backbone"), PAIRS)
-def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dict[str, str], toy_folder: str) -> None:
-    one = cell(spelled, folders[backbone], toy_folder)
-    planned, (measured, _) = predict(one), run_cell(one)
+def test_a_prediction_equals_the_measurement_of_a_run(
+    spelled: str, backbone: str, folders: dict[str, str], toy_folder: str
+) -> None:
+    subject = cell(spelled, folders[backbone], toy_folder)
+    planned, (measured, _) = predict(subject), run_cell(subject)
     if measured.status == "skipped":
         assert (planned.status, planned.reason) == ("skipped", measured.reason)
         return
@@ -71,8 +73,8 @@ def test_a_plan_is_what_a_run_measures(spelled: str, backbone: str, folders: dic
         assert sum(planned.memory.phases[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
 
 
-def test_seconds_are_predicted_of_every_phase(backbones: dict[str, str], toy_folder: str) -> None:
-    """That they are right is for the benchmark; here they are there."""
+def test_seconds_are_predicted_for_every_phase(backbones: dict[str, str], toy_folder: str) -> None:
+    """The benchmark checks their accuracy; this test checks that they exist."""
     planned = predict(cell("ia3", backbones["bert"], toy_folder), machine=machine(1))
     assert planned.seconds.steps is not None
     assert set(planned.seconds.steps) == {"data", "forward", "backward", "optimizer", "evaluation"}
@@ -84,10 +86,10 @@ class Steady(Machine):
     """A machine on which a phase takes the same time for every batch."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.phases: list[str] = []
 
     def seconds(self, phase: str, operations: object) -> float:
-        self.asked.append(phase)
+        self.phases.append(phase)
         return {"forward": 256.0, "backward": 512.0, "optimizer": 128.0}.get(phase, 64.0)
 
 
@@ -96,20 +98,20 @@ def test_seconds_of_a_run_are_those_of_its_steps(backbones: dict[str, str], toy_
     planned = predict(cell("ia3", backbones["bert"], toy_folder), machine=steady)
     assert planned.seconds.steps is not None
     assert planned.seconds.train is not None
-    assert {"forward", "backward", "optimizer"} <= set(steady.asked)
+    assert {"forward", "backward", "optimizer"} <= set(steady.phases)
     medians = {phase: planned.seconds.steps[phase].median for phase in ("forward", "backward", "optimizer")}
     assert medians == {"forward": 256.0, "backward": 512.0, "optimizer": 128.0}
     making_batches = planned.seconds.train - 3 * sum(medians.values())
-    assert 0 < making_batches < 64  # by this machine's clock; of three tiny ones, next to nothing beside the rest
+    assert 0 < making_batches < 64  # real time of three tiny batches, nearly nothing compared to the steps
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_optimizers_and_dtypes_are_gone_through_without_values(
+def test_optimizers_and_dtypes_are_predicted(
     optimizer: str, dtype: str, backbones: dict[str, str], toy_folder: str
 ) -> None:
-    one = cell("houlsby:bottleneck=4", backbones["bert"], toy_folder, optimizer=optimizer, dtype=dtype)
-    planned, (measured, _) = predict(one), run_cell(one)
+    subject = cell("houlsby:bottleneck=4", backbones["bert"], toy_folder, optimizer=optimizer, dtype=dtype)
+    planned, (measured, _) = predict(subject), run_cell(subject)
     assert planned.memory.phases is not None
     assert measured.memory.phases is not None
     assert planned.flops.train == measured.flops.train
@@ -117,7 +119,7 @@ def test_optimizers_and_dtypes_are_gone_through_without_values(
         assert sum(planned.memory.phases[phase].values()) == pytest.approx(sum(owners.values()), rel=0.02), phase
 
 
-def made_up(spelled: str, backbone: str, lengths: SyntheticRows) -> Cell:
+def synthetic(spelled: str, backbone: str, lengths: SyntheticRows) -> Cell:
     method = parse(spelled)
     config = RunConfig(max_length=lengths.tokens, eval_batch_size=4)
     recipe = resolve_recipe(method, {"batch_size": 4, "steps": 2})
@@ -129,12 +131,10 @@ def made_up(spelled: str, backbone: str, lengths: SyntheticRows) -> Cell:
     "spelled",
     ["full", "houlsby", "ia3", "features", "icl", "knn", "cartridge:k=6", "prompt_tuning", "prefix_tuning"],
 )
-def test_made_up_rows_have_the_lengths_that_were_asked_for(
-    spelled: str, backbone: str, folders: dict[str, str]
-) -> None:
+def test_synthetic_rows_have_the_requested_lengths(spelled: str, backbone: str, folders: dict[str, str]) -> None:
     lengths = SyntheticRows(tokens=20, choices=3, answer_tokens=2, train_rows=6, test_rows=5)
     config = str(Path(folders[backbone]) / "config.json")
-    planned = predict(made_up(spelled, config, lengths), lengths)
+    planned = predict(synthetic(spelled, config, lengths), lengths)
     if planned.status == "skipped":
         assert spelled in ("icl", "ia3", "cartridge:k=6")
         return
@@ -144,31 +144,31 @@ def test_made_up_rows_have_the_lengths_that_were_asked_for(
     if spelled == "icl":
         assert planned.prompt.prefix_tokens == 6 * (20 + 2 - (backbone == "t5-gated") * 2)
         assert planned.prompt.demonstrations_per_row == 6
-        assert planned.storage.demonstration_bytes is None, "the bytes of a made-up text are none of anyone's"
+        assert planned.storage.demonstration_bytes is None, "synthetic texts have no meaningful bytes"
     if backbone == "bert":
         assert planned.parameters.head == (3 * (32 + 1) if planned.parameters.trainable else 0)
 
 
-def test_rows_longer_than_the_model_takes_are_a_mistake(backbones: dict[str, str]) -> None:
+def test_rows_too_long_for_the_model_are_an_error(backbones: dict[str, str]) -> None:
     lengths = SyntheticRows(tokens=500)
     config = str(Path(backbones["bert"]) / "config.json")
-    with pytest.raises(UserError, match=r"rows of 500 tokens do not fit into .*config.json, which has 80 positions"):
-        predict(made_up("full", config, lengths), lengths)
+    with pytest.raises(UserError, match=r"500 tokens .*config.json.* 80 positions"):
+        predict(synthetic("full", config, lengths), lengths)
 
 
 @pytest.mark.parametrize(("name", "tokens", "length"), [("bert", 60, 50), ("llama", 200, 128)])
-def test_rows_without_room_beside_what_leads_leave_one_method_out(
+def test_a_lead_that_leaves_no_room_for_rows_skips_the_method(
     name: str, tokens: int, length: int, folders: dict[str, str]
 ) -> None:
     lengths = SyntheticRows(tokens=length)
     config = str(Path(folders[name]) / "config.json")
-    planned = predict(made_up(f"prompt_tuning:length={tokens}", config, lengths), lengths)
+    planned = predict(synthetic(f"prompt_tuning:length={tokens}", config, lengths), lengths)
     assert planned.status == "skipped"
-    assert str(planned.reason).startswith(f"it puts {tokens} tokens before every text, beside which ")
-    assert f"has no room for rows of {length} tokens; give a smaller --length" in str(planned.reason)
+    assert f"{tokens} tokens before every text" in str(planned.reason)
+    assert f"rows of {length} tokens; give a smaller --length" in str(planned.reason)
 
 
-def test_a_model_that_fails_when_it_is_run_is_told_with_its_file(tmp_path: Path) -> None:
+def test_the_error_of_a_model_that_fails_names_its_file(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     sizes = {
         "d_model": 32,
@@ -180,12 +180,12 @@ def test_a_model_that_fails_when_it_is_run_is_told_with_its_file(tmp_path: Path)
     }
     path.write_text(json.dumps({"model_type": "t5", **sizes}), encoding="utf-8")
     lengths = SyntheticRows(tokens=16, train_rows=4, test_rows=4)
-    with pytest.raises(UserError, match=r"config\.json fails when it is run \(ZeroDivisionError: .*\); correct"):
-        predict(made_up("full", str(path), lengths), lengths)
+    with pytest.raises(UserError, match=r"config\.json .*\(ZeroDivisionError: .*\); correct"):
+        predict(synthetic("full", str(path), lengths), lengths)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("\n no such shape\nmore")])
-def test_an_error_of_a_presets_model_is_no_mistake_of_the_call(
+def test_a_failing_model_is_a_user_error_only_for_a_configuration_file(
     error: Exception, backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: object) -> None:
@@ -194,16 +194,16 @@ def test_an_error_of_a_presets_model_is_no_mistake_of_the_call(
     monkeypatch.setattr("tunefront.bench.forecast.predict.run_cell.costs", fails)
     lengths = SyntheticRows(tokens=16, train_rows=4, test_rows=4)
     with pytest.raises(UserError, match=rf"\({type(error).__name__}(: no such shape)?\); correct its fields"):
-        predict(made_up("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)
+        predict(synthetic("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)
     with pytest.raises(type(error)) as caught:
-        predict(made_up("full", "bert-base", lengths), lengths)
+        predict(synthetic("full", "bert-base", lengths), lengths)
     assert caught.value is error
 
 
-def test_a_plans_key_changes_with_what_changes_its_costs(backbones: dict[str, str], language_models: Any) -> None:
+def test_the_key_of_a_plan_changes_with_its_costs(backbones: dict[str, str], language_models: Any) -> None:
     config, other = (str(Path(folder) / "config.json") for folder in (backbones["bert"], backbones["roberta"]))
     keys = {
-        predict(made_up(spelled, folder, lengths), lengths).key
+        predict(synthetic(spelled, folder, lengths), lengths).key
         for spelled in ("full", "houlsby:bottleneck=4")
         for folder in (config, other)
         for lengths in (SyntheticRows(tokens=16), SyntheticRows(tokens=18))
@@ -212,8 +212,8 @@ def test_a_plans_key_changes_with_what_changes_its_costs(backbones: dict[str, st
 
 
 @pytest.mark.parametrize("backbone", ["gpt2", "t5-v1.1-small", "llama-3.1-8b"])
-def test_long_rows_are_planned_without_computing_over_pairs_of_tokens(backbone: str) -> None:
-    """A mask of 32 rows would have tens of gigabytes at the longest, and none is made."""
+def test_long_rows_are_predicted_without_computing_over_pairs_of_tokens(backbone: str) -> None:
+    """A mask for 32 of the longest rows would take tens of gigabytes; none is made."""
     import resource
 
     from tunefront import plan

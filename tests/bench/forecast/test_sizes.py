@@ -1,7 +1,8 @@
-"""Amounts of memory and sizes of sweeps as typed."""
+"""Parsing amounts of memory and sizes of sweeps."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -32,16 +33,14 @@ def test_an_amount_of_memory(text: str, expected: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0", "0GB", "banana", "-3GB", "GB", "1.2.3GB", "24XB", "1e999", "nan", "inf", "²"]
 )
-def test_what_is_no_amount_of_memory(text: str) -> None:
-    with pytest.raises(UserError, match=r"is no amount of memory; give for example 24GB"):
+def test_an_invalid_amount_of_memory_is_an_error(text: str) -> None:
+    with pytest.raises(UserError, match=rf"{re.escape(repr(text))}.* 24GB"):
         memory_bytes(text)
 
 
 @pytest.mark.parametrize("text", ["24", "1", " 16.5 ", "999999", "8e4"])
-def test_a_small_number_without_a_unit_is_asked_for_its_unit(text: str) -> None:
-    with pytest.raises(
-        UserError, match=rf"^{text.strip()} without a unit .*; give it one, for example {text.strip()}GB"
-    ):
+def test_a_small_number_without_a_unit_is_an_error(text: str) -> None:
+    with pytest.raises(UserError, match=rf"^{text.strip()} without a unit .* {text.strip()}GB"):
         memory_bytes(text)
 
 
@@ -63,22 +62,22 @@ def test_a_sweep_has_each_size_once_in_order(text: str, expected: tuple[str, tup
     [
         ("foo=1", r"takes batch=\.\.\. or length=\.\.\., got 'foo=1'"),
         ("", "takes batch"),
-        ("batch", "there is none"),
-        ("batch=", "there is none"),
-        ("batch=-1", "'-1' is none"),
-        ("batch=0", "0 is none"),
-        ("batch=1.5", "'1.5' is none"),
-        ("batch=99999999", "is none"),
-        ("length=a", "'a' is none"),
+        ("batch", "got none"),
+        ("batch=", "got none"),
+        ("batch=-1", "'-1'"),
+        ("batch=0", "got 0"),
+        ("batch=1.5", "'1.5'"),
+        ("batch=99999999", "'99999999'"),
+        ("length=a", "'a'"),
         ("batch=" + ",".join(map(str, range(1, MOST_SWEPT + 2))), f"at most {MOST_SWEPT} sizes"),
     ],
 )
-def test_what_is_no_sweep(text: str, complaint: str) -> None:
+def test_an_invalid_sweep_is_an_error(text: str, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         Sweep.from_text(text)
 
 
-def test_a_sweep_of_a_program_is_that_of_a_text() -> None:
+def test_a_sweep_from_python_equals_the_parsed_one() -> None:
     assert Sweep.from_mapping({"batch": [4, 1, 4]}) == Sweep.from_text("batch=1,4")
 
 
@@ -88,14 +87,14 @@ def test_a_sweep_of_a_program_is_that_of_a_text() -> None:
         ({}, "{}"),
         ({"batch": [1], "length": [8]}, "length"),
         ({"epochs": [1]}, "epochs"),
-        ({"batch": []}, "there is none"),
-        ({"batch": [0]}, "0 is none"),
-        ({"batch": ["1"]}, "'1' is none"),
-        ({"batch": [True]}, "True is none"),
+        ({"batch": []}, "got none"),
+        ({"batch": [0]}, "got 0"),
+        ({"batch": ["1"]}, "'1'"),
+        ({"batch": [True]}, "True"),
         ("batch=1", "batch=1"),
     ],
 )
-def test_what_is_no_sweep_of_a_program(sizes: Any, fact: str) -> None:
+def test_an_invalid_sweep_from_python_is_an_error(sizes: Any, fact: str) -> None:
     with pytest.raises(UserError) as error:
         Sweep.from_mapping(sizes)
     assert fact in str(error.value)
@@ -106,6 +105,6 @@ def test_bytes_are_an_amount_of_memory(amount: int) -> None:
     assert memory_bytes(amount) == amount
 
 
-def test_a_few_bytes_are_asked_for_their_unit_from_a_program_too() -> None:
+def test_a_small_number_without_a_unit_is_an_error_from_python_too() -> None:
     with pytest.raises(UserError, match="24GB"):
         memory_bytes(24)

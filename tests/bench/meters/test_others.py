@@ -1,4 +1,4 @@
-"""Memory, parameters, storage and time, against what is known."""
+"""Peak memory, parameters, storage and time, against known values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from tests.toys import pristine
+from tests.toys import fresh_copy
 from tunefront.bench.meters.memory import peak
 from tunefront.bench.meters.memory.peak import peak_memory, resident_bytes
 from tunefront.bench.meters.parameters import count_parameters
@@ -29,8 +29,8 @@ def _resets() -> bool:
 
 
 @pytest.mark.skipif(not _resets(), reason="the resident peak cannot be reset here")
-def test_a_phases_peak_is_its_own() -> None:
-    """200 MB allocated in one phase raise its peak by that, and the next phase does not see it."""
+def test_the_peak_of_a_phase_excludes_other_phases() -> None:
+    """200 MB allocated in one phase raise its peak by this, but not that of the next phase."""
     with peak_memory(CPU) as quiet:
         pass
     with peak_memory(CPU) as loud:
@@ -47,8 +47,8 @@ def test_a_phases_peak_is_its_own() -> None:
 
 
 @pytest.mark.skipif(not _resets(), reason="the resident peak cannot be reset here")
-def test_what_was_freed_before_a_phase_is_not_in_its_start() -> None:
-    """100 MB in blocks so small that the allocator keeps them, all the more as the last one lives on."""
+def test_memory_freed_before_a_phase_is_not_in_its_start() -> None:
+    """100 MB in blocks so small that the allocator keeps them, especially while the last one is alive."""
     before = resident_bytes("VmRSS")
     blocks = [torch.ones(MB // 64) for _ in range(1600)]
     last = blocks.pop()
@@ -60,14 +60,14 @@ def test_what_was_freed_before_a_phase_is_not_in_its_start() -> None:
     del last
 
 
-def test_where_the_peak_cannot_be_reset_it_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peak_that_cannot_be_reset_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "_reset_resident_peak", lambda: False)
     with peak_memory(CPU) as phase:
         pass
     assert phase.peak_resident_bytes is None
 
 
-def test_without_proc_there_are_no_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_proc_there_are_no_resident_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(peak, "Path", lambda path: tmp_path / str(path).strip("/"))
     with peak_memory(CPU) as phase:
         pass
@@ -76,14 +76,14 @@ def test_without_proc_there_are_no_numbers(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_peak_is_read_even_when_the_phase_fails() -> None:
     measuring = peak_memory(CPU)
-    found = measuring.__enter__()
+    phase = measuring.__enter__()
     error = KeyError()
     assert not measuring.__exit__(KeyError, error, None)
-    assert (found.peak_resident_bytes is None) == (not _resets())
+    assert (phase.peak_resident_bytes is None) == (not _resets())
 
 
 def test_parameters_are_split_into_backbone_inserted_and_head(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     before = sum(p.numel() for name, p in backbone.model.named_parameters() if not name.startswith("head."))
     Houlsby(bottleneck=4).attach(backbone)
     counts = count_parameters(backbone.model, backbone.head, before)
@@ -95,8 +95,8 @@ def test_parameters_are_split_into_backbone_inserted_and_head(backbones: dict[st
     assert counts.trainable == 4 * adapter + norms + head
 
 
-def test_a_head_of_which_nothing_is_trained_is_not_counted(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+def test_an_untrained_head_is_not_counted(backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"])
     before = sum(p.numel() for name, p in backbone.model.named_parameters() if not name.startswith("head."))
     backbone.freeze()
     counts = count_parameters(backbone.model, backbone.head, before)
@@ -111,10 +111,10 @@ def test_a_shared_tensor_counts_once() -> None:
 
 
 @pytest.mark.parametrize("method", [Houlsby(bottleneck=4), Full()], ids=["houlsby", "full"])
-def test_the_checkpoint_is_exactly_what_is_trained(
+def test_the_checkpoint_has_exactly_the_trained_parameters(
     method: Full | Houlsby, backbones: dict[str, str], tmp_path: Path
 ) -> None:
-    backbone = pristine(backbones["roberta"])
+    backbone = fresh_copy(backbones["roberta"])
     method.attach(backbone)
     path = tmp_path / "checkpoint.safetensors"
     size = save_trained(backbone.model, path)
@@ -128,7 +128,7 @@ def test_the_checkpoint_is_exactly_what_is_trained(
     assert data < size < data + 300 * len(kept), "the rest is the header"
 
 
-def test_the_dtypes_of_a_checkpoint_are_counted_apart() -> None:
+def test_the_dtypes_of_a_checkpoint_are_counted_separately() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2).to(torch.bfloat16), nn.Linear(9, 9).requires_grad_(False))
     assert checkpoint_dtypes(model) == {"float32": 12, "bfloat16": 8}
     assert checkpoint_dtypes(model.requires_grad_(False)) == {}
@@ -138,11 +138,11 @@ def test_measuring_the_checkpoint_leaves_no_file(
     backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert checkpoint_bytes(pristine(backbones["bert"]).model) > 0
+    assert checkpoint_bytes(fresh_copy(backbones["bert"]).model) > 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_clock_counts_what_is_inside_and_nothing_else() -> None:
+def test_the_clock_counts_only_the_time_inside() -> None:
     now = [100.0]
     clock = Clock(CPU, lambda: now[0])
     now[0] += 7  # before

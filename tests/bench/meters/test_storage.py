@@ -1,4 +1,4 @@
-"""What ships for a task, and the size of its file from names and shapes alone."""
+"""The checkpoint of a task, and the size of its file from names and shapes alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.toys import attach, pristine
+from tests.toys import attach, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes, safetensors_bytes, save_trained
 from tunefront.bench.models.checkpoints import header
@@ -48,10 +48,10 @@ def test_the_size_is_that_of_the_file(
 
 
 @pytest.mark.parametrize("spelled", ["full", "houlsby:bottleneck=4", "ia3", "features"])
-def test_a_models_checkpoint_is_as_large_without_values(
+def test_a_models_checkpoint_has_the_same_size_without_values(
     spelled: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     attach(parse(spelled), backbone)
     size = save_trained(backbone.model, tmp_path / "task.safetensors")
     assert checkpoint_bytes(backbone.model) == size
@@ -70,7 +70,7 @@ def without_values(model: nn.Module) -> None:
 
 
 class Sparse(nn.Module):
-    """What a method may keep: trained values, their places, a table that is made again, and the seed of another."""
+    """State of a method: trained values, their places, a table that is recomputed, and a seed."""
 
     def __init__(self, seed: int = 11):
         super().__init__()
@@ -81,14 +81,14 @@ class Sparse(nn.Module):
 
 
 def with_sparse(folder: str, seed: int = 11, trained: bool = True) -> Backbone:
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     backbone.freeze()
     backbone.model.add_module("sparse", Sparse(seed).requires_grad_(trained))
     return backbone
 
 
-@pytest.mark.parametrize("family", ["bert", "bart"])  # BART has a persistent buffer of its own
-def test_buffers_that_were_added_and_seeds_ship_too(family: str, folders: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["bert", "bart"])  # BART itself has a persistent buffer
+def test_added_buffers_and_seeds_ship_too(family: str, folders: dict[str, str], tmp_path: Path) -> None:
     backbone = with_sparse(folders[family])
     model, own, path = backbone.model, backbone.published_buffers, tmp_path / "task.safetensors"
     assert own == ({"final_logits_bias"} if family == "bart" else set())
@@ -104,16 +104,16 @@ def test_buffers_that_were_added_and_seeds_ship_too(family: str, folders: dict[s
     assert checkpoint_dtypes(model, own) == {"float32": 5, "int64": 5}
 
 
-def test_what_trains_nothing_but_keeps_something_has_its_bytes(backbones: dict[str, str]) -> None:
+def test_a_method_with_buffers_but_nothing_trained_has_bytes(backbones: dict[str, str]) -> None:
     backbone = with_sparse(backbones["bert"], trained=False)
     assert checkpoint_dtypes(backbone.model, backbone.published_buffers) == {"int64": 5}
     assert checkpoint_bytes(backbone.model, backbone.published_buffers) > 5 * 8
-    untouched = pristine(backbones["bert"])
+    untouched = fresh_copy(backbones["bert"])
     untouched.freeze()
     assert checkpoint_bytes(untouched.model, untouched.published_buffers) == 0
 
 
-def test_what_shipped_is_loaded_again_buffers_included(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_with_its_buffers(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = with_sparse(backbones["bert"])
     with torch.no_grad():
         saved.model.sparse.values.fill_(3)
@@ -129,11 +129,11 @@ def test_a_file_of_other_seeds_is_refused(backbones: dict[str, str], tmp_path: P
     """Its values belong to other random transforms."""
     saved = with_sparse(backbones["bert"])
     save_trained(saved.model, tmp_path / "task.safetensors", saved.published_buffers)
-    with pytest.raises(UserError, match="made of other seeds"):
+    with pytest.raises(UserError, match="other seeds"):
         with_sparse(backbones["bert"], seed=12).load(str(tmp_path / "task.safetensors"))
 
 
-def test_seeds_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+def test_unreadable_seeds_are_an_error(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "task.safetensors", {"seeds": "[1, 2"})
-    with pytest.raises(UserError, match="seeds are not readable"):
+    with pytest.raises(UserError, match="seeds in the file"):
         _ = header(str(tmp_path / "task.safetensors")).seeds

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def copy_of(folder: str, to: Path, **config: Any) -> Path:
-    """A copy whose config.json says this too; a field that is given as ... is left out."""
+    """A copy with these fields in config.json; the value ... removes a field."""
     shutil.copytree(folder, to)
     fields = json.loads((to / "config.json").read_text("utf-8")) | config
     kept = {name: value for name, value in fields.items() if value is not ...}

@@ -1,4 +1,4 @@
-"""Files of trained parameters that methods start from: what is read, what is refused, and what identifies a record."""
+"""Files of trained parameters that methods start from: reading and refusing them, and their part in a record's key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.conftest import make_language_model
-from tests.toys import loaded, pristine, shake, toy_task
+from tests.toys import fresh_copy, loaded, shake, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.grid import run_grid
@@ -35,8 +35,8 @@ from tunefront.methods.spelling import parse, spell
 
 
 def trained_once(folder: str, path: Path, method: Method | None = None) -> dict[str, Tensor]:
-    """Writes what a method would have trained, its head too, moved off where it starts."""
-    backbone = pristine(folder)
+    """Writes a method's trainable parameters and its head, moved away from their initial values."""
+    backbone = fresh_copy(folder)
     (method or IA3()).attach(backbone)
     shake(backbone.trainable(), 0.3)
     save_trained(backbone.model, path)
@@ -48,11 +48,9 @@ def resaved(tensors: dict[str, Tensor], path: Path, **metadata: str) -> str:
     return str(path)
 
 
-def test_a_start_is_what_training_starts_from_and_a_head_is_not_taken_from_it(
-    backbones: dict[str, str], tmp_path: Path
-) -> None:
+def test_training_starts_from_the_file_except_for_the_head(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "start.safetensors")
-    backbone = pristine(backbones["bert"], seed=5)
+    backbone = fresh_copy(backbones["bert"], seed=5)
     fresh = {name: value.detach().clone() for name, value in backbone.head.named_parameters(prefix="head")}
     IA3(start=str(tmp_path / "start.safetensors")).attach(backbone)
     now = backbone.trainable()
@@ -65,7 +63,7 @@ def test_a_start_is_what_training_starts_from_and_a_head_is_not_taken_from_it(
 def test_another_number_type_is_converted(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "start.safetensors")
     half = {name: value.bfloat16() for name, value in saved.items() if not name.startswith("head.")}
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     IA3(start=resaved(half, tmp_path / "half.safetensors")).attach(backbone)
     assert all(torch.equal(backbone.trainable()[name], value.float()) for name, value in half.items())
     assert {value.dtype for value in backbone.trainable().values()} == {torch.float32}
@@ -88,22 +86,22 @@ def infinite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "facts"),
     [
         (less, r"it lacks 1 of 6 tensors \(encoder\.layer\.0\.\S+\.ia3\.scale\)"),
         (more, r"the model has no place for 1 of 7 tensors \(encoder\.layer\.9\."),
-        (wider, r"6 of 6 tensors of another shape \(encoder\.layer\.0\.\S+ first\)"),
-        (infinite, r"6 of 6 tensors with values that are not finite"),
+        (wider, r"6 of 6 tensors have another shape \(encoder\.layer\.0\.\S+ first\)"),
+        (infinite, r"6 of 6 tensors have values that are not finite"),
     ],
 )
-def test_other_tensors_than_the_methods_are_refused_with_what_was_found(
-    damage: Any, told: str, backbones: dict[str, str], tmp_path: Path
+def test_other_tensors_than_the_methods_are_refused_with_their_names(
+    damage: Any, facts: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     vectors = {name: value for name, value in saved.items() if not name.startswith("head.")}
     path = resaved(damage(vectors), tmp_path / "start.safetensors")
-    backbone = pristine(backbones["bert"])
-    with pytest.raises(UserError, match=told):
+    backbone = fresh_copy(backbones["bert"])
+    with pytest.raises(UserError, match=facts):
         IA3(start=path).attach(backbone)
 
 
@@ -111,10 +109,10 @@ def test_the_file_of_another_method_is_refused(backbones: dict[str, str], tmp_pa
     saved = trained_once(backbones["bert"], tmp_path / "adapters.safetensors", Houlsby(bottleneck=4))
     path = resaved(saved, tmp_path / "start.safetensors", method="houlsby:bottleneck=4", backbone="some/bert")
     with pytest.raises(UserError, match=r"it lacks 6 of 6 .* \(houlsby:bottleneck=4 on some/bert\)"):
-        IA3(start=path).attach(pristine(backbones["bert"]))
+        IA3(start=path).attach(fresh_copy(backbones["bert"]))
 
 
-def test_a_start_that_says_it_was_made_for_another_backbone_is_refused_though_its_shapes_fit(
+def test_the_file_of_another_backbone_is_refused_even_if_its_shapes_match(
     backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = backbones["bert"]
@@ -122,16 +120,18 @@ def test_a_start_that_says_it_was_made_for_another_backbone_is_refused_though_it
     names = {"method": "ia3", "backbone": "other/bert"}
     own = resaved(saved, tmp_path / "own.safetensors", backbone_fingerprint=fingerprint(folder), **names)
     alien = resaved(saved, tmp_path / "alien.safetensors", backbone_fingerprint="0" * 64, **names)
-    IA3(start=own).attach(pristine(folder))
-    with pytest.raises(Unsupported, match="another backbone than this: it was made for ia3 on other/bert"):
-        IA3(start=alien).attach(pristine(folder))
+    IA3(start=own).attach(fresh_copy(folder))
+    with pytest.raises(Unsupported, match=r"another backbone: .* ia3 on other/bert"):
+        IA3(start=alien).attach(fresh_copy(folder))
     wrong = ErrorCollector()
     check_files([IA3(start=own), IA3(start=alien)], [folder], wrong)
-    (told,) = wrong.messages
-    assert told.startswith(f"ia3:start=alien.safetensors: {alien} was made for ia3 on other/bert, whose files are not")
+    (message,) = wrong.messages
+    assert message.startswith(
+        f"ia3:start=alien.safetensors: {alien} was made for ia3 on other/bert, whose files are not"
+    )
 
 
-def test_a_start_that_goes_with_one_of_two_backbones_is_no_mistake(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_that_matches_one_of_two_backbones_is_no_error(backbones: dict[str, str], tmp_path: Path) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     path = resaved(saved, tmp_path / "own.safetensors", backbone_fingerprint=fingerprint(backbones["bert"]))
     wrong = ErrorCollector()
@@ -155,35 +155,35 @@ def broken(kind: str, folder: Path, whole: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "facts"),
     [
         ("absent", "there is no file"),
         ("folder", "is a folder; give the safetensors file"),
-        ("pickle", "is not a whole safetensors file"),
-        ("half", "is not a whole safetensors file"),
-        ("empty", "is not a whole safetensors file"),
-        ("fifo", "is no ordinary file"),
+        ("pickle", "safetensors.torch.save_file()"),
+        ("half", "safetensors.torch.save_file()"),
+        ("empty", "safetensors.torch.save_file()"),
+        ("fifo", "give a safetensors file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_a_mistake_before_anything_runs(
-    kind: str, told: str, backbones: dict[str, str], tmp_path: Path
+def test_a_file_that_cannot_be_read_is_an_error_before_anything_runs(
+    kind: str, facts: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     path = broken(kind, tmp_path, tmp_path / "whole.safetensors")
     wrong = ErrorCollector()
     check_files([IA3(start=str(path))], [backbones["bert"]], wrong)
-    (found,) = wrong.messages
-    assert told in found
-    assert str(path) in found
-    assert "\n" not in found
+    (message,) = wrong.messages
+    assert facts in message
+    assert str(path) in message
+    assert "\n" not in message
 
 
-def test_a_header_gives_shapes_and_what_was_written_beside_them(tmp_path: Path) -> None:
+def test_a_header_has_shapes_and_metadata(tmp_path: Path) -> None:
     path = resaved({"b": torch.ones(2, 3), "a": torch.ones(1)}, tmp_path / "x", method="m", backbone_fingerprint="f")
     read = header(path)
     assert (read.shapes, read.backbone, read.made_for) == ({"a": (1,), "b": (2, 3)}, "f", "m")
     bare = header(resaved({"a": torch.ones(1)}, tmp_path / "y"))
-    assert (bare.backbone, bare.made_for) == (None, "what they belong to is not said in it")
+    assert (bare.backbone, bare.made_for) == (None, "the file does not name its method or backbone")
 
 
 def cell(folder: str, task: str, method: Method, seed: int = 0) -> Cell:
@@ -191,7 +191,7 @@ def cell(folder: str, task: str, method: Method, seed: int = 0) -> Cell:
     return Cell(method, folder, task, recipe, seed=seed, config=RunConfig(eval_batch_size=16))
 
 
-def test_content_identifies_a_start_and_not_its_place(
+def test_content_identifies_a_start_not_its_path(
     backbones: dict[str, str], toy_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -200,7 +200,7 @@ def test_content_identifies_a_start_and_not_its_place(
     (tmp_path / "b" / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
     here = [cell(backbones["bert"], toy_folder, IA3(start=start)) for start in (None, "a.safetensors")]
     moved = cell(backbones["bert"], toy_folder, IA3(start="b/c.safetensors"))
-    keys = [Identity.of(one).key for one in here]
+    keys = [Identity.of(own).key for own in here]
     assert keys[0] != keys[1] == Identity.of(moved).key
     known = digest("a.safetensors")
     assert label_of(here[1].method) == f"ia3:start=a@{known[:8]}"
@@ -210,7 +210,7 @@ def test_content_identifies_a_start_and_not_its_place(
     assert Identity.of(here[1]).key not in keys
 
 
-def test_a_moved_start_keeps_its_record_which_then_goes_by_the_new_place(
+def test_a_moved_start_keeps_its_record_under_the_new_path(
     backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
@@ -231,7 +231,7 @@ def test_a_moved_start_keeps_its_record_which_then_goes_by_the_new_place(
     assert again.records[0].label.startswith("ia3:start=new@")
 
 
-def test_a_start_that_changed_or_went_makes_a_record_stale(
+def test_a_changed_or_missing_start_makes_a_record_stale(
     backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "start.safetensors"
@@ -245,34 +245,34 @@ def test_a_start_that_changed_or_went_makes_a_record_stale(
     resaved({name: value + 1 for name, value in saved.items()}, path)
     assert changes() == ("the file of start changed",)
     path.unlink()
-    (found,) = staleness([record])
-    assert found.changes == ()
-    assert any("start.safetensors" in text for text in found.missing)
+    (stale,) = staleness([record])
+    assert stale.changes == ()
+    assert any("start.safetensors" in text for text in stale.missing)
 
 
-def test_a_cell_whose_start_does_not_fit_is_recorded_with_the_reason(
+def test_a_cell_whose_start_does_not_match_is_recorded_with_the_reason(
     backbones: dict[str, str], toy_folder: str, tmp_path: Path
 ) -> None:
     saved = trained_once(backbones["bert"], tmp_path / "whole.safetensors")
     unfit = resaved(less(saved), tmp_path / "unfit.safetensors")
     alien = resaved(saved, tmp_path / "alien.safetensors", backbone_fingerprint="0" * 64)
-    found: list[Record] = [
+    records: list[Record] = [
         run_cell(cell(backbones["bert"], toy_folder, IA3(start=start)))[0] for start in (unfit, alien)
     ]
-    assert [record.status for record in found] == ["failed", "skipped"]
-    assert "does not fit" in str(found[0].reason)
-    assert "goes with another backbone" in str(found[1].reason)
+    assert [record.status for record in records] == ["failed", "skipped"]
+    assert "it lacks 1 of " in str(records[0].reason)
+    assert "another backbone" in str(records[1].reason)
 
 
 def test_language_models_start_from_a_file_too(language_models: dict[str, str], tmp_path: Path) -> None:
     task, folder = toy_task(), make_language_model(tmp_path / "t5", "t5", seed=3)
     for name in (str(folder), language_models["llama"]):
-        backbone: Any = loaded(name).pristine(task, 0)
+        backbone: Any = loaded(name).fresh_copy(task, 0)
         IA3().attach(backbone)
         shake(backbone.trainable(), 0.3)
         saved = {path: value.detach().clone() for path, value in backbone.trainable().items()}
         start = resaved(saved, tmp_path / "start.safetensors", backbone_fingerprint=fingerprint(name))
-        again: Any = loaded(name).pristine(task, 0)
+        again: Any = loaded(name).fresh_copy(task, 0)
         IA3(start=start).attach(again)
         assert all(torch.equal(value, saved[path]) for path, value in again.trainable().items())
 
@@ -281,8 +281,8 @@ def test_paths_in_a_suite_start_at_its_folder(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
     items = ["ia3:start=[x/a.safetensors, /b.safetensors]", {"name": "ia3", "start": ["x/a.safetensors"]}]
-    found = [[files_of(method) for method in swept_methods(item, tmp_path / "inner")] for item in items]
-    assert found == [
+    files = [[files_of(method) for method in swept_methods(item, tmp_path / "inner")] for item in items]
+    assert files == [
         [{"start": "inner/x/a.safetensors"}, {"start": "/b.safetensors"}],
         [{"start": "inner/x/a.safetensors"}],
     ]
@@ -299,7 +299,7 @@ def test_any_path_comes_back_from_its_spelling(start: str | None) -> None:
 def test_a_users_method_declares_its_files(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class TwoFiles(Method):
-        """A method with a file that it must have and one that it may."""
+        """A method with a required and an optional file."""
 
         name: ClassVar[str] = "two_files"
         files: ClassVar[tuple[str, ...]] = ("first", "second")

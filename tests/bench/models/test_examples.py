@@ -1,4 +1,4 @@
-"""Batches: every row once an epoch, little padding, equal shares on demand, and the same order for the same seed."""
+"""Batches: every row once per epoch, little padding, equal shares if requested, the same order for the same seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunefront.bench.models.examples import EncodedExamples, training_order
 
 
 def examples(lengths: list[int], labels: list[int] | None = None, classes: int = 2) -> EncodedExamples:
-    """Rows of the given lengths whose tokens tell the row: row r holds r + 1."""
+    """Rows of the given lengths whose tokens identify the row: row r consists of r + 1."""
     return EncodedExamples(
         columns={
             "input_ids": [torch.full((length,), row + 1) for row, length in enumerate(lengths)],
@@ -39,7 +39,7 @@ def epoch(
 
 @pytest.mark.parametrize("count", [1, 7, 16, 100, 2_500])
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_every_row_once_an_epoch(count: int, batch_size: int) -> None:
+def test_every_row_once_per_epoch(count: int, batch_size: int) -> None:
     rows = examples(drawn_lengths(count))
     for number in range(3):
         batches = epoch(rows, batch_size, 3, number)
@@ -69,7 +69,7 @@ def test_buckets_waste_little_padding() -> None:
     assert padded_share(rows, rows.scoring_order(32)) < 0.06
 
 
-def test_a_rows_company_and_the_batches_order_change_with_the_epoch() -> None:
+def test_batches_and_their_order_change_with_the_epoch() -> None:
     rows = examples(drawn_lengths(500))
     first, second = epoch(rows, 16, 0, 0), epoch(rows, 16, 0, 1)
     assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}
@@ -79,7 +79,7 @@ def test_a_rows_company_and_the_batches_order_change_with_the_epoch() -> None:
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-def test_the_order_is_the_seeds_alone(balanced: bool) -> None:
+def test_the_order_depends_only_on_the_seed(balanced: bool) -> None:
     rows = examples(drawn_lengths(200))
     torch.manual_seed(1)
     first = epoch(rows, 16, 5, balanced=balanced)
@@ -89,7 +89,7 @@ def test_the_order_is_the_seeds_alone(balanced: bool) -> None:
 
 
 @pytest.mark.parametrize(("counts", "batch_size"), [((90, 10), 16), ((40, 5, 5), 12), ((3, 1), 4)])
-def test_balanced_batches_hold_equal_shares(counts: tuple[int, ...], batch_size: int) -> None:
+def test_balanced_batches_have_equal_shares(counts: tuple[int, ...], batch_size: int) -> None:
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     rows = examples([4] * len(labels), labels)
     order = training_order(rows, batch_size, torch.Generator().manual_seed(0), balanced=True)
@@ -99,7 +99,7 @@ def test_balanced_batches_hold_equal_shares(counts: tuple[int, ...], batch_size:
         assert len(batch) < batch_size or max(shares.values()) - min(shares.values()) <= 1
         assert set(shares) == set(range(len(counts)))
         seen.update(batch)
-    assert set(seen) == set(range(len(labels))), "rare labels' rows come more often, and no row is left out"
+    assert set(seen) == set(range(len(labels))), "rows of rare labels repeat more often, and no row is missing"
 
 
 def test_scoring_takes_every_row_once_longest_first() -> None:
@@ -130,7 +130,7 @@ def test_a_batch_of_features_has_no_tokens() -> None:
 
 
 @pytest.mark.parametrize(("count", "length"), [(1, 1), (7, 9), (2, 30)])
-def test_a_batch_of_any_shape_can_be_made(count: int, length: int) -> None:
+def test_a_batch_of_any_shape_can_be_built(count: int, length: int) -> None:
     rows = examples([2, 4, 3])
     assert rows.shape(rows.shaped(count, length)) == (count, length)
 
@@ -140,7 +140,7 @@ def test_the_fingerprint_is_that_of_the_tokens() -> None:
     assert examples([2, 3], [1, 1]).fingerprint == same
     assert examples([3, 2]).fingerprint != same
     assert examples([2, 3, 1]).fingerprint != same
-    # Tokens that run on from one row into the next are told apart.
+    # The boundary between two rows changes it.
     one, two = examples([2, 3]), examples([2, 3])
     one.columns["input_ids"][:] = [torch.tensor([1, 1]), torch.tensor([1, 2, 2])]  # type: ignore[index]
     two.columns["input_ids"][:] = [torch.tensor([1, 1, 1]), torch.tensor([2, 2])]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""A copy made from a blueprint is the deep copy that it stands for."""
+"""A copy from a template equals a deep copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tensors_of(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
-def built(model: nn.Module) -> nn.Module:
+def build(model: nn.Module) -> nn.Module:
     """A copy whose tensors are copies too, as a deep copy's are."""
     return CopyTemplate(model, tensors_of(model)).build([copy.deepcopy(tensor) for tensor in tensors_of(model)])
 
@@ -27,7 +27,7 @@ def built(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_copy_is_the_model_as_loaded_in_modules_hooks_flags_and_bits(family: str, backbones: dict[str, str]) -> None:
     loaded = Pretrained(backbones[family], torch.device("cpu")).load()
-    copied = built(loaded)
+    copied = build(loaded)
     assert tree(copied) == tree(loaded) == tree(copy.deepcopy(loaded))
     for ours, theirs in zip(tensors_of(copied), tensors_of(loaded), strict=True):
         assert torch.equal(ours, theirs)
@@ -40,28 +40,28 @@ def test_a_copy_is_the_model_as_loaded_in_modules_hooks_flags_and_bits(family: s
 @pytest.mark.parametrize("family", FAMILIES)
 def test_copies_share_nothing_that_can_change(family: str, backbones: dict[str, str]) -> None:
     loaded = Pretrained(backbones[family], torch.device("cpu")).load()
-    blueprint = CopyTemplate(loaded, tensors_of(loaded))
+    template = CopyTemplate(loaded, tensors_of(loaded))
 
     def parts() -> list[object]:
-        model = blueprint.build([copy.deepcopy(tensor) for tensor in tensors_of(loaded)])
+        model = template.build([copy.deepcopy(tensor) for tensor in tensors_of(loaded)])
         inside = [part for module in model.modules() for part in (module, vars(module), *vars(module).values())]
         kinds = (nn.Module, Tensor, dict, list, set)
         return [model.config, *(part for part in inside if isinstance(part, kinds))]
 
-    one, other = parts(), parts()
-    assert len(one) == len(other) > 100
-    assert not {id(part) for part in one} & {id(part) for part in other}
+    first, second = parts(), parts()
+    assert len(first) == len(second) > 100
+    assert not {id(part) for part in first} & {id(part) for part in second}
 
 
 def test_the_given_tensors_take_the_originals_places() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    given = [copy.deepcopy(tensor) for tensor in tensors_of(model)]
-    copied = CopyTemplate(model, tensors_of(model)).build(given)
-    assert [id(tensor) for tensor in tensors_of(copied)] == [id(tensor) for tensor in given]
+    tensors = [copy.deepcopy(tensor) for tensor in tensors_of(model)]
+    copied = CopyTemplate(model, tensors_of(model)).build(tensors)
+    assert [id(tensor) for tensor in tensors_of(copied)] == [id(tensor) for tensor in tensors]
 
 
 class Odd(nn.Module):
-    """What else a module may hold."""
+    """A module with other kinds of attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Odd(nn.Module):
         return self.bound(self.outer(self.inner(x)))
 
 
-@pytest.mark.parametrize("copied_by", [built, copy.deepcopy])
+@pytest.mark.parametrize("copied_by", [build, copy.deepcopy])
 def test_ties_closures_hooks_and_plain_tensors_are_as_in_a_deep_copy(copied_by) -> None:
     model = Odd()
     copied = copied_by(model)
@@ -106,7 +106,7 @@ def test_ties_closures_hooks_and_plain_tensors_are_as_in_a_deep_copy(copied_by) 
 
 
 def test_attributes_keep_the_original_strings_as_names() -> None:
-    """A string that is equal and not the same makes every look-up of an attribute compare letters."""
+    """With a new string that is only equal, every attribute look-up compares characters."""
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    for ours, theirs in zip(built(model).modules(), model.modules(), strict=True):
+    for ours, theirs in zip(build(model).modules(), model.modules(), strict=True):
         assert all(a is b for a, b in zip(vars(ours), vars(theirs), strict=True))

@@ -1,4 +1,4 @@
-"""Weights that are not those of the model that config.json describes: told before anything runs, with the tensor."""
+"""Weights that do not match config.json: an error before anything runs, which names the tensor."""
 
 from __future__ import annotations
 
@@ -25,38 +25,40 @@ WIDTH = {"distilbert": "hidden_dim", "gpt2": "n_inner", "opt": "ffn_dim", "t5": 
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *LANGUAGE_MODELS])
-def test_what_was_saved_goes_together(name: str, folders: dict[str, str]) -> None:
+def test_a_saved_model_matches(name: str, folders: dict[str, str]) -> None:
     check_backbone(folders[name])
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("name", [*FAMILIES, *LANGUAGE_MODELS])
-def test_fewer_or_more_layers_than_the_weights_are_told(
+def test_fewer_or_more_layers_than_the_weights_are_reported(
     name: str, layers: int, folders: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(
         folders[name], tmp_path / "copy", layer_types=..., **{DEPTH.get(name, "num_hidden_layers"): layers}
     )
-    said = "hold [0-9]+ tensors for which config.json has no place" if layers == 1 else "lack [0-9]+ tensors"
-    with pytest.raises(UserError, match=said) as caught:
+    facts = "[0-9]+ tensors that config.json has no place for" if layers == 1 else "lack [0-9]+ tensors"
+    with pytest.raises(UserError, match=facts) as caught:
         check_backbone(str(folder))
     assert str(folder) in str(caught.value)
 
 
 @pytest.mark.parametrize("change", ["width", "vocabulary"])
 @pytest.mark.parametrize("name", ["bert", "distilbert", "gpt2", "opt", "llama", "t5", "t5-gated"])
-def test_another_width_or_vocabulary_is_told(name: str, change: str, folders: dict[str, str], tmp_path: Path) -> None:
+def test_another_width_or_vocabulary_is_reported(
+    name: str, change: str, folders: dict[str, str], tmp_path: Path
+) -> None:
     fields = {WIDTH.get(name, "intermediate_size"): 48} if change == "width" else {"vocab_size": 5000}
     folder = copy_of(folders[name], tmp_path / "copy", **fields)
-    with pytest.raises(UserError, match=r"of another shape, .* by config\.json"):
+    with pytest.raises(UserError, match=r"another shape, .* by config\.json"):
         check_backbone(str(folder))
 
 
-def test_a_model_far_larger_than_its_weights_is_told_without_making_it(
+def test_a_model_far_larger_than_its_weights_is_reported_without_making_it(
     backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy", vocab_size=10**8)
-    with pytest.raises(UserError, match=r"a model of 3,2\d\d,\d{3},\d{3} parameters, and its weights hold 2\d,\d{3}"):
+    with pytest.raises(UserError, match=r"3,2\d\d,\d{3},\d{3} parameters, .* 2\d,\d{3}:"):
         check_backbone(str(folder))
 
 
@@ -75,7 +77,7 @@ def test_a_model_far_larger_than_its_weights_is_told_without_making_it(
 )
 @pytest.mark.parametrize("prefix", ["", "bert."])
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
-def test_heads_of_other_tasks_and_constants_may_be_left_over_and_parts_of_the_model_not(
+def test_unexpected_heads_and_constants_are_ignored_and_parts_of_the_model_are_not(
     tensors: dict[str, int], fits: bool, prefix: str, kind: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
@@ -88,7 +90,7 @@ def test_heads_of_other_tasks_and_constants_may_be_left_over_and_parts_of_the_mo
     if fits:
         check_backbone(str(folder))
         return
-    with pytest.raises(UserError, match=rf"hold 1 tensors .*{next(iter(tensors))}"):
+    with pytest.raises(UserError, match=rf" 1 tensors .*{next(iter(tensors))}"):
         check_backbone(str(folder))
 
 
@@ -104,32 +106,32 @@ def test_heads_of_other_tasks_and_constants_may_be_left_over_and_parts_of_the_mo
         ("t5", ["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"]),
     ],
 )
-def test_constants_of_older_versions_may_be_left_over(
+def test_constants_of_older_versions_are_ignored(
     name: str, constants: list[str], language_models: dict[str, str], tmp_path: Path
 ) -> None:
-    """Masks as integers too."""
+    """Also masks of integers."""
     folder = copy_of(language_models[name], tmp_path / "copy")
     masks = {key: torch.ones(2, 2, dtype=torch.uint8 if key.endswith("bias") else torch.float32) for key in constants}
     save(folder, weights(folder) | masks)
     check_backbone(str(folder))
 
 
-def test_a_lacking_pooler_is_none_of_the_models_own(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_missing_pooler_is_no_error(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     save(folder, {name: tensor for name, tensor in weights(folder).items() if not name.startswith("pooler.")})
     check_backbone(str(folder))
 
 
 @pytest.mark.parametrize("name", ["embeddings.word_embeddings.weight", "encoder.layer.0.attention.self.key.bias"])
-def test_a_lacking_tensor_is_told(name: str, backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_missing_tensor_is_reported(name: str, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     save(folder, {key: tensor for key, tensor in weights(folder).items() if key != name})
     with pytest.raises(UserError, match=f"lack 1 tensors of BertModel, {name} first"):
         check_backbone(str(folder))
 
 
-def test_an_output_layer_that_is_lacking_is_told_where_none_is_tied(tmp_path: Path) -> None:
-    """A classifier's checkpoint, say, given as a language model."""
+def test_an_output_layer_that_is_lacking_is_reported_where_none_is_tied(tmp_path: Path) -> None:
+    """For example a classifier's checkpoint in place of a language model."""
     folder = make_language_model(tmp_path / "llama", "llama")
     save(folder, {name: tensor for name, tensor in weights(folder).items() if name != "lm_head.weight"})
     with pytest.raises(UserError, match=r"lack 1 tensors of LlamaForCausalLM, lm_head\.weight first"):
@@ -137,12 +139,12 @@ def test_an_output_layer_that_is_lacking_is_told_where_none_is_tied(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.float8_e4m3fn])
-def test_quantised_weights_are_told_though_config_says_nothing(
+def test_quantised_weights_are_reported_though_config_says_nothing(
     kind: Any, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
-    found = weights(folder)
-    found["encoder.layer.0.output.dense.weight"] = found["encoder.layer.0.output.dense.weight"].to(kind)
-    save(folder, found)
+    tensors = weights(folder)
+    tensors["encoder.layer.0.output.dense.weight"] = tensors["encoder.layer.0.output.dense.weight"].to(kind)
+    save(folder, tensors)
     with pytest.raises(UserError, match=r"are quantised \(encoder\.layer\.0\.output\.dense\.weight"):
         check_backbone(str(folder))

@@ -1,4 +1,4 @@
-"""Models that are out for more than to be read: none runs code, none reaches out, whatever its files say."""
+"""Hostile models: none runs code and none uses the network, whatever its files say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from tests import ROOT
 from tests.bench.models.folders import copy_of
-from tests.toys import encode, pristine
+from tests.toys import encode, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.forecast.fake_models import FakePretrained
 from tunefront.bench.forecast.synthetic import SyntheticRows
@@ -64,25 +64,25 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Notes whoever reaches out, or starts a program; and lets them believe that they may."""
-    found: list[object] = []
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Records every use of the network and every new process, and makes the libraries believe that they are online."""
+    attempts: list[object] = []
 
-    def noted(*given: object, **_: object) -> None:
-        found.append(given)
-        raise OSError("nobody reaches out from here")
+    def refuse(*args: object, **_: object) -> None:
+        attempts.append(args)
+        raise OSError("there is no network here")
 
     for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, noted)
-    monkeypatch.setattr(socket, "getaddrinfo", noted)
-    monkeypatch.setattr(subprocess, "Popen", noted)
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    return found
+    return attempts
 
 
 def hostile(folder: str, to: Path) -> Path:
-    """A copy with code of its own beside the weights, which says that it ran."""
-    made = copy_of(folder, to)
+    """A copy with custom code next to the weights; the code leaves a file if it runs."""
+    copied = copy_of(folder, to)
     for name in (
         "own",
         "configuration_own",
@@ -92,23 +92,23 @@ def hostile(folder: str, to: Path) -> Path:
         "conftest",
         "sitecustomize",
     ):
-        (made / f"{name}.py").write_text(
+        (copied / f"{name}.py").write_text(
             f"open({str(to.parent / 'ran')!r}, 'w')\nraise SystemExit(3)\n", encoding="utf-8"
         )
-    (made / "chat_template.jinja").write_text(
+    (copied / "chat_template.jinja").write_text(
         "{{ cycler.__init__.__globals__.os.system('touch ran') }}", encoding="utf-8"
     )
-    (made / "custom_generate").mkdir()
-    (made / "custom_generate" / "generate.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
-    return made
+    (copied / "custom_generate").mkdir()
+    (copied / "custom_generate" / "generate.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    return copied
 
 
-def used(folder: Path) -> None:
-    """Everything that a run and a plan do with a model's files."""
-    with contextlib.suppress(UserError):  # is how it may end too
+def use(folder: Path) -> None:
+    """Does everything that a run and a plan do with a model's files."""
+    with contextlib.suppress(UserError):  # also a valid end
         check_backbone(str(folder))
         warnings_of(str(folder))
-        backbone = pristine(str(folder))
+        backbone = fresh_copy(str(folder))
         with torch.no_grad():
             backbone.score(encode(backbone).batch(range(2)))
         assert EVIL not in str(vars(backbone.model.config))
@@ -119,21 +119,21 @@ def used(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("name", ["bert", "llama", "t5"])
-def test_no_configuration_runs_code_or_reaches_out(
-    kind: str, name: str, folders: dict[str, str], tmp_path: Path, alone: list[object]
+def test_no_configuration_runs_code_or_uses_the_network(
+    kind: str, name: str, folders: dict[str, str], tmp_path: Path, attempts: list[object]
 ) -> None:
     folder = hostile(folders[name], tmp_path / "copy")
     fields = json.loads((folder / "config.json").read_text("utf-8")) | CONFIGS[kind]
     (folder / "config.json").write_text(json.dumps(fields), encoding="utf-8")
-    used(folder)
-    assert alone == []
+    use(folder)
+    assert attempts == []
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["tokenizer.json", "vocab.txt"])
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_no_tokenizer_configuration_runs_code_or_reaches_out(
-    kind: str, whole: bool, backbones: dict[str, str], tmp_path: Path, alone: list[object]
+def test_no_tokenizer_configuration_runs_code_or_uses_the_network(
+    kind: str, whole: bool, backbones: dict[str, str], tmp_path: Path, attempts: list[object]
 ) -> None:
     folder = hostile(backbones["bert"], tmp_path / "copy")
     fields = json.loads((folder / "tokenizer_config.json").read_text("utf-8")) | TOKENIZERS[kind]
@@ -142,38 +142,38 @@ def test_no_tokenizer_configuration_runs_code_or_reaches_out(
         vocabulary = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
         (folder / "tokenizer.json").unlink()
         (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)), encoding="utf-8")
-    used(folder)
-    assert alone == []
+    use(folder)
+    assert attempts == []
     assert not (tmp_path / "ran").exists()
 
 
 def test_no_generation_configuration_is_read(
-    language_models: dict[str, str], tmp_path: Path, alone: list[object]
+    language_models: dict[str, str], tmp_path: Path, attempts: list[object]
 ) -> None:
     folder = hostile(language_models["llama"], tmp_path / "copy")
     hostile_fields = {"custom_generate": EVIL, "compile_config": {"backend": "own"}, "cache_implementation": EVIL}
     (folder / "generation_config.json").write_text(json.dumps(hostile_fields), encoding="utf-8")
     check_backbone(str(folder))
-    assert EVIL not in str(pristine(str(folder)).model.generation_config.to_dict())
-    assert alone == []
+    assert EVIL not in str(fresh_copy(str(folder)).model.generation_config.to_dict())
+    assert attempts == []
 
 
 def test_an_adapter_is_not_loaded_from_elsewhere(
-    backbones: dict[str, str], tmp_path: Path, alone: list[object]
+    backbones: dict[str, str], tmp_path: Path, attempts: list[object]
 ) -> None:
     folder = hostile(backbones["bert"], tmp_path / "copy")
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": EVIL}), encoding="utf-8")
     with pytest.raises(UserError, match="PEFT adapter"):
         check_backbone(str(folder))
-    assert alone == []
+    assert attempts == []
 
 
 def test_transformers_is_of_a_version_without_the_known_holes() -> None:
-    """CVE-2026-4372 is mended in 5.3, CVE-2026-5241 in 5.5; a path traversal is reported below 5.10."""
+    """CVE-2026-4372 is fixed in 5.3, CVE-2026-5241 in 5.5; a path traversal is reported before 5.10."""
     import tomllib
 
     listed = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    floor = next(one for text in listed if (one := Requirement(text)).name == "transformers").specifier
+    floor = next(parsed for text in listed if (parsed := Requirement(text)).name == "transformers").specifier
     assert not floor.contains("5.9.9")
     assert floor.contains(version("transformers"))
     pinned = ROOT.joinpath("constraints.txt").read_text("utf-8").partition("\ntransformers==")[2].split()[0]

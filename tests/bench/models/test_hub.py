@@ -1,4 +1,4 @@
-"""Backbones of the Hub, which is faked at its edge: what is downloaded, and what is said where it is not given."""
+"""Backbones on a fake Hub: which files are downloaded, and the errors if they are not available."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.bench.models.folders import copy_of
 from tests.bench.models.test_weights import as_bin, sharded
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
-from tunefront.bench.models.locate import check_here, locate
+from tunefront.bench.models.locate import check_downloaded, locate
 
 COMMIT = "0123456789" * 4
-BESIDE = (
+UNUSED = (
     "onnx/model.onnx",
     "tf_model.h5",
     "flax_model.msgpack",
@@ -28,18 +28,18 @@ BESIDE = (
     "README.md",
     "checkpoint-1/model.safetensors",
 )
-BESIDE += ("optimizer.bin", "training_args.bin", "modeling_own.py", "model.fp16.safetensors", "openvino/config.json")
+UNUSED += ("optimizer.bin", "training_args.bin", "modeling_own.py", "model.fp16.safetensors", "openvino/config.json")
 
 
 class Hub:
-    """A repository as a folder, from which what is asked for by its patterns is copied into the cache."""
+    """A repository as a folder; a download copies the files that match its patterns into the cache."""
 
     def __init__(self, repository: Path, cache: Path):
         self.repository, self.cache = repository, cache / COMMIT
         self.cache.mkdir(parents=True)
-        for name in BESIDE:
+        for name in UNUSED:
             (repository / name).parent.mkdir(exist_ok=True)
-            (repository / name).write_text("not asked for", encoding="utf-8")
+            (repository / name).write_text("not requested", encoding="utf-8")
 
     def snapshot_download(
         self, name: str, *, allow_patterns: list[str], local_files_only: bool = False, revision: str | None = None
@@ -56,40 +56,40 @@ class Hub:
         return str(self.cache)
 
     @property
-    def kept(self) -> set[str]:
+    def downloaded(self) -> set[str]:
         return {path.relative_to(self.cache).as_posix() for path in self.cache.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def hub(backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    made = Hub(copy_of(backbones["bert"], tmp_path / "repository"), tmp_path / "cache")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", made.snapshot_download)
+    fake = Hub(copy_of(backbones["bert"], tmp_path / "repository"), tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fake.snapshot_download)
     locate.cache_clear()
-    return made
+    return fake
 
 
 SMALL = {"config.json", "tokenizer.json", "tokenizer_config.json"}
 
 
-def test_of_weights_only_those_are_downloaded_that_are_loaded(hub: Hub) -> None:
+def test_only_weights_that_are_loaded_are_downloaded(hub: Hub) -> None:
     shutil.copy(hub.repository / "model.safetensors", hub.repository / "pytorch_model.bin")
     check_backbone.__wrapped__("some/model")
-    assert hub.kept == SMALL | {"model.safetensors"}
+    assert hub.downloaded == SMALL | {"model.safetensors"}
     locate.cache_clear()
-    check_here("some/model")
+    check_downloaded("some/model")
 
 
-def test_an_id_with_bin_weights_alone_is_downloaded(hub: Hub) -> None:
+def test_an_id_with_bin_weights_only_is_downloaded(hub: Hub) -> None:
     as_bin(hub.repository)
     check_backbone.__wrapped__("some/model")
-    assert hub.kept == SMALL | {"pytorch_model.bin"}
+    assert hub.downloaded == SMALL | {"pytorch_model.bin"}
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_shards_are_downloaded_by_their_index(suffix: str, hub: Hub) -> None:
     table = sharded(hub.repository, suffix)
     check_backbone.__wrapped__("some/model")
-    assert {name for name in hub.kept if name.endswith(f".{suffix}")} == set(table.values())
+    assert {name for name in hub.downloaded if name.endswith(f".{suffix}")} == set(table.values())
 
 
 def test_a_pooling_configuration_is_downloaded_too(hub: Hub) -> None:
@@ -98,13 +98,13 @@ def test_a_pooling_configuration_is_downloaded_too(hub: Hub) -> None:
     assert (locate("some/model") / "1_Pooling" / "config.json").is_file()
 
 
-def test_an_id_without_weights_that_are_read_is_told(hub: Hub) -> None:
+def test_an_id_without_weights_that_are_read_is_reported(hub: Hub) -> None:
     (hub.repository / "model.safetensors").unlink()
     with pytest.raises(UserError, match="some/model has no weights"):
         check_backbone.__wrapped__("some/model")
 
 
-def test_an_adapter_of_the_hub_is_told_with_its_model(hub: Hub) -> None:
+def test_an_adapter_of_the_hub_is_reported_with_its_model(hub: Hub) -> None:
     (hub.repository / "config.json").unlink()
     (hub.repository / "adapter_config.json").write_text('{"base_model_name_or_path": "a/base"}', encoding="utf-8")
     with pytest.raises(UserError, match="PEFT adapter, trained on a/base"):
@@ -120,9 +120,9 @@ ANSWERS: dict[str, tuple[Callable[[], Exception], str]] = {
     "gated": (lambda: answer(errors.GatedRepoError, 403), r"gated.*https://huggingface\.co/some/model.*hf auth login"),
     "absent": (
         lambda: answer(errors.RepositoryNotFoundError, 404),
-        "no backbone 'some/model'.*spelled right.*hf auth login",
+        "no backbone 'some/model'.*hf auth login",
     ),
-    "private": (lambda: answer(errors.RepositoryNotFoundError, 401), "if it is private, are you logged in"),
+    "private": (lambda: answer(errors.RepositoryNotFoundError, 401), "private.*hf auth login"),
     "broken": (lambda: answer(errors.HfHubHTTPError, 500), "the Hub answered: 500"),
     "offline": (
         lambda: errors.OfflineModeIsEnabled("HF_HUB_OFFLINE is set"),
@@ -136,34 +136,34 @@ ANSWERS: dict[str, tuple[Callable[[], Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_the_hub_answers_is_told_in_one_paragraph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    error, said = ANSWERS[name]
+def test_an_error_of_the_hub_is_reported_in_one_paragraph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    error, facts = ANSWERS[name]
 
     def refuses(*_: object, **__: Any) -> str:
         raise error()
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuses)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=facts) as caught:
         locate.__wrapped__("some/model")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="some/model"):
-        check_here("some/model")
+        check_downloaded("some/model")
 
 
-def test_the_hubs_library_prints_none_of_its_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    said, log = list[str](), logging.getLogger("huggingface_hub.utils._http")
-    listening = logging.Handler()
-    listening.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+def test_the_hubs_library_prints_no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages, log = list[str](), logging.getLogger("huggingface_hub.utils._http")
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
 
     def retries(*_: object, **__: Any) -> str:
         log.warning("Retrying in 1s [Retry 1/5].")
         raise ConnectionError("no route")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", retries)
-    log.addHandler(listening)
+    log.addHandler(handler)
     try:
         with pytest.raises(UserError, match="no route"):
             locate.__wrapped__("some/model")
     finally:
-        log.removeHandler(listening)
-    assert said == []
+        log.removeHandler(handler)
+    assert messages == []

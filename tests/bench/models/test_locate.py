@@ -1,4 +1,4 @@
-"""Where backbones are found, what is said where they are not, and what their fingerprint covers."""
+"""Where backbones are found, the errors if they are not, and what their fingerprint covers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_folder_is_found_where_it_is(backbones: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "facts"),
     [
         ("{}/empty", "empty has no config.json; give a folder saved with save_pretrained()"),
         ("{}/gone/at/all", "there is no model folder .*at/all; give a folder .* or a Hub id"),
@@ -29,10 +29,10 @@ def test_a_folder_is_found_where_it_is(backbones: dict[str, str]) -> None:
         ("somebody/something", "no backbone 'somebody/something'.*; the Hub answered: "),
     ],
 )
-def test_a_backbone_that_is_not_there_is_a_mistake_that_says_what_to_give(name: str, said: str, tmp_path: Path) -> None:
+def test_a_backbone_that_is_not_there_is_an_error_that_says_what_to_give(name: str, facts: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=facts):
         locate(name.format(tmp_path))
 
 
@@ -74,7 +74,7 @@ def test_nano_is_the_folder_in_the_package(language_models: dict[str, str], monk
     assert locate.__wrapped__("nano") == Path(language_models["llama"])
 
 
-def test_without_its_weights_nano_is_a_mistake_that_says_what_to_install(
+def test_without_its_weights_nano_is_an_error_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locating, "NANO", tmp_path)
@@ -84,12 +84,12 @@ def test_without_its_weights_nano_is_a_mistake_that_says_what_to_install(
         locate.__wrapped__("nano")
 
 
-def test_what_each_embedded_backbone_is_fits_a_line() -> None:
+def test_descriptions_of_embedded_backbones_fit_a_line() -> None:
     assert list(known_backbones()) == ["minilm", "nano", "smollm2"]
     assert all(20 < len(about) <= 110 and about.endswith(".") for about in known_backbones().values())
 
 
-def test_the_fingerprint_covers_what_can_change_a_number_and_no_more(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_the_fingerprint_covers_only_files_that_can_change_a_number(backbones: dict[str, str], tmp_path: Path) -> None:
     def of_copy(change: str, content: str = "{}") -> str:
         folder = tmp_path / change.replace("/", "_")
         shutil.copytree(backbones["bert"], folder)

@@ -26,8 +26,8 @@ def likelihood_by_loop(rows: Ragged, gold: tuple[int, ...]) -> float:
 
 
 def wrong_tokens(rows: Ragged, gold: tuple[int, ...]) -> list[float]:
-    pairs = zip(rows, gold, strict=True)
-    return [token for row, label in pairs for place, choice in enumerate(row) if place != label for token in choice]
+    labelled = zip(rows, gold, strict=True)
+    return [token for row, label in labelled for place, choice in enumerate(row) if place != label for token in choice]
 
 
 def unlikelihood_by_loop(rows: Ragged, gold: tuple[int, ...]) -> float:
@@ -44,7 +44,7 @@ def length_normalised_by_loop(rows: Ragged, gold: tuple[int, ...], alpha: float 
 
 
 def unlikelihood_of_t_few(logprobs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-    """As T-Few's code has it: padding and gold tokens stay in the sum, at -100."""
+    """As in T-Few's code: padding and gold tokens stay in the sum, at -100."""
     filled = torch.where(mask, logprobs, -100.0)
     filled[torch.arange(len(labels)), labels] = -100.0
     return -torch.log(1 - torch.exp(filled) + 0.01).sum() / (filled != -100).sum()
@@ -54,9 +54,9 @@ def unlikelihood_of_t_few(logprobs: Tensor, mask: Tensor, labels: Tensor) -> Ten
 @pytest.mark.parametrize("seed", [0, 1])
 def test_losses_are_those_of_the_loops(gold: tuple[int, ...], seed: int) -> None:
     rows, labels = ragged(seed), torch.tensor(gold)
-    expected = [each(rows, gold) for each in (likelihood_by_loop, unlikelihood_by_loop, length_normalised_by_loop)]
-    found = [loss(*padded(rows), labels).item() for loss in LOSSES]
-    assert found == pytest.approx(expected, rel=1e-6)
+    expected = [loop(rows, gold) for loop in (likelihood_by_loop, unlikelihood_by_loop, length_normalised_by_loop)]
+    actual = [loss(*padded(rows), labels).item() for loss in LOSSES]
+    assert actual == pytest.approx(expected, rel=1e-6)
     weights = LossWeights(0.5, 2.0, 0.25)
     total = weights.combined(*padded(rows), labels).item()
     assert total == pytest.approx(0.5 * expected[0] + 2.0 * expected[1] + 0.25 * expected[2], rel=1e-6)
@@ -64,8 +64,8 @@ def test_losses_are_those_of_the_loops(gold: tuple[int, ...], seed: int) -> None
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
 def test_alpha_is_the_power_of_the_length(alpha: float) -> None:
-    found = length_normalised_loss(*padded(ragged()), torch.tensor(GOLD), alpha)
-    assert found.item() == pytest.approx(length_normalised_by_loop(ragged(), GOLD, alpha), rel=1e-6)
+    loss = length_normalised_loss(*padded(ragged()), torch.tensor(GOLD), alpha)
+    assert loss.item() == pytest.approx(length_normalised_by_loop(ragged(), GOLD, alpha), rel=1e-6)
 
 
 def test_losses_worked_out_by_hand() -> None:
@@ -97,14 +97,14 @@ def test_gradients_are_right_and_zero_where_there_is_no_token(loss: Loss) -> Non
     labels = torch.tensor(GOLD)
     logprobs, mask = padded(ragged(), choices=5, tokens=6, fill=-0.7, dtype=torch.float64)
     logprobs.requires_grad_()
-    assert torch.autograd.gradcheck(lambda given: loss(given, mask, labels), logprobs)
+    assert torch.autograd.gradcheck(lambda values: loss(values, mask, labels), logprobs)
     (slope,) = torch.autograd.grad(loss(logprobs, mask, labels), logprobs)
     assert not slope[~mask].any()
 
 
 @every_loss
 @pytest.mark.parametrize("fill", [math.nan, math.inf, -math.inf, 0.0])
-def test_what_lies_in_the_padding_is_never_read(loss: Loss, fill: float) -> None:
+def test_padding_is_never_read(loss: Loss, fill: float) -> None:
     labels = torch.tensor(GOLD)
     values, slopes = [], []
     for inside in (-1.0, fill):
@@ -124,7 +124,7 @@ def test_wider_padding_changes_nothing(loss: Loss) -> None:
     assert torch.allclose(loss(*padded(ragged(), choices=7, tokens=11), labels), narrow, rtol=1e-6)
 
 
-def test_a_batch_is_the_mean_of_its_rows_weighted_by_what_each_loss_counts() -> None:
+def test_a_batch_is_the_mean_of_its_rows_weighted_by_the_counts_of_the_loss() -> None:
     """Gold tokens, wrong tokens, and rows."""
     rows = ragged()
     counts = {
@@ -155,7 +155,7 @@ def test_unlikelihood_is_exact_from_the_likeliest_to_the_impossible_token(logpro
     logprobs.requires_grad_()
     loss = unlikelihood_loss(logprobs, mask, torch.tensor([0]))
     left = 0.01 - math.expm1(logprob)
-    assert loss.item() == pytest.approx(-math.log(left), rel=1e-6, abs=1e-7)  # 1.01 itself is no float32
+    assert loss.item() == pytest.approx(-math.log(left), rel=1e-6, abs=1e-7)  # 1.01 is not exact in float32
     (slope,) = torch.autograd.grad(loss, logprobs)
     assert slope[0, 1].item() == pytest.approx(math.exp(logprob) / left, rel=1e-5)
     assert slope[0, 0].item() == 0
@@ -166,18 +166,18 @@ def test_low_precision_is_computed_in_float32_under_autocast_too(loss: Loss) -> 
     labels = torch.tensor(GOLD)
     logprobs, mask = padded(ragged(), dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        found = loss(logprobs, mask, labels)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, loss(logprobs.float(), mask, labels))
+        value = loss(logprobs, mask, labels)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, loss(logprobs.float(), mask, labels))
 
 
-def test_a_loss_that_weighs_nothing_is_not_computed() -> None:
-    """A gold token that cannot be makes the likelihood infinite, and zero times that would be no number."""
+def test_a_loss_of_weight_zero_is_not_computed() -> None:
+    """An impossible gold token makes the likelihood loss infinite, and zero times infinity is NaN."""
     logprobs, mask = padded([[[-math.inf], [-1.0]]])
     labels = torch.tensor([0])
     assert LossWeights(1, 0, 0).combined(logprobs, mask, labels).item() == math.inf
-    found = LossWeights(0, 2, 0).combined(logprobs, mask, labels)
-    assert found.item() == pytest.approx(2 * unlikelihood_loss(logprobs, mask, labels).item())
+    loss = LossWeights(0, 2, 0).combined(logprobs, mask, labels)
+    assert loss.item() == pytest.approx(2 * unlikelihood_loss(logprobs, mask, labels).item())
 
 
 def test_losses_need_no_values_to_be_planned() -> None:

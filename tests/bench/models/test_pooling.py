@@ -1,4 +1,4 @@
-"""Pooling as folders of sentence-transformers ask for it, before and since 5.4, and what comes after it."""
+"""Poolings of sentence-transformers folders, before and since 5.4, and modules after the pooling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.bench.models.folders import copy_of
-from tests.toys import pristine
+from tests.toys import fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.pooling import folder_pooling
@@ -49,11 +49,11 @@ def test_the_modes_that_a_head_can_read(
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), config)
     check_backbone(str(folder))
     assert folder_pooling(folder) == expected
-    assert pristine(str(folder)).pooling == expected
+    assert fresh_copy(str(folder)).pooling == expected
 
 
 @pytest.mark.parametrize(
-    ("config", "named"),
+    ("config", "facts"),
     [
         ({"pooling_mode": "max"}, "'max'"),
         ({"pooling_mode": "lasttoken"}, "'lasttoken'"),
@@ -68,55 +68,57 @@ def test_the_modes_that_a_head_can_read(
         ([], "must be a JSON object"),
     ],
 )
-def test_other_modes_are_told_with_those_that_can_be_used(
-    config: Any, named: str, backbones: dict[str, str], tmp_path: Path
+def test_other_modes_are_reported_with_those_that_can_be_used(
+    config: Any, facts: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), config)
-    with pytest.raises(UserError, match=named) as caught:
+    with pytest.raises(UserError, match=facts) as caught:
         check_backbone(str(folder))
     assert str(folder / "1_Pooling" / "config.json") in str(caught.value)
 
 
-def test_a_decoder_is_read_at_its_last_token_whatever_is_said(language_models: dict[str, str], tmp_path: Path) -> None:
+def test_a_decoder_is_read_at_its_last_token_whatever_the_folder_says(
+    language_models: dict[str, str], tmp_path: Path
+) -> None:
     folder = pooled(copy_of(language_models["qwen2"], tmp_path / "copy"), {"pooling_mode": "lasttoken"})
     check_backbone(str(folder))
-    pristine(str(folder))
+    fresh_copy(str(folder))
 
 
-def test_the_pooling_is_where_the_modules_say(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_modules_json_names_the_folder_of_the_pooling(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), {"pooling_mode": "mean"}, "2_Pool")
     assert folder_pooling(folder) is None
     modules(folder, TRANSFORMER, (POOLING[0], "2_Pool"))
     assert folder_pooling(folder) == "mean"
 
 
-def test_what_comes_after_the_pooling_is_told(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_modules_after_the_pooling_cause_a_warning(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = pooled(copy_of(backbones["bert"], tmp_path / "copy"), {"pooling_mode": "mean"})
     assert warnings_of(str(modules(folder, TRANSFORMER, POOLING))) == []
     modules(folder, TRANSFORMER, POOLING, ("a.models.Dense", "2_Dense"), ("a.models.Normalize", "3_Normalize"))
     check_backbone(str(folder))
     assert "Dense and Normalize after the pooling" in warnings_of(str(folder))[0]
-    assert warnings_of("minilm") == [], "what is shipped is known"
+    assert warnings_of("minilm") == [], "the embedded one is known"
 
 
 @pytest.mark.parametrize(
-    ("listed", "said"),
+    ("listed", "facts"),
     [
-        ([("a.models.WordEmbeddings", "")], "begins with 'WordEmbeddings'"),
+        ([("a.models.WordEmbeddings", "")], "'WordEmbeddings'"),
         ([TRANSFORMER, (POOLING[0], "../other")], r"names the folder '\.\./other'"),
         ([TRANSFORMER, (POOLING[0], "/etc")], "names the folder '/etc'"),
     ],
 )
-def test_modules_that_cannot_be_used_are_told(
-    listed: list[tuple[str, str]], said: str, backbones: dict[str, str], tmp_path: Path
+def test_modules_that_cannot_be_used_are_reported(
+    listed: list[tuple[str, str]], facts: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = modules(copy_of(backbones["bert"], tmp_path / "copy"), *listed)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=facts):
         check_backbone(str(folder))
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "[", "null"])
-def test_a_list_of_modules_that_is_none_is_told(content: str, backbones: dict[str, str], tmp_path: Path) -> None:
+def test_an_invalid_list_of_modules_is_an_error(content: str, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "modules.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"modules\.json"):

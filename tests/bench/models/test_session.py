@@ -1,4 +1,4 @@
-"""A session keeps the backbones that were used last."""
+"""A session keeps the most recently used backbones."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def test_cells_of_one_backbone_share_its_weights(backbones: dict[str, str]) -> N
     assert session.pretrained(backbones["bert"]) is session.pretrained(backbones["bert"])
 
 
-def test_one_backbone_is_kept_and_the_last_one_is_gone(backbones: dict[str, str]) -> None:
+def test_one_backbone_is_kept_and_the_previous_one_is_gone(backbones: dict[str, str]) -> None:
     session = Session()
     first = session.pretrained(backbones["bert"])
-    model = weakref.ref(first.pristine(toy_task(), 0).model)
-    gone = weakref.ref(first)
+    model = weakref.ref(first.fresh_copy(toy_task(), 0).model)
+    weights = weakref.ref(first)
     del first
     session.pretrained(backbones["roberta"])
     gc.collect()
-    assert gone() is None
+    assert weights() is None
     assert model() is None
 
 
-def test_what_was_used_last_stays(backbones: dict[str, str]) -> None:
+def test_the_most_recently_used_backbones_stay(backbones: dict[str, str]) -> None:
     session = Session(most=2)
     first, second = (session.pretrained(backbones[name]) for name in ("bert", "roberta"))
     assert session.pretrained(backbones["bert"]) is first

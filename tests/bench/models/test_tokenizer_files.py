@@ -1,4 +1,4 @@
-"""Tokenizers: those of sentencepiece alone are read as it reads them; what is of no use is told before a run."""
+"""Tokenizers: sentencepiece models split as the library does; unusable ones are an error before a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.models.folders import copy_of
 from tests.conftest import PROMPT_WORDS, WORDS, make_backbone, make_language_model
-from tests.toys import encode, pristine
+from tests.toys import encode, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.tokenizer_files import tokenizer_of
@@ -21,8 +21,8 @@ DEBERTA |= {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "u
 LLAMA = {"model_type": "bpe", "byte_fallback": True, "vocab_size": 400}
 
 
-def trained(folder: Path, name: str, **options: Any) -> Any:
-    """A model of sentencepiece, in the place of the folder's tokenizer; returns it loaded."""
+def train_pieces(folder: Path, name: str, **options: Any) -> Any:
+    """Trains a sentencepiece model in place of the folder's tokenizer; returns it loaded."""
     import sentencepiece
 
     for path in [*folder.glob("token*"), *folder.glob("*.txt"), folder / "special_tokens_map.json"]:
@@ -40,13 +40,13 @@ def trained(folder: Path, name: str, **options: Any) -> Any:
     ("kind", "name", "options"),
     [("t5-gated", "spiece", T5), ("deberta-v2", "spm", DEBERTA), ("llama", "tokenizer", LLAMA)],
 )
-def test_a_tokenizer_that_is_a_model_of_sentencepiece_alone_splits_as_it_does(
+def test_a_tokenizer_from_a_sentencepiece_model_splits_as_the_model(
     kind: str, name: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
     make = make_backbone if kind == "deberta-v2" else make_language_model
     folder = make(tmp_path / kind, kind, vocab_size=400)
-    pieces = trained(folder, name, **options)
-    if kind == "llama":  # of the file alone transformers cannot tell
+    pieces = train_pieces(folder, name, **options)
+    if kind == "llama":  # transformers cannot infer it from the file
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}', encoding="utf-8")
     check_backbone(str(folder))
     tokenizer = tokenizer_of(str(folder))
@@ -54,19 +54,19 @@ def test_a_tokenizer_that_is_a_model_of_sentencepiece_alone_splits_as_it_does(
         assert tokenizer.tokenize(text) == pieces.encode(text, out_type=str)
         assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) == pieces.encode(text)
     assert warnings_of(str(folder)) == []
-    assert len(encode(pristine(str(folder)))) > 0
+    assert len(encode(fresh_copy(str(folder)))) > 0
 
 
-def test_one_that_is_read_otherwise_than_it_was_trained_is_warned_of(tmp_path: Path) -> None:
+def test_a_tokenizer_that_splits_otherwise_than_in_training_causes_a_warning(tmp_path: Path) -> None:
     folder = make_language_model(tmp_path / "llama", "llama", vocab_size=400)
-    trained(folder, "tokenizer", **LLAMA)
+    train_pieces(folder, "tokenizer", **LLAMA)
     check_backbone(str(folder))
     assert "tokenizer.model itself" in warnings_of(str(folder))[0]
 
 
 @pytest.mark.parametrize("name", ["spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"])
 @pytest.mark.parametrize("content", [b"", b"no model", b"\0" * 100], ids=["empty", "text", "zeros"])
-def test_a_model_of_sentencepiece_that_is_none_is_told(name: str, content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_sentencepiece_model_is_an_error(name: str, content: bytes, tmp_path: Path) -> None:
     folder = make_language_model(tmp_path / "t5", "t5")
     for path in folder.glob("token*"):
         path.unlink()
@@ -76,14 +76,14 @@ def test_a_model_of_sentencepiece_that_is_none_is_told(name: str, content: bytes
     assert str(folder) in str(caught.value)
 
 
-def test_half_a_tokenizer_is_told(language_models: dict[str, str], tmp_path: Path) -> None:
+def test_half_a_tokenizer_is_reported(language_models: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(language_models["gpt2"], tmp_path / "copy")
     model = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]
     (folder / "tokenizer.json").unlink()
     names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "</s>", "bos_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", **names}), "utf-8")
     (folder / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
-    with pytest.raises(UserError, match=r"vocab\.json and no merges\.txt"):
+    with pytest.raises(UserError, match=r"vocab\.json .*merges\.txt"):
         check_backbone(str(folder))
     merges = "\n".join(" ".join(pair) for pair in model["merges"])
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
@@ -95,7 +95,7 @@ def test_half_a_tokenizer_is_told(language_models: dict[str, str], tmp_path: Pat
 
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
-def test_tokens_beyond_the_embedding_are_told_with_the_first(
+def test_tokens_beyond_the_embedding_are_reported_with_the_first(
     name: str, special: bool, folders: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(folders[name], tmp_path / "copy")
@@ -104,9 +104,7 @@ def test_tokens_beyond_the_embedding_are_told_with_the_first(
     tokenizer.add_tokens(["driver", "train"], special_tokens=special)
     tokenizer.save_pretrained(folder)
     tokenizer_of.cache_clear()
-    with pytest.raises(
-        UserError, match=rf"2 tokens without an embedding .*'driver' has the number {rows}, .*{rows} rows"
-    ):
+    with pytest.raises(UserError, match=rf"2 tokens without an embedding .*'driver' has the id {rows}, .*{rows} rows"):
         check_backbone(str(folder))
 
 
@@ -126,38 +124,38 @@ CONFIG += [
 
 @pytest.mark.parametrize("content", CONFIG, ids=range(len(CONFIG)))
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
-def test_a_wrong_tokenizer_configuration_is_a_mistake_or_no_matter(
+def test_a_wrong_tokenizer_configuration_is_an_error_or_ignored(
     content: str, name: str, folders: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of(folders[name], tmp_path / "copy")
     (folder / "tokenizer_config.json").write_text(content, encoding="utf-8")
-    said = None
+    message = None
     try:
         check_backbone(str(folder))
     except UserError as error:
-        said = str(error)
-    if said is None:
-        encode(pristine(str(folder)))
+        message = str(error)
+    if message is None:
+        encode(fresh_copy(str(folder)))
     else:
-        assert str(folder) in said
-        assert len(said) < 1500
+        assert str(folder) in message
+        assert len(message) < 1500
 
 
 BROKEN = [{}, [], {"model": None}, {"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}, {"version": 2.0}]
 
 
 @pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
-def test_a_broken_tokenizer_is_a_mistake(content: Any, backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_broken_tokenizer_is_an_error(content: Any, backbones: dict[str, str], tmp_path: Path) -> None:
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(UserError, match=r"tokenizer .*cannot be used|no tokenizer with words"):
         check_backbone(str(folder))
 
 
-def test_a_panic_of_the_tokenizers_own_code_is_a_mistake(
+def test_a_panic_in_the_tokenizers_rust_code_is_an_error(
     backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no Exception, so that nothing else would stop it."""
+    """It is not an Exception, so nothing else would catch it."""
     from transformers import AutoTokenizer
 
     class Panic(BaseException):

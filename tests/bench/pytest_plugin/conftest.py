@@ -1,4 +1,4 @@
-"""A stranger's project with a tiny suite, in which the plugin runs."""
+"""Another project with a tiny suite, in which the plugin runs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tests import ROOT
 
 @pytest.fixture(autouse=True)
 def only_these_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plugins are named in each call, so that it is the same where the package is installed and where it is not."""
+    """Each call names its plugins, so that it does not matter whether the package is installed."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # else pytest-benchmark takes itself for a worker's
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # else pytest-benchmark believes that it runs in a worker
 
 
 @pytest.fixture
 def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backbones: dict[str, str], toy_folder: str
 ) -> pytest.Pytester:
-    """A project with a test, a benchmark of its own, and a suite on a tiny backbone."""
+    """A project with a test, its own benchmark, and a suite on a tiny backbone."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makefile(
         ".toml",

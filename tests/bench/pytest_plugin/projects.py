@@ -1,4 +1,4 @@
-"""How the tests of the plugin call pytest, and what they read of its output."""
+"""Calls pytest for the tests of the plugin, and reads its output."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ TIMER = ("-p", "pytest_benchmark.plugin")
 
 
 def run(project: pytest.Pytester, *arguments: str, benchmark: bool = True) -> pytest.RunResult:
-    """pytest in a process of its own, with this plugin and, unless `benchmark` is False, pytest-benchmark."""
+    """Runs pytest in a separate process, with this plugin and, unless `benchmark` is False, pytest-benchmark."""
     return project.runpytest_subprocess(*PLUGIN, *(TIMER if benchmark else ()), *arguments)
 
 
 def suite(*arguments: str, option: str = "--benchmark") -> tuple[str, ...]:
-    """What asks for the cells of the project's suite."""
+    """Options that select the cells of the project's suite."""
     return (option, "--tunefront-suite", "tiny.toml", *arguments)
 
 

@@ -26,7 +26,7 @@ from tunefront.bench.data import cache
 from tunefront.bench.data.sources import docstrings, hub
 
 def refuse(*_):
-    raise AssertionError("rows were asked for")
+    raise AssertionError("rows were requested")
 
 docstrings.harvest = hub._downloaded = cache.write_task = refuse
 """
@@ -43,7 +43,7 @@ templates:
 
 
 def contents(*folders: Path) -> dict[str, bytes | None]:
-    """Path -> content of every file below, None of a folder."""
+    """Path -> content of every file below, None for a folder."""
     paths = sorted(path for folder in folders for path in folder.rglob("*"))
     return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
 
@@ -66,9 +66,9 @@ def test_it_writes_nothing_and_makes_no_task(
     project.makepyfile(no_rows=NO_ROWS)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # of the file that was just made
     before = contents(project.path, tmp_path)
-    asked = ["--tunefront-task=docstrings/kind", "--tunefront-task=hub:glue/sst2"]
-    asked.append(f"--tunefront-backbone={language_models['gpt2']}")
-    command = [sys.executable, "-m", "pytest", "-p", "no_rows", *PLUGIN, *TIMER, *suite(*LIST, *asked)]
+    options = ["--tunefront-task=docstrings/kind", "--tunefront-task=hub:glue/sst2"]
+    options.append(f"--tunefront-backbone={language_models['gpt2']}")
+    command = [sys.executable, "-m", "pytest", "-p", "no_rows", *PLUGIN, *TIMER, *suite(*LIST, *options)]
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert contents(project.path, tmp_path) == before
@@ -93,10 +93,10 @@ def test_a_task_of_the_hub_is_taken_from_the_cache_and_a_broken_entry_is_left(
     kept = Task("hub:owner/grades", "regression", rows, ("text",), (), (MetricSpec("pearson"),))
     path = hub._path(kept.name)
     write_task(path, kept)
-    asked = Overrides(methods=["full"], backbones=[language_models["gpt2"]], tasks=[kept.name])
-    assert {cell.template for cell in expand("quick", asked, listing=True).cells} == {None}
+    overrides = Overrides(methods=["full"], backbones=[language_models["gpt2"]], tasks=[kept.name])
+    assert {cell.template for cell in expand("quick", overrides, listing=True).cells} == {None}
     path.write_text("broken", encoding="utf-8")
-    assert {cell.template for cell in expand("quick", asked, listing=True).cells} == {"plain"}
+    assert {cell.template for cell in expand("quick", overrides, listing=True).cells} == {"plain"}
     assert path.read_text(encoding="utf-8") == "broken"
 
 
@@ -106,20 +106,20 @@ def test_a_listing_has_the_cells_of_a_plan(
 ) -> None:
     prompted = make_toy(tmp_path / "prompted")
     (prompted / "templates.yaml").write_text(TEMPLATES, encoding="utf-8")
-    asked = Overrides(
+    overrides = Overrides(
         methods=["full", "icl:k=4"],
         backbones=[folders["gpt2"], *([] if templates == ["plain"] else [folders["bert"]])],
         tasks=[toy_folder, f"dir:{prompted}"],
         shots=[8],
         templates=templates,
     )
-    cells = expand("quick", asked).cells
-    assert expand("quick", asked, listing=True).cells == cells
+    cells = expand("quick", overrides).cells
+    assert expand("quick", overrides, listing=True).cells == cells
     assert {cell.template for cell in cells} >= {"plain"}
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"tasks": ["docstrings/kidn"]}, "did you mean 'docstrings/kind'?"),
         ({"tasks": ["dir:nowhere"]}, "nowhere"),
@@ -133,10 +133,10 @@ def test_a_listing_has_the_cells_of_a_plan(
     ],
 )
 def test_a_name_that_is_wrong_is_a_mistake_in_a_listing_too(
-    toy_folder: str, backbones: dict[str, str], overrides: dict[str, object], told: str
+    toy_folder: str, backbones: dict[str, str], overrides: dict[str, object], message: str
 ) -> None:
     right = {"methods": ["full"], "backbones": [backbones["bert"]], "tasks": [toy_folder]}
     with pytest.raises(UserError) as raised:
         expand("quick", Overrides(**(right | overrides)), listing=True)  # type: ignore[arg-type]
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What the items are called, and which of a project's methods are taken."""
+"""The names of the items, and the methods that are used from a project."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_a_class_that_is_no_method_is_left_out_with_the_reason() -> None:
     conftest.Odd, conftest.Raising = Odd, Raising
     manager = types.SimpleNamespace(get_plugins=lambda: [conftest])
     config: Any = types.SimpleNamespace(pluginmanager=manager)
-    found, told = _own_methods(config)
-    assert found == []
-    assert "sizes" in told[0]
-    assert "not today" in told[1]
+    own, skipped = _own_methods(config)
+    assert own == []
+    assert "sizes" in skipped[0]
+    assert "not today" in skipped[1]
     vars(conftest).clear()
     del Odd, Raising
 

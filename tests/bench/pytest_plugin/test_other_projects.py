@@ -1,4 +1,4 @@
-"""Nobody is harmed: projects with names and options like ours, and what runs in their folders."""
+"""Projects with names and options like ours keep working, and so does ours in their folders."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ DECLARED = {
     "repeated": ("action='append', default=[]", ["--benchmark=a", "--benchmark=b"], ["a", "b"], []),
     "elsewhere": ("action='count', dest='tempo', default=0", ["--benchmark"], 1, 0),
 }
-"""How a project declares --benchmark, what is given, what it then is, and what it is where nothing is given."""
+"""A project's declaration of --benchmark, the arguments, its value with them, and its default."""
 
 
 def make_own_names(project: pytest.Pytester) -> None:
-    """Folders and files of the project's own with the names of ours, and a test that imports them."""
+    """Folders and files of the project with the names of ours, and a test that imports them."""
     project.makepyfile(
         **{"bench/__init__": "WHOSE = 'mine'", "reports/__init__": "WHOSE = 'mine'", "app": APP},
         methods=METHODS,
@@ -59,7 +59,7 @@ def test_a_project_with_our_names_runs_its_tests_and_our_cells(project: pytest.P
 
 
 @pytest.mark.parametrize("module", ["bench.py", "bench/__init__.py"])
-def test_scripts_beside_our_names_import_theirs_and_ours(
+def test_scripts_next_to_folders_of_our_names_import_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     for name, text in {
@@ -95,7 +95,7 @@ def test_a_benchmark_option_of_others_keeps_its_meaning(pytester: pytest.Pyteste
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_help_tells_whose_benchmark_is(pytester: pytest.Pytester, own: bool) -> None:
+def test_help_shows_which_plugin_has_the_benchmark_option(pytester: pytest.Pytester, own: bool) -> None:
     if own:
         pytester.makeconftest("def pytest_addoption(parser):\n    " + OWN.format("metavar='KIND'"))
     shown = pytester.runpytest_inprocess(*PLUGIN, *TIMER, "--help").stdout.str()
@@ -104,7 +104,7 @@ def test_help_tells_whose_benchmark_is(pytester: pytest.Pytester, own: bool) -> 
     assert ("the same as --tunefront" in shown) is not own
 
 
-def test_our_cells_are_had_beside_a_benchmark_option_of_the_projects(project: pytest.Pytester) -> None:
+def test_our_cells_run_although_the_project_has_a_benchmark_option(project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_addoption(parser):\n    " + OWN.format("action='store_true'"))
     result = run(project, *suite(*LIST, option="--tunefront"))
     assert len(ids(result)) == 2
@@ -139,12 +139,12 @@ def test_benchmark_is_ours_wherever_it_is_given(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(["--benchmark=3"], "--benchmark=3"), (["--benchmark", "--no"], "--no")]
+    ("arguments", "unknown"), [(["--benchmark=3"], "--benchmark=3"), (["--benchmark", "--no"], "--no")]
 )
-def test_what_no_one_declared_is_still_unknown(pytester: pytest.Pytester, arguments: list[str], told: str) -> None:
+def test_what_no_one_declared_is_still_unknown(pytester: pytest.Pytester, arguments: list[str], unknown: str) -> None:
     result = pytester.runpytest_inprocess(*PLUGIN, *TIMER, *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert result.stderr.str().split("unrecognized arguments: ")[1].splitlines()[0] == told
+    assert result.stderr.str().split("unrecognized arguments: ")[1].splitlines()[0] == unknown
 
 
 def test_strict_and_with_warnings_as_errors_it_is_quiet(pytester: pytest.Pytester) -> None:

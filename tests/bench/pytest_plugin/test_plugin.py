@@ -1,4 +1,4 @@
-"""`pytest --benchmark` in a stranger's project: what it collects, runs, reads and leaves alone."""
+"""`pytest --benchmark` in another project: what it collects, runs, reads and does not touch."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def collected(pytester: pytest.Pytester, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--tunefront-method", "houlsbi"), "did you mean 'houlsby'?"),
         (("--tunefront-suite", "qick"), "did you mean 'quick'?"),
@@ -147,12 +147,12 @@ def collected(pytester: pytest.Pytester, *arguments: str) -> list[str]:
 )
 @pytest.mark.usefixtures("world")
 def test_a_mistake_is_one_paragraph_and_a_usage_error(
-    pytester: pytest.Pytester, arguments: tuple[str, ...], told: str
+    pytester: pytest.Pytester, arguments: tuple[str, ...], message: str
 ) -> None:
     (pytester.path / "taken").write_text("a file", encoding="utf-8")
     result = pytester.runpytest_inprocess(*PLUGIN, *TIMER, "--benchmark", *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert told in result.stderr.str()
+    assert message in result.stderr.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 

@@ -1,4 +1,4 @@
-"""Records with a few fields given by their dotted names, groups opened."""
+"""Records from a few fields given by dotted names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
     >>> nested({"flops.train": 3, "flops__prefix": 4, "seed": 0})
     {'flops': {'train': 3, 'prefix': 4}, 'seed': 0}
     """
-    found: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
     for name, value in dotted(fields).items():
         group, dot, leaf = name.partition(".")
         if dot:
-            found.setdefault(group, {})[leaf] = value
+            groups.setdefault(group, {})[leaf] = value
         else:
-            found[name] = value
-    return found
+            groups[name] = value
+    return groups
 
 
 def dotted(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def dotted(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed(record: Record, fields: Mapping[str, Any]) -> Record:
-    """The same record with other values in some fields, which are named as `nested` has them; nothing is checked."""
+    """A copy of a record with other values in some fields, named as in `nested`; nothing is validated."""
     update = nested(fields)
     for name in GROUPS.keys() & update.keys():
         update[name] = getattr(record, name).model_copy(update=update[name])

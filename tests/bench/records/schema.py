@@ -1,7 +1,7 @@
-"""The fields of a record, with their types, as they are listed for each schema version.
+"""The list of record fields and their types for each schema version.
 
-`python -m tests.bench.records.schema` writes the list of today's version; it does not write over one that differs,
-unless `--replace` is given, which is right only where no record of that version is kept anywhere.
+`python -m tests.bench.records.schema` writes the list of the current version. It does not replace a list that differs
+without `--replace`, which is right only if no record of that version is kept anywhere.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Fields = dict[str, dict[str, Any]]  # Any: JSON Schema
 
 
 def fields() -> Fields:
-    """Model -> field -> its type as JSON Schema has it, without what is only said of it."""
+    """Model -> field -> its type in JSON Schema, without descriptions."""
     models = {model.__name__: _bare(model.model_json_schema()["properties"]) for model in MODELS}
     return models | {field: {name: {} for name in names} for field, names in KEYS.items()}
 
 
 def listed(version: int = SCHEMA_VERSION) -> Fields:
-    """What the checked-in list of a version has; nothing where there is none."""
+    """The checked-in list of a version; empty if there is none."""
     path = place(version)
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def written(models: Fields) -> str:
-    """The list as JSON, a field a line, so that a change reads as one."""
+    """The list as JSON with a line per field, for readable diffs."""
     parts = []
     for model, own in models.items():
         lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(kind)}" for name, kind in own.items())
@@ -44,20 +44,20 @@ def written(models: Fields) -> str:
 
 
 def place(version: int) -> Path:
-    """Where the list of a version lies."""
+    """The path of the list of a version."""
     return Path(__file__).with_name(f"schema_{version}.json")
 
 
 def changes(before: Fields, after: Fields) -> list[str]:
-    """What differs, field by field."""
-    found = []
+    """The differences, field by field."""
+    differences = []
     for model in dict.fromkeys([*before, *after]):
         old, new = before.get(model, {}), after.get(model, {})
         for field in dict.fromkeys([*old, *new]):
             if old.get(field) != new.get(field):
                 what = "is new" if field not in old else "is gone" if field not in new else "has another type"
-                found.append(f"{model}.{field} {what}")
-    return found
+                differences.append(f"{model}.{field} {what}")
+    return differences
 
 
 def _bare(value: Any) -> Any:
@@ -68,12 +68,12 @@ def _bare(value: Any) -> Any:
 
 
 def main() -> None:
-    """Writes the list of today's version."""
-    found = changes(listed(), fields()) if listed() else []
-    if found and "--replace" not in sys.argv:
+    """Writes the list of the current version."""
+    differences = changes(listed(), fields()) if listed() else []
+    if differences and "--replace" not in sys.argv:
         sys.exit(
-            f"{', '.join(found)}: raise SCHEMA_VERSION (now {SCHEMA_VERSION}) in bench/records/record.py and give the "
-            "command again; --replace is right only where no record of this version is kept anywhere."
+            f"{', '.join(differences)}: raise SCHEMA_VERSION (now {SCHEMA_VERSION}) in bench/records/record.py "
+            "and run this command again; use --replace only if no record of this version is kept anywhere."
         )
     place(SCHEMA_VERSION).write_text(written(fields()), encoding="utf-8")
 

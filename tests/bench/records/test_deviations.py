@@ -1,12 +1,12 @@
-"""Differences from a paper, put together."""
+"""Groups of differences from a paper."""
 
 from __future__ import annotations
 
 from tunefront.bench.records.deviations import Compared, Group, grouped
 
 
-def test_differences_are_told_once_for_all_that_have_them() -> None:
-    found = grouped(
+def test_shared_differences_are_listed_once() -> None:
+    groups = grouped(
         Compared("a", label, task, (*everywhere, *own))
         for everywhere in [("x is 1, not 2",)]
         for label, task, own in [
@@ -16,14 +16,14 @@ def test_differences_are_told_once_for_all_that_have_them() -> None:
             ("full", "copa", ("z is 1, not 2",)),
         ]
     )
-    assert found == {
+    assert groups == {
         "a": [
             Group("", "", ("x is 1, not 2",)),
             Group("", "copa", ("z is 1, not 2",)),
             Group("ia3", "", ("y is 1, not 2",)),
         ]
     }
-    assert [group.subject for group in found["a"]] == ["every method", "on copa", "ia3"]
+    assert [group.subject for group in groups["a"]] == ["every method", "on copa", "ia3"]
 
 
 def test_where_few_are_left_out_they_are_named_instead() -> None:

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, it is a record or one of three errors; and what is a record can be reported on."""
+"""Any file content is a record or one of three errors, and a report can be made from any record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHOLE: dict[str, Any] = json.loads(ledger(record(label="ia3")).model_dump_json()
 
 
 def changed(rng: random.Random) -> str:
-    """A record's JSON with a few values in it, at any depth, that are odd."""
+    """A record's JSON with a few odd values, at any depth."""
     content = copy.deepcopy(WHOLE)
     for _ in range(rng.choice((1, 1, 2, 3))):
         place: Any = content
@@ -37,26 +37,26 @@ def changed(rng: random.Random) -> str:
     return json.dumps(content)
 
 
-def read(content: bytes, told: list[str]) -> Record | None:
+def read(content: bytes, messages: list[str]) -> Record | None:
     try:
         return parse_record(content, f"{WHOLE['key']}.json")
     except (CorruptRecord, OtherCell, OtherVersion) as error:
-        told.append(str(error))
+        messages.append(str(error))
         return None
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_bytes_are_a_record_or_are_told_of(seed: int) -> None:
+def test_any_bytes_are_a_record_or_an_error(seed: int) -> None:
     rng = random.Random(seed)
-    whole, told = json.dumps(WHOLE).encode(), []  # type: tuple[bytes, list[str]]
+    whole, messages = json.dumps(WHOLE).encode(), []  # type: tuple[bytes, list[str]]
     for _ in range(150):
         content = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
             start = rng.randrange(len(content))
             content[start : start + rng.choice((0, 1, 1, 8, 500))] = rng.randbytes(rng.choice((0, 1, 3)))
-        read(bytes(content), told)
-        read(changed(rng).encode(), told)
-    assert max(map(len, told)) < 1000
+        read(bytes(content), messages)
+        read(changed(rng).encode(), messages)
+    assert max(map(len, messages)) < 1000
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,4 +1,4 @@
-"""What was recorded and is not on the disk any more, or not whole, is noticed."""
+"""Missing and incomplete files of recorded cells are noticed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.bench.records.made import changed, nested
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record
-from tunefront.bench.records.kept import lost
+from tunefront.bench.records.kept import find_missing
 from tunefront.bench.records.store import Store
 
 ROWS = pd.DataFrame({"id": ["0", "1"], "label": [1, 0], "prediction": [1, 0]})
@@ -39,7 +39,7 @@ def filled(store: Store) -> Store:
 @pytest.mark.parametrize("where", ["local", "memory://kept-whole"])
 def test_nothing_is_said_where_all_is_there(where: str, tmp_path: Path) -> None:
     store = filled(Store(tmp_path / "out" if where == "local" else where))
-    assert lost(store.location, RECORDS).lines == []
+    assert find_missing(store.location, RECORDS).lines == []
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -63,12 +63,12 @@ def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path
     store = filled(Store(tmp_path / "out"))
     for number in (0, 2):
         DAMAGE[kind](tmp_path / "out" / "predictions" / f"{number:08}.parquet")
-    found = lost(store.location, RECORDS)
-    assert [record.key for record in found.predictions] == ["00000000", "00000002"]
-    assert found.records == ()
+    missing = find_missing(store.location, RECORDS)
+    assert [record.key for record in missing.predictions] == ["00000000", "00000002"]
+    assert missing.records == ()
     with pytest.raises(UserError if kind not in ("gone", "loop") else OSError):
         store.predictions("00000002")
-    (line,) = found.lines
+    (line,) = missing.lines
     assert "full on sst2, seed 0; full on sst2, seed 2" in line
     assert "records/00000000.json" in line
 
@@ -76,9 +76,9 @@ def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path
 def test_predictions_of_another_cell_are_noticed_by_their_rows(tmp_path: Path) -> None:
     store = filled(Store(tmp_path / "out"))
     ROWS[:1].to_parquet(tmp_path / "out" / "predictions" / "00000001.parquet")
-    assert [record.seed for record in lost(store.location, RECORDS).predictions] == [1]
+    assert [record.seed for record in find_missing(store.location, RECORDS).predictions] == [1]
     rows_unknown = [changed(record, {"data.n_test": None}) for record in RECORDS]
-    assert lost(store.location, rows_unknown).lines == []
+    assert find_missing(store.location, rows_unknown).lines == []
 
 
 @pytest.mark.parametrize("room", ["records", "predictions"])
@@ -86,7 +86,7 @@ def test_a_file_where_a_folder_should_be_is_named(room: str, tmp_path: Path) -> 
     store = filled(Store(tmp_path / "out"))
     shutil.rmtree(tmp_path / "out" / room)
     (tmp_path / "out" / room).write_text("a file", encoding="utf-8")
-    for call in (lambda: lost(store.location, RECORDS), store.prepare):
+    for call in (lambda: find_missing(store.location, RECORDS), store.prepare):
         with pytest.raises(UserError, match=f"out/{room} is a file where a folder should be"):
             call()
 
@@ -94,23 +94,23 @@ def test_a_file_where_a_folder_should_be_is_named(room: str, tmp_path: Path) -> 
 def test_a_folder_that_was_deleted_while_cells_ran_is_noticed(tmp_path: Path) -> None:
     store = filled(Store(tmp_path / "out"))
     shutil.rmtree(tmp_path / "out")
-    store.write(RECORDS[2], ROWS)  # the cell that ran on makes the folder anew
-    found = lost(store.location, RECORDS)
-    assert [record.seed for record in found.records] == [0, 1, 3, 4]
-    assert found.predictions == ()
-    (line,) = found.lines
+    store.write(RECORDS[2], ROWS)  # a cell that still runs makes the folder again
+    missing = find_missing(store.location, RECORDS)
+    assert [record.seed for record in missing.records] == [0, 1, 3, 4]
+    assert missing.predictions == ()
+    (line,) = missing.lines
     assert "only 1 of 5 records" in line
     shutil.rmtree(tmp_path / "out")
-    assert "only 0 of 5 records" in lost(store.location, RECORDS).lines[0]
+    assert "only 0 of 5 records" in find_missing(store.location, RECORDS).lines[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4000, b'{"key": "0000'])
 def test_records_that_are_not_whole_on_the_disk_count_as_gone(content: bytes, tmp_path: Path) -> None:
     store = filled(Store(tmp_path / "out"))
     (tmp_path / "out" / "records" / "00000001.json").write_bytes(content)
-    found = lost(store.location, RECORDS)
-    assert [record.seed for record in found.records] == [1]
-    assert found.predictions == ()
+    missing = find_missing(store.location, RECORDS)
+    assert [record.seed for record in missing.records] == [1]
+    assert missing.predictions == ()
 
 
 def test_what_is_lost_behind_a_url_is_noticed() -> None:
@@ -119,6 +119,6 @@ def test_what_is_lost_behind_a_url_is_noticed() -> None:
     files.rm_file("/kept-in-part/records/00000001.json")
     files.pipe_file("/kept-in-part/predictions/00000000.parquet", b"")
     files.rm_file("/kept-in-part/predictions/00000002.parquet")
-    found = lost(store.location, RECORDS)
-    assert [record.seed for record in found.records] == [1]
-    assert [record.seed for record in found.predictions] == [0, 2]
+    missing = find_missing(store.location, RECORDS)
+    assert [record.seed for record in missing.records] == [1]
+    assert [record.seed for record in missing.predictions] == [0, 2]

@@ -1,4 +1,4 @@
-"""What people and hostile ones put where records lie: each is named, left out and left as it is, and nothing hangs."""
+"""Odd and hostile files among the records: each is named, skipped and left unchanged, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (Path.mkdir, "a folder"),
     "pipe": (os.mkfifo, "a pipe"),
     "loop": (loop, "symbolic links"),
-    "dangling": (dangling, "leads nowhere"),
+    "dangling": (dangling, "broken link"),
     "device": (device, "a device"),
     "large": (sparse, "2,147,483,648 bytes"),
     "socket": (listening, "a socket"),
@@ -146,8 +146,8 @@ def test_records_that_vanish_while_they_are_read_are_counted(
     results: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = [results / "records" / f"{name * 8}.json" for name in "cd"]
-    real = ordinary.listed
-    monkeypatch.setattr("tunefront.bench.records.io.listed", lambda *args: [*real(*args), *gone])
+    real = ordinary.list_files
+    monkeypatch.setattr("tunefront.bench.records.io.list_files", lambda *args: [*real(*args), *gone])
     assert [record.key for record in load_records(results)] == ["bbbbbbbb"]
     assert "2 files" in caplog.text
     assert "vanished while the folder was read" in caplog.text

@@ -1,4 +1,4 @@
-"""The record: what it may hold, and what its fields say of themselves."""
+"""The record: allowed values, and the descriptions of its fields."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_field_says_what_it_means() -> None:
 
 
 def test_the_denominator_of_percentages_says_what_is_left_out() -> None:
-    assert "a pooler that nothing reads is left out" in str(leaves()["parameters.backbone"].description)
+    assert "without a pooler that is not used" in str(leaves()["parameters.backbone"].description)
 
 
 def test_what_was_not_measured_is_null_and_never_zero() -> None:
@@ -101,7 +101,7 @@ def test_a_torn_file_is_named_and_left_as_it_is(
         read_record(path)
     assert load_records(tmp_path) == []
     assert "aaaaaaaa.json" in caplog.text
-    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [("aaaaaaaa.json", content)]
+    assert [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [("aaaaaaaa.json", content)]
 
 
 def test_what_was_set_aside_earlier_is_kept(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_a_whole_record_under_another_cells_name_is_named_and_left_as_it_is(
     with pytest.raises(UserError, match=f"bbbbbbbb.json .*{MINIMAL['key']}.json"):
         store.read("bbbbbbbb")
     assert load_records(tmp_path) == []
-    assert "bbbbbbbb.json holds the record of another cell" in caplog.text
-    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [(path.name, before)]
+    assert "bbbbbbbb.json contains the record of another cell" in caplog.text
+    assert [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [(path.name, before)]
 
 
 def test_a_line_feed_in_a_files_name_does_not_break_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +154,7 @@ WHOLE = json.loads(Record(**{**MINIMAL, "key": "a" * 8}).model_dump_json())
 
 
 def altered(group: str, **leaves: object) -> str:
-    """A whole record but for some fields of a group."""
+    """A complete record, except for some fields of a group."""
     return json.dumps({**WHOLE, group: {**WHOLE[group], **leaves}})
 
 
@@ -170,7 +170,7 @@ LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
         (json.dumps({**WHOLE, "carbon_grams": 1.5}), "carbon_grams"),
         (json.dumps(LACKING), "shots"),
         (altered("flops", grams=1.5), "flops.grams: unknown here"),
-        (json.dumps({**WHOLE, "flops": {}}), "not in it"),
+        (json.dumps({**WHOLE, "flops": {}}), ": missing"),
         (json.dumps({**WHOLE, "flops": None}), "flops"),
         (json.dumps({**WHOLE, "flops": 3}), "flops"),
         (json.dumps({**WHOLE, "status": "paused"}), "status"),
@@ -178,7 +178,7 @@ LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
         (json.dumps({**WHOLE, "recipe": {**RECIPE, "momentum": 1, "a": 1, "b": 1, "c": 1}}), "recipe.a"),
         (json.dumps({**WHOLE, "recipe": {k: v for k, v in RECIPE.items() if k != "clip_norm"}}), "recipe.clip_norm"),
         (json.dumps({**WHOLE, "settings": {**SETTINGS, "shuffle": True}}), "settings.shuffle: unknown here"),
-        (json.dumps({**WHOLE, "settings": {"device": "cpu"}}), "not in it"),
+        (json.dumps({**WHOLE, "settings": {"device": "cpu"}}), ": missing"),
         (altered("flops", phases={"distillation": {"counted": 1}}), "flops.phases.distillation"),
         (altered("memory", phases={"distillation": {"inputs": 1}}), "memory.phases.distillation"),
         (altered("seconds", steps={"x": None}), "seconds.steps.x"),
@@ -191,7 +191,7 @@ LACKING = {name: value for name, value in WHOLE.items() if name != "shots"}
         (json.dumps(WHOLE).replace('"shots": null', '"shots": ' + "[" * 90_000 + "]" * 90_000), "nested too deeply"),
         (json.dumps({**WHOLE, "label": "\ud800"}), ""),
         ("[]", "list"),
-        ("null", "no record"),
+        ("null", "not a record"),
         ('{"key": "aaaaaaaa"}', "schema_version"),
     ],
 )
@@ -230,7 +230,9 @@ def test_many_records_of_another_version_are_named_in_one_line(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_plans_lie_beside_the_records_and_are_read_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_plans_are_stored_next_to_the_records_and_read_the_same_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     planned = Record(**{**MINIMAL, "status": "planned"})
     assert load_plans(tmp_path) == []
     (tmp_path / "plans").mkdir()

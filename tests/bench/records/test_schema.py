@@ -1,4 +1,4 @@
-"""Fields do not change without the schema version: a record of other fields would be taken for one of ours."""
+"""Fields do not change without the schema version: else a record with other fields would be read as a current one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tunefront.methods.base import Recipe
 
 
 def test_the_fields_are_those_that_are_listed_for_the_schema_version() -> None:
-    found = schema.changes(schema.listed(), schema.fields())
-    assert found == [], (
+    differences = schema.changes(schema.listed(), schema.fields())
+    assert differences == [], (
         f"the fields of a record have changed while SCHEMA_VERSION is still {SCHEMA_VERSION}: raise it in "
         f"bench/records/record.py, then list them with `{schema.COMMAND}` (with --replace, and the version as it is, "
         "only where no record of this version is kept anywhere)"

@@ -26,7 +26,7 @@ def test_a_url_holds_records_and_predictions() -> None:
     store.write(record("2" * 8))
     assert store.read("1" * 8) == record("1" * 8)
     assert store.read("3" * 8) is None
-    assert [found.key for found in store.records()] == ["1" * 8, "2" * 8]
+    assert [stored.key for stored in store.records()] == ["1" * 8, "2" * 8]
     assert store.predictions("1" * 8)["prediction"].tolist() == [1]
     with store.claim("1" * 8) as mine:
         assert mine
@@ -37,7 +37,7 @@ def test_a_torn_record_behind_a_url_is_named_and_counts_as_none(caplog: pytest.L
     store.write(record("1" * 8))
     fsspec.filesystem("memory").pipe_file("/results/b/records/11111111.json", b'{"key": "111')
     assert store.read("1" * 8) is None
-    assert "11111111.json is not a whole record" in caplog.text
+    assert "11111111.json is not a complete record" in caplog.text
 
 
 def test_preparing_a_url_makes_its_folders_and_leaves_no_probe() -> None:
@@ -92,7 +92,7 @@ def test_a_file_url_is_a_local_folder(tmp_path: Path) -> None:
         assert (mine, twice) == (True, False)
 
 
-def test_preparing_removes_what_killed_processes_left_a_day_ago(tmp_path: Path) -> None:
+def test_preparing_removes_day_old_files_of_killed_processes(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.prepare()
     store.write(record("1" * 8))
@@ -102,6 +102,6 @@ def test_preparing_removes_what_killed_processes_left_a_day_ago(tmp_path: Path) 
             path.touch()
             os.utime(path, (time.time() - 3600 * age,) * 2)
         store.prepare()
-        found = {path.name for path in (tmp_path / folder).iterdir()}
-        assert found - {"11111111.json"} == {".new.json.0.tmp", "kept.json.corrupt"}
+        names = {path.name for path in (tmp_path / folder).iterdir()}
+        assert names - {"11111111.json"} == {".new.json.0.tmp", "kept.json.corrupt"}
     assert store.read("1" * 8) == record("1" * 8)

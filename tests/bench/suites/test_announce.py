@@ -1,4 +1,4 @@
-"""What is said before anything runs, and what of a suite is not for other tasks."""
+"""Announcements before a run, and settings of a suite that do not apply to other tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ eval_rows = 5
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A suite with a task of its own beside it, and a task that it does not name, with longer texts."""
+    """A suite next to its own task, and a task that it does not name, with longer texts."""
     for name, words in (("own", 3), ("mine", 20)):
         place = tmp_path / name
         place.mkdir()
@@ -66,7 +66,7 @@ def test_a_line_for_each_task_says_what_was_read(folder: Path, backbones: dict[s
     (line,) = planned(backbones["bert"]).announcements
     for part in ("12 train and 10 test rows", "reads text, not n (numbers)", "a 50 %, b 50 % of 12 train rows"):
         assert part in line
-    assert "12 rows drawn (all there are, where 30 were asked for)" in line
+    assert "12 rows drawn (all there are; 30 were requested)" in line
     assert "5 of 10 test rows scored" in line
 
 
@@ -90,12 +90,12 @@ def test_what_was_chosen_for_other_tasks_is_said(folder: Path, backbones: dict[s
 
 
 def test_rows_that_are_cut_are_counted_and_warned_of(folder: Path, backbones: dict[str, str]) -> None:
-    found = planned(backbones["bert"], "dir:mine", max_length=8)
+    expansion = planned(backbones["bert"], "dir:mine", max_length=8)
     task = load_task("dir:mine")
     lengths = row_lengths(tokenizer_of(backbones["bert"]), task, task.splits["train"])
     assert min(lengths) > 8
-    assert "12 rows drawn (all there are, where 30 were asked for; 12 cut to 8 tokens)" in found.announcements[0]
-    (warning,) = found.warnings
+    assert "12 rows drawn (all there are; 30 were requested; 12 cut to 8 tokens)" in expansion.announcements[0]
+    (warning,) = expansion.warnings
     for part in ("12 of 12 train and 5 of 5 scored rows", "8 tokens", f"--set max_length={max(lengths)} cuts none"):
         assert part in warning
     whole = planned(backbones["bert"], "dir:mine", max_length=max(lengths))
@@ -110,7 +110,7 @@ def test_a_model_that_takes_no_more_is_named(folder: Path, backbones: dict[str, 
         )
     )
     (warning,) = [text for text in planned(backbones["bert"], "dir:mine").warnings if "cut" in text]
-    assert "takes no more" in warning
+    assert "accepts no more" in warning
 
 
 def test_a_prompt_is_said_with_its_template(folder: Path, language_models: dict[str, str]) -> None:
@@ -120,9 +120,9 @@ def test_a_prompt_is_said_with_its_template(folder: Path, language_models: dict[
 
 def test_more_shots_than_rows_are_the_rows_there_are(folder: Path, backbones: dict[str, str]) -> None:
     chosen = Overrides(backbones=[backbones["bert"]], shots=[100000, 50, 4, None])
-    found = expand("suite.toml", chosen)
-    assert [cell.shots for cell in found.cells] == [12, 4, None]
-    (warning,) = [text for text in found.warnings if "100,000" in text]
+    expansion = expand("suite.toml", chosen)
+    assert [cell.shots for cell in expansion.cells] == [12, 4, None]
+    (warning,) = [text for text in expansion.warnings if "100,000" in text]
     assert "12 training rows" in warning
 
 
@@ -132,9 +132,11 @@ def test_a_backbone_that_cannot_do_the_task_is_said_to_be_skipped(
     for split in ("train", "test"):
         rows = [{"text": f"w{row}", "label": row / 2} for row in range(5)]
         (folder / "mine" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = expand("suite.toml", Overrides(backbones=[backbones["bert"], language_models["gpt2"]], tasks=["dir:mine"]))
-    assert f"{language_models['gpt2']} is a language model and skipped" in found.announcements[0]
-    assert f"{backbones['bert']}: 5 rows drawn" in found.announcements[0]
+    expansion = expand(
+        "suite.toml", Overrides(backbones=[backbones["bert"], language_models["gpt2"]], tasks=["dir:mine"])
+    )
+    assert f"{language_models['gpt2']} is skipped: a language model cannot do" in expansion.announcements[0]
+    assert f"{backbones['bert']}: 5 rows drawn" in expansion.announcements[0]
 
 
 def test_a_label_with_a_percent_sign_is_shown_as_it_is(folder: Path, backbones: dict[str, str]) -> None:

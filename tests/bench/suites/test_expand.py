@@ -1,4 +1,4 @@
-"""Suites: what they expand to, and what is said about a wrong one."""
+"""Suites: the cells that they expand to, and errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
     return str(path)
 
 
-def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
+def errors_of(suite: str, overrides: Overrides | None = None) -> list[str]:
     with pytest.raises(UserErrors) as caught:
         expand(suite, overrides)
-    return caught.value.mistakes
+    return caught.value.messages
 
 
 def planned(name: str, **overrides: Any) -> tuple[Cell, ...]:
-    """The cells of a shipped suite, on a backbone and a task where it leaves them to the call."""
+    """The cells of a shipped suite, with a backbone and a task if the suite names none."""
     main, *_ = read_suite(name, ErrorCollector()).parts
     given = {
         **({} if main.backbones else {"backbones": ["tiny"]}),
@@ -62,12 +62,12 @@ def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seed
     assert {cell.seed for cell in cells} == {0, 1}
 
 
-def test_quick_sets_rows_in_the_prompt_beside_rows_trained_on_by_t_few_s_recipe_in_fewer_steps() -> None:
+def test_quick_compares_demonstrations_with_training_by_t_few_s_recipe_in_fewer_steps() -> None:
     cells = [cell for cell in expand("quick").cells if cell.backbone != "minilm"]
     assert [cell.spelled for cell in cells[4:8]] == [spell(ICL(k=k)) for k in (0, 4, 16, 32)]
     assert len(cells) == 2 * 8
-    found = {(cell.backbone, cell.shots, cell.draw_seed, cell.seed, cell.config.eval_rows) for cell in cells}
-    assert found == {("nano", 32, 0, 0, 200)}
+    seen = {(cell.backbone, cell.shots, cell.draw_seed, cell.seed, cell.config.eval_rows) for cell in cells}
+    assert seen == {("nano", 32, 0, 0, 200)}
     whole = {cell.method.name: cell.recipe for cell in planned("tfew2022")}
     quick = {cell.method.name: cell.recipe for cell in cells}
     for method in ("full", "ia3"):
@@ -120,7 +120,7 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
     )
     for cell in cells:
         own = {"learning_rate": cell.recipe.learning_rate, "steps": cell.recipe.steps}
-        # A mask's numbers start at zero, where the paper's code scales the rate by the weights that they are added to.
+        # A mask's values start at zero; the paper's code scales the rate by the weights that they are added to.
         scaled = cell.method.name not in ("prompt_tuning", "fish")
         assert cell.recipe == replace(common, **own, scale_parameter=scaled)
         assert (cell.shots, cell.seed, cell.config.max_length) == (32, 0, 256)
@@ -132,10 +132,10 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
 
 
 def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
-    assert mistakes("tfew2022") == [
+    assert errors_of("tfew2022") == [
         f"suite tfew2022 names no {what}s, and the call gives none; add --{what}." for what in ("backbone", "task")
     ]
-    assert len(mistakes("tfew2022", Overrides(backbones=["tiny"]))) == 1
+    assert len(errors_of("tfew2022", Overrides(backbones=["tiny"]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_cells_share_a_backbone_and_task_and_every_method_runs_before_the_next_s
     assert order[4][2] is None
 
 
-def test_cells_that_are_asked_for_twice_run_once(tmp_path: Path) -> None:
+def test_cells_that_are_named_twice_run_once(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL.replace('"ia3"', '"ia3", "ia3", "houlsby", "houlsby:bottleneck=[8,64]"'))
     assert [cell.method for cell in expand(suite).cells] == [IA3(), Houlsby(64), Houlsby(8)]
 
@@ -199,11 +199,11 @@ def test_a_search_tries_each_combination_for_every_method_and_holds_rows_out(tmp
 
 def test_a_draw_that_is_too_small_to_select_on_is_found_before_anything_runs(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL + 'shots = [8, 80, 16, "all"]\ndraws = [0, 1]\n[search]\nepochs = [1, 2]\n')
-    told = mistakes(suite, Overrides(tasks=["docstrings/kind", "docstrings/match"]))
-    assert len(told) == 4
+    messages = errors_of(suite, Overrides(tasks=["docstrings/kind", "docstrings/match"]))
+    assert len(messages) == 4
     for task in ("docstrings/kind", "docstrings/match"):
         for drawn in (8, 16):
-            assert any(f"{task} out of training, but only {drawn} were drawn" in text for text in told)
+            assert any(f"{task} out of training, but only {drawn} were drawn" in text for text in messages)
     assert expand(suite, Overrides(shots=[80, 2000])).cells
 
 
@@ -215,13 +215,13 @@ def test_a_value_that_the_call_gives_is_not_searched(tmp_path: Path) -> None:
 
 
 def test_fields_that_are_valid_together_only_are_checked_when_all_are_known(tmp_path: Path) -> None:
-    """Losses that a suite and its table for a method turn off, one of them on again in the call."""
+    """A suite and its table for a method turn losses off; the call turns one of them on again."""
     suite = write(
         tmp_path,
         SMALL + "[recipe]\nlikelihood_weight = 0\nunlikelihood_weight = 0\n"
         "[recipe.ia3]\nlength_normalised_weight = 0\n",
     )
-    assert "recipe of ia3: one of likelihood_weight, " in mistakes_text(suite)
+    assert "recipe of ia3: one of likelihood_weight, " in error_text(suite)
     (cell,) = expand(suite, Overrides(settings={"likelihood_weight": "2"})).cells
     assert cell.recipe.likelihood_weight == 2
     assert cell.recipe.unlikelihood_weight == cell.recipe.length_normalised_weight == 0
@@ -246,9 +246,9 @@ def test_overrides_replace_the_lists_of_the_suite() -> None:
 
 
 def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
-    expected = "template 'plain' was asked for, but {} is an encoder, which takes no template"
-    assert expected.format("minilm") in mistakes_text("quick_search", Overrides(templates=[None, "plain"]))
-    assert expected.format("tiny") in mistakes_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
+    expected = "template 'plain' was requested, but {} is an encoder, which takes no template"
+    assert expected.format("minilm") in error_text("quick_search", Overrides(templates=[None, "plain"]))
+    assert expected.format("tiny") in error_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
 
 def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_working_directory(
@@ -265,7 +265,7 @@ def test_paths_in_a_suite_start_at_the_suite_and_those_of_the_call_at_the_workin
 
 
 @pytest.mark.usefixtures("fresh_registry")
-def test_a_method_in_a_users_file_is_found_beside_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_in_a_users_file_is_found_next_to_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = """
 from dataclasses import dataclass
 from tunefront import Method
@@ -284,7 +284,7 @@ class Suited(Method):
     assert {cell.recipe.epochs for cell in cells} == {9}
 
 
-def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_suite_and_of_the_call_are_reported_together(tmp_path: Path) -> None:
     suite = write(
         tmp_path,
         """
@@ -306,14 +306,14 @@ def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path
         learning_rate = 1e-3
         """,
     )
-    told = mistakes(suite, Overrides(settings={"warmp": 0.1}))
+    messages = errors_of(suite, Overrides(settings={"warmp": 0.1}))
     for expected in (
         "unknown key",
         "no method 'houlsbi'; did you mean 'houlsby'?",
         "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0",
         "has no field 'bottlneck'; did you mean 'bottleneck'?",
         "needs a name",
-        "methods holds 5",
+        "methods contains 5",
         'backbones must be a list, as in backbones = ["tiny"]',
         "no task 'docstrings/kinds'; did you mean 'docstrings/kind'?",
         "seeds must be whole numbers from 0, got -1",
@@ -330,46 +330,46 @@ def test_all_mistakes_of_a_suite_and_of_the_call_are_told_at_once(tmp_path: Path
         "no setting 'warmp'; did you mean 'warmup'?",
     ):
         if expected == "unknown key":
-            assert any("no key 'methds'; did you mean 'methods'?" in text for text in told)
+            assert any("no key 'methds'; did you mean 'methods'?" in text for text in messages)
         else:
-            assert any(expected in text for text in told), expected
-    assert len(told) == 20
+            assert any(expected in text for text in messages), expected
+    assert len(messages) == 20
 
 
 def test_a_suite_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
     suite = write(tmp_path, "seeds = [0]\ntasks = [,]\n")
-    assert "line 2" in mistakes_text(suite)
+    assert "line 2" in error_text(suite)
 
 
-def mistakes_text(suite: str, overrides: Overrides | None = None) -> str:
+def error_text(suite: str, overrides: Overrides | None = None) -> str:
     with pytest.raises(UserError) as caught:
         expand(suite, overrides)
     return str(caught.value)
 
 
 def test_an_unknown_suite_offers_the_nearest_and_the_call_is_checked_all_the_same() -> None:
-    told = mistakes("qick", Overrides(methods=["houlsbi"]))
-    assert any("no suite 'qick'; did you mean 'quick'?" in text for text in told)
-    assert any("did you mean 'houlsby'?" in text for text in told)
+    messages = errors_of("qick", Overrides(methods=["houlsbi"]))
+    assert any("no suite 'qick'; did you mean 'quick'?" in text for text in messages)
+    assert any("did you mean 'houlsby'?" in text for text in messages)
 
 
 def test_a_suite_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
-    assert "there is no suite file" in mistakes_text("nowhere/mine.toml")
+    assert "there is no suite file" in error_text("nowhere/mine.toml")
     (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
-    assert "is not UTF-8" in mistakes_text(str(tmp_path / "latin.toml"))
+    assert "is not UTF-8" in error_text(str(tmp_path / "latin.toml"))
 
 
 def test_a_suite_without_methods_says_so(tmp_path: Path) -> None:
-    assert "names no methods" in mistakes_text(write(tmp_path, 'backbones = ["tiny"]\ntasks = ["docstrings/kind"]'))
+    assert "names no methods" in error_text(write(tmp_path, 'backbones = ["tiny"]\ntasks = ["docstrings/kind"]'))
 
 
-def test_a_sweep_on_the_command_line_is_refused_with_what_to_write_instead() -> None:
-    assert "give --method once per value" in mistakes_text("quick", Overrides(methods=["houlsby:bottleneck=[8,64]"]))
+def test_a_sweep_on_the_command_line_is_refused_with_the_right_form() -> None:
+    assert "give --method once per value" in error_text("quick", Overrides(methods=["houlsby:bottleneck=[8,64]"]))
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1"])
 def test_an_unknown_device_is_a_mistake(device: str) -> None:
-    assert "no device" in mistakes_text("quick", Overrides(settings={"device": device}))
+    assert "no device" in error_text("quick", Overrides(settings={"device": device}))
 
 
 @pytest.mark.parametrize(
@@ -388,20 +388,20 @@ def test_an_unknown_device_is_a_mistake(device: str) -> None:
     ],
 )
 def test_numbers_beyond_all_use_are_mistakes(name: str, value: str | int, says: str) -> None:
-    assert says in mistakes_text("quick", Overrides(settings={name: value}))
+    assert says in error_text("quick", Overrides(settings={name: value}))
 
 
-def test_a_length_without_room_for_a_word_is_told_with_the_other_mistakes_and_by_backbone() -> None:
-    told = mistakes("quick", Overrides(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
-    assert "no setting 'epoch'" in told[0]
-    assert told[1:] == ["tiny: max_length is 2; give at least 3.", "minilm: max_length is 2; give at least 3."]
+def test_a_length_without_room_for_a_word_is_reported_per_backbone_with_the_other_mistakes() -> None:
+    messages = errors_of("quick", Overrides(backbones=["tiny", "minilm"], settings={"max_length": 2, "epoch": 3}))
+    assert "no setting 'epoch'" in messages[0]
+    assert messages[1:] == ["tiny: max_length is 2; give at least 3.", "minilm: max_length is 2; give at least 3."]
 
 
 def test_cuda_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "sees no CUDA device" in mistakes_text("quick", Overrides(settings={"device": "cuda"}))
+    assert "sees no CUDA device" in error_text("quick", Overrides(settings={"device": "cuda"}))
 
 
 def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
@@ -409,7 +409,7 @@ def test_warnings_of_tasks_are_handed_on_once(world: World) -> None:
     assert expand("quick").warnings == ("2 rows are in both train and test",)
 
 
-def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
+def test_reading_collects_errors_and_leaves_the_wrong_entries_out(tmp_path: Path) -> None:
     wrong = ErrorCollector()
     (part,) = read_suite(write(tmp_path, SMALL + "seeds = [0, -2, 4]\n"), wrong).parts
     assert part.seeds == (0, 4)
@@ -417,8 +417,8 @@ def test_reading_gathers_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "x" * 5000])
-def test_a_backbone_that_cannot_even_be_looked_for_is_told_before_any_library_is_imported(name: str) -> None:
-    told = list[str]()
+def test_an_invalid_backbone_name_is_reported_before_any_library_is_imported(name: str) -> None:
+    messages = list[str]()
     with pytest.raises(UserError, match=r"cannot be looked for|no home folder"):
-        expand("quick", Overrides(backbones=[name]), tell=told.append)
-    assert told == []
+        expand("quick", Overrides(backbones=[name]), on_status=messages.append)
+    assert messages == []

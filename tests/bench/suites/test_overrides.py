@@ -1,4 +1,4 @@
-"""What a call gives in the place of a suite's lists: from Python, and as typed."""
+"""Overrides of a suite, from Python and from a command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MEANT = Overrides(
 )
 
 
-def test_texts_become_what_a_program_gives() -> None:
+def test_texts_become_the_same_overrides_as_in_python() -> None:
     wrong = ErrorCollector()
     assert Overrides.from_texts(TYPED, wrong) == MEANT
     assert not wrong.messages
@@ -72,8 +72,8 @@ def test_the_device_is_one_setting(settings: Any) -> None:
             Overrides(settings=settings, device="cuda")
         else:
             Overrides.from_texts({"settings": settings, "device": "cuda"}, wrong)
-    (told,) = wrong.messages
-    assert "device is set twice, to cuda and cpu" in told
+    (message,) = wrong.messages
+    assert "device is set twice, to cuda and cpu" in message
     assert Overrides(settings={"steps": 1}, device="cuda").all_settings() == {"device": "cuda", "steps": 1}
 
 
@@ -88,7 +88,7 @@ def test_the_device_is_one_setting(settings: Any) -> None:
         ({"methods": [Houlsby(8), 3]}, ["got 3"]),
     ],
 )
-def test_values_of_another_kind_are_all_told_at_once(given: dict[str, Any], facts: list[str]) -> None:
+def test_values_of_another_kind_are_all_reported_together(given: dict[str, Any], facts: list[str]) -> None:
     with pytest.raises(UserErrors) as error:
         Overrides(**given)
     assert [fact for fact in facts if fact not in str(error.value)] == []
@@ -103,7 +103,7 @@ def test_it_is_given_by_keyword_and_frozen() -> None:
 
 
 def test_every_front_end_has_every_option() -> None:
-    """The command line's come from `Overrides`; these, which must be written out, are held to it."""
+    """The options of the command are generated from `Overrides`; those of the plugin are written out and must agree."""
     group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser)

@@ -1,4 +1,4 @@
-"""Suites of several parts: what each takes of the file, which a call asks for, and what is said about wrong ones."""
+"""Suites of several parts: what they inherit from the file, which ones a call selects, and errors in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.bench.errors import ErrorCollector, UserErrors
 from tunefront.bench.suites.expand import expand
-from tunefront.bench.suites.grids import grids
+from tunefront.bench.suites.grids import build_grids
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.toml import read_suite
 from tunefront.methods.base import Method
@@ -47,7 +47,7 @@ warmup = 0.0
 [part.settings]
 eval_rows = 200
 """
-"""An encoder's part, and a language model's that has its own methods, shots and some values of its own."""
+"""A part for an encoder, and a part for a language model with its own methods, shots and some settings."""
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def write(folder: Path, text: str) -> str:
     return str(path)
 
 
-def asked(suite: str, *backbones: str) -> list[tuple[str, str]]:
-    """(backbone, method) of the cells, one a pair, for these backbones."""
+def selected(suite: str, *backbones: str) -> list[tuple[str, str]]:
+    """(backbone, method) of the cells for these backbones, each pair once."""
     cells = expand(suite, Overrides(backbones=backbones or None)).cells
     return list(dict.fromkeys((cell.backbone, cell.method.name) for cell in cells))
 
@@ -141,23 +141,23 @@ def test_a_part_searches_by_itself_and_holds_rows_out_by_itself(tmp_path: Path) 
 def test_a_backbone_keeps_the_parts_that_name_it_and_a_new_one_runs_the_first(
     two: str, backbones: list[str], expected: list[tuple[str, str]]
 ) -> None:
-    assert asked(two, *backbones) == expected
+    assert selected(two, *backbones) == expected
 
 
 def test_parts_with_the_same_backbones_or_none_take_a_new_one_together(tmp_path: Path) -> None:
     parts = '[[part]]\nmethods = ["full"]\n[[part]]\nmethods = ["ia3"]\n'
     text = 'tasks = ["docstrings/kind"]\n' + parts
-    assert asked(write(tmp_path, 'backbones = ["minilm"]\n' + text), "tiny") == [("tiny", "full"), ("tiny", "ia3")]
-    assert asked(write(tmp_path, text), "tiny") == [("tiny", "full"), ("tiny", "ia3")]
+    assert selected(write(tmp_path, 'backbones = ["minilm"]\n' + text), "tiny") == [("tiny", "full"), ("tiny", "ia3")]
+    assert selected(write(tmp_path, text), "tiny") == [("tiny", "full"), ("tiny", "ia3")]
     named = text + '[[part]]\nmethods = ["icl"]\nbackbones = ["nano"]\n'
-    assert asked(write(tmp_path, named), "nano") == [("nano", "full"), ("nano", "ia3"), ("nano", "icl")]
+    assert selected(write(tmp_path, named), "nano") == [("nano", "full"), ("nano", "ia3"), ("nano", "icl")]
 
 
 def test_a_folder_is_the_part_s_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
     suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), ErrorCollector())
     monkeypatch.chdir(tmp_path / "models")
-    (grid,) = grids(suite, Overrides(backbones=["./mine/"]), ErrorCollector())
+    (grid,) = build_grids(suite, Overrides(backbones=["./mine/"]), ErrorCollector())
     assert grid.methods == (IA3(), ICL(k=4))
     assert grid.part.backbones == ("./mine/",)
 
@@ -190,9 +190,9 @@ def test_equal_cells_of_two_parts_are_one_and_a_backbone_s_cells_run_together(tm
 def test_a_template_is_refused_only_where_no_part_has_a_model_that_reads_it(two: str) -> None:
     cells = expand(two, Overrides(templates=["plain"])).cells
     assert {(cell.backbone, cell.template) for cell in cells} == {("minilm", None), ("nano", "plain")}
-    told = mistakes(two, Overrides(templates=["plain"], backbones=["minilm", "tiny"]))
-    assert told == [
-        "template 'plain' was asked for, but minilm and tiny are encoders, which take no template; leave it out, or "
+    messages = errors_of(two, Overrides(templates=["plain"], backbones=["minilm", "tiny"]))
+    assert messages == [
+        "template 'plain' was requested, but minilm and tiny are encoders, which take no template; leave it out, or "
         "give a language model."
     ]
 
@@ -202,8 +202,8 @@ def test_what_a_method_starts_from_may_go_with_the_backbone_of_any_part_that_has
 ) -> None:
     seen: dict[Method, Sequence[str]] = {}
 
-    def check_files(asked: Sequence[Method], backbones: Sequence[str], wrong: ErrorCollector) -> None:
-        seen.update(dict.fromkeys(asked, backbones))
+    def check_files(methods: Sequence[Method], backbones: Sequence[str], wrong: ErrorCollector) -> None:
+        seen.update(dict.fromkeys(methods, backbones))
 
     monkeypatch.setattr("tunefront.bench.suites.expand.check_files", check_files)
     expand(two)
@@ -213,21 +213,21 @@ def test_what_a_method_starts_from_may_go_with_the_backbone_of_any_part_that_has
 def test_a_suite_s_method_may_find_too_few_rows_in_the_call_s_and_one_that_the_call_names_may_not(two: str) -> None:
     for fewer in (Overrides(shots=[3]), Overrides(shots=[3], tasks=["docstrings/match"])):
         assert "icl" in {cell.method.name for cell in expand(two, fewer).cells}
-    (told,) = mistakes(two, Overrides(shots=[3], methods=["icl:k=4"], backbones=["nano"]))
-    assert told.startswith("icl:k=4 needs 4 training rows, but 3 of docstrings/kind are drawn")
+    (message,) = errors_of(two, Overrides(shots=[3], methods=["icl:k=4"], backbones=["nano"]))
+    assert message.startswith("icl:k=4 needs 4 training rows, but 3 of docstrings/kind are drawn")
 
 
 def test_rows_that_the_suite_itself_gives_are_enough_for_its_methods(tmp_path: Path) -> None:
-    (told,) = mistakes(write(tmp_path, TWO.replace("shots = [32]", "shots = [3]")))
-    assert told.startswith("icl:k=4 needs 4 training rows")
+    (message,) = errors_of(write(tmp_path, TWO.replace("shots = [32]", "shots = [3]")))
+    assert message.startswith("icl:k=4 needs 4 training rows")
 
 
 def test_rows_that_are_too_few_for_every_method_are_a_mistake(tmp_path: Path) -> None:
     suite = write(tmp_path, TWO.replace('["ia3", "icl:k=4"]', '["icl:k=4", "icl:k=5"]'))
-    assert mistakes(suite, Overrides(shots=[3]))[0].startswith("icl:k=4 needs 4 training rows")
+    assert errors_of(suite, Overrides(shots=[3]))[0].startswith("icl:k=4 needs 4 training rows")
 
 
-def test_the_mistakes_of_all_parts_are_told_at_once_with_the_part(tmp_path: Path) -> None:
+def test_the_mistakes_of_all_parts_are_reported_at_once_with_the_part(tmp_path: Path) -> None:
     suite = write(
         tmp_path,
         """
@@ -251,7 +251,7 @@ def test_the_mistakes_of_all_parts_are_told_at_once_with_the_part(tmp_path: Path
         threads = 0
         """,
     )
-    told = mistakes(suite)
+    messages = errors_of(suite)
     for expected in (
         f"suite {suite}: no key 'sedes'; did you mean 'seeds'?",
         f"suite {suite}: [recipe] epochs must be above 0",
@@ -264,35 +264,35 @@ def test_the_mistakes_of_all_parts_are_told_at_once_with_the_part(tmp_path: Path
         "bottleneck must be at least 1, got 0 in houlsby:bottleneck=0",
         "no backbone 'nanno'; did you mean 'nano'?",
     ):
-        assert [text for text in told if text.startswith(expected)], expected
-    assert len(told) == 10
+        assert [text for text in messages if text.startswith(expected)], expected
+    assert len(messages) == 10
 
 
-def test_what_a_part_lacks_is_told_with_its_number(tmp_path: Path) -> None:
+def test_a_missing_list_is_reported_with_the_number_of_the_part(tmp_path: Path) -> None:
     suite = write(
         tmp_path, 'methods = ["ia3"]\nbackbones = ["tiny"]\n[[part]]\ntasks = ["docstrings/kind"]\n[[part]]\n'
     )
-    assert mistakes(suite) == [f"part 2 of suite {suite} names no tasks, and the call gives none; add --task."]
+    assert errors_of(suite) == [f"part 2 of suite {suite} names no tasks, and the call gives none; add --task."]
 
 
-def test_recipes_that_do_not_fit_together_are_told_of_every_part(tmp_path: Path) -> None:
+def test_invalid_recipes_are_reported_for_every_part(tmp_path: Path) -> None:
     off = "likelihood_weight = 0\nunlikelihood_weight = 0\n"
     text = TWO.replace("[recipe.ia3]\n", off + "[recipe.ia3]\nlength_normalised_weight = 0\n")
     text = text.replace('"icl:k=4"', '"full"').replace(
         "[part.settings]", "[part.recipe.full]\nlength_normalised_weight = 0\n[part.settings]"
     )
-    told = mistakes(write(tmp_path, text))
-    assert [text.split(":")[0] for text in told] == ["recipe of ia3", "recipe of full"]
+    messages = errors_of(write(tmp_path, text))
+    assert [text.split(":")[0] for text in messages] == ["recipe of ia3", "recipe of full"]
 
 
 @pytest.mark.parametrize("parts", ["part = 3", "part = []", "part = [1]", "[part]\nseeds = [1]"])
-def test_parts_that_are_no_array_of_tables_are_told_how_to_be_written(tmp_path: Path, parts: str) -> None:
+def test_parts_that_are_no_array_of_tables_are_reported_with_the_right_form(tmp_path: Path, parts: str) -> None:
     text = f'{parts}\nmethods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n'
-    (told,) = mistakes(write(tmp_path, text))
-    assert "part must be an array of tables, each [[part]], got " in told
+    (message,) = errors_of(write(tmp_path, text))
+    assert "part must be an array of tables, each [[part]], got " in message
 
 
-def mistakes(suite: str, overrides: Overrides | None = None) -> list[str]:
+def errors_of(suite: str, overrides: Overrides | None = None) -> list[str]:
     with pytest.raises(UserErrors) as caught:
         expand(suite, overrides)
-    return caught.value.mistakes
+    return caught.value.messages

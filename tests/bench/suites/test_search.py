@@ -39,13 +39,13 @@ def sized() -> Iterator[type[Method]]:
 @pytest.mark.parametrize("budget", [1, 2, 3, 4, 5, 7, 8, 30])
 @pytest.mark.parametrize("method", [m for m in shipped() if m.search is not None], ids=pair_id)
 def test_every_method_gets_just_as_many_trials(method: Method, budget: int) -> None:
-    found = list(trials(method, budget))
-    assert len({(each, tuple(trial.items())) for each, trial in found}) == len(found) == budget
+    tried = list(trials(method, budget))
+    assert len({(each, tuple(trial.items())) for each, trial in tried}) == len(tried) == budget
 
 
 def test_sizes_are_spread_and_each_has_at_least_two_rates(sized: type[Method]) -> None:
-    found = Counter(method.rank for method, _ in trials(sized(), 7))  # type: ignore[attr-defined]
-    assert found == {1: 3, 16: 2, 64: 2} or found == {1: 3, 4: 2, 64: 2}
+    tried = Counter(method.rank for method, _ in trials(sized(), 7))  # type: ignore[attr-defined]
+    assert tried == {1: 3, 16: 2, 64: 2} or tried == {1: 3, 4: 2, 64: 2}
     assert Counter(method.rank for method, _ in trials(sized(), 3)) == {16: 3}  # type: ignore[attr-defined]
     assert {trial["learning_rate"] for _, trial in trials(sized(), 3, {})} == {1e-4, 1e-3, 1e-2}
 
@@ -53,9 +53,9 @@ def test_sizes_are_spread_and_each_has_at_least_two_rates(sized: type[Method]) -
 def test_a_size_or_rate_that_is_given_is_not_searched(sized: type[Method]) -> None:
     fixed = sized(rank=2)  # type: ignore[call-arg]
     assert {method for method, _ in trials(fixed, 4, {})} == {fixed}
-    found = list(trials(sized(), 4, ["learning_rate"]))
-    assert [method.rank for method, _ in found] == [1, 4, 16, 64]  # type: ignore[attr-defined]
-    assert all(not trial for _, trial in found)
+    tried = list(trials(sized(), 4, ["learning_rate"]))
+    assert [method.rank for method, _ in tried] == [1, 4, 16, 64]  # type: ignore[attr-defined]
+    assert all(not trial for _, trial in tried)
 
 
 def test_rates_span_the_range_evenly_in_their_logarithm() -> None:

@@ -1,4 +1,4 @@
-"""Suite files as people and fuzzers write them: whatever is in one, a paragraph and exit code 2."""
+"""Wrong suite files, by people and by fuzzers: always a paragraph and exit code 2."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_byte_order_mark_is_no_mistake(call: Any, world: World, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "bytes", "nowhere", "loop", "closed"])
-def test_a_suite_that_is_no_file_is_told(kind: str, call: Any, world: World, tmp_path: Path) -> None:
+def test_a_suite_that_is_no_file_is_reported(kind: str, call: Any, world: World, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     if kind == "folder":
         path.mkdir()
@@ -75,7 +75,7 @@ def test_a_suite_that_is_no_file_is_told(kind: str, call: Any, world: World, tmp
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/x.toml", "a\0b.toml", "x" * 5000 + ".toml", "\udcff.toml"])
-def test_a_name_that_no_file_has_is_told(name: str, call: Any, world: World) -> None:
+def test_an_invalid_file_name_is_reported(name: str, call: Any, world: World) -> None:
     result = call("run", name)
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr

@@ -75,7 +75,7 @@ def test_an_invalid_file_is_a_mistake(tmp_path: Path, content: str | bytes, fact
 
 def test_all_problems_of_a_file_are_reported_together(tmp_path: Path) -> None:
     message = wrong(tmp_path, "templates: {a: {name: 1, jinja: b}, c: {name: d}, e: {name: f, jinja: g}}")
-    assert message.startswith("2 mistakes:\n")
+    assert message.startswith("2 errors:\n")
     assert "template 'a': name must be" in message
     assert "template 'c': jinja must be" in message
 

@@ -1,4 +1,4 @@
-"""What is read of demonstrations: as many as the prompt keeps that keeps most, and every meter says so."""
+"""Demonstrations are read up to the most that a prompt keeps, and every meter agrees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from tests.bench.models.scoring.plain import plain_scores
 from tests.conftest import WORDS
-from tests.toys import encode, harness, loaded, pristine
+from tests.toys import encode, fresh_copy, harness, loaded
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.task import Row
@@ -26,13 +26,13 @@ from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates import Prompt, find_template
 from tunefront.methods.icl import ICL
 from tunefront.methods.spelling import parse
-from tunefront.reports.compare.query_costs import ANEW, KEPT, ways
+from tunefront.reports.compare.query_costs import WITH_CACHE, WITHOUT_CACHE, list_ways
 
 D, INNER, LAYERS = 32, 64, 2
 
 
 def folder_of(where: Path, train: tuple[int, ...], test: tuple[int, ...]) -> Path:
-    """A task whose rows have so many words, each a token in the fixtures."""
+    """A task whose rows have these numbers of words; each word is a token in the fixtures."""
     where.mkdir(parents=True, exist_ok=True)
     for split, lengths in (("train", train), ("test", test)):
         rows = [
@@ -52,7 +52,7 @@ def cell_of(backbone: str, folder: Path, spelled: str, **config: Any) -> Cell:
     return Cell(method, backbone, f"dir:{folder}", resolve_recipe(method, {}), template="plain", config=settings)
 
 
-def ran(cell: Cell) -> Record:
+def run(cell: Cell) -> Record:
     record, _ = run_cell(cell)
     assert record.status == "ok", record.reason
     return record
@@ -61,8 +61,8 @@ def ran(cell: Cell) -> Record:
 def ends_of(
     cell: Cell, order: Sequence[Row], queries: Sequence[Prompt] = ()
 ) -> tuple[tuple[int, ...], list[int], list[str]]:
-    """Tokens of the first j demonstrations, how many each query (of the test rows) has room for, and the
-    demonstrations' texts, by tokenising whole prompts."""
+    """Tokens of the first j demonstrations, the number that each query (test row) has room for, and the texts of the
+    demonstrations, all by tokenising whole prompts."""
     task = load_task(cell.task)
     template = find_template(task, "plain")
     tokenizer = loaded(cell.backbone).tokenizer
@@ -82,27 +82,27 @@ def ends_of(
 
 
 def gpt2_states(tokens: int) -> int:
-    """FLOPs of the states of so many tokens that see all before them: projections, and attention's two products."""
+    """FLOPs of the states of causal tokens: projections, and attention's two products."""
     layer = tokens * (4 * D * D + 2 * D * INNER) + 2 * tokens * tokens * D
     return 2 * LAYERS * layer
 
 
 @pytest.fixture(scope="module")
 def long_queries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight demonstrations of 4 to 9 words, and queries of 24 to 40: of 100 tokens none leaves room for all eight."""
+    """Eight demonstrations of 4 to 9 words, and queries of 24 to 40: in 100 tokens none has room for all eight."""
     return folder_of(tmp_path_factory.mktemp("rows") / "long", (4, 5, 6, 7, 8, 9, 4, 5), (40, 31, 24, 36))
 
 
 @pytest.mark.parametrize("spelled", ["icl:k=8", "icl:k=8,order=3", "icl:k=6,balanced=true"])
-def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
+def test_demonstrations_are_read_up_to_the_most_that_a_prompt_keeps(
     spelled: str, language_models: dict[str, str], long_queries: Path
 ) -> None:
-    """Each meter by its closed formula: keys and values are 2 x layers x width numbers a token, of four bytes."""
+    """Each meter by its closed formula: keys and values are 2 x layers x width numbers per token, of four bytes."""
     cell = cell_of(language_models["gpt2"], long_queries, spelled, context_length=100)
     setup = Setup(cell)
     method = cell.method
     chosen = method._chosen(setup.train.labels.tolist())  # type: ignore[attr-defined]
-    record = ran(cell)
+    record = run(cell)
     assert record.prompt.demonstration_ids is not None
     assert len(record.prompt.demonstration_ids[0]) == len(chosen)
     task = load_task(cell.task)
@@ -110,7 +110,7 @@ def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
     order = [rows[name] for name in record.prompt.demonstration_ids[0]]
     ends, kept, texts = ends_of(cell, order)
     most = max(kept)
-    assert 0 < most < len(chosen), "else the test says nothing"
+    assert 0 < most < len(chosen), "otherwise the test proves nothing"
     assert len(set(kept)) > 1
     tokens = ends[most]
     assert record.prompt.prefix_tokens == tokens
@@ -136,8 +136,8 @@ def test_of_demonstrations_is_read_what_the_roomiest_prompt_keeps(
         assert attrgetter(name)(planned) == attrgetter(name)(record), name
     assert planned.memory.phases is not None
     assert planned.memory.phases["query"]["kv_cache"] == record.prompt.kv_cache_bytes
-    reused, anew = ways({"icl": [record]})
-    assert (reused.how, anew.how) == (KEPT, ANEW)
+    reused, without_reuse = list_ways({"icl": [record]})
+    assert (reused.how, without_reuse.how) == (WITH_CACHE, WITHOUT_CACHE)
     assert reused.flops is not None
     assert (reused.flops.start, reused.kept_bytes) == (
         gpt2_states(tokens),
@@ -149,50 +149,50 @@ def test_scores_are_those_of_the_whole_texts(language_models: dict[str, str], lo
     cell = cell_of(language_models["gpt2"], long_queries, "icl:k=8", context_length=100)
     setup = Setup(cell)
     scorer = cell.method.fit(setup.backbone, setup.train, setup.trainer)
-    found = setup.trainer.score(scorer, setup.test).values
+    scores = setup.trainer.score(scorer, setup.test).values
     backbone: Any = setup.backbone
     _, kept, _ = ends_of(cell, setup.rows.train)
-    shown: Any = setup.train
+    shots: Any = setup.train
     rows: Any = setup.test
     for row, count in enumerate(kept):
-        plain = plain_scores(backbone.model, backbone.tokenizer, [rows.prompts[row]], shown.prompts[:count])
-        assert torch.allclose(found[row], plain[0], atol=1e-5)
+        plain = plain_scores(backbone.model, backbone.tokenizer, [rows.prompts[row]], shots.prompts[:count])
+        assert torch.allclose(scores[row], plain[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("spelled", ["icl:k=4", "icl:k=4,ensemble=2"])
-def test_where_no_prompt_keeps_any_nothing_is_read(
+def test_nothing_is_read_if_no_prompt_keeps_demonstrations(
     spelled: str, language_models: dict[str, str], tmp_path: Path
 ) -> None:
-    """The first demonstration alone would fit into the model, but beside no query."""
+    """The first demonstration alone would fit into the model, but not together with a query."""
     folder = folder_of(tmp_path, (30, 31, 32, 33), (30, 28))
     cell = cell_of(language_models["gpt2"], folder, spelled, context_length=48)
-    record, alone = ran(cell), ran(cell_of(language_models["gpt2"], folder, "icl:k=0", context_length=48))
-    for found in (record, predict(cell)):
-        assert (found.prompt.prefix_tokens, found.prompt.kv_cache_bytes, found.storage.demonstration_bytes) == (0, 0, 0)
-        assert (found.flops.prefix, found.seconds.prefix, found.prompt.demonstrations_per_row) == (None, None, 0)
-        assert found.flops.phases is not None
-        assert "prefill" not in found.flops.phases
-        assert found.memory.phases is not None
-        assert "prefill" not in found.memory.phases
-        assert not found.memory.phases["query"].get("kv_cache")
-        assert found.flops.inference_per_example_without_reuse == found.flops.inference_per_example
+    record, alone = run(cell), run(cell_of(language_models["gpt2"], folder, "icl:k=0", context_length=48))
+    for each in (record, predict(cell)):
+        assert (each.prompt.prefix_tokens, each.prompt.kv_cache_bytes, each.storage.demonstration_bytes) == (0, 0, 0)
+        assert (each.flops.prefix, each.seconds.prefix, each.prompt.demonstrations_per_row) == (None, None, 0)
+        assert each.flops.phases is not None
+        assert "prefill" not in each.flops.phases
+        assert each.memory.phases is not None
+        assert "prefill" not in each.memory.phases
+        assert not each.memory.phases["query"].get("kv_cache")
+        assert each.flops.inference_per_example_without_reuse == each.flops.inference_per_example
     if "ensemble" not in spelled:
         assert record.scores.test == alone.scores.test
         assert record.flops.inference_per_example == alone.flops.inference_per_example
-    reused, anew = ways({"icl": [record]})
-    for way in (reused, anew):
+    reused, without_reuse = list_ways({"icl": [record]})
+    for way in (reused, without_reuse):
         assert way.flops is not None
         assert (way.flops.start, way.flops.slope) == (0, record.flops.inference_per_example)
         assert way.seconds is not None
 
 
-def test_calibrating_reads_what_its_short_prompts_keep(language_models: dict[str, str], long_queries: Path) -> None:
-    """A prompt without content is scored too, and has room for more than any row."""
+def test_calibration_reads_what_its_short_prompts_keep(language_models: dict[str, str], long_queries: Path) -> None:
+    """A content-free prompt is scored too, and has room for more than any row."""
     cell = cell_of(language_models["gpt2"], long_queries, "icl:k=8,calibrate=true", context_length=100)
-    plain = ran(cell_of(language_models["gpt2"], long_queries, "icl:k=8", context_length=100))
+    plain = run(cell_of(language_models["gpt2"], long_queries, "icl:k=8", context_length=100))
     rows, task = Setup(cell).rows.train, load_task(cell.task)
-    free = [find_template(task, "plain").content_free(task, filler) for filler in FILLERS]
-    record, (ends, kept, _) = ran(cell), ends_of(cell, rows, free)
+    content_free = [find_template(task, "plain").content_free(task, filler) for filler in FILLERS]
+    record, (ends, kept, _) = run(cell), ends_of(cell, rows, content_free)
     most = max(kept)
     assert record.prompt.prefix_tokens == ends[most] > (plain.prompt.prefix_tokens or 0)
     assert record.flops.prefix is not None
@@ -208,17 +208,17 @@ def test_calibrating_reads_what_its_short_prompts_keep(language_models: dict[str
     assert predict(cell).prompt.kv_cache_bytes == record.prompt.kv_cache_bytes
 
 
-def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
+def test_an_encoder_decoder_counts_the_demonstrations_of_the_query_that_keeps_most(
     language_models: dict[str, str], long_queries: Path
 ) -> None:
     cell = cell_of(language_models["t5"], long_queries, "icl:k=8", context_length=100)
-    record = ran(cell)
+    record = run(cell)
     setup = Setup(cell)
     cell.method.fit(setup.backbone, setup.train, setup.trainer)
     (prefix,) = setup.trainer.prompts.prefixes
-    rows: Any = setup.trainer.prompts.following(setup.test)
-    (one,) = rows.by_prefix.values()
-    most = max(one.kept)
+    rows: Any = setup.trainer.prompts.prepend_to(setup.test)
+    (prefixed,) = rows.by_prefix.values()
+    most = max(prefixed.kept)
     assert 0 < most < 8
     assert record.prompt.prefix_tokens == prefix.demonstrations.ends[most]
     assert record.storage.demonstration_bytes == len("\n\n".join(prefix.demonstrations.texts[:most]).encode())
@@ -226,25 +226,25 @@ def test_an_encoder_decoder_counts_what_stands_before_the_roomiest_query(
 
 
 def test_without_known_queries_all_that_fit_are_read(language_models: dict[str, str]) -> None:
-    """A harness that is not told what will be scored reads on when a row keeps more, and never less."""
-    backbone: Any = pristine(language_models["gpt2"], context_length=120)
+    """Without knowledge of the rows to score, a harness reads more when a row keeps more, and never less."""
+    backbone: Any = fresh_copy(language_models["gpt2"], context_length=120)
     trainer = harness(backbone, ICL(k=4))
     scorer = ICL(k=4).fit(backbone, encode(backbone), trainer)
     (prefix,) = trainer.prompts.prefixes
     assert prefix.n_kept == prefix.demonstrations.fitting
     prefix.take_over(backbone.read(prefix.limited_to(1)))
     rows = encode(backbone, split="test")
-    most = max(trainer.prompts.following(rows).by_prefix[prefix.demonstrations.name].kept)  # type: ignore[attr-defined]
+    most = max(trainer.prompts.prepend_to(rows).by_prefix[prefix.demonstrations.name].kept)  # type: ignore[attr-defined]
     trainer.score(scorer, rows)
     assert prefix.n_kept == most > 1
 
 
-# Rows that were cut, among those that are learned from.
+# Cut rows among the training rows.
 
 
 @pytest.fixture(scope="module")
 def long_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Training rows of which the last four are longer than 24 tokens, with what every prompt adds to them."""
+    """Training rows; the last four are longer than 24 tokens, with the tokens that every prompt adds."""
     return folder_of(tmp_path_factory.mktemp("rows") / "cut", (4, 5, 6, 7, 40, 41, 42, 43), (4, 30))
 
 
@@ -252,18 +252,20 @@ def long_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("spelled", "expected"),
     [("icl:k=8", 0), ("icl:k=8,calibrate=true", 0), ("icl:k=0", 0), ("full", 4), ("houlsby", 4), ("features", 4)],
 )
-def test_cut_training_rows_are_those_that_a_method_learned_from(
+def test_only_cut_rows_that_a_method_learned_from_count(
     spelled: str, expected: int, language_models: dict[str, str], long_rows: Path
 ) -> None:
-    """Demonstrations are shown whole, whatever max_length is."""
+    """Demonstrations are never cut, whatever max_length is."""
     cell = cell_of(language_models["gpt2"], long_rows, spelled, max_length=24)
-    for record in (ran(cell), predict(cell)):
+    for record in (run(cell), predict(cell)):
         assert record.data.truncated_train == expected
         assert record.data.truncated_test == 1
 
 
-def test_a_method_that_learns_from_some_rows_counts_those(language_models: dict[str, str], long_rows: Path) -> None:
-    """Rows that it trains on twice count once; what it scores on the way has been read too."""
+def test_a_method_that_learns_from_some_rows_counts_only_those(
+    language_models: dict[str, str], long_rows: Path
+) -> None:
+    """Rows that it trains on twice count once; rows that it scores while fitting count too."""
     cell = cell_of(language_models["gpt2"], long_rows, "full", max_length=24)
     setup = Setup(cell)
     cut = [row for row, shortened in enumerate(setup.train.cut) if shortened]
@@ -278,6 +280,6 @@ def test_a_method_that_learns_from_some_rows_counts_those(language_models: dict[
 
 def test_rows_of_an_encoder_know_which_of_them_were_cut(backbones: dict[str, str], long_rows: Path) -> None:
     task = load_task(f"dir:{long_rows}")
-    rows = pristine(backbones["bert"], task).encode(task, task.splits["train"], 24)
+    rows = fresh_copy(backbones["bert"], task).encode(task, task.splits["train"], 24)
     assert rows.cut == (*(False,) * 4, *(True,) * 4)
     assert (rows.truncated, rows.take([0, 7]).truncated) == (4, 1)

@@ -1,4 +1,4 @@
-"""Cached features: whole or absent, and never trusted when they are broken."""
+"""Cached features: whole or absent, and never used if they are corrupted."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import pytest
 import torch
 
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pristine
+from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory
-from tunefront.bench.training.feature_cache import FeatureStore, Rowwise
+from tunefront.bench.training.feature_cache import FeatureStore, RowValues
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import parse
 
-STATES = Rowwise(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), 0.1 + 0.2, 12345678901234567)
+STATES = RowValues(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), 0.1 + 0.2, 12345678901234567)
 
 
-def same(one: Rowwise | None, other: Rowwise | None) -> bool:
-    assert one is not None
-    assert other is not None
-    return torch.equal(one.values, other.values) and (one.seconds, one.flops) == (other.seconds, other.flops)
+def same(first: RowValues | None, second: RowValues | None) -> bool:
+    assert first is not None
+    assert second is not None
+    return torch.equal(first.values, second.values) and (first.seconds, first.flops) == (second.seconds, second.flops)
 
 
-def test_what_is_written_is_read_bit_for_bit(tmp_path: Path) -> None:
+def test_features_are_read_as_written_bit_for_bit(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "deep" / "features")
     assert store.read("a") is None
     store.write("a", STATES)
     assert same(store.read("a"), STATES)
     assert store.read("b") is None
-    store.write("a", Rowwise(STATES.values.T, 1.0, 2))  # not contiguous, over the old one
+    store.write("a", RowValues(STATES.values.T, 1.0, 2))  # not contiguous, over the old one
     assert torch.equal(store.read("a").values, STATES.values.T)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "other", "header", "no cost", "folder"])
-def test_a_broken_file_is_named_removed_and_counts_as_none(
+def test_a_corrupted_file_is_named_removed_and_counts_as_none(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = FeatureStore(tmp_path)
@@ -67,7 +67,7 @@ def test_a_broken_file_is_named_removed_and_counts_as_none(
 
 
 def test_flipped_bits_in_the_values_are_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file of the right length with a wrong number in it would change scores silently."""
+    """A file of the right length with a wrong number would change scores silently."""
     store = FeatureStore(tmp_path)
     store.write("a", STATES)
     path = tmp_path / "a.safetensors"
@@ -99,7 +99,7 @@ def fit(
     folder: str, store: FeatureStore, method: Method | None = None, **recipe: object
 ) -> tuple[torch.Tensor, object]:
     method = method or parse("features")
-    backbone = pristine(folder)
+    backbone = fresh_copy(folder)
     method.attach(backbone)
     trainer = harness(backbone, method, features=store, epochs=3, **recipe)
     scorer = method.fit(backbone, encode(backbone), trainer)
@@ -130,21 +130,21 @@ def test_broken_states_are_computed_again_to_the_same_scores(backbones: dict[str
     (path,) = tmp_path.iterdir()
     read = FeatureStore(tmp_path).read(path.stem)
     assert read is not None
-    kept = read.values.clone()  # what was read is the file's own memory
+    kept = read.values.clone()  # the values are the file's own memory
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     again, _ = fit(backbones["bert"], FeatureStore(tmp_path))
     assert torch.equal(first, again)
-    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
     repaired = FeatureStore(tmp_path).read(path.stem)
     assert repaired is not None
     assert torch.equal(repaired.values, kept)
 
 
-def test_other_states_are_kept_apart(
+def test_different_states_are_stored_separately(
     backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By dtype, threads and torch's version: sums depend on them, so a record would depend on what the cache holds."""
+    """By dtype, threads and torch's version: sums depend on them, so a record would depend on the cache."""
     store = FeatureStore(tmp_path)
     fit(backbones["bert"], store)
     assert len(list(tmp_path.iterdir())) == 1
@@ -160,11 +160,11 @@ def test_other_states_are_kept_apart(
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_states_of_other_weights_are_other_states(backbones: dict[str, str], tmp_path: Path) -> None:
-    """A method that plugs in seeded modules, or trains, before it caches must not get another seed's states."""
+def test_states_of_other_weights_are_stored_separately(backbones: dict[str, str], tmp_path: Path) -> None:
+    """A method that inserts seeded modules or trains before it caches must not get another seed's states."""
     store = FeatureStore(tmp_path)
     for weight in (1.0, 2.0, 2.0):
-        backbone = pristine(backbones["bert"])
+        backbone = fresh_copy(backbones["bert"])
         method = parse("features")
         method.attach(backbone)
         with torch.no_grad():
@@ -175,14 +175,14 @@ def test_states_of_other_weights_are_other_states(backbones: dict[str, str], tmp
 
 def test_states_are_shared_among_heads(backbones: dict[str, str], tmp_path: Path) -> None:
     for seed in (0, 1):
-        backbone, method = pristine(backbones["bert"], seed=seed), parse("features")
+        backbone, method = fresh_copy(backbones["bert"], seed=seed), parse("features")
         method.attach(backbone)
         trainer = harness(backbone, method, features=FeatureStore(tmp_path), epochs=1)
         method.fit(backbone, encode(backbone), trainer)
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_memory_that_stored_states_once_took_counts_again(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_the_memory_growth_of_cached_states_is_charged(backbones: dict[str, str], tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     _, paid = fit(backbones["bert"], store)
     key = next(tmp_path.iterdir()).stem
@@ -197,10 +197,10 @@ def test_memory_that_stored_states_once_took_counts_again(backbones: dict[str, s
     assert peak.peak_allocated_bytes is None
 
 
-def test_a_cache_that_cannot_be_entered_is_no_cache(
+def test_an_unreadable_cache_is_ignored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another user's, say: features are computed, with a warning."""
+    """For example another user's: features are computed, with a warning."""
 
     def closed(path: Path) -> bool:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -211,11 +211,11 @@ def test_a_cache_that_cannot_be_entered_is_no_cache(
     assert str(tmp_path) in caplog.text
 
 
-def test_a_broken_file_that_cannot_be_removed_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupted_file_that_cannot_be_removed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key.safetensors").write_bytes(b"half")
 
-    def kept(path: Path, missing_ok: bool = False) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr(Path, "unlink", kept)
+    monkeypatch.setattr(Path, "unlink", refuse)
     assert FeatureStore(tmp_path).read("key") is None

@@ -1,4 +1,4 @@
-"""The gradients of single rows: their sums against a plain loop, and what they cost, in runs and in plans."""
+"""The gradients of single rows: their sums against a plain loop, and their costs in runs and in plans."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.forecast.fake_models import fake_pretrained
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.meters.flops.by_phase import FlopLedger
@@ -25,8 +25,8 @@ LENGTHS = toy_task(rows=(6, 4), words=(2, 9))
 
 
 def backbone_of(folder: str, dropout: float | None = 0.0) -> tuple[Any, dict[str, nn.Parameter]]:
-    """A frozen backbone without dropout, and its weights but for a head's."""
-    backbone = pristine(folder, LENGTHS, dropout=dropout)
+    """A frozen backbone without dropout, and its weights without those of a head."""
+    backbone = fresh_copy(folder, LENGTHS, dropout=dropout)
     backbone.freeze(keep=backbone.head)
     weights = {name: p for name, p in backbone.model.named_parameters() if not name.startswith("head.")}
     return backbone, weights
@@ -39,7 +39,7 @@ def test_sums_are_those_of_a_plain_loop_over_rows(name: str, folders: dict[str, 
     flags = {key: p.requires_grad for key, p in backbone.model.named_parameters()}
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     trainer = harness(backbone, Full(), dropout=0.0)
-    found = trainer.gradients(weights, backbone.loss, rows, torch.square)
+    sums = trainer.gradients(weights, backbone.loss, rows, torch.square)
     assert {key: p.requires_grad for key, p in backbone.model.named_parameters()} == flags
     assert all(p.grad is None for p in backbone.model.parameters())
     assert all(torch.equal(value, before[key]) for key, value in backbone.model.state_dict().items())
@@ -53,17 +53,17 @@ def test_sums_are_those_of_a_plain_loop_over_rows(name: str, folders: dict[str, 
         backbone.loss(rows.batch([row])).backward()
         for key, parameter in weights.items():
             expected[key] += 0 if parameter.grad is None else parameter.grad.square()
-    assert found.keys() == weights.keys()
+    assert sums.keys() == weights.keys()
     for key, value in expected.items():
-        assert torch.allclose(found[key], value, rtol=1e-4, atol=1e-10), key
-        assert not found[key].requires_grad
-    assert sum(value.sum() for value in found.values()) > 0
+        assert torch.allclose(sums[key], value, rtol=1e-4, atol=1e-10), key
+        assert not sums[key].requires_grad
+    assert sum(value.sum() for value in sums.values()) > 0
 
 
 @pytest.mark.parametrize("dropout", [None, 0.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_their_flops_are_those_of_every_row_alone(name: str, dropout: float | None, folders: dict[str, str]) -> None:
-    """With gradients of every weight, though none of them is trained."""
+    """With gradients of every weight, although none of them is trained."""
     backbone, weights = backbone_of(folders[name], dropout)
     rows = encode(backbone, LENGTHS)
     trainer = harness(backbone, Full(), dropout=dropout)
@@ -84,18 +84,18 @@ def test_their_flops_are_those_of_every_row_alone(name: str, dropout: float | No
 def test_they_are_on_the_clock_and_no_steps(backbones: dict[str, str]) -> None:
     backbone, weights = backbone_of(backbones["bert"])
     rows = encode(backbone, LENGTHS)
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     subject = Subject(backbone.model, Full.recipe, 0, ("gradients",))
-    trainer = MeasuringHarness(subject, report=lambda *step: told.append(step))
+    trainer = MeasuringHarness(subject, report=lambda *step: reports.append(step))
     trainer.gradients(weights, backbone.loss, rows, torch.square)
     cost = trainer.cost
     assert cost.clock.seconds > 0
     assert (cost.examples, cost.steps, cost.losses, cost.final_loss) == (6, 0, [], None)
     assert all(clock.laps == [] for clock in cost.clocks.values())
-    assert told == [("gradients", row, 6) for row in range(1, 7)]
+    assert reports == [("gradients", row, 6) for row in range(1, 7)]
 
 
-def measured(
+def measure(
     backbone: Any, rows: Any, weights: dict[str, nn.Parameter], kind: Callable[[Subject], CellHarness]
 ) -> dict[str, Any]:
     identity = (type(backbone.model).__name__, str(kind))
@@ -106,31 +106,31 @@ def measured(
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
-def test_a_plan_has_what_a_run_takes(name: str, folders: dict[str, str]) -> None:
+def test_a_plan_predicts_the_costs_of_a_run(name: str, folders: dict[str, str]) -> None:
     """Weights, their gradients and the sums, in the same bytes."""
     backbone, weights = backbone_of(folders[name])
-    run = measured(backbone, encode(backbone, LENGTHS), weights, MeasuringHarness)
-    drawn = fake_pretrained(folders[name])
-    fake = drawn.pristine(LENGTHS, 0, 0.0)
+    run = measure(backbone, encode(backbone, LENGTHS), weights, MeasuringHarness)
+    pretrained = fake_pretrained(folders[name])
+    fake = pretrained.fresh_copy(LENGTHS, 0, 0.0)
     fake.freeze(keep=fake.head)
     without = {key: p for key, p in fake.model.named_parameters() if not key.startswith("head.")}
-    assert measured(fake, encode(fake, LENGTHS), without, PredictingHarness) == run
+    assert measure(fake, encode(fake, LENGTHS), without, PredictingHarness) == run
     size = sum(parameter.nbytes for parameter in weights.values())
     forward, backward = run["memory"]["forward"], run["memory"]["backward"]
-    assert forward["trained_weights"] == forward["gradients"] == size  # of which the gradients are the sums
+    assert forward["trained_weights"] == forward["gradients"] == size  # the gradients here are the sums
     assert backward["trained_weights"] == size
     assert backward["gradients"] > size
     assert "optimizer" not in run["memory"]
 
 
-def test_the_gradients_of_one_row_are_held_at_a_time(backbones: dict[str, str]) -> None:
+def test_only_the_gradients_of_one_row_are_in_memory_at_a_time(backbones: dict[str, str]) -> None:
     peaks = []
     for count in (2, 12):
         task = toy_task(rows=(count, 4), words=(5, 5))
-        backbone = pristine(backbones["bert"], task)
+        backbone = fresh_copy(backbones["bert"], task)
         weights = {name: p for name, p in backbone.model.named_parameters() if not name.startswith("head.")}
-        memory = measured(backbone, encode(backbone, task), weights, MeasuringHarness)["memory"]
-        peaks.append({phase: {**owners, "inputs": 0} for phase, owners in memory.items()})  # of all rows' labels a view
+        memory = measure(backbone, encode(backbone, task), weights, MeasuringHarness)["memory"]
+        peaks.append({phase: {**owners, "inputs": 0} for phase, owners in memory.items()})  # a view of all rows' labels
     assert peaks[0] == peaks[1]
 
 
@@ -145,20 +145,20 @@ def test_gradients_that_are_not_finite_are_an_error(backbones: dict[str, str]) -
 
 
 @pytest.mark.parametrize(
-    ("made", "got"), [(lambda gradient: gradient[:1], r"\(1"), (lambda gradient: None, "NoneType")]
+    ("each", "got"), [(lambda gradient: gradient[:1], r"\(1"), (lambda gradient: None, "NoneType")]
 )
-def test_each_keeps_the_shape_of_a_gradient(made: Any, got: str, backbones: dict[str, str]) -> None:
-    """Another would be broadcast to a sum that is wrong."""
+def test_each_keeps_the_shape_of_a_gradient(each: Any, got: str, backbones: dict[str, str]) -> None:
+    """Another shape would be broadcast to a wrong sum."""
     backbone, weights = backbone_of(backbones["bert"])
-    with pytest.raises(ValueError, match=rf"`each` must make a tensor \(.*, got {got}"):
-        harness(backbone, Full()).gradients(weights, backbone.loss, encode(backbone, LENGTHS), made)
+    with pytest.raises(ValueError, match=rf"`each` must return a tensor \(.*, got {got}"):
+        harness(backbone, Full()).gradients(weights, backbone.loss, encode(backbone, LENGTHS), each)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
-    [({}, "got none"), ([], "got list"), ({"a": nn.Parameter(torch.zeros(3))}, "'a' is none of them")],
+    ("parameters", "facts"),
+    [({}, "got none"), ([], "got list"), ({"a": nn.Parameter(torch.zeros(3))}, "'a' is not one of them")],
 )
-def test_gradients_are_of_the_models_own_parameters(parameters: Any, said: str, backbones: dict[str, str]) -> None:
+def test_gradients_are_of_the_models_own_parameters(parameters: Any, facts: str, backbones: dict[str, str]) -> None:
     backbone, _ = backbone_of(backbones["bert"])
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=facts):
         harness(backbone, Full()).gradients(parameters, backbone.loss, encode(backbone, LENGTHS), torch.square)

@@ -1,4 +1,4 @@
-"""The one training loop: its schedule, its steps against a plain reimplementation, and when it stops."""
+"""The training loop: its schedule, its steps against a plain reimplementation, and when it stops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import FAMILIES
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.models.examples import training_order
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.instruments import Subject
@@ -40,9 +40,9 @@ def test_the_rate_rises_and_falls_as_worked_out_by_hand() -> None:
     ],
 )
 def test_the_rate_at_the_edges(recipe: Recipe, total: int, expected: list[float]) -> None:
-    found = [rate(recipe, step, total) for step in range(total)]
-    assert found == pytest.approx(expected)
-    assert all(0 < factor <= 1 for factor in found), "no step is without effect"
+    factors = [rate(recipe, step, total) for step in range(total)]
+    assert factors == pytest.approx(expected)
+    assert all(0 < factor <= 1 for factor in factors), "no step is without effect"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_steps_are_epochs_in_batches_or_given(recipe: Recipe, rows: int, steps: 
 def _plain_adamw(
     weights: list[Tensor], gradients: list[list[Tensor]], recipe: Recipe, factors: list[float]
 ) -> list[Tensor]:
-    """Decoupled weight decay with Adam, from the paper; one list of gradients a step."""
+    """Decoupled weight decay with Adam, from the paper; one list of gradients per step."""
     weights = [weight.clone() for weight in weights]
     first, second = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
     for step, (step_gradients, factor) in enumerate(zip(gradients, factors, strict=True), 1):
@@ -84,7 +84,7 @@ def test_training_is_plain_adamw_on_the_clipped_gradients(clip_norm: float, back
     """A head trained by the loop, and by hand: schedule, clipping by the norm of all gradients, decay of matrices."""
     recipe = {"steps": 5, "learning_rate": 0.02, "weight_decay": 0.3, "warmup": 0.4, "clip_norm": clip_norm}
     method = parse("features")
-    backbone = pristine(backbones["roberta"], dropout=0.0)
+    backbone = fresh_copy(backbones["roberta"], dropout=0.0)
     method.attach(backbone)
     rows = encode(backbone)
     names = list(backbone.trainable())
@@ -101,44 +101,44 @@ def test_training_is_plain_adamw_on_the_clipped_gradients(clip_norm: float, back
         with torch.no_grad():
             for name, weight in zip(names, by_hand, strict=True):
                 parameters[name].copy_(weight)
-        found = torch.autograd.grad(backbone.loss(rows.batch(batch)), list(parameters.values()))
-        norms.append(math.sqrt(sum(gradient.square().sum().item() for gradient in found)))
+        unclipped = torch.autograd.grad(backbone.loss(rows.batch(batch)), list(parameters.values()))
+        norms.append(math.sqrt(sum(gradient.square().sum().item() for gradient in unclipped)))
         scale = min(1.0, clip_norm / norms[-1]) if clip_norm else 1.0
-        gradients.append([gradient * scale for gradient in found])
+        gradients.append([gradient * scale for gradient in unclipped])
         by_hand = _plain_adamw(start, gradients, trainer.recipe, factors[: len(gradients)])
-    assert min(norms) > 0.05, "clipping must have had something to do"
+    assert min(norms) > 0.05, "clipping must have an effect"
     for name, ours, theirs in zip(names, by_hand, ends, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5), name
 
 
 class Wall(nn.Module):
-    """A loss that is finite for some steps."""
+    """A loss that is finite for the first `good` steps."""
 
     def __init__(self, good: int, then: float):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2, 2))
-        self.good, self.then, self.seen = good, then, 0
+        self.good, self.then, self.steps = good, then, 0
 
     def loss(self, batch: Batch) -> Tensor:
-        self.seen += 1
-        return self.weight.sum() * (1.0 if self.seen <= self.good else self.then)
+        self.steps += 1
+        return self.weight.sum() * (1.0 if self.steps <= self.good else self.then)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_no_number_stops_at_once_with_advice(bad: float, backbones: dict[str, str]) -> None:
-    rows = encode(pristine(backbones["bert"]))
+def test_a_nonfinite_loss_stops_at_once_with_advice(bad: float, backbones: dict[str, str]) -> None:
+    rows = encode(fresh_copy(backbones["bert"]))
     wall = Wall(2, bad)
     trainer = MeasuringHarness(Subject(wall, Recipe(steps=50, learning_rate=0.5, warmup=0.0), 0, ("wall",)))
     with pytest.raises(
         NotFinite, match=r"the loss is -?(nan|inf) at step 3 of 50; lower the learning rate \(now 0.5\)"
     ):
         trainer.train(dict(wall.named_parameters()), wall.loss, rows)
-    assert wall.seen == 3
+    assert wall.steps == 3
     assert wall.weight.isfinite().all()
 
 
-def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(backbones: dict[str, str]) -> None:
-    """A gradient can overflow where the loss does not; the scores would be noise with an ok record."""
+def test_nonfinite_weights_after_the_last_step_are_noticed(backbones: dict[str, str]) -> None:
+    """A gradient can overflow although the loss does not; the scores would be noise with an ok record."""
 
     class Cliff(nn.Module):
         def __init__(self) -> None:
@@ -146,9 +146,9 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(backbones: 
             self.weight = nn.Parameter(torch.zeros(2))
 
         def loss(self, batch: Batch) -> Tensor:
-            return self.weight.abs().sqrt().sum() * 0.0  # finite here, its slope is not
+            return self.weight.abs().sqrt().sum() * 0.0  # finite, but its gradient is not
 
-    rows = encode(pristine(backbones["bert"]))
+    rows = encode(fresh_copy(backbones["bert"]))
     cliff = Cliff()
     trainer = MeasuringHarness(Subject(cliff, Recipe(steps=1), 0, ("cliff",)))
     with pytest.raises(NotFinite, match="a gradient overflowed in the last of 1 steps; lower the learning rate"):
@@ -156,14 +156,14 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(backbones: 
 
 
 def test_nothing_to_train_is_an_error(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     with pytest.raises(ValueError, match="nothing to train"):
         harness(backbone, parse("full")).train({}, backbone.loss, encode(backbone))
 
 
 def test_foreign_examples_are_an_error(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
-    with pytest.raises(TypeError, match=r"train on the examples that fit\(\) was given"):
+    backbone = fresh_copy(backbones["bert"])
+    with pytest.raises(TypeError, match=r"train on the examples passed to fit\(\)"):
         harness(backbone, parse("full")).train(backbone.trainable(), backbone.loss, [1, 2])  # type: ignore[arg-type]
 
 
@@ -171,7 +171,7 @@ def test_foreign_examples_are_an_error(backbones: dict[str, str]) -> None:
 def test_bf16_autocast_trains_and_scores_close_to_float32(family: str, backbones: dict[str, str]) -> None:
     scores = {}
     for dtype in ("float32", "bfloat16"):
-        backbone = pristine(backbones[family], dropout=0.0)
+        backbone = fresh_copy(backbones[family], dropout=0.0)
         method = parse("houlsby:bottleneck=4")
         method.attach(backbone)
         trainer = harness(backbone, method, steps=4, dtype=dtype)
@@ -190,7 +190,7 @@ def test_balanced_training_sees_labels_in_equal_shares(backbones: dict[str, str]
     task = replace(task, splits={"train": kept, "test": task.splits["test"]})
     seen: dict[bool, Counter[int]] = {}
     for balanced in (False, True):
-        backbone = pristine(backbones["bert"], task)
+        backbone = fresh_copy(backbones["bert"], task)
         trainer = harness(backbone, parse("full"), steps=20, balanced=balanced)
         shares = seen.setdefault(balanced, Counter())
         steps = trainer.tools.steps(backbone.trainable(), backbone.loss, encode(backbone, task), 20)
@@ -201,14 +201,14 @@ def test_balanced_training_sees_labels_in_equal_shares(backbones: dict[str, str]
 
 
 def test_every_step_and_every_scored_batch_is_reported(backbones: dict[str, str]) -> None:
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     method = parse("features")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method.attach(backbone)
-    trainer = harness(backbone, method, steps=3, report=lambda *step: told.append(step))
+    trainer = harness(backbone, method, steps=3, report=lambda *step: reports.append(step))
     scorer = method.fit(backbone, encode(backbone), trainer)
     trainer.score(scorer, encode(backbone, split="test"))
-    assert told == [
+    assert reports == [
         *(("features", done, 4) for done in (1, 2, 3, 4)),
         *(("train", done, 3) for done in (1, 2, 3)),
         *(("evaluate", done, 3) for done in (1, 2, 3)),
@@ -217,9 +217,9 @@ def test_every_step_and_every_scored_batch_is_reported(backbones: dict[str, str]
 
 def test_costs_add_up(backbones: dict[str, str]) -> None:
     method = parse("ia3")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method.attach(backbone)
-    trainer = harness(backbone, method, epochs=2, batch_size=24)  # 24 + 24 + 16 rows an epoch
+    trainer = harness(backbone, method, epochs=2, batch_size=24)  # 24 + 24 + 16 rows per epoch
     method.fit(backbone, encode(backbone), trainer)
     cost = trainer.cost
     assert (cost.steps, cost.examples, len(cost.losses)) == (6, 128, 6)
@@ -231,7 +231,7 @@ def test_costs_add_up(backbones: dict[str, str]) -> None:
 
 def test_scoring_is_not_on_the_training_clock(backbones: dict[str, str]) -> None:
     method = parse("full")
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     method.attach(backbone)
     trainer = harness(backbone, method, steps=1)
     scorer = method.fit(backbone, encode(backbone), trainer)
@@ -243,7 +243,7 @@ def test_scoring_is_not_on_the_training_clock(backbones: dict[str, str]) -> None
 
 
 def test_scores_are_in_the_rows_own_order(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     rows = encode(backbone, split="test")
     scored = harness(backbone, parse("full")).score(backbone.score, rows).values
     backbone.model.eval()
@@ -253,7 +253,7 @@ def test_scores_are_in_the_rows_own_order(backbones: dict[str, str]) -> None:
 
 
 def test_the_final_loss_is_the_mean_of_the_last_tenth(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     trainer = harness(backbone, parse("full"))
     assert trainer.cost.final_loss is None
     trainer.cost.losses = [9.0] * 18 + [1.0, 2.0]
@@ -298,12 +298,12 @@ def test_a_recipe_without_any_loss_names_the_three_weights() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize(("name", "spelled"), [("gpt2", "prompt_tuning:length=3"), ("bert", "prefix_tuning:hidden=0")])
-def test_what_leads_is_made_anew_after_more_training(
+def test_a_kept_lead_is_computed_again_after_more_training(
     name: str, spelled: str, optimizer: str, folders: dict[str, str]
 ) -> None:
-    """What is kept of a prompt that has been scored with is forgotten when an optimiser, fused or not, moves it."""
+    """The kept keys and values of a prompt are dropped when an optimiser, fused or not, changes the prompt."""
     method = parse(spelled)
-    backbone = pristine(folders[name], dropout=0.0)
+    backbone = fresh_copy(folders[name], dropout=0.0)
     method.attach(backbone)
     trainer = harness(backbone, method, steps=2, learning_rate=0.3, optimizer=optimizer, scale_parameter=False)
     rows, test = encode(backbone), encode(backbone, split="test")

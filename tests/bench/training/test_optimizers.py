@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.toys import encode, harness, pristine, toy_task
+from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.training.optimizers import make_optimizer
 from tunefront.methods.base import Recipe
 from tunefront.methods.spelling import parse
@@ -19,7 +19,7 @@ OPTIMIZERS = ("adamw", "adafactor")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_biases_norms_and_scales_are_not_decayed(optimizer: str, backbones: dict[str, str]) -> None:
     for spelled in ("full", "houlsby:bottleneck=4", "ia3"):
-        backbone = pristine(backbones["bert"])
+        backbone = fresh_copy(backbones["bert"])
         parse(spelled).attach(backbone)
         parameters = backbone.trainable()
         groups = make_optimizer(parameters, Recipe(optimizer=optimizer, weight_decay=0.1)).param_groups
@@ -36,7 +36,7 @@ def _rms(tensor: Tensor) -> Tensor:
 
 
 class PlainAdafactor:
-    """Algorithms 4 (matrices) and 5 (vectors) of Shazeer & Stern 2018 for one tensor, in sums as they are printed."""
+    """Algorithms 4 (matrices) and 5 (vectors) of Shazeer & Stern 2018 for one tensor, as printed."""
 
     def __init__(self, start: Tensor, decay: float = 0.0):
         self.x, self.decay, self.step, self.clipped = start.clone().double(), decay, 0, False
@@ -61,7 +61,7 @@ class PlainAdafactor:
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_three_steps_are_those_of_the_paper(decay: float) -> None:
-    """A matrix, a vector, a number, and a vector of zeros, whose scale is the floor; the last gradients are clipped."""
+    """A matrix, a vector, a number, and a vector of zeros, whose scale is the minimum; the last are clipped."""
     generator = torch.Generator().manual_seed(0)
     starts = [torch.randn(4, 3, generator=generator), torch.randn(5, generator=generator), torch.tensor(2.0)]
     starts += [torch.zeros(3)]
@@ -73,14 +73,15 @@ def test_three_steps_are_those_of_the_paper(decay: float) -> None:
     for size, rate in ((1.0, 3e-2), (0.5, 1e-2), (20.0, 2e-2)):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        for parameter, one in zip(parameters.values(), plain, strict=True):
+        for parameter, reference in zip(parameters.values(), plain, strict=True):
             parameter.grad = size * torch.randn(parameter.shape, generator=generator)
-            one.update(parameter.grad, rate)
+            reference.update(parameter.grad, rate)
         optimizer.step()
-        for parameter, one in zip(parameters.values(), plain, strict=True):
-            assert torch.allclose(parameter.double(), one.x, rtol=1e-5, atol=1e-9)
-    assert all(one.clipped for one in plain)
-    assert all(not torch.allclose(one.x, start.double(), atol=1e-5) for one, start in zip(plain, starts, strict=True))
+        for parameter, reference in zip(parameters.values(), plain, strict=True):
+            assert torch.allclose(parameter.double(), reference.x, rtol=1e-5, atol=1e-9)
+    assert all(reference.clipped for reference in plain)
+    for reference, start in zip(plain, starts, strict=True):
+        assert not torch.allclose(reference.x, start.double(), atol=1e-5)
 
 
 def test_the_first_step_of_a_vector_of_ones_is_the_rate() -> None:
@@ -100,8 +101,8 @@ def test_bfloat16_parameters_are_updated_in_float32_and_rounded() -> None:
         parameter.grad = gradient.to(parameter.dtype)
         optimizer = make_optimizer({"weight": parameter}, recipe)
         optimizer.step()
-        kept = [value for value in optimizer.state[parameter].values() if isinstance(value, Tensor)]
-        assert {value.dtype for value in kept} == {torch.float32}
+        state = [value for value in optimizer.state[parameter].values() if isinstance(value, Tensor)]
+        assert {value.dtype for value in state} == {torch.float32}
     assert torch.equal(low, high.bfloat16())
     assert not torch.equal(low, start)
 
@@ -109,9 +110,9 @@ def test_bfloat16_parameters_are_updated_in_float32_and_rounded() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("spelled", ["full", "ia3"])
 def test_the_loop_learns_with_adafactor(spelled: str, dtype: str, backbones: dict[str, str]) -> None:
-    """Six words, each of which says what the row is about, by heart."""
+    """It memorises six words that each determine the label."""
     method, task = parse(spelled), toy_task(words=(0, 0))
-    backbone = pristine(backbones["bert"], task, dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], task, dropout=0.0)
     method.attach(backbone)
     before = {name: parameter.detach().clone() for name, parameter in backbone.trainable().items()}
     rate = {"full": 0.02, "ia3": 0.1}[spelled]

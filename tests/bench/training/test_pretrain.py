@@ -1,4 +1,4 @@
-"""Mixtures of tasks, the examples joined from them, and the file that pretraining on one leaves."""
+"""Mixtures of tasks, the examples joined from them, and the file that pretraining writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.bench.training.instruments import Instruments
-from tunefront.bench.training.mixture import MixtureTask, drawn, with_template
+from tunefront.bench.training.mixture import MixtureTask, draw_rows, with_template
 from tunefront.bench.training.pretrain import CONFIG, RECIPE, Pretraining, pretrain
 from tunefront.bench.training.step import NotFinite
 from tunefront.methods.base import Method, Recipe
@@ -33,21 +33,21 @@ from tunefront.methods.icl import ICL
 
 @dataclass(frozen=True)
 class Wording(Template):
-    """Asks in words of its own; skips rows whose number `skips` divides."""
+    """A template with its own question; skips rows whose number is a multiple of `skips`."""
 
     name: str
-    asks: str = "Is this review positive?"
+    question: str = "Is this review positive?"
     skips: int = 0
     original_task: bool = True
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.name} {self.asks} {self.skips}"
+        return f"{self.name} {self.question} {self.skips}"
 
     def render(self, task: Task, row: Row) -> Prompt:
         if not self.applies(task, row):
             raise self.mistake(task, row, "skipped")
-        return Prompt(f"{row.fields['text']} {self.asks}", ("yes", "no it is not"), int(row.label))
+        return Prompt(f"{row.fields['text']} {self.question}", ("yes", "no it is not"), int(row.label))
 
     def applies(self, task: Task, row: Row) -> bool:
         return not (self.skips and int(row.id) % self.skips == 0)
@@ -57,7 +57,7 @@ class Wording(Template):
 
 
 def three_way() -> Task:
-    """A task of its own choices: which of three words occurs."""
+    """A task with other choices: which of three words occurs."""
     words = ("film", "book", "movie")
     rows = [Row(str(place), {"text": f"the {words[place % 3]} was fine"}, place % 3) for place in range(30)]
     return Task("three", "classification", {"train": rows, "test": rows[:6]}, ("text",), words, (MetricSpec("f1"),))
@@ -76,29 +76,29 @@ def counts(parts: list[tuple[Task, Template, list[Row]]]) -> dict[tuple[str, str
 
 
 def test_a_task_s_rows_are_capped_over_all_its_templates() -> None:
-    assert counts(drawn(mixture())) == {("toy", "a"): 64, ("toy", "b"): 64, ("three", "plain"): 30}
-    assert counts(drawn(mixture(), cap=40)) == {("toy", "a"): 20, ("toy", "b"): 20, ("three", "plain"): 30}
-    assert counts(drawn(mixture(), cap=1)) == {("toy", "a"): 1, ("toy", "b"): 1, ("three", "plain"): 1}
+    assert counts(draw_rows(mixture())) == {("toy", "a"): 64, ("toy", "b"): 64, ("three", "plain"): 30}
+    assert counts(draw_rows(mixture(), cap=40)) == {("toy", "a"): 20, ("toy", "b"): 20, ("three", "plain"): 30}
+    assert counts(draw_rows(mixture(), cap=1)) == {("toy", "a"): 1, ("toy", "b"): 1, ("three", "plain"): 1}
 
 
-def test_no_more_rows_are_drawn_than_are_trained_on_and_all_parts_have_their_share() -> None:
-    parts = drawn(mixture(), most=79)
-    found = counts(parts)
-    assert sum(found.values()) == 79
-    assert all(abs(found[part] - share / 2) < 12 for part, share in counts(drawn(mixture())).items())
-    assert len({row.id for row in parts[0][2]}) == found["toy", "a"], "no row twice"
+def test_only_rows_for_training_are_drawn_and_all_parts_have_their_share() -> None:
+    parts = draw_rows(mixture(), most=79)
+    drawn = counts(parts)
+    assert sum(drawn.values()) == 79
+    assert all(abs(drawn[part] - share / 2) < 12 for part, share in counts(draw_rows(mixture())).items())
+    assert len({row.id for row in parts[0][2]}) == drawn["toy", "a"], "no row twice"
     rows = [[row.id for row in rows] for _, _, rows in parts]
-    assert rows == [[row.id for row in rows] for _, _, rows in drawn(mixture(), most=79)]
-    assert rows != [[row.id for row in rows] for _, _, rows in drawn(mixture(), most=79, seed=1)]
+    assert rows == [[row.id for row in rows] for _, _, rows in draw_rows(mixture(), most=79)]
+    assert rows != [[row.id for row in rows] for _, _, rows in draw_rows(mixture(), most=79, seed=1)]
 
 
-def test_rows_that_a_template_skips_are_left_out() -> None:
+def test_rows_that_a_template_skips_are_dropped() -> None:
     task = toy_task()
-    ((_, _, rows),) = drawn([MixtureTask(task, (Wording("a", skips=2),))])
+    ((_, _, rows),) = draw_rows([MixtureTask(task, (Wording("a", skips=2),))])
     assert sorted(int(row.id) for row in rows) == list(range(1, 64, 2))
 
 
-def test_all_is_every_template_whose_answers_can_be_ranked(tmp_path: Path) -> None:
+def test_all_means_every_template_that_ranks_answers(tmp_path: Path) -> None:
     written = [
         f"  {name}: !Template\n    name: {name}\n    jinja: '{{{{ text }}}} ||| {{{{ answer_choices[label] }}}}'\n"
         f"    answer_choices: '{choices}'\n    metadata: !TemplateMetadata\n      original_task: {original}\n"
@@ -115,17 +115,19 @@ def test_all_is_every_template_whose_answers_can_be_ranked(tmp_path: Path) -> No
     assert [template.name for template in with_template(toy_task(), "all").templates] == ["plain"]
     with pytest.raises(UserError, match="cannot be ranked"):
         with_template(task, "c")
-    with pytest.raises(UserError, match="toy is regression; a mixture takes classification and multiple choice"):
+    with pytest.raises(UserError, match="toy is regression"):
         with_template(toy_task("regression"), "all")
 
 
 def encoded(backbone: Any) -> list[PromptedExamples]:
-    return [backbone.asking(task, template).encode(task, rows[:7], 64) for task, template, rows in drawn(mixture())]
+    return [
+        backbone.with_task(task, template).encode(task, rows[:7], 64) for task, template, rows in draw_rows(mixture())
+    ]
 
 
 def backbone_of(folder: str, **losses: float) -> Any:
     first = mixture()[0]
-    return loaded(folder).pristine(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
+    return loaded(folder).fresh_copy(first.task, 0, None, Prompting(first.templates[0], losses=LossWeights(**losses)))
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
@@ -149,7 +151,7 @@ def test_joined_examples_are_those_of_the_parts(name: str, language_models: dict
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
 def test_flops_of_joined_examples_are_those_counted_shape_by_shape(name: str, language_models: dict[str, str]) -> None:
-    """The laws hold for rows with different numbers of choices, and agree with plain counting."""
+    """The cost models hold for rows with different numbers of choices, and agree with plain counting."""
 
     def flops(examples: PromptedExamples, identity: str) -> int:
         backbone = backbone_of(language_models[name])
@@ -159,11 +161,11 @@ def test_flops_of_joined_examples_are_those_counted_shape_by_shape(name: str, la
         return trainer.cost.flops
 
     joined = PromptedExamples.joined(encoded(backbone_of(language_models[name])))
-    by_law = flops(joined, "law")
+    by_model = flops(joined, "cost model")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PromptedExamples, "laws", lambda *_, **__: ())
-        assert by_law == flops(joined, "counted")
-    assert by_law > 0
+        assert by_model == flops(joined, "counted")
+    assert by_model > 0
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
@@ -197,17 +199,19 @@ def test_the_recipe_is_tfew_s() -> None:
     assert CONFIG.max_length == 256
 
 
-def plan(folder: str, method: Method, **recipe: Any) -> Pretraining:
+def request(folder: str, method: Method, **recipe: Any) -> Pretraining:
     return Pretraining(method, folder, mixture(), replace(RECIPE, steps=4, batch_size=4, learning_rate=0.1, **recipe))
 
 
 @pytest.mark.parametrize("method", [IA3(), Houlsby(bottleneck=4), Full()], ids=lambda method: method.name)
-def test_the_file_holds_what_was_trained_and_says_how(
+def test_the_file_has_the_trained_tensors_and_metadata(
     method: Method, language_models: dict[str, str], tmp_path: Path
 ) -> None:
-    folder, path, told = language_models["t5"], tmp_path / "new" / "start.safetensors", []
-    start = pretrain(plan(folder, method), path, lambda *step: told.append(step), lambda what: told.append(what))
-    fresh: Any = loaded(folder).pristine(toy_task(), 0)
+    folder, path, reports = language_models["t5"], tmp_path / "new" / "start.safetensors", []
+    start = pretrain(
+        request(folder, method), path, lambda *step: reports.append(step), lambda status: reports.append(status)
+    )
+    fresh: Any = loaded(folder).fresh_copy(toy_task(), 0)
     method.attach(fresh)
     saved = tensors(str(path))
     assert saved.keys() == fresh.trainable().keys()
@@ -216,31 +220,29 @@ def test_the_file_holds_what_was_trained_and_says_how(
     assert (start.steps, start.prompts, start.truncated) == (4, 16, 0)
     assert start.flops > 0 < start.seconds
     assert start.loss is not None
-    says = header(str(path)).metadata
-    assert (says["method"], says["backbone"]) == (header(str(path)).made_for.split(" on ")[0], folder)
-    assert says["backbone_fingerprint"] == fingerprint(folder)
-    first, second = json.loads(says["mixture"])
+    metadata = header(str(path)).metadata
+    assert (metadata["method"], metadata["backbone"]) == (header(str(path)).made_for.split(" on ")[0], folder)
+    assert metadata["backbone_fingerprint"] == fingerprint(folder)
+    first, second = json.loads(metadata["mixture"])
     assert first == {
         "task": "toy",
         "fingerprint": mixture()[0].task.fingerprint,
         "templates": {template.name: template.fingerprint for template in mixture()[0].templates},
     }
     assert (second["task"], list(second["templates"])) == ("three", ["plain"])
-    assert json.loads(says["recipe"])["optimizer"] == "adafactor"
-    assert json.loads(says["settings"])["max_length"] == 256
-    assert json.loads(says["train_flops"]) == start.flops
-    assert json.loads(says["final_train_loss"]) == pytest.approx(start.loss)
-    assert set(says) >= {"versions", "git_commit", "created_at", "cap", "seed", "prompts", "train_seconds"}
-    assert [step for step in told if isinstance(step, tuple)] == [("train", done, 4) for done in (1, 2, 3, 4)]
-    assert told[0] == f"loading {folder}"
+    assert json.loads(metadata["recipe"])["optimizer"] == "adafactor"
+    assert json.loads(metadata["settings"])["max_length"] == 256
+    assert json.loads(metadata["train_flops"]) == start.flops
+    assert json.loads(metadata["final_train_loss"]) == pytest.approx(start.loss)
+    assert set(metadata) >= {"versions", "git_commit", "created_at", "cap", "seed", "prompts", "train_seconds"}
+    assert [step for step in reports if isinstance(step, tuple)] == [("train", done, 4) for done in (1, 2, 3, 4)]
+    assert reports[0] == f"loading {folder}"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_same_seed_gives_the_same_tensors_and_another_other_ones(
-    language_models: dict[str, str], tmp_path: Path
-) -> None:
+def test_tensors_depend_only_on_the_seed(language_models: dict[str, str], tmp_path: Path) -> None:
     def trained(seed: int) -> dict[str, torch.Tensor]:
-        pretrain(replace(plan(language_models["t5"], IA3()), seed=seed), tmp_path / f"{seed}")
+        pretrain(replace(request(language_models["t5"], IA3()), seed=seed), tmp_path / f"{seed}")
         return tensors(str(tmp_path / f"{seed}"))
 
     first, again, other = trained(3), trained(3), trained(4)
@@ -249,25 +251,25 @@ def test_the_same_seed_gives_the_same_tensors_and_another_other_ones(
 
 
 def test_it_learns_the_mixture(language_models: dict[str, str], tmp_path: Path) -> None:
-    asked_for = replace(plan(language_models["t5"], Full()), recipe=replace(RECIPE, steps=100, learning_rate=0.02))
+    longer = replace(request(language_models["t5"], Full()), recipe=replace(RECIPE, steps=100, learning_rate=0.02))
     losses: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
         steps = Instruments.steps
 
-        def noted(*arguments: Any) -> Any:
+        def recorded(*arguments: Any) -> Any:
             for done, batch, loss in steps(*arguments):
                 losses.append(loss)
                 yield done, batch, loss
 
-        patch.setattr(Instruments, "steps", noted)
-        pretrain(asked_for, tmp_path / "start")
-    assert sum(losses[-6:]) < 0.2 * sum(losses[:6])  # a thirtieth, and a sixtieth with other weights
+        patch.setattr(Instruments, "steps", recorded)
+        pretrain(longer, tmp_path / "start")
+    assert sum(losses[-6:]) < 0.2 * sum(losses[:6])  # measured: a thirtieth, and a sixtieth with other weights
 
 
-def test_a_start_goes_on_from_another(language_models: dict[str, str], tmp_path: Path) -> None:
+def test_pretraining_can_start_from_a_file(language_models: dict[str, str], tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    pretrain(plan(language_models["t5"], IA3()), first)
-    slow = plan(language_models["t5"], IA3(start=str(first)))
+    pretrain(request(language_models["t5"], IA3()), first)
+    slow = request(language_models["t5"], IA3(start=str(first)))
     pretrain(replace(slow, recipe=replace(slow.recipe, learning_rate=1e-9)), second)
     before, after = tensors(str(first)), tensors(str(second))
     assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before)
@@ -275,29 +277,29 @@ def test_a_start_goes_on_from_another(language_models: dict[str, str], tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("method", "backbone", "told"),
+    ("method", "backbone", "facts"),
     [
-        (Features(), "t5", "features trains a head, which belongs to one task"),
-        (ICL(), "t5", "trains nothing before it has read a task's rows"),
+        (Features(), "t5", "features trains a head"),
+        (ICL(), "t5", "icl.* has no trainable parameters"),
         (IA3(), "gpt2", "cannot be pretrained on .*attn.c_attn fuses them"),
     ],
 )
-def test_what_nothing_could_start_from_is_a_mistake(
-    method: Method, backbone: str, told: str, language_models: dict[str, str], tmp_path: Path
+def test_methods_that_cannot_be_pretrained_are_an_error(
+    method: Method, backbone: str, facts: str, language_models: dict[str, str], tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=told):
-        pretrain(plan(language_models[backbone], method), tmp_path / "start")
+    with pytest.raises(UserError, match=facts):
+        pretrain(request(language_models[backbone], method), tmp_path / "start")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_mixture_of_which_no_row_is_left_is_a_mistake(language_models: dict[str, str], tmp_path: Path) -> None:
+def test_a_mixture_without_rows_is_an_error(language_models: dict[str, str], tmp_path: Path) -> None:
     none = (MixtureTask(toy_task(), (Wording("none", skips=1),)),)
     with pytest.raises(UserError, match="no template of the mixture applies to any row"):
-        pretrain(replace(plan(language_models["t5"], IA3()), mixture=none), tmp_path / "start")
+        pretrain(replace(request(language_models["t5"], IA3()), mixture=none), tmp_path / "start")
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), NotFinite("the loss is nan")], ids=["ctrl-c", "nan"])
-def test_what_ends_early_writes_nothing_and_leaves_what_was_there(
+def test_an_early_end_writes_nothing_and_keeps_an_existing_file(
     raised: BaseException, language_models: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "start"
@@ -308,5 +310,5 @@ def test_what_ends_early_writes_nothing_and_leaves_what_was_there(
             raise raised
 
     with pytest.raises(type(raised)):
-        pretrain(plan(language_models["t5"], IA3()), path, report)
+        pretrain(request(language_models["t5"], IA3()), path, report)
     assert [(file, file.read_text()) for file in tmp_path.iterdir()] == [(path, "earlier")]

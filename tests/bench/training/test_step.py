@@ -1,4 +1,4 @@
-"""Seconds of each phase of a step, on a clock that only the work itself moves."""
+"""Seconds of each phase of a step, on a clock that only the work itself advances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = {"data": 1.0, "forward": 10.0, "backward": 100.0, "optimizer": 1000.0,
 
 @pytest.fixture
 def now() -> Iterator[list[float]]:
-    """The time, which stands still unless a phase's work moves it."""
+    """The time, which only the work of a phase advances."""
     moment = [0.0]
 
     def stepping(*_: object) -> None:
@@ -34,7 +34,7 @@ def now() -> Iterator[list[float]]:
 
 @dataclass(frozen=True)
 class SlowRows(EncodedExamples):
-    """Rows of which making a batch takes its seconds."""
+    """Rows whose batches take the seconds of `data`."""
 
     now: Sequence[list[float]] = ()
 
@@ -45,7 +45,7 @@ class SlowRows(EncodedExamples):
 
 
 class Slow(nn.Module):
-    """One weight, whose forward and backward passes take their seconds, the first three times as long."""
+    """One weight whose passes take the seconds of their phase; the first pass takes three times as long."""
 
     def __init__(self, now: list[float]):
         super().__init__()
@@ -83,8 +83,8 @@ def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(now: list[fl
     trainer, model = slow_trainer(now, steps=4)
     trainer.train({"weight": model.weight}, model.loss, rows(8, now))
     scored = trainer.score(model.score, rows(16))
-    found = trainer.step_seconds(scored)
-    assert {name: (one.low, one.median, one.high, one.count) for name, one in found.items()} == {
+    phases = trainer.step_seconds(scored)
+    assert {name: (phase.low, phase.median, phase.high, phase.count) for name, phase in phases.items()} == {
         name: (seconds, seconds, seconds, 3) for name, seconds in SECONDS.items()
     }, "the first step and batch are warm-up"
     training = sum(seconds for name, seconds in SECONDS.items() if name != "evaluation")
@@ -93,17 +93,17 @@ def test_each_phase_has_its_own_seconds_and_training_all_of_its_own(now: list[fl
     assert scored.seconds == 4 * SECONDS["evaluation"]
 
 
-def test_scoring_while_fitting_is_in_no_phase_of_a_step(now: list[float]) -> None:
+def test_scoring_while_fitting_counts_in_no_phase_of_a_step(now: list[float]) -> None:
     trainer, model = slow_trainer(now, steps=3)
     trainer.train({"weight": model.weight}, model.loss, rows(8, now))
     before = {name: list(clock.laps) for name, clock in trainer.cost.clocks.items()}
     trainer.score(model.score, rows(40))
     scored = trainer.score(model.score, rows(12))
     assert {name: clock.laps for name, clock in trainer.cost.clocks.items()} == before
-    assert trainer.step_seconds(scored)["evaluation"].count == 2, "of the rows scored last alone"
+    assert trainer.step_seconds(scored)["evaluation"].count == 2, "only of the rows scored last"
 
 
-def test_a_cell_that_trains_nothing_has_seconds_of_its_batches_alone(now: list[float]) -> None:
+def test_a_cell_without_training_has_only_seconds_of_evaluation(now: list[float]) -> None:
     trainer, model = slow_trainer(now)
     assert set(trainer.step_seconds(trainer.score(model.score, rows(4)))) == {"evaluation"}
 
@@ -112,17 +112,17 @@ def test_a_cell_that_trains_nothing_has_seconds_of_its_batches_alone(now: list[f
     ("laps", "median", "low", "high", "count"),
     [
         ([9.0], 9.0, 9.0, 9.0, 1),
-        ([9.0, 1.0], 5.0, 3.0, 7.0, 2),  # too few to leave any out
+        ([9.0, 1.0], 5.0, 3.0, 7.0, 2),  # too few to omit any
         ([9.0, 1.0, 2.0], 1.5, 1.25, 1.75, 2),
         ([9.0, 1.0, 2.0, 3.0, 4.0, 5.0], 3.0, 2.0, 4.0, 5),
         ([9.0] * 2 + [1.0] * 18, 1.0, 1.0, 1.0, 18),
         ([9.0] * 5 + [1.0] * 195, 1.0, 1.0, 1.0, 195),  # never more than five
     ],
 )
-def test_spread_leaves_the_warm_up_out(laps: list[float], median: float, low: float, high: float, count: int) -> None:
-    found = spread(laps)
-    assert found is not None
-    assert (found.median, found.low, found.high, found.count) == (median, low, high, count)
+def test_spread_omits_the_warm_up(laps: list[float], median: float, low: float, high: float, count: int) -> None:
+    distribution = spread(laps)
+    assert distribution is not None
+    assert (distribution.median, distribution.low, distribution.high, distribution.count) == (median, low, high, count)
 
 
 def test_without_laps_there_is_no_spread() -> None:

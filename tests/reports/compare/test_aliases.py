@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.reports.factory import failed, record
-from tunefront.reports.compare.aliases import unified
+from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.sections.document import compose
 
 ROWS = {"method": "m" * 64, "backbone": "b" * 64, "task": "t" * 64}
@@ -15,8 +15,8 @@ def _record(**changes):
 
 def test_two_spellings_of_a_task_are_one_column_under_the_shorter():
     records = [_record(task="dir:../x/toy", seed=1), _record(task="dir:toy"), _record(task="dir:toy", label="ia3")]
-    for given in (records, records[::-1]):
-        report = compose(given)
+    for ordered in (records, records[::-1]):
+        report = compose(ordered)
         assert [page.panel.tasks for page in report.pages] == [("dir:toy",)]
         (full, ia3) = report.pages[0].panel.entries
         assert (len(full.scores("dir:toy")), len(ia3.scores("dir:toy"))) == (2, 1)
@@ -35,18 +35,18 @@ def test_other_rows_other_pooling_and_unknown_rows_keep_their_names():
         record(task="ccc", fingerprints={}),
         _record(task="a", backbone="nano", model__pooling="first"),
     ]
-    assert unified(records) == records
+    assert unify_names(records) == records
 
 
 def test_a_failed_cell_without_fingerprints_goes_by_its_name():
     records = [_record(task="dir:toy"), _record(task="dir:../toy"), failed(task="dir:../toy"), failed(task="gone")]
-    assert [found.task for found in unified(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
+    assert [renamed.task for renamed in unify_names(records)] == ["dir:toy", "dir:toy", "dir:toy", "gone"]
 
 
-def test_a_name_that_had_other_rows_before_stays_where_it_means_several():
+def test_a_name_of_several_contents_is_kept():
     records = [
         _record(task="toy"),
         record(task="x/toy", fingerprints={**ROWS, "task": "u" * 64}),
         _record(task="x/toy"),
     ]
-    assert [found.task for found in unified(records)] == ["toy", "x/toy", "toy"]
+    assert [renamed.task for renamed in unify_names(records)] == ["toy", "x/toy", "toy"]

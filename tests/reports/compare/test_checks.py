@@ -1,4 +1,4 @@
-"""Records that differ in a field that matters are not drawn together; `where` parts them."""
+"""Records that differ in a field that matters are not drawn together; `where` separates them."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import prompted
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import SCHEMA_VERSION
-from tunefront.reports.compare.checks import check, uneven_settings, uneven_timing
+from tunefront.reports.compare.checks import check, differing_settings, find_timing_mismatch
 from tunefront.reports.compare.filters import select
 
 
@@ -14,14 +14,12 @@ def _recipe(**changes):
     return {**record().recipe, **changes}
 
 
-def test_different_dtypes_are_refused_with_the_filter_that_parts_them():
+def test_different_dtypes_are_refused_with_a_filter_that_separates_them():
     records = [*grid(["full"]), record(label="ia3", recipe=_recipe(dtype="bfloat16"))]
     with pytest.raises(UserError) as error:
         check(records)
-    expected = (
-        "cannot plot these records together: dtype differs (bfloat16, float32). Filter with --where dtype=float32."
-    )
-    assert str(error.value) == expected
+    assert "dtype differs (bfloat16, float32)" in str(error.value)
+    assert "--where dtype=float32" in str(error.value)
     check(select(records, ["dtype=float32"]))
 
 
@@ -64,18 +62,16 @@ def test_settings_may_differ_between_backbones_and_not_on_one():
     odd = record(backbone="nano", seed=2, settings=_settings(max_length=32, eval_rows=200))
     with pytest.raises(UserError) as error:
         check([*grid(["full"]), *nano, odd])
-    assert str(error.value) == (
-        "cannot plot these records together: max_length of backbone nano differs (32, 64). Filter with --where "
-        "max_length!=32."
-    )
+    assert "max_length of backbone nano differs (32, 64)" in str(error.value)
+    assert "--where max_length!=32" in str(error.value)
     check(select([*grid(["full"]), *nano, odd], ["max_length!=32"]))
 
 
-def test_settings_that_differ_are_named_with_their_values_and_those_of_prompts_only_where_there_are_some():
+def test_settings_that_differ_are_named_and_those_of_prompts_only_if_there_are_prompts():
     changed = {**prompted().settings, "eval_rows": 200, "threads": 2, "normalization": "char"}
-    assert uneven_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
-    found = uneven_settings([prompted(settings=changed), prompted()])
-    assert found == {"eval_rows": ["200", "none"], "normalization": ["char", "token"]}
+    assert differing_settings([record(settings=changed), prompted()]) == {"eval_rows": ["200", "none"]}
+    values = differing_settings([prompted(settings=changed), prompted()])
+    assert values == {"eval_rows": ["200", "none"], "normalization": ["char", "token"]}
 
 
 def test_a_fingerprint_can_be_filtered_by_its_first_characters():
@@ -90,15 +86,17 @@ def test_the_same_cell_twice_is_not_one_more_seed():
     check(select(records, ["torch=2.9.0"]))
 
 
-def test_the_very_same_record_twice_is_named():
-    with pytest.raises(UserError, match="given more than once"):
+def test_the_same_record_twice_is_named():
+    with pytest.raises(UserError, match=f"{record().key} .*more than once"):
         check([record(), record()])
 
 
 @pytest.mark.parametrize(("field", "value"), [("threads", 2), ("concurrent_cells", 1), ("cpu_model", "another")])
 def test_uneven_timing_names_the_field(field, value):
-    assert uneven_timing(grid(["full"])) is None
-    assert f"{field} differs" in (uneven_timing([record(), record(seed=1, **{f"environment.{field}": value})]) or "")
+    assert find_timing_mismatch(grid(["full"])) is None
+    assert f"{field} differs" in (
+        find_timing_mismatch([record(), record(seed=1, **{f"environment.{field}": value})]) or ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,10 +127,10 @@ def test_where_keeps_matching_records(where, amount):
     [
         (["tsk=sst2"], "no field 'tsk'; did you mean 'task'"),
         (["task"], "takes field=value or field!=value"),
-        (["task=mnli"], r"no record has task=mnli: in these 8 records task is mrpc, sst2, subj, trec\."),
+        (["task=mnli"], r"task=mnli.*8 records.*mrpc, sst2, subj, trec"),
     ],
 )
-def test_where_mistakes_say_what_is_there(where, message):
+def test_errors_of_where_name_the_available_values(where, message):
     with pytest.raises(UserError, match=message):
         select(grid(["full"]), where)
 

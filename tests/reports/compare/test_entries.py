@@ -1,4 +1,4 @@
-"""What two methods are compared over: the tasks, templates and draws that both ran on."""
+"""Methods are compared over the tasks, templates and draws that both ran on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.reports.factory import record
 from tunefront.bench.records import Spread
-from tunefront.reports.compare.entries import Entry, compared
+from tunefront.reports.compare.entries import Entry, on_shared_cells
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
 from tunefront.reports.costs import memory, steps, storage
@@ -26,11 +26,14 @@ def entry_of(*records):
 
 
 def test_cells_are_those_that_each_has_the_measure_on():
-    one = Entry("a", {"x": (record(task="x", flops__train=1),), "y": (record(task="y", flops__train=5),)})
-    other = Entry("b", {"y": (record(task="y", flops__train=7),), "z": (record(task="z", flops__train=9),)})
-    assert [list(entry.records) for entry in compared([one, other], lambda r: r.flops.train)] == [["y"], ["y"]]
-    none = replace(other, records={"y": (record(task="y", flops__train=None),)})
-    assert [entry.all for entry in compared([one, none], lambda r: r.flops.train)] == [[], []]
+    first = Entry("a", {"x": (record(task="x", flops__train=1),), "y": (record(task="y", flops__train=5),)})
+    second = Entry("b", {"y": (record(task="y", flops__train=7),), "z": (record(task="z", flops__train=9),)})
+    assert [list(entry.records) for entry in on_shared_cells([first, second], lambda r: r.flops.train)] == [
+        ["y"],
+        ["y"],
+    ]
+    none = replace(second, records={"y": (record(task="y", flops__train=None),)})
+    assert [entry.all for entry in on_shared_cells([first, none], lambda r: r.flops.train)] == [[], []]
 
 
 def test_a_step_is_not_compared_with_one_of_another_task():
@@ -45,8 +48,8 @@ def test_a_step_is_not_compared_with_one_of_another_task():
     assert "1.0 times as long" in (steps.why_not_faster(ia3, full) or "")
     ledger = steps.ledger(panel, 0)
     assert ledger is not None
-    of = [column.under for column in ledger.tables[0].columns].index("of full")
-    assert [row[of].text for row in ledger.tables[0].rows] == ["× 1.00", "× 1.00"]
+    place = [column.under for column in ledger.tables[0].columns].index("relative to full")
+    assert [row[place].text for row in ledger.tables[0].rows] == ["× 1.00", "× 1.00"]
     assert ledger.short == "" or "100" in ledger.short
 
 
@@ -61,8 +64,8 @@ def test_a_step_that_was_timed_in_some_runs_only_counts_there():
     assert "50\u00a0% of the forward pass" in (steps.why_not_faster(ia3, full) or "")
 
 
-def test_memory_and_files_in_a_sentence_are_of_the_same_tasks():
-    """A method that ran on the small task alone is not the one that holds least."""
+def test_memory_and_files_are_compared_over_the_same_tasks():
+    """A method that ran on the small task alone is not the one with the lowest peak."""
     sizes = {("full", "small"): 100, ("full", "large"): 1000, ("ia3", "small"): 90}
     records = [
         record(
@@ -79,9 +82,9 @@ def test_memory_and_files_in_a_sentence_are_of_the_same_tasks():
         for (label, task), size in sizes.items()
     ]
     panel = panel_of(records)
-    found = {ledger.tag: ledger.short for ledger in (memory.ledger(panel, 0), storage.ledger(panel, 0)) if ledger}
-    assert found["memory"].replace("\u00a0", " ") == "full holds 100 kB at its peak, ia3 90.0 kB"
-    assert found["storage"].replace("\u00a0", " ") == "nine tasks: full 900 B, ia3 817 B"
+    sentences = {ledger.tag: ledger.short for ledger in (memory.ledger(panel, 0), storage.ledger(panel, 0)) if ledger}
+    assert sentences["memory"].replace("\u00a0", " ") == "full needs 100 kB at its peak, ia3 90.0 kB"
+    assert sentences["storage"].replace("\u00a0", " ") == "nine tasks: full 900 B, ia3 817 B"
 
 
 def test_a_share_is_of_records_that_have_both_numbers():

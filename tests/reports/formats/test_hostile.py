@@ -1,4 +1,4 @@
-"""What is live in a format and stands in a record: labels, tasks, templates and backbones are anybody's text."""
+"""Markup and formulas in records: labels, tasks, templates and backbones may be any text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.reports.factory import failed, ledger, record
 from tunefront import reports
 from tunefront.reports import units
 from tunefront.reports.formats import csvs, html, latex, markdown, pdf
-from tunefront.reports.names import visible
-from tunefront.reports.plots import of_page
+from tunefront.reports.names import make_visible
+from tunefront.reports.plots import panel_plots
 from tunefront.reports.sections import document
 from tunefront.reports.sections.summary import summary_table
 from tunefront.reports.tables import Cell, Column, Table
@@ -75,7 +75,7 @@ HOSTILE = (*FORMULAS, *MARKUP, *TERMINAL)
 
 
 def named(text: str, **changes: Any) -> Any:
-    """A record in which all that is named is called so."""
+    """A record in which every name is this text."""
     names = dict.fromkeys(
         ("label", "method", "backbone", "template", "data.draw_source", "environment.cpu_model", "scores.headline"),
         text,
@@ -92,7 +92,7 @@ def composed(text: str) -> document.Report:
 
 @pytest.fixture(params=HOSTILE, ids=lambda text: ascii(text[:12]))
 def report(request: pytest.FixtureRequest) -> document.Report:
-    """Of records that are called so."""
+    """A report on records with such names."""
     return composed(request.param)
 
 
@@ -154,7 +154,7 @@ def test_no_command_of_latex_comes_from_a_record(report: document.Report) -> Non
 
 
 class Page(HTMLParser):
-    """Collects tags and the attributes that could do something."""
+    """Collects tags and attributes that could be active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,9 +180,9 @@ def test_no_tag_or_attribute_of_the_page_comes_from_a_record(report: document.Re
 
 
 @pytest.mark.parametrize("text", [MARKUP[0], MARKUP[16], MARKUP[17], TERMINAL[0], TERMINAL[5], TERMINAL[7]], ids=ascii)
-def test_plots_and_the_pdf_are_drawn_of_any_text(text: str) -> None:
+def test_plots_and_the_pdf_are_drawn_with_any_text(text: str) -> None:
     report = composed(text)
-    drawn = [of_page.pictures(page) for page in report.pages]
+    drawn = [panel_plots.pictures(page) for page in report.pages]
     assert pdf.render(report, drawn).startswith(b"%PDF")
     for picture in (picture for page in drawn for picture in page):
         assert re.fullmatch(r"[a-z0-9-]+(_[a-z0-9_-]+)*", picture.name)
@@ -218,12 +218,12 @@ def test_a_table_of_any_cells_is_set_as_text() -> None:
     assert latex.escape("*y") == "{*}y"
 
 
-def test_what_is_made_visible_stays_apart_and_is_done_once() -> None:
-    assert visible("a\u200bb") == "a\\u200bb" != visible("ab")
+def test_visible_texts_stay_distinct_and_are_escaped_once() -> None:
+    assert make_visible("a\u200bb") == "a\\u200bb" != make_visible("ab")
     for text in ("\x1b[0m" * 9, "x" * 5000):
-        assert visible(visible(text)) == visible(text)
-    assert visible("x" * 5000 + "y" + "x" * 5000) != visible("x" * 5000 + "z" + "x" * 5000)
-    assert visible("Ωμέγα 日本語 👍") == "Ωμέγα 日本語 👍"
+        assert make_visible(make_visible(text)) == make_visible(text)
+    assert make_visible("x" * 5000 + "y" + "x" * 5000) != make_visible("x" * 5000 + "z" + "x" * 5000)
+    assert make_visible("Ωμέγα 日本語 👍") == "Ωμέγα 日本語 👍"
 
 
 @pytest.mark.parametrize("value", [1e308, math.inf, math.nan, 10**400, 10**5000, 0], ids=range(6))

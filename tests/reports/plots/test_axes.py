@@ -1,4 +1,4 @@
-"""Axes as they are drawn."""
+"""Drawn axes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_percentages_above_do_not_crowd(values: list[float], names: list[str]) -
 
 
 def _drawn(values: list[float], unit: str, width: float) -> list[str]:
-    """The labels under a plot of so many inches, none of which may touch the next."""
+    """The labels below a plot of this width in inches; fails if two of them touch."""
     figure = Figure((width, 3.3), dpi=72)
     canvas = FigureCanvasAgg(figure)
     axes, span = figure.add_axes((0.2, 0.2, 0.75, 0.7)), scale(values)
@@ -51,5 +51,5 @@ def test_labels_under_a_narrow_plot_do_not_touch_and_keep_powers_of_ten() -> Non
 
 @pytest.mark.parametrize("values", [[0.0, 9e8], [2e8, 9e11], [2.2e12, 1.8e13], [1.0, 7.0], [5.0]])
 @pytest.mark.parametrize("width", [2.0, 4.1])
-def test_a_plot_has_a_label_below_whatever_its_width(values: list[float], width: float) -> None:
+def test_a_plot_of_any_width_has_a_label_below(values: list[float], width: float) -> None:
     assert _drawn(values, "FLOP", width)

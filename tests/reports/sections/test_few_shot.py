@@ -1,4 +1,4 @@
-"""Templates, draws, orders and seeds: medians, interquartile ranges, pairs and where the spread comes from."""
+"""Templates, draws, orders and seeds: medians, interquartile ranges, pairs and the sources of the spread."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_run_without_a_counterpart_is_in_no_difference_and_is_announced():
     records = [*_four("full", {(A, 0): 0.4, (A, 1): 0.5}), *_four()]
     panel = _panel(records)
     assert panel.differences(panel.entries[1]) == pytest.approx([10, 10])
-    assert panel.alone(panel.entries[1]) == 2
+    assert panel.count_unpaired(panel.entries[1]) == 2
     report = document.compose(records)
     assert any("do not cover the same templates, draws and seeds" in text for text in report.warnings)
 
@@ -91,12 +91,12 @@ def test_a_seed_pairs_with_its_own_seed():
 
 
 def test_draws_of_another_source_are_other_draws():
-    one, other = (
+    published, by_hash = (
         _scored(value, data__draw_source=source) for value, source in ((0.5, "few_shot/32_shot"), (0.7, None))
     )
-    panel = _panel([one, other])
+    panel = _panel([published, by_hash])
     assert panel.few_shot
-    assert _table([one, other])["ia3"]["draws"] == f"{100 * 0.2 / math.sqrt(2):.1f} (2)"
+    assert _table([published, by_hash])["ia3"]["draws"] == f"{100 * 0.2 / math.sqrt(2):.1f} (2)"
 
 
 def test_groups_with_only_seeds_keep_their_mean():
@@ -164,7 +164,7 @@ def test_a_field_called_order_means_nothing_without_demonstrations():
     assert len(_panel(records).entries) == 2
 
 
-def test_k_is_what_a_method_was_shown():
+def test_k_is_the_number_of_rows_that_a_method_used():
     assert rows_used(prompted(label="icl:k=4")) == 4
     assert rows_used(prompted(label="icl:k=0")) == 0
     assert rows_used(prompted(label="ia3")) == 32
@@ -173,7 +173,7 @@ def test_k_is_what_a_method_was_shown():
     assert _table(few)["icl:k=4"]["k"] == "4 1.2 kept"
 
 
-def test_nesting_is_said_as_it_is():
+def test_the_nesting_of_draws_is_explained():
     published = " ".join(document.compose(_four()).pages[0].few_shot.text)
     assert "not nested: no median over draws of medians over templates" in published
     assert "published files (few_shot/32_shot), which are not nested" in published
@@ -187,26 +187,26 @@ def test_an_encoder_has_no_column_of_templates():
     assert list(_table(records)["ia3"]) == ["method", "k", "median", "IQR", "draws", "seeds", "runs"]
 
 
-def test_the_words_of_a_range_of_templates():
+def test_a_range_of_templates_in_words():
     three = [_scored(0.5, template=name) for name in "abc"]
-    assert few_shot.cells_of([_four(), three]) == "2–3 templates × 1–2 draws × 1 seed"
-    assert few_shot.cells_of([_four()]) == "2 templates × 2 draws × 1 seed"
+    assert few_shot.describe_levels([_four(), three]) == "2–3 templates × 1–2 draws × 1 seed"
+    assert few_shot.describe_levels([_four()]) == "2 templates × 2 draws × 1 seed"
 
 
 def test_the_summary_as_csv_has_both_kinds_of_centre():
     header, row = summary(document.compose(_four())).splitlines()
-    found = dict(zip(header.split(","), row.split(","), strict=True))
-    assert float(found["mean_score"]) == pytest.approx(0.675)
-    assert float(found["median_score"]) == pytest.approx(0.65)
-    assert float(found["score_interquartile_range"]) == pytest.approx(0.175)
-    assert (found["n_templates"], found["n_draws"], found["n_orders"], found["n_seeds"]) == ("2", "2", "", "1")
-    assert float(found["standard_deviation_of_template_means"]) == pytest.approx(0.25 / math.sqrt(2))
-    assert found["rows_used"] == "32"
+    values = dict(zip(header.split(","), row.split(","), strict=True))
+    assert float(values["mean_score"]) == pytest.approx(0.675)
+    assert float(values["median_score"]) == pytest.approx(0.65)
+    assert float(values["score_interquartile_range"]) == pytest.approx(0.175)
+    assert (values["n_templates"], values["n_draws"], values["n_orders"], values["n_seeds"]) == ("2", "2", "", "1")
+    assert float(values["standard_deviation_of_template_means"]) == pytest.approx(0.25 / math.sqrt(2))
+    assert values["rows_used"] == "32"
 
 
 def test_the_lead_counts_the_pairs():
     full = {(A, 0): 0.5, (A, 1): 0.55, (B, 0): 0.75, (B, 1): 0.9}
     lead = " ".join(document.compose([*_four("full", full), *_four()]).lead)
-    assert "ia3 scored in the median the same as full" in lead
+    assert "ia3 scored the same as full in the median" in lead
     assert "1 task × 4 runs (2 templates × 2 draws × 1 seed)" in lead
     assert "ia3 was higher in 1 of 4 runs, equal in 2 and lower in 1" in lead

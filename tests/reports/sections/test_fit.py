@@ -1,4 +1,4 @@
-"""A plan says what it assumes and whether it fits before it says what everything costs."""
+"""A plan shows its assumptions and whether it fits before the costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def planned(label="full", batch=32, at_once=64, **changes):
         "status": "planned",
         "label": label,
         "key": f"{label}{batch}{at_once}{changes.get('backbone', '')}",
-        "task": "made-up rows of 16 tokens, 2 choices of 1",
+        "task": "synthetic rows of 16 tokens, 2 choices of 1",
         "recipe": {"batch_size": batch, "dtype": "float32", "optimizer": "adamw"},
         "settings": {"eval_batch_size": at_once},
         "memory.phases": {"forward": {"frozen_weights": 90_000}, "evaluation": {"frozen_weights": 40_000}},
@@ -22,19 +22,19 @@ def planned(label="full", batch=32, at_once=64, **changes):
     return record(**{**fields, **dotted(changes)})
 
 
-def test_what_is_assumed_names_numbers_batches_optimiser_and_whose_seconds():
+def test_assumptions_name_dtypes_batches_optimiser_and_the_machine_of_the_seconds():
     text = assumptions(
         [planned(), planned("ia3", recipe={"batch_size": 8, "dtype": "bfloat16", "optimizer": "adafactor"})]
     )
-    for told in ("weights in float32", "float32 or bfloat16", "adamw or adafactor", "32 or 8 rows a batch"):
-        assert told in text
-    assert "made-up rows of 16 tokens" in text
-    assert "up to 64 at a time" in text
+    for part in ("weights in float32", "float32 or bfloat16", "adamw or adafactor", "32 or 8 rows per batch"):
+        assert part in text
+    assert "synthetic rows of 16 tokens" in text
+    assert "up to 64" in text
     assert "Example CPU @ 2.50GHz" in text
     assert "--length" in text
 
 
-def test_without_seconds_that_is_said():
+def test_a_plan_without_seconds_says_so():
     untimed = planned(seconds__train=None, seconds__eval=None)
     assert "no seconds here" in assumptions([untimed], "no seconds here.")
     assert "Example CPU" not in assumptions([untimed])
@@ -54,33 +54,33 @@ def test_the_answer_is_a_row_a_method():
 
 
 @pytest.mark.parametrize(
-    ("fits", "told"),
+    ("fits", "end"),
     [
-        ((False, 17, 100), "does not fit with batch_size=32 as planned, but does with --set batch_size=17."),
-        ((False, 64, 5), "does not fit with eval_batch_size=64 as planned, but does with --set eval_batch_size=5."),
-        ((False, 2, 3), "but does with --set batch_size=2 --set eval_batch_size=3."),
-        ((False, None, 3), "does not fit even with one row a batch."),
-        ((False, 12, None), "does not fit even with one row a batch."),
+        ((False, 17, 100), "does not fit with batch_size=32 as planned, but fits with --set batch_size=17."),
+        ((False, 64, 5), "does not fit with eval_batch_size=64 as planned, but fits with --set eval_batch_size=5."),
+        ((False, 2, 3), "but fits with --set batch_size=2 --set eval_batch_size=3."),
+        ((False, None, 3), "does not fit even with one row per batch."),
+        ((False, 12, None), "does not fit even with one row per batch."),
     ],
 )
-def test_a_smaller_batch_that_fits_is_said_in_a_sentence(fits, told):
-    one = planned()
-    (text,) = advice([one], {one.key: fits})
+def test_a_sentence_names_the_smaller_batch_that_fits(fits, end):
+    record = planned()
+    (text,) = advice([record], {record.key: fits})
     assert text.startswith("full ")
-    assert text.endswith(told)
+    assert text.endswith(end)
 
 
-def test_what_fits_needs_no_advice():
-    one = planned()
-    assert advice([one], {one.key: (True, 64, 64)}) == []
+def test_a_plan_that_fits_needs_no_advice():
+    record = planned()
+    assert advice([record], {record.key: (True, 64, 64)}) == []
 
 
-def test_of_several_backbones_each_is_named_and_the_note_stands_once():
+def test_several_backbones_are_named_and_share_one_note():
     records = [planned(backbone="a"), planned(backbone="b")]
-    largest = {one.key: (False, 3, 64) for one in records}
+    largest = {record.key: (False, 3, 64) for record in records}
     tables = fit_tables(records, largest, "1 kB")
     assert [bool(table.note) for table in tables] == [False, True]
     assert [
-        text.endswith(f"({name}, made-up rows of 16 tokens, 2 choices of 1).")
+        text.endswith(f"({name}, synthetic rows of 16 tokens, 2 choices of 1).")
         for text, name in zip(advice(records, largest), "ab", strict=True)
     ] == [True, True]

@@ -17,22 +17,22 @@ def compared(label: str, *deviations: str, **changes: Any) -> Record:
 
 
 def rows(records: list[Record]) -> list[list[str]]:
-    (table,) = papers.papers(records, {"sst2": "sst2", "trec": "trec"})
+    (table,) = papers.paper_tables(records, {"sst2": "sst2", "trec": "trec"})
     return [[cell.text for cell in row] for row in table.rows]
 
 
-def test_what_all_differ_in_comes_first_whatever_the_order_of_the_records() -> None:
+def test_differences_of_all_methods_come_first_in_any_order_of_the_records() -> None:
     records = [compared("full", DTYPE), compared("ia3", DTYPE, RATE), compared("ia3", DTYPE, RATE, task="trec")]
     assert rows(records) == rows(records[::-1]) == [["every method", DTYPE], ["ia3", RATE]]
 
 
-def test_the_tasks_are_a_column_where_they_differ() -> None:
+def test_tasks_are_a_column_if_differences_depend_on_them() -> None:
     records = [compared("full", DTYPE), compared("full", DTYPE, RATE, task="trec")]
     assert rows(records) == [["every method", "every task", DTYPE], ["every method", "trec", RATE]]
 
 
 def test_a_run_without_differences_says_so() -> None:
-    assert rows([compared("full")]) == [["every method", "none was found"]]
+    assert rows([compared("full")]) == [["every method", "none"]]
 
 
 def test_records_that_were_compared_with_nothing_show_nothing() -> None:
@@ -47,6 +47,6 @@ def test_every_format_shows_the_differences_as_text() -> None:
     text, page = markdown.render(report, [[]]), html.render(report, [[]])
     for shown in (text, page):
         assert shown.index(papers.HEADING) < shown.index("How to read this")
-        assert "Where this differs from tfew2022" in shown
+        assert "Differences from tfew2022" in shown
         assert "not &lt;bfloat16&gt;" in shown
     assert pdf.render(report, [[]]).startswith(b"%PDF")

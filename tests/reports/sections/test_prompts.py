@@ -1,4 +1,4 @@
-"""Language models beside encoders: what demonstrations cost, zero on a log axis, several backbones at a glance."""
+"""Language models and encoders: costs of demonstrations, zero on a log axis, several backbones at a glance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.console import Console
 from tests.reports.factory import failed, grid, record
 from tests.reports.prompted import everything, prompted
 from tunefront import reports
-from tunefront.reports.compare.measures import ANEW, KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, drawn
+from tunefront.reports.compare.measures import KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, WITHOUT_CACHE, plotted_costs
 from tunefront.reports.formats import markdown
-from tunefront.reports.plots import of_page, tradeoff
+from tunefront.reports.plots import panel_plots, tradeoff
 from tunefront.reports.sections import document
 from tunefront.reports.sections.summary import summary_table
 
@@ -31,8 +31,8 @@ def _four():
     return [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4")]
 
 
-def test_what_demonstrations_cost_once_and_per_query():
-    rows = _rows(document.compose(_four()), "What reading demonstrations costs")
+def test_costs_of_demonstrations_once_and_per_query():
+    rows = _rows(document.compose(_four()), "Cost of reading demonstrations")
     assert set(rows) == {"icl:k=0", "icl:k=4"}
     params, per_query = 1_100_000_000, 220_000_000_000
     once = 2 * params * 360
@@ -48,7 +48,7 @@ def test_what_demonstrations_cost_once_and_per_query():
 
 
 def test_a_model_that_keeps_no_prefix_shows_dashes():
-    rows = _rows(document.compose([prompted(label="icl:k=4", backbone="t5")]), "What reading demonstrations costs")
+    rows = _rows(document.compose([prompted(label="icl:k=4", backbone="t5")]), "Cost of reading demonstrations")
     assert [rows["icl:k=4"][head] for head in ("once FLOPs", "once time", "cache keys, values")] == ["—", "—", "—"]
 
 
@@ -73,29 +73,29 @@ def test_which_demonstrations_fit_is_counted_over_all_scored_rows():
     rows = _rows(document.compose(records), "Which demonstrations fit")
     assert rows["icl:k=4"] == {
         "method": "icl:k=4",
-        "demonstrations kept of asked": "2.25 of 4",
+        "demonstrations kept of requested": "2.25 of 4",
         "prompts that lost some": "280 of 500",
-        "queries cut": "20 of 500",
+        "queries truncated": "20 of 500",
         "demonstrations tokens": "360",
         "demonstrations bytes of text": "1.64\u00a0kB",
     }
     assert rows["icl:k=0"]["prompts that lost some"] == "—"
-    assert rows["icl:k=0"]["queries cut"] == "4 of 250"
+    assert rows["icl:k=0"]["queries truncated"] == "4 of 250"
 
 
-def test_what_is_kept_per_task_is_the_checkpoint_and_the_demonstrations():
+def test_the_checkpoint_and_the_demonstrations_are_stored_per_task():
     report = document.compose(_four())
-    rows = _rows(report, "What is trained and stored")
-    kept = {label: row["kept per task"] for label, row in rows.items()}
+    rows = _rows(report, "Trained parameters and stored bytes")
+    kept = {label: row["stored per task"] for label, row in rows.items()}
     assert kept == {
         "full": "4.40\u00a0GB",
         "ia3": "881\u00a0kB",
         "icl:k=0": "0\u00a0B",
         "icl:k=4": "1.64\u00a0kB",
     }
-    found = {point.entry.label: point.x for point in tradeoff.draw(report.pages[0].panel, KEPT).points}
-    assert found["icl:k=0"] == 0
-    assert found["icl:k=4"] == 1640
+    sizes = {point.entry.label: point.x for point in tradeoff.draw(report.pages[0].panel, KEPT).points}
+    assert sizes["icl:k=0"] == 0
+    assert sizes["icl:k=4"] == 1640
 
 
 def test_encoders_have_no_tables_of_prompts():
@@ -103,7 +103,7 @@ def test_encoders_have_no_tables_of_prompts():
 
 
 @pytest.mark.parametrize("cost", [PARAMETERS, KEPT, TRAIN_FLOPS], ids=lambda cost: cost.field)
-def test_what_costs_nothing_is_drawn_at_zero_and_labelled(cost):
+def test_methods_without_costs_are_plotted_at_zero_and_labelled(cost):
     records = [*_four(), prompted(label="houlsby", flops__train=10**12)]
     panel = document.compose(records).pages[0].panel
     drawing = tradeoff.draw(panel, cost)
@@ -128,10 +128,10 @@ def test_no_line_crosses_from_zero_to_a_log_axis():
     assert all(min(line) >= sizes[0] for line in lines if line != [0, 1])
 
 
-def test_the_curve_over_demonstrations_starts_at_zero_and_trained_methods_stand_where_their_rows_are():
+def test_the_curve_over_demonstrations_starts_at_zero_and_trained_methods_are_at_their_rows():
     records = [prompted(label=label) for label in ("full", "ia3", "icl:k=0", "icl:k=4", "icl:k=16", "icl")]
     panel = document.compose(records).pages[0].panel
-    assert ROWS in drawn(panel)
+    assert ROWS in plotted_costs(panel)
     drawing = tradeoff.draw(panel, ROWS)
     places = {point.entry.label: point.x for point in drawing.points}
     assert places == {"full": 32, "ia3": 32, "icl:k=0": 0, "icl:k=4": 4, "icl:k=16": 16, "icl": 32}
@@ -140,48 +140,48 @@ def test_the_curve_over_demonstrations_starts_at_zero_and_trained_methods_stand_
     assert [0, 4, 16, 32] in [sorted(line.get_xdata()) for line in axes.lines]
 
 
-def test_many_rows_beside_few_have_a_logarithmic_axis():
+def test_many_and_few_rows_have_a_logarithmic_axis():
     records = [prompted(), *(prompted(label=label) for label in ("icl:k=4", "icl:k=1000"))]
     assert tradeoff.draw(document.compose(records).pages[0].panel, ROWS).figure.axes[0].get_xscale() == "log"
 
 
-def test_reading_demonstrations_anew_is_drawn_beside_what_trained_methods_cost():
+def test_inference_without_a_cache_is_plotted_next_to_trained_methods():
     panel = document.compose(_four()).pages[0].panel
-    costs = {point.entry.label: point.x for point in tradeoff.draw(panel, ANEW).points}
+    costs = {point.entry.label: point.x for point in tradeoff.draw(panel, WITHOUT_CACHE).points}
     assert costs["full"] == costs["ia3"] == costs["icl:k=0"] == 1_100_000_000 * 200
     assert costs["icl:k=4"] == costs["full"] + 2 * 1_100_000_000 * 360
-    assert ANEW in drawn(panel)
+    assert WITHOUT_CACHE in plotted_costs(panel)
 
 
-def test_how_rows_in_a_prompt_count_is_said_where_there_are_some():
+def test_demonstrations_are_explained_if_there_are_some():
     assert "Demonstrations" in dict(document.compose(_four()).reading)
     assert "Demonstrations" not in dict(document.compose(grid(["full"])).reading)
 
 
-def test_encoders_are_not_drawn_against_what_only_demonstrations_cost():
+def test_encoders_have_no_plots_of_the_costs_of_demonstrations():
     panel = document.compose(grid(["full", "ia3"])).pages[0].panel
-    assert not {ROWS, ANEW} & set(drawn(panel))
+    assert not {ROWS, WITHOUT_CACHE} & set(plotted_costs(panel))
 
 
-def test_whoever_is_not_in_a_plot_is_named_with_the_reason():
+def test_methods_missing_in_a_plot_are_named_with_the_reason():
     records = [
         *_four(),
         prompted(label="a", storage__checkpoint_bytes=None, parameters__trainable=None),
         prompted(label="b", scores__test={"accuracy": None}),
         prompted(label="c", task="dir:data/cb"),
     ]
-    notes = {picture.title: picture.note for picture in of_page.pictures(document.compose(records).pages[0])}
-    assert notes["Bytes kept per task"] == (
-        "Not drawn: b (no score); c (no score beside one of full); a (not measured)."
-    )
-    assert "1 task without a score of full is not drawn." in notes["Trained parameters per task"]
+    notes = {picture.title: picture.note for picture in panel_plots.pictures(document.compose(records).pages[0])}
+    for reason in ("b (no score)", "c (no score to compare with full)", "a (not measured)"):
+        assert reason in notes["Bytes stored per task"]
+    assert "1 task without a score of full" in notes["Trained parameters per task"]
 
 
 def test_costs_that_have_no_plot_are_named():
     page = document.compose(grid(["full", "ia3"], flops__train=None)).pages[0]
-    assert page.undrawn == "Not drawn, since measured of no scored method: training flops."
+    assert page.undrawn.endswith(": training FLOPs.")
     uneven = document.compose([*grid(["full"]), *grid(["ia3"], environment__threads=2)]).pages[0]
-    assert uneven.undrawn == "Not drawn, since seconds do not compare here: training time."
+    assert "seconds cannot be compared" in uneven.undrawn
+    assert uneven.undrawn.endswith(": training time.")
     assert document.compose(grid(["full", "ia3"])).pages[0].undrawn == ""
 
 
@@ -189,8 +189,8 @@ def test_a_backbone_without_the_reference_has_dashes_and_says_so():
     records = [*_four(), prompted(label="ia3", backbone="t5"), prompted(label="icl:k=4", backbone="t5")]
     report = document.compose(records)
     gpt, t5 = report.pages
-    assert "Height: points above the mean score of full on the same task." in of_page.pictures(gpt)[0].note
-    assert "no record of full has one here to compare with" in of_page.pictures(t5)[0].note
+    assert "Height: points above the mean score of full on the same task." in panel_plots.pictures(gpt)[0].note
+    assert "full has no score here" in panel_plots.pictures(t5)[0].note
     assert "against" not in [column.head for column in t5.scores.columns]
     glance = {row[0].text: [cell.minor for cell in row[1:]] for row in report.overview.rows}
     assert glance["ia3"][0] != ""
@@ -209,12 +209,12 @@ def test_at_a_glance_has_a_column_per_backbone():
     assert document.compose(_four()).overview is None
 
 
-def test_at_a_glance_says_which_settings_part_the_columns():
+def test_at_a_glance_names_the_settings_that_differ_between_columns():
     settings = {**record().settings, "eval_rows": 200, "max_length": 64}
-    alike = document.compose([record(), record(backbone="nano")]).overview.note
+    equal_settings = document.compose([record(), record(backbone="nano")]).overview.note
     note = document.compose([record(), record(backbone="nano", settings=settings)]).overview.note
-    assert "settings" not in alike
-    assert note.endswith("so compare within a column: eval_rows (200, none), max_length (128, 64).")
+    assert "settings" not in equal_settings
+    assert note.endswith(": eval_rows (200, none), max_length (128, 64).")
 
 
 def test_a_recipe_that_differs_between_backbones_has_a_table_for_each():
@@ -239,17 +239,17 @@ def test_demonstrations_that_did_not_fit_are_announced():
     some = {"prompt.demonstrations_per_row": 2.0, "prompt.shortened_test": 250}
     records = [prompted(label="icl:k=4", **gone), prompted(label="icl:k=4", seed=1, **some), prompted(label="full")]
     texts = document.compose(records).warnings
-    assert "icl:k=4 is in truth zero-shot in 1 of 2 runs: no demonstration fits into any prompt (rte 1)." in texts
+    assert "icl:k=4 is effectively zero-shot in 1 of 2 runs: no demonstration fits into any prompt (rte 1)." in texts
     assert "Prompts of icl:k=4 lost demonstrations that did not fit in 1 of 2 runs (rte 1)." in texts
 
 
 def test_a_recipe_that_trained_nothing_is_not_shown_as_one():
     recipes = document.compose([prompted(label="icl:k=4"), record(shots=32, settings=prompted().settings)])
     table = next(table for table in recipes.background if table.caption == "Recipes")
-    assert "Of what takes no step (icl:k=4) only dtype tells." in table.note
+    assert "Only dtype affects methods without training (icl:k=4)." in table.note
 
 
-def test_the_same_reason_stands_once_with_all_that_it_concerns():
+def test_the_same_reason_is_listed_once_with_its_methods_and_rows():
     reason = "template 'x' of dir:a, row '{}': it writes no prompt."
     records = [failed(reason=reason.format(row), label=label) for row in (4, 12) for label in ("ia3", "full")]
     (row,) = document.compose([record(), *records, failed(reason="other", task="x")]).absent.rows[:1]
@@ -275,11 +275,11 @@ def test_the_summary_of_three_backbones_shows_every_method_and_task(width):
         start = next(i for i, line in enumerate(lines) if line.startswith(f"{title}, 32 training rows"))
         assert [bool(line.strip()) for line in lines[start + 1 : start + 1 + methods]] == [True] * methods
     assert "median over templates × draws × orders (interquartile range)" in text
-    assert ("how far the scores scatter" in " ".join(text.split())) == (width == 80)
+    assert ("the spread of the scores" in " ".join(text.split())) == (width == 80)
     assert bool(re.search(r"\d\.\d \(\d\.\d\)", text)) == (width == 120)
 
 
-def test_the_summary_has_the_cost_of_a_query_where_rows_stand_in_the_prompt():
+def test_the_summary_has_the_cost_of_a_query_if_there_are_demonstrations():
     assert "per query" not in _printed(grid(["full"], tasks=["sst2"]), 120)
     head, *lines = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 100).splitlines()
     assert head.endswith("per query")

@@ -1,4 +1,4 @@
-"""What was read of the tasks, as records tell it."""
+"""The data of the tasks, from the records."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ READ = {
 }
 
 
-def test_inputs_labels_and_what_was_left_out_are_a_table():
-    table = provenance.read([record(**READ)], {"sst2": "sst2"})
+def test_inputs_labels_and_left_out_fields_are_a_table():
+    table = provenance.input_table([record(**READ)], {"sst2": "sst2"})
     (row,) = [[cell.text for cell in row] for row in table.rows]
     assert row == [
         "sst2",
@@ -28,14 +28,16 @@ def test_inputs_labels_and_what_was_left_out_are_a_table():
 
 
 def test_records_that_do_not_say_have_no_such_table():
-    assert provenance.read([record()], {"sst2": "sst2"}) is None
+    assert provenance.input_table([record()], {"sst2": "sst2"}) is None
 
 
-def test_what_may_be_wrong_with_the_data_is_a_caution_once():
-    told = "sst2: the input 'source' alone says the label"
+def test_a_warning_about_the_data_is_shown_once():
+    warning = "sst2: the input 'source' alone says the label"
     records = [
-        record(seed=seed, label=label, data__warnings=(told,), **READ) for seed in (0, 1) for label in ("full", "ia3")
+        record(seed=seed, label=label, data__warnings=(warning,), **READ)
+        for seed in (0, 1)
+        for label in ("full", "ia3")
     ]
     report = document.compose(records)
-    assert [text for text in report.warnings if told in text] == [f"{told}."]
-    assert any(table.caption == "What was read of the tasks" for table in report.background)
+    assert [text for text in report.warnings if warning in text] == [f"{warning}."]
+    assert any(table.caption == "Data of the tasks" for table in report.background)

@@ -1,4 +1,4 @@
-"""Attention: its projections, its scores and weighted values, and which products its backward pass takes."""
+"""Attention: its projections, scores and weighted values, and the products of its backward pass."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from tunefront.bench.meters.flops.analytic import elementwise
-from tunefront.bench.meters.flops.analytic.anatomy import Attention, Config, Disentangled
-from tunefront.bench.meters.flops.analytic.leaves import Leaves
+from tunefront.bench.meters.flops.analytic.modules import Modules
+from tunefront.bench.meters.flops.analytic.spec import Attention, Config, Disentangled
 from tunefront.bench.meters.flops.analytic.tally import State
 
 _FUSED_BACKWARD = 5
-"""Products of a fused kernel's backward pass: the scores again, and the gradients of weights, values, queries, keys."""
+"""Products of a fused kernel's backward pass: the scores again, then gradients of weights, values, queries and keys."""
 
 
 @dataclass(frozen=True)
-class LedKeys:
-    """So many keys and values before an attention's own, and whether they need gradients."""
+class LeadKeys:
+    """Number of keys and values that precede an attention's own, and whether they need gradients."""
 
     tokens: int
     grad: bool
 
 
 @dataclass(frozen=True)
-class Attender:
-    """Attention in one stack of one model.
+class AttentionCost:
+    """Adds the cost of attention in one stack of one model to the tally.
 
-    Args: config, the model's; heads, its attention heads; biased, whether the bias that is added to the scores needs a
-    gradient; positions, the relative positions' embeddings of disentangled attention, (1, positions, width); led, what
-    leads in attentions, by their paths; seen, where it is noted of each attention whether its own keys or values need
-    gradients.
+    Args: config, the model's configuration; heads, number of attention heads; biased, whether the bias added to the
+    scores needs a gradient; positions, the relative position embeddings of disentangled attention, (1, positions,
+    width); lead, keys and values that precede an attention's own, by its path; key_grads, filled in: whether the keys
+    or values of each attention need gradients, by its path.
     """
 
-    leaves: Leaves
+    modules: Modules
     config: Config
     heads: int
     biased: bool = False
     positions: State | None = None
-    led: Mapping[str, LedKeys] = field(default_factory=dict)
-    seen: dict[str, bool] = field(default_factory=dict)
+    lead: Mapping[str, LeadKeys] = field(default_factory=dict)
+    key_grads: dict[str, bool] = field(default_factory=dict)
 
-    def attend(
+    def forward(
         self,
         block: str,
         attention: Attention,
@@ -52,65 +52,65 @@ class Attender:
         cached: bool = False,
         keys_only: bool = False,
     ) -> State:
-        """Of `x` on itself after `before` tokens, or on `memory`, whose keys and values may be `cached`; to the end of
-        the sublayer, its norm apart. With `keys_only` the loss depends on nothing but the keys and values."""
-        with self.leaves.tally.unused(keys_only):
-            return self._attend(block, attention, x, memory, before, cached)
+        """The output of the sublayer, without its norm. `x` attends to itself after `before` tokens, or to `memory`,
+        whose keys and values may be `cached`. With `keys_only`, the loss depends only on the keys and values."""
+        with self.modules.tally.unused(keys_only):
+            return self._forward(block, attention, x, memory, before, cached)
 
-    def _attend(
+    def _forward(
         self, block: str, attention: Attention, x: State, memory: State | None, before: int, cached: bool
     ) -> State:
-        leaves, source = self.leaves, memory or x
+        modules, source = self.modules, memory or x
         path = f"{block}.{(attention.fused or attention.query).rpartition('.')[0]}"
-        led = self.led.get(path, LedKeys(0, False))
-        keys = led.tokens + source.seq + before
-        tally = leaves.tally
+        lead = self.lead.get(path, LeadKeys(0, False))
+        keys = lead.tokens + source.seq + before
+        tally = modules.tally
         if attention.fused:
             with tally.unused(False):
-                mixed = leaves.through(f"{block}.{attention.fused}", x, "projections")
+                mixed = modules.forward(f"{block}.{attention.fused}", x, "projections")
             query = key = value = replace(mixed, width=mixed.width // 3)
         else:
-            query = leaves.through(f"{block}.{attention.query}", x, "projections")
+            query = modules.forward(f"{block}.{attention.query}", x, "projections")
             key = value = replace(source, grad=False)
             if not cached:
                 with tally.unused(False):
-                    key = leaves.through(f"{block}.{attention.key}", source, "projections")
-                    value = leaves.through(f"{block}.{attention.value}", source, "projections")
+                    key = modules.forward(f"{block}.{attention.key}", source, "projections")
+                    value = modules.forward(f"{block}.{attention.value}", source, "projections")
         query = self._head_norm(block, attention.query_norm, query)
         key = self._head_norm(block, attention.key_norm, key)
-        self.seen[path] = key.grad or value.grad
-        if led.grad:
+        self.key_grads[path] = key.grad or value.grad
+        if lead.grad:
             key, value = replace(key, grad=True), replace(value, grad=True)
         if attention.rotary:
             tally.elementwise(round(elementwise.ROTARY * self._rotated * (query.size + key.size)))
         tally.elementwise(elementwise.SCORE * x.rows * self.heads * x.seq * keys)
         if isinstance(attention, Disentangled):
-            found = self._disentangled(block, attention, query, key, value)
+            weighted = self._disentangled(block, attention, query, key, value)
         else:
-            found = self._plain(query, key, value, keys, self._fused(block, attention, memory is None))
-        output = leaves.through(f"{block}.{attention.output}", found, "projections")
-        return leaves.through(f"{block}.{attention.dropout}", output, "projections") if attention.dropout else output
+            weighted = self._plain(query, key, value, keys, self._fused(block, attention, memory is None))
+        output = modules.forward(f"{block}.{attention.output}", weighted, "projections")
+        return modules.forward(f"{block}.{attention.dropout}", output, "projections") if attention.dropout else output
 
     def _plain(self, query: State, key: State, value: State, keys: int, fused: bool) -> State:
-        """Scores and weighted values, every head of the queries with a key head, its own or shared."""
+        """Scores and weighted values; each query head reads its own key head, or one that it shares."""
         product = 2 * query.tokens * keys * query.width
         scores = query.grad or key.grad or self.biased
         grad = scores or value.grad
-        of_scores, of_values = int(query.grad) + int(key.grad), int(scores) + int(value.grad)
+        score_products, value_products = int(query.grad) + int(key.grad), int(scores) + int(value.grad)
         if fused and grad:
-            of_scores, of_values = _FUSED_BACKWARD, 0
-        self.leaves.tally.product("attention", product, activations=of_scores)
-        self.leaves.tally.product("attention", product, activations=of_values)
+            score_products, value_products = _FUSED_BACKWARD, 0
+        self.modules.tally.product("attention", product, activations=score_products)
+        self.modules.tally.product("attention", product, activations=value_products)
         return replace(query, grad=grad)
 
     def _disentangled(self, block: str, attention: Disentangled, query: State, key: State, value: State) -> State:
-        """Plain products, those with every relative position among them."""
-        tally, kinds = self.leaves.tally, getattr(self.config, "pos_att_type", None) or []
+        """Plain products, including those with every relative position."""
+        tally, kinds = self.modules.tally, getattr(self.config, "pos_att_type", None) or []
         content = 2 * query.tokens * query.seq * query.width
         tally.product("attention", content, activations=int(query.grad) + int(key.grad))
         scores = query.grad or key.grad
         if self.positions is not None:
-            placed = 2 * query.tokens * self.positions.seq * query.width
+            position_product = 2 * query.tokens * self.positions.seq * query.width
             for kind, projection, own, other in (
                 ("c2p", attention.position_key, attention.key, query),
                 ("p2c", attention.position_query, attention.query, key),
@@ -118,36 +118,36 @@ class Attender:
                 shared = bool(getattr(self.config, "share_att_key", False))
                 if kind not in kinds and not shared:
                     continue
-                position = self.leaves.through(
+                position = self.modules.forward(
                     f"{block}.{own if shared else projection}", self.positions, "projections"
                 )
                 if kind in kinds:
-                    tally.product("attention", placed, activations=int(other.grad) + int(position.grad))
-                    # Picked by distance, divided by the width and added: for each score.
+                    tally.product("attention", position_product, activations=int(other.grad) + int(position.grad))
+                    # Each score is picked by distance, divided by the width and added.
                     tally.elementwise(2 * query.rows * self.heads * query.seq**2)
                     scores = scores or position.grad
         tally.product("attention", content, activations=int(scores) + int(value.grad))
         return replace(query, grad=scores or value.grad)
 
     def _head_norm(self, block: str, path: str, x: State) -> State:
-        return self.leaves.through(f"{block}.{path}", x, "projections") if path else x
+        return self.modules.forward(f"{block}.{path}", x, "projections") if path else x
 
     @property
     def _rotated(self) -> float:
-        """The share of each head that is rotated: GPT-NeoX leaves some as it is."""
+        """The fraction of each head that is rotated: GPT-NeoX rotates only a part."""
         parameters = getattr(self.config, "rope_parameters", None) or {}
         return float(parameters.get("partial_rotary_factor", 1.0))
 
-    def _fused(self, block: str, attention: Attention, on_itself: bool) -> bool:
-        """Whether one kernel runs forward and backward: on CUDA; on CPU but for dropout or a bias that is trained."""
+    def _fused(self, block: str, attention: Attention, self_attention: bool) -> bool:
+        """Whether fused kernels run both passes: always on CUDA; on CPU without dropout and without a trained bias."""
         if getattr(self.config, "_attn_implementation", None) == "eager":
             return False
-        if next(self.leaves.model.parameters()).device.type == "cuda":
+        if next(self.modules.model.parameters()).device.type == "cuda":
             return True
-        return not (on_itself and self.biased) and self._rate(f"{block}.{attention.rate}") == 0
+        return not (self_attention and self.biased) and self._rate(f"{block}.{attention.rate}") == 0
 
     def _rate(self, path: str) -> float:
-        """The dropout of attention weights, which a module has or the attention's own number."""
+        """The dropout rate of the attention weights, stored in a module or as a number."""
         parent, _, name = path.rpartition(".")
-        rate = getattr(self.leaves.find(parent), name, 0.0)
+        rate = getattr(self.modules.find(parent), name, 0.0)
         return float(rate.p) if isinstance(rate, nn.Dropout) else float(rate)

@@ -1,30 +1,30 @@
-"""Anatomies of decoder-only language models, on the paths of `AutoModelForCausalLM`."""
+"""Specifications of decoder-only language models, with the module paths of `AutoModelForCausalLM`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tunefront.bench.meters.flops.analytic.anatomy import (
-    Anatomy,
+from tunefront.bench.meters.flops.analytic.spec import (
+    ArchitectureSpec,
     Attention,
     Config,
     FeedForward,
     Order,
     Stack,
+    attention_at,
     before,
-    projected,
 )
 
 
 def _opt(config: Config) -> Order:
-    return "before" if config.do_layer_norm_before else "after"  # after in OPT-350m alone
+    return "before" if config.do_layer_norm_before else "after"  # only OPT-350m has them after
 
 
 def _gpt_neox(config: Config) -> Order:
     return "parallel" if config.use_parallel_residual else "before"
 
 
-_GPT2 = Anatomy(
+_GPT2 = ArchitectureSpec(
     order=before,
     activation="activation_function",
     stack=Stack(
@@ -38,7 +38,7 @@ _GPT2 = Anatomy(
         end=("transformer.ln_f",),
     ),
 )
-_GPT_NEOX = Anatomy(
+_GPT_NEOX = ArchitectureSpec(
     order=_gpt_neox,
     activation="hidden_act",
     stack=Stack(
@@ -59,25 +59,25 @@ _GPT_NEOX = Anatomy(
         end=("gpt_neox.final_layer_norm",),
     ),
 )
-_OPT = Anatomy(
+_OPT = ArchitectureSpec(
     order=_opt,
     activation="activation_function",
     stack=Stack(
         embeddings=(("model.decoder.embed_tokens", "model.decoder.project_in"), ("model.decoder.embed_positions",)),
         blocks="model.decoder.layers",
-        attention=projected("self_attn", "self_attn_layer_norm"),
+        attention=attention_at("self_attn", "self_attn_layer_norm"),
         feed_forward=FeedForward("final_layer_norm", ("fc1",), "fc2"),
         end=("model.decoder.final_layer_norm", "model.decoder.project_out"),
     ),
 )
-_LLAMA = Anatomy(
+_LLAMA = ArchitectureSpec(
     order=before,
     activation="hidden_act",
     stack=Stack(
         embeddings=(("model.embed_tokens",),),
         blocks="model.layers",
         attention=replace(
-            projected("self_attn", "input_layernorm", "o_proj"),
+            attention_at("self_attn", "input_layernorm", "o_proj"),
             rate="self_attn.attention_dropout",
             query_norm="self_attn.q_norm",  # Qwen3's
             key_norm="self_attn.k_norm",

@@ -1,10 +1,17 @@
-"""Anatomies of encoders, on the paths of `AutoModel`."""
+"""Specifications of encoders, with the module paths of `AutoModel`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tunefront.bench.meters.flops.analytic.anatomy import Anatomy, Attention, Disentangled, FeedForward, Stack, after
+from tunefront.bench.meters.flops.analytic.spec import (
+    ArchitectureSpec,
+    Attention,
+    Disentangled,
+    FeedForward,
+    Stack,
+    after,
+)
 
 
 def _embeddings(*names: str) -> tuple[tuple[str, ...], ...]:
@@ -20,7 +27,7 @@ _BERT_ATTENTION = Attention(
     dropout="attention.output.dropout",
     rate="attention.self.dropout",
 )
-_BERT = Anatomy(
+_BERT = ArchitectureSpec(
     order=after,
     activation="hidden_act",
     stack=Stack(
@@ -49,7 +56,7 @@ _DEBERTA_V2 = replace(
         ),
     ),
 )
-_DISTILBERT = Anatomy(
+_DISTILBERT = ArchitectureSpec(
     order=after,
     activation="activation",
     stack=Stack(

@@ -1,17 +1,17 @@
-"""Anatomies of encoder-decoder language models, on the paths of `AutoModelForSeq2SeqLM`."""
+"""Specifications of encoder-decoder language models, with the module paths of `AutoModelForSeq2SeqLM`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tunefront.bench.meters.flops.analytic.anatomy import (
-    Anatomy,
+from tunefront.bench.meters.flops.analytic.spec import (
+    ArchitectureSpec,
     Attention,
     FeedForward,
     Stack,
     after,
+    attention_at,
     before,
-    projected,
 )
 
 
@@ -31,7 +31,7 @@ def _t5_attention(place: int, name: str) -> Attention:
 
 def _t5_stack(path: str, feed_forward: int) -> Stack:
     place = f"layer.{feed_forward}"
-    up = tuple(f"{place}.DenseReluDense.{name}" for name in ("wi", "wi_0", "wi_1"))  # the first, or gated the others
+    up = tuple(f"{place}.DenseReluDense.{name}" for name in ("wi", "wi_0", "wi_1"))  # wi, or if gated wi_0 and wi_1
     return Stack(
         embeddings=((f"{path}.embed_tokens",),),
         start=(f"{path}.dropout",),
@@ -42,7 +42,7 @@ def _t5_stack(path: str, feed_forward: int) -> Stack:
     )
 
 
-_T5 = Anatomy(
+_T5 = ArchitectureSpec(
     order=before,
     activation="dense_act_fn",
     stack=replace(_t5_stack("decoder", 2), cross_attention=_t5_attention(1, "EncDecAttention")),
@@ -56,16 +56,16 @@ def _bart_stack(side: str) -> Stack:
         embeddings=((f"{path}.embed_tokens",), (f"{path}.embed_positions",)),
         start=(f"{path}.layernorm_embedding",),
         blocks=f"{path}.layers",
-        attention=projected("self_attn", "self_attn_layer_norm"),
+        attention=attention_at("self_attn", "self_attn_layer_norm"),
         feed_forward=FeedForward("final_layer_norm", ("fc1",), "fc2"),
         heads=f"{side}_attention_heads",
     )
 
 
-_BART = Anatomy(
+_BART = ArchitectureSpec(
     order=after,
     activation="activation_function",
-    stack=replace(_bart_stack("decoder"), cross_attention=projected("encoder_attn", "encoder_attn_layer_norm")),
+    stack=replace(_bart_stack("decoder"), cross_attention=attention_at("encoder_attn", "encoder_attn_layer_norm")),
     below=_bart_stack("encoder"),
 )
 

@@ -1,4 +1,4 @@
-"""FLOPs by what they are for, and the tally that they are added up in. One multiply-add is two FLOPs."""
+"""FLOPs by purpose, and the tally that adds them up. One multiply-add is two FLOPs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class State:
-    """What flows through a model: (rows, seq, width), and whether anything below it needs its gradient."""
+    """The shape of a state in a model, (rows, seq, width), and whether anything below needs its gradient."""
 
     rows: int
     seq: int
@@ -19,24 +19,24 @@ class State:
 
     @property
     def tokens(self) -> int:
-        """Vectors of `width` numbers."""
+        """Number of vectors of `width` numbers."""
         return self.rows * self.seq
 
     @property
     def size(self) -> int:
-        """Numbers in all."""
+        """Total number of elements."""
         return self.tokens * self.width
 
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs of one or more passes: `forward` and `backward` are matrix products and attention alone.
+    """FLOPs of one or more passes: `forward` and `backward` count only matrix products and attention.
 
-    Of the backward pass, `activation_gradients` pass the loss on to what lies below, `weight_gradients` go to weights
-    that are trained. `elementwise` is everything else of the forward pass, by the table in `elementwise.py`; that of
-    the backward pass is not counted, since what an operator keeps and what it computes again differs from kernel to
-    kernel. `parts` splits `forward`: projections, attention, feed_forward, embedding, pooler, head, output (the
-    vocabulary) and inserted (what a method plugged in).
+    The backward pass consists of `activation_gradients`, which carry the loss to lower layers, and `weight_gradients`
+    of trained weights. `elementwise` is the rest of the forward pass, by the table in `elementwise.py`. The elementwise
+    work of the backward pass is not counted, since kernels differ in what they save and what they recompute. `parts`
+    splits `forward`: projections, attention, feed_forward, embedding, pooler, head, output (the vocabulary) and
+    inserted (the plugs of a method).
     """
 
     forward: int = 0
@@ -72,17 +72,17 @@ class Flops:
 
 
 class Tally:
-    """Adds up what one walk through a model comes across."""
+    """Adds up the costs of one walk through a model."""
 
     def __init__(self) -> None:
         self._parts: Counter[str] = Counter()
         self._activations = self._weights = self._elementwise = 0
-        self._unused = self._done = False
+        self._unused = self._paused = False
 
     def product(self, part: str, flops: int, activations: int = 0, weights: int = 0) -> None:
-        """A matrix product; its backward pass is one product of the same size for each factor that needs a gradient,
-        `activations` of them states and `weights` of them weights."""
-        if self._done:
+        """Adds a matrix product. Its backward pass is one product of the same size per factor that needs a gradient:
+        `activations` of them are states, `weights` of them weights."""
+        if self._paused:
             return
         self._parts[part] += flops
         if not self._unused:
@@ -90,28 +90,28 @@ class Tally:
             self._weights += weights * flops
 
     @contextmanager
-    def unused(self, whether: bool = True) -> Iterator[None]:
-        """Whether products within have no backward pass, because the loss does not depend on what comes of them."""
-        before, self._unused = self._unused, whether
+    def unused(self, active: bool = True) -> Iterator[None]:
+        """While `active`, products have no backward pass, because the loss does not depend on their results."""
+        before, self._unused = self._unused, active
         try:
             yield
         finally:
             self._unused = before
 
     def elementwise(self, flops: int) -> None:
-        """Work that is no product."""
-        self._elementwise += 0 if self._done else flops
+        """Adds elementwise work."""
+        self._elementwise += 0 if self._paused else flops
 
     @contextmanager
-    def nothing(self, whether: bool = True) -> Iterator[None]:
-        """Whether nothing is added within, because it has been done before."""
-        before, self._done = self._done, whether
+    def paused(self, active: bool = True) -> Iterator[None]:
+        """While `active`, nothing is added, because the work has been done before."""
+        before, self._paused = self._paused, active
         try:
             yield
         finally:
-            self._done = before
+            self._paused = before
 
     def flops(self, training: bool) -> Flops:
-        """All of it; without `training` there is no backward pass."""
+        """The total; without `training`, no backward pass."""
         activations, weights = (self._activations, self._weights) if training else (0, 0)
         return Flops(self._parts.total(), activations, weights, self._elementwise, dict(self._parts))

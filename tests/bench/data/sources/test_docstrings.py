@@ -243,7 +243,7 @@ def test_fractions_are_spread_evenly_and_shares_follow():
 
 
 def test_known_tasks_are_those_that_can_be_built():
-    assert known_tasks() == sorted(f"docstrings/{name}" for name in TASKS)
+    assert {f"docstrings/{name}" for name in TASKS} == {t for t in known_tasks() if t.startswith("docstrings/")}
 
 
 @pytest.mark.slow

@@ -296,7 +296,7 @@ def test_everything_wrong_with_a_folder_is_reported_together_and_repetition_coun
     rows = [{"text": "", "label": "good"} for _ in range(10)]
     with pytest.raises(UserErrors) as caught:
         load(put(tmp_path, {"metrics": ["acuracy"]}, train=[*GOOD, *rows], test="text,label\nx,ugly\n"))
-    said = caught.value.mistakes
+    said = caught.value.messages
     assert [sum(word in each for each in said) for word in ("acuracy", "is empty", "7 more", "'ugly'")] == [1, 3, 1, 1]
     assert len(said) == 6
 

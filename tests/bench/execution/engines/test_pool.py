@@ -1,4 +1,4 @@
-"""Worker processes: the same numbers as in one process, and nothing lost when a process goes."""
+"""Worker processes: the same numbers as in one process, and nothing lost when a process dies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,15 +22,16 @@ from tests.bench.execution.grids import (
     children,
     deterministic,
     litter,
-    mend,
     odd,
     outcome,
+    repair,
     until,
 )
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Work
-from tunefront.bench.execution.engines.pool import _lost, _next, _Pool, _Worker
+from tunefront.bench.execution.engines.pool import next_cell, record_failure
+from tunefront.bench.execution.engines.processes import Pool, Worker
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.records.store import Store
@@ -43,8 +45,8 @@ def test_two_workers_give_what_one_process_gives_bit_for_bit(grid: MakeGrid, nes
     some = grid()
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     run_grid(some.cells(), here)
-    found = nest.run(some, tmp_path / "there")
-    assert found == {"ran": 5, "reused": 0, "failed": 0, "skipped": 0, "interrupted": False}
+    outcome = nest.run(some, tmp_path / "there")
+    assert outcome == {"ran": 5, "reused": 0, "failed": 0, "skipped": 0, "interrupted": False}
     assert set(deterministic(here)) == set(some.names())
     assert deterministic(here) == deterministic(there)
     assert {record.environment.concurrent_cells for record in there.records()} == {2}
@@ -75,14 +77,14 @@ def test_a_worker_that_dies_costs_its_cell_alone(
 ) -> None:
     store = Store(tmp_path / "out")
     some = grid(methods=["features", *odd(tmp_path, way), "ia3", "full"])
-    found = nest.run(some, tmp_path / "out")
-    assert (found["ran"], found["failed"]) == (4, 1)
+    outcome = nest.run(some, tmp_path / "out")
+    assert (outcome["ran"], outcome["failed"]) == (4, 1)
     (failed,) = by_status(store.records(), "failed")
     assert failed.reason is not None
     assert failed.reason.startswith(reason)
     assert ("memory" in failed.reason) == (way == "die"), "a kill from outside is how a machine short of memory ends it"
     assert failed.method_file == "odd.py"
-    mend(tmp_path)
+    repair(tmp_path)
     again = nest.run(some, tmp_path / "out")
     assert (again["ran"], again["reused"], again["failed"]) == (1, 3, 0)
     repaired = store.read(failed.key)
@@ -92,12 +94,12 @@ def test_a_worker_that_dies_costs_its_cell_alone(
 
 
 def test_more_deaths_than_workers_are_survived(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
-    found = nest.run(grid(methods=[*odd(tmp_path, "die", "exit", "fail", "unsupported"), "ia3"]), tmp_path / "out")
-    assert found == {"ran": 5, "reused": 0, "failed": 3, "skipped": 1, "interrupted": False}
+    outcome = nest.run(grid(methods=[*odd(tmp_path, "die", "exit", "fail", "unsupported"), "ia3"]), tmp_path / "out")
+    assert outcome == {"ran": 5, "reused": 0, "failed": 3, "skipped": 1, "interrupted": False}
 
 
 def sleeping(folder: Path, nest: Nursery, some: Grid, out: Path) -> tuple[int, int]:
-    """Starts a grid with a cell that sleeps; the pids of the parent and of the worker that has the cell."""
+    """Starts a grid with a cell that sleeps; returns the pids of the parent and of the worker that runs it."""
     parent = nest.start(some, out)
     started = folder / "sleep.started"
     worker = int(until(lambda: started.exists() and started.read_text()))
@@ -113,7 +115,7 @@ def test_an_idle_worker_that_is_killed_is_not_missed(grid: MakeGrid, nest: Nurse
     (idle,) = set(children(parent)) - {busy}
     os.kill(idle, signal.SIGKILL)
     until(lambda: not alive(idle) and len(children(parent)) == 2)
-    mend(tmp_path)
+    repair(tmp_path)
     assert nest.wait() == 0
     assert outcome(tmp_path / "out") == {"ran": 2, "reused": 0, "failed": 0, "skipped": 0, "interrupted": False}
 
@@ -126,7 +128,7 @@ def test_workers_end_when_their_parent_is_killed(grid: MakeGrid, nest: Nursery, 
     os.kill(parent, signal.SIGKILL)
     assert nest.wait() == -signal.SIGKILL
     until(lambda: not any(alive(worker) for worker in workers), 5)
-    mend(tmp_path)
+    repair(tmp_path)
     assert nest.run(some, tmp_path / "out")["failed"] == 0
     assert len(Store(tmp_path / "out").records()) == 2
 
@@ -141,12 +143,12 @@ def test_ctrl_c_stops_the_workers_and_says_so(grid: MakeGrid, nest: Nursery, tmp
     assert nest.wait() == 0
     assert outcome(tmp_path / "out") == {"ran": 1, "reused": 0, "failed": 0, "skipped": 0, "interrupted": True}
     assert not any(alive(worker) for worker in workers)
-    mend(tmp_path)
+    repair(tmp_path)
     assert nest.run(some, tmp_path / "out") == {"ran": 1, "reused": 1, "failed": 0, "skipped": 0, "interrupted": False}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_a_cell_that_runs_alone_ends_with_the_one_worker_that_was_asked_for(
+def test_a_cell_that_runs_alone_ends_its_only_worker(
     signum: int, grid: MakeGrid, nest: Nursery, tmp_path: Path
 ) -> None:
     some = grid(methods=["features", *odd(tmp_path, "sleep")])
@@ -160,35 +162,35 @@ def test_a_cell_that_runs_alone_ends_with_the_one_worker_that_was_asked_for(
     if signum == signal.SIGINT:
         assert outcome(tmp_path / "out") == {"ran": 0, "reused": 0, "failed": 0, "skipped": 0, "interrupted": True}
     assert Store(tmp_path / "out").records() == []
-    mend(tmp_path)
+    repair(tmp_path)
     assert nest.run(some, tmp_path / "out", 1)["ran"] == 2
     assert len(by_status(Store(tmp_path / "out").records(), "ok")) == 2
 
 
 def test_a_full_disk_in_a_worker_stops_the_grid(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
     some = grid(methods=[*odd(tmp_path, "full"), "features", "ia3"])
-    found = nest.run(some, tmp_path / "out")
-    assert found["error"].startswith("DiskFull: no room is left for")
+    outcome = nest.run(some, tmp_path / "out")
+    assert outcome["error"].startswith("DiskFull: ")
     store = Store(tmp_path / "out")
     assert litter(store) == []
     assert not by_status(store.records(), "failed")
-    mend(tmp_path)
+    repair(tmp_path)
     assert nest.run(some, tmp_path / "out")["failed"] == 0
     assert len(by_status(store.records(), "ok")) == 3
 
 
 def test_two_grids_at_once_share_the_work(grid: MakeGrid, nest: Nursery, tmp_path: Path) -> None:
-    """Another process holds a cell: it is waited for, and taken as it is."""
+    """Another process holds a cell: the grid waits for its record and reuses it."""
     store = Store(tmp_path / "out")
     some = grid(methods=[*odd(tmp_path, "sleep"), "features"])
     _, _ = sleeping(tmp_path, nest, some, tmp_path / "out")
-    thread = threading.Timer(0.5, mend, [tmp_path])
+    thread = threading.Timer(0.5, repair, [tmp_path])
     thread.start()
-    found = run_grid(some.cells(), store)
+    outcome = run_grid(some.cells(), store)
     thread.join()
     assert nest.wait() == 0
-    assert found.failed == 0
-    assert {record.status for record in found.records} == {"ok"}
+    assert outcome.failed == 0
+    assert {record.status for record in outcome.records} == {"ok"}
     taken = store.read(some.names()[0])
     assert taken is not None
     assert taken.environment.concurrent_cells == 2, "the other process's record was taken"
@@ -197,31 +199,31 @@ def test_two_grids_at_once_share_the_work(grid: MakeGrid, nest: Nursery, tmp_pat
 def test_what_breaks_outside_a_method_costs_its_cell_with_the_reason(
     grid: MakeGrid, nest: Nursery, tmp_path: Path
 ) -> None:
-    """The harness itself, in a worker: the reason is recorded, and the worker goes on."""
-    found = nest.run(grid(methods=[*odd(tmp_path, "refused"), "features", "ia3"]), tmp_path / "out")
-    assert (found["ran"], found["failed"]) == (3, 1)
+    """The harness itself, in a worker: the reason is recorded, and the worker continues."""
+    outcome = nest.run(grid(methods=[*odd(tmp_path, "refused"), "features", "ia3"]), tmp_path / "out")
+    assert (outcome["ran"], outcome["failed"]) == (3, 1)
     (failed,) = by_status(Store(tmp_path / "out").records(), "failed")
     assert failed.reason == "PermissionError: [Errno 13] Permission denied"
 
 
 def test_what_a_dead_worker_had_finished_is_taken(grid: MakeGrid, tmp_path: Path) -> None:
-    """It may die after its record is written and before it says so."""
+    """It may die after writing its record and before sending it."""
     store = Store(tmp_path / "out")
     store.prepare()
     (cell,) = grid(methods=("features",)).cells()
     work = Work(cell, Identity.of(cell), attempts=("before",))
     with Store(tmp_path / "out").claim(work.key) as mine:
         assert mine
-        assert _lost(work, store, "it died", 2) is None, "another process holds the cell now"
+        assert record_failure(work, store, "it died", 2) is None, "another process holds the cell now"
     assert store.read(work.key) is None
-    lost = _lost(work, store, "it died", 2)
+    lost = record_failure(work, store, "it died", 2)
     assert lost is not None
     assert (lost.status, lost.reason, lost.attempts) == ("failed", "it died", ("before",))
     assert store.read(work.key) == lost
     for status in ("ok", "skipped"):
         finished = lost.model_copy(update={"status": status, "reason": None})
         store.write(finished)
-        assert _lost(work, store, "it died", 2) == finished
+        assert record_failure(work, store, "it died", 2) == finished
         assert store.read(work.key) == finished
 
 
@@ -232,13 +234,13 @@ def identity(key: str) -> Identity:
 def test_a_worker_that_has_died_takes_no_cell(grid: MakeGrid) -> None:
     ours, theirs = multiprocessing.Pipe()
     (cell,) = grid(methods=("features",)).cells()
-    worker = _Worker(process=None, connection=ours)
-    assert worker.take(Work(cell, identity("key")))
-    theirs.recv()
+    worker, work = Worker[Work](process=None, connection=ours), Work(cell, identity("key"))
+    assert worker.send(work, "message")
+    assert theirs.recv() == "message"
     theirs.close()
-    other = _Worker(process=None, connection=ours)
-    assert not other.take(Work(cell, identity("key")))
-    assert other.work is None
+    other = Worker[Work](process=None, connection=ours)
+    assert not other.send(work, "message")
+    assert other.item is None
     ours.close()
 
 
@@ -248,14 +250,14 @@ def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> N
         return Work(Cell(parsed, "b", "t", parsed.recipe or Recipe(), seed=seed), identity(f"{method} {seed}"))
 
     ours, theirs = multiprocessing.Pipe()
-    workers = [_Worker(process=None, connection=ours) for _ in range(2)]
+    workers = [Worker[Work](process=None, connection=ours) for _ in range(2)]
     waiting = [work(method, seed) for seed in (0, 1) for method in ("full", "ia3", "features")]
     taken: list[list[str]] = [[], []]
     while waiting:
         for number, worker in enumerate(workers):
             if waiting:
-                next_one = waiting.pop(_next(waiting, worker, workers))
-                assert worker.take(next_one)
+                next_one = waiting.pop(next_cell(waiting, worker, workers))
+                assert worker.send(next_one, None)
                 taken[number].append(next_one.key)
     assert taken == [["full 0", "features 0", "full 1"], ["ia3 0", "ia3 1", "features 1"]]
     ours.close()
@@ -263,27 +265,27 @@ def test_the_seeds_of_a_method_go_to_one_worker_while_there_is_other_work() -> N
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Starts only so many worker processes."""
-    started = _Pool._start
+    """Refuses to start more than `after` worker processes."""
+    started = Pool._start
 
-    def start(pool: _Pool) -> _Worker:
+    def start(pool: Pool[Any]) -> Worker[Any]:
         if len(pool.workers) >= after:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return started(pool)
 
-    monkeypatch.setattr(_Pool, "_start", start)
+    monkeypatch.setattr(Pool, "_start", start)
 
 
 def test_where_no_more_processes_can_be_started_fewer_do_the_work(
     grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusing(monkeypatch, after=1)
-    found = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)
-    assert [record.status for record in found.records] == ["ok", "ok"]
-    assert "no more than 1 worker" in caplog.text
+    outcome = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)
+    assert [record.status for record in outcome.records] == ["ok", "ok"]
+    assert "only 1 worker" in caplog.text
 
 
-def test_where_none_can_be_started_it_is_told_what_to_do(
+def test_without_any_worker_process_the_error_says_what_to_do(
     grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing(monkeypatch, after=0)

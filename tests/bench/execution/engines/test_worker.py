@@ -1,4 +1,4 @@
-"""What a worker is sent, and what it does when nobody listens any more."""
+"""Messages to a worker, and its end when the parent has ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.execution.grids import Grid, odd
-from tunefront.bench.execution.engines.worker import CellMessage, _tell
+from tunefront.bench.execution.engines.worker import CellMessage, send_step
 
 
 def test_a_cell_survives_its_way_to_a_worker(grid: Callable[..., Grid], tmp_path: Path) -> None:
@@ -21,13 +21,13 @@ def test_a_cell_survives_its_way_to_a_worker(grid: Callable[..., Grid], tmp_path
 
 
 def test_a_parent_that_goes_is_no_failure_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that cannot be sent would be taken for the method's error, and recorded as such."""
+    """An error in sending a report would otherwise be recorded as the method's error."""
     monkeypatch.setattr(os, "_exit", sys.exit)
     ours, theirs = multiprocessing.Pipe()
-    _tell(theirs, "train", 1, 2)
+    send_step(theirs, "train", 1, 2)
     assert ours.recv() == ("step", "train", 1, 2)
     ours.close()
     with pytest.raises(SystemExit) as ended:
-        _tell(theirs, "train", 2, 2)
+        send_step(theirs, "train", 2, 2)
     assert ended.value.code == 1
     theirs.close()

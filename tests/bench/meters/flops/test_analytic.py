@@ -1,4 +1,4 @@
-"""The analytic FLOPs, number for number, against what torch's dispatcher counts when the same batch runs."""
+"""The analytic FLOPs equal the counts of torch's dispatcher for the same batch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.toys import (
     attach,
     encode,
     fit_without_steps,
+    fresh_copy,
     harness,
     mixed_task,
     pair_id,
     pairs,
-    pristine,
     shipped,
     takes_choices,
     toy_task,
 )
-from tunefront.bench.meters.flops.analytic import ANATOMIES, Analytic
+from tunefront.bench.meters.flops.analytic import ARCHITECTURES, Analytic
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
@@ -36,7 +36,7 @@ from tunefront.methods.spelling import parse
 
 
 def exactly(backbone: Any, batch: Batch, training: Shape, scoring: Shape, case: str = "") -> None:
-    """Forward, backward, scores and features of a batch, as counted and as worked out."""
+    """Compares forward, backward, scores and features of a batch: counted and analytic."""
     if not backbone.trainable():
         pytest.skip("nothing is trained")
     analytic = Analytic(backbone)
@@ -46,8 +46,8 @@ def exactly(backbone: Any, batch: Batch, training: Shape, scoring: Shape, case: 
     with torch.no_grad():
         scores, features = (counted_flops(lambda c=c: c(batch)) for c in (backbone.score, backbone.features))
     step = analytic.loss(training)
-    worked_out = (step.forward, step.backward, analytic.score(scoring).forward, analytic.features(scoring).forward)
-    assert worked_out == (forward, whole - forward, scores, features), case
+    computed = (step.forward, step.backward, analytic.score(scoring).forward, analytic.features(scoring).forward)
+    assert computed == (forward, whole - forward, scores, features), case
     assert sum(step.parts.values()) == step.forward
     assert step.elementwise > 0
 
@@ -62,7 +62,7 @@ def language_rows(folder: str, method: Method, **settings: Any) -> tuple[Any, En
     chosen = takes_choices(method, folder)
     task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
     template = {"template": Listed()} if chosen else {}
-    backbone = pristine(folder, task, **template, **settings)
+    backbone = fresh_copy(folder, task, **template, **settings)
     attach(method, backbone)
     fit_without_steps(method, backbone, encode(backbone, task))
     return backbone, encode(backbone, task), encode(backbone, task, "test")
@@ -73,7 +73,7 @@ def language_rows(folder: str, method: Method, **settings: Any) -> tuple[Any, En
 def test_encoders_count_as_dispatched(
     method: Method, family: str, dropout: float | None, backbones: dict[str, str]
 ) -> None:
-    backbone = pristine(backbones[family], dropout=dropout)
+    backbone = fresh_copy(backbones[family], dropout=dropout)
     attach(method, backbone)
     rows = encode(backbone, toy_task(words=(2, 50), rows=(24, 8)))
     fit_without_steps(method, backbone, rows)
@@ -93,13 +93,13 @@ def test_language_models_count_as_dispatched(
 
 @pytest.mark.parametrize("method", [ICL(k=0), ICL(k=4), ICL(k=3, ensemble=2, calibrate=True)], ids=pair_id)
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
-def test_demonstrations_and_what_follows_them_count_as_dispatched(
+def test_demonstrations_and_queries_count_as_dispatched(
     name: str, method: ICL, language_models: dict[str, str]
 ) -> None:
     backbone, train, test = language_rows(language_models[name], method)
     trainer = harness(backbone, method, rows=4)
     scorer = method.fit(backbone, train, trainer)
-    analytic, rows = Analytic(backbone), trainer.prompts.following(test)
+    analytic, rows = Analytic(backbone), trainer.prompts.prepend_to(test)
     batch = rows.batch(rows.scoring_order(4)[0])
     with torch.no_grad():
         assert analytic.score(rows.shape(batch)).forward == counted_flops(lambda: scorer(batch))
@@ -110,16 +110,16 @@ def test_demonstrations_and_what_follows_them_count_as_dispatched(
 
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])
-def test_a_padded_batch_counts_as_it_is_computed(family: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones[family])
+def test_a_padded_batch_counts_with_its_padding(family: str, backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones[family])
     rows = encode(backbone, toy_task(words=(2, 50), rows=(24, 8)))
     batch = rows.batch(range(6))
     assert not batch.inputs["attention_mask"].all()
     exactly(backbone, batch, rows.shape(batch), rows.shape(batch))
 
 
-def test_precomputed_features_cost_the_head_alone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["roberta"])
+def test_precomputed_features_cost_only_the_head(backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["roberta"])
     rows = encode(backbone).with_features(torch.zeros(64, 32))
     attach(parse("features"), backbone)
     batch = rows.batch(range(5))
@@ -128,7 +128,7 @@ def test_precomputed_features_cost_the_head_alone(backbones: dict[str, str]) -> 
 
 
 def test_the_mean_of_states_needs_no_pooler(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["distilbert"])
+    backbone = fresh_copy(backbones["distilbert"])
     backbone.pooling = "mean"
     rows = encode(backbone)
     exactly(backbone, rows.shaped(3, 9), (3, 9), (3, 9))
@@ -148,7 +148,7 @@ def test_the_mean_of_states_needs_no_pooler(backbones: dict[str, str]) -> None:
 )
 @pytest.mark.parametrize("method", ["full", "houlsby", "top_layers:n=1"])
 def test_every_kind_of_disentangled_attention(config: dict[str, Any], method: str, tmp_path: Path) -> None:
-    backbone = pristine(str(make_backbone(tmp_path / "model", "deberta-v2", **config)))
+    backbone = fresh_copy(str(make_backbone(tmp_path / "model", "deberta-v2", **config)))
     attach(parse(method), backbone)
     exactly(backbone, encode(backbone).shaped(3, 12), (3, 12), (3, 12))
 
@@ -156,10 +156,10 @@ def test_every_kind_of_disentangled_attention(config: dict[str, Any], method: st
 @pytest.mark.parametrize(
     ("name", "config"),
     [
-        ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),  # as OPT-350m is
+        ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),  # like OPT-350m
         ("gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
         ("qwen2", {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}),
-        ("qwen3", {"num_key_value_heads": 1, "head_dim": 12}),  # norms on each head, which are wider than the model
+        ("qwen3", {"num_key_value_heads": 1, "head_dim": 12}),  # norms on each head, and heads wider than the model
         ("bart", {"encoder_attention_heads": 4, "scale_embedding": True}),
     ],
 )
@@ -177,9 +177,9 @@ def test_variants_of_an_architecture(
 @pytest.mark.parametrize("method", ["full", "ia3"])
 @pytest.mark.parametrize("name", ["bert", "qwen2", "t5-gated"])
 def test_eager_attention_is_made_of_plain_products(name: str, method: str, folders: dict[str, str]) -> None:
-    """In the first block keys and values pass a gradient on to what was plugged in, and queries none."""
+    """In the first block, keys and values pass gradients to the plugs, but queries do not."""
     if name == "bert":
-        backbone = pristine(folders[name], dropout=0.0)
+        backbone = fresh_copy(folders[name], dropout=0.0)
         attach(parse(method), backbone)
         train = encode(backbone)
     else:
@@ -188,18 +188,18 @@ def test_eager_attention_is_made_of_plain_products(name: str, method: str, folde
     same_batch(backbone, train, [0, 1, 2])
 
 
-def test_every_architecture_with_sites_has_an_anatomy() -> None:
-    assert set(ANATOMIES) == set(SITES)
+def test_every_architecture_with_sites_has_a_specification() -> None:
+    assert set(ARCHITECTURES) == set(SITES)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", ["roberta", "deberta-v2", "gpt_neox", "qwen2", "t5", "bart"])
 def test_whatever_is_frozen_counts_as_dispatched(name: str, seed: int, folders: dict[str, str]) -> None:
-    """A few parameters anywhere, biases and norms among them, decide how far down the backward pass goes."""
+    """A few trained parameters anywhere, including biases and norms, determine the depth of the backward pass."""
     if name in LANGUAGE_MODELS:
         backbone, train, _ = language_rows(folders[name], parse("full"), dropout=seed * 0.1)
     else:
-        backbone = pristine(folders[name], dropout=seed * 0.1)
+        backbone = fresh_copy(folders[name], dropout=seed * 0.1)
         train = encode(backbone)
     drawn = random.Random(f"{name} {seed}")
     parameters = list(backbone.model.parameters())

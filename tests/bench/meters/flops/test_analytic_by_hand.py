@@ -1,4 +1,4 @@
-"""The analytic FLOPs against closed formulas written out by hand, at any size, and what it refuses to count."""
+"""The analytic FLOPs against formulas derived by hand, at any size, and the cases that are refused."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from tests.conftest import make_backbone, make_language_model
-from tests.toys import attach, encode, pristine
+from tests.toys import attach, encode, fresh_copy
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.counted import counted_step
-from tunefront.bench.models.families.leads import Lengths
+from tunefront.bench.models.families.leads import LeadLengths
 from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import plug
 from tunefront.methods.sites import SITES
@@ -25,15 +25,15 @@ D, INNER, HEADS = 32, 64, 2
 
 
 def test_one_block_of_bert_by_hand(tmp_path: Path) -> None:
-    """Everything trained, no dropout: each projection costs as much again for its input and for its weights."""
-    backbone = pristine(str(make_backbone(tmp_path / "bert", "bert", num_hidden_layers=1)), dropout=0.0)
+    """All trained, no dropout: each projection costs the same again for its input and for its weights."""
+    backbone = fresh_copy(str(make_backbone(tmp_path / "bert", "bert", num_hidden_layers=1)), dropout=0.0)
     rows, n = 3, 11
     tokens, scores = rows * n, rows * HEADS * n * n
     projections, feed_forward = 2 * tokens * 4 * D * D, 2 * tokens * 2 * D * INNER
     attention = 2 * (2 * rows * n * n * D)
     pooler, head = 2 * rows * D * D, 2 * rows * D * 2
-    found = Analytic(backbone).loss((rows, n))
-    assert found.parts == {
+    flops = Analytic(backbone).loss((rows, n))
+    assert flops.parts == {
         "projections": projections,
         "attention": attention,
         "feed_forward": feed_forward,
@@ -41,38 +41,40 @@ def test_one_block_of_bert_by_hand(tmp_path: Path) -> None:
         "head": head,
     }
     products = projections + feed_forward + pooler + head
-    assert found.forward == products + attention
-    assert found.activation_gradients == products + 5 * attention // 2  # the kernel computes the scores again
-    assert found.weight_gradients == products
-    assert found.backward == found.activation_gradients + found.weight_gradients
+    assert flops.forward == products + attention
+    assert flops.activation_gradients == products + 5 * attention // 2  # the kernel computes the scores again
+    assert flops.weight_gradients == products
+    assert flops.backward == flops.activation_gradients + flops.weight_gradients
     norm = 7
     embedded = tokens * D * (2 + norm)  # words, segments and positions are two sums
     attended = 4 * tokens * D + 7 * scores + tokens * D * (1 + norm)  # four biases; then the residual sum
-    fed = tokens * INNER * (1 + 5) + tokens * D * (1 + 1 + norm)  # bias and GELU; bias, residual sum
-    answered = rows * D * (1 + 1) + rows * 2 * (1 + 1 + 5)  # bias and tanh; bias, what a head does, softmax
-    assert found.elementwise == embedded + attended + fed + answered
+    feed_forward_elementwise = tokens * INNER * (1 + 5) + tokens * D * (
+        1 + 1 + norm
+    )  # bias and GELU; bias, residual sum
+    head_elementwise = rows * D * (1 + 1) + rows * 2 * (1 + 1 + 5)  # bias and tanh; bias, function of the head, softmax
+    assert flops.elementwise == embedded + attended + feed_forward_elementwise + head_elementwise
 
 
 def test_rescaling_one_block_of_a_gated_t5_by_hand(tmp_path: Path) -> None:
-    """No weight of the backbone has a gradient; it is passed through what lies above the first vectors alone."""
+    """No backbone weight has a gradient; gradients only pass through the modules above the first vectors."""
     config: dict[str, Any] = {"num_layers": 1, "num_decoder_layers": 1}
-    backbone = pristine(str(make_language_model(tmp_path / "t5", "t5-gated", **config)), dropout=0.0)
+    backbone = fresh_copy(str(make_language_model(tmp_path / "t5", "t5-gated", **config)), dropout=0.0)
     attach(parse("ia3"), backbone)
     b, s, r, u = 2, 9, 5, 4  # prompts and choices, their rows and tokens
     inner, vocabulary = 2 * 12, backbone.model.config.vocab_size
     prompt, choice = 2 * b * s, 2 * r * u
     projection, gated = D * inner, 3 * D * INNER
     looks = 2 * (2 * b * s * s * inner + 2 * r * u * u * inner + 2 * r * u * s * inner)
-    found = Analytic(backbone).loss((b, s, r, u))
+    flops = Analytic(backbone).loss((b, s, r, u))
     below = prompt * (4 * projection + gated)
     above = choice * (4 * projection + 2 * projection + gated) + 2 * r * s * 2 * projection
-    assert found.forward == below + above + looks + choice * D * vocabulary
-    assert found.parts["output"] == choice * D * vocabulary
-    assert found.weight_gradients == 0
-    # The first attention of each stack passes a gradient on to keys and values, not to what they were projected from.
-    of_encoder = prompt * (projection + gated)
-    of_decoder = choice * (projection + 2 * projection + gated) + 2 * r * s * 2 * projection
-    assert found.activation_gradients == of_encoder + of_decoder + looks * 5 // 2 + choice * D * vocabulary
+    assert flops.forward == below + above + looks + choice * D * vocabulary
+    assert flops.parts["output"] == choice * D * vocabulary
+    assert flops.weight_gradients == 0
+    # The first attention of each stack passes gradients to keys and values, but not to the input of their projections.
+    encoder = prompt * (projection + gated)
+    decoder = choice * (projection + 2 * projection + gated) + 2 * r * s * 2 * projection
+    assert flops.activation_gradients == encoder + decoder + looks * 5 // 2 + choice * D * vocabulary
 
 
 def gpt3(**config: Any) -> Any:
@@ -82,43 +84,45 @@ def gpt3(**config: Any) -> Any:
     size = {"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048, "vocab_size": 50257, **config}
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **size))
-    return SimpleNamespace(model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=Lengths(), kept_lead=None)
+    return SimpleNamespace(
+        model=model, head=None, sites=SITES["gpt2"], led=0, lead_lengths=LeadLengths(), kept_lead=None
+    )
 
 
-def test_a_model_of_gpt_3s_size_is_counted_without_its_weights() -> None:
+def test_a_model_of_gpt_3s_size_is_counted_without_weights() -> None:
     layers, d, tokens = 96, 12288, 2048
     backbone = gpt3()
     params = sum(parameter.numel() for parameter in backbone.model.parameters())
     assert params == pytest.approx(175e9, rel=0.01)
-    found = Analytic(backbone).prefix(tokens)
-    assert found.forward == layers * (24 * tokens * d * d + 4 * tokens * tokens * d)
-    assert found.backward == 0
-    # The rule of thumb leaves out attention, and counts embeddings that are looked up, not multiplied.
-    assert found.forward == pytest.approx(2 * params * tokens, rel=0.03)
+    flops = Analytic(backbone).prefix(tokens)
+    assert flops.forward == layers * (24 * tokens * d * d + 4 * tokens * tokens * d)
+    assert flops.backward == 0
+    # The rule of thumb ignores attention and counts embeddings, which are looked up and not multiplied.
+    assert flops.forward == pytest.approx(2 * params * tokens, rel=0.03)
 
 
 def test_fake_tensors_are_enough(language_models: dict[str, str]) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    real = pristine(language_models["llama"])
+    real = fresh_copy(language_models["llama"])
     with FakeTensorMode():
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(language_models["llama"]))
         fake: Any = SimpleNamespace(
-            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=Lengths(), kept_lead=None
+            model=model, head=None, sites=SITES["llama"], led=0, lead_lengths=LeadLengths(), kept_lead=None
         )
         assert Analytic(fake).loss((2, 9, 2, 12, 0, 5)) == Analytic(real).loss((2, 9, 2, 12, 0, 5))
 
 
-def test_amounts_add_up_and_multiply() -> None:
-    one, other = Flops(3, 2, 1, 7, {"attention": 3}), Flops(4, 0, 0, 1, {"attention": 1, "head": 3})
-    assert one + other == Flops(7, 2, 1, 8, {"attention": 4, "head": 3})
-    assert one * 3 == 3 * one == one + one + one
-    assert (one + other).backward == 3
-    assert sum([one, other], Flops()) == one + other
+def test_flops_add_and_multiply() -> None:
+    first, second = Flops(3, 2, 1, 7, {"attention": 3}), Flops(4, 0, 0, 1, {"attention": 1, "head": 3})
+    assert first + second == Flops(7, 2, 1, 8, {"attention": 4, "head": 3})
+    assert first * 3 == 3 * first == first + first + first
+    assert (first + second).backward == 3
+    assert sum([first, second], Flops()) == first + second
 
 
 class LowRank(nn.Module):
-    """A user's plug: two layers beside a projection."""
+    """A user's plug: two layers parallel to a projection."""
 
     def __init__(self, inner: int, out: int):
         super().__init__()
@@ -129,8 +133,8 @@ class LowRank(nn.Module):
 
 
 @pytest.mark.parametrize("where", ["before", "after", "parallel"])
-def test_what_a_users_method_plugs_in_is_counted_by_the_same_rule(where: Any, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], dropout=0.0)
+def test_plugs_of_a_users_method_are_counted_by_the_same_rule(where: Any, backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     backbone.freeze(keep=backbone.head)
     for site in (backbone.sites.query, backbone.sites.value, backbone.sites.ffn_up, r"embeddings\.word_embeddings"):
         if where == "after" or "word" not in site:
@@ -138,13 +142,13 @@ def test_what_a_users_method_plugs_in_is_counted_by_the_same_rule(where: Any, ba
             plug(backbone.model, site, "low", lambda host, width, s=sides: LowRank(*_widths(host, s)), where=where)
     shape = (3, 7)
     forward, whole = counted_step(lambda: backbone.loss(encode(backbone).shaped(*shape)))
-    found = Analytic(backbone).loss(shape)
-    assert (found.forward, found.backward) == (forward, whole - forward)
-    assert found.parts["inserted"] > 0
+    flops = Analytic(backbone).loss(shape)
+    assert (flops.forward, flops.backward) == (forward, whole - forward)
+    assert flops.parts["inserted"] > 0
 
 
 class Declared(LowRank):
-    """The same with its second matrix as a product of two small ones, made once a pass."""
+    """The same, with its second matrix as a product of two small ones, computed once per pass."""
 
     def __init__(self, inner: int, out: int):
         super().__init__(inner, out)
@@ -165,15 +169,15 @@ class Declared(LowRank):
 
 @pytest.mark.parametrize("reads", [None, r"encoder\.layer\.\d+\.intermediate\.dense"])
 def test_products_that_a_plug_declares_are_counted(reads: str | None, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], dropout=0.0)
+    backbone = fresh_copy(backbones["bert"], dropout=0.0)
     backbone.freeze(keep=backbone.head)
     site, inner = backbone.sites.ffn_down, 64 if reads is None else 32
     plug(backbone.model, site, "low", lambda host, width: Declared(inner, width), where="parallel", reads=reads)
     shape = (3, 7)
     forward, whole = counted_step(lambda: backbone.loss(encode(backbone).shaped(*shape)))
-    found = Analytic(backbone).loss(shape)
-    assert (found.forward, found.backward) == (forward, whole - forward)
-    assert found.parts["inserted"] == 2 * 2 * (21 * inner * 4 + 4 * 3 * 32 + 21 * 4 * 32)
+    flops = Analytic(backbone).loss(shape)
+    assert (flops.forward, flops.backward) == (forward, whole - forward)
+    assert flops.parts["inserted"] == 2 * 2 * (21 * inner * 4 + 4 * 3 * 32 + 21 * 4 * 32)
 
 
 def _widths(host: nn.Module, sides: tuple[str, str]) -> list[int]:
@@ -206,7 +210,7 @@ def _parametrized(backbone: Any) -> None:
 
 
 def _recomputed(backbone: Any) -> None:
-    backbone.model.encoder.layer[0].gradient_checkpointing = True  # as transformers' own switch does
+    backbone.model.encoder.layer[0].gradient_checkpointing = True  # as transformers' own switch sets it
 
 
 def _unknown(backbone: Any) -> None:
@@ -216,15 +220,15 @@ def _unknown(backbone: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (_matrix, "what Matrix does with its matrix cannot be told"),
-        (_prompt, r"nothing in the anatomy of bert reads prompt \(1 such"),
-        (_parametrized, "is made by other code"),
-        (_recomputed, "computed again in the backward pass"),
-        (_unknown, r"no anatomy for the architecture 'mamba'; known: bart, .*ANATOMIES\[\"mamba\"\] = Anatomy"),
+        (_matrix, "matrix in Matrix .* Linear layers"),
+        (_prompt, r"bert reads prompt \(1 such"),
+        (_parametrized, "parametrization computes the weight of .*query"),
+        (_recomputed, "recomputed in the backward pass"),
+        (_unknown, r"'mamba'; known: bart, .*ARCHITECTURES\[\"mamba\"\] = ArchitectureSpec"),
     ],
 )
-def test_what_cannot_be_told_is_refused_with_the_reason(change: Any, reason: str, backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+def test_unknown_costs_are_refused_with_the_reason(change: Any, reason: str, backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"])
     change(backbone)
     with pytest.raises(Unsupported, match=reason):
         Analytic(backbone).loss((2, 5))
@@ -233,7 +237,7 @@ def test_what_cannot_be_told_is_refused_with_the_reason(change: Any, reason: str
 def test_choices_in_rows_of_their_own_are_refused(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = pristine(language_models["gpt2"])
+    backbone = fresh_copy(language_models["gpt2"])
     analytic = Analytic(backbone)
     monkeypatch.setattr(type(backbone), "needs_separate_rows", True)
     with pytest.raises(Unsupported, match="rows of their own"):
@@ -241,33 +245,35 @@ def test_choices_in_rows_of_their_own_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("products", "said"),
+    ("products", "got"),
     [
         (None, "got None"),
         ("nonsense", "got 'n'"),
         ([(1, 2, 3)], r"got \(1, 2, 3\)"),
     ],
 )
-def test_products_that_are_none_say_whose_they_are(products: Any, said: str, backbones: dict[str, str]) -> None:
+def test_invalid_products_are_an_error_that_names_their_module(
+    products: Any, got: str, backbones: dict[str, str]
+) -> None:
     class Odd(nn.Identity):
         def products(self, tokens: int) -> Any:
             return products
 
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     backbone.freeze(keep=backbone.head)
     plug(backbone.model, backbone.sites.ffn_down, "odd", lambda host, width: Odd(), where="after")
-    with pytest.raises(ValueError, match=rf"products\(\) of Odd must give the `Product`s .*{said}"):
+    with pytest.raises(ValueError, match=rf"products\(\) of Odd must return `Product`s .*{got}"):
         Analytic(backbone).loss((3, 7))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("change", "message"),
     [
         ({"rows": -1}, "rows of a product must be a whole number of at least 0, got -1"),
         ({"outer": 1.5}, "outer of a product must be a whole number of at least 0, got 1.5"),
         ({"left": "banana"}, "left of a product must be one of input, trained, constant, got 'banana'"),
     ],
 )
-def test_a_product_has_sizes_and_known_factors(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Product(**{"rows": 1, "inner": 1, "outer": 1} | wrong)
+def test_a_product_has_sizes_and_known_factors(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Product(**{"rows": 1, "inner": 1, "outer": 1} | change)

@@ -10,10 +10,21 @@ import torch
 from torch import Tensor
 
 from tests.conftest import LANGUAGE_MODELS
-from tests.toys import Listed, attach, encode, harness, mixed_task, pair_id, pristine, shipped, takes_choices, toy_task
+from tests.toys import (
+    Listed,
+    attach,
+    encode,
+    fresh_copy,
+    harness,
+    mixed_task,
+    pair_id,
+    shipped,
+    takes_choices,
+    toy_task,
+)
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.meters.batches import BatchLog
-from tunefront.bench.meters.flops.by_phase import NOTHING, FlopLedger
+from tunefront.bench.meters.flops.by_phase import NO_FLOPS, FlopLedger
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.records import PhaseFlops, parse_record
 from tunefront.bench.suites.expand import expand
@@ -26,10 +37,10 @@ from tunefront.methods.spelling import parse
 
 
 def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> tuple[Any, MeasuringHarness, Any, Any]:
-    """A backbone that a method was fitted to in two steps, its harness, its scorer, and rows to score."""
+    """A backbone with a method fitted in two steps, its harness, its scorer, and rows to score."""
     chosen = Path(folder).name in LANGUAGE_MODELS and takes_choices(method, folder)
     task = mixed_task(8, 9) if chosen else toy_task(rows=(8, 9), words=(1, 20))
-    backbone = pristine(folder, task, **({"template": Listed()} if task.kind == "multiple choice" else {}))
+    backbone = fresh_copy(folder, task, **({"template": Listed()} if task.kind == "multiple choice" else {}))
     attach(method, backbone)
     train, test = encode(backbone, task), encode(backbone, task, "test")
     trainer = harness(backbone, method, features=features, rows=4, batch_size=4, steps=2, **recipe)
@@ -43,7 +54,7 @@ def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: 
     scored = trainer.score(scorer, test)
     phases = {**trainer.cost.flops_by_phase, "evaluation": scored.entry}
     once = trainer.prompts.entry_once(backbone, trainer.flop_ledger)
-    started = phases.get("prefill", NOTHING)
+    started = phases.get("prefill", NO_FLOPS)
     phases["prefill"] = once + started
     assert scored.entry is not None
     assert once.counted == trainer.prompts.flops_once(backbone)
@@ -52,7 +63,7 @@ def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: 
     assert set(phases) == learns | precomputes | {"evaluation", "prefill"}
     for phase, entry in phases.items():
         assert entry.analytic == entry.counted, phase
-        no_tokens = bool(precomputes) and phase in ("forward", "backward")  # a head on cached states reads none
+        no_tokens = bool(precomputes) and phase in ("forward", "backward")  # a head on cached states reads no tokens
         assert (entry.rule is None) == no_tokens
         assert (entry.elementwise is None) == (phase == "backward")
         assert (entry.weight_gradients is not None) == (phase == "backward")
@@ -75,7 +86,9 @@ def test_calibrating_belongs_to_the_prefill(language_models: dict[str, str]) -> 
     assert once.rule is not None
 
 
-def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_counted_halves_equal_those_of_every_step(
+    backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[Any] = []
     add = BatchLog.add
     monkeypatch.setattr(BatchLog, "add", lambda self, batch: (ran.append((self.training, batch)), add(self, batch))[1])
@@ -86,7 +99,9 @@ def test_the_counted_halves_are_those_of_every_step(backbones: dict[str, str], m
     assert trainer.cost.flops_by_phase["backward"].counted == sum(whole - forward for forward, whole in steps)
 
 
-def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_halves_are_known_after_counting_the_steps(
+    backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     backbone, trainer, *_ = fitted(backbones["bert"], parse("full"), learning_rate=1e-4)
     monkeypatch.setattr(trainer.counting, "_step", lambda *_: lambda shape: pytest.fail(f"{shape} is counted again"))
     shapes = BatchLog(encode(backbone), training=True)
@@ -96,14 +111,14 @@ def test_the_halves_are_known_once_the_steps_are(backbones: dict[str, str], monk
 
 @pytest.mark.parametrize("name", ["bert", "opt"])
 def test_features_from_the_cache_give_the_same_entries(name: str, folders: dict[str, str], tmp_path: Path) -> None:
-    found = [fitted(folders[name], parse("features"), FeatureStore(tmp_path))[1].cost for _ in range(2)]
-    assert found[0].flops_by_phase == found[1].flops_by_phase
-    assert found[0].flops_by_phase["features"].analytic == found[0].flops_by_phase["features"].counted
+    costs = [fitted(folders[name], parse("features"), FeatureStore(tmp_path))[1].cost for _ in range(2)]
+    assert costs[0].flops_by_phase == costs[1].flops_by_phase
+    assert costs[0].flops_by_phase["features"].analytic == costs[0].flops_by_phase["features"].counted
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
-def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+def test_a_methods_own_loss_is_only_counted(backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"])
     attach(parse("full"), backbone)
     trainer = harness(backbone, parse("full"), batch_size=4, steps=1)
 
@@ -116,8 +131,8 @@ def test_a_loss_of_a_methods_own_is_counted_alone(backbones: dict[str, str]) -> 
         assert entry == PhaseFlops(counted=entry.counted)
 
 
-def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+def test_a_scorer_is_identified_by_its_calls_of_the_backbone(backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"])
     rows, trainer = encode(backbone), harness(backbone, parse("full"))
 
     def once(batch: Batch) -> Tensor:
@@ -139,8 +154,8 @@ def test_a_scorer_is_told_by_what_it_asks_of_the_backbone(backbones: dict[str, s
         assert entry == PhaseFlops(counted=entry.counted)
 
 
-def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"])
+def test_calls_from_outside_are_counted_within_the_context(backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(backbones["bert"])
     batch, score = encode(backbone).batch(range(2)), backbone.score
     with backbone.counting_calls() as calls:
         score(batch)  # which reads features
@@ -151,7 +166,7 @@ def test_calls_are_counted_while_asked_for_and_from_outside_alone(backbones: dic
 
 
 def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str], backbones: dict[str, str]) -> None:
-    encoder, seq2seq = pristine(backbones["bert"]), pristine(language_models["t5"])
+    encoder, seq2seq = fresh_copy(backbones["bert"]), fresh_copy(language_models["t5"])
     ledger = FlopLedger(encoder, 1000)
     phases = ledger.training(encoder.loss, {(3, 7): 2, (5, 0): 4}, 10, 30)
     assert phases["forward"].rule == 2 * 1000 * (3 * 7) * 2
@@ -166,30 +181,30 @@ def test_the_rule_follows_parameters_and_tokens(language_models: dict[str, str],
     assert FlopLedger(seq2seq).rows(seq2seq.score, {shape: 3}, 1).rule is None
 
 
-def test_an_architecture_without_anatomy_keeps_the_other_sources(
+def test_an_unknown_architecture_keeps_the_other_sources(
     backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     monkeypatch.setattr(backbone.model.config, "model_type", "mamba")
-    found = FlopLedger(backbone, 10).rows(backbone.score, {(2, 3): 1}, 77)
-    assert found == PhaseFlops(counted=77, rule=2 * 10 * 6)
+    entry = FlopLedger(backbone, 10).rows(backbone.score, {(2, 3): 1}, 77)
+    assert entry == PhaseFlops(counted=77, rule=2 * 10 * 6)
 
 
 def test_entries_add_what_both_know() -> None:
-    one = PhaseFlops(counted=1, analytic=2, elementwise=3, rule=4)
-    two = PhaseFlops(counted=10, elementwise=30, rule=40)
-    assert one + two == PhaseFlops(counted=11, elementwise=33, rule=44)
-    assert NOTHING + one == one
+    first = PhaseFlops(counted=1, analytic=2, elementwise=3, rule=4)
+    second = PhaseFlops(counted=10, elementwise=30, rule=40)
+    assert first + second == PhaseFlops(counted=11, elementwise=33, rule=44)
+    assert NO_FLOPS + first == first
 
 
-def test_reading_demonstrations_is_told_by_their_tokens(language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models["llama"])
+def test_reading_demonstrations_follows_from_their_tokens(language_models: dict[str, str]) -> None:
+    backbone = fresh_copy(language_models["llama"])
     with torch.no_grad():
         counted = counted_flops(lambda: backbone._base(input_ids=torch.ones(1, 11, dtype=torch.long)))
-    found = FlopLedger(backbone, 100).prefix(11, counted)
-    assert (found.analytic, found.rule) == (counted, 2 * 100 * 11)
+    entry = FlopLedger(backbone, 100).prefix(11, counted)
+    assert (entry.analytic, entry.rule) == (counted, 2 * 100 * 11)
     assert FlopLedger().prefix(11, counted) == PhaseFlops(counted=counted)
-    assert FlopLedger(backbone, 100).prefix(11, 0) == NOTHING
+    assert FlopLedger(backbone, 100).prefix(11, 0) == NO_FLOPS
 
 
 @pytest.mark.parametrize(
@@ -204,7 +219,7 @@ def test_a_record_has_the_flops_of_every_phase(
     method: str, name: str, phases: tuple[str, ...], folders: dict[str, str], toy_folder: str
 ) -> None:
     settings = {"epochs": 1.0, "eval_rows": 6}
-    asked = Overrides(
+    overrides = Overrides(
         methods=[method],
         backbones=[folders[name]],
         tasks=[toy_folder],
@@ -213,7 +228,7 @@ def test_a_record_has_the_flops_of_every_phase(
         seeds=[0],
         settings=settings,
     )
-    record, _ = run_cell(expand("quick", asked).cells[0])
+    record, _ = run_cell(expand("quick", overrides).cells[0])
     assert record.reason is None
     assert record.flops.phases is not None
     assert tuple(record.flops.phases) == phases

@@ -1,4 +1,4 @@
-"""The papers' rule of thumb against the costs that Liu et al. 2022 print (table 1)."""
+"""The papers' rule of thumb against the costs in Liu et al. 2022 (table 1)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tunefront.bench.meters.flops.rule import backward_rule, forward_rule, rule_flops
 
 QUERY, DEMONSTRATION, FITTING = 103, 98, 41
-"""Median tokens of a query with its choices and of a demonstration, and how many demonstrations fit (section 4.2)."""
+"""Median tokens of a query with choices and of a demonstration, and the number of demonstrations (section 4.2)."""
 PROMPT = FITTING * DEMONSTRATION + QUERY
 
 
@@ -17,7 +17,12 @@ PROMPT = FITTING * DEMONSTRATION + QUERY
         (11 * 10**9, QUERY, True, 1.1e12),  # T-Few, and T0 zero-shot
         (11 * 10**9, PROMPT, True, 4.5e13),  # T5+LM in context
         (175 * 10**9, PROMPT, False, 1.4e15),  # GPT-3 175B
-        (6_700 * 10**6, FITTING * DEMONSTRATION, False, 5.4e13),  # these two are printed without the query's tokens
+        (
+            6_700 * 10**6,
+            FITTING * DEMONSTRATION,
+            False,
+            5.4e13,
+        ),  # these two are printed without the tokens of the query
         (13 * 10**9, FITTING * DEMONSTRATION, False, 1.0e14),
     ],
     ids=["T-Few", "T5+LM", "GPT-3 175B", "GPT-3 6.7B", "GPT-3 13B"],

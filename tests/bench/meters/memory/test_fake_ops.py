@@ -1,4 +1,4 @@
-"""Operators on fake tensors that are answered from memory."""
+"""The cache of operators on fake tensors."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def fake(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype)
 
 
-def asked(run: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> tuple[list[object], list[str]]:
-    """What a call gives twice under a ledger, and the operators that torch was asked about."""
+def run_twice(run: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> tuple[list[object], list[str]]:
+    """The results of two calls under a ledger, and the operators that reached torch."""
     model = nn.Linear(1, 1)
     model.weight = nn.Parameter(fake(1, 1))
     names: list[str] = []
     dispatched = FakeTensorMode.__torch_dispatch__
 
-    def noting(mode: FakeTensorMode, func: torch._ops.OpOverload, *rest: object) -> object:
+    def recorded(mode: FakeTensorMode, func: torch._ops.OpOverload, *rest: object) -> object:
         names.append(str(func))
         return dispatched(mode, func, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(FakeTensorMode, "__torch_dispatch__", noting)
+    monkeypatch.setattr(FakeTensorMode, "__torch_dispatch__", recorded)
     with torch.no_grad(), Ledger(model):
         return [run(), run()], names
 
@@ -54,33 +54,33 @@ def described(value: object) -> object:
         ("mm.default", lambda: fake(6, 3) @ fake(2, 3).t()),
     ],
 )
-def test_a_result_made_again_is_as_torch_makes_it(
+def test_a_cached_result_equals_torchs_result(
     operator: str, run: Callable[[], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (first, second), names = asked(run, monkeypatch)
+    (first, second), names = run_twice(run, monkeypatch)
     assert described(first) == described(second)
     assert first.untyped_storage()._cdata != second.untyped_storage()._cdata  # type: ignore[attr-defined]
     assert names.count(f"aten.{operator}") == 1
 
 
-def test_several_results_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    (first, second), names = asked(lambda: torch.var_mean(fake(3, 4), 1), monkeypatch)
+def test_several_results_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, second), names = run_twice(lambda: torch.var_mean(fake(3, 4), 1), monkeypatch)
     assert isinstance(second, tuple)
-    assert [described(one) for one in first] == [described(one) for one in second]  # type: ignore[attr-defined]
+    assert [described(each) for each in first] == [described(each) for each in second]  # type: ignore[attr-defined]
     assert names.count("aten.var_mean.correction") == 1
 
 
-def test_what_shares_memory_or_changes_it_is_asked_about_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators_that_share_or_write_memory_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     value = fake(3, 4)
-    unsafe = torch.ops.aten._unsafe_view.default  # whose schema does not tell
-    (first, second), names = asked(lambda: (value.view(12), unsafe(value, [4, 3]), value.mul_(2)), monkeypatch)
+    unsafe = torch.ops.aten._unsafe_view.default  # its schema does not say that it shares memory
+    (first, second), names = run_twice(lambda: (value.view(12), unsafe(value, [4, 3]), value.mul_(2)), monkeypatch)
     for results in (first, second):
-        for one in results:  # type: ignore[attr-defined]
-            assert one.untyped_storage()._cdata == value.untyped_storage()._cdata
+        for result in results:  # type: ignore[attr-defined]
+            assert result.untyped_storage()._cdata == value.untyped_storage()._cdata
     assert names.count("aten._unsafe_view.default") == names.count("aten.mul_.Tensor") == 2
 
 
-def test_a_number_is_told_with_its_type() -> None:
+def test_the_key_of_a_number_includes_its_type() -> None:
     whole = torch.arange(3)
     assert signature([whole, 1]) != signature([whole, 1.0]) != signature([whole, True])
     assert signature([whole, [2, None]]) == signature([torch.zeros(3, dtype=torch.long), (2, None)])
@@ -88,18 +88,18 @@ def test_a_number_is_told_with_its_type() -> None:
     assert signature([torch.zeros(2)]) != signature([torch.zeros(2, dtype=torch.float64)])
 
 
-def test_a_whole_and_a_broken_factor_give_other_types(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integer_and_float_factors_give_different_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fake(3, dtype=torch.long)
-    (found, _), _ = asked(lambda: (whole * 2, whole * 2.0), monkeypatch)
-    assert [one.dtype for one in found] == [torch.long, torch.float32]  # type: ignore[attr-defined]
+    (products, _), _ = run_twice(lambda: (whole * 2, whole * 2.0), monkeypatch)
+    assert [product.dtype for product in products] == [torch.long, torch.float32]  # type: ignore[attr-defined]
 
 
-def test_devices_and_the_default_type_are_told_apart() -> None:
+def test_the_key_includes_devices_and_the_default_dtype() -> None:
     fakes, zeros = Fakes(MODE), torch.ops.aten.zeros_like.default
     here = fake(3)
     with MODE:
         there = torch.empty(3, device="cuda")
-    assert [fakes.run(zeros, (FakeTensor,), (one,), {}).device.type for one in (here, there)] == ["cpu", "cuda"]
+    assert [fakes.run(zeros, (FakeTensor,), (tensor,), {}).device.type for tensor in (here, there)] == ["cpu", "cuda"]
     whole, before = fake(3, dtype=torch.long), torch.get_default_dtype()
     single = fakes.run(torch.ops.aten.mul.Tensor, (FakeTensor,), (whole, 1.5), {})
     torch.set_default_dtype(torch.float64)
@@ -110,12 +110,12 @@ def test_devices_and_the_default_type_are_told_apart() -> None:
     assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
 
 
-def test_a_real_model_has_none() -> None:
+def test_a_real_model_has_no_fakes() -> None:
     assert Fakes.of(nn.Linear(2, 2)) is None
 
 
 LONG = 2 * 10**6
-"""Pairs of so many tokens would take terabytes."""
+"""Tokens, all pairs of which would take terabytes."""
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ LONG = 2 * 10**6
         lambda row: torch.full((len(row), len(row)), -1.0),
     ],
 )
-def test_a_large_tensor_of_real_ones_is_fake_beside_a_fake_model(make: Callable[[Tensor], Tensor]) -> None:
+def test_a_large_tensor_made_from_real_ones_is_fake_for_a_fake_model(make: Callable[[Tensor], Tensor]) -> None:
     """Masks over pairs of tokens: their bytes count, and nothing is computed."""
     model = nn.Linear(1, 1)
     model.weight = nn.Parameter(fake(1, 1))
@@ -142,7 +142,7 @@ def test_a_large_tensor_of_real_ones_is_fake_beside_a_fake_model(make: Callable[
     assert sum(ledger.peaks["forward"].values()) >= LONG * LONG * made.element_size()
 
 
-def test_small_tensors_of_real_ones_stay_real() -> None:
+def test_small_tensors_made_from_real_ones_stay_real() -> None:
     model = nn.Linear(1, 1)
     model.weight = nn.Parameter(fake(1, 1))
     with torch.no_grad(), Ledger(model):

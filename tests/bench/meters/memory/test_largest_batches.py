@@ -1,4 +1,4 @@
-"""The peak that is recorded is that of the batch which needs most, among all that ran."""
+"""The recorded peak is that of the batch that needs the most memory, among all that ran."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from tests.toys import Listed, encode, harness, mixed_task, pristine, toy_task
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task, toy_task
 from tunefront.bench.meters.batches import BatchLog
-from tunefront.bench.meters.memory.phases import MOST, BatchReplay, ParetoFront, PhaseMemory
+from tunefront.bench.meters.memory.phases import MOST_REPLAYS, BatchReplay, ParetoFront, PhaseMemory
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.step import Step
@@ -21,13 +21,13 @@ LANGUAGE = ("gpt2", "llama", "t5", "t5-gated", "bart")
 def ready(
     name: str, spelled: str, folders: dict[str, str]
 ) -> tuple[MeasuringHarness, Backbone, Scorer, EncodedExamples]:
-    """A method that was fitted, the rows that it learned from being of many lengths, and rows to score."""
+    """A method fitted on rows of many lengths, and rows to score."""
     if name in LANGUAGE:
         task = mixed_task(train=40, test=60)
-        backbone = pristine(folders[name], task, template=Listed())
+        backbone = fresh_copy(folders[name], task, template=Listed())
     else:
         task = toy_task(rows=(40, 60), words=(2, 40))
-        backbone = pristine(folders[name], task)
+        backbone = fresh_copy(folders[name], task)
     method = parse(spelled)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=8, batch_size=4, steps=10)
@@ -35,49 +35,49 @@ def ready(
     return trainer, backbone, scorer, encode(backbone, task, "test")
 
 
-def peak(found: PhaseMemory, phase: str) -> int:
-    return sum(found.owners[phase].values())
+def peak(memory: PhaseMemory, phase: str) -> int:
+    return sum(memory.owners[phase].values())
 
 
 @pytest.mark.parametrize("spelled", ["full", "ia3", "icl:k=0"])
 @pytest.mark.parametrize("name", LANGUAGE)
-def test_no_batch_that_was_scored_needs_more(name: str, spelled: str, folders: dict[str, str]) -> None:
+def test_no_scored_batch_needs_more_memory(name: str, spelled: str, folders: dict[str, str]) -> None:
     if (name, spelled) == ("gpt2", "ia3"):
         pytest.skip("gpt2 fuses keys and values")
     trainer, _, scorer, test = ready(name, spelled, folders)
     trainer.score(scorer, test)
     recorded = peak(trainer.memory.measure(), "evaluation")
-    works = [BatchReplay((), partial(test.batch, rows)) for rows in test.scoring_order(8)]
-    peaks = [peak(trainer.memory.batch("evaluation", scorer, work), "evaluation") for work in works]
+    replays = [BatchReplay((), partial(test.batch, rows)) for rows in test.scoring_order(8)]
+    peaks = [peak(trainer.memory.batch("evaluation", scorer, replay), "evaluation") for replay in replays]
     assert len(set(peaks)) > 1
     assert recorded == max(peaks)
 
 
 @pytest.mark.parametrize("name", ["bert", *LANGUAGE])
-def test_no_batch_that_was_trained_on_needs_more(
+def test_no_training_batch_needs_more_memory(
     name: str, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[tuple[EncodedExamples, list[int]]] = []
     add = BatchLog.add
 
-    def noting(shapes: BatchLog, batch: Batch) -> None:
+    def recorded_add(shapes: BatchLog, batch: Batch) -> None:
         if shapes.training:
             ran.append((shapes.examples, batch.rows.tolist()))
         add(shapes, batch)
 
-    monkeypatch.setattr(BatchLog, "add", noting)
+    monkeypatch.setattr(BatchLog, "add", recorded_add)
     trainer, backbone, *_ = ready(name, "full", folders)
     recorded = trainer.memory.measure()
     step = Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast)
-    found = [trainer.memory.step(step, BatchReplay((), partial(examples.batch, rows))) for examples, rows in ran]
-    assert len(found) == 10
+    memories = [trainer.memory.step(step, BatchReplay((), partial(examples.batch, rows))) for examples, rows in ran]
+    assert len(memories) == 10
     for phase in ("forward", "backward"):
-        peaks = [peak(one, phase) for one in found]
+        peaks = [peak(memory, phase) for memory in memories]
         assert len(set(peaks)) > 1
         assert peak(recorded, phase) == max(peaks), phase
 
 
-def test_of_items_that_are_larger_in_nothing_none_is_kept() -> None:
+def test_items_that_are_larger_in_no_size_are_dropped() -> None:
     largest: ParetoFront[str] = ParetoFront()
     for sizes, item in (((1, 5), "long"), ((3, 3), "both"), ((2, 3), "less"), ((3, 3), "again"), ((5, 1), "wide")):
         largest.add(sizes, item)
@@ -88,9 +88,9 @@ def test_of_items_that_are_larger_in_nothing_none_is_kept() -> None:
     assert set(largest.items()) == {"all", "of another kind"}
 
 
-def test_the_largest_in_all_come_first_and_no_more_than_a_few() -> None:
+def test_items_large_in_all_sizes_come_first_and_only_a_few_are_kept() -> None:
     largest: ParetoFront[int] = ParetoFront()
     for place in range(10):
         largest.add((place, 9 - place, 1 if place == 4 else 0), place)
-    assert len(largest.items()) == MOST
+    assert len(largest.items()) == MOST_REPLAYS
     assert largest.items()[0] == 4

@@ -1,4 +1,4 @@
-"""The memory of a cell's phases: against the allocator, in fakes, for every method, and without leaving a trace."""
+"""The memory of the phases of a cell: against the allocator, with fake tensors, for every method, without traces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from tests.bench.meters.memory.test_tracker import perceptron
-from tests.toys import attach, encode, fit_without_steps, harness, pair_id, pristine, shipped
+from tests.toys import attach, encode, fit_without_steps, fresh_copy, harness, pair_id, shipped
 from tunefront.bench.meters.memory import peak
 from tunefront.bench.meters.memory.peak import allocator_peak, peak_memory
 from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, batch_phase, step_phases
@@ -33,8 +33,8 @@ CUDA = torch.device("cuda", 0)
 
 
 def allocated(run: Callable[[], object]) -> dict[str, int]:
-    """By how much torch's CPU allocator grew at most within each `record_function` of a run, by the profiler's own
-    account of every allocation."""
+    """The peak growth of torch's CPU allocator within each `record_function` of a run, from the profiler's list of
+    allocations."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         run()
     changes, blocks, waiting = [], {}, profiled.profiler.kineto_results.experimental_event_tree()
@@ -46,7 +46,7 @@ def allocated(run: Callable[[], object]) -> dict[str, int]:
         if event.name.startswith("phase "):
             blocks[event.name.removeprefix("phase ")] = (event.start_time_ns, event.end_time_ns)
     peaks, total = dict.fromkeys(blocks, 0), 0
-    for time, change in sorted(changes, key=lambda found: found[0]):
+    for time, change in sorted(changes, key=lambda change: change[0]):
         total += change
         for name, (start, end) in blocks.items():
             if start <= time <= end:
@@ -55,7 +55,7 @@ def allocated(run: Callable[[], object]) -> dict[str, int]:
 
 
 def compared(model: nn.Module, loss: Callable[[], Tensor], inputs: list[Tensor]) -> tuple[dict[str, int], ...]:
-    """The peaks of forward and backward over what was held before them: the ledger's and the allocator's."""
+    """The peaks of forward and backward above the memory before them: in the ledger and in the allocator."""
 
     def plain() -> None:
         with record_function("phase forward"):
@@ -80,15 +80,15 @@ def compared(model: nn.Module, loss: Callable[[], Tensor], inputs: list[Tensor])
     return {phase: total - before for phase, total in totals.items()}, by_allocator
 
 
-def test_the_ledger_has_every_byte_of_the_allocator() -> None:
+def test_the_ledger_counts_every_byte_of_the_allocator() -> None:
     model, batch = perceptron(frozen=False), torch.randn(30, 4)
     ours, theirs = compared(model, lambda: model(batch).sum(), [batch])
     assert ours == theirs
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_on_transformers_too_but_for_what_kernels_keep_to_themselves(name: str, folders: dict[str, str]) -> None:
-    backbone = pristine(folders[name])
+def test_on_transformers_the_ledger_counts_all_but_memory_inside_kernels(name: str, folders: dict[str, str]) -> None:
+    backbone = fresh_copy(folders[name])
     backbone.model.train()
     batch = encode(backbone).batch(range(16))
 
@@ -110,46 +110,44 @@ def faked(backbone: Any) -> Any:
         fake = mode.from_tensor(tensor.detach(), static_shapes=True)
         fakes[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
     copied = copy.copy(backbone)
-    copied.model = copy.deepcopy(model, fakes)  # taken for copies that are made already
+    copied.model = copy.deepcopy(model, fakes)  # the memo of copies
     if backbone.head is not None:
         copied.head = copied.model.head
     return copied
 
 
 def phases(backbone: Any, method: Method, optimizer: str) -> Ledger:
-    """A step and a scored batch of a method."""
+    """The ledger of a step and a scored batch of a method."""
     rows, ledger = encode(backbone), Ledger(backbone.model)
     trainer = harness(backbone, method, optimizer=optimizer)
-    work = BatchReplay((0,), lambda: rows.batch(range(16)))
+    replay = BatchReplay((0,), lambda: rows.batch(range(16)))
     with ledger.phase("load"):
         pass
     torch.manual_seed(0)
     if trained(backbone.model):
         backbone.model.train()
-        step_phases(ledger, Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast), work)
+        step_phases(ledger, Step(backbone.trainable(), backbone.loss, trainer.recipe, trainer.subject.autocast), replay)
     backbone.model.eval()
-    batch_phase(ledger, "evaluation", backbone.score, work)
+    batch_phase(ledger, "evaluation", backbone.score, replay)
     return ledger
 
 
 @pytest.mark.parametrize("name", TINY)
 @pytest.mark.parametrize("method", shipped(), ids=pair_id)
-def test_owners_sum_to_the_peak_in_real_tensors_and_in_fakes(
-    method: Method, name: str, folders: dict[str, str]
-) -> None:
-    backbone = pristine(folders[name])
+def test_owners_sum_to_the_peak_with_real_and_fake_tensors(method: Method, name: str, folders: dict[str, str]) -> None:
+    backbone = fresh_copy(folders[name])
     attach(method, backbone)
     fit_without_steps(method, backbone, encode(backbone))
     real = phases(backbone, method, "adamw")
     assert {owner for owners in real.peaks.values() for owner in owners} <= set(OWNERS)
     fake = phases(faked(backbone), method, "adamw")
     assert fake.peaks == real.peaks
-    # Without its many-tensors-at-once kernels clipping takes an operator a tensor, and a few products are batched.
+    # Without foreach kernels, clipping needs one operator per tensor, and a few products are batched.
     assert real.operations <= fake.operations <= 1.1 * real.operations
-    held = sum(tensor.nbytes for tensor in [*backbone.model.parameters(), *backbone.model.buffers()])
-    assert sum(real.peaks["load"].values()) == held
+    weight_bytes = sum(tensor.nbytes for tensor in [*backbone.model.parameters(), *backbone.model.buffers()])
+    assert sum(real.peaks["load"].values()) == weight_bytes
     for owners in real.peaks.values():
-        assert owners.get("frozen_weights", 0) + owners.get("trained_weights", 0) == held
+        assert owners.get("frozen_weights", 0) + owners.get("trained_weights", 0) == weight_bytes
     if trained(backbone.model):
         learned = sum(parameter.nbytes for parameter in trained(backbone.model).values())
         count = len(trained(backbone.model))
@@ -170,8 +168,8 @@ def step_of(model: nn.Module, recipe: Recipe) -> tuple[Step, BatchReplay]:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
-def test_measuring_a_step_leaves_no_trace(optimizer: str) -> None:
-    """Not a bit of the weights, gradients and random state; negative zeros stay negative."""
+def test_measuring_a_step_has_no_side_effects(optimizer: str) -> None:
+    """Weights, gradients and random state stay bit-identical; negative zeros stay negative."""
     model = perceptron(frozen=True)
     with torch.no_grad():
         model[2].weight[0] = -0.0
@@ -181,14 +179,14 @@ def test_measuring_a_step_leaves_no_trace(optimizer: str) -> None:
     gradients = [parameter.grad for parameter in model.parameters()]
     values = [gradient.clone() for gradient in gradients]
     meter = MemoryMeter(model, lambda: torch.autocast("cpu", enabled=False))
-    step, work = step_of(model, Recipe(optimizer=optimizer, learning_rate=0.5, weight_decay=0.5))
-    meter.note_step(lambda: step, [work])
-    model[2].bias.requires_grad_(False)  # what a method does later does not change what ran
+    step, replay = step_of(model, Recipe(optimizer=optimizer, learning_rate=0.5, weight_decay=0.5))
+    meter.schedule_step(lambda: step, [replay])
+    model[2].bias.requires_grad_(False)  # a later change by the method does not affect the replay
     model.eval()
     state = torch.random.get_rng_state()
-    found = meter.measure().owners
-    assert found["optimizer"]["gradients"] == found["optimizer"]["trained_weights"] == 9 * 2 * 4
-    assert list(found) == ["load", "forward", "backward", "optimizer"]
+    owners = meter.measure().owners
+    assert owners["optimizer"]["gradients"] == owners["optimizer"]["trained_weights"] == 9 * 2 * 4
+    assert list(owners) == ["load", "forward", "backward", "optimizer"]
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not model.training
     assert not model[2].bias.requires_grad
@@ -199,26 +197,26 @@ def test_measuring_a_step_leaves_no_trace(optimizer: str) -> None:
         assert torch.equal(gradient, value)
 
 
-def test_the_largest_of_what_was_noted_is_measured() -> None:
+def test_the_largest_scheduled_batch_is_measured() -> None:
     model = nn.Linear(4, 4)
     meter = MemoryMeter(model, lambda: torch.autocast("cpu", enabled=False))
     for rows in (2, 5, 3):
         batch = Batch({"rows": torch.randn(rows, 4)}, torch.zeros(rows), torch.arange(rows))
-        meter.note_batch(
+        meter.schedule_batch(
             "evaluation", lambda batch: model(batch.inputs["rows"]), [BatchReplay((rows,), lambda b=batch: b)]
         )
-    found = meter.measure().owners
-    assert found["evaluation"] == {
+    owners = meter.measure().owners
+    assert owners["evaluation"] == {
         "trained_weights": 80,
         "inputs": 5 * (4 * 4 + 4 + 8),
         "temporary": 5 * 4 * 4,
     }
 
 
-def test_of_a_phase_known_twice_the_larger_peak_is_kept() -> None:
-    one = PhaseMemory({"features": {"inputs": 5}, "load": {"inputs": 3}}, {"features": {"allocated": 9}})
-    other = PhaseMemory({"features": {"temporary": 7}, "query": {"inputs": 1}})
-    assert one | other == PhaseMemory(
+def test_a_union_keeps_the_larger_peak_of_a_common_phase() -> None:
+    first = PhaseMemory({"features": {"inputs": 5}, "load": {"inputs": 3}}, {"features": {"allocated": 9}})
+    second = PhaseMemory({"features": {"temporary": 7}, "query": {"inputs": 1}})
+    assert first | second == PhaseMemory(
         {"features": {"temporary": 7}, "load": {"inputs": 3}, "query": {"inputs": 1}}, {"features": {"allocated": 9}}
     )
 
@@ -241,36 +239,36 @@ def fitted(method: str, backbone: Any, **settings: Any) -> tuple[MeasuringHarnes
         ("icl:k=0", "gpt2", ("load", "evaluation")),
     ],
 )
-def test_each_phase_that_ran_is_measured_and_no_other(
+def test_exactly_the_phases_that_ran_are_measured(
     method: str, name: str, expected: tuple[str, ...], folders: dict[str, str]
 ) -> None:
-    trainer, _ = fitted(method, pristine(folders[name]), steps=3)
-    found = trainer.memory.measure().owners
-    assert tuple(found) == tuple(phase for phase in MEMORY_PHASES if phase in expected)
+    trainer, _ = fitted(method, fresh_copy(folders[name]), steps=3)
+    owners = trainer.memory.measure().owners
+    assert tuple(owners) == tuple(phase for phase in MEMORY_PHASES if phase in expected)
 
 
-def test_keys_and_values_are_the_kv_cache_while_they_are_made_and_while_rows_follow(folders: dict[str, str]) -> None:
-    trainer, _ = fitted("icl:k=4,ensemble=2", pristine(folders["gpt2"]))
-    found = trainer.memory.measure().owners
+def test_keys_and_values_are_the_kv_cache_in_prefill_and_in_queries(folders: dict[str, str]) -> None:
+    trainer, _ = fitted("icl:k=4,ensemble=2", fresh_copy(folders["gpt2"]))
+    owners = trainer.memory.measure().owners
     assert trainer.prompts.cache_bytes
-    assert found["query"]["kv_cache"] == found["prefill"]["kv_cache"] == trainer.prompts.cache_bytes
+    assert owners["query"]["kv_cache"] == owners["prefill"]["kv_cache"] == trainer.prompts.cache_bytes
 
 
 def test_stored_features_have_the_memory_of_computed_ones(folders: dict[str, str], tmp_path: Path) -> None:
-    store, found = FeatureStore(tmp_path), []
+    store, memories = FeatureStore(tmp_path), []
     for _ in range(2):
-        trainer, _ = fitted("features", pristine(folders["bert"]), steps=2, features=store)
-        found.append(trainer.memory.measure())
-    assert found[0] == found[1]
-    assert found[0].owners["features"]["temporary"] > 0
-    assert found[0].owners["forward"]["features_cache"] == 64 * 32 * 4
+        trainer, _ = fitted("features", fresh_copy(folders["bert"]), steps=2, features=store)
+        memories.append(trainer.memory.measure())
+    assert memories[0] == memories[1]
+    assert memories[0].owners["features"]["temporary"] > 0
+    assert memories[0].owners["forward"]["features_cache"] == 64 * 32 * 4
 
 
 def test_features_stored_before_there_was_a_ledger_are_computed_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, folders: dict[str, str]
 ) -> None:
     store = FeatureStore(tmp_path)
-    fitted("features", pristine(folders["bert"]), steps=1, features=store)
+    fitted("features", fresh_copy(folders["bert"]), steps=1, features=store)
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
     path.write_bytes(content.replace(b'\\"memory\\"', b'\\"memorx\\"'))
@@ -279,11 +277,11 @@ def test_features_stored_before_there_was_a_ledger_are_computed_again(
 
 
 @pytest.mark.parametrize("method", ["full", "features", "houlsby:bottleneck=4"])
-def test_measuring_changes_no_score_of_what_follows(method: str, folders: dict[str, str]) -> None:
+def test_measuring_changes_no_later_score(method: str, folders: dict[str, str]) -> None:
     scores = []
     for measured in (False, True, False):
-        trainer, found = fitted(method, pristine(folders["bert"]), steps=3)
-        scores.append(found)
+        trainer, values = fitted(method, fresh_copy(folders["bert"]), steps=3)
+        scores.append(values)
         if measured:
             trainer.memory.measure()
     assert torch.equal(scores[0], scores[1])
@@ -291,20 +289,20 @@ def test_measuring_changes_no_score_of_what_follows(method: str, folders: dict[s
 
 
 class Allocator:
-    """CUDA's allocator as `torch.cuda` shows it."""
+    """A stand-in for the CUDA allocator of `torch.cuda`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
-        self.held = self.peak = 0
+        self.allocated = self.peak = 0
         for name in ("memory_allocated", "max_memory_allocated", "max_memory_reserved", "reset_peak_memory_stats"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         monkeypatch.setattr(peak, "_release", lambda: None)
 
     def take(self, size: int) -> None:
-        self.held += size
-        self.peak = max(self.peak, self.held)
+        self.allocated += size
+        self.peak = max(self.peak, self.allocated)
 
     def memory_allocated(self, device: torch.device) -> int:
-        return self.held
+        return self.allocated
 
     def max_memory_allocated(self, device: torch.device) -> int:
         return self.peak
@@ -313,7 +311,7 @@ class Allocator:
         return 2 * self.peak
 
     def reset_peak_memory_stats(self, device: torch.device) -> None:
-        self.peak = self.held
+        self.peak = self.allocated
 
 
 def test_on_cuda_each_phase_has_the_allocators_own_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +331,7 @@ def test_on_cuda_each_phase_has_the_allocators_own_peaks(monkeypatch: pytest.Mon
     assert cpu.allocator == {}
 
 
-def test_a_phase_keeps_its_cuda_peak_when_another_resets_it_within(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_keeps_its_cuda_peak_if_an_inner_phase_resets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     allocator = Allocator(monkeypatch)
     with peak_memory(CUDA) as whole:
         allocator.take(100)

@@ -1,4 +1,4 @@
-"""The memory ledger, against bytes worked out by hand."""
+"""The memory ledger, against bytes computed by hand."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def step(model: nn.Module, batch: Tensor, optimizer: str = "adamw") -> Ledger:
             loss.backward()
         del loss
         recipe = Recipe(optimizer=optimizer, learning_rate=0.1)
-        stepping = make_optimizer(trained(model), recipe)
+        stepper = make_optimizer(trained(model), recipe)
         with ledger.phase("optimizer"):
-            stepping.step()
+            stepper.step()
     return ledger
 
 
@@ -51,9 +51,9 @@ INNER_STATES, OUT = ROWS * INNER * FLOAT, ROWS * OUTPUTS * FLOAT
 BATCH = ROWS * INPUTS * FLOAT
 
 
-def test_a_frozen_layer_as_worked_out_by_hand() -> None:
-    """ReLU's result is saved, once though both ReLU and the last layer save it; the first layer saves nothing. The peak
-    of forward is within ReLU, which has its argument and its result."""
+def test_a_frozen_layer_by_hand() -> None:
+    """The result of ReLU is saved, once although ReLU and the last layer both save it; the first layer saves nothing.
+    The peak of forward is within ReLU, which holds its argument and its result."""
     ledger = step(perceptron(frozen=True), torch.randn(ROWS, INPUTS))
     weights = {"frozen_weights": FIRST + BUFFER, "trained_weights": LAST}
     assert ledger.peaks == {
@@ -64,20 +64,20 @@ def test_a_frozen_layer_as_worked_out_by_hand() -> None:
             "inputs": BATCH,
             "gradients": LAST,
             "saved_activations": INNER_STATES,
-            "temporary": 2 * FLOAT,  # the loss and its gradient, of which what flows back is a view
+            "temporary": 2 * FLOAT,  # the loss and its gradient; the gradient that flows back is a view
         },
         "optimizer": {
             **weights,
             "inputs": BATCH,
             "gradients": LAST,
-            "optimizer_state": 2 * LAST + 2 * FLOAT,  # two moments, and a step count for each of two tensors
+            "optimizer_state": 2 * LAST + 2 * FLOAT,  # two moments, and a step count per tensor
         },
     }
 
 
-def test_all_trained_as_worked_out_by_hand() -> None:
-    """The batch is saved for the first layer's weights, and stays an input. In backward the peak is where
-    ReLU makes one gradient of another and of its result, before the first layer's gradients are there."""
+def test_all_trained_by_hand() -> None:
+    """The batch is saved for the weights of the first layer and stays an input. The peak of backward is where ReLU
+    computes a gradient from another and its result, before the gradients of the first layer exist."""
     ledger = step(perceptron(frozen=False), torch.randn(ROWS, INPUTS))
     weights = {"frozen_weights": BUFFER, "trained_weights": FIRST + LAST}
     assert ledger.peaks["load"] == weights
@@ -108,7 +108,7 @@ def peaks_of(run: Callable[[Ledger], object], model: nn.Module | None = None) ->
     return ledger.peaks.get("forward", {})
 
 
-def test_views_and_changes_in_place_hold_nothing_of_their_own() -> None:
+def test_views_and_in_place_changes_hold_no_memory() -> None:
     def run(_: Ledger) -> None:
         first = torch.zeros(10, 10)
         kept = [first.view(100), first.t(), first[2:5], first.detach(), first.expand(3, 10, 10)]
@@ -128,7 +128,7 @@ def test_a_view_keeps_the_whole_storage() -> None:
     assert peaks_of(run) == {"temporary": 4000 + 20}
 
 
-def test_the_peak_is_where_most_is_held_and_not_what_was_made() -> None:
+def test_the_peak_is_the_most_bytes_held_at_once() -> None:
     def run(_: Ledger) -> None:
         for _number in range(5):
             torch.zeros(1000)
@@ -138,7 +138,7 @@ def test_the_peak_is_where_most_is_held_and_not_what_was_made() -> None:
     assert peaks_of(run) == {"temporary": 4000}
 
 
-def test_an_out_argument_that_grows_counts_as_large_as_it_gets() -> None:
+def test_an_out_argument_that_grows_counts_with_its_final_size() -> None:
     def run(_: Ledger) -> None:
         made = torch.zeros(1)[:0]
         torch.add(torch.ones(50), torch.ones(50), out=made)
@@ -146,7 +146,7 @@ def test_an_out_argument_that_grows_counts_as_large_as_it_gets() -> None:
     assert peaks_of(run) == {"temporary": 600}
 
 
-def test_tensors_from_elsewhere_are_inputs_from_when_they_are_read() -> None:
+def test_tensors_from_outside_are_inputs_once_they_are_read() -> None:
     before = torch.ones(100)
 
     def run(_: Ledger) -> None:
@@ -156,7 +156,7 @@ def test_tensors_from_elsewhere_are_inputs_from_when_they_are_read() -> None:
     assert peaks_of(lambda _: torch.tensor([1.0, 2.0])) == {"temporary": 8}
 
 
-def test_a_shared_weight_counts_once_and_is_trained_where_one_of_its_owners_is() -> None:
+def test_a_shared_weight_counts_once_and_is_trained_if_one_use_is() -> None:
     model = nn.ModuleList([nn.Linear(6, 5, bias=False), nn.Linear(6, 5, bias=False)])
     model[1].weight = model[0].weight
     assert peaks_of(lambda _: None, model) == {"trained_weights": 120}
@@ -166,13 +166,13 @@ def test_a_shared_weight_counts_once_and_is_trained_where_one_of_its_owners_is()
 
 def test_a_weight_saved_for_backward_stays_a_weight() -> None:
     model = perceptron(frozen=True)
-    batch = torch.randn(ROWS, INPUTS, requires_grad=True)  # so that the first layer saves its weight
-    found = step(model, batch).peaks["forward"]
-    assert found["frozen_weights"] == FIRST + BUFFER
-    assert found["trained_weights"] == LAST
+    batch = torch.randn(ROWS, INPUTS, requires_grad=True)  # makes the first layer save its weight
+    owners = step(model, batch).peaks["forward"]
+    assert owners["frozen_weights"] == FIRST + BUFFER
+    assert owners["trained_weights"] == LAST
 
 
-def test_what_is_owned_late_in_a_phase_is_owned_at_its_peak() -> None:
+def test_an_owner_set_late_in_a_phase_counts_at_its_peak() -> None:
     def run(ledger: Ledger) -> None:
         keys = torch.zeros(10)
         torch.zeros(1000)
@@ -181,7 +181,7 @@ def test_what_is_owned_late_in_a_phase_is_owned_at_its_peak() -> None:
     assert peaks_of(run) == {"kv_cache": 40, "temporary": 4000}
 
 
-def test_of_a_phase_entered_twice_the_larger_peak_stays() -> None:
+def test_a_phase_entered_twice_keeps_the_larger_peak() -> None:
     with Ledger(nn.Module()) as ledger:
         for size in (10, 30, 20):
             with ledger.phase("evaluation"):
@@ -191,7 +191,7 @@ def test_of_a_phase_entered_twice_the_larger_peak_stays() -> None:
     assert ledger.peaks == {"evaluation": {"temporary": 120}}
 
 
-def test_what_died_before_a_phase_is_not_in_it() -> None:
+def test_tensors_freed_before_a_phase_do_not_count() -> None:
     with Ledger(nn.Module()) as ledger:
         kept, gone = torch.zeros(5), torch.zeros(500)
         del gone
@@ -202,7 +202,7 @@ def test_what_died_before_a_phase_is_not_in_it() -> None:
 
 def test_wrong_owners_and_nested_phases_are_refused() -> None:
     with Ledger(nn.Module()) as ledger:
-        with pytest.raises(ValueError, match="no owner 'cache'; there are frozen_weights"):
+        with pytest.raises(ValueError, match=r"'cache'.* frozen_weights"):
             ledger.own("cache", [torch.zeros(1)])
         nested = pytest.raises(RuntimeError, match="'backward' within phase 'forward'")
         with ledger.phase("forward"), nested, ledger.phase("backward"):
@@ -222,19 +222,19 @@ def test_nothing_is_left_on_the_model_or_the_optimiser() -> None:
         loss.backward()
 
 
-def test_following_changes_no_number() -> None:
+def test_the_ledger_changes_no_number() -> None:
     batch, models = torch.randn(ROWS, INPUTS), [perceptron(frozen=False), perceptron(frozen=False)]
     followed, plain = models
     step(followed, batch)
     plain(batch).sum().backward()
     make_optimizer(trained(plain), Recipe(learning_rate=0.1)).step()
-    for one, other in zip(followed.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(one, other)
-        assert torch.equal(one.grad, other.grad)
+    for actual, expected in zip(followed.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(actual, expected)
+        assert torch.equal(actual.grad, expected.grad)
 
 
-def test_a_graph_that_is_dropped_gives_its_activations_back() -> None:
-    """Without a backward pass: what is saved must not keep the node that saved it alive."""
+def test_a_dropped_graph_frees_its_activations() -> None:
+    """Without a backward pass: saved tensors must not keep their node alive."""
 
     def run(_: Ledger) -> None:
         weight = torch.zeros(100, requires_grad=True)
@@ -244,8 +244,8 @@ def test_a_graph_that_is_dropped_gives_its_activations_back() -> None:
     assert peaks_of(run) == {"saved_activations": 800, "temporary": 400}
 
 
-def test_gradient_checkpointing_saves_less_and_computes_again() -> None:
-    """Three segments in a row: kept are the segments' inputs, and in backward one segment at a time."""
+def test_gradient_checkpointing_saves_less_and_recomputes() -> None:
+    """Three segments in a row: the inputs of the segments are kept, and in backward one segment at a time."""
 
     def peaks(checkpointed: bool) -> dict[str, dict[str, int]]:
         model = nn.ParameterList([torch.ones(250)])
@@ -271,15 +271,15 @@ def test_gradient_checkpointing_saves_less_and_computes_again() -> None:
 
 
 def test_copies_of_weights_under_autocast_are_saved_or_temporary() -> None:
-    """A trained layer's copy in bf16 is kept for backward where its input needs a gradient."""
+    """The bf16 copy of a trained layer is kept for backward if its input needs a gradient."""
     model = nn.Sequential(nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False))
     batch = torch.randn(2, 16)
     with Ledger(model) as ledger, ledger.phase("forward"), torch.autocast("cpu", torch.bfloat16):
         loss = model(batch).float().sum()
     copy, states = 16 * 16 * 2, 2 * 16 * 2
-    found = ledger.peaks["forward"]
-    assert found["trained_weights"] == 2 * 16 * 16 * 4
-    assert found["saved_activations"] == 2 * states + copy  # the cast batch, the first layer's result, the last's copy
+    owners = ledger.peaks["forward"]
+    assert owners["trained_weights"] == 2 * 16 * 16 * 4
+    assert owners["saved_activations"] == 2 * states + copy  # the cast batch, the first layer's result, the last's copy
     assert loss.requires_grad
 
 

@@ -1,4 +1,4 @@
-"""What leads in the tests of this folder, and the plain computations that its scores must equal."""
+"""Leads for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Keys(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.paths = [attention.path for attention in attentions]
         self.states = nn.ParameterList(
-            nn.Parameter(torch.randn(2, 1, one.heads, tokens, one.width, generator=generator)) for one in attentions
+            nn.Parameter(torch.randn(2, 1, shape.heads, tokens, shape.width, generator=generator))
+            for shape in attentions
         )
 
     def forward(self) -> dict[str, KeysValues]:
@@ -28,7 +29,7 @@ class Keys(nn.Module):
 
 
 class Prompts(nn.Module):
-    """Random embeddings before the tokens of each of some stacks: `tokens` of them by stack."""
+    """Random embeddings before the tokens of some stacks; `tokens` is their number by stack."""
 
     def __init__(self, widths: dict[str, int], tokens: dict[str, int], seed: int = 0):
         super().__init__()
@@ -42,15 +43,15 @@ class Prompts(nn.Module):
 
 
 def lead_keys(backbone: Backbone, tokens: int = 3, kinds: tuple[str, ...] = ("self", "cross")) -> Keys:
-    """Puts random keys and values into all attentions of some kinds."""
-    chosen = tuple(one for stack in backbone.stacks for one in stack.attentions if one.kind in kinds)
+    """Adds random keys and values as the lead of all attentions of some kinds."""
+    chosen = tuple(shape for stack in backbone.stacks for shape in stack.attentions if shape.kind in kinds)
     module = Keys(chosen, tokens)
     backbone.lead(module)
     return module
 
 
 def lead_prompts(backbone: Backbone, tokens: int = 3, **by_stack: int) -> Prompts:
-    """Puts random embeddings before the tokens of every stack, `tokens` of them where `by_stack` does not say."""
+    """Adds random embeddings as the lead of every stack, `tokens` of them unless `by_stack` says another number."""
     widths = {stack.name: stack.width for stack in backbone.stacks}
     module = Prompts(widths, {name: by_stack.get(name, tokens) for name in widths if by_stack.get(name, tokens)})
     backbone.lead(module)
@@ -58,7 +59,7 @@ def lead_prompts(backbone: Backbone, tokens: int = 3, **by_stack: int) -> Prompt
 
 
 def cache_of(led: dict[str, KeysValues]) -> Any:
-    """transformers' own cache that holds what leads in a decoder, for one row."""
+    """transformers' own cache with the keys and values of a lead, for one row."""
     from transformers import DynamicCache
 
     return DynamicCache(list(led.values()))

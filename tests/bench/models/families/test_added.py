@@ -1,4 +1,4 @@
-"""Decoders that the suite does not have, added as CONTRIBUTING says: scored as they score themselves, or told of."""
+"""Decoders that the suite does not have, added as in CONTRIBUTING: scored as by their own forward pass, or refused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 from tests.bench.models.families.test_logits import added_model
 from tests.bench.models.scoring.plain import plain_scores
-from tests.toys import Listed, encode, harness, mixed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.models.families import decoder, logits
 from tunefront.methods.base import Unsupported
 from tunefront.methods.icl import ICL
 from tunefront.methods.sites import SITES, sites_for
 
 ODD: dict[str, dict[str, Any]] = {
-    # its methods name no part of it as the model without its output layer
+    # none of its methods returns the model without its output layer
     "llama4_text": {
         "head_dim": 16,
         "num_local_experts": 1,
@@ -25,7 +25,7 @@ ODD: dict[str, dict[str, Any]] = {
         "intermediate_size_mlp": 64,
         "bos_token_id": 1,
     },
-    # layers that keep a state in the place of keys and values, for which they have a cache of their own
+    # layers with a state instead of keys and values, in a special kind of cache
     "qwen3_next": {
         "head_dim": 16,
         "num_experts": 2,
@@ -42,53 +42,53 @@ ODD: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ODD:
         monkeypatch.setitem(SITES, name, sites_for("llama"))
     monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
-    monkeypatch.setattr(logits, "_FOUND", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
 
 
 @pytest.mark.parametrize("k", [0, 4])
 @pytest.mark.parametrize("name", ODD)
-def test_models_that_are_built_otherwise_score_as_their_own_forward_pass(name: str, k: int, tmp_path: Path) -> None:
+def test_unusual_models_score_as_their_own_forward_pass(name: str, k: int, tmp_path: Path) -> None:
     task = mixed_task()
-    backbone = pristine(added_model(tmp_path / name, name, **ODD[name]), task, template=Listed())
+    backbone = fresh_copy(added_model(tmp_path / name, name, **ODD[name]), task, template=Listed())
     method = ICL(k=k)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=4)
     examples, rows = encode(backbone, task), encode(backbone, task, "test")
-    found = trainer.score(method.fit(backbone, examples.take(range(k)), trainer), rows).values
-    backbone.model.config.use_cache = False  # with its own, Qwen3-Next fails where no layer is attention
+    scores = trainer.score(method.fit(backbone, examples.take(range(k)), trainer), rows).values
+    backbone.model.config.use_cache = False  # Qwen3-Next's own cache fails if no layer is attention
     expected = plain_scores(backbone.model, backbone.tokenizer, rows.prompts, examples.prompts[:k])
-    there = expected.isfinite()
-    assert torch.allclose(found[there], expected[there], atol=1e-3)
+    finite = expected.isfinite()
+    assert torch.allclose(scores[finite], expected[finite], atol=1e-3)
     prefix = backbone.read(backbone.prefix(examples.take(range(k))))
     assert (prefix.nbytes is None) == (bool(k) and not backbone.side_by_side)
 
 
-def test_a_model_without_states_of_its_own_is_asked_for_its_logits(
+def test_a_model_without_states_has_no_features(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = mixed_task()
-    backbone: Any = pristine(language_models["llama"], task, template=Listed())
+    backbone: Any = fresh_copy(language_models["llama"], task, template=Listed())
     monkeypatch.setattr(type(backbone.model.base_model), "forward", lambda *_, **__: {})
     with pytest.raises(Unsupported, match="LlamaForCausalLM"):
         backbone.features(encode(backbone, task).batch(range(2)))
 
 
-def test_a_model_that_cannot_be_run_is_unsupported_with_the_reason(
+def test_a_model_that_cannot_run_is_unsupported_with_the_reason(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a grid goes on, and says why."""
-    backbone: Any = pristine(language_models["llama"])
+    """So that a grid goes on and records the reason."""
+    backbone: Any = fresh_copy(language_models["llama"])
     backbone.__dict__.pop("output", None)
-    monkeypatch.setattr(logits, "_FOUND", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
 
     def fails(*_: object, **__: object) -> None:
         raise ValueError("only a model of my own can\nuse me")
 
     monkeypatch.setattr(type(backbone.model), "forward", fails)
     with pytest.raises(Unsupported, match=r"LlamaForCausalLM.*only a model of my own can") as caught:
-        backbone.try_paths()
+        backbone.probe()
     assert "\n" not in str(caught.value)

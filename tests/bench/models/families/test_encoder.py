@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.conftest import FAMILIES, make_backbone
-from tests.toys import encode, loaded, pristine, toy_task
+from tests.toys import encode, fresh_copy, loaded, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import MOST_SPECIAL_TOKENS, check_backbone, check_length
@@ -34,7 +34,7 @@ HEADS = {  # our head's layers -> the published classifier's
 def test_scores_equal_transformers_own_classifier(family: str, labels: int, backbones: dict[str, str]) -> None:
     task = toy_task()
     wider = Task(task.name, task.kind, task.splits, ("text",), tuple("abcde"[:labels]), task.metrics)
-    backbone = pristine(backbones[family], wider)
+    backbone = fresh_copy(backbones[family], wider)
     published = AutoModelForSequenceClassification.from_config(backbone.model.config, attn_implementation="eager")
     published.config.num_labels = labels
     published.num_labels = labels
@@ -59,7 +59,7 @@ def test_scores_equal_transformers_own_classifier(family: str, labels: int, back
 
 
 def test_the_head_drops_out_at_the_published_rate(backbones: dict[str, str]) -> None:
-    rates = {family: pristine(backbones[family]).head.dropout.p for family in FAMILIES}
+    rates = {family: fresh_copy(backbones[family]).head.dropout.p for family in FAMILIES}
     assert rates == {"bert": 0.1, "roberta": 0.1, "distilbert": 0.2, "deberta-v2": 0.1}
 
 
@@ -73,9 +73,9 @@ def with_pooling(folder: str, to: Path, mode: str) -> str:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_mean_pooling_is_a_masked_mean(family: str, backbones: dict[str, str], tmp_path: Path) -> None:
-    backbone = pristine(with_pooling(backbones[family], tmp_path / family, "mean_tokens"))
+    backbone = fresh_copy(with_pooling(backbones[family], tmp_path / family, "mean_tokens"))
     assert backbone.pooling == "mean"
-    assert getattr(backbone.model, "pooler", None) is None, "a pooler that nothing reads is left out"
+    assert getattr(backbone.model, "pooler", None) is None, "an unused pooler is dropped"
     rows = encode(backbone)
     batch = rows.batch(range(8))
     assert not batch.inputs["attention_mask"].all()
@@ -89,7 +89,7 @@ def test_mean_pooling_is_a_masked_mean(family: str, backbones: dict[str, str], t
 
 
 def test_first_token_pooling_of_the_folder_goes_before_the_pooler(backbones: dict[str, str], tmp_path: Path) -> None:
-    backbone = pristine(with_pooling(backbones["bert"], tmp_path / "bert", "cls_token"))
+    backbone = fresh_copy(with_pooling(backbones["bert"], tmp_path / "bert", "cls_token"))
     batch = encode(backbone).batch(range(4))
     with torch.no_grad():
         expected = backbone.model(**batch.inputs).last_hidden_state[:, 0]
@@ -97,7 +97,7 @@ def test_first_token_pooling_of_the_folder_goes_before_the_pooler(backbones: dic
     assert backbone.pooling == "first"
 
 
-def test_an_unknown_pooling_is_a_mistake_that_names_it(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_an_unknown_pooling_is_an_error_that_names_it(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = with_pooling(backbones["bert"], tmp_path / "bert", "weightedmean_tokens")
     with pytest.raises(UserError, match="pooling_mode_weightedmean_tokens"):
         Pretrained(folder, torch.device("cpu"))
@@ -112,14 +112,14 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(backbones: dict[
     kept = {name: value for name, value in weights.items() if not name.startswith("pooler.")}
     assert len(kept) == len(weights) - 2
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    backbone = pristine(str(folder))
+    backbone = fresh_copy(str(folder))
     assert getattr(backbone.model, "pooler", None) is None
     backbone.freeze(keep=backbone.head)
     assert {"head.dense.weight", "head.dense.bias"} <= set(backbone.trainable())
     assert isinstance(backbone.head.activation, nn.Tanh)
 
 
-def test_weights_that_lack_a_tensor_are_a_mistake_that_names_it(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_weights_that_lack_a_tensor_are_an_error_that_names_it(backbones: dict[str, str], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "bert"
@@ -133,7 +133,7 @@ def test_weights_that_lack_a_tensor_are_a_mistake_that_names_it(backbones: dict[
 
 def test_regression_trains_on_squared_error_and_scores_the_value(backbones: dict[str, str]) -> None:
     task = toy_task("regression")
-    backbone = pristine(backbones["bert"], task)
+    backbone = fresh_copy(backbones["bert"], task)
     batch = encode(backbone, task).batch(range(6))
     with torch.no_grad():
         scores = backbone.score(batch)
@@ -146,7 +146,7 @@ def test_regression_trains_on_squared_error_and_scores_the_value(backbones: dict
 def test_dropout_zero_makes_training_mode_repeatable(backbones: dict[str, str]) -> None:
     """The override reaches every dropout, attention's included, and the head's."""
     for family in FAMILIES:
-        backbone = pristine(backbones[family], dropout=0.0)
+        backbone = fresh_copy(backbones[family], dropout=0.0)
         batch = encode(backbone).batch(range(8))
         backbone.model.train()
         with torch.no_grad():
@@ -158,7 +158,7 @@ def test_dropout_zero_makes_training_mode_repeatable(backbones: dict[str, str]) 
 
 def test_dropout_override_sets_every_rate_and_none_keeps_the_checkpoints(backbones: dict[str, str]) -> None:
     def rates(dropout: float | None) -> set[float]:
-        modules = pristine(backbones["distilbert"], dropout=dropout).model.modules()
+        modules = fresh_copy(backbones["distilbert"], dropout=dropout).model.modules()
         return {module.p for module in modules if isinstance(module, nn.Dropout)}
 
     assert rates(None) == {0.1, 0.2}
@@ -175,7 +175,7 @@ def _pairs() -> Task:
 
 
 def test_pairs_are_two_segments_the_later_fields_joined(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["bert"], _pairs())
+    backbone = fresh_copy(backbones["bert"], _pairs())
     tokenizer = backbone.tokenizer
     rows = encode(backbone, _pairs())
     batch = rows.batch([0, 1])
@@ -190,7 +190,7 @@ def test_pairs_are_two_segments_the_later_fields_joined(backbones: dict[str, str
 @pytest.mark.parametrize("max_length", [5, 6, 7])
 def test_rows_cut_to_the_longest_length_are_counted(max_length: int, backbones: dict[str, str]) -> None:
     task = toy_task(words=(1, 9))
-    backbone = pristine(backbones["bert"], task)
+    backbone = fresh_copy(backbones["bert"], task)
     rows = backbone.encode(task, task.splits["train"], max_length)
     whole = [len(row.fields["text"].split()) + 2 for row in task.splits["train"]]
     assert rows.truncated == sum(length > max_length for length in whole) > 0
@@ -201,49 +201,49 @@ def test_rows_cut_to_the_longest_length_are_counted(max_length: int, backbones: 
     ("family", "pair", "least"),
     [("bert", False, 3), ("bert", True, 4), ("deberta-v2", False, 3), ("deberta-v2", True, 4)],
 )
-def test_a_length_without_room_for_a_word_is_a_mistake(
+def test_a_length_without_room_for_a_word_is_an_error(
     family: str, pair: bool, least: int, backbones: dict[str, str]
 ) -> None:
     """When the rows are tokenised, and before anything runs."""
     task = _pairs() if pair else toy_task(words=(5, 9))
-    backbone = pristine(backbones[family], task)
+    backbone = fresh_copy(backbones[family], task)
     for length in (1, least - 1):
-        told = f"max_length is {length}, but .* special tokens; give at least {least}"
-        with pytest.raises(UserError, match=told):
+        facts = f"max_length is {length}, .*at least {least}"
+        with pytest.raises(UserError, match=facts):
             backbone.encode(task, task.splits["train"], length)
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=facts):
             check_length(backbones[family], task, length)
     assert set(backbone.encode(task, task.splits["train"], least).lengths) == {least}
     check_length(backbones[family], task, least)
 
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])
-def test_a_tokenizer_that_takes_special_tokens_alone_is_told(
+def test_a_tokenizer_with_room_for_special_tokens_only_is_reported(
     family: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
-    """Before anything runs; where a pair has one more than a text, when its rows are tokenised."""
+    """Before anything runs; for a pair, which has one special token more, when its rows are tokenised."""
     folder = tmp_path / "copy"
     shutil.copytree(backbones[family], folder)
     path = folder / "tokenizer_config.json"
     fields = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(fields | {"model_max_length": 2}), encoding="utf-8")
-    with pytest.raises(UserError, match=r"takes 2 tokens of a text.*model_max_length"):
+    with pytest.raises(UserError, match=r"takes 2 tokens .*model_max_length"):
         check_backbone(str(folder))
-    backbone = pristine(backbones[family], _pairs())
+    backbone = fresh_copy(backbones[family], _pairs())
     backbone.tokenizer.model_max_length, whole = 3, backbone.tokenizer.model_max_length
     try:
-        with pytest.raises(UserError, match=r"takes 3 tokens of a text, and a row of .* has 3 special ones"):
+        with pytest.raises(UserError, match=r"takes 3 tokens .* has 3 special"):
             backbone.encode(_pairs(), _pairs().splits["train"])
     finally:
         backbone.tokenizer.model_max_length = whole
 
 
-def test_a_length_that_is_long_enough_for_any_tokenizer_has_none_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_length_that_is_enough_for_any_tokenizer_loads_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: pytest.fail("the tokenizer was read"))
     check_length("nowhere", toy_task(), MOST_SPECIAL_TOKENS + 1)
 
 
-def test_a_tokenizer_that_cannot_be_read_is_no_matter_of_lengths(tmp_path: Path) -> None:
+def test_a_check_of_lengths_ignores_an_unreadable_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
     check_length(str(tmp_path), toy_task(), 1)
@@ -253,10 +253,10 @@ def test_a_tokenizer_that_cannot_be_read_is_no_matter_of_lengths(tmp_path: Path)
 def test_no_row_is_longer_than_the_positions_allow(
     family: str, longest: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """RoBERTa's positions start after its padding index, which is 0 here, so that one of twelve is never used."""
+    """RoBERTa's positions start after its padding index, which is 0 here, so one of twelve is never used."""
     folder = make_backbone(tmp_path_factory.mktemp("short") / family, family, max_position_embeddings=12)
     task = toy_task(words=(20, 20))
-    backbone = pristine(str(folder), task)
+    backbone = fresh_copy(str(folder), task)
     rows = encode(backbone, task)
     assert set(rows.lengths) == {longest}
     with torch.no_grad():
@@ -264,7 +264,7 @@ def test_no_row_is_longer_than_the_positions_allow(
 
 
 def test_precomputed_features_pass_through_to_the_head(backbones: dict[str, str]) -> None:
-    backbone = pristine(backbones["roberta"])
+    backbone = fresh_copy(backbones["roberta"])
     rows = encode(backbone)
     batch = rows.batch(range(4))
     with torch.no_grad():
@@ -274,7 +274,7 @@ def test_precomputed_features_pass_through_to_the_head(backbones: dict[str, str]
 
 
 def test_keep_takes_modules_and_sites_and_freezes_all_else(backbones: dict[str, str]) -> None:
-    backbone: Encoder = pristine(backbones["bert"])
+    backbone: Encoder = fresh_copy(backbones["bert"])
     backbone.freeze(keep=[backbone.head, backbone.sites.norms, None])
     kept = {name.rpartition(".")[0].rpartition(".")[2] for name in backbone.trainable()}
     assert kept == {"LayerNorm", "output"}
@@ -287,32 +287,32 @@ def test_keep_takes_modules_and_sites_and_freezes_all_else(backbones: dict[str, 
 def test_a_backbones_head_depends_on_the_seed_alone(backbones: dict[str, str]) -> None:
     def head(seed: int) -> torch.Tensor:
         torch.rand(seed + 3)
-        return pristine(backbones["roberta"], seed=seed).head.output.weight.detach().clone()
+        return fresh_copy(backbones["roberta"], seed=seed).head.output.weight.detach().clone()
 
     assert torch.equal(head(1), head(1))
     assert not torch.equal(head(1), head(2))
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "message"),
     [
         (("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"), "has no tokenizer"),
         (("model.safetensors",), "has no weights"),
     ],
 )
-def test_a_folder_without_weights_or_tokenizer_is_a_mistake_before_anything_runs(
-    missing: tuple[str, ...], said: str, backbones: dict[str, str], tmp_path: Path
+def test_a_folder_without_weights_or_tokenizer_is_an_error_before_anything_runs(
+    missing: tuple[str, ...], message: str, backbones: dict[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(backbones["bert"], folder)
     for name in missing:
         (folder / name).unlink(missing_ok=True)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         check_backbone(str(folder))
 
 
-def test_a_tokenizer_of_special_tokens_alone_is_a_mistake(backbones: dict[str, str], tmp_path: Path) -> None:
-    """transformers makes one up where it finds no vocabulary; every word would be unknown."""
+def test_a_tokenizer_of_special_tokens_alone_is_an_error(backbones: dict[str, str], tmp_path: Path) -> None:
+    """transformers makes one up if it finds no vocabulary; every word would be unknown."""
     folder = tmp_path / "copy"
     shutil.copytree(backbones["bert"], folder)
     for path in folder.glob("*token*"):
@@ -322,7 +322,7 @@ def test_a_tokenizer_of_special_tokens_alone_is_a_mistake(backbones: dict[str, s
         loaded(str(folder))
 
 
-def test_a_pooling_configuration_that_is_no_json_is_a_mistake(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_a_pooling_configuration_that_is_no_json_is_an_error(backbones: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(backbones["bert"], folder)
     (folder / "1_Pooling").mkdir()
@@ -331,34 +331,34 @@ def test_a_pooling_configuration_that_is_no_json_is_a_mistake(backbones: dict[st
         check_backbone(str(folder))
 
 
-def test_an_encoder_whose_first_token_sees_no_other_is_told(
+def test_an_encoder_whose_first_token_attends_to_no_other_is_reported(
     backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an architecture of somebody's own, say, whose configuration this suite does not know."""
+    """For example a custom architecture, whose configuration this suite does not know."""
     from transformers import BertModel
 
-    backbone = pristine(backbones["bert"])
+    backbone = fresh_copy(backbones["bert"])
     plain = BertModel.forward
 
-    def alone(self: BertModel, input_ids: torch.Tensor, **named: object) -> object:
+    def causal(self: BertModel, input_ids: torch.Tensor, **named: object) -> object:
         return plain(self, input_ids, **named | {"attention_mask": torch.ones(4, 4).tril()[None, None].bool()})
 
-    monkeypatch.setattr(BertModel, "forward", alone)
-    backbone.try_paths()  # seen before
-    monkeypatch.setattr(encoder, "_SEEING", set())
-    with pytest.raises(UserError, match="the first token of BertModel sees none of those after it"):
-        backbone.try_paths()
+    monkeypatch.setattr(BertModel, "forward", causal)
+    backbone.probe()  # cached
+    monkeypatch.setattr(encoder, "_CHECKED", set())
+    with pytest.raises(UserError, match="first token of BertModel"):
+        backbone.probe()
     backbone.pooling = "mean"
-    backbone.try_paths()
+    backbone.probe()
 
 
-def test_an_encoder_in_which_no_token_changes_anything_is_told(
+def test_an_encoder_whose_states_ignore_tokens_is_reported(
     backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever its configuration says: weights of a model that is larger than what is looked at may all be zero."""
-    backbone = pristine(backbones["bert"])
+    """Whatever its configuration says: the weights of a model that is too large to be checked may all be zero."""
+    backbone = fresh_copy(backbones["bert"])
     torch.nn.init.zeros_(backbone.model.get_input_embeddings().weight)
-    monkeypatch.setattr(encoder, "_SEEING", set())
-    with pytest.raises(UserError, match="no token changes anything") as caught:
-        backbone.try_paths()
+    monkeypatch.setattr(encoder, "_CHECKED", set())
+    with pytest.raises(UserError, match="states of BertModel are the same") as caught:
+        backbone.probe()
     assert "decoder" not in str(caught.value)

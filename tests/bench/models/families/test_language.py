@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.conftest import LANGUAGE_MODELS
-from tests.toys import encode, pristine, toy_task, widened
+from tests.toys import encode, fresh_copy, toy_task, widened
 from tunefront.methods.base import Batch, Unsupported
 
 every_model = pytest.mark.parametrize("name", LANGUAGE_MODELS)
@@ -17,8 +17,8 @@ every_model = pytest.mark.parametrize("name", LANGUAGE_MODELS)
 
 @every_model
 def test_dropout_zero_makes_training_mode_repeatable(name: str, language_models: dict[str, str]) -> None:
-    """The override reaches layers that keep the probability as a number and drop out by a function."""
-    backbone = pristine(language_models[name], dropout=0.0)
+    """The override reaches layers that store the rate as a number and call a function."""
+    backbone = fresh_copy(language_models[name], dropout=0.0)
     batch = encode(backbone).batch(range(8))
     backbone.model.train()
     with torch.no_grad():
@@ -31,21 +31,21 @@ def test_dropout_zero_makes_training_mode_repeatable(name: str, language_models:
 @every_model
 def test_dropout_is_the_checkpoints_own_unless_it_is_set(name: str, language_models: dict[str, str]) -> None:
     def rates(dropout: float | None) -> set[float]:
-        modules = list(pristine(language_models[name], dropout=dropout).model.modules())
+        modules = list(fresh_copy(language_models[name], dropout=dropout).model.modules())
         numbers = (value for module in modules for key, value in vars(module).items() if key.endswith("dropout"))
-        found = {module.p for module in modules if isinstance(module, nn.Dropout)}
-        return found | {number for number in numbers if isinstance(number, float)}
+        rates = {module.p for module in modules if isinstance(module, nn.Dropout)}
+        return rates | {number for number in numbers if isinstance(number, float)}
 
     assert rates(None) == {0.1}
     assert rates(0.3) == {0.3}
-    assert rates(None) == {0.1}, "the copy's alone was changed"
+    assert rates(None) == {0.1}, "only the copy was changed"
 
 
 @every_model
 def test_prompts_padded_on_the_left_score_as_those_padded_on_the_right(
     name: str, language_models: dict[str, str]
 ) -> None:
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     rows = encode(backbone)
     batch = rows.batch(range(8))
     with torch.no_grad():
@@ -55,13 +55,13 @@ def test_prompts_padded_on_the_left_score_as_those_padded_on_the_right(
 
 @every_model
 def test_features_are_the_state_from_which_the_answer_would_start(name: str, language_models: dict[str, str]) -> None:
-    """Of each row alone: the last prompt token's, or the decoder's at its start."""
-    backbone: Any = pristine(language_models[name])
+    """For each row alone: the state of the last prompt token, or of the decoder's first."""
+    backbone: Any = fresh_copy(language_models[name])
     rows = encode(backbone)
     batch = rows.batch(range(8))
     assert not batch.inputs["attention_mask"].all()
     with torch.no_grad():
-        found = backbone.features(batch)
+        features = backbone.features(batch)
         left = backbone.features(widened(batch, rows, 4, left=True))
         for place in range(8):
             ids = rows.columns["input_ids"][place][None]
@@ -69,15 +69,15 @@ def test_features_are_the_state_from_which_the_answer_would_start(name: str, lan
             start = {"decoder_input_ids": torch.tensor([[token]])} if LANGUAGE_MODELS[name] == "seq2seq" else {}
             states = backbone.model(input_ids=ids, output_hidden_states=True, **start)
             last = states.decoder_hidden_states if start else states.hidden_states
-            assert torch.allclose(found[place], last[-1][0, -1], rtol=1e-4, atol=1e-4)
-    assert torch.allclose(found, left, rtol=1e-4, atol=1e-4)
-    given = Batch({"features": found}, batch.labels, batch.rows)
-    assert backbone.features(given) is found
+            assert torch.allclose(features[place], last[-1][0, -1], rtol=1e-4, atol=1e-4)
+    assert torch.allclose(features, left, rtol=1e-4, atol=1e-4)
+    precomputed = Batch({"features": features}, batch.labels, batch.rows)
+    assert backbone.features(precomputed) is features
 
 
 @every_model
-def test_a_head_is_made_once_asked_for_and_classifies(name: str, language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models[name])
+def test_add_head_adds_a_head_that_classifies(name: str, language_models: dict[str, str]) -> None:
+    backbone = fresh_copy(language_models[name])
     batch = encode(backbone).batch(range(4))
     assert backbone.head is None
     head = backbone.add_head()
@@ -94,6 +94,6 @@ def test_a_head_is_made_once_asked_for_and_classifies(name: str, language_models
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_regression_is_unsupported_and_multiple_choice_gets_no_head(name: str, language_models: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="toy is regression"):
-        pristine(language_models[name], toy_task("regression"))
-    with pytest.raises(Unsupported, match="features cannot tell choices that depend on the row"):
-        pristine(language_models[name], toy_task("multiple choice")).add_head()
+        fresh_copy(language_models[name], toy_task("regression"))
+    with pytest.raises(Unsupported, match="toy is multiple choice"):
+        fresh_copy(language_models[name], toy_task("multiple choice")).add_head()

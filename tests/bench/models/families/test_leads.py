@@ -1,4 +1,4 @@
-"""Prompts and keys that lead: scores, features and gradients equal one plain forward pass a row, or a choice."""
+"""Leads of prompts and of keys: scores, features and gradients equal one plain forward pass per row or per choice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.bench.models.families.leading import Keys, cache_of, lead_keys, lead_prompts
 from tests.conftest import FAMILIES, LANGUAGE_MODELS
-from tests.toys import encode, pristine, toy_task, widened
+from tests.toys import encode, fresh_copy, toy_task, widened
 from tunefront.bench.models.families import Backbone
 from tunefront.methods.base import Unsupported
 
@@ -20,21 +20,21 @@ DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decod
 ENCODER_DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "seq2seq"]
 ENCODERS = [name for name in FAMILIES if name != "deberta-v2"]
 N = 3
-"""Tokens that lead in these tests."""
+"""The length of the leads in these tests."""
 LEADS: dict[str, Callable[..., nn.Module]] = {"keys": lead_keys, "prompt": lead_prompts}
 
 each_lead = pytest.mark.parametrize("kind", LEADS)
 
 
 def recompute_activations(model: Any) -> None:
-    """Turns gradient checkpointing on, under the name that this release of transformers has for it."""
+    """Turns gradient checkpointing on, under the name in this release of transformers."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
 
-def led(folder: str, kind: str, **asked: Any) -> tuple[Backbone, nn.Module, Any]:
-    """A backbone with what leads in it, and a bare model with the same weights."""
-    backbone = pristine(folder, **asked)
+def led(folder: str, kind: str, **options: Any) -> tuple[Backbone, nn.Module, Any]:
+    """A backbone with a lead, the lead's module, and a bare model with the same weights."""
+    backbone = fresh_copy(folder, **options)
     bare = copy.deepcopy(backbone.model).eval()
     backbone.freeze(keep=backbone.head)
     module = LEADS[kind](backbone, N)
@@ -43,26 +43,26 @@ def led(folder: str, kind: str, **asked: Any) -> tuple[Backbone, nn.Module, Any]
 
 
 def plain_decoder(bare: Any, module: nn.Module, ids: Tensor) -> Tensor:
-    """Next-token log-probabilities (tokens, vocabulary) of one row of tokens after what leads."""
-    made = module()
+    """Next-token log-probabilities (tokens, vocabulary) of one row of tokens after the lead."""
+    lead = module()
     if isinstance(module, Keys):
-        logits = bare(input_ids=ids[None], past_key_values=cache_of(made), use_cache=True).logits[0]
+        logits = bare(input_ids=ids[None], past_key_values=cache_of(lead), use_cache=True).logits[0]
     else:
-        embedded = torch.cat([made["decoder"], bare.get_input_embeddings()(ids)])
+        embedded = torch.cat([lead["decoder"], bare.get_input_embeddings()(ids)])
         logits = bare(inputs_embeds=embedded[None]).logits[0, N:]
     return logits.log_softmax(-1)
 
 
 def plain_choices(bare: Any, module: nn.Module, rows: Any, shape: torch.Size) -> Tensor:
-    """(batch, choices, tokens): every choice after its prompt and what leads, in a pass of its own."""
-    found = torch.zeros(shape)
+    """(batch, choices, tokens): every choice after its prompt and the lead, in a separate pass."""
+    scores = torch.zeros(shape)
     for row in range(shape[0]):
         query = rows.columns["input_ids"][row]
         for place, choice in enumerate(rows.choices[row]):
             logprobs = plain_decoder(bare, module, torch.cat([query, choice]))
             for token, picked in enumerate(choice):
-                found[row, place, token] = logprobs[len(query) - 1 + token, picked]
-    return found
+                scores[row, place, token] = logprobs[len(query) - 1 + token, picked]
+    return scores
 
 
 @each_lead
@@ -112,17 +112,17 @@ def test_gradients_of_a_decoders_lead_equal_the_plain_ones(
 
 
 def plain_encoder(bare: Any, pooling: str, module: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    """The pooled state (width,) of one row without padding after what leads: inputs as embeddings, or transformers' own
-    cache where the architecture takes one."""
-    made, seq = module(), inputs["input_ids"].shape[1]
+    """The pooled state (width,) of one row without padding after the lead: inputs as embeddings, or transformers' own
+    cache if the architecture takes one."""
+    lead, seq = module(), inputs["input_ids"].shape[1]
     others = {"attention_mask": torch.ones(1, N + seq, dtype=torch.long)}
     if "token_type_ids" in inputs:
         others["token_type_ids"] = torch.zeros(1, N + seq, dtype=torch.long)
     if isinstance(module, Keys):
         others.pop("token_type_ids", None)
-        states = bare(input_ids=inputs["input_ids"], past_key_values=cache_of(made), **others).last_hidden_state
+        states = bare(input_ids=inputs["input_ids"], past_key_values=cache_of(lead), **others).last_hidden_state
     else:
-        embedded = torch.cat([made["encoder"][None], bare.get_input_embeddings()(inputs["input_ids"])], dim=1)
+        embedded = torch.cat([lead["encoder"][None], bare.get_input_embeddings()(inputs["input_ids"])], dim=1)
         states = bare(inputs_embeds=embedded, **others).last_hidden_state[:, N:]
     if pooling == "pooler":
         return bare.pooler(states)[0]
@@ -131,11 +131,11 @@ def plain_encoder(bare: Any, pooling: str, module: nn.Module, inputs: dict[str, 
 
 def plain_distilbert(bare: Any, module: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
     """DistilBERT takes no cache: its states (seq, width) after keys and values, in plain algebra."""
-    made, ids = list(module().values()), inputs["input_ids"][0]
+    lead, ids = list(module().values()), inputs["input_ids"][0]
     embeddings = bare.embeddings
     positions = embeddings.position_embeddings.weight[N : N + len(ids)]
     x = embeddings.LayerNorm(embeddings.word_embeddings.weight[ids] + positions)
-    for layer, (keys, values) in zip(bare.transformer.layer, made, strict=True):
+    for layer, (keys, values) in zip(bare.transformer.layer, lead, strict=True):
         own = layer.attention
         query, key, value = (
             part(x).unflatten(-1, (2, 16)).transpose(0, 1) for part in (own.q_lin, own.k_lin, own.v_lin)
@@ -150,10 +150,10 @@ def plain_distilbert(bare: Any, module: nn.Module, inputs: dict[str, Tensor]) ->
 @each_lead
 @pytest.mark.parametrize("family", ENCODERS)
 @pytest.mark.parametrize("pooling", ["pooler", "first", "mean"])
-def test_an_encoder_pools_real_tokens_that_follow_what_leads(
+def test_an_encoder_pools_real_tokens_after_the_lead(
     family: str, kind: str, pooling: str, backbones: dict[str, str]
 ) -> None:
-    backbone = pristine(backbones[family])
+    backbone = fresh_copy(backbones[family])
     if pooling == "pooler" and backbone.pooling != "pooler":
         pytest.skip(f"{family} has no pooler")
     backbone.pooling = pooling
@@ -162,7 +162,7 @@ def test_an_encoder_pools_real_tokens_that_follow_what_leads(
     rows = encode(backbone, split="test")
     backbone.model.eval()
     with torch.no_grad():
-        found = backbone.features(rows.batch(range(8)))
+        features = backbone.features(rows.batch(range(8)))
         for row in range(8):
             inputs = rows.batch([row]).inputs
             if family == "distilbert" and kind == "keys":
@@ -170,12 +170,12 @@ def test_an_encoder_pools_real_tokens_that_follow_what_leads(
                 plain = states[0] if pooling == "first" else states.mean(0)
             else:
                 plain = plain_encoder(bare, pooling, module, inputs)
-            assert torch.allclose(found[row], plain, rtol=1e-4, atol=1e-5), row
+            assert torch.allclose(features[row], plain, rtol=1e-4, atol=1e-5), row
 
 
 @each_lead
 @pytest.mark.parametrize("name", [*ENCODERS, *LANGUAGE_MODELS])
-def test_batch_mates_and_padding_change_no_row_after_what_leads(name: str, kind: str, folders: dict[str, str]) -> None:
+def test_batch_mates_and_padding_change_no_row_after_a_lead(name: str, kind: str, folders: dict[str, str]) -> None:
     backbone, _, _ = led(folders[name], kind)
     rows = encode(backbone, split="test")
     with torch.no_grad():
@@ -189,11 +189,11 @@ def test_batch_mates_and_padding_change_no_row_after_what_leads(name: str, kind:
 
 @each_lead
 @pytest.mark.parametrize("name", [*ENCODERS, *DECODERS, "bart"])
-def test_what_leads_takes_room_and_says_so_where_none_is_left(name: str, kind: str, folders: dict[str, str]) -> None:
+def test_a_lead_takes_room_and_is_refused_if_none_is_left(name: str, kind: str, folders: dict[str, str]) -> None:
     longest = 64 if name in FAMILIES else 256
-    with pytest.raises(Unsupported, match=rf"{longest} tokens of the {longest} that {name} takes"):
-        LEADS[kind](pristine(folders[name]), longest)
-    backbone = pristine(folders[name])
+    with pytest.raises(Unsupported, match=rf"{longest} of the {longest} tokens that {name} "):
+        LEADS[kind](fresh_copy(folders[name]), longest)
+    backbone = fresh_copy(folders[name])
     LEADS[kind](backbone, longest - 20)
     long = toy_task(words=(70, 90))
     rows = encode(backbone, long, "test", max_length=500)
@@ -215,12 +215,12 @@ def attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | float, le
 
 
 def causal(tokens: int) -> Tensor:
-    """What is added to scores so that no token looks ahead."""
+    """The term of scores that hides later tokens."""
     return torch.full((tokens, tokens), -torch.inf).triu(1)
 
 
-def plain_t5(bare: Any, made: dict[str, Any], ids: Tensor, decoded: Tensor) -> Tensor:
-    """T5's next-token logits (tokens, vocabulary) of one row with keys that lead in every attention."""
+def plain_t5(bare: Any, lead: dict[str, Any], ids: Tensor, decoded: Tensor) -> Tensor:
+    """T5's next-token logits (tokens, vocabulary) of one row with leading keys in every attention."""
     width, memory = bare.config.d_kv, torch.empty(0)
 
     def heads(x: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ def plain_t5(bare: Any, made: dict[str, Any], ids: Tensor, decoded: Tensor) -> T
                 kind = "EncDecAttention" if place else "SelfAttention"
                 own, normed = getattr(layer, kind), layer.layer_norm(x)
                 source = memory if place else normed
-                led = made[f"{name}.block.{number}.layer.{place}.{kind}"]
+                led = lead[f"{name}.block.{number}.layer.{place}.{kind}"]
                 query, key, value = heads(own.q(normed)), heads(own.k(source)), heads(own.v(source))
                 x = x + own.o(attended(query, key, value, 0.0 if place else bias, led))
             x = block.layer[-1](x)
@@ -244,8 +244,8 @@ def plain_t5(bare: Any, made: dict[str, Any], ids: Tensor, decoded: Tensor) -> T
     return bare.lm_head(x * bare.config.d_model**-0.5 if bare.config.scale_decoder_outputs else x)
 
 
-def plain_bart(bare: Any, made: dict[str, Any], ids: Tensor, decoded: Tensor) -> Tensor:
-    """BART's next-token logits of one row with keys that lead in every attention, positions beginning after them."""
+def plain_bart(bare: Any, lead: dict[str, Any], ids: Tensor, decoded: Tensor) -> Tensor:
+    """BART's next-token logits of one row with leading keys in every attention; positions start after them."""
     memory = torch.empty(0)
 
     def heads(x: Tensor) -> Tensor:
@@ -260,7 +260,7 @@ def plain_bart(bare: Any, made: dict[str, Any], ids: Tensor, decoded: Tensor) ->
                 own, source = getattr(layer, kind), memory if kind == "encoder_attn" else x
                 query, key, value = heads(own.q_proj(x) / 4.0), heads(own.k_proj(source)), heads(own.v_proj(source))
                 bias = causal(len(tokens)) if name == "decoder" and kind == "self_attn" else 0.0
-                led = made[f"model.{name}.layers.{number}.{kind}"]
+                led = lead[f"model.{name}.layers.{number}.{kind}"]
                 mixed = attended(query, key, value, bias, led)
                 x = getattr(layer, f"{kind}_layer_norm")(x + own.out_proj(mixed))
             x = layer.final_layer_norm(x + layer.fc2(layer.activation_fn(layer.fc1(x))))
@@ -269,24 +269,24 @@ def plain_bart(bare: Any, made: dict[str, Any], ids: Tensor, decoded: Tensor) ->
 
 
 def plain_answers(bare: Any, module: nn.Module, rows: Any, shape: torch.Size) -> Tensor:
-    """(batch, choices, tokens): the decoder over every choice of an encoder-decoder, in a pass of its own."""
-    made, start = module(), torch.tensor([bare.config.decoder_start_token_id])
-    found, sides = torch.zeros(shape), {"encoder": "inputs_embeds", "decoder": "decoder_inputs_embeds"}
+    """(batch, choices, tokens): an encoder-decoder on every choice, in a separate pass."""
+    lead, start = module(), torch.tensor([bare.config.decoder_start_token_id])
+    scores, sides = torch.zeros(shape), {"encoder": "inputs_embeds", "decoder": "decoder_inputs_embeds"}
     for row in range(shape[0]):
         ids = rows.columns["input_ids"][row]
         for place, choice in enumerate(rows.choices[row]):
             decoded = torch.cat([start, choice[:-1]])
             if isinstance(module, Keys):
-                logits = (plain_bart if bare.config.model_type == "bart" else plain_t5)(bare, made, ids, decoded)
+                logits = (plain_bart if bare.config.model_type == "bart" else plain_t5)(bare, lead, ids, decoded)
             else:
                 embedded = {}
                 for side, tokens in (("encoder", ids), ("decoder", decoded)):
                     words = getattr(bare, f"get_{side}")().get_input_embeddings()(tokens)
-                    embedded[sides[side]] = torch.cat([made[side], words] if side in made else [words])[None]
+                    embedded[sides[side]] = torch.cat([lead[side], words] if side in lead else [words])[None]
                 logits = bare(**embedded).logits[0, -len(decoded) :]
             logprobs = logits.log_softmax(-1)
-            found[row, place, : len(choice)] = logprobs[torch.arange(len(choice)), choice]
-    return found
+            scores[row, place, : len(choice)] = logprobs[torch.arange(len(choice)), choice]
+    return scores
 
 
 SEQ2SEQ_LEADS: dict[str, Callable[[Backbone], nn.Module]] = {
@@ -300,7 +300,7 @@ SEQ2SEQ_LEADS: dict[str, Callable[[Backbone], nn.Module]] = {
 @pytest.mark.parametrize("kind", SEQ2SEQ_LEADS)
 @pytest.mark.parametrize("name", ENCODER_DECODERS)
 def test_an_encoder_decoder_scores_as_plain_passes_do(name: str, kind: str, language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models[name])
+    backbone = fresh_copy(language_models[name])
     bare = copy.deepcopy(backbone.model).eval()
     module = SEQ2SEQ_LEADS[kind](backbone)
     rows = encode(backbone, split="test")
@@ -322,15 +322,15 @@ def test_an_encoder_decoder_scores_as_plain_passes_do(name: str, kind: str, lang
 def test_gradients_of_an_encoder_decoders_lead_equal_the_plain_ones(
     name: str, kind: str, checkpointing: bool, language_models: dict[str, str]
 ) -> None:
-    backbone = pristine(language_models[name], dropout=0.0)
+    backbone = fresh_copy(language_models[name], dropout=0.0)
     bare = copy.deepcopy(backbone.model).eval()
     backbone.freeze()
     module = SEQ2SEQ_LEADS[kind](backbone)
     rows = encode(backbone, split="test")
     batch = rows.batch(range(4))
     choices = batch.inputs["choice_mask"]
-    found = plain_answers(bare, module, rows, choices.shape)
-    backbone.prompting.losses.combined(found, choices, batch.labels).backward()
+    logprobs = plain_answers(bare, module, rows, choices.shape)
+    backbone.prompting.losses.combined(logprobs, choices, batch.labels).backward()
     plain = {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
     module.zero_grad()
     if checkpointing:
@@ -342,22 +342,20 @@ def test_gradients_of_an_encoder_decoders_lead_equal_the_plain_ones(
         assert torch.allclose(parameter.grad, plain[name], rtol=1e-3, atol=1e-6), name
 
 
-def test_relative_positions_leave_room_whatever_leads(language_models: dict[str, str]) -> None:
-    backbone = pristine(language_models["t5"])
+def test_relative_positions_leave_room_for_any_lead(language_models: dict[str, str]) -> None:
+    backbone = fresh_copy(language_models["t5"])
     lead_prompts(backbone, 1000)
     assert backbone.room is None
 
 
 def test_deberta_takes_no_lead_and_says_why(backbones: dict[str, str]) -> None:
-    with pytest.raises(Unsupported, match="deberta-v2 computes its attention in its own way"):
-        lead_keys(pristine(backbones["deberta-v2"]))
+    with pytest.raises(Unsupported, match="deberta-v2 has its own attention"):
+        lead_keys(fresh_copy(backbones["deberta-v2"]))
 
 
 @each_lead
 @pytest.mark.parametrize("name", [*ENCODERS, *LANGUAGE_MODELS])
-def test_a_copy_has_a_lead_of_its_own_and_a_pristine_backbone_none(
-    name: str, kind: str, folders: dict[str, str]
-) -> None:
+def test_a_copy_has_its_own_lead_and_a_fresh_backbone_none(name: str, kind: str, folders: dict[str, str]) -> None:
     backbone, module, _ = led(folders[name], kind)
     batch = encode(backbone, split="test").batch(range(4))
     copied = copy.copy(backbone)
@@ -371,43 +369,43 @@ def test_a_copy_has_a_lead_of_its_own_and_a_pristine_backbone_none(
             parameter.add_(1.0)
         assert torch.equal(copied.score(batch), before)
         assert not torch.equal(backbone.score(batch), before)
-    fresh = pristine(folders[name])
+    fresh = fresh_copy(folders[name])
     assert fresh.led == 0
     assert all(part.config._attn_implementation == "sdpa" for part in fresh.model.modules() if hasattr(part, "config"))
 
 
 @each_lead
 @pytest.mark.parametrize("name", DECODERS)
-def test_demonstrations_follow_what_leads(name: str, kind: str, language_models: dict[str, str]) -> None:
-    """Keys and values of demonstrations that were read once, after what leads, against one plain pass a choice."""
+def test_demonstrations_follow_the_lead(name: str, kind: str, language_models: dict[str, str]) -> None:
+    """Keys and values of demonstrations, read once after the lead, against one plain pass per choice."""
     backbone, module, bare = led(language_models[name], kind)
-    shown = encode(backbone).take([0, 1])
-    prefix = backbone.read(backbone.prefix(shown))
+    shots = encode(backbone).take([0, 1])
+    prefix = backbone.read(backbone.prefix(shots))
     rows = prefix.demonstrations.prepend_to(encode(backbone, split="test"))
-    followed = next(iter(rows.by_prefix.values()))
+    prefixed = next(iter(rows.by_prefix.values()))
     batch = rows.batch(range(4))
-    told = torch.tensor(prefix.demonstrations.ids[: prefix.tokens])
+    tokens = torch.tensor(prefix.demonstrations.ids[: prefix.tokens])
     with torch.no_grad():
-        found = backbone.choice_logprobs(batch, prefix)
+        scores = backbone.choice_logprobs(batch, prefix)
         for row in range(4):
-            query = torch.cat([told, followed.tokens[row]])
+            query = torch.cat([tokens, prefixed.tokens[row]])
             for place, choice in enumerate(rows.choices[row]):
                 logprobs = plain_decoder(bare, module, torch.cat([query, choice]))
                 plain = [logprobs[len(query) - 1 + token, picked] for token, picked in enumerate(choice)]
-                assert torch.allclose(found[row, place, : len(choice)], torch.stack(plain), rtol=1e-4, atol=1e-5)
+                assert torch.allclose(scores[row, place, : len(choice)], torch.stack(plain), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_a_row_that_trains_sees_only_what_is_visible_to_it(name: str, language_models: dict[str, str]) -> None:
-    """The first key is hidden from the first row: its loss is that of a lead without it, positions apart."""
+def test_a_training_row_sees_only_visible_keys(name: str, language_models: dict[str, str]) -> None:
+    """The first key is hidden from the first row: its loss is that of a lead without it, apart from positions."""
     backbone, module, bare = led(language_models[name], "keys", dropout=0.0)
     rows = encode(backbone, split="test")
     batch = rows.batch(range(3))
 
     def visible(batch: Any) -> Tensor:
-        seen = torch.ones(len(batch.labels), N, dtype=torch.bool)
-        seen[0, 0] = False
-        return seen
+        mask = torch.ones(len(batch.labels), N, dtype=torch.bool)
+        mask[0, 0] = False
+        return mask
 
     module.visible = visible
     mask = batch.inputs["choice_mask"]
@@ -425,34 +423,34 @@ def test_a_row_that_trains_sees_only_what_is_visible_to_it(name: str, language_m
         assert torch.allclose(hidden[0, 0, : len(choice)], plain, rtol=1e-4, atol=1e-5)
 
 
-def test_what_cannot_lead_is_refused(language_models: dict[str, str]) -> None:
-    class Gives(nn.Module):
-        def __init__(self, found: Any):
+def test_an_impossible_lead_is_refused(language_models: dict[str, str]) -> None:
+    class Returns(nn.Module):
+        def __init__(self, output: Any):
             super().__init__()
-            self.found = found
+            self.output = output
 
         def forward(self) -> Any:
-            return self.found
+            return self.output
 
     path = "model.layers.0.self_attn"
     right = (torch.zeros(1, 1, 3, 16),) * 2
-    for found, said in (
-        (None, "it must give a mapping"),
-        ({}, "a lead's module gives an empty mapping; it must give a mapping"),
-        ({"encoder": torch.zeros(3, 32)}, "nothing can lead in 'encoder'; what can: decoder, model.layers.0.self_attn"),
-        ({"decoder": torch.zeros(3, 31)}, r"what leads in the decoder must be a tensor \(n, 32\), got \(3, 31\)"),
+    for output, message in (
+        (None, "NoneType; .*must return a mapping"),
+        ({}, "an empty mapping; .*must return a mapping"),
+        ({"encoder": torch.zeros(3, 32)}, "in 'encoder'; .*: decoder, model.layers.0.self_attn"),
+        ({"decoder": torch.zeros(3, 31)}, r"in the decoder must be a tensor \(n, 32\), got \(3, 31\)"),
         ({path: torch.zeros(3, 32)}, r"must each be \(1, 1, n, 16\), got \(3, 32\)"),
         ({path: (torch.zeros(1, 2, 3, 16),) * 2}, r"must each be \(1, 1, n, 16\)"),
-        ({path: right, "decoder": torch.zeros(3, 32)}, "a prompt and keys lead in the decoder at once"),
-        ({path: right, "model.layers.1.self_attn": (torch.zeros(1, 1, 4, 16),) * 2}, r"different numbers .* \[3, 4\]"),
+        ({path: right, "decoder": torch.zeros(3, 32)}, "in the decoder .*both a prompt and keys"),
+        ({path: right, "model.layers.1.self_attn": (torch.zeros(1, 1, 4, 16),) * 2}, r"in the decoder .*\[3, 4\]"),
     ):
-        backbone = pristine(language_models["qwen2"])
-        with pytest.raises(ValueError, match=said):
-            backbone.lead(Gives(found))
+        backbone = fresh_copy(language_models["qwen2"])
+        with pytest.raises(ValueError, match=message):
+            backbone.lead(Returns(output))
         assert not hasattr(backbone.model, "lead")
-    backbone = pristine(language_models["qwen2"])
+    backbone = fresh_copy(language_models["qwen2"])
     lead_prompts(backbone, 3)
-    with pytest.raises(ValueError, match="something leads in this backbone already"):
+    with pytest.raises(ValueError, match="already has a lead"):
         lead_keys(backbone, 3)
     backbone.model.set_attn_implementation("eager")
     with pytest.raises(RuntimeError, match="its attention must stay 'tunefront_leads'"):
@@ -460,9 +458,9 @@ def test_what_cannot_lead_is_refused(language_models: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "mistral"])
-def test_keys_may_lead_in_some_blocks_alone(name: str, language_models: dict[str, str]) -> None:
-    """In training and in scoring alike, and the blocks below see nothing of them."""
-    backbone = pristine(language_models[name])
+def test_a_lead_may_have_keys_for_some_blocks_only(name: str, language_models: dict[str, str]) -> None:
+    """In training and in scoring; the blocks below do not see them."""
+    backbone = fresh_copy(language_models[name])
     (stack,) = backbone.stacks
     module = Keys(stack.attentions[1:], N)
     backbone.lead(module)
@@ -473,19 +471,19 @@ def test_keys_may_lead_in_some_blocks_alone(name: str, language_models: dict[str
         assert torch.allclose(
             backbone._logprobs(batch)[mask], backbone.choice_logprobs(batch)[mask], rtol=1e-4, atol=1e-5
         )
-        seen: dict[str, Tensor] = {}
+        states: dict[str, Tensor] = {}
         first = backbone.model.get_submodule(stack.attentions[0].path)
-        first.register_forward_hook(lambda module, args, output: seen.update(found=output[0]))
+        first.register_forward_hook(lambda module, args, output: states.update(first=output[0]))
         backbone._logprobs(batch)
-        apart = seen["found"].clone()
+        before = states["first"].clone()
         for parameter in module.parameters():
             parameter.add_(1.0)
         backbone._logprobs(batch)
-        assert torch.equal(seen["found"], apart), "the first block sees nothing that leads in the second"
+        assert torch.equal(states["first"], before), "the first block does not see the lead of the second"
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_a_prompt_is_read_once_for_all_rows_that_train_and_once_before_scoring(
+def test_a_prompt_is_read_once_per_training_batch_and_once_before_scoring(
     name: str, language_models: dict[str, str]
 ) -> None:
     backbone, module, _ = led(language_models[name], "prompt")

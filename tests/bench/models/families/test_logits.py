@@ -1,4 +1,4 @@
-"""Logits of models that do more than their output layer: scores and losses are those of their own forward pass."""
+"""Logits of models that do more than their output layer: scores and losses equal those of their own forward pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from tests.bench.models.scoring.plain import logprob, plain_scores
 from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
-from tests.toys import Listed, encode, harness, mixed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.meters.flops.counted import counted_flops
 from tunefront.bench.models.families import logits
 from tunefront.methods.icl import ICL
@@ -27,7 +27,7 @@ ADDED: dict[str, tuple[Sites, dict[str, Any]]] = {
     ),
     "cohere": (Sites(**{**LLAMA, "norms": r"model\.(norm|layers\.\d+\.input_layernorm)"}), {"logit_scale": 3.0}),
 }
-"""Architectures that the suite does not have, as CONTRIBUTING adds one, and what they do to logits."""
+"""Architectures that the suite does not have, added as in CONTRIBUTING, with their settings for logits."""
 
 
 @pytest.fixture
@@ -61,37 +61,40 @@ every_added = pytest.mark.parametrize("added", ADDED, indirect=True)
 def test_an_added_decoder_scores_as_its_own_forward_pass(added: str, k: int) -> None:
     """After demonstrations too, whose keys and values are kept."""
     task = mixed_task()
-    backbone = pristine(added, task, template=Listed())
+    backbone = fresh_copy(added, task, template=Listed())
     method = ICL(k=k)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=4)
     examples, rows = encode(backbone, task), encode(backbone, task, "test")
-    found = trainer.score(method.fit(backbone, examples.take(range(k)), trainer), rows).values
+    scores = trainer.score(method.fit(backbone, examples.take(range(k)), trainer), rows).values
     assert backbone.output.way == "own"
     expected = plain_scores(backbone.model, backbone.tokenizer, rows.prompts, examples.prompts[:k])
-    there = expected.isfinite()
-    assert torch.allclose(found[there], expected[there], atol=2e-4)
+    finite = expected.isfinite()
+    assert torch.allclose(scores[finite], expected[finite], atol=2e-4)
 
 
 @every_added
 def test_an_added_decoder_trains_on_its_own_logits(added: str) -> None:
     task = mixed_task()
-    backbone = pristine(added, task, dropout=0.0, template=Listed())
+    backbone = fresh_copy(added, task, dropout=0.0, template=Listed())
     batch = encode(backbone, task).right_answers().batch(range(4))
     logprobs = (backbone._logprobs(batch) * batch.inputs["choice_mask"]).sum((1, 2))
     prompts = encode(backbone, task).prompts[:4]
     with torch.no_grad():
-        own = [logprob(backbone.model, backbone.tokenizer, one.text, one.choices[one.label])[0] for one in prompts]
+        own = [
+            logprob(backbone.model, backbone.tokenizer, prompt.text, prompt.choices[prompt.label])[0]
+            for prompt in prompts
+        ]
     assert torch.allclose(logprobs, torch.tensor(own), atol=1e-3)
     logprobs.sum().backward()
     assert all(p.grad is not None for name, p in backbone.model.named_parameters() if "layers" in name)
 
 
 @every_added
-def test_what_is_done_to_logits_is_computed_where_they_are_read_alone(added: str) -> None:
-    """So FLOPs are those of the output layer on the places that are read, as of any other decoder."""
+def test_logits_are_computed_only_where_they_are_read(added: str) -> None:
+    """So FLOPs are those of the output layer at the positions that are read, as for any other decoder."""
     task = mixed_task()
-    backbone = pristine(added, task, template=Listed())
+    backbone = fresh_copy(added, task, template=Listed())
     batch = encode(backbone, task).batch(range(4))
     assert backbone.output.way == "own"
     own = counted_flops(lambda: backbone.choice_logprobs(batch))
@@ -100,27 +103,27 @@ def test_what_is_done_to_logits_is_computed_where_they_are_read_alone(added: str
 
 
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
-def test_the_architectures_of_the_suite_need_their_output_layer_alone(
+def test_the_architectures_of_the_suite_need_only_their_output_layer(
     name: str, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logits, "_FOUND", {})
-    backbone = pristine(language_models[name])
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
+    backbone = fresh_copy(language_models[name])
     assert backbone.output == logits.PLAIN
-    assert [head.way for head in logits._FOUND.values()] == ["plain"]
+    assert [output.way for output in logits._OUTPUTS.values()] == ["plain"]
 
 
 def changed(backbone: Any, monkeypatch: pytest.MonkeyPatch, forward: Any) -> Any:
-    """The backbone with a forward pass that changes the logits of its class's own."""
+    """The backbone with a forward pass that changes the logits of its class."""
     kind = type(backbone.model)
     plain = kind.forward
 
-    def other(self: Any, *given: Any, **named: Any) -> Any:
-        output = plain(self, *given, **named)
-        output.logits = forward(output.logits, named)
+    def other(self: Any, *args: Any, **inputs: Any) -> Any:
+        output = plain(self, *args, **inputs)
+        output.logits = forward(output.logits, inputs)
         return output
 
     monkeypatch.setattr(kind, "forward", other)
-    monkeypatch.setattr(logits, "_FOUND", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
     backbone.__dict__.pop("output", None)
     return backbone
 
@@ -129,42 +132,42 @@ def changed(backbone: Any, monkeypatch: pytest.MonkeyPatch, forward: Any) -> Any
 @pytest.mark.parametrize(
     ("what", "way", "forward"),
     [
-        ("halved", "own", lambda found, _: found / 2),
-        ("capped", "own", lambda found, _: torch.tanh(found / 1000) * 1000),  # next to nothing to small ones
-        ("padded", "own", lambda found, _: found[..., :-3]),
-        ("shifted", "plain", lambda found, _: found + 7),  # only differences count
+        ("halved", "own", lambda scores, _: scores / 2),
+        ("capped", "own", lambda scores, _: torch.tanh(scores / 1000) * 1000),  # hardly changes small ones
+        ("padded", "own", lambda scores, _: scores[..., :-3]),
+        ("shifted", "plain", lambda scores, _: scores + 7),  # only differences matter
     ],
 )
-def test_what_a_model_does_to_its_logits_is_found_out(
+def test_the_way_to_a_models_logits_is_found_out(
     name: str, what: str, way: str, forward: Any, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = changed(pristine(language_models[name]), monkeypatch, forward)
+    backbone = changed(fresh_copy(language_models[name]), monkeypatch, forward)
     assert backbone.output.way == way
 
 
 def test_a_decoder_that_needs_whole_texts_for_its_logits_gets_them(
     language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is done depends on the tokens, so that states alone do not tell."""
+    """Its logits depend on the tokens, so states alone are not enough."""
     task = mixed_task()
-    backbone = pristine(language_models["llama"], task, template=Listed())
-    changed(backbone, monkeypatch, lambda found, named: found * (1 + named["input_ids"].unsqueeze(-1) % 3))
+    backbone = fresh_copy(language_models["llama"], task, template=Listed())
+    changed(backbone, monkeypatch, lambda scores, inputs: scores * (1 + inputs["input_ids"].unsqueeze(-1) % 3))
     rows = encode(backbone, task, "test")
     with torch.no_grad():
-        found = backbone.score(rows.batch(range(1)))[0].tolist()
-        for choice, score in zip(rows.prompts[0].choices, found, strict=True):
+        scores = backbone.score(rows.batch(range(1)))[0].tolist()
+        for choice, score in zip(rows.prompts[0].choices, scores, strict=True):
             before, ids = [
                 backbone.tokenizer(f"{rows.prompts[0].text}{end}")["input_ids"] for end in ("", f" {choice}")
             ]
-            told = backbone.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-            own = [told[place - 1, ids[place]].item() for place in range(len(before), len(ids))]
+            logprobs = backbone.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+            own = [logprobs[place - 1, ids[place]].item() for place in range(len(before), len(ids))]
             assert score == pytest.approx(sum(own) / len(own), abs=1e-3)
     assert backbone.output.way == "whole"
-    assert "gives logits only for whole texts" in caplog.text
+    assert "LlamaForCausalLM" in caplog.text
 
 
 def test_two_checkpoints_of_one_class_are_each_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scale of one needs nothing; another checkpoint's scale does."""
+    """A scale of one needs no special treatment; another checkpoint's scale does."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     monkeypatch.setitem(SITES, "granite", ADDED["granite"][0])
@@ -177,5 +180,5 @@ def test_two_checkpoints_of_one_class_are_each_tried(tmp_path: Path, monkeypatch
         folder = tmp_path / str(scale)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        ways.append(pristine(str(folder)).output.way)
+        ways.append(fresh_copy(str(folder)).output.way)
     assert ways == ["plain", "own"]

@@ -1,4 +1,4 @@
-"""Windows of attention: what is scored side by side lies within them, and where no name tells, a trial does."""
+"""Attention windows: choices scored side by side fit within them; a trial finds windows with unknown names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from tests.bench.models.families.test_logits import added_model
 from tests.bench.models.scoring.plain import plain_scores
-from tests.toys import Listed, encode, listed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, listed_task
 from tunefront.bench.models.families import decoder, windows
 from tunefront.methods.sites import SITES, sites_for
 
@@ -33,25 +33,25 @@ LONG = listed_task([(f"Text: {'the film is long and dull ' * 4}{place}\nLabel:",
         ("modernbert-decoder", {"local_attention": 70}, 35),
         ("gemma3_text", {"sliding_window": 70}, 70),
         ("recurrent_gemma", {"attention_window_size": 70}, 70),
-        ("llama", {"sliding_window": 70}, None),  # which Llama does not know
+        ("llama", {"sliding_window": 70}, None),  # unknown to Llama
         ("gpt2", {"window_size": 70, "attention_chunk_size": 7}, None),
         ("qwen2", {"max_window_layers": 3}, None),
     ],
 )
-def test_the_window_is_what_the_architecture_makes_of_its_configuration(
+def test_the_window_follows_from_architecture_and_configuration(
     model_type: str, fields: dict[str, Any], limit: int | None
 ) -> None:
     assert windows.window(AutoConfig.for_model(model_type, **fields)) == limit
 
 
 def neo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A tiny GPT-Neo whose second layer sees 32 tokens, on prompts that are longer."""
+    """A tiny GPT-Neo whose second layer sees 32 tokens, on longer prompts."""
     monkeypatch.setitem(SITES, "gpt_neo", sites_for("gpt2"))
     monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
-    return pristine(added_model(folder / "neo", "gpt_neo", **NEO), LONG, template=Listed())
+    return fresh_copy(added_model(folder / "neo", "gpt_neo", **NEO), LONG, template=Listed())
 
 
-def test_prompts_longer_than_a_window_are_cut_to_it_and_score_as_by_themselves(
+def test_prompts_longer_than_a_window_are_cut_to_it_and_score_as_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = neo(tmp_path, monkeypatch)
@@ -60,18 +60,18 @@ def test_prompts_longer_than_a_window_are_cut_to_it_and_score_as_by_themselves(
     assert all(rows.cut)
     batch = rows.batch(range(2))
     with torch.no_grad():
-        found = backbone.choice_logprobs(batch)
+        scores = backbone.choice_logprobs(batch)
         for row, (query, choices) in enumerate(zip(rows.columns["input_ids"], rows.choices, strict=True)):
             for place, choice in enumerate(choices):
-                told = backbone.model(torch.cat([query, choice])[None]).logits[0].log_softmax(-1)
-                own = told[len(query) - 1 : -1].gather(1, choice[:, None])[:, 0]
-                assert torch.allclose(found[row, place, : len(choice)], own, atol=1e-4)
+                logprobs = backbone.model(torch.cat([query, choice])[None]).logits[0].log_softmax(-1)
+                own = logprobs[len(query) - 1 : -1].gather(1, choice[:, None])[:, 0]
+                assert torch.allclose(scores[row, place, : len(choice)], own, atol=1e-4)
 
 
-def test_a_window_of_another_name_is_found_out_by_a_row_that_is_longer(
+def test_a_window_with_an_unknown_name_is_found_by_a_longer_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if nobody had told of this name: each choice is then scored in a row of its own, and nothing is cut."""
+    """As if this name were unknown: each choice is then scored in a separate row, and nothing is cut."""
     monkeypatch.setattr(windows, "WINDOWS", ())
     backbone = neo(tmp_path, monkeypatch)
     assert not backbone.side_by_side
@@ -79,11 +79,11 @@ def test_a_window_of_another_name_is_found_out_by_a_row_that_is_longer(
     assert backbone.room == 256
     assert not any(rows.cut)
     with torch.no_grad():
-        found = backbone.score(rows.batch(range(2)))
-    assert torch.allclose(found, plain_scores(backbone.model, backbone.tokenizer, rows.prompts), atol=1e-4)
+        scores = backbone.score(rows.batch(range(2)))
+    assert torch.allclose(scores, plain_scores(backbone.model, backbone.tokenizer, rows.prompts), atol=1e-4)
 
 
 def test_a_window_that_is_too_large_to_be_tried_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "WINDOWS", ())
     config = AutoConfig.for_model("gpt_neo", window_size=5000)
-    assert (windows.window(config), windows.unsure(config)) == (5000, None)
+    assert (windows.window(config), windows.possible_window(config)) == (5000, None)

@@ -22,7 +22,7 @@ from tunefront.bench.files import LEFT_SECONDS
 from tunefront.bench.forecast.fake_models import FakePretrained
 from tunefront.bench.models.gguf import convert, converted, names
 from tunefront.bench.models.gguf.origin import FILES, ORIGIN
-from tunefront.bench.models.locate import backbone_bytes, check_here, fingerprint, locate, stored_weights
+from tunefront.bench.models.locate import backbone_bytes, check_downloaded, fingerprint, locate, stored_weights
 
 ROOM = converted.ROOM
 
@@ -241,7 +241,7 @@ def test_an_interrupted_conversion_leaves_nothing(cache: Path, model: Path, monk
 
 
 def test_smollm2_that_is_not_fetched_names_the_command(cache: Path) -> None:
-    for look in (locate, check_here, fingerprint, backbone_bytes):
+    for look in (locate, check_downloaded, fingerprint, backbone_bytes):
         with pytest.raises(NotFetched, match="tunefront fetch smollm2"):
             look("smollm2")
 

@@ -135,7 +135,7 @@ def test_metadata_of_no_model_is_refused(
         ("blk.0.ffn_gate_exps.weight", "the tensor 'blk.0.ffn_gate_exps.weight', for which there is no place in Llama"),
         ("blk.0.attn_q.scale", "for which there is no place"),
         ("rope_freqs.weight", "in another way than Llama 3 does"),
-        ("blk.9.attn_q.weight", "tensors for which config.json has no place"),
+        ("blk.9.attn_q.weight", r"model\.layers\.9\.self_attn\.q_proj\.weight"),
     ],
 )
 def test_tensors_of_another_model_are_refused(
@@ -170,7 +170,7 @@ def test_a_weight_that_is_not_finite_is_found_before_a_run(language_models: dict
         held = GGUF(file, "it").metadata
     entries = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in held.items()}
     path = write(tmp_path / "model.gguf", "llama", entries, broken)
-    with pytest.raises(UserError, match="not all finite numbers"):
+    with pytest.raises(UserError, match="not all finite.*lm_head"):
         check_backbone(str(path))
 
 

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.bench.models.gguf.files import permuted
 from tests.bench.models.gguf.test_tokenizers import agree
 from tests.bench.models.scoring.plain import plain_scores
-from tests.toys import Listed, encode, harness, mixed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.data.archives.cached import is_fetched, path_of
 from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.models import locate as locating
@@ -133,7 +133,7 @@ def test_texts_are_split_as_the_published_tokenizer_json_says(file: Path) -> Non
 def test_scores_after_a_shared_prefix_are_those_of_plain_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     task, scores = mixed_task(), {}
     for reused in (True, False):
-        backbone = pristine("smollm2", task, template=Listed())
+        backbone = fresh_copy("smollm2", task, template=Listed())
         method = ICL(k=4)
         method.attach(backbone)
         trainer = harness(backbone, method, rows=8)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.bench.models.scoring.plain import logprob, plain_scores, text_of
 from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
-from tests.toys import Listed, encode, harness, listed_task, mixed_task, pristine, widened
+from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task, widened
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.predictions import predictions_of
 from tunefront.bench.models.families import decoder
@@ -32,7 +32,7 @@ def close(scores: Tensor, expected: Tensor) -> bool:
 
 def fitted(folder: str, task: Task, k: int, rows: int = 16, **prompting: Any) -> tuple[Any, Any, MeasuringHarness]:
     """A backbone with k demonstrations before every query: (backbone, scorer, harness)."""
-    backbone = pristine(folder, task, template=Listed(), **prompting)
+    backbone = fresh_copy(folder, task, template=Listed(), **prompting)
     method = ICL(k=k)
     method.attach(backbone)
     trainer = harness(backbone, method, rows=rows)
@@ -54,9 +54,9 @@ def test_scores_are_those_of_a_forward_pass_for_every_choice(
     for size in (1, 16):
         backbone, scorer, trainer = fitted(language_models[name], task, k, size)
         rows = encode(backbone, task, "test")
-        assert max(map(len, trainer.prompts.following(rows).scoring_order(size))) == size
+        assert max(map(len, trainer.prompts.prepend_to(rows).scoring_order(size))) == size
         assert close(trainer.score(scorer, rows).values, expected)
-    batch = trainer.prompts.following(rows).batch(range(16))
+    batch = trainer.prompts.prepend_to(rows).batch(range(16))
     with torch.no_grad():
         for left in (False, True):
             assert close(scorer(widened(batch, rows, 5, left)), expected[:16])
@@ -112,7 +112,7 @@ def test_training_scores_are_those_of_plain_rows(
     """Where masks are not heeded, gradients go through plain rows too, and are the same."""
     task, gradients = mixed_task(), {}
     for side_by_side in (True, False):
-        backbone = pristine(language_models["llama"], task, dropout=0.0, template=Listed())
+        backbone = fresh_copy(language_models["llama"], task, dropout=0.0, template=Listed())
         monkeypatch.setitem(decoder._SIDE_BY_SIDE, backbone.kind, side_by_side)
         backbone.model.train()
         backbone.loss(encode(backbone, task).batch(range(6))).backward()
@@ -166,7 +166,7 @@ def test_the_text_is_made_of_answered_prompts_and_blank_lines(language_models: d
     task = listed_task([("Text: good", "yes|no", 0), ("Text: bad", "yes|no", 1), ("Text: fine", "yes|no", 0)], train=2)
     backbone, _, trainer = fitted(language_models["gpt2"], task, 2)
     (prefix,) = trainer.prompts._prefixes
-    (tokens,) = trainer.prompts.following(encode(backbone, task, "test")).by_prefix[prefix.demonstrations.name].tokens
+    (tokens,) = trainer.prompts.prepend_to(encode(backbone, task, "test")).by_prefix[prefix.demonstrations.name].tokens
     read = backbone.tokenizer.decode([*prefix.demonstrations.ids, *tokens])
     assert read == "Text: good yes\n\nText: bad no\n\nText: fine"
     assert read == text_of(encode(backbone, task).prompts, "Text: fine")

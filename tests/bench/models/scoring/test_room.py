@@ -11,7 +11,7 @@ from tests.bench.models.scoring.plain import plain_scores
 from tests.bench.models.scoring.test_tokens import without_weights
 from tests.bench.models.scoring.tokenizers import TOKENIZERS
 from tests.conftest import LANGUAGE_MODELS, WORDS
-from tests.toys import Listed, encode, harness, listed_task, pristine
+from tests.toys import Listed, encode, fresh_copy, harness, listed_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.families import Decoder, Seq2Seq
@@ -42,7 +42,7 @@ def test_a_query_longer_than_max_length_keeps_its_end_and_is_counted(
     name: str, language_models: dict[str, str]
 ) -> None:
     task = task_of(LENGTHS)
-    backbone: Any = pristine(language_models[name], task, template=Listed())
+    backbone: Any = fresh_copy(language_models[name], task, template=Listed())
     whole, cut = encode(backbone, task, "test"), encode(backbone, task, "test", 50)
     leading, trailing = len(backbone.tokens.leading), len(backbone.tokens.trailing)
     trailing = trailing if LANGUAGE_MODELS[name] == "seq2seq" else 0
@@ -80,12 +80,12 @@ def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
 ) -> None:
     """Every row keeps the first demonstrations that fit, and its score is that of the shortened text."""
     task, method = task_of(LENGTHS), ICL(k=4)
-    backbone: Any = pristine(language_models[name], task, template=Listed(), context_length=90)
+    backbone: Any = fresh_copy(language_models[name], task, template=Listed(), context_length=90)
     method.attach(backbone)
     trainer = harness(backbone, method)
     rows, demonstrations = encode(backbone, task, "test"), encode(backbone, task).prompts
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    after = trainer.prompts.following(rows)
+    after = trainer.prompts.prepend_to(rows)
     (prefix,) = trainer.prompts._prefixes
     texts, prefixed = prefix.demonstrations.texts, after.by_prefix[prefix.demonstrations.name]
     seq2seq = LANGUAGE_MODELS[name] == "seq2seq"
@@ -118,10 +118,10 @@ def test_the_last_demonstrations_are_dropped_before_the_query_is_cut(
 
 def test_rows_that_keep_different_numbers_are_never_in_one_batch(language_models: dict[str, str]) -> None:
     task, method = task_of(LENGTHS), ICL(k=4)
-    backbone: Any = pristine(language_models["gpt2"], task, template=Listed(), context_length=90)
+    backbone: Any = fresh_copy(language_models["gpt2"], task, template=Listed(), context_length=90)
     trainer = harness(backbone, method)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
-    after = trainer.prompts.following(encode(backbone, task, "test"))
+    after = trainer.prompts.prepend_to(encode(backbone, task, "test"))
     (prefixed,) = after.by_prefix.values()
     order = after.scoring_order(16)
     assert sorted(row for rows in order for row in rows) == list(range(6))
@@ -135,20 +135,20 @@ def test_rows_that_keep_different_numbers_are_never_in_one_batch(language_models
 def test_positions_windows_and_context_length_limit_the_whole_prompt(
     name: str, limit: int, language_models: dict[str, str]
 ) -> None:
-    backbone: Any = pristine(language_models[name])
+    backbone: Any = fresh_copy(language_models[name])
     backbone.model.config.sliding_window = 200 if name == "mistral" else None
     assert backbone.room == limit
-    shorter: Any = pristine(language_models[name], context_length=77)
+    shorter: Any = fresh_copy(language_models[name], context_length=77)
     assert shorter.room == 77
-    longer: Any = pristine(language_models[name], context_length=10_000)
+    longer: Any = fresh_copy(language_models[name], context_length=10_000)
     assert longer.room == 256
 
 
 @pytest.mark.parametrize("name", ["t5", "t5-gated"])
 def test_relative_positions_set_no_limit(name: str, language_models: dict[str, str]) -> None:
-    backbone: Any = pristine(language_models[name])
+    backbone: Any = fresh_copy(language_models[name])
     assert backbone.room is None
-    limited: Any = pristine(language_models[name], context_length=77)
+    limited: Any = fresh_copy(language_models[name], context_length=77)
     assert limited.room == 77
 
 
@@ -156,22 +156,20 @@ def test_relative_positions_set_no_limit(name: str, language_models: dict[str, s
 def test_a_choice_that_leaves_no_room_for_the_prompt_is_a_mistake(name: str, language_models: dict[str, str]) -> None:
     task = listed_task([("Text: the film\nLabel:", f"yes|{' '.join(WORDS)}", 0)])
     room = len(WORDS) + FEWEST_QUERY_TOKENS
-    assert encode(pristine(language_models[name], task, template=Listed(), context_length=room), task, "test")
-    backbone = pristine(language_models[name], task, template=Listed(), context_length=room - 1)
+    assert encode(fresh_copy(language_models[name], task, template=Listed(), context_length=room), task, "test")
+    backbone = fresh_copy(language_models[name], task, template=Listed(), context_length=room - 1)
     with pytest.raises(UserError) as caught:
         encode(backbone, task, "test")
     said = str(caught.value)
-    assert "has a choice of 14 tokens, which leaves room for 7 tokens of its prompt" in said
-    assert f"takes {room - 1} in all; raise context_length" in said
+    assert "has a choice of 14 tokens, which leaves 7 tokens for its prompt" in said
+    assert f"accepts {room - 1} tokens in total; raise context_length" in said
 
 
 @pytest.mark.parametrize("family", [Decoder, Seq2Seq])
 def test_choices_that_are_the_same_tokens_are_a_mistake(family: type[LanguageModel]) -> None:
     """Characters that a vocabulary does not distinguish."""
     task = listed_task([("Text: the film", "日|月", 0)])
-    with pytest.raises(
-        UserError, match="has choices that are the same tokens, '日' and '月', so that they could not be"
-    ):
+    with pytest.raises(UserError, match="two choices with the same tokens, '日' and '月'"):
         encode(without_weights(TOKENIZERS["t5"](), task, family), task, "test")
 
 
@@ -189,14 +187,14 @@ def test_a_choice_without_tokens_is_a_mistake() -> None:
 def test_no_demonstrations_fit_and_nothing_is_read(language_models: dict[str, str]) -> None:
     """Of demonstrations that are longer than the whole room, none is read and every query stands alone."""
     task = task_of((60, 10, 12), train=1)
-    backbone: Any = pristine(language_models["opt"], task, template=Listed(), context_length=40)
+    backbone: Any = fresh_copy(language_models["opt"], task, template=Listed(), context_length=40)
     method = ICL(k=1)
     trainer = harness(backbone, method)
     scorer = method.fit(backbone, encode(backbone, task), trainer)
     assert trainer.prompts.tokens == 0
     assert trainer.prompts.cache_bytes == 0
     rows = encode(backbone, task, "test")
-    after = trainer.prompts.following(rows)
+    after = trainer.prompts.prepend_to(rows)
     assert (after.shortened, after.demonstrations_per_row) == (2, 0)
     plain = plain_scores(backbone.model, backbone.tokenizer, rows.prompts)
     assert torch.allclose(trainer.score(scorer, rows).values, plain, atol=1e-5)

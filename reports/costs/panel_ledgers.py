@@ -1,4 +1,4 @@
-"""The ledgers of a panel, in order: those that have something to show."""
+"""All ledgers of a panel."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[Record]) -> tuple[Ledger, ...]:
-    """The ledgers; `names` are the tasks', `plans` the planned records, of any panel."""
-    found = (
+    """The ledgers that are not empty, in order. `names` are the tasks' short names, `plans` planned records of any
+    panel."""
+    candidates = (
         storage.ledger(panel, index),
         train_or_prompt.ledger(panel, names),
         memory.ledger(panel, index),
@@ -24,4 +25,4 @@ def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[
         steps.ledger(panel, index),
         predicted.ledger(panel, index, plans),
     )
-    return tuple(ledger for ledger in found if ledger is not None)
+    return tuple(ledger for ledger in candidates if ledger is not None)

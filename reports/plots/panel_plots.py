@@ -1,4 +1,4 @@
-"""The plots of a panel, what is said about them, and drawings made part of a page."""
+"""The plots of a panel with their texts, and SVG prepared for a page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from tunefront.reports.compare import measures
-from tunefront.reports.compare.checks import grouped
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.plots import breakdowns, style, tradeoff
-from tunefront.reports.plots.axes import compared, height_title, tick_label
+from tunefront.reports.plots.axes import describe_height, height_title, tick_label
 from tunefront.reports.plots.picture import Picture, save
 from tunefront.reports.sections.document import shown_costs
-from tunefront.reports.sections.few_shot import over
+from tunefront.reports.sections.few_shot import averaged_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "inline", "pictures", "save"]
 
 WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
-"""Sizes in inches: the trade-off on a desk, on a phone, and a small multiple."""
+"""Sizes in inches: the trade-off plot on a large screen, on a phone, and a small plot."""
 CROWDED = 14
-"""With more entries than this the cousins are as wide as the trade-off itself."""
+"""With more entries than this, the cost plots are as wide as the trade-off plot."""
 
 
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
-    """The trade-off plot of a panel, its cousins and the plots of its ledgers, those left out that have nothing to
-    draw."""
-    found = []
+    """The trade-off plot of a panel, its cost plots and the plots of its ledgers, without empty plots."""
+    drawn = []
     for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
         main = cost is measures.PARAMETERS
         wide = main or len(page.panel.entries) > CROWDED
@@ -37,14 +36,14 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         if not drawing.points:
             continue
         small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
-        note = " ".join(filter(None, (_how(page) if main else "", _left_out(drawing.absent))))
+        note = " ".join(filter(None, (_explain_tradeoff(page) if main else "", _name_missing(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
-        found.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
-    return found + breakdowns.pictures(page, narrow)
+        drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
+    return drawn + breakdowns.pictures(page, narrow)
 
 
 def inline(svg: bytes, prefix: str) -> str:
-    """An SVG as part of a page: its own ids, no fixed size, colours that follow the page's light or dark scheme."""
+    """An SVG as part of a page: unique ids, no fixed size, colours that follow the page's light or dark scheme."""
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -65,31 +64,31 @@ COLOURS = {
     style.PAPER: "paper",
     **{colour: f"c{i}" for i, colour in enumerate(style.FAMILIES)},
 }
-"""Colours of the drawings and the page's names for them."""
+"""Colours of the plots and their names in the page's style sheet."""
 
 
-def _how(page: Page) -> str:
-    """How to read the trade-off."""
+def _explain_tradeoff(page: Page) -> str:
+    """How to read the trade-off plot."""
     text = (
-        f"Score against trained parameters per task on {page.title}. {compared(page.panel, page.reference)} Point: "
-        f"median over {over(page.panel)}; bar: 20th to 80th percentile."
+        f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} "
+        f"Point: median over {averaged_over(page.panel)}; bar: 20th to 80th percentile."
     )
-    return text + (" The upper scale is in percent of the backbone's parameters." if page.panel.backbone_params else "")
+    return text + (" Upper scale: percent of the backbone's parameters." if page.panel.backbone_params else "")
 
 
-def _left_out(absent: Sequence[tuple[str, str]]) -> str:
-    """Who is not in a plot, by reason.
+def _name_missing(absent: Sequence[tuple[str, str]]) -> str:
+    """The methods that are missing in a plot, by reason.
 
-    >>> _left_out([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
-    'Not drawn: ia3, bitfit (not measured); full (no score).'
+    >>> _name_missing([("ia3", "not measured"), ("full", "no score"), ("bitfit", "not measured")])
+    'Not plotted: ia3, bitfit (not measured); full (no score).'
     """
-    groups = grouped(absent, lambda pair: pair[1])
+    groups = group_by(absent, lambda pair: pair[1])
     listed = [f"{', '.join(label for label, _ in pairs)} ({why})" for why, pairs in groups.items()]
-    return f"Not drawn: {'; '.join(listed)}." if listed else ""
+    return f"Not plotted: {'; '.join(listed)}." if listed else ""
 
 
 def _alt(page: Page, cost: measures.Cost, drawing: tradeoff.Drawing) -> str:
-    """What a plot shows, in words, point by point."""
+    """A description of the plot, point by point."""
     against = height_title(page.panel)
-    named = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
-    return f"{against}, median, against {cost.title.lower()} on {page.title}: {'; '.join(named)}."
+    values = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
+    return f"{against}, median, against {cost.name} on {page.title}: {'; '.join(values)}."

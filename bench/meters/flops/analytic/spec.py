@@ -1,4 +1,4 @@
-"""The record that an architecture has: what runs in it, in which order, and where its modules are."""
+"""The specification of an architecture: its operations, their order, and the paths of its modules."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Order = Literal["before", "after", "parallel"]
-"""Where a sublayer's norm stands: before it (GPT-2), after the residual sum (BERT), or before both sublayers, which
+"""The place of a sublayer's norm: before it (GPT-2), after the residual sum (BERT), or before both sublayers, which
 then read the same states (GPT-NeoX)."""
 Config = Any  # transformers' configurations have no common type with their fields
 
 
 @dataclass(frozen=True)
 class Attention:
-    """An attention sublayer; module paths in a block, empty for what it lacks.
+    """An attention sublayer, as module paths within a block; an empty path means that there is no such module.
 
-    `fused` projects queries, keys and values in one; `query_norm` and `key_norm` act on each head; `dropout` follows
+    `fused` projects queries, keys and values together; `query_norm` and `key_norm` act on each head; `dropout` follows
     the output projection; `rate` is the dropout of the attention weights, a module or a number; `bias` is an embedding
     of relative positions in the first block, which every block of the stack adds to its scores.
     """
@@ -37,10 +37,10 @@ class Attention:
 
 @dataclass(frozen=True)
 class Disentangled(Attention):
-    """DeBERTa's attention: scores of content and content, content and position, position and content.
+    """DeBERTa's attention: scores of content with content, content with position, position with content.
 
-    `positions` are the relative positions' embeddings and norm, paths in the model; `position_query` and `position_key`
-    project them, in a block; where it has none, the block's own query and key projections do.
+    `positions` are the paths of the relative position embeddings and their norm in the model. `position_query` and
+    `position_key` project them and are paths in a block; a block without them uses its own query and key projections.
     """
 
     positions: tuple[str, ...] = ()
@@ -50,8 +50,8 @@ class Disentangled(Attention):
 
 @dataclass(frozen=True)
 class FeedForward:
-    """A feed-forward sublayer; module paths in a block. `up` are the projections that read its input, as many of them
-    as the block has: where there are two, one gates the other."""
+    """A feed-forward sublayer, as module paths within a block. `up` lists the possible projections of the input; those
+    that the block has are used. If it has two, one gates the other."""
 
     norm: str
     up: tuple[str, ...]
@@ -61,11 +61,11 @@ class FeedForward:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack of blocks; paths in the model.
+    """A stack of blocks, as module paths within the model.
 
     `embeddings` are summed, each a chain of modules; `start` follows the sum, `end` the last block. `blocks` is the
-    list of blocks, which hold the sublayers in the order self-attention, cross attention, feed-forward. `heads` is the
-    configuration's name for the number of attention heads.
+    list of blocks; each contains the sublayers in the order self-attention, cross-attention, feed-forward. `heads` is
+    the configuration field with the number of attention heads.
     """
 
     embeddings: tuple[tuple[str, ...], ...]
@@ -79,11 +79,11 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """One architecture: the stack of an encoder or a decoder, and that of the encoder below a decoder.
+class ArchitectureSpec:
+    """One architecture: the stack of an encoder or a decoder, and for an encoder-decoder the encoder `below`.
 
-    `order` says where norms stand, for a given configuration; `activation` is the configuration's name for the
-    feed-forward's. `pooler` is read only where the backbone's pooling says so.
+    `order` gives the place of the norms for a configuration; `activation` is the configuration field with the
+    feed-forward activation. `pooler` is read only if the backbone's pooling is `pooler`.
     """
 
     stack: Stack
@@ -94,17 +94,17 @@ class Anatomy:
 
 
 def before(config: Config) -> Order:
-    """Norms before sublayers, whatever the configuration."""
+    """Norms before sublayers, for every configuration."""
     return "before"
 
 
 def after(config: Config) -> Order:
-    """Norms after residual sums, whatever the configuration."""
+    """Norms after residual sums, for every configuration."""
     return "after"
 
 
-def projected(path: str, norm: str, output: str = "out_proj") -> Attention:
-    """Attention of the kind that OPT and BART share with fairseq, at a path in a block."""
+def attention_at(path: str, norm: str, output: str = "out_proj") -> Attention:
+    """Attention at a path in a block, with the module names that OPT and BART take from fairseq."""
     return Attention(
         norm=norm,
         query=f"{path}.q_proj",
