@@ -91,7 +91,7 @@ def test_an_ignored_setting_of_a_folder_is_a_warning(
 BAD_GGUF: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut off": (lambda content: content[: len(content) // 2], "is cut off"),
     "architecture": (lambda content: content.replace(b"llama", b"lemma"), "of the architecture 'lemma'"),
-    "tokenizer": (lambda content: content.replace(b"gpt-2", b"gpt-9"), "names the way 'gpt-9' of splitting texts"),
+    "tokenizer": (lambda content: content.replace(b"gpt-2", b"gpt-9"), "names the pre-tokenizer 'gpt-9'"),
     "a web page": (lambda content: b"<!DOCTYPE html>" + content, "is no GGUF file"),
     "empty": (lambda content: b"", "is no GGUF file"),
 }

@@ -47,7 +47,7 @@ def folder_of_models(tmp_path: Path) -> None:
 
 
 def left(cache: Path) -> list[str]:
-    """What is in the cache beside locks."""
+    """The content of the cache without locks."""
     return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock") if cache.exists() else []
 
 
