@@ -1,1 +1,1 @@
-"""Backbones from GGUF files: read, dequantised once into a model folder of the cache, used from there."""
+"""Backbones from GGUF files, which are dequantised once into a model folder of the cache."""

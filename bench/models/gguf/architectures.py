@@ -1,6 +1,6 @@
-"""What a GGUF file's architecture is in transformers: configuration, names of tensors, and the layout of their rows.
+"""Translates a GGUF file's architecture to transformers: configuration, tensor names, and the layout of tensors.
 
-llama.cpp reorders the rows of Llama's queries and keys, because it rotates neighbouring pairs of numbers where
+llama.cpp reorders the rows of Llama's query and key projections, because it rotates neighbouring pairs of values where
 transformers rotates the two halves of a head, and it stores GPT-2's matrices transposed. Both are undone here.
 """
 
@@ -21,8 +21,8 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 Fields = dict[str, Any]  # Any: as in a config.json
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
-_AROUND_LLAMA = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-_IN_LLAMA = {
+_OUTSIDE_LLAMA = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_INSIDE_LLAMA = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -35,13 +35,13 @@ _IN_LLAMA = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_AROUND_GPT2 = {
+_OUTSIDE_GPT2 = {
     "token_embd": "transformer.wte",
     "position_embd": "transformer.wpe",
     "output_norm": "transformer.ln_f",
     "output": "lm_head",
 }
-_IN_GPT2 = {
+_INSIDE_GPT2 = {
     "attn_norm": "ln_1",
     "attn_qkv": "attn.c_attn",
     "attn_output": "attn.c_proj",
@@ -53,15 +53,15 @@ _IN_GPT2 = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture that both sides have.
+    """A supported architecture.
 
-    Args: model_class, transformers' class; around and inside, the file's names of modules outside and inside of the
-    blocks, and transformers'; blocks, where its blocks are; configure, the fields of its configuration; permuted, the
-    modules whose rows llama.cpp reorders; transposed, those whose matrices it transposes.
+    Args: model_class, transformers' class; outside and inside, llama.cpp's -> transformers' names of modules outside
+    and inside the blocks; blocks, transformers' path of the blocks; configure, builds the fields of config.json;
+    permuted and transposed, the modules whose rows llama.cpp reorders and whose matrices it transposes.
     """
 
     model_class: str
-    around: Mapping[str, str]
+    outside: Mapping[str, str]
     inside: Mapping[str, str]
     blocks: str
     configure: Callable[[GGUF, str], Fields]
@@ -71,7 +71,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Part:
-    """A tensor of the model: the file's tensor that it is made from, how, and its shape then."""
+    """A tensor of the model: the name of its source in the file, the change of layout, and the resulting shape."""
 
     source: str
     change: Callable[[Array], Array]
@@ -80,23 +80,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Described:
-    """A model as its GGUF file describes it: the fields of its config.json, and its tensors by transformers' names."""
+    """The model of a GGUF file: the fields of its config.json, and its tensors by transformers' names."""
 
     config: Fields
     parts: Mapping[str, Part]
 
 
 def describe(file: GGUF) -> Described:
-    """The model of a file. Errors: UserError for an architecture that is not read, tensors that it has no place for,
-    metadata that is lacking, and rotations of positions that transformers would not repeat exactly."""
+    """Describes the model of a file. Errors: UserError for an unsupported architecture, tensors that do not belong to
+    it, missing metadata, and position embeddings that transformers would not compute exactly."""
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str):
         raise lacking(file, "general.architecture", "the name of an architecture")
     if name not in ARCHITECTURES:
         near = nearest(name, ARCHITECTURES)
         raise UserError(
-            f"{file.what} is of the architecture {printable(name[:100], single_line=True)!r}; GGUF files are read of "
-            f"{', '.join(ARCHITECTURES)} (Mistral's and SmolLM's are llama)"
+            f"{file.what} is of the architecture {printable(name[:100], single_line=True)!r}; supported are "
+            f"{', '.join(ARCHITECTURES)} (Mistral's and SmolLM's files are llama)"
             f"{f'; the nearest is {near}' if near else ''}. Give the original model's folder with config.json and "
             "safetensors, or its Hub id."
         )
@@ -125,19 +125,19 @@ def _part(file: GGUF, architecture: Architecture, source: str, config: Fields) -
     module, _, kind = source.rpartition(".")
     block = _BLOCK.fullmatch(module)
     inner = block[2] if block else module
-    found = (architecture.inside if block else architecture.around).get(inner)
+    found = (architecture.inside if block else architecture.outside).get(inner)
     if found is None or kind not in ("weight", "bias"):
         raise UserError(
-            f"{file.what} has the tensor {printable(source, single_line=True)!r}, for which there is no place in "
-            f"{architecture.model_class}: its model computes something else. Give the original model's folder with "
-            "config.json and safetensors."
+            f"{file.what} has the tensor {printable(source, single_line=True)!r}, which "
+            f"{architecture.model_class} does not have, so its model is another one. Give the original model's folder "
+            "with config.json and safetensors."
         )
     shape = file.tensors[source].shape
     name = f"{architecture.blocks}.{int(block[1])}.{found}.{kind}" if block else f"{found}.{kind}"
     if inner in architecture.permuted:
         heads = config["num_attention_heads" if inner == "attn_q" else "num_key_value_heads"]
         if shape[0] % (2 * heads):
-            raise UserError(f"{file.what} has {shape[0]} rows in {source}, which {heads} heads do not divide.")
+            raise UserError(f"{file.what} has {shape[0]} rows in {source}, which is no multiple of 2 × {heads} heads.")
         return name, Part(source, _halves(heads), shape)
     if kind == "weight" and inner in architecture.transposed:
         return name, Part(source, np.transpose, shape[::-1])
@@ -145,7 +145,7 @@ def _part(file: GGUF, architecture: Architecture, source: str, config: Fields) -
 
 
 def _halves(heads: int) -> Callable[[Array], Array]:
-    """Puts a head's rows, of which llama.cpp has the two halves alternate, one half after the other."""
+    """Undoes llama.cpp's order of a head's rows, in which the rows of its two halves alternate."""
 
     def change(values: Array) -> Array:
         rows = values.shape[0] // heads
@@ -159,15 +159,15 @@ def _same(values: Array) -> Array:
 
 
 def _llama(file: GGUF, name: str) -> Fields:
-    """What Llama and its kin have in common."""
+    """The fields that Llama, Qwen2 and Qwen3 share."""
     width, heads = whole_number(file, f"{name}.embedding_length"), _heads(file, f"{name}.attention.head_count")
     groups = _heads(file, f"{name}.attention.head_count_kv", heads)
     head = whole_number(file, f"{name}.attention.key_length", width // heads)
     for key in (f"{name}.attention.value_length", f"{name}.rope.dimension_count"):
         if whole_number(file, key, head) != head:
             raise UserError(
-                f"{file.what} has heads of {head} numbers and {key} of {file.metadata[key]}, which transformers' "
-                "models of this architecture cannot repeat. Give the original model's folder."
+                f"{file.what} has heads of {head} numbers and {key} of {file.metadata[key]}, and "
+                "transformers' models of this architecture have one size for both. Give the original model's folder."
             )
     return {
         "hidden_size": width,
@@ -212,10 +212,10 @@ def _gpt2(file: GGUF, name: str) -> Fields:
 
 
 def _heads(file: GGUF, name: str, default: int | None = None) -> int:
-    """A number of heads, at least 1; a list of the blocks' own counts is refused where it names several."""
+    """A number of heads, at least 1. Errors: UserError for blocks with different numbers."""
     found = file.metadata.get(name)
     if isinstance(found, np.ndarray) and len(set(found.tolist())) > 1:
-        raise UserError(f"{file.what} has blocks of different {name}, which transformers' models do not have.")
+        raise UserError(f"{file.what} has blocks of different {name}, which transformers' models do not support.")
     heads = int(found[0]) if isinstance(found, np.ndarray) and found.size else whole_number(file, name, default)
     if heads < 1:
         raise lacking(file, name, "at least 1")
@@ -223,7 +223,7 @@ def _heads(file: GGUF, name: str, default: int | None = None) -> int:
 
 
 def _special_ids(file: GGUF, tokens: int) -> Fields:
-    """The ids of special tokens, those that are none of the vocabulary left out."""
+    """The ids of special tokens; None for an id outside the vocabulary."""
     named = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
     found = {field: file.metadata.get(f"tokenizer.ggml.{name}_token_id") for field, name in named.items()}
     return {field: id_ if type(id_) is int and 0 <= id_ < tokens else None for field, id_ in found.items()}
@@ -231,18 +231,18 @@ def _special_ids(file: GGUF, tokens: int) -> Fields:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": Architecture(
-        "LlamaForCausalLM", _AROUND_LLAMA, _IN_LLAMA, "model.layers", _llama_itself, permuted=("attn_q", "attn_k")
+        "LlamaForCausalLM", _OUTSIDE_LLAMA, _INSIDE_LLAMA, "model.layers", _llama_itself, permuted=("attn_q", "attn_k")
     ),
-    "qwen2": Architecture("Qwen2ForCausalLM", _AROUND_LLAMA, _IN_LLAMA, "model.layers", _qwen2),
-    "qwen3": Architecture("Qwen3ForCausalLM", _AROUND_LLAMA, _IN_LLAMA, "model.layers", _qwen3),
+    "qwen2": Architecture("Qwen2ForCausalLM", _OUTSIDE_LLAMA, _INSIDE_LLAMA, "model.layers", _qwen2),
+    "qwen3": Architecture("Qwen3ForCausalLM", _OUTSIDE_LLAMA, _INSIDE_LLAMA, "model.layers", _qwen3),
     "gpt2": Architecture(
         "GPT2LMHeadModel",
-        _AROUND_GPT2,
-        _IN_GPT2,
+        _OUTSIDE_GPT2,
+        _INSIDE_GPT2,
         "transformer.h",
         _gpt2,
         transposed=("attn_qkv", "attn_output", "ffn_up", "ffn_down"),
     ),
 }
-"""Architectures that are read, by the name that both llama.cpp and transformers give them. GPT-NeoX is left out: its
-file does not say which activation the model was trained with, and published models differ in it."""
+"""By the name that both llama.cpp and transformers use. GPT-NeoX is not supported: its files do not name the activation
+function, and published models differ in it."""

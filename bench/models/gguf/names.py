@@ -1,4 +1,4 @@
-"""Which names stand for GGUF files; only names of files are looked at."""
+"""Recognises names of GGUF files; no file is opened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ ENDING = ".gguf"
 
 
 def gguf_file(path: Path) -> Path | None:
-    """The GGUF file that a path stands for: the file itself, or the only one of a folder without other weights or a
-    configuration; None where it stands for none."""
+    """The GGUF file of a path: the file itself, or the only one in a folder without config.json and other weights; None
+    if there is none."""
     if path.name.lower().endswith(ENDING) and not path.is_dir():
         return path if path.exists() else None
     if not path.is_dir() or (path / "config.json").exists():
         return None
     try:
         names = sorted(os.listdir(path))
-    except OSError:  # found out by whoever reads the folder
+    except OSError:  # reported when the folder is read
         return None
     found = [name for name in names if name.lower().endswith(ENDING)]
     other = [name for name in names if name.endswith((".safetensors", ".bin"))]
@@ -28,8 +28,8 @@ def gguf_file(path: Path) -> Path | None:
 
 
 def is_gguf(name: str) -> bool:
-    """Whether a backbone of this name, which is no embedded one, is read from a GGUF file."""
+    """Whether a backbone that is not embedded is a GGUF file."""
     try:
         return gguf_file(local(name)) is not None
-    except (UserError, OSError):  # no path at all: found out where it is looked up
+    except (UserError, OSError):  # an invalid path: reported when it is looked up
         return False

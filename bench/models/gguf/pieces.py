@@ -1,6 +1,7 @@
-"""Sentencepiece's byte-pair tokenizer from a GGUF file, as Llama 2 and Mistral have it: pieces with scores, no merges.
+"""Builds sentencepiece's BPE tokenizer from a GGUF file, as in Llama 2 and Mistral: pieces with scores, no merges.
 
-The piece of the best score that two neighbours join to is merged first, so scores give the order of merges.
+Of all neighbours that join to a piece, sentencepiece merges those whose piece has the best score, so that the scores
+give the order of merges.
 Source: sentencepiece, src/bpe_model.cc; llama.cpp, src/llama-vocab.cpp (`llm_tokenizer_spm`).
 """
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _SPACE = "\u2581"
-"""What stands for a blank in a piece."""
+"""Represents a space in a piece."""
 
 
 def sentencepiece(file: GGUF, tokens: list[str]) -> Tokenizer:
-    """The tokenizer of a file's pieces. Errors: UserError where scores are lacking."""
+    """Builds the tokenizer of a file's pieces. Errors: UserError for missing scores."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     scores = file.metadata.get("tokenizer.ggml.scores")
@@ -47,7 +48,7 @@ def sentencepiece(file: GGUF, tokens: list[str]) -> Tokenizer:
 
 
 def merges_of(vocabulary: dict[str, int], scores: Sequence[float]) -> list[tuple[str, str]]:
-    """Every pair of pieces that joins to a piece, the piece of the best score first.
+    """All pairs of pieces that join to a piece, sorted by that piece's score, the best first.
 
     >>> merges_of({"a": 0, "b": 1, "ab": 2, "aba": 3}, [0.0, 0.0, -2.0, -1.0])
     [('ab', 'a'), ('a', 'b')]

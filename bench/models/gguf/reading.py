@@ -1,7 +1,7 @@
-"""A GGUF file's metadata and tensors, read with every length held against the size of the file.
+"""Reads a GGUF file's metadata and tensors; every length is compared with the size of the file before it is used.
 
-The `gguf` package has a reader of its own. It takes four seconds for the vocabulary of a small model, and a count in a
-damaged file makes it loop until memory is full; so only its dequantisation is used.
+The reader of the package `gguf` takes four seconds for the vocabulary of a small model, and a wrong count in a damaged
+file makes it loop until memory is full. Only the dequantisation of that package is used.
 Source: the specification of the format, github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
@@ -25,7 +25,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 """Of the format; version 1 was in use for two months of 2023."""
 MOST_METADATA = 256 * 2**20
-"""Bytes before the tensors; a vocabulary of 260,000 tokens with its merges takes 20 MB."""
+"""Most bytes before the tensors; a vocabulary of 260,000 tokens with its merges takes 20 MB."""
 MOST_DIMENSIONS = 4
 MOST_NAME = 256
 _SCALARS = {
@@ -41,14 +41,14 @@ _SCALARS = {
     11: "<i8",
     12: "<f8",
 }
-"""Types of values by their number in the file, as numpy calls them."""
+"""Number of a type in the file -> numpy's name."""
 _STRING, _ARRAY = 8, 9
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in the file: its shape (outermost dimension first), the name of its quantisation, and where its bytes
-    are."""
+    """A tensor in the file: its shape (outermost dimension first), the name of its quantisation, and the position and
+    number of its bytes."""
 
     shape: tuple[int, ...]
     kind: str
@@ -62,10 +62,10 @@ class Stored:
 
 @dataclass
 class GGUF:
-    """An open GGUF file, read as far as its tensors begin.
+    """An open GGUF file with its metadata and the positions of its tensors.
 
-    Args: file, seekable; what, as messages name it. Errors: UserError for a file that is not GGUF, is cut off, has
-    lengths that do not fit into it, or tensors that cannot be dequantised.
+    Args: file, seekable; what, its name in messages. Errors: UserError for a file that is not GGUF, is cut off, has
+    lengths that exceed it, or tensors that cannot be dequantised.
     """
 
     file: IO[bytes]
@@ -80,7 +80,7 @@ class GGUF:
         self.metadata, self.tensors = header.read()
 
     def array(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """A tensor's values in float32, as gguf's own dequantisation gives them."""
+        """A tensor's values in float32, dequantised by gguf."""
         import numpy as np
         from gguf import GGMLQuantizationType, dequantize
 
@@ -88,15 +88,15 @@ class GGUF:
         self.file.seek(stored.start)
         raw = self.file.read(stored.size)
         if len(raw) != stored.size:
-            raise UserError(f"{self.what} became shorter while it was read; give it again once it is whole.")
+            raise UserError(f"{self.what} became shorter while it was read; repeat the command once it is complete.")
         rows = np.frombuffer(raw, np.uint8).reshape(*stored.shape[:-1], -1)
-        with np.errstate(all="ignore"):  # values that are not finite are found once the model is looked at
+        with np.errstate(all="ignore"):  # check_finite() reports values that are not finite
             values = dequantize(rows, GGMLQuantizationType[stored.kind])
         return np.ascontiguousarray(values.reshape(stored.shape), dtype=np.float32)
 
 
 class _Header:
-    """Reads a file from its start to its tensors."""
+    """Reads everything before the tensors."""
 
     def __init__(self, file: IO[bytes], size: int, what: str):
         self.file, self.size, self.what, self.at = file, size, what, 0
@@ -110,7 +110,7 @@ class _Header:
                 "folder."
             )
         if start[:4] != MAGIC:
-            raise UserError(f"{self.what} is no GGUF file: it does not begin with GGUF. Download it again.")
+            raise UserError(f"{self.what} is no GGUF file: it does not start with GGUF. Download it again.")
         self._take(4)
         version = self._number("<I")
         if version not in VERSIONS:
@@ -139,7 +139,7 @@ class _Header:
         return name, shape, self._number("<I"), self._number("<Q")
 
     def _placed(self, listed: list[tuple[str, tuple[int, ...], int, int]], alignment: int) -> dict[str, Stored]:
-        """The tensors with their places in the file, every one within it."""
+        """The tensors with their positions; UserError if one of them is not within the file."""
         data = -(-self.at // alignment) * alignment
         placed: dict[str, Stored] = {}
         for name, shape, number, offset in listed:
@@ -153,19 +153,16 @@ class _Header:
             placed[name] = stored
         ends = max((stored.start + stored.size for stored in placed.values()), default=0)
         if ends > self.size:
-            raise UserError(
-                f"{self.what} is cut off: it has {self.size:,} bytes of the {ends:,} that its header names. Download "
-                "it again."
-            )
+            raise UserError(f"{self.what} is cut off: it has {self.size:,} bytes of {ends:,}. Download it again.")
         return placed
 
     def _kind(self, name: str, number: int) -> str:
         known = _kinds()
         if number not in known:
             raise UserError(
-                f"{self.what} cannot be read: its tensor {_shown(name)} has the quantisation {_name(number)}, of which "
-                f"the package gguf knows no dequantisation. Known: {', '.join(known.values())}. Give a file in one of "
-                "these, or the model as it was before it was quantised."
+                f"{self.what} cannot be read: its tensor {_shown(name)} has the quantisation {_name(number)}, which "
+                f"the package gguf cannot undo. Supported: {', '.join(known.values())}. Give a file in one of these, "
+                "or the model before it was quantised."
             )
         return known[number]
 
@@ -208,11 +205,11 @@ class _Header:
         return int(found)
 
     def _check_count(self, count: int, each: int, name: str) -> None:
-        """UserError where so many things, of `each` bytes at least, cannot be in the file."""
+        """UserError if the rest of the file is too short for `count` items of at least `each` bytes."""
         if count > min(self.size - self.at, MOST_METADATA) // each:
             raise UserError(
-                f"{self.what} cannot be read: {_shown(name)} is said to have the length {count:,}, for which the rest "
-                "of the file is too short. It is cut off or damaged; download it again."
+                f"{self.what} cannot be read: the length of {_shown(name)} is {count:,}, and the rest of the "
+                "file is shorter. It is cut off or damaged; download it again."
             )
 
     def _take(self, count: int) -> bytes:
@@ -229,7 +226,7 @@ class _Header:
 
 
 def kind_of(file: GGUF) -> str:
-    """The quantisation that holds most of a file's numbers, as the format names it (Q4_K)."""
+    """The quantisation of most values in a file, as the format names it (Q4_K)."""
     amounts: dict[str, int] = {}
     for stored in file.tensors.values():
         amounts[stored.kind] = amounts.get(stored.kind, 0) + stored.numbers
@@ -237,7 +234,7 @@ def kind_of(file: GGUF) -> str:
 
 
 def whole_number(file: GGUF, name: str, default: int | None = None) -> int:
-    """An entry of metadata that is a whole number. Errors: UserError where it is none, or is not there."""
+    """A whole number of the metadata. Errors: UserError if it is missing or of another type."""
     found = file.metadata.get(name, default)
     if type(found) is not int:
         raise lacking(file, name, "a whole number")
@@ -245,7 +242,7 @@ def whole_number(file: GGUF, name: str, default: int | None = None) -> int:
 
 
 def decimal(file: GGUF, name: str, default: float | None = None) -> float:
-    """An entry of metadata that is a number, as the shortest decimal that float32 rounds to it (1e-05).
+    """A number of the metadata, as the shortest decimal with the same float32 value (1e-05).
 
     Errors: as `whole_number`.
     """
@@ -258,18 +255,18 @@ def decimal(file: GGUF, name: str, default: float | None = None) -> float:
 
 
 def lacking(file: GGUF, name: str, what: str) -> UserError:
-    """What to say of an entry of metadata that is not there or is not `what`."""
+    """The error for an entry of the metadata that is missing or is not `what`."""
     found = file.metadata.get(name)
-    held = "has no" if found is None else "has another kind of"
+    held = "has no" if found is None else "has an invalid"
     return UserError(
-        f"the metadata of {file.what} {held} {name}, where it needs {what}. Convert the original model again with "
+        f"the metadata of {file.what} {held} {name}; it must be {what}. Convert the original model again with "
         "llama.cpp, or give its folder with config.json and safetensors."
     )
 
 
 @functools.cache
 def _kinds() -> dict[int, str]:
-    """Number in the file -> name, of every quantisation that gguf can undo."""
+    """Number in the file -> name, for all quantisations that gguf can undo."""
     from gguf import GGMLQuantizationType
 
     return {kind.value: kind.name for kind in GGMLQuantizationType if _dequantises(kind)}
@@ -288,7 +285,7 @@ def _dequantises(kind: Any) -> bool:  # Any: gguf's enumeration, imported late
 
 @functools.cache
 def _sizes() -> dict[str, tuple[int, int]]:
-    """Name of a quantisation -> numbers and bytes of its blocks."""
+    """Name of a quantisation -> values and bytes per block."""
     from gguf import GGML_QUANT_SIZES
 
     return {kind.name: sizes for kind, sizes in GGML_QUANT_SIZES.items()}

@@ -1,4 +1,4 @@
-"""How a GGUF file's model rotates positions, as transformers has it."""
+"""Translates the rotary position embeddings of a GGUF file's model to transformers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.models.gguf.reading import GGUF, decimal, lacking
 
 FREQUENCIES = "rope_freqs.weight"
-"""A tensor of factors by which frequencies are divided, where Llama 3.1 and later were scaled."""
+"""The tensor of factors that divide the frequencies, in files of Llama 3.1 and later."""
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-"""What every published Llama 3.1, 3.2 and 3.3 has; the file only holds the factors that follow from it."""
+"""The values of all published Llama 3.1, 3.2 and 3.3 models; a file only has the factors computed from them."""
 
 
 def rope_parameters(file: GGUF, name: str, head: int) -> dict[str, Any]:  # Any: as in a config.json
-    """The rotation of a file's model; `name` is its architecture, `head` the width of a head.
+    """The `rope_parameters` of config.json; `name` is the architecture, `head` the width of a head.
 
-    Errors: UserError for a scaling other than none, linear, and Llama 3's.
+    Errors: UserError for a scaling other than none, linear and Llama 3's.
     """
     base = decimal(file, f"{name}.rope.freq_base", 10000.0)
     if base <= 1:
@@ -34,26 +34,26 @@ def rope_parameters(file: GGUF, name: str, head: int) -> dict[str, Any]:  # Any:
         factor = decimal(file, f"{name}.rope.scaling.factor" if scaling == "linear" else linear)
         return {"rope_type": "linear", "rope_theta": base, "factor": factor}
     raise UserError(
-        f"{file.what} scales the rotation of positions by {str(scaling)[:50]!r}; none, linear and that of Llama 3 are "
-        "read. Give the original model's folder with config.json and safetensors."
+        f"{file.what} scales position embeddings by {str(scaling)[:50]!r}; supported are none, linear and Llama 3's. "
+        "Give the original model's folder with config.json and safetensors."
     )
 
 
 def _llama3(file: GGUF, base: float, head: int) -> dict[str, Any]:  # Any: as above
-    """The parameters that give exactly the file's factors; UserError where none do."""
+    """The parameters that reproduce the file's factors; UserError if there are none."""
     held = file.array(FREQUENCIES)
     factor = float(held.max())
     expected = llama3_factors(base, head, factor) if math.isfinite(factor) and factor >= 1 else np.empty(0)
     if held.shape != expected.shape or not np.allclose(held, expected, rtol=1e-5, atol=0):
         raise UserError(
-            f"{file.what} scales the rotation of positions in another way than Llama 3 does ({FREQUENCIES}). Give the "
-            "original model's folder with config.json and safetensors."
+            f"{file.what} scales position embeddings in another way than Llama 3 ({FREQUENCIES}). Give the original "
+            " model's folder with config.json and safetensors."
         )
     return {"rope_type": "llama3", "rope_theta": base, "factor": factor, **_LLAMA3}
 
 
 def llama3_factors(base: float, head: int, factor: float) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What Llama 3 divides its frequencies by: 1 for short waves, `factor` for long ones, between them in between.
+    """The divisors of Llama 3's frequencies: 1 for short waves, `factor` for long ones, interpolated between.
 
     Shapes: (head / 2,). Source: llama.cpp's conversion of `rope_type` llama3.
     """

@@ -1,8 +1,8 @@
-"""A tokenizer made from a GGUF file's metadata: vocabulary, merges, how texts are split, special tokens.
+"""Builds a tokenizer from a GGUF file's metadata: vocabulary, merges, pre-tokenizer, special tokens.
 
-A file names its way of splitting (`tokenizer.ggml.pre`) and does not describe it. Only ways whose published tokenizers
-are known, and repeated exactly, are read: splitting otherwise would give a model tokens that it was not trained on.
-The chat template, which is a program, is not looked at.
+A file names its pre-tokenizer (`tokenizer.ggml.pre`) and does not describe it. Only those are supported whose published
+rules are known and repeated exactly: any other would give a model tokens that it was not trained on. The chat template,
+which is a program, is not read.
 Source: llama.cpp, src/llama-vocab.cpp, and the published tokenizers that it names.
 """
 
@@ -34,9 +34,12 @@ _QWEN2 = rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_REST}"
 
 @dataclass(frozen=True)
 class Splitting:
-    """A way of splitting texts before merges: a pattern, or GPT-2's own; whether each digit is apart; whether texts are
-    put into Unicode's composed form, whole words of the vocabulary are taken as they are, and a text begins with the
-    token that begins texts where the file does not say."""
+    """A pre-tokenizer, which splits texts before merges.
+
+    Args: pattern, None for GPT-2's; digits_apart, whether every digit is split off first; composed, whether texts are
+    normalised to NFC; whole_words, whether a word of the vocabulary is one token even if no merges lead to it;
+    adds_bos, whether texts begin with the BOS token if the file does not say.
+    """
 
     pattern: str | None = None
     digits_apart: bool = False
@@ -58,36 +61,36 @@ SPLITTINGS = {
 }
 """By `tokenizer.ggml.pre`."""
 _ONLY = {"qwen2": ("qwen2",), "qwen3": ("qwen2",)}
-"""Architectures of which transformers makes the tokenizer in one way, whatever the folder says."""
+"""Pre-tokenizers by architecture, if transformers always uses its own for the architecture."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A tokenizer, as the files of a model folder hold it: tokenizer.json, and the fields of tokenizer_config.json."""
+    """A tokenizer as stored in a model folder: the text of tokenizer.json, and the fields of tokenizer_config.json."""
 
     text: str
     config: dict[str, Any]  # Any: as in the file
 
 
 def make_tokenizer(file: GGUF, most_tokens: int) -> Made:
-    """The tokenizer of a file whose model takes texts of `most_tokens`.
+    """Builds the tokenizer of a file; `most_tokens` is the longest text that the model accepts.
 
-    Errors: UserError for a kind of tokenizer or a way of splitting that is not read, and where tokens are lacking.
+    Errors: UserError for an unsupported kind of tokenizer or pre-tokenizer, and for missing or contradictory tokens.
     """
     kind = file.metadata.get("tokenizer.ggml.model")
     makers: dict[object, Callable[[GGUF, list[str]], Tokenizer]] = {"gpt2": _byte_level, "llama": sentencepiece}
     if kind not in makers:
         named = "none" if kind is None else repr(printable(str(kind)[:100], single_line=True))
         raise UserError(
-            f"the tokenizer of {file.what} is of the kind {named} (tokenizer.ggml.model); gpt2 and llama are read. "
-            f"{_INSTEAD}"
+            f"the tokenizer of {file.what} is of the kind {named} (tokenizer.ggml.model); gpt2 and llama are "
+            f"supported. {_INSTEAD}"
         )
     tokens = _tokens(file)
     try:
         tokenizer = makers[kind](file, tokens)
         _add_marked(tokenizer, file, tokens)
         special = _special(file, tokens)
-        tokenizer.post_processor = _around(file, special, kind)
+        tokenizer.post_processor = _post_processor(file, special, kind)
         text = tokenizer.to_str()
     except UserError:
         raise
@@ -106,7 +109,7 @@ _INSTEAD = (
 
 
 def _tokens(file: GGUF) -> list[str]:
-    """The vocabulary in order, each token once."""
+    """The vocabulary in order; UserError for a token that occurs twice or is too long."""
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, list) or not tokens:
         raise lacking(file, "tokenizer.ggml.tokens", "a list of tokens")
@@ -120,7 +123,7 @@ def _tokens(file: GGUF) -> list[str]:
 
 
 def _byte_level(file: GGUF, tokens: list[str]) -> Tokenizer:
-    """GPT-2's kind of tokenizer: pairs of bytes are merged within what texts are split into."""
+    """A byte-level BPE tokenizer, as GPT-2's."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     way = _splitting(file)
@@ -151,21 +154,21 @@ def _byte_level(file: GGUF, tokens: list[str]) -> Tokenizer:
 
 def _splitting(file: GGUF) -> Splitting:
     architecture, name = str(file.metadata.get("general.architecture")), file.metadata.get("tokenizer.ggml.pre")
-    if architecture == "gpt2" and name in (None, "default"):  # files from before ways were named
+    if architecture == "gpt2" and name in (None, "default"):  # files from before pre-tokenizers had names
         return GPT2
     known = _ONLY.get(architecture, tuple(SPLITTINGS))
     if name not in known:
-        shown = "no way" if name is None else f"the way {_shown(str(name))}"
+        shown = "no pre-tokenizer" if name is None else f"the pre-tokenizer {_shown(str(name))}"
         near = nearest(str(name), known) if name is not None else None
         raise UserError(
-            f"the tokenizer of {file.what} names {shown} of splitting texts (tokenizer.ggml.pre) that is known for "
-            f"{architecture}: {', '.join(known)}{f'; the nearest is {near}' if near else ''}. {_INSTEAD}"
+            f"the tokenizer of {file.what} names {shown} (tokenizer.ggml.pre); supported for {architecture} are "
+            f"{', '.join(known)}{f', of which {near} is the nearest' if near else ''}. {_INSTEAD}"
         )
     return SPLITTINGS[str(name)]
 
 
 def _add_marked(tokenizer: Tokenizer, file: GGUF, tokens: list[str]) -> None:
-    """Tokens that are found in a text as they are, before it is split: special ones, and those that users defined."""
+    """Adds the tokens that are matched in a text before it is split: special and user-defined ones."""
     from tokenizers import AddedToken
 
     types = file.metadata.get("tokenizer.ggml.token_type")
@@ -180,7 +183,7 @@ def _add_marked(tokenizer: Tokenizer, file: GGUF, tokens: list[str]) -> None:
 
 
 def _special(file: GGUF, tokens: list[str]) -> dict[str, str]:
-    """Role -> token, of the special tokens that the file names by their numbers."""
+    """Role -> token, for the special tokens whose ids are in the file."""
     found = {}
     for role, name in _SPECIAL.items():
         number = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
@@ -189,8 +192,8 @@ def _special(file: GGUF, tokens: list[str]) -> dict[str, str]:
     return found
 
 
-def _around(file: GGUF, special: dict[str, str], kind: object) -> Any:  # Any: processors have no common type
-    """What puts the first and the last token around a text; None where there are none."""
+def _post_processor(file: GGUF, special: dict[str, str], kind: object) -> Any:  # Any: processors have no common type
+    """The post-processor that adds BOS and EOS tokens to a text; None if it adds none."""
     from tokenizers import processors
 
     by_default = kind == "llama" or _splitting(file).adds_bos

@@ -11,6 +11,7 @@ import pytest
 
 import tunefront
 from tests.bench.models.folders import copy_of
+from tests.bench.models.gguf.files import write_model
 from tunefront.bench.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("reports")
@@ -85,3 +86,35 @@ def test_an_ignored_setting_of_a_folder_is_a_warning(
     result = call("run", "--backbone", str(folder), *options, "--set", "epochs=1", "--workers", "1")
     assert result.exit_code == 0, result.output
     assert "is_decoder: true" in " ".join(result.stderr.split())
+
+
+BAD_GGUF: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut off": (lambda content: content[: len(content) // 2], "is cut off"),
+    "architecture": (lambda content: content.replace(b"llama", b"lemma"), "of the architecture 'lemma'"),
+    "tokenizer": (lambda content: content.replace(b"gpt-2", b"gpt-9"), "names the pre-tokenizer 'gpt-9'"),
+    "a web page": (lambda content: b"<!DOCTYPE html>" + content, "is no GGUF file"),
+    "empty": (lambda content: b"", "is no GGUF file"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_GGUF)
+def test_a_gguf_file_that_cannot_be_used_is_told_before_anything_runs(
+    kind: str, call: Any, language_models: dict[str, str], toy_folder: str, tmp_path: Path
+) -> None:
+    change, said = BAD_GGUF[kind]
+    path = write_model(tmp_path / "model.gguf", Path(language_models["llama"]))
+    path.write_bytes(change(path.read_bytes()))
+    asked = ("--backbone", str(path), "--task", toy_folder, "--method", "icl:k=0", "--shots", "8")
+    for result in (call("run", *asked, "--draws", "0"), call("plan", *asked)):
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+        assert str(path) in result.stderr
+        assert "bug in tunefront" not in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_smollm2_that_is_not_fetched_is_told_with_the_command(call: Any, toy_folder: str) -> None:
+    asked = ("--backbone", "smollm2", "--task", toy_folder, "--method", "icl:k=0", "--shots", "8")
+    for result in (call("run", *asked, "--draws", "0"), call("plan", *asked)):
+        assert result.exit_code == 2, result.output
+        assert "tunefront fetch smollm2" in result.stderr

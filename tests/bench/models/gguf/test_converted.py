@@ -21,7 +21,7 @@ from tunefront.bench.execution.places import Missing, Places
 from tunefront.bench.files import LEFT_SECONDS
 from tunefront.bench.forecast.fake_models import FakePretrained
 from tunefront.bench.models.gguf import convert, converted, names
-from tunefront.bench.models.gguf.origin import ORIGIN
+from tunefront.bench.models.gguf.origin import FILES, ORIGIN
 from tunefront.bench.models.locate import backbone_bytes, check_downloaded, fingerprint, locate, stored_weights
 
 ROOM = converted.ROOM
@@ -47,7 +47,7 @@ def folder_of_models(tmp_path: Path) -> None:
 
 
 def left(cache: Path) -> list[str]:
-    """What is in the cache beside locks."""
+    """The content of the cache without locks."""
     return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock") if cache.exists() else []
 
 
@@ -65,6 +65,15 @@ def test_a_converted_folder_is_not_made_again(cache: Path, model: Path, monkeypa
     folder = locate(str(model))
     monkeypatch.setattr(converted, "_convert", pytest.fail)
     assert locate.__wrapped__(str(model)) == folder
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_that_lost_a_file_is_made_again(name: str, cache: Path, model: Path) -> None:
+    folder = locate(str(model))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    (folder / name).unlink()
+    assert locate.__wrapped__(str(model)) == folder
+    assert (folder / name).is_file()
 
 
 def test_what_is_known_of_a_gguf_backbone(cache: Path, model: Path) -> None:

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.bench.models.gguf.files import permuted
 from tests.bench.models.gguf.test_tokenizers import agree
 from tests.bench.models.scoring.plain import plain_scores
-from tests.toys import Listed, encode, harness, mixed_task
+from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.data.archives.cached import is_fetched, path_of
 from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.models import locate as locating

@@ -152,7 +152,7 @@ def test_gpt2_of_an_older_file_splits_texts_as_its_class_in_transformers(
 
 
 def test_digits_make_a_difference(llama: Path, tmp_path: Path) -> None:
-    """The texts tell the ways of splitting apart: read in another way, some text gets other numbers."""
+    """With another pre-tokenizer some of the texts get other ids."""
     made = byte_level(sequence(pre_tokenizers.Digits(individual_digits=True), WHOLE))
     for pre in ("gpt-2", "llama-bpe"):
         assert not agree(tokenizer_of(written(tmp_path / f"{pre}.gguf", made, pre, llama)), made)
@@ -233,10 +233,13 @@ def test_pieces_with_scores_are_merged_as_sentencepiece_does(before: bool, llama
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"pre": "tekken"}, r"names the way 'tekken' of splitting.*smollm.*Give the original model's folder"),
-        ({"pre": "smolm"}, "the nearest is smollm"),
-        ({"pre": None}, "names no way of splitting"),
-        ({"model": "bert"}, r"of the kind 'bert' \(tokenizer.ggml.model\); gpt2 and llama are read.*save_pretrained"),
+        ({"pre": "tekken"}, r"names the pre-tokenizer 'tekken'.*smollm.*Give the original model's folder"),
+        ({"pre": "smolm"}, "smollm is the nearest"),
+        ({"pre": None}, "names no pre-tokenizer"),
+        (
+            {"model": "bert"},
+            r"of the kind 'bert' \(tokenizer.ggml.model\); gpt2 and llama are supported.*save_pretrained",
+        ),
         ({"model": None}, "of the kind none"),
         ({"model": "llama"}, "has no tokenizer.ggml.scores"),
         ({"merges": None}, "has no tokenizer.ggml.merges"),
@@ -244,7 +247,7 @@ def test_pieces_with_scores_are_merged_as_sentencepiece_does(before: bool, llama
         ({"merges": ["zzz yyy"]}, "has the merge 'zzz yyy', which does not join two of its tokens"),
         ({"tokens": ["a", "b", "a"]}, "has the token 'a' twice"),
         ({"tokens": ["a" * 2000]}, "has a token of 2,000 characters"),
-        ({"token_type": [1, 1]}, "has another kind of tokenizer.ggml.token_type, where it needs a type for each token"),
+        ({"token_type": [1, 1]}, "has an invalid tokenizer.ggml.token_type; it must be a type for each token"),
     ],
 )
 def test_a_tokenizer_that_is_not_read_is_refused(
@@ -258,7 +261,7 @@ def test_a_tokenizer_that_is_not_read_is_refused(
 def test_qwen2_takes_no_other_way_of_splitting(language_models: dict[str, str], tmp_path: Path) -> None:
     """transformers splits in Qwen2's way whatever the folder says."""
     name = written(tmp_path / "model.gguf", byte_level(WHOLE), "smollm", Path(language_models["qwen2"]))
-    with pytest.raises(UserError, match="known for qwen2: qwen2"):
+    with pytest.raises(UserError, match="supported for qwen2 are qwen2"):
         tokenizer_of(name)
 
 
