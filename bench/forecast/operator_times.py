@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunefront.bench.meters.fake_ops import signature
 from tunefront.bench.meters.flops.counted import flops_of
-from tunefront.bench.meters.memory.fake_ops import signature
 from tunefront.methods.torch_internals import UNSAFE_VIEW, schema_of, tree_flatten, tree_unflatten
 
 MOST_BYTES, MOST_FLOPS = 16 * 2**20, 4 * 10**8

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list[Grid], list[str]]:
     """The parts without the suite's own tasks and backbones that were not fetched, and a sentence about these.
 
-    What the call itself names stays, and so does everything if nothing else is left: looking it up is an error that says
-    how to fetch it.
+    What the call itself names stays, and so does everything if nothing else is left: looking it up is an error that
+    says how to fetch it.
     """
     missing = [name for name, archive in _missing(parts, overrides).items() if not is_fetched(ARCHIVES[archive])]
     kept = []

@@ -93,7 +93,8 @@ def _usable(task: Task) -> tuple[dict[str, Template], dict[str, str]]:
             continue
         template = PromptSource(entry.name, entry.original_task, entry.jinja, entry.answer_choices)
         answers = template.answers()
-        if task.kind == "classification" and answers not in (None, len(task.label_names)):
+        known = task.kind == "classification" and task.label_names  # a preview has no labels
+        if known and answers not in (None, len(task.label_names)):
             left_out[entry.name] = f"it has {answers} answers for {len(task.label_names)} labels"
         else:
             usable[entry.name] = template

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
 from tunefront.bench.cells import Cell
+from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.sources import TaskEntry
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError, unknown
@@ -27,9 +28,10 @@ from tunefront.methods.registry import methods
 
 methods()  # all imported now: a pytester removes modules that are imported while it runs
 
-BACKBONES = ["minilm", "tiny", "nano"]
-DECODERS = ["nano"]
+BACKBONES = ["minilm", "tiny", "nano", "smollm2"]
+DECODERS = ["nano", "smollm2"]
 TASKS = ["docstrings/library", "docstrings/match", "docstrings/kind", "docstrings/param_type"]
+FETCHED = [name for archive in ARCHIVES.values() for name in archive.tasks]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class World:
     overlap: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=lambda: {"torch": "2.6.0"})
     task_rows: str = "t0"
+    fetched: bool = True
 
     def record(self, cell: Cell) -> Record:
         status = next((answer for word, answer in self.answers.items() if word in cell.spelled), "ok")
@@ -115,10 +118,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             raise UserError(f"max_length is {max_length}; give at least 3.")
 
     def load_task(name: str) -> Task:
-        if name not in TASKS and not name.startswith("dir:"):
+        if name not in (*TASKS, *FETCHED) and not name.startswith("dir:"):
             raise UserError(unknown("task", name, TASKS))
         train = [Row(str(place), {"text": f"a {place}"}, place % 2) for place in range(400)]
         rows = {"train": train, "test": [Row("0", {"text": "b"}, 1)]}
+        if name in FETCHED:
+            rows["validation"] = train[:50]
         metrics = (MetricSpec("accuracy"),)
         return Task(name, "classification", rows, ("text",), ("x", "y"), metrics, warnings=made.overlap)
 
@@ -148,6 +153,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "Outcome": Outcome,
         },
     }
+    monkeypatch.setattr("tunefront.bench.suites.unfetched.is_fetched", lambda archive: made.fetched)
     for name, content in fakes.items():
         module = types.ModuleType(name)
         vars(module).update(content)

@@ -12,8 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
+from tunefront.bench.meters.fake_ops import Fakes
 from tunefront.bench.models.shapes import CostModel, Shape
-from tunefront.methods.torch_internals import CPU_ATTENTION, CPU_ATTENTION_BACKWARD, TorchDispatchMode, packet_of
+from tunefront.methods.torch_internals import (
+    CPU_ATTENTION,
+    CPU_ATTENTION_BACKWARD,
+    FakeTensor,
+    TorchDispatchMode,
+    packet_of,
+)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
@@ -48,10 +55,14 @@ class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
+        self._fakes: Fakes | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        if FakeTensor in types and func.namespace == "aten":
+            self._fakes = self._fakes or Fakes.among(args, kwargs)
+        fakes = self._fakes if FakeTensor in types and func.namespace == "aten" else None
+        out = func(*args, **kwargs) if fakes is None else fakes.run(func, types, args, kwargs)
         self.flops += flops_of(func, args, kwargs, out)
         return out
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from tunefront.bench.meters.memory.fake_ops import Fakes, too_large
+from tunefront.bench.meters.fake_ops import Fakes, too_large
 from tunefront.bench.meters.memory.peak import allocator_peak
 from tunefront.bench.records import OWNERS
 from tunefront.methods.torch_internals import (

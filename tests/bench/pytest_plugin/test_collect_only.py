@@ -77,7 +77,8 @@ def test_it_writes_nothing_and_makes_no_task(
         *["docstrings/kind"] * 2,
         *["hub:glue/sst2"] * 2,
     ]
-    assert all("-plain-" in line for line in listed)
+    assert ["-summary_kind-" in line for line in listed] == [True, True, False, False]
+    assert ["-plain-" in line for line in listed] == [False, False, True, True]
 
 
 def test_it_says_where_the_kind_of_a_task_is_a_guess(project: pytest.Pytester) -> None:

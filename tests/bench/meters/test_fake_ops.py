@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from tunefront.bench.meters.memory.fake_ops import Fakes, signature
+from tunefront.bench.meters.fake_ops import Fakes, signature
 from tunefront.bench.meters.memory.tracker import Ledger
 
 MODE = FakeTensorMode(allow_non_fake_inputs=True)

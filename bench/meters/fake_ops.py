@@ -44,6 +44,13 @@ class Fakes:
         )
         return None if mode is None else cls(mode)
 
+    @classmethod
+    def among(cls, args: Any, kwargs: Any) -> Fakes | None:  # Any: as torch dispatches
+        """The operators of the first fake tensor among the arguments; None if all are real."""
+        leaves = tree_leaves((args, kwargs))
+        mode = next((leaf.fake_mode for leaf in leaves if isinstance(leaf, FakeTensor)), None)
+        return None if mode is None else cls(mode)
+
     def run(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # Any: as torch dispatches
         """The result of the operator. Errors: those of torch."""
         key = func, signature(args), signature(tuple(kwargs.items())), torch.get_default_dtype()
