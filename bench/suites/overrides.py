@@ -77,7 +77,8 @@ class Overrides:
     """Overrides of a suite: each list given here replaces the list of every part.
 
     `backbones` instead selects parts: a part keeps the backbones that it names, or takes all if it names none, and is
-    left out if none remain; a backbone that no part names runs the first part, and other parts with the same backbones.
+    left out if none remain; a backbone that no part names runs the first part with a backbone of its kind, and other
+    parts with the same backbones.
     `methods` are texts or instances; None in `shots` means all training rows; `settings` are fields of the recipe or of
     the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
     the methods of the suite or of the call. Relative paths start at the working directory.
