@@ -190,7 +190,7 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    tokenizer = _unigram_tokenizer() if name.startswith("t5") else _byte_level_tokenizer(name)
+    tokenizer = unigram_tokenizer() if name.startswith("t5") else byte_level_tokenizer(name)
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenizer.bos_token_id,
@@ -246,7 +246,7 @@ _AROUND = {"llama": "<s> $A", "bart": "<s> $A </s>"}
 """The special tokens that byte-level tokenizers put around a text."""
 
 
-def _byte_level_tokenizer(name: str) -> Any:
+def byte_level_tokenizer(name: str) -> Any:
     """GPT-2's kind of tokenizer, every word of `WORDS` and `PROMPT_WORDS` one token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -264,10 +264,10 @@ def _byte_level_tokenizer(name: str) -> Any:
     if name in _AROUND:
         ids = [(token, pieces.token_to_id(token)) for token in special.values()]
         pieces.post_processor = processors.TemplateProcessing(single=_AROUND[name], special_tokens=ids)
-    return _fast(pieces, special)
+    return fast_tokenizer(pieces, special)
 
 
-def _unigram_tokenizer() -> Any:
+def unigram_tokenizer() -> Any:
     """T5's kind of tokenizer: pieces that start with the space before them, and </s> after a text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -279,10 +279,10 @@ def _unigram_tokenizer() -> Any:
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
     pieces.decoder = decoders.Metaspace()
     pieces.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return _fast(pieces, special)
+    return fast_tokenizer(pieces, special)
 
 
-def _fast(pieces: Any, special: dict[str, str]) -> Any:
+def fast_tokenizer(pieces: Any, special: dict[str, str]) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     names = ["input_ids", "attention_mask"]

@@ -1,4 +1,8 @@
-"""The progress display: live in a terminal, elsewhere one line per cell."""
+"""The progress display: live in a terminal, elsewhere one line per cell.
+
+rich draws it (`Live`, `ProgressBar`). Its `Progress` is not used: it has a thread and a lock of its own, which a worker
+forked while it draws would inherit, and no row per running cell with a phase.
+"""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ class Cells(pytest.Module):
         for cell in self.cells:
             for name, test in tests.items():
                 bound = functools.partial(test, cell=cell, cells=self)
-                item: pytest.Function = pytest.Function.from_parent(self, name=f"{_id(cell)}[{name}]", callobj=bound)
+                item: pytest.Function = pytest.Function.from_parent(
+                    self, name=f"{item_id(cell)}[{name}]", callobj=bound
+                )
                 item.add_marker(pytest.mark.filterwarnings("default"))  # a project's `error` filter is for its own code
                 item.add_marker(pytest.mark.benchmark(group=f"{name} {cell.backbone} {cell.task}"))
                 yield item
@@ -93,7 +95,7 @@ def collect(session: pytest.Session) -> Cells:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read once, when the libraries are imported
     suite = "quick" if option.tunefront_suite is None else option.tunefront_suite
     out = "results" if option.tunefront_out is None else option.tunefront_out
-    own, left_out = _own_methods(config) if not option.tunefront_method else ([], [])
+    own, left_out = own_methods(config) if not option.tunefront_method else ([], [])
     wrong = ErrorCollector()
     typed = {name: getattr(option, f"tunefront_{declared.name}") for name, declared in OPTIONS.items()}
     overrides = Overrides.from_texts(typed, wrong, more_methods=own)
@@ -140,7 +142,7 @@ def _time(benchmark: BenchmarkFixture, step: Callable[[], object]) -> None:
         pytest.skip(str(reason))
 
 
-def _id(cell: Cell) -> str:
+def item_id(cell: Cell) -> str:
     """Identifies a cell: method, backbone, task, shots, draw, seed, template, and recipe fields that differ from the
     method's own."""
     parts = [label(cell.method), cell.backbone, cell.task]
@@ -149,7 +151,7 @@ def _id(cell: Cell) -> str:
     return printable("-".join(parts + [f"{name}={value}" for name, value in cell.changed_recipe.items()]))
 
 
-def _own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
+def own_methods(config: pytest.Config) -> tuple[list[Method], list[str]]:
     """The methods that the project's conftest files define or import, and a line for each that cannot be used."""
     own: list[Method] = []
     left_out: list[str] = []

@@ -143,7 +143,7 @@ def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:
     spells in a narrower way (`_methods`)."""
     return replace(
         part,
-        backbones=tuple(_backbone_from(name, folder) for name in part.backbones),
+        backbones=tuple(backbone_from(name, folder) for name in part.backbones),
         tasks=tuple(overrides.tasks or (_task_from(name, folder) for name in part.tasks)),
         shots=tuple(overrides.shots or part.shots),
         draws=tuple(overrides.draws or part.draws),
@@ -231,7 +231,7 @@ def _task_location(task: str) -> str:
         return task
 
 
-def _backbone_from(backbone: str, folder: Path) -> str:
+def backbone_from(backbone: str, folder: Path) -> str:
     """A suite's backbone: a folder or GGUF file relative to the suite file if it exists, else an embedded name or a Hub
     id."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # an invalid path: reported when it is looked up

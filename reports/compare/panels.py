@@ -144,10 +144,6 @@ class Panel:
         ours, base = entry.average(self.relative_tasks), self.reference.average(self.relative_tasks)
         return None if ours is None or base is None else 100 * (ours - base)
 
-    def count_unpaired(self, entry: Entry) -> int:
-        """The number of runs with a score for whose cell the reference has none, on tasks on which it has scores."""
-        return sum(len(entry.scores(task)) for task in self.relative_tasks) - len(self.differences(entry))
-
     def heights(self, entry: Entry) -> list[float]:
         """The heights in plots: differences to the reference if it has scores, else scores in points."""
         if self.relative_tasks:

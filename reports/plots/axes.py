@@ -178,7 +178,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     if span.log:
         axes.set_xscale("log")
     axes.set_xlim(span.low, span.high)
-    _ticks(axes, span, cost.unit, font)
+    label_ticks(axes, span, cost.unit, font)
     _limits(axes, points)
     log = " (log scale)" if span.log else ""
     axes.set_xlabel(f"{cost.title}{log}", color=INK, fontsize=font, labelpad=4)
@@ -186,11 +186,11 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
     axes.yaxis.set_label_coords(-(left - 1.5 * em) / (width - left - 1.9 * em), 0.5)
     axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     if top > 2 * em:
-        _shares(axes, span, panel.backbone_params or 1.0, font)
+        draw_shares(axes, span, panel.backbone_params or 1.0, font)
     return axes
 
 
-def _ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
+def label_ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
     ticks = thin_ticks(axes, span.ticks, unit, font)
     places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:
@@ -232,7 +232,7 @@ def _mark_break(axes: Axes, where: float) -> None:
     strokes.set(marker=BREAK, markersize=8, markeredgewidth=0.8)
 
 
-def _shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
+def draw_shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
     """The same axis at the top, in percent of the backbone's parameters."""
     above = axes.twiny()
     above.set_facecolor("none")

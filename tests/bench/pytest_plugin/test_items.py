@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.pytest_plugin.items import _id, _own_methods
+from tunefront.bench.pytest_plugin.items import item_id, own_methods
 from tunefront.methods.base import Backbone, Method, Recipe
 from tunefront.methods.spelling import parse
 
 
 def test_an_id_acts_on_no_terminal() -> None:
     cell = Cell(parse("full"), "b\x9b2J", "dir:\x1b[2J", Recipe(), template="\u202ex")
-    assert _id(cell) == r"full-b\x9b2J-dir:\x1b[2J-shots=all-draw=0-seed=0-\u202ex"
+    assert item_id(cell) == r"full-b\x9b2J-dir:\x1b[2J-shots=all-draw=0-seed=0-\u202ex"
 
 
 def test_a_class_that_is_no_method_is_left_out_with_the_reason() -> None:
@@ -41,7 +41,7 @@ def test_a_class_that_is_no_method_is_left_out_with_the_reason() -> None:
     conftest.Odd, conftest.Raising = Odd, Raising
     manager = types.SimpleNamespace(get_plugins=lambda: [conftest])
     config: Any = types.SimpleNamespace(pluginmanager=manager)
-    own, skipped = _own_methods(config)
+    own, skipped = own_methods(config)
     assert own == []
     assert "sizes" in skipped[0]
     assert "not today" in skipped[1]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tunefront.reports.plots.axes import _shares, _ticks, scale
+from tunefront.reports.plots.axes import draw_shares, label_ticks, scale
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from tunefront.reports.plots.axes import _shares, _ticks, scale
 )
 def test_percentages_above_do_not_crowd(values: list[float], names: list[str]) -> None:
     axes = Figure().subplots()
-    _shares(axes, scale(values), max(values), 9)
+    draw_shares(axes, scale(values), max(values), 9)
     assert [tick.get_text().replace("\u00a0", " ") for tick in axes.figure.axes[1].get_xticklabels()] == names
 
 
@@ -34,7 +34,7 @@ def _drawn(values: list[float], unit: str, width: float) -> list[str]:
         axes.set_xscale("log")
     axes.set_xlim(span.low, span.high)
     axes.tick_params(labelsize=8.5)
-    _ticks(axes, span, unit, 8.5)
+    label_ticks(axes, span, unit, 8.5)
     canvas.draw()
     labels = [label for label in axes.get_xticklabels() if label.get_text()]
     boxes = [label.get_window_extent() for label in labels]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.bench.models.scoring.plain import logprob, plain_scores
-from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
+from tests.conftest import LANGUAGE_MODELS, byte_level_tokenizer
 from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.meters.flops.counted import counted_flops
 from tunefront.bench.models.families import logits
@@ -42,7 +42,7 @@ def added_model(folder: Path, name: str, **own: Any) -> str:
     """The folder of a tiny random model of any architecture of transformers."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = _byte_level_tokenizer(name)
+    tokenizer = byte_level_tokenizer(name)
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     size |= {"intermediate_size": 64, "vocab_size": len(tokenizer), "max_position_embeddings": 256}
     size |= {"initializer_range": 0.2, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
@@ -171,7 +171,7 @@ def test_two_checkpoints_of_one_class_are_each_tried(tmp_path: Path, monkeypatch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     monkeypatch.setitem(SITES, "granite", ADDED["granite"][0])
-    tokenizer, ways = _byte_level_tokenizer("granite"), []
+    tokenizer, ways = byte_level_tokenizer("granite"), []
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
     for scale in (1.0, 4.0):
         config = AutoConfig.for_model(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.bench.models.scoring.plain import logprob, plain_scores, text_of
-from tests.conftest import LANGUAGE_MODELS, _byte_level_tokenizer
+from tests.conftest import LANGUAGE_MODELS, byte_level_tokenizer
 from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task, widened
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.predictions import predictions_of
@@ -146,7 +146,7 @@ def test_an_architecture_that_ignores_positions_is_detected_and_scored_in_plain_
 
     monkeypatch.setitem(SITES, "bloom", BLOOM)
     monkeypatch.delitem(decoder._SIDE_BY_SIDE, (BloomForCausalLM, None), raising=False)
-    tokenizer = _byte_level_tokenizer("bloom")
+    tokenizer = byte_level_tokenizer("bloom")
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2, initializer_range=0.2)
     BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.conftest import _byte_level_tokenizer, _fast, _unigram_tokenizer
+from tests.conftest import byte_level_tokenizer, fast_tokenizer, unigram_tokenizer
 
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -31,7 +31,7 @@ def byte_pairs(merges: Sequence[str], split: str | None, leading: str | None = N
     if leading:
         ids = [(token, vocabulary[token]) for token in special.values()]
         made.post_processor = processors.TemplateProcessing(single=f"{leading} $A", special_tokens=ids)
-    return _fast(made, special)
+    return fast_tokenizer(made, special)
 
 
 def metaspace(scheme: str, split: bool, leading: str | None = None) -> Any:
@@ -48,14 +48,14 @@ def metaspace(scheme: str, split: bool, leading: str | None = None) -> Any:
     if leading:
         ids = [(token, vocabulary[token]) for token in special.values()]
         made.post_processor = processors.TemplateProcessing(single=f"{leading} $A", special_tokens=ids)
-    return _fast(made, special)
+    return fast_tokenizer(made, special)
 
 
 MERGES = ("\n+\n", ".+\n", ".\n+\n", ".+\n\n", "o+o", "oo+d", " +g", "e+s", " +y")
 
 TOKENIZERS = {
-    **{name: lambda name=name: _byte_level_tokenizer(name) for name in ("gpt2", "opt", "llama", "qwen2", "bart")},
-    "t5": _unigram_tokenizer,
+    **{name: lambda name=name: byte_level_tokenizer(name) for name in ("gpt2", "opt", "llama", "qwen2", "bart")},
+    "t5": unigram_tokenizer,
     "llama-3": lambda: byte_pairs(MERGES, LLAMA3, "<s>"),
     "qwen": lambda: byte_pairs(MERGES, LLAMA3),
     "two newlines": lambda: byte_pairs(MERGES, "gpt2"),
