@@ -141,7 +141,16 @@ def test_an_existing_record_gets_the_differences_from_the_suites_paper(grid: Mak
 def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     (record,) = run_grid(grid(methods=("houlsby:bottleneck=4",)).cells(), store).records
-    may_be_null = {"reason", "method_file", "template", "shots", "method_sources", "paper", "deviations"}
+    may_be_null = {
+        "reason",
+        "model.stored_weights",
+        "method_file",
+        "template",
+        "shots",
+        "method_sources",
+        "paper",
+        "deviations",
+    }
     may_be_null |= {"data.draw_source", "data.selection_split", "data.n_selection"}
     may_be_null |= {
         *(f"prompt.{name}" for name in Prompt.model_fields),  # nothing is shown
