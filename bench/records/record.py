@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised whenever a field is added, removed or changes its type or meaning (a test compares the fields with the list
 for the version); records of other versions are left unchanged, and never compared with these."""
 

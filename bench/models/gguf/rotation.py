@@ -47,7 +47,7 @@ def _llama3(file: GGUF, base: float, head: int) -> dict[str, Any]:  # Any: as ab
     if held.shape != expected.shape or not np.allclose(held, expected, rtol=1e-5, atol=0):
         raise UserError(
             f"{file.what} scales position embeddings in another way than Llama 3 ({FREQUENCIES}). Give the original "
-            " model's folder with config.json and safetensors."
+            "model's folder with config.json and safetensors."
         )
     return {"rope_type": "llama3", "rope_theta": base, "factor": factor, **_LLAMA3}
 

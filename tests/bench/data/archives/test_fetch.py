@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
+import importlib.metadata
 import io
 import os
 import tarfile
@@ -120,7 +120,11 @@ def test_without_pip_the_error_names_what_else_there_is(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = archive(wheel(tmp_path), "tiny-texts")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(UserError, match=r"ensurepip.*--from FOLDER"):
         fetch(tiny)
 
