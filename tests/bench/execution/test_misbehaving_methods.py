@@ -321,7 +321,7 @@ def interrupted(grid: MakeGrid, folder: Path, attach: str, signum: int = signal.
         thread.join()
 
 
-WAIT = "time.sleep(5)"
+WAIT = "time.sleep(60)"
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_an_interruption_is_not_lost_in_what_swallows_it(swallowing: str, grid: 
     outcome = interrupted(grid, tmp_path, swallowing)
     assert outcome.interrupted
     assert outcome.records == ()
-    assert time.monotonic() - began < 5, "it waits for nothing"
+    assert time.monotonic() - began < 30, "it does not wait to the end"
     assert {signum: signal.getsignal(signum) for signum in before} == before
     assert not interruption.pending()
 
