@@ -37,16 +37,16 @@ __all__ = [
     "UNSAFE_VIEW",
     "FakeTensor",
     "FakeTensorMode",
-    "ForgetfulMode",
     "NoValues",
     "OwnParts",
     "TorchDispatchMode",
-    "fake_like",
     "hooks_of",
     "in_backward",
+    "make_fake",
     "own_buffers",
     "own_parameters",
     "own_parts",
+    "own_tensors",
     "packet_of",
     "preserving_versions",
     "put_parts",
@@ -94,13 +94,32 @@ _IS_META = torch.Tensor.is_meta.__get__  # type: ignore[attr-defined]
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 
-def fake_like(tensor: AnyTensor, mode: FakeTensorMode) -> AnyTensor:
-    """A fake tensor on the CPU like `tensor`, a parameter where that is one."""
+def _fake_like(tensor: AnyTensor, mode: FakeTensorMode) -> AnyTensor:
+    """A fake tensor on the CPU like `tensor`, a parameter if that is one, which requires a gradient if that does."""
     fake = FakeTensor(mode, torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"), torch.device("cpu"))
     if isinstance(tensor, nn.Parameter):
         fake._is_param = True  # what nn.Parameter() does too, at ten times the cost
-        fake.requires_grad_()
-    return cast(AnyTensor, fake)
+    return cast(AnyTensor, fake.requires_grad_(tensor.requires_grad))
+
+
+def own_tensors(model: nn.Module) -> list[dict[str, Tensor | None]]:
+    """The parameters and the buffers of each module, as dictionaries whose entries may be replaced."""
+    return [tensors for module in model.modules() for tensors in (own_parameters(module), own_buffers(module))]  # type: ignore[misc]
+
+
+def make_fake(model: nn.Module) -> None:
+    """Replaces the parameters and buffers of a model by fake tensors on the CPU, which require gradients as those do.
+    Shared tensors stay shared. Their mode remembers none of them."""
+    mode = ForgetfulMode()
+    made: dict[int, tuple[Tensor, Tensor]] = {}
+    for tensors in own_tensors(model):
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            if id(tensor) not in made:
+                fake = _fake_like(tensor, mode)
+                made[id(tensor)] = tensor, fake  # keeps the tensor alive, so that its id stays unique
+            tensors[name] = made[id(tensor)][1]
 
 
 def storage_key(of: Tensor | torch.UntypedStorage) -> int:

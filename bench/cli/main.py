@@ -38,9 +38,7 @@ class _Commands(TyperGroup):
         except typer.Abort:
             code = FAILED
         except Exception as error:
-            if not hasattr(
-                error, "format_message"
-            ):  # an error of typer or click, which share no type in all their releases
+            if not hasattr(error, "format_message"):  # typer's and click's errors have it, and no type in common
                 raise
             context, console = getattr(error, "ctx", None), Console(stderr=True)
             if context is not None:

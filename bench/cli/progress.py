@@ -1,7 +1,7 @@
 """The progress display: live in a terminal, elsewhere one line per cell.
 
-rich draws it (`Live`, `ProgressBar`). Its `Progress` is not used: it has a thread and a lock of its own, which a worker
-forked while it draws would inherit, and no row per running cell with a phase.
+rich draws it (`Live`, `ProgressBar`). Its `Progress` is not used: it draws in a thread of its own, whose lock a worker
+that is forked at that moment would inherit for ever. The thread here holds a lock that forking waits for.
 """
 
 from __future__ import annotations

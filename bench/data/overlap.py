@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.hashing import normalised
+
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
 
@@ -26,4 +28,4 @@ def overlap_warnings(task: Task) -> tuple[str, ...]:
 
 
 def _normalised(task: Task, row: Row) -> tuple[str, ...]:
-    return tuple(" ".join(text.casefold().split()) for text in task.texts(row))
+    return tuple(map(normalised, task.texts(row)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -16,7 +16,6 @@ from tunefront.bench.models.config_files import check, config_error, describe, k
 from tunefront.bench.models.gguf.names import is_gguf
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
 
 
@@ -122,6 +121,8 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     import torch
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+    from tunefront.methods.torch_internals import make_fake
+
     sites = known_sites(config.model_type)
     check(config)
     config._attn_implementation = None  # transformers' default; a name could make it download code
@@ -136,7 +137,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     if unties(config):
         output = model.get_output_embeddings()
         output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
-    _make_fake(model)
+    make_fake(model)
     return model.requires_grad_(True).eval()
 
 
@@ -147,24 +148,6 @@ def faking(model: PreTrainedModel) -> Iterator[None]:
 
     with next(model.parameters()).fake_mode, NoValues():
         yield
-
-
-def _make_fake(model: PreTrainedModel) -> None:
-    """Replaces each tensor of a model with a fake one; shared tensors stay shared."""
-    from tunefront.methods.torch_internals import ForgetfulMode, fake_like, own_buffers, own_parameters
-
-    mode = ForgetfulMode()
-    made: dict[int, tuple[Tensor, Tensor]] = {}
-    for module in model.modules():
-        own: Sequence[dict[str, Any]] = own_parameters(module), own_buffers(module)  # Any: tensors of two kinds
-        for tensors in own:
-            for name, tensor in tensors.items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in made:
-                    fake = fake_like(tensor, mode)
-                    made[id(tensor)] = tensor, fake  # keeps the tensor alive, so that its id stays unique
-                tensors[name] = made[id(tensor)][1]
 
 
 def unties(config: PretrainedConfig) -> bool:

@@ -11,17 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from tunefront.bench.models.families.leads import NAME as LEAD
-from tunefront.methods.torch_internals import (
-    FakeTensor,
-    ForgetfulMode,
-    NoValues,
-    fake_like,
-    own_buffers,
-    own_parameters,
-)
+from tunefront.methods.torch_internals import FakeTensor, NoValues, make_fake, own_tensors
 
 log = logging.getLogger("tunefront")
 
@@ -59,19 +52,9 @@ def fake_weights(model: nn.Module) -> Iterator[None]:
     """Within the block, the parameters and buffers of `model` are fake tensors; they require gradients as the real ones
     do, and shared tensors stay shared. Their mode is not entered, so that what only reads a batch (its lengths, say) is
     computed as ever."""
-    mode = ForgetfulMode()
-    made: dict[int, Tensor] = {}
-    real: list[tuple[dict[str, Tensor | None], dict[str, Tensor | None]]] = []
+    real = [(own, own.copy()) for own in own_tensors(model)]
     try:
-        for module in model.modules():
-            for tensors in (own_parameters(module), own_buffers(module)):
-                own: dict[str, Tensor | None] = tensors  # type: ignore[assignment]
-                real.append((own, own.copy()))
-                for name, tensor in own.items():
-                    if tensor is not None:
-                        if id(tensor) not in made:
-                            made[id(tensor)] = fake_like(tensor, mode).requires_grad_(tensor.requires_grad)
-                        own[name] = made[id(tensor)]
+        make_fake(model)
         yield
     finally:
         for own, before in real:

@@ -8,6 +8,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT
 from tunefront.bench.models.folders import check_folder, check_no_file, local
@@ -30,10 +31,11 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 def known_backbones() -> dict[str, str]:
     """The embedded backbones, name -> description; a local folder, a GGUF file or a Hub id is a backbone too."""
+    fetched = [backbone for archive in ARCHIVES.values() for backbone in archive.backbones.items()]
     return {
         "minilm": "all-MiniLM-L6-v2, an encoder of 22.6 million parameters; its weights come with the extra `offline`.",
         "nano": "A small decoder, trained by this project to learn from examples in its prompt; in the package.",
-        converted.SMOLLM2: "SmolLM2-135M-Instruct, a decoder, from weights of 4 bits (GGUF, Q4_1); to be fetched.",
+        **{name: f"{about} Fetch it once." for name, about in fetched},
     }
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.hashing import fraction
 from tunefront.bench.data.sources.candidates import summarise
-from tunefront.bench.data.sources.harvest import SOURCES, Docstring, Source, fraction, harvest, versions
+from tunefront.bench.data.sources.harvest import SOURCES, Docstring, Source, harvest, versions
 from tunefront.bench.nano import holdout
 from tunefront.bench.nano.holdout import SHORTEST, Passages, normal
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data.archives.cached import is_fetched, megabytes
 from tunefront.bench.data.archives.catalog import ARCHIVES, archive_of
+from tunefront.bench.models.gguf.converted import is_converted
 
 if TYPE_CHECKING:
     from tunefront.bench.suites.grids import Grid
@@ -20,7 +21,9 @@ def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list
     What the call itself names stays, and so does everything if nothing else is left: looking it up is an error that
     says how to fetch it.
     """
-    missing = [name for name, archive in _missing(parts, overrides).items() if not is_fetched(ARCHIVES[archive])]
+    names = [] if overrides.tasks else [name for grid in parts for name in grid.part.tasks]
+    names += [] if overrides.backbones else [name for grid in parts for name in grid.part.backbones]
+    missing = [name for name in dict.fromkeys(names) if _is_missing(name)]
     kept = []
     for grid in parts:
         backbones = tuple(name for name in grid.part.backbones if name not in missing)
@@ -32,26 +35,12 @@ def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list
     return kept, [_sentence(missing)]
 
 
-def _missing(parts: Sequence[Grid], overrides: Overrides) -> dict[str, str]:
-    """The names that a suite needs an archive for: name -> archive."""
-    names = [] if overrides.tasks else [name for grid in parts for name in grid.part.tasks]
-    names += [] if overrides.backbones else [name for grid in parts for name in grid.part.backbones]
-    archives = {name: archive_of(name) for name in dict.fromkeys(names)}
-    return {name: archive.name for name, archive in archives.items() if archive is not None and not _is_made(name)}
-
-
-def _is_made(name: str) -> bool:
-    """Whether a backbone is converted already, so that its archive is not needed."""
-    from tunefront.bench.errors import UserError
-    from tunefront.bench.models.locate import check_downloaded, known_backbones
-
-    if name not in known_backbones():
+def _is_missing(name: str) -> bool:
+    """Whether a task or backbone is made from an archive that was not fetched. A converted backbone needs none."""
+    archive = archive_of(name)
+    if archive is None or is_fetched(archive):
         return False
-    try:
-        check_downloaded(name)
-    except UserError:
-        return False
-    return True
+    return name not in archive.backbones or not is_converted(name)
 
 
 def _sentence(missing: Sequence[str]) -> str:

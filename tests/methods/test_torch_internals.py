@@ -113,11 +113,8 @@ def test_hooks_come_in_the_order_in_which_they_run() -> None:
 
 
 def test_a_fake_parameter_can_be_moved_and_is_one() -> None:
-    mode = internals.ForgetfulMode()
     layer = nn.Linear(2, 3)
-    parameters = internals.own_parameters(layer)
-    for name, parameter in list(parameters.items()):
-        parameters[name] = internals.fake_like(parameter, mode) if parameter is not None else None
+    internals.make_fake(layer)
     layer.to(dtype=torch.float64)
     assert {type(parameter) for parameter in layer.parameters()} == {internals.FakeTensor}
     assert all(isinstance(parameter, nn.Parameter) and parameter.requires_grad for parameter in layer.parameters())

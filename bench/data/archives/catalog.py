@@ -92,7 +92,7 @@ ARCHIVES = {
             "SmolLM2-135M-Instruct, a language model of 135 million parameters, as 4-bit weights (GGUF, Q4_1)",
             "Hugging Face (Allal et al. 2025)",
             "Apache-2.0",
-            backbones={"smollm2": "SmolLM2-135M-Instruct, a language model; its weights are those of 4 bits."},
+            backbones={"smollm2": "SmolLM2-135M-Instruct, a decoder, from weights of 4 bits (GGUF, Q4_1)."},
         ),
     )
 }

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.bench.data.sources.harvest import Docstring, fraction
+from tunefront.bench.data import hashing
+from tunefront.bench.data.hashing import fraction, normalised
+from tunefront.bench.data.sources.harvest import Docstring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +55,7 @@ class Candidate:
     @property
     def content(self) -> str:
         """The inputs up to case and spaces, by which duplicates are found."""
-        return "\n".join(" ".join(text.casefold().split()) for text in self.inputs.values())
+        return "\n".join(map(normalised, self.inputs.values()))
 
 
 def library(docstrings: Iterable[Docstring]) -> list[Candidate]:
@@ -133,7 +135,7 @@ def summarise(text: str) -> str:
 
 def split_of(path: str) -> str:
     """The split of all rows of a file."""
-    return next(split for split, end in SHARES.items() if fraction(f"split {path}") < end)
+    return hashing.split_of(path, SHARES)
 
 
 def _type_class(spelled: str) -> str | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data import hashing
 from tunefront.bench.data.cache import load_or_make, save_cached, task_path
+from tunefront.bench.data.hashing import code_digest, fraction
+from tunefront.bench.data.sources import candidates
+from tunefront.bench.data.sources import harvest as harvesting
 from tunefront.bench.data.sources.candidates import TASKS, Candidate, split_of
-from tunefront.bench.data.sources.harvest import Docstring, fraction, harvest, versions
+from tunefront.bench.data.sources.harvest import Docstring, harvest, versions
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError
 
@@ -49,8 +52,7 @@ def _path(name: str) -> Path:
 @cache
 def _code() -> str:
     """sha256 over the code that decides the rows, part of the cache entry's name."""
-    files = [Path(__file__).with_name(f"{name}.py") for name in ("harvest", "candidates", "docstrings")]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return code_digest([harvesting.__file__, candidates.__file__, hashing.__file__, __file__])
 
 
 def build(name: str, docstrings: Iterable[Docstring], origin: tuple[str, ...]) -> Task:

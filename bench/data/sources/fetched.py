@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data import hashing
 from tunefront.bench.data.archives.catalog import Archive
 from tunefront.bench.data.cache import load_or_make, task_path
-from tunefront.bench.data.sources.harvest import fraction
+from tunefront.bench.data.hashing import code_digest, fraction, split_of
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
@@ -18,23 +17,12 @@ SHARES = {"train": 0.6, "validation": 0.75, "test": 1.0}
 """Upper bound of the hash of what stays together, for each split."""
 
 
-def normalised(text: str) -> str:
-    """A text up to case and spaces, by which duplicates are found."""
-    return " ".join(text.casefold().split())
-
-
-def split_of(together: str) -> str:
-    """The split of all rows that stay together: of one review, say."""
-    place = fraction(f"split {together}")
-    return next(split for split, bound in SHARES.items() if place < bound)
-
-
 def in_splits(rows: Mapping[str, tuple[str, Row]]) -> dict[str, list[Row]]:
     """The rows of each split, shuffled by hash: normalised text -> (what stays together, row)."""
     splits: dict[str, list[Row]] = {split: [] for split in SHARES}
     for text in sorted(rows, key=lambda text: (fraction(f"order {text}"), text)):
         together, row = rows[text]
-        splits[split_of(together)].append(row)
+        splits[split_of(together, SHARES)].append(row)
     return splits
 
 
@@ -43,9 +31,8 @@ def cached(name: str, archive: Archive, code: str, make: Callable[[], Task]) -> 
 
     Args: code, the `__file__` of the module that makes it. Errors: as in `make`.
     """
-    files = [Path(code), Path(__file__)]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    return load_or_make(task_path(name, {"archive": archive.sha256, "code": digest}), make)
+    made_from = {"archive": archive.sha256, "code": code_digest([code, __file__, hashing.__file__])}
+    return load_or_make(task_path(name, made_from), make)
 
 
 def origin_of(archive: Archive) -> tuple[str, ...]:

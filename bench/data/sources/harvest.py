@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import gc
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tunefront.bench.data.hashing import fraction
 from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,11 +97,6 @@ def harvest(sources: Iterable[Source] = SOURCES, search_folder: Path | None = No
     """
     with _quick_parsing():
         return [docstring for source in sources for docstring in _of_source(source, search_folder)]
-
-
-def fraction(text: str) -> float:
-    """A uniform hash of the text in [0, 1)."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
 def code_docstrings(code: str, package: str, path: str) -> Iterator[Docstring]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from tunefront.bench.data.archives.cached import opened
 from tunefront.bench.data.archives.catalog import ARCHIVES
-from tunefront.bench.data.sources.fetched import cached, in_splits, normalised, origin_of
+from tunefront.bench.data.hashing import normalised
+from tunefront.bench.data.sources.fetched import cached, in_splits, origin_of
 from tunefront.bench.data.task import MetricSpec, Row, Task
 
 ARCHIVE = ARCHIVES["news"]
@@ -62,7 +63,9 @@ def build(name: str, articles: Iterable[Article]) -> Task:
         f"{len(articles) - len(kept):,} of {len(articles):,} articles have the title or the text of another: left out"
     ]
     if latin:
-        notes.append(f"{len(latin)} of {len(articles):,} files is no UTF-8 and was read as Latin-1: {', '.join(latin)}")
+        notes.append(
+            f"{len(latin)} of {len(articles):,} files is not UTF-8 and was read as Latin-1: {', '.join(latin)}"
+        )
     return Task(
         name=f"news/{name}",
         kind="classification",

@@ -12,7 +12,8 @@ from statistics import fmean
 
 from tunefront.bench.data.archives.cached import opened, tar_members
 from tunefront.bench.data.archives.catalog import ARCHIVES
-from tunefront.bench.data.sources.fetched import cached, in_splits, normalised, origin_of
+from tunefront.bench.data.hashing import normalised
+from tunefront.bench.data.sources.fetched import cached, in_splits, origin_of
 from tunefront.bench.data.task import MetricSpec, Row, Task
 
 ARCHIVE = ARCHIVES["sentiment"]

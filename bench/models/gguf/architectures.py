@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.bench.errors import UserError, nearest, printable
-from tunefront.bench.models.gguf.reading import GGUF, decimal, lacking, whole_number
+from tunefront.bench.models.gguf.reading import GGUF, decimal, metadata_error, whole_number
 from tunefront.bench.models.gguf.rotation import FREQUENCIES, rope_parameters
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -70,7 +70,7 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorSource:
     """A tensor of the model: the name of its source in the file, the change of layout, and the resulting shape."""
 
     source: str
@@ -79,19 +79,19 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Described:
+class ModelDescription:
     """The model of a GGUF file: the fields of its config.json, and its tensors by transformers' names."""
 
     config: Fields
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TensorSource]
 
 
-def describe(file: GGUF) -> Described:
+def describe(file: GGUF) -> ModelDescription:
     """Describes the model of a file. Errors: UserError for an unsupported architecture, tensors that do not belong to
     it, missing metadata, and position embeddings that transformers would not compute exactly."""
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str):
-        raise lacking(file, "general.architecture", "the name of an architecture")
+        raise metadata_error(file, "general.architecture", "the name of an architecture")
     if name not in ARCHITECTURES:
         near = nearest(name, ARCHITECTURES)
         raise UserError(
@@ -118,30 +118,30 @@ def describe(file: GGUF) -> Described:
         "tie_word_embeddings": "lm_head.weight" not in parts,
         "dtype": "float32",
     }
-    return Described({**common, **config, **_special_ids(file, embedding.shape[0])}, parts)
+    return ModelDescription({**common, **config, **_special_ids(file, embedding.shape[0])}, parts)
 
 
-def _part(file: GGUF, architecture: Architecture, source: str, config: Fields) -> tuple[str, Part]:
+def _part(file: GGUF, architecture: Architecture, source: str, config: Fields) -> tuple[str, TensorSource]:
     module, _, kind = source.rpartition(".")
     block = _BLOCK.fullmatch(module)
     inner = block[2] if block else module
-    found = (architecture.inside if block else architecture.outside).get(inner)
-    if found is None or kind not in ("weight", "bias"):
+    module_name = (architecture.inside if block else architecture.outside).get(inner)
+    if module_name is None or kind not in ("weight", "bias"):
         raise UserError(
             f"{file.what} has the tensor {printable(source, single_line=True)!r}, which "
             f"{architecture.model_class} does not have, so its model is another one. Give the original model's folder "
             "with config.json and safetensors."
         )
     shape = file.tensors[source].shape
-    name = f"{architecture.blocks}.{int(block[1])}.{found}.{kind}" if block else f"{found}.{kind}"
+    name = f"{architecture.blocks}.{int(block[1])}.{module_name}.{kind}" if block else f"{module_name}.{kind}"
     if inner in architecture.permuted:
         heads = config["num_attention_heads" if inner == "attn_q" else "num_key_value_heads"]
         if shape[0] % (2 * heads):
             raise UserError(f"{file.what} has {shape[0]} rows in {source}, which is no multiple of 2 × {heads} heads.")
-        return name, Part(source, _halves(heads), shape)
+        return name, TensorSource(source, _halves(heads), shape)
     if kind == "weight" and inner in architecture.transposed:
-        return name, Part(source, np.transpose, shape[::-1])
-    return name, Part(source, _same, shape)
+        return name, TensorSource(source, np.transpose, shape[::-1])
+    return name, TensorSource(source, _same, shape)
 
 
 def _halves(heads: int) -> Callable[[Array], Array]:
@@ -213,20 +213,20 @@ def _gpt2(file: GGUF, name: str) -> Fields:
 
 def _heads(file: GGUF, name: str, default: int | None = None) -> int:
     """A number of heads, at least 1. Errors: UserError for blocks with different numbers."""
-    found = file.metadata.get(name)
-    if isinstance(found, np.ndarray) and len(set(found.tolist())) > 1:
+    value = file.metadata.get(name)
+    if isinstance(value, np.ndarray) and len(set(value.tolist())) > 1:
         raise UserError(f"{file.what} has blocks of different {name}, which transformers' models do not support.")
-    heads = int(found[0]) if isinstance(found, np.ndarray) and found.size else whole_number(file, name, default)
+    heads = int(value[0]) if isinstance(value, np.ndarray) and value.size else whole_number(file, name, default)
     if heads < 1:
-        raise lacking(file, name, "at least 1")
+        raise metadata_error(file, name, "at least 1")
     return heads
 
 
 def _special_ids(file: GGUF, tokens: int) -> Fields:
     """The ids of special tokens; None for an id outside the vocabulary."""
-    named = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
-    found = {field: file.metadata.get(f"tokenizer.ggml.{name}_token_id") for field, name in named.items()}
-    return {field: id_ if type(id_) is int and 0 <= id_ < tokens else None for field, id_ in found.items()}
+    roles = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
+    ids = {field: file.metadata.get(f"tokenizer.ggml.{name}_token_id") for field, name in roles.items()}
+    return {field: id_ if type(id_) is int and 0 <= id_ < tokens else None for field, id_ in ids.items()}
 
 
 ARCHITECTURES: dict[str, Architecture] = {

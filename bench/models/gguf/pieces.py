@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunefront.bench.models.gguf.reading import GGUF, lacking
+from tunefront.bench.models.gguf.reading import GGUF, metadata_error
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,14 +27,14 @@ def sentencepiece(file: GGUF, tokens: list[str]) -> Tokenizer:
 
     scores = file.metadata.get("tokenizer.ggml.scores")
     if not isinstance(scores, np.ndarray) or len(scores) != len(tokens) or not np.isfinite(scores).all():
-        raise lacking(file, "tokenizer.ggml.scores", "a score for each token")
+        raise metadata_error(file, "tokenizer.ggml.scores", "a score for each token")
     vocabulary = {token: place for place, token in enumerate(tokens)}
     unknown = file.metadata.get("tokenizer.ggml.unknown_token_id", 0)
-    named = tokens[unknown] if type(unknown) is int and 0 <= unknown < len(tokens) else None
+    unknown_token = tokens[unknown] if type(unknown) is int and 0 <= unknown < len(tokens) else None
     model = models.BPE(
         vocabulary,
         merges_of(vocabulary, scores.tolist()),
-        unk_token=named,
+        unk_token=unknown_token,
         fuse_unk=True,
         byte_fallback="<0x00>" in vocabulary,
     )
@@ -53,10 +53,10 @@ def merges_of(vocabulary: dict[str, int], scores: Sequence[float]) -> list[tuple
     >>> merges_of({"a": 0, "b": 1, "ab": 2, "aba": 3}, [0.0, 0.0, -2.0, -1.0])
     [('ab', 'a'), ('a', 'b')]
     """
-    found = []
+    merges = []
     for piece, place in vocabulary.items():
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]
             if left in vocabulary and right in vocabulary:
-                found.append((-scores[place], vocabulary[left], vocabulary[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]
+                merges.append((-scores[place], vocabulary[left], vocabulary[right], left, right))
+    return [(left, right) for *_, left, right in sorted(merges)]

@@ -46,7 +46,7 @@ _STRING, _ARRAY = 8, 9
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """A tensor in the file: its shape (outermost dimension first), the name of its quantisation, and the position and
     number of its bytes."""
 
@@ -71,7 +71,7 @@ class GGUF:
     file: IO[bytes]
     what: str
     metadata: dict[str, Any] = field(init=False)  # Any: numbers, strings, arrays of either
-    tensors: dict[str, Stored] = field(init=False)
+    tensors: dict[str, StoredTensor] = field(init=False)
 
     def __post_init__(self) -> None:
         size = self.file.seek(0, os.SEEK_END)
@@ -101,7 +101,7 @@ class _Header:
     def __init__(self, file: IO[bytes], size: int, what: str):
         self.file, self.size, self.what, self.at = file, size, what, 0
 
-    def read(self) -> tuple[dict[str, Any], dict[str, Stored]]:  # Any: as `GGUF.metadata`
+    def read(self) -> tuple[dict[str, Any], dict[str, StoredTensor]]:  # Any: as `GGUF.metadata`
         start = self.file.read(len(POINTER))
         self.file.seek(0)
         if start == POINTER:
@@ -110,7 +110,7 @@ class _Header:
                 "folder."
             )
         if start[:4] != MAGIC:
-            raise UserError(f"{self.what} is no GGUF file: it does not start with GGUF. Download it again.")
+            raise UserError(f"{self.what} is not a GGUF file: it does not start with GGUF. Download it again.")
         self._take(4)
         version = self._number("<I")
         if version not in VERSIONS:
@@ -138,16 +138,16 @@ class _Header:
         shape = tuple(self._number("<Q") for _ in range(dimensions))[::-1]
         return name, shape, self._number("<I"), self._number("<Q")
 
-    def _placed(self, listed: list[tuple[str, tuple[int, ...], int, int]], alignment: int) -> dict[str, Stored]:
+    def _placed(self, listed: list[tuple[str, tuple[int, ...], int, int]], alignment: int) -> dict[str, StoredTensor]:
         """The tensors with their positions; UserError if one of them is not within the file."""
         data = -(-self.at // alignment) * alignment
-        placed: dict[str, Stored] = {}
+        placed: dict[str, StoredTensor] = {}
         for name, shape, number, offset in listed:
             kind = self._kind(name, number)
             numbers, bytes_ = _sizes()[kind]
             if not math.prod(shape) or shape[-1] % numbers:
                 raise self._damaged(f"its tensor {_shown(name)} of {kind} has the shape {shape}")
-            stored = Stored(shape, kind, data + offset, math.prod(shape) // numbers * bytes_)
+            stored = StoredTensor(shape, kind, data + offset, math.prod(shape) // numbers * bytes_)
             if name in placed:
                 raise self._damaged(f"it has the tensor {_shown(name)} twice")
             placed[name] = stored
@@ -167,10 +167,10 @@ class _Header:
         return known[number]
 
     def _alignment(self, metadata: dict[str, Any]) -> int:  # Any: as `GGUF.metadata`
-        found = metadata.get("general.alignment", 32)
-        if type(found) is not int or not 0 < found <= 2**20 or found & (found - 1):
-            raise self._damaged(f"its general.alignment is {_shown(str(found))}, and must be a power of two")
-        return found
+        alignment = metadata.get("general.alignment", 32)
+        if type(alignment) is not int or not 0 < alignment <= 2**20 or alignment & (alignment - 1):
+            raise self._damaged(f"its general.alignment is {_shown(str(alignment))}, and must be a power of two")
+        return alignment
 
     def _value(self, kind: int, name: str) -> Any:  # Any: as `GGUF.metadata`
         if kind == _STRING:
@@ -198,11 +198,11 @@ class _Header:
         try:
             return self._take(length).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self._damaged(f"{_shown(name)} is no UTF-8") from error
+            raise self._damaged(f"{_shown(name)} is not UTF-8") from error
 
     def _number(self, layout: str) -> int:
-        (found,) = struct.unpack(layout, self._take(struct.calcsize(layout)))
-        return int(found)
+        (number,) = struct.unpack(layout, self._take(struct.calcsize(layout)))
+        return int(number)
 
     def _check_count(self, count: int, each: int, name: str) -> None:
         """UserError if the rest of the file is too short for `count` items of at least `each` bytes."""
@@ -216,10 +216,10 @@ class _Header:
         self.at += count
         if self.at > MOST_METADATA:
             raise self._damaged(f"its metadata takes more than {MOST_METADATA:,} bytes")
-        found = self.file.read(count)
-        if len(found) != count:
+        content = self.file.read(count)
+        if len(content) != count:
             raise UserError(f"{self.what} is cut off within its metadata, at {self.size:,} bytes. Download it again.")
-        return found
+        return content
 
     def _damaged(self, why: str) -> UserError:
         return UserError(f"{self.what} cannot be read: {why}. The file is damaged; download it again.")
@@ -235,10 +235,10 @@ def kind_of(file: GGUF) -> str:
 
 def whole_number(file: GGUF, name: str, default: int | None = None) -> int:
     """A whole number of the metadata. Errors: UserError if it is missing or of another type."""
-    found = file.metadata.get(name, default)
-    if type(found) is not int:
-        raise lacking(file, name, "a whole number")
-    return found
+    value = file.metadata.get(name, default)
+    if type(value) is not int:
+        raise metadata_error(file, name, "a whole number")
+    return value
 
 
 def decimal(file: GGUF, name: str, default: float | None = None) -> float:
@@ -248,18 +248,18 @@ def decimal(file: GGUF, name: str, default: float | None = None) -> float:
     """
     import numpy as np
 
-    found = file.metadata.get(name, default)
-    if not isinstance(found, int | float) or isinstance(found, bool) or not math.isfinite(found):
-        raise lacking(file, name, "a number")
-    return float(str(np.float32(found)))
+    value = file.metadata.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise metadata_error(file, name, "a number")
+    return float(str(np.float32(value)))
 
 
-def lacking(file: GGUF, name: str, what: str) -> UserError:
+def metadata_error(file: GGUF, name: str, what: str) -> UserError:
     """The error for an entry of the metadata that is missing or is not `what`."""
-    found = file.metadata.get(name)
-    held = "has no" if found is None else "has an invalid"
+    value = file.metadata.get(name)
+    fault = "has no" if value is None else "has an invalid"
     return UserError(
-        f"the metadata of {file.what} {held} {name}; it must be {what}. Convert the original model again with "
+        f"the metadata of {file.what} {fault} {name}; it must be {what}. Convert the original model again with "
         "llama.cpp, or give its folder with config.json and safetensors."
     )
 
@@ -294,9 +294,9 @@ def _sizes() -> dict[str, tuple[int, int]]:
 def _name(number: int) -> str:
     from gguf import GGMLQuantizationType
 
-    named: Callable[[int], Any] = GGMLQuantizationType  # Any: as above
+    by_number: Callable[[int], Any] = GGMLQuantizationType  # Any: as above
     try:
-        return str(named(number).name)
+        return str(by_number(number).name)
     except ValueError:
         return f"number {number}"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.models.gguf.reading import GGUF, decimal, lacking
+from tunefront.bench.models.gguf.reading import GGUF, decimal, metadata_error
 
 FREQUENCIES = "rope_freqs.weight"
 """The tensor of factors that divide the frequencies, in files of Llama 3.1 and later."""
@@ -23,7 +23,7 @@ def rope_parameters(file: GGUF, name: str, head: int) -> dict[str, Any]:  # Any:
     """
     base = decimal(file, f"{name}.rope.freq_base", 10000.0)
     if base <= 1:
-        raise lacking(file, f"{name}.rope.freq_base", "a number above 1")
+        raise metadata_error(file, f"{name}.rope.freq_base", "a number above 1")
     scaling = file.metadata.get(f"{name}.rope.scaling.type", "none")
     linear = f"{name}.rope.scale_linear"  # before scaling had a type
     if FREQUENCIES in file.tensors:
@@ -41,10 +41,10 @@ def rope_parameters(file: GGUF, name: str, head: int) -> dict[str, Any]:  # Any:
 
 def _llama3(file: GGUF, base: float, head: int) -> dict[str, Any]:  # Any: as above
     """The parameters that reproduce the file's factors; UserError if there are none."""
-    held = file.array(FREQUENCIES)
-    factor = float(held.max())
+    factors = file.array(FREQUENCIES)
+    factor = float(factors.max())
     expected = llama3_factors(base, head, factor) if math.isfinite(factor) and factor >= 1 else np.empty(0)
-    if held.shape != expected.shape or not np.allclose(held, expected, rtol=1e-5, atol=0):
+    if factors.shape != expected.shape or not np.allclose(factors, expected, rtol=1e-5, atol=0):
         raise UserError(
             f"{file.what} scales position embeddings in another way than Llama 3 ({FREQUENCIES}). Give the original "
             "model's folder with config.json and safetensors."

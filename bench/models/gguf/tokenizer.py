@@ -16,7 +16,7 @@ import numpy as np
 
 from tunefront.bench.errors import UserError, nearest, printable
 from tunefront.bench.models.gguf.pieces import sentencepiece
-from tunefront.bench.models.gguf.reading import GGUF, lacking
+from tunefront.bench.models.gguf.reading import GGUF, metadata_error
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -65,14 +65,14 @@ _ONLY = {"qwen2": ("qwen2",), "qwen3": ("qwen2",)}
 
 
 @dataclass(frozen=True)
-class Made:
+class TokenizerFiles:
     """A tokenizer as stored in a model folder: the text of tokenizer.json, and the fields of tokenizer_config.json."""
 
     text: str
     config: dict[str, Any]  # Any: as in the file
 
 
-def make_tokenizer(file: GGUF, most_tokens: int) -> Made:
+def make_tokenizer(file: GGUF, most_tokens: int) -> TokenizerFiles:
     """Builds the tokenizer of a file; `most_tokens` is the longest text that the model accepts.
 
     Errors: UserError for an unsupported kind of tokenizer or pre-tokenizer, and for missing or contradictory tokens.
@@ -80,9 +80,9 @@ def make_tokenizer(file: GGUF, most_tokens: int) -> Made:
     kind = file.metadata.get("tokenizer.ggml.model")
     makers: dict[object, Callable[[GGUF, list[str]], Tokenizer]] = {"gpt2": _byte_level, "llama": sentencepiece}
     if kind not in makers:
-        named = "none" if kind is None else repr(printable(str(kind)[:100], single_line=True))
+        shown = "none" if kind is None else repr(printable(str(kind)[:100], single_line=True))
         raise UserError(
-            f"the tokenizer of {file.what} is of the kind {named} (tokenizer.ggml.model); gpt2 and llama are "
+            f"the tokenizer of {file.what} is of the kind {shown} (tokenizer.ggml.model); gpt2 and llama are "
             f"supported. {_INSTEAD}"
         )
     tokens = _tokens(file)
@@ -100,7 +100,7 @@ def make_tokenizer(file: GGUF, most_tokens: int) -> Made:
         said = printable(str(error)[:200], single_line=True)
         raise UserError(f"the tokenizer of {file.what} cannot be made ({said}). {_INSTEAD}") from error
     config = {"tokenizer_class": "TokenizersBackend", "model_max_length": most_tokens, **special}
-    return Made(text, {**config, "clean_up_tokenization_spaces": False})
+    return TokenizerFiles(text, {**config, "clean_up_tokenization_spaces": False})
 
 
 _INSTEAD = (
@@ -112,7 +112,7 @@ def _tokens(file: GGUF) -> list[str]:
     """The vocabulary in order; UserError for a token that occurs twice or is too long."""
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, list) or not tokens:
-        raise lacking(file, "tokenizer.ggml.tokens", "a list of tokens")
+        raise metadata_error(file, "tokenizer.ggml.tokens", "a list of tokens")
     longest = max(tokens, key=len)
     if len(longest) > LONGEST:
         raise UserError(f"the tokenizer of {file.what} has a token of {len(longest):,} characters. {_INSTEAD}")
@@ -129,7 +129,7 @@ def _byte_level(file: GGUF, tokens: list[str]) -> Tokenizer:
     way = _splitting(file)
     merges = file.metadata.get("tokenizer.ggml.merges")
     if not isinstance(merges, list):
-        raise lacking(file, "tokenizer.ggml.merges", "a list of merges")
+        raise metadata_error(file, "tokenizer.ggml.merges", "a list of merges")
     pairs = [tuple(merge.split(" ")) for merge in merges]
     known = set(tokens)
     for pair in pairs:
@@ -175,21 +175,21 @@ def _add_marked(tokenizer: Tokenizer, file: GGUF, tokens: list[str]) -> None:
     if types is None:
         return
     if not isinstance(types, np.ndarray) or len(types) != len(tokens):
-        raise lacking(file, "tokenizer.ggml.token_type", "a type for each token")
+        raise metadata_error(file, "tokenizer.ggml.token_type", "a type for each token")
     for kind in (CONTROL, USER_DEFINED):
-        found = [tokens[place] for place in np.flatnonzero(types == kind)]
-        marked = [AddedToken(token, normalized=False, special=kind == CONTROL) for token in found if token]
+        texts = [tokens[place] for place in np.flatnonzero(types == kind)]
+        marked = [AddedToken(token, normalized=False, special=kind == CONTROL) for token in texts if token]
         (tokenizer.add_special_tokens if kind == CONTROL else tokenizer.add_tokens)(marked)
 
 
 def _special(file: GGUF, tokens: list[str]) -> dict[str, str]:
     """Role -> token, for the special tokens whose ids are in the file."""
-    found = {}
+    special = {}
     for role, name in _SPECIAL.items():
         number = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
         if type(number) is int and 0 <= number < len(tokens):
-            found[role] = tokens[number]
-    return found
+            special[role] = tokens[number]
+    return special
 
 
 def _post_processor(file: GGUF, special: dict[str, str], kind: object) -> Any:  # Any: processors have no common type

@@ -92,8 +92,8 @@ BAD_GGUF: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut off": (lambda content: content[: len(content) // 2], "is cut off"),
     "architecture": (lambda content: content.replace(b"llama", b"lemma"), "of the architecture 'lemma'"),
     "tokenizer": (lambda content: content.replace(b"gpt-2", b"gpt-9"), "names the pre-tokenizer 'gpt-9'"),
-    "a web page": (lambda content: b"<!DOCTYPE html>" + content, "is no GGUF file"),
-    "empty": (lambda content: b"", "is no GGUF file"),
+    "a web page": (lambda content: b"<!DOCTYPE html>" + content, "is not a GGUF file"),
+    "empty": (lambda content: b"", "is not a GGUF file"),
 }
 
 

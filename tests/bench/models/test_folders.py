@@ -21,7 +21,7 @@ from tunefront.bench.models.locate import locate
             ["a.Q4_K_M.gguf", "b.gguf"],
             r"but a\.Q4_K_M\.gguf, b\.gguf: give one GGUF file by its path, such as .*/a\.Q4",
         ),
-        (["model.gguf"], r"the GGUF file .*model\.gguf is no GGUF file"),
+        (["model.gguf"], r"the GGUF file .*model\.gguf is not a GGUF file"),
         (["tf_model.h5"], r"tf_model\.h5 \(TensorFlow\)"),
         (["flax_model.msgpack"], r"flax_model\.msgpack \(Flax\)"),
         (["model.onnx"], r"model\.onnx \(ONNX\)"),

@@ -11,10 +11,11 @@ import pytest
 from tests import ROOT
 from tunefront.bench.data import cache
 from tunefront.bench.data.cache import write_task
+from tunefront.bench.data.hashing import fraction
 from tunefront.bench.data.sources import candidates, docstrings, harvest, known_tasks
 from tunefront.bench.data.sources.candidates import LIBRARIES, TASKS, split_of, summarise
 from tunefront.bench.data.sources.docstrings import build
-from tunefront.bench.data.sources.harvest import Docstring, Source, code_docstrings, fraction
+from tunefront.bench.data.sources.harvest import Docstring, Source, code_docstrings
 from tunefront.bench.errors import UserError
 
 SYNTHETIC = ["kind", "library", "match"]

@@ -8,8 +8,8 @@ import pytest
 
 from tunefront.bench.data.archives.cached import NotFetched
 from tunefront.bench.data.archives.catalog import ARCHIVES
+from tunefront.bench.data.hashing import normalised
 from tunefront.bench.data.sources import PROMPTS, describe_tasks, known_tasks, load_task, news, preview_task, sentiment
-from tunefront.bench.data.sources.fetched import normalised
 from tunefront.bench.data.sources.news import TOPICS, Article
 from tunefront.bench.data.sources.sentiment import CUT, Rated
 from tunefront.bench.data.task import Row, Task
