@@ -21,7 +21,7 @@ from tunefront.bench.files import NotOrdinary, explain_os_error, open_ordinary, 
 
 
 class NotFetched(UserError):
-    """What is asked for is made from an archive that was not fetched; `archive` names it."""
+    """A task or backbone needs an archive that was not fetched; `archive` names it."""
 
     def __init__(self, wanted: str, archive: Archive):
         self.archive = archive.name

@@ -111,11 +111,11 @@ def chosen(names: list[str] | None) -> list[Archive]:
     """
     if not names:
         return list(ARCHIVES.values())
-    found: dict[str, Archive] = {}
+    archives: dict[str, Archive] = {}
     for name in names:
         archive = ARCHIVES.get(name) or archive_of(name)
         if archive is None:
-            provided = [one for archive in ARCHIVES.values() for one in archive.provides]
+            provided = [made for archive in ARCHIVES.values() for made in archive.provides]
             raise UserError(unknown("archive to fetch", name, {*ARCHIVES, *provided}))
-        found[archive.name] = archive
-    return list(found.values())
+        archives[archive.name] = archive
+    return list(archives.values())

@@ -56,8 +56,11 @@ def build(name: str, articles: Iterable[Article]) -> Task:
     inputs = ("title",) if name == "topic" else ("title", "text")
     topics = list(TOPICS.values())
     rows = {
-        title: (title, Row(one.id, {field: getattr(one, field) for field in inputs}, topics.index(one.topic)))
-        for title, one in kept.items()
+        title: (
+            title,
+            Row(article.id, {field: getattr(article, field) for field in inputs}, topics.index(article.topic)),
+        )
+        for title, article in kept.items()
     }
     notes = [
         f"{len(articles) - len(kept):,} of {len(articles):,} articles have the title or the text of another: left out"
@@ -96,10 +99,10 @@ def _distinct(articles: Iterable[Article]) -> dict[str, Article]:
 def _articles(name: str) -> list[Article]:
     """The articles in the order of their names: the title is a file's first line."""
     with opened(ARCHIVE, f"the task news/{name}") as members:
-        found = [match for member in members.namelist() if (match := _MEMBER.fullmatch(member))]
+        matches = [match for member in members.namelist() if (match := _MEMBER.fullmatch(member))]
         return [
             _article(f"{match['folder']}/{match['number']}", TOPICS[match["folder"]], members.read(match[0]))
-            for match in sorted(found, key=lambda match: match[0])
+            for match in sorted(matches, key=lambda match: match[0])
         ]
 
 

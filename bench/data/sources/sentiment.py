@@ -59,15 +59,18 @@ def build(name: str, sentences: Iterable[Rated]) -> Task:
         "averaged"
     ]
     rating = name.endswith(RATING)
-    kept = distinct if rating else {text: one for text, one in distinct.items() if abs(one.rating) >= CUT}
+    kept = distinct if rating else {text: rated for text, rated in distinct.items() if abs(rated.rating) >= CUT}
     if not rating:
         notes.append(
             f"{len(distinct) - len(kept):,} of {len(distinct):,} sentences with a mean rating between -{CUT:g} and "
             f"{CUT:g} have no class: left out"
         )
     rows = {
-        text: (one.part_of, Row(one.id, {"text": one.text, "rating": one.rating}, _label(one.rating, as_rating=rating)))
-        for text, one in kept.items()
+        text: (
+            rated.part_of,
+            Row(rated.id, {"text": rated.text, "rating": rated.rating}, _label(rated.rating, as_rating=rating)),
+        )
+        for text, rated in kept.items()
     }
     return Task(
         name=f"sentiment/{name}",
@@ -92,7 +95,7 @@ def _distinct(sentences: Iterable[Rated]) -> dict[str, Rated]:
     for sentence in sentences:
         copies.setdefault(normalised(sentence.text), []).append(sentence)
     return {
-        text: Rated(same[0].id, same[0].text, fmean(one.rating for one in same), same[0].part_of)
+        text: Rated(same[0].id, same[0].text, fmean(copy.rating for copy in same), same[0].part_of)
         for text, same in copies.items()
     }
 
