@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.data.quotas import quotas
 from tunefront.bench.data.sources.folder import few_shot
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
@@ -71,8 +72,8 @@ def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row
     if task.kind == "regression":
         held_out = order[:size]
     else:
-        quotas = _quotas(Counter(row.label for row in rows), size)
-        held_out = [row for label, quota in quotas.items() for row in [r for r in order if r.label == label][:quota]]
+        per_label = quotas(Counter(row.label for row in rows), size)
+        held_out = [row for label, quota in per_label.items() for row in [r for r in order if r.label == label][:quota]]
     chosen = {id(row) for row in held_out}
     return tuple(r for r in rows if id(r) not in chosen), tuple(r for r in rows if id(r) in chosen)
 
@@ -94,19 +95,6 @@ def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
         return tuple(rows)
     chosen = {id(row) for row in _in_order(rows, "eval", 0)[:limit]}
     return tuple(row for row in rows if id(row) in chosen)
-
-
-def _quotas(counts: Counter[int | float], size: int) -> dict[int | float, int]:
-    """Rows to hold out per label, `size` in total: largest remainder, a label's last row last."""
-    total = sum(counts.values())
-    quotas = {label: counts[label] * size // total for label in sorted(counts)}
-    for _ in range(size - sum(quotas.values())):
-        quotas[min(quotas, key=lambda label: _surplus(counts[label], quotas[label], size, total))] += 1
-    return quotas
-
-
-def _surplus(count: int, quota: int, size: int, total: int) -> tuple[bool, int]:
-    return count - quota < 2, quota * total - count * size
 
 
 def _in_order(rows: Sequence[Row], purpose: str, seed: int) -> list[Row]:

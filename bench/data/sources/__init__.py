@@ -1,4 +1,4 @@
-"""Loads tasks by name: an embedded one as docstrings/<task>, dir:<path> or hub:<dataset>[/<config>]."""
+"""Loads tasks by name: an embedded one as docstrings/<task>, file:<path>, dir:<path> or hub:<dataset>[/<config>]."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.overlap import overlap_warnings
+from tunefront.bench.data.sources.file_name import is_file_name, spelled
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.files import ROOT
 
@@ -59,10 +60,10 @@ def describe_tasks() -> list[TaskEntry]:
 def load_task(name: str) -> Task:
     """The task of this name; its `warnings` name rows that occur in both train and an evaluation split.
 
-    Cached per process (and, for a relative `dir:`, per working folder): files changed later are not seen.
+    Cached per process (and, for a relative `file:` or `dir:`, per working folder): files changed later are not seen.
     Errors: UserError for an unknown name or invalid data.
     """
-    return _loaded(name, _working_folder() if name.startswith("dir:") else "")
+    return _loaded(name, "" if name.startswith("hub:") or name in known_tasks() else _working_folder())
 
 
 def preview_task(name: str) -> Task:
@@ -91,6 +92,10 @@ def _loaded(name: str, _seen_from: str) -> Task:
 
 def _load(name: str) -> Task:
     source, colon, rest = name.partition(":")
+    if name not in known_tasks() and is_file_name(full := spelled(name)):
+        from tunefront.bench.data.sources import own_file
+
+        return own_file.load(full, name)
     if colon and source == "dir" and rest:
         from tunefront.bench.data.sources import folder
 
@@ -102,7 +107,12 @@ def _load(name: str) -> Task:
     if name in known_tasks():
         return replace(_load_embedded(*name.split("/")), templates=_prompts_of(name))
     raise UserError(
-        unknown("task", name, known_tasks(), _spelled(name) + "Or dir:<path>, or hub:<dataset>[/<config>].")
+        unknown(
+            "task",
+            name,
+            known_tasks(),
+            _spelled(name) + "Or the path of a file, dir:<path>, or hub:<dataset>[/<config>].",
+        )
     )
 
 
@@ -119,17 +129,17 @@ def _prompts_of(name: str) -> Path | None:
 
 
 def _spelled(name: str) -> str:
-    """A hint for a name that is a path, or looks like one: its spelling with `dir:`."""
+    """A hint for a name that is a folder, or looks like a path."""
+    from tunefront.bench.data.sources.reading import FORMATS, format_of
+
     try:
         path = Path(name).expanduser()
-        folder = path if path.is_dir() else path.parent if path.is_file() else None
+        if path.is_dir():
+            return f"{name} is a folder: did you mean 'dir:{name.rstrip('/') or name}'? "
     except (OSError, ValueError, RuntimeError):
         return ""
-    if folder is None:
-        return f"There is no folder {name} either. " if name.startswith(("/", "./", "../", "~")) else ""
-    if folder is path:
-        return f"{name} is a folder: did you mean 'dir:{name.rstrip('/') or name}'? "
-    return f"{name} is a file; a task is the folder of its train and test files: 'dir:{Path(name).parent}'. "
+    is_path = name.startswith(("/", "./", "../", "~")) or format_of(path) in FORMATS
+    return f"There is no file or folder {name} either. " if is_path else ""
 
 
 def _working_folder() -> str:

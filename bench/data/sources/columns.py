@@ -11,7 +11,7 @@ from tunefront.bench.data.sources.doubts import is_list
 from tunefront.bench.data.sources.labels import missing, number
 
 ROW_NUMBERS = frozenset({"idx", "id"})
-_ID_NAME = re.compile(r"(?i:(.*[_\-. ])?(id|idx|uid|uuid|guid|key|hash|index))|.*[a-z](ID|Id)")
+ID_NAME = re.compile(r"(?i:(.*[_\-. ])?(id|idx|uid|uuid|guid|key|hash|index))|.*[a-z](ID|Id)")
 _CODE = re.compile(r"\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?|[0-9a-f]{24}|[0-9a-f]{40}", re.IGNORECASE)
 """A UUID, or a hexadecimal hash of a usual length."""
 TWIN = "repeats the label in other words"
@@ -39,7 +39,7 @@ def text_columns(columns: Mapping[str, Sequence[object]], labels: Sequence[objec
     """
     left_out, inputs, notes = {}, [], []
     for name, values in columns.items():
-        why = _why_not(name, [value for value in values if not missing(value)])
+        why = why_no_text(name, [value for value in values if not missing(value)])
         if why:
             left_out[name] = why
         else:
@@ -128,7 +128,7 @@ def _is_twin(values: Sequence[object], labels: Sequence[object], classes: int) -
     return 2 <= classes == len(meant) == len(set(meant.values())) < len(pairs) and whole
 
 
-def _why_not(name: str, filled: Sequence[object]) -> str | None:
+def why_no_text(name: str, filled: Sequence[object]) -> str | None:
     """The reason why a column is no input, None if it is one."""
     if not filled:
         return "empty"
@@ -158,6 +158,6 @@ def _are_ids(name: str, texts: Sequence[str]) -> bool:
     distinct = len(set(texts)) == len(texts) > 2
     return (
         all(_CODE.fullmatch(text.strip()) for text in texts)
-        or (numbered and _ID_NAME.fullmatch(name) is not None)
+        or (numbered and ID_NAME.fullmatch(name) is not None)
         or (distinct and len(patterns) == 1)
     )

@@ -6,13 +6,16 @@ workbook named like a table says what it is and how to get the data.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import lzma
 import os
 import re
+import zipfile
 import zlib
 from shlex import quote
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from tunefront.bench.data.sources.limits import Unreadable
 from tunefront.bench.files import NotOrdinary, open_ordinary
@@ -22,6 +25,16 @@ if TYPE_CHECKING:
 
     from tunefront.bench.data.sources.limits import Budget
 
+MAGIC = {
+    ".gz": b"\x1f\x8b",
+    ".bz2": b"BZh",
+    ".xz": b"\xfd7zXZ\x00",
+    ".zst": b"\x28\xb5\x2f\xfd",
+    ".zip": b"PK\x03\x04",
+}
+"""Suffixes of compressed files, and their first bytes."""
+_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+"""Exceptions raised by unpacking a damaged, encrypted or unsupported file."""
 _CHUNK_BYTES = 2**20
 _HEAD_BYTES = 4096
 _FOREIGN_SHARE = 0.3
@@ -74,31 +87,53 @@ def open_file(file: Path) -> IO[bytes]:
 
 
 def read_bytes(file: Path, budget: Budget) -> bytes:
-    """All bytes of a text file, unpacked if its name ends in .gz; never more than the budget has left.
+    """All bytes of a text file, unpacked if its name says that it is compressed; never more than the budget has left.
 
     Errors: Unreadable, also if the first bytes show that the file is no text.
     """
     with open_file(file) as raw:
         head = raw.read(_HEAD_BYTES)
-        packed = file.suffix.lower() == ".gz" and head.startswith(b"\x1f\x8b")
+        suffix = file.suffix.lower()
+        packed = suffix in MAGIC and head.startswith(MAGIC[suffix])
         if not packed:
             check_kind(file, head, "text")
         try:
             size = os.fstat(raw.fileno()).st_size
             budget.check(file, size)
-            if packed and size >= 18:  # the smallest gzip file; its last bytes are the unpacked size
+            if packed and suffix == ".gz" and size >= 18:  # the smallest gzip file; its last bytes: the unpacked size
                 raw.seek(-4, os.SEEK_END)
                 budget.check(file, int.from_bytes(raw.read(4), "little"))
             raw.seek(0)
             bounded = bool(size) and not packed
-            stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
-            data = raw.read() if bounded else _all(file, stream, budget)
-        except (OSError, EOFError, zlib.error) as error:
+            data = raw.read() if bounded else _all(file, _unpacked(file, raw, suffix) if packed else raw, budget)
+        except _DAMAGED as error:
             cure = "; it is truncated or damaged: download it again" if packed else ""
             raise Unreadable(f"{file} cannot be read: {reason(error)}{cure}.") from None
     if packed:
         check_kind(file, data[:_HEAD_BYTES], "text")
     return data
+
+
+def _unpacked(file: Path, raw: IO[bytes], suffix: str) -> IO[bytes]:
+    """The content of a compressed file; of a zip archive its only file. Errors: Unreadable."""
+    stream: Any  # each module has a class of its own
+    if suffix == ".zip":
+        archive = zipfile.ZipFile(raw)
+        inside = [entry for entry in archive.namelist() if not entry.endswith("/") and "__MACOSX/" not in entry]
+        if len(inside) != 1:
+            raise Unreadable(
+                f"{file} holds {len(inside)} files ({', '.join(inside[:5])}); unpack it and name one of them: "
+                f"python -m zipfile -e {quote(str(file))} {quote(str(file.parent))}"
+            )
+        stream = archive.open(inside[0])
+    elif suffix == ".zst":
+        import pyarrow
+
+        stream = pyarrow.CompressedInputStream(raw, "zstd")
+    else:
+        unpack: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[suffix]
+        stream = unpack(raw)
+    return stream
 
 
 def check_kind(file: Path, head: bytes, expected: str) -> None:

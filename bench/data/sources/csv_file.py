@@ -9,16 +9,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.sources.headers import has_header, named_columns, without_header
 from tunefront.bench.data.sources.limits import Unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunefront.bench.data.sources.tables import Problems, Record
+    from tunefront.bench.data.sources.tables import Layout, Problems, Record
 
-_UNNAMED_COLUMN = "\0"
-"""Temporary name of an unnamed column, which no file can contain."""
-_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "@": "@"}
+_IN_WHOLE = "@"
+"""A separator of whole tasks alone (`a sentence@its label`)."""
+_QUOTING = {_IN_WHOLE: csv.QUOTE_NONE}
+"""Separators of files in which a quote is always text."""
 
 
 @dataclass
@@ -38,16 +41,31 @@ class _Parse:
         return not self.wrong and not self.error
 
     @property
+    def values(self) -> list[list[str]]:
+        """The rows without their numbers."""
+        return [values for _, values in self.rows]
+
+    @property
     def odd_names(self) -> int:
         """Number of column names with leading or trailing blanks, the sign of a split sentence."""
         return sum(1 for name in self.columns if name != name.strip())
 
 
 def read_csv(
-    file: Path, data: bytes, encoding: str, separator: str, problems: Problems, notes: list[str]
+    file: Path,
+    data: bytes,
+    encoding: str,
+    separator: str,
+    problems: Problems,
+    notes: list[str],
+    layout: Layout,
 ) -> tuple[list[str], list[Record], list[str]]:
     """(columns, records, places); rows that do not fit the header are added to `problems`. Errors: Unreadable."""
-    parse = _best(data, encoding, separator, notes)
+    parse = _best(data, encoding, separator, notes, layout.whole)
+    if parse.columns and not (layout.header or (layout.header is None and has_header(parse.columns, parse.values))):
+        parse.rows = [(1, parse.columns), *((number + 1, values) for number, values in parse.rows)]
+        parse.wrong = [(number + 1, count) for number, count in parse.wrong]
+        parse.columns = without_header(len(parse.columns), notes)
     if parse.error:
         raise Unreadable(f"{file}, {parse.error}; double the quotes inside quoted text.")
     twice = [name for name, count in Counter(parse.columns).items() if count > 1 and name.strip()]
@@ -57,17 +75,12 @@ def read_csv(
         counts = f"{count} values for {len(parse.columns)} columns"
         cure = f"put text with {_NAMES.get(parse.separator, 'separators')} in double quotes"
         problems.add(f"{file}, row {number}: {counts}; {cure}.", str(file), "csv")
-    columns = [name if name.strip() else f"{_UNNAMED_COLUMN}{place}" for place, name in enumerate(parse.columns)]
+    columns = named_columns(parse.columns)
     records: list[Record] = [dict(zip(columns, values, strict=True)) for _, values in parse.rows]
     return columns, records, [f"{file}, row {number}" for number, _ in parse.rows]
 
 
-def is_unnamed(column: str) -> bool:
-    """Whether the header does not name this column."""
-    return column.startswith(_UNNAMED_COLUMN)
-
-
-def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Parse:
+def _best(data: bytes, encoding: str, separator: str, notes: list[str], whole: bool) -> _Parse:
     limit = csv.field_size_limit()
     csv.field_size_limit(max(limit, len(data)))  # the module's limit (131,072 characters) holds per process
     try:
@@ -78,8 +91,9 @@ def _best(data: bytes, encoding: str, separator: str, notes: list[str]) -> _Pars
             notes.append(f"columns separated by {declared[1]!r}, as the first line declares")
             return _parse(data, encoding, declared[1], skip=1)
         usual = _parse(data, encoding, separator)
-        others = [mark for mark in _NAMES if mark != separator and mark in header]
-        parses = [usual, *(_parse(data, encoding, mark) for mark in others)]
+        marks = [mark for mark in _NAMES if whole or mark not in _IN_WHOLE]
+        others = [mark for mark in marks if mark != separator and mark in header]
+        parses = [usual, *(_parse(data, encoding, mark, _QUOTING.get(mark, csv.QUOTE_MINIMAL)) for mark in others)]
         fitting = [parse for parse in parses if parse.fits and len(parse.columns) > 1]
         if usual.fits and not others:
             fitting = [usual]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
@@ -15,7 +16,8 @@ from tunefront.bench.data.sources.meta import read_meta
 from tunefront.bench.data.sources.reading import read_table, read_tables
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema, schema_of
-from tunefront.bench.data.sources.splits import SPLITS, find_splits
+from tunefront.bench.data.sources.split_names import SPLITS
+from tunefront.bench.data.sources.splits import find_splits
 from tunefront.bench.data.sources.tables import Problems
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError, unknown
@@ -148,7 +150,10 @@ def _folder(path: str) -> Path:
             raise
         raise UserError(f"dir:{path[:200]} cannot be read: {reason(error)}.") from None
     if there:
-        raise UserError(f"{folder} is a file; dir: takes the folder that holds {SPLITS[0]}.jsonl and the other splits.")
+        raise UserError(
+            f"{folder} is a file; dir: takes the folder that holds {SPLITS[0]}.jsonl and the other splits. For a file: "
+            f"--data {quote(str(folder))}"
+        )
     try:
         siblings = [other.name for other in folder.parent.iterdir() if other.is_dir()]
     except (OSError, ValueError):

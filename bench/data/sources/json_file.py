@@ -6,12 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.sources.headers import has_header, without_header
 from tunefront.bench.data.sources.limits import Unreadable
+from tunefront.bench.data.sources.split_names import SPLIT, split_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunefront.bench.data.sources.tables import Problems, Record
+    from tunefront.bench.data.sources.tables import Layout, Problems, Record
 
 _CONVERT = "write one JSON object per row, for example with pandas: to_json(..., orient='records', lines=True)"
 _ROWS = ("data", "rows", "records", "examples")
@@ -22,10 +24,18 @@ _HALF = "\\ud"
 """Start of the escape of a lone surrogate, in lower case."""
 
 
-def read_json(file: Path, text: str, problems: Problems, notes: list[str]) -> tuple[list[Record], list[str]]:
+def read_json(
+    file: Path, text: str, problems: Problems, notes: list[str], layout: Layout
+) -> tuple[list[Record], list[str]]:
     """(records, the place of each); invalid rows are added to `problems`. Errors: Unreadable."""
     start = text.lstrip()[:1]
-    values = _array(file, text) if start == "[" else _keyed(file, text, notes) if start == "{" else None
+    values = None
+    if start == "{":
+        values = (_splits(file, text, notes) if layout.whole else None) or _keyed(file, text, notes)
+    elif start == "[":
+        values = _array(file, text)
+    if layout.whole and values is not None:
+        values = _from_lists(file, values, notes, layout.header)
     return _lines(file, text, problems) if values is None else _rows(file, text, values, problems)
 
 
@@ -123,6 +133,38 @@ def _keyed(file: Path, text: str, notes: list[str]) -> list[object] | None:
     if len(value) > 1 and all(isinstance(item, (dict, list)) for item in value.values()):
         raise Unreadable(f"{file} holds columns, not rows ({', '.join(list(map(repr, value))[:5])}); {_CONVERT}.")
     return [value] if "\n" in text.strip() else None
+
+
+def _splits(file: Path, text: str, notes: list[str]) -> list[object] | None:
+    """The rows of an object of splits, each with its split under SPLIT; None for anything else.
+
+    The rows of a split are objects, or lists of one length, which become columns named by their places.
+    """
+    if _LINES.match(text):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # reported by the other readers
+    if len(value) < 2 or not all(isinstance(rows, list) and split_in(key) for key, rows in value.items()):
+        return None
+    notes.append(f"rows are read from the keys {', '.join(value)}")
+    named = {key: _from_lists(file, rows, [], False) for key, rows in value.items()}
+    return [{**row, SPLIT: key} if isinstance(row, dict) else row for key, rows in named.items() for row in rows]
+
+
+def _from_lists(file: Path, rows: list[object], notes: list[str], header: bool | None) -> list[object]:
+    """Rows that are lists as objects; others unchanged. Errors: Unreadable if they differ in length."""
+    lists = [row for row in rows if isinstance(row, list)]
+    if not lists or len(lists) < len(rows):
+        return rows
+    if len({len(row) for row in lists}) > 1:
+        raise Unreadable(f"{file}: its rows are lists of different lengths; {_CONVERT}.")
+    if header or (header is None and has_header(lists[0], lists[1:])):
+        columns, lists = [str(name) for name in lists[0]], lists[1:]
+    else:
+        columns = without_header(len(lists[0]), notes)
+    return [dict(zip(columns, row, strict=True)) for row in lists]
 
 
 def _transposed(value: dict[str, object]) -> list[object] | None:

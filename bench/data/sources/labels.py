@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?(\d{1,1000}\.?\d{0,1000}|\.\d{1,1000})([eE][+-]?\d{1
 _WHOLE = re.compile(r"[+-]?\d{1,1000}")  # int() refuses texts of more than 4300 digits
 _COMMA = re.compile(r"[+-]?\d{1,300},\d{1,300}")
 _BOOLEANS = {"true": True, "false": False}
-_NOTHING = frozenset({"nan", "na", "n/a", "<na>", "#n/a", "null", "none"})
+NOTHING = frozenset({"nan", "na", "n/a", "<na>", "#n/a", "null", "none"})
 """Missing values as written by pandas, R and spreadsheets."""
 
 
@@ -40,7 +40,7 @@ def missing(value: object) -> bool:
 def without_nothing(values: Iterable[object]) -> list[object]:
     """The labels that are not missing; `NA`, `null` and the like count as missing if all others are numbers."""
     filled = [value for value in values if not missing(value)]
-    spelled = [value for value in filled if not (isinstance(value, str) and value.strip().lower() in _NOTHING)]
+    spelled = [value for value in filled if not (isinstance(value, str) and value.strip().lower() in NOTHING)]
     return spelled if spelled and all(number(value) is not None for value in spelled) else filled
 
 

@@ -1,4 +1,4 @@
-"""Reads files of rows: JSON, CSV, TSV, Parquet, Arrow; problems are collected with their place and a remedy."""
+"""Reads files of rows: JSON, CSV, TSV, Parquet, Arrow, Excel; problems are collected with their place and a remedy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.data.sources.contents import decode, read_bytes
-from tunefront.bench.data.sources.csv_file import is_unnamed, read_csv
+from tunefront.bench.data.sources.contents import MAGIC, decode, open_file, read_bytes
+from tunefront.bench.data.sources.csv_file import read_csv
+from tunefront.bench.data.sources.headers import is_unnamed
 from tunefront.bench.data.sources.json_file import read_json
 from tunefront.bench.data.sources.limits import VALUE_BYTES, Budget, Unreadable
-from tunefront.bench.data.sources.tables import Table
+from tunefront.bench.data.sources.tables import Layout, Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 JSON_FORMATS = (".jsonl", ".json", ".ndjson")
 CSV_FORMATS = (".csv", ".tsv")
+EXCEL = (".xlsx", ".xlsm")
 FORMATS = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".ndjson", ".arrow", ".feather")
 _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__")
 
@@ -29,16 +31,19 @@ def read_table(file: Path, problems: Problems, keep: Collection[str] = ("label",
     return read_tables((file,), problems, Budget.from_environment(), keep)
 
 
-def read_tables(files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str]) -> Table | None:
+def read_tables(
+    files: Sequence[Path], problems: Problems, budget: Budget, keep: Collection[str], layout: Layout | None = None
+) -> Table | None:
     """The rows of a split's files, concatenated in order; None, with the reason in `problems`, if there are none.
 
-    `budget`: the memory limit; `keep`: columns that are read even if they look like an index.
+    `budget`: the memory limit; `keep`: columns that are read even if they look like an index; `layout`: what a file may
+    hold, by default the rows of a split.
     """
     known = len(problems.found)
     tables = []
     for file in files:
         try:
-            tables.append(without_index(_read(file, problems, budget, keep), keep))
+            tables.append(without_index(_read(file, problems, budget, keep, layout or Layout()), keep))
         except Unreadable as error:
             problems.add(str(error))
     filled = [table for table in tables if table.records]
@@ -69,14 +74,32 @@ def _joined(tables: Sequence[Table], problems: Problems) -> Table:
 
 
 def format_of(file: Path) -> str:
-    """The suffix of the file's format, in lower case and without .gz."""
+    """The suffix of the file's format, in lower case and without that of a compression."""
     suffix = file.suffix.lower()
-    return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
+    return Path(file.stem).suffix.lower() if suffix in MAGIC else suffix
 
 
-def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str]) -> Table:
+def _format_within(file: Path) -> str:
+    """The format of a file whose suffix names none, such as .txt: what its first bytes say."""
+    with open_file(file) as raw:
+        head = raw.read(4)
+    if head.startswith(b"PAR1"):
+        return ".parquet"
+    if head.startswith(b"PK") and file.suffix.lower() not in MAGIC:
+        return EXCEL[0]
+    return ".json" if head.lstrip(b"\xef\xbb\xbf")[:1] in (b"{", b"[") else ".csv"
+
+
+def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str], layout: Layout) -> Table:
     notes: list[str] = []
     kind = format_of(file)
+    if layout.whole and kind not in (*FORMATS, *EXCEL):
+        kind = _format_within(file)
+    if kind in EXCEL:
+        from tunefront.bench.data.sources.excel_file import read_excel
+
+        columns, records, places = read_excel(file, budget, notes, layout)
+        return Table(file, tuple(columns), records, places, notes=tuple(notes))
     if kind not in (*CSV_FORMATS, *JSON_FORMATS):
         from tunefront.bench.data.sources import arrow_file  # imports pyarrow, which JSON and CSV do not need
 
@@ -89,10 +112,10 @@ def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str])
     if kind in CSV_FORMATS:
         marks = b"\t" if kind == ".tsv" else b","
         _charge(file, data, (marks, b"\n"), budget)
-        columns, records, places = read_csv(file, data, encoding, marks.decode(), problems, notes)
+        columns, records, places = read_csv(file, data, encoding, marks.decode(), problems, notes, layout)
     else:
         _charge(file, data, (b",", b"["), budget)
-        records, places = read_json(file, text, problems, notes)
+        records, places = read_json(file, text, problems, notes, layout)
         columns = list(dict.fromkeys(name for record in records for name in record))
     return Table(file, tuple(columns), records, places, typed=kind not in CSV_FORMATS, notes=tuple(notes))
 

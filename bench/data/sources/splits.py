@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.sources.contents import read_bytes, reason
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.reading import FORMATS, format_of
+from tunefront.bench.data.sources.split_names import OTHER_NAMES, SPLITS
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import special_kind
 
 if TYPE_CHECKING:
@@ -20,19 +22,12 @@ if TYPE_CHECKING:
 
     from tunefront.bench.data.sources.tables import Problems
 
-SPLITS = ("train", "validation", "test")
-OTHER_NAMES = {
-    "training": "train",
-    "testing": "test",
-    **dict.fromkeys(("dev", "development", "valid", "val", "eval", "evaluation"), "validation"),
-}
 _SHARD = re.compile(r"(?P<split>.+?)[-_.](?P<number>\d{3,6})-of-(?P<count>\d{3,6})(-[0-9a-f]{16})?")
 _STATE = "state.json"
 _STATE_BYTES = 2**24
 _LISTED = 20
 _CONVERT = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "pip install openpyxl && python -c {read_excel}"),
-    **dict.fromkeys((".bz2", ".xz", ".zst"), "unpack a copy: {tool} -dk {file}"),
     **dict.fromkeys((".tar", ".tgz"), "unpack it: tar -xf {file} -C {folder}"),
     ".zip": "unpack it: python -m zipfile -e {file} {folder}",
     **dict.fromkeys((".pkl", ".pickle"), "a pickle can run code and is never read; save the rows as Parquet"),
@@ -48,12 +43,19 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
-def find_splits(folder: Path, problems: Problems) -> dict[str, Split]:
-    """Split -> its files; ambiguous splits, missing shards, no train and no evaluation split are problems."""
+def splits_in(folder: Path) -> tuple[str, ...]:
+    """The splits that a folder has files of. Errors: UserError if it cannot be read."""
     try:
-        candidates = _candidates(folder)
-        if "train" not in candidates and (folder / "data").is_dir():
-            candidates = _candidates(folder / "data") or candidates
+        return tuple(_found(folder))
+    except (Unreadable, OSError) as error:
+        raise UserError(str(error) if isinstance(error, Unreadable) else f"{folder}: {reason(error)}.") from None
+
+
+def find_splits(folder: Path, problems: Problems, scored: bool = True) -> dict[str, Split]:
+    """Split -> its files; ambiguous splits, missing shards, no train and, if `scored`, no evaluation split are
+    problems."""
+    try:
+        candidates = _found(folder)
         lacking = {"train"} - candidates.keys()
         if lacking and (folder / _STATE).is_file():
             problems.add(
@@ -61,19 +63,30 @@ def find_splits(folder: Path, problems: Problems) -> dict[str, Split]:
                 "datasets.DatasetDict(train=..., test=...).save_to_disk(FOLDER)."
             )
             return {}
-        unscored = not candidates.keys() & {"validation", "test"}
+        unscored = scored and not candidates.keys() & {"validation", "test"}
         listed = f"found: {_listing(folder)}" if lacking or unscored else ""
     except (Unreadable, OSError) as error:
         problems.add(str(error) if isinstance(error, Unreadable) else f"{folder} cannot be read: {reason(error)}.")
         return {}
     if lacking:
         problems.add(
-            f"{folder} has no train.jsonl, nor train as {', '.join(FORMATS[1:])} or a text format with .gz; {listed}."
+            f"{folder} has no train.jsonl, nor train as {', '.join(FORMATS[1:])} or a compressed text format; {listed}."
         )
     if unscored:
-        problems.add(f"{folder} has neither test nor validation, so there is nothing to score; {listed}.")
+        problems.add(
+            f"{folder} has neither test nor validation, so there is nothing to score; {listed}. To hold a fifth of "
+            f"train out for test: --data {quote(str(folder))}"
+        )
     splits = {split: _chosen(split, named, problems) for split, named in candidates.items()}
     return {split: chosen for split, chosen in splits.items() if chosen is not None}
+
+
+def _found(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """The candidates in the folder, or in its folder data/ if there is no train in it."""
+    candidates = _candidates(folder)
+    if "train" not in candidates and (folder / "data").is_dir():
+        return _candidates(folder / "data") or candidates
+    return candidates
 
 
 def _candidates(folder: Path) -> dict[str, dict[str, list[Path]]]:
@@ -120,7 +133,7 @@ def _split_of(stem: str) -> str | None:
 
 
 def _stem(path: Path) -> str:
-    """The name without the format's suffix and .gz; unchanged for folders and other formats."""
+    """The name without the suffixes of format and compression; unchanged for folders and other formats."""
     kind = format_of(path)
     return path.name[: path.name.lower().rindex(kind)] if kind in FORMATS else path.name
 
@@ -224,6 +237,5 @@ def _listing(folder: Path) -> str:
 
 
 def _filled(way: str, path: Path) -> str:
-    tool = {".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}.get(path.suffix.lower(), "")
     code = f"import pandas; pandas.read_excel({str(path)!r}).to_csv({str(path.with_suffix('.csv'))!r}, index=False)"
-    return way.format(file=quote(str(path)), folder=quote(str(path.parent)), tool=tool, read_excel=quote(code))
+    return way.format(file=quote(str(path)), folder=quote(str(path.parent)), read_excel=quote(code))

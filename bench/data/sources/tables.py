@@ -40,6 +40,18 @@ class Problems:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What a file may hold in addition to the rows of one split, as objects or under a header.
+
+    `whole`: a whole task, so that JSON may hold its splits, each a list, and rows may be lists; `header`: whether the
+    first row of CSV, Excel and lists names the columns, None to find out from its values.
+    """
+
+    whole: bool = False
+    header: bool | None = True
+
+
+@dataclass(frozen=True)
 class Table:
     """The rows of a split: its columns in order, one record per row, and each row's place for messages.
 
