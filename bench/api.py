@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.papers.compared import compared
@@ -31,6 +31,15 @@ def run(
     methods: Sequence[str | Method] | None = None,
     backbones: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
+    data: object = None,
+    test: object = None,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    split: str | float | None = None,
+    kind: str | None = None,
+    header: str | None = None,
     shots: Sequence[int | None] | None = None,
     draws: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
@@ -45,9 +54,12 @@ def run(
     Args: suite, the name of a shipped suite or the path of a TOML file; each list replaces the suite's list (`methods`
     takes strings and instances, None in `shots` means all rows). If the suite has several parts, a list replaces that
     of every part; `backbones` instead selects the parts that name one of them, and a backbone that no part names runs
-    the first part. settings, any fields of the recipe or of the run settings; device, one of the run settings; out, a
-    folder or fsspec URL; workers, the number of cells that run at a time. Workers import the script that started them,
-    so a script that uses several keeps its call under `if __name__ == "__main__":`.
+    the first part. data, your own task: the path of a file or folder, a pandas DataFrame, or a list of these; where it
+    should not be guessed how to read it: test, a file or DataFrame; text, columns; label, id and group, a column each;
+    split, a share of the rows, or a column; kind, of task; header, `yes` or `no`. settings, any fields of the recipe or
+    of the run settings; device, one of the run settings; out, a folder or fsspec URL; workers, the number of cells that
+    run at a time. Workers import the script that started them, so a script that uses several keeps its call under
+    `if __name__ == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -65,6 +77,15 @@ def run(
         methods=methods,
         backbones=backbones,
         tasks=tasks,
+        data=_listed(data),
+        test=test,
+        text=_listed(text),
+        label=label,
+        id=id,
+        group=group,
+        split=split,
+        kind=kind,
+        header=header,
         shots=shots,
         draws=draws,
         seeds=seeds,
@@ -96,6 +117,15 @@ def plan(
     methods: Sequence[str | Method] | None = None,
     backbones: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
+    data: object = None,
+    test: object = None,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    split: str | float | None = None,
+    kind: str | None = None,
+    header: str | None = None,
     shots: Sequence[int | None] | None = None,
     draws: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
@@ -112,9 +142,9 @@ def plan(
 ) -> Forecast:
     """Predicts the costs of cells, as records of status `planned` (or `skipped`, with the reason); runs nothing.
 
-    Args: suite and the lists select cells as in `run`, by default those of `quick`; length, tokens per synthetic row,
-    used instead of a suite: `shots`, one number, of the rows are trained on and `queries` are scored, each row with
-    `choices` answers of `answer_tokens` tokens; backbones may then be presets or config.json files; device_memory,
+    Args: suite, the lists and data select cells as in `run`, by default those of `quick`; length, tokens per synthetic
+    row, used instead of a suite: `shots`, one number, of the rows are trained on and `queries` are scored, each row
+    with `choices` answers of `answer_tokens` tokens; backbones may then be presets or config.json files; device_memory,
     bytes or "24GB": the result's `fits` says for each record's key whether it fits and the largest batch that does;
     sweep, {"batch": [1, 2, 4]} or {"length": [64, 128]}: the result's `sweep` has the records at each size; seconds,
     whether to time operators on this machine.
@@ -129,6 +159,15 @@ def plan(
         methods=methods,
         backbones=backbones,
         tasks=tasks,
+        data=_listed(data),
+        test=test,
+        text=_listed(text),
+        label=label,
+        id=id,
+        group=group,
+        split=split,
+        kind=kind,
+        header=header,
         shots=shots,
         draws=draws,
         seeds=seeds,
@@ -148,3 +187,8 @@ def plan(
         seconds=seconds,
     )
     return predict_costs(request, ErrorCollector())
+
+
+def _listed(value: Any) -> Sequence[Any] | None:  # Any: texts, paths and DataFrames
+    """One value as a list."""
+    return value if value is None or isinstance(value, (list, tuple)) else [value]

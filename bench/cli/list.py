@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Entry = dict[str, object]
 
 HINTS = {
-    "tasks": "Your own data: dir:FOLDER (train, validation, test as JSON Lines, CSV or Parquet) or hub:NAME/CONFIG.",
+    "tasks": "Your own data: --data FILE, a folder with train and test files as dir:FOLDER, or hub:NAME/CONFIG.",
     "backbones": "A folder saved with save_pretrained(), a GGUF file or a Hub id is a backbone too.",
     "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of tunefront.Method.",
     "suites": "Your own: a path to a .toml file.",

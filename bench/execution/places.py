@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from tunefront.bench.data.sources import load_task, preview_task
+from tunefront.bench.data.sources.file_name import FRAME, FileName, is_file_name
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
 from tunefront.bench.models.gguf.names import is_gguf
@@ -60,16 +64,31 @@ class Places:
 
     def task(self, name: str, recorded: str | None) -> str:
         """The name under which a task is found from here; otherwise as `backbone`."""
-        from tunefront.bench.data.sources import load_task, preview_task
-
         if name.startswith("hub:") and not preview_task(name).splits:
             raise Missing(f"task {name}")
+        if is_file_name(name):
+            return self._own(name, recorded)
         if not name.startswith("dir:"):
             return name
         folders = [f"dir:{path}" for path in self.of(name.removeprefix("dir:"))]
         if not folders:
             raise Missing(f"task {name}")
         return _best(folders, recorded, lambda place: load_task(place).fingerprint)
+
+    def _own(self, name: str, recorded: str | None) -> str:
+        """The name under which a task of one's own file is found from here, with its test file."""
+        own = FileName.parse(name)
+        if own.source == FRAME:
+            return name
+        paths = self.of(own.path)
+        tests = [None] if own.test is None or own.test.startswith(FRAME) else self.of(own.test)
+        if not paths or not tests:
+            raise Missing(f"task {name}")
+        found = [
+            str(replace(own, path=path, test=own.test if test is None else test))
+            for path, test in itertools.product(paths, tests)
+        ]
+        return _best(found, recorded, lambda place: load_task(place).fingerprint)
 
     def file(self, path: str, recorded: str | None) -> str:
         """The path under which a file that a method reads is found from here; otherwise as `backbone`."""

@@ -155,7 +155,7 @@ def _on_synthetic_rows(request: PlanRequest, errors: ErrorCollector) -> list[Tar
     overrides = request.overrides
     useless = {
         "SUITE": request.suite,
-        "--task": overrides.tasks,
+        "--data" if overrides.data else "--task": overrides.tasks,
         "--template": overrides.templates,
         "--draws": overrides.draws,
         "--seeds": overrides.seeds,

@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "shots": ("K", "training rows to draw, or all; 16,64 for several values"),
         "draws": ("N,N", "seeds for drawing training rows"),
         "seeds": ("N,N", "training seeds"),
+        "test": ("FILE", "the file of the test rows of --tunefront-data"),
+        "label": ("COLUMN", "the label column of --tunefront-data"),
+        "id": ("COLUMN", "the column of --tunefront-data with an id for each row"),
+        "group": ("COLUMN", "rows of --tunefront-data with the same value are in the same split"),
+        "split": ("SHARE", "share of the rows of --tunefront-data held out for test, or the column of splits"),
+        "kind": ("KIND", "classification, regression or `multiple choice`"),
+        "header": ("yes|no", "whether the first row of --tunefront-data names its columns"),
         "device": ("D", "cpu, cuda or cuda:N"),
         "out": ("DIR", "folder or URL for the records, as for `tunefront run` (default: results)"),
     }
@@ -44,7 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     repeated = {
         "method": ("M", "a method, such as houlsby:bottleneck=8 or file.py:Class"),
         "backbone": ("B", "an embedded name, a folder or a Hub id"),
-        "task": ("T", "docstrings/NAME, dir:FOLDER or hub:NAME"),
+        "task": ("T", "docstrings/NAME, dir:FOLDER, hub:NAME or a FILE"),
+        "data": ("FILE", "your own task: a file or a folder"),
+        "text": ("COLUMN", "a column of --tunefront-data to read; several with commas"),
         "template": ("T", "a prompt template"),
         "set": ("KEY=VALUE", "a field of the recipe or of the run settings"),
     }

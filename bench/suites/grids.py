@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.data.sources.file_name import FileName, is_file_name, spelled
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models.folders import local
 from tunefront.bench.models.gguf.names import is_gguf
@@ -243,11 +244,13 @@ def named_methods(overrides: Overrides, wrong: ErrorCollector) -> list[Method]:
 
 
 def _task_location(task: str) -> str:
-    """Identifies a task under different spellings: the resolved path of a folder, else the name."""
-    path = Path(task.removeprefix("dir:"))
+    """Identifies a task under different spellings: with the resolved path of a file or folder, else the name."""
     try:
+        if is_file_name(task):
+            return str(FileName.parse(task).at(lambda path: str(Path(path).expanduser().resolve())))
+        path = Path(task.removeprefix("dir:"))
         return f"dir:{path.expanduser().resolve()}" if task.startswith("dir:") else task
-    except (OSError, RuntimeError):  # unknown user, circular link: reported when the task is read
+    except (OSError, RuntimeError, UserError):  # unknown user, circular link: reported when the task is read
         return task
 
 
@@ -261,4 +264,9 @@ def backbone_from(backbone: str, folder: Path) -> str:
 
 
 def _task_from(task: str, folder: Path) -> str:
+    """A suite's task: files and folders relative to the suite file."""
+    with contextlib.suppress(UserError):  # reported when it is read
+        name = spelled(task, folder)
+        if is_file_name(name):
+            return str(FileName.parse(name).at(lambda path: resolve_path(path, folder)))
     return f"dir:{resolve_path(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tunefront.bench.data.sources.file_name import OPTIONS as READING
+from tunefront.bench.data.sources.file_name import spelled
+from tunefront.bench.data.sources.own_names import names_of
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.suites.lists import parse_values
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots
@@ -68,6 +71,10 @@ def _read_name(value: object) -> str:
     raise UserError(f"names of backbones, tasks and templates must be texts, got {value!r}.")
 
 
+def _read_task(value: object) -> str:
+    return spelled(_read_name(value))
+
+
 def _read_template(value: object) -> str | None:
     return None if value is None else _read_name(value)
 
@@ -79,6 +86,8 @@ class Overrides:
     `backbones` instead selects parts: a part keeps the backbones that it names, or takes all if it names none, and is
     left out if none remain; a backbone that no part names runs the first part with a backbone of its kind, and other
     parts with the same backbones.
+    `data` are files, folders or DataFrames, each a task; `test`, `text`, `label`, `id`, `group`, `split`, `kind` and
+    `header` say how to read them, and are part of the names that they add to `tasks`.
     `methods` are texts or instances; None in `shots` means all training rows; `settings` are fields of the recipe or of
     the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
     the methods of the suite or of the call. Relative paths start at the working directory.
@@ -100,7 +109,48 @@ class Overrides:
         read=_read_name,
     )
     tasks: Sequence[str] | None = _optional(
-        name="task", metavar="T", help="docstrings/NAME, dir:FOLDER or hub:NAME.", read=_read_name
+        name="task", metavar="T", help="docstrings/NAME, dir:FOLDER, hub:NAME or a FILE.", read=_read_task
+    )
+    data: Sequence[object] | None = _optional(
+        name="data",
+        metavar="FILE",
+        help="Your own task: a file (CSV, TSV, JSON, Parquet, Excel; compressed or not) or a folder.",
+        read=lambda value: value,
+    )
+    test: object = _optional(name="test", metavar="FILE", help="The file of the test rows of --data.", repeatable=False)
+    text: Sequence[str] | None = _optional(
+        name="text", metavar="COLUMN,COLUMN", help="The columns of --data to read; default: those with texts."
+    )
+    label: str | None = _optional(
+        name="label",
+        metavar="COLUMN",
+        help="The label column of --data; default: by its name, then its few values.",
+        repeatable=False,
+    )
+    id: str | None = _optional(
+        name="id", metavar="COLUMN", help="The column of --data with an id for each row.", repeatable=False
+    )
+    group: str | None = _optional(
+        name="group",
+        metavar="COLUMN",
+        help="Rows of --data with the same value are in the same split.",
+        repeatable=False,
+    )
+    split: str | float | None = _optional(
+        name="split",
+        metavar="SHARE",
+        help="Share of the rows of --data that are held out for test, by hash (default 0.2), or the column that names "
+        "each row's split.",
+        repeatable=False,
+    )
+    kind: str | None = _optional(
+        name="kind",
+        metavar="KIND",
+        help="classification, regression or `multiple choice`; default: by the labels of --data.",
+        repeatable=False,
+    )
+    header: str | None = _optional(
+        name="header", metavar="yes|no", help="Whether the first row of --data names its columns.", repeatable=False
     )
     shots: Sequence[int | None] | None = _optional(
         name="shots",
@@ -144,11 +194,17 @@ class Overrides:
             if name in _NO_LISTS or values is None:
                 continue
             with wrong.collect():
+                if not option.repeatable and name in READING:
+                    continue
                 if isinstance(values, str) or not isinstance(values, Iterable):
                     raise UserError(f"{name} must be a list, as in {name}=[{values!r}], got {values!r}.")
                 object.__setattr__(self, name, tuple(option.read_all(values, wrong)))
         with wrong.collect():
             self.all_settings()
+        with wrong.collect():
+            reading = {name: getattr(self, name) for name in READING}
+            tasks = names_of(self.data or (), {name: value for name, value in reading.items() if value is not None})
+            object.__setattr__(self, "tasks", tuple(dict.fromkeys((*(self.tasks or ()), *tasks))) or None)
         wrong.raise_if_any()
 
     def all_settings(self) -> dict[str, object]:
@@ -161,7 +217,9 @@ class Overrides:
     @classmethod
     def from_texts(cls, texts: Texts, wrong: ErrorCollector, *, more_methods: Sequence[Method] = ()) -> Overrides:
         """The overrides of a command line, by field name; wrong values are collected as errors and left out."""
-        values = {name: option.values(texts.get(name), wrong) for name, option in OPTIONS.items()}
+        values: dict[str, Any] = {name: option.values(texts.get(name), wrong) for name, option in OPTIONS.items()}
+        for name in (name for name in READING if not OPTIONS[name].repeatable):
+            values[name] = next(iter(values[name] or ()), None)
         device = next(iter(values.pop("device") or ()), None)
         settings = split_settings(values.pop("settings") or (), device, wrong)
         return cls(**values, settings=settings, device=device, more_methods=more_methods)
