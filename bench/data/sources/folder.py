@@ -47,6 +47,11 @@ def load(path: str, name: str | None = None) -> Task:
         ) from None
 
 
+def is_described(folder: Path) -> bool:
+    """Whether the folder describes its task in meta.json."""
+    return (folder / META).is_file()
+
+
 def _load(folder: Path, name: str) -> Task:
     problems = Problems()
     meta = read_meta(folder, problems)

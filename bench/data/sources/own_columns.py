@@ -73,7 +73,7 @@ def choose_columns(train: Table, name: FileName, meta: Meta) -> OwnColumns:
         texts = guess.guess_texts(train, {c: f for c, f in columns.items() if c not in lists}, taken)
         guessed.append("text")
     left_out = {
-        column: "ids" if column == identity else "keeps rows together" if column == group else _why(facts, name)
+        column: "ids" if column == identity else "keeps rows together" if column == group else _why(facts, name, meta)
         for column, facts in columns.items()
         if column not in (label, *texts, *answers)
     }
@@ -82,8 +82,9 @@ def choose_columns(train: Table, name: FileName, meta: Meta) -> OwnColumns:
     return OwnColumns(label, texts, answers, identity, group, left_out, tuple(guessed), tuple(notes))
 
 
-def _why(column: guess.Column, name: FileName) -> str:
-    return (column.why_no_text or "") if not name.text else "not in --text"
+def _why(column: guess.Column, name: FileName, meta: Meta) -> str:
+    given = "not in --text" if name.text else "not in input_fields" if meta.input_fields else None
+    return given or column.why_no_text or "not read"
 
 
 def _answers(train: Table, label: str, kind: str | None, meta: Meta) -> tuple[str, ...]:
@@ -127,12 +128,8 @@ def usable_rows(tables: dict[str, Table], columns: OwnColumns) -> tuple[dict[str
             if number_of:
                 notes.append(f"{count(number_of, f'{split} row')} {what} left out")
         if not places:
-            why = (
-                f"a value in its label column {columns.label!r}"
-                if all(unlabelled)
-                else f"text in {listed([*columns.texts])}"
-            )
-            raise UserError(f"{table.file}: no row has {why}; name another column with --label or --text.")
+            what = f"a label in {columns.label!r}" if all(unlabelled) else f"text in {listed([*columns.texts])}"
+            raise UserError(f"{table.file}: no row has {what}; name another column with --label or --text.")
         kept[split] = table if len(places) == len(table.records) else part_of(table, places, "")
     return kept, notes
 
@@ -151,11 +148,7 @@ def kind_of_task(tables: Mapping[str, Table], columns: OwnColumns, name: FileNam
         return "multiple choice"
     if name.kind is not None:
         return name.kind  # type: ignore[return-value]  # checked by FileName
-    if (
-        meta.task_type is not None
-        or meta.label_names
-        or any(columns.label in table.class_names for table in tables.values())
-    ):
+    if meta.task_type is not None or meta.label_names or _are_named(tables, columns):
         return meta.task_type
     labels = _all_labels(tables, columns)
     if any(number(label) is None for label in labels) or kind_of(labels) == "regression":
@@ -171,11 +164,12 @@ def class_names(tables: Mapping[str, Table], columns: OwnColumns, name: FileName
     """The classes that are declared: those of meta.json, or all labels where the call says that they are classes."""
     if meta.label_names or name.kind != "classification":
         return meta.label_names
-    return (
-        None
-        if any(columns.label in table.class_names for table in tables.values())
-        else names_of(_all_labels(tables, columns))
-    )
+    return None if _are_named(tables, columns) else names_of(_all_labels(tables, columns))
+
+
+def _are_named(tables: Mapping[str, Table], columns: OwnColumns) -> bool:
+    """Whether a file's metadata names the classes."""
+    return any(columns.label in table.class_names for table in tables.values())
 
 
 def part_of(table: Table, places: Sequence[int], without: str) -> Table:

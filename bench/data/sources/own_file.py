@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.hashing import normalised
@@ -34,7 +33,7 @@ from tunefront.bench.data.sources.remedies import for_file
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
 from tunefront.bench.data.sources.tables import Problems
-from tunefront.bench.data.task import Task
+from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError, UserErrors
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
     from tunefront.bench.data.sources.schema import Schema
     from tunefront.bench.data.sources.tables import Table
-    from tunefront.bench.data.task import Row, Value
+    from tunefront.bench.data.task import Value
 
 _NEAR = 0.02
 """How far the share of test rows may be from the wanted one without a note."""
@@ -66,6 +65,8 @@ def load(spelled: str, title: str | None = None) -> Task:
 def _load(name: FileName, title: str) -> Task:
     problems = Problems()
     path = place_of(name.path if name.source == FILE else f"{name.source}{name.path}")
+    if path.is_dir() and name == FileName(name.path) and folder.is_described(path):
+        return folder.load(name.path, title)
     meta = read_meta(path, problems) if path.is_dir() else Meta()
     tables, notes = own_tables(path, name, meta, problems)
     tables, split_note = by_column(tables, name)
@@ -79,9 +80,16 @@ def _load(name: FileName, title: str) -> Task:
     tables, hidden = without_unlabelled(tables, schema, Problems())
     rows = {split: _rows(table, schema, columns, problems) for split, table in tables.items()}
     problems.raise_any()
-    hashed = len(rows) == 1
+    share = share_of(name.split)
+    if share is not None and "test" in rows:
+        raise UserError(
+            f"{path}: --split {name.split} holds rows out for test, but there are test rows already "
+            f"({tables['test'].file}); leave one of them out."
+        )
+    hashed = share is not None or len(rows) == 1
     if hashed:
-        rows, split_note = _split(path, rows["train"], tables["train"], schema, columns, name)
+        parts, split_note = _split(path, rows["train"], tables["train"], schema, columns, share or DEFAULT_SHARE)
+        rows = {**rows, **parts}
     guessed = list(columns.guessed)
     if split_note and name.split is None and (hashed or name.test is None):
         guessed.append("split")
@@ -141,7 +149,7 @@ def _rows(table: Table, schema: Schema, columns: OwnColumns, problems: Problems)
         if twice is not None:
             problems.add(f"{table.file}: --id {columns.id}: {twice!r} occurs twice; name a column with an id per row.")
     return [
-        replace(row, id=identity, label=_label(row), fields={name: _value(row.fields.get(name)) for name in kept})
+        Row(identity, {name: _value(row.fields.get(name)) for name in kept}, _label(row))
         for row, identity in zip(rows, ids, strict=True)
     ]
 
@@ -163,10 +171,9 @@ def _text(value: object) -> str | None:
 
 
 def _split(
-    path: Path, rows: list[Row], table: Table, schema: Schema, columns: OwnColumns, name: FileName
+    path: Path, rows: list[Row], table: Table, schema: Schema, columns: OwnColumns, share: float
 ) -> tuple[dict[str, list[Row]], str]:
     """The rows split by hash, and a note. Errors: UserError if no row can be taken from train."""
-    share = share_of(name.split) or DEFAULT_SHARE
     texts = ["\n".join(normalised(str(row.fields.get(field) or "")) for field in schema.input_fields) for row in rows]
     groups = [None if columns.group is None else _text(record.get(columns.group)) for record in table.records]
     train, test = split_rows(rows, texts, groups, share, schema.kind)

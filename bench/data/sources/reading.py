@@ -80,14 +80,12 @@ def format_of(file: Path) -> str:
 
 
 def _format_within(file: Path) -> str:
-    """The format of a file whose suffix names none, such as .txt: what its first bytes say."""
+    """The format of a file whose suffix names none, such as .txt, by its first bytes; empty for text."""
     with open_file(file) as raw:
         head = raw.read(4)
     if head.startswith(b"PAR1"):
         return ".parquet"
-    if head.startswith(b"PK") and file.suffix.lower() not in MAGIC:
-        return EXCEL[0]
-    return ".json" if head.lstrip(b"\xef\xbb\xbf")[:1] in (b"{", b"[") else ".csv"
+    return EXCEL[0] if head.startswith(b"PK") and file.suffix.lower() not in MAGIC else ""
 
 
 def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str], layout: Layout) -> Table:
@@ -100,7 +98,7 @@ def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str],
 
         columns, records, places = read_excel(file, budget, notes, layout)
         return Table(file, tuple(columns), records, places, notes=tuple(notes))
-    if kind not in (*CSV_FORMATS, *JSON_FORMATS):
+    if kind not in (*CSV_FORMATS, *JSON_FORMATS, ""):
         from tunefront.bench.data.sources import arrow_file  # imports pyarrow, which JSON and CSV do not need
 
         reader = arrow_file.read_parquet if kind == ".parquet" else arrow_file.read_arrow
@@ -109,6 +107,8 @@ def _read(file: Path, problems: Problems, budget: Budget, keep: Collection[str],
         return Table(file, tuple(columns), records, places, class_names=classes, notes=tuple(notes))
     data = read_bytes(file, budget)
     text, encoding = decode(file, data, notes)
+    if not kind:
+        kind = ".json" if text.lstrip()[:1] in ("{", "[") else ".csv"
     if kind in CSV_FORMATS:
         marks = b"\t" if kind == ".tsv" else b","
         _charge(file, data, (marks, b"\n"), budget)

@@ -141,12 +141,10 @@ def _answers(train: Table, meta: Meta, values: Values, labels: list[object], pro
     candidates = choices.choice_columns(values)
     if meta.task_type is None:
         fitting = [name for name, answers in candidates.items() if choices.looks_like_answers(answers, labels)]
+        if len(fitting) != 1:
+            return None
         texts = text_columns({name: each for name, each in values.items() if name not in candidates}, labels).inputs
-        if (
-            len(fitting) != 1
-            or not texts
-            or choices.are_words_of(candidates[fitting[0]], [values[name] for name in texts])
-        ):
+        if not texts or choices.are_words_of(candidates[fitting[0]], [values[name] for name in texts]):
             return None
         return fitting[0]
     if meta.choices_field is not None:

@@ -240,6 +240,26 @@ def test_a_folder_with_splits_is_the_same_task_as_dir(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_describes_its_task_is_read_as_dir(tmp_path: Path) -> None:
+    for split, start in (("train", 0), ("test", 100)):
+        put(tmp_path, f"{split}.csv", lines("text,mood", lambda i, start=start: f"{sentence(start + i)},{i % 2}"))
+    put(tmp_path, "meta.json", '{"label_field": "mood", "label_names": ["bad", "good"]}')
+    assert task(tmp_path).fingerprint == load_task(f"dir:{tmp_path}").fingerprint
+
+
+def test_a_share_and_test_rows_contradict(tmp_path: Path) -> None:
+    path = csv_file(tmp_path)
+    test = csv_file(tmp_path, name="more.csv")
+    assert "--split 0.3" in mistake(path, test=str(test), split="0.3")
+
+
+def test_an_archive_is_read_by_what_is_in_it(tmp_path: Path) -> None:
+    rows = [{"text": sentence(i), "label": i % 2} for i in range(ROWS)]
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("rows.json", json.dumps(rows))
+    assert task(tmp_path / "archive.zip").input_fields == ("text",)
+
+
 def test_a_folder_with_one_other_file_is_that_file(tmp_path: Path) -> None:
     csv_file(tmp_path)
     assert task(tmp_path).fingerprint == task(tmp_path / "tickets.csv").fingerprint
