@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tunefront.bench.data.sources import load_task, preview_task
 from tunefront.bench.data.sources.file_name import FRAME, FileName, is_file_name
+from tunefront.bench.data.sources.frames import is_stored
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import ROOT, expanded
 from tunefront.bench.models.gguf.names import is_gguf
@@ -79,6 +80,8 @@ class Places:
         """The name under which a task of one's own file is found from here, with its test file."""
         own = FileName.parse(name)
         if own.source == FRAME:
+            if not is_stored(own.path):
+                raise Missing(f"task {name}")
             return name
         paths = self.of(own.path)
         tests = [None] if own.test is None or own.test.startswith(FRAME) else self.of(own.test)

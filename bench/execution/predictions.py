@@ -49,8 +49,10 @@ def frame_of(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted})
-    for choice in range(scores.shape[1]):
-        # A row may have fewer choices than others: their scores are missing.
-        frame[f"score_{choice}"] = [None if value == -math.inf else value for value in scores[:, choice].tolist()]
-    return frame
+    # All columns at once: pandas warns in the terminal about a frame that grows by more than 100. A row may have fewer
+    # choices than others: their scores are missing.
+    columns = {
+        f"score_{choice}": [None if value == -math.inf else value for value in scores[:, choice].tolist()]
+        for choice in range(scores.shape[1])
+    }
+    return pd.DataFrame({"id": [row.id for row in rows], "label": labels, "prediction": predicted, **columns})

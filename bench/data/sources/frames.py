@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.data.cache import folder
-from tunefront.bench.errors import UserError
+from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.files import explain_os_error, sweep, writing
 
 if TYPE_CHECKING:
@@ -23,20 +24,25 @@ def is_frame(value: object) -> bool:
     )
 
 
+def is_stored(name: str) -> bool:
+    """Whether the DataFrame of this name is in the cache."""
+    return re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", name) is not None and _file(name).is_file()
+
+
 def path_of(name: str) -> Path:
     """The file of a DataFrame in the cache. Errors: UserError if it is not there."""
-    file = _file(name)
-    if len(name) != _DIGITS or not name.isalnum() or not file.is_file():
+    if not is_stored(name):
         raise UserError(
-            f"the DataFrame frame:{name[:40]} is not in the cache {file.parent}; pass it again: run(data=DATAFRAME)."
+            f"the DataFrame frame:{name[:40]} is not in the cache {folder('frames')}; pass it again: "
+            "run(data=DATAFRAME)."
         )
-    return file
+    return _file(name)
 
 
 def store(frame: pandas.DataFrame) -> str:
     """Keeps the rows of a DataFrame, without its index, in the cache; returns the name of its file, a hash.
 
-    Errors: UserError if a column occurs twice, or the cache cannot be written.
+    Errors: UserError if a column occurs twice, has values that Parquet does not have, or the cache cannot be written.
     """
     names = [str(name) for name in frame.columns]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -45,13 +51,20 @@ def store(frame: pandas.DataFrame) -> str:
     plain = frame.reset_index(drop=True).set_axis(names, axis="columns")
     for name in names:
         if plain[name].dtype == object or str(plain[name].dtype) == "category":
-            plain[name] = plain[name].astype(object).map(_plain, na_action="ignore")
+            plain[name] = _plain(plain[name].astype(object))
         elif plain[name].dtype.kind in "mM":
             plain[name] = plain[name].astype(str)
     digest = hashlib.sha256(plain.to_csv(index=False).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     try:
+        content = plain.to_parquet(index=False)
+    except (ValueError, TypeError) as error:  # pyarrow's errors are such
+        raise UserError(
+            f"the DataFrame cannot be kept as Parquet ({in_short(error)}); make its values texts, numbers or lists of "
+            "these, or pass the columns that are needed alone."
+        ) from None
+    try:
         with writing(_file(digest)) as file:
-            file.write(plain.to_parquet(index=False))
+            file.write(content)
         sweep(_file(digest).parent)
     except OSError as error:
         raise UserError(
@@ -64,6 +77,8 @@ def _file(name: str) -> Path:
     return folder("frames") / f"{name}.parquet"
 
 
-def _plain(value: Any) -> Any:  # Any: whatever a DataFrame holds
-    """A value that Parquet can hold next to texts: lists as they are, all others as texts."""
-    return value if isinstance(value, (str, list, tuple)) else str(value)
+def _plain(column: Any) -> Any:  # Any: a column of whatever a DataFrame holds
+    """A column of objects that Parquet can hold: lists as they are if all are lists, else texts."""
+    if all(isinstance(value, (list, tuple, dict)) or hasattr(value, "tolist") for value in column):
+        return column
+    return column.map(lambda value: value if isinstance(value, str) else str(value), na_action="ignore")

@@ -90,9 +90,8 @@ def _load(name: FileName, title: str) -> Task:
     if hashed:
         parts, split_note = _split(path, rows["train"], tables["train"], schema, columns, share or DEFAULT_SHARE)
         rows = {**rows, **parts}
-    guessed = list(columns.guessed)
-    if split_note and name.split is None and (hashed or name.test is None):
-        guessed.append("split")
+    splitting = ["split"] if split_note and name.split is None and (hashed or name.test is None) else []
+    guessed = [option for option in ("text", "label", "split") if option in (*columns.guessed, *splitting)]
     says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), split_note]
     if guessed:
         says.append(f"guessed: say otherwise with {listed([f'--{option}' for option in guessed])}")

@@ -49,7 +49,7 @@ def test_a_suite_names_files_next_to_it(folder: Path) -> None:
 
 def test_what_is_guessed_is_announced_before_anything_runs(folder: Path) -> None:
     expansion = expand("quick", Overrides(methods=["features"], backbones=["minilm"], data=["tickets.csv"]))
-    assert "guessed: say otherwise with --label, --text and --split" in expansion.announcements[0]
+    assert "guessed: say otherwise with --text, --label and --split" in expansion.announcements[0]
 
 
 @pytest.mark.parametrize(

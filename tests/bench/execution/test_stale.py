@@ -89,6 +89,8 @@ def test_no_command_runs_code_that_a_record_names(
     [
         {"backbone": "~nosuch/m"},
         {"task": "dir:~nosuch/a"},
+        {"task": "file:~nosuch/a.csv?label=x"},
+        {"task": "frame:0123456789abcdef"},
         {"method": 'ia3:start="~nosuch/x"'},
         {"method": "not_imported", "method_sources": {"~nosuch/x": "0" * 64}},
         {"backbone": "a\0b"},
@@ -217,6 +219,21 @@ def from_below(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     record = made(cell)
     kept(tmp_path / "results", record)
     return record
+
+
+def test_a_file_of_ones_own_is_found_from_above_the_results(
+    grid: MakeGrid, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    some = grid(methods=["full"])
+    names = [f"{part}-{tmp_path.name}.csv" for part in ("train", "test")]
+    for name in names:
+        Path(name).write_text("text,label\n" + "".join(f"row {name} {i},{i % 2}\n" for i in range(20)), "utf-8")
+    (cell,) = Grid(some.backbone, f"file:{names[0]}?test={names[1]}", ["full"]).cells()
+    record = made(cell)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    (entry,) = staleness([record], tmp_path / "results")
+    assert (entry.changes, entry.missing) == ((), ())
 
 
 def test_what_a_record_names_by_a_relative_path_is_found_from_above_its_results(

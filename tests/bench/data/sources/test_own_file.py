@@ -175,7 +175,7 @@ def test_whole_numbers_of_many_values_are_a_regression_unless_said_otherwise(tmp
 
 def test_guesses_are_said_with_the_options_that_change_them(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
-    assert "--label, --text and --split" in says(task(path))
+    assert "--text, --label and --split" in says(task(path))
     given = task(path, label="sentiment", text=["review,title"], split="0.3")
     assert given.input_fields == ("review", "title")
     assert "guessed" not in says(given)
@@ -361,9 +361,17 @@ def test_a_dataframe_is_named_by_its_rows(tmp_path: Path, monkeypatch) -> None:
 
 def test_columns_of_mixed_values_and_categories_are_kept(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
-    frame = pd.DataFrame({"text": [sentence(i) for i in range(ROWS)], "mixed": [1, "a", None] * 20})
+    frame = pd.DataFrame({"text": [sentence(i) for i in range(ROWS)], "mixed": [1, "a", None, [2], 5.5, b"c"] * 10})
     frame["label"] = pd.Categorical(["good", "bad"] * 30)
     assert task(frame).label_names == ("bad", "good")
+
+
+def test_answers_in_lists_are_kept_in_a_dataframe(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
+    rows = [{"ctx": sentence(i), "endings": [f"a {i}", f"b {i}"], "label": i % 2} for i in range(ROWS)]
+    path = put(tmp_path, "rows.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    assert task(path).kind == "multiple choice"
+    assert task(pd.DataFrame(rows)).fingerprint == task(path).fingerprint
 
 
 BAD = {
