@@ -17,6 +17,7 @@ from tunefront.bench.meters.fake_ops import Fakes, too_large
 from tunefront.bench.meters.memory.peak import allocator_peak
 from tunefront.bench.records import OWNERS
 from tunefront.methods.torch_internals import (
+    DEVICE,
     READ_VALUE,
     FakeTensor,
     TorchDispatchMode,
@@ -31,7 +32,6 @@ _NO_TENSOR_WORK = ("prim", "profiler")
 _NEVER = sys.maxsize
 _LIFT = torch.ops.aten.lift_fresh.default
 """The last operator of `torch.tensor`: its argument is as new as its result."""
-_DEVICE = torch.ops.prim.device.default
 
 
 Observer = Callable[[str, Any, Any, Any, Any], None]
@@ -137,7 +137,7 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
-        if func is _DEVICE and isinstance(args[0], FakeTensor):
+        if func is DEVICE and isinstance(args[0], FakeTensor):
             return args[0].fake_device  # every operator reads it
         if func.namespace in _NO_TENSOR_WORK:
             return func(*args, **kwargs)
