@@ -130,8 +130,10 @@ def _described(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[Result, ...
     does not."""
     if any(argument.alias_info is not None and argument.alias_info.is_write for argument in schema_of(func).arguments):
         return None
-    bases = {storage_key(leaf): None for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-    bases |= {storage_key(arg): place for place, arg in enumerate(args) if isinstance(arg, Tensor)}
+    bases: dict[int, int | None] = dict.fromkeys(
+        storage_key(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
+    )
+    bases.update((storage_key(arg), place) for place, arg in enumerate(args) if isinstance(arg, Tensor))
     results = out if isinstance(out, tuple) else (out,)
     described = [_result(result, bases) if isinstance(result, FakeTensor) else None for result in results]
     known = [result for result in described if result is not None]
@@ -141,7 +143,7 @@ def _described(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[Result, ...
 def _result(tensor: FakeTensor, bases: Mapping[int, int | None]) -> Result | None:
     """The result, by the place of the argument with its memory, if any; None if it has a value, a part of its memory,
     or that of an argument in a list."""
-    memory, offset = tensor.untyped_storage(), tensor.storage_offset()
+    memory, offset = tensor.untyped_storage(), int(tensor.storage_offset())
     result = Result(tensor.shape, tensor.stride(), tensor.dtype, tensor.fake_device, offset)
     key = storage_key(memory)
     if tensor.constant is not None:
