@@ -98,7 +98,6 @@ def _write(task: Task, folder: Path) -> None:
     for split, path in files.items():
         rows = [json.dumps({**row.fields, "label": row.label}) for row in task.splits[split]]
         path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    text, choices = sources_of(task)
     config = {
         "task": task.name,
         "dataset_path": "json",
@@ -110,8 +109,7 @@ def _write(task: Task, folder: Path) -> None:
         "fewshot_split": "train",
         "test_split": "test",
         "output_type": "multiple_choice",
-        "doc_to_text": text,
-        "doc_to_choice": choices,
+        **prompt_of(task),
         "doc_to_target": "label",
         "fewshot_config": {"sampler": "first_n"},
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
@@ -119,12 +117,17 @@ def _write(task: Task, folder: Path) -> None:
     folder.joinpath(f"{task.name}.yaml").write_text(json.dumps(config), encoding="utf-8")
 
 
-def sources_of(task: Task) -> tuple[str, str | list[str]]:
-    """The Jinja source of the prompt and the answers, for lm_eval to render: those of the task's own template, or a
-    copy of template `plain`."""
+def prompt_of(task: Task) -> dict[str, str | list[str]]:
+    """What lm_eval renders prompts and answers from: the Jinja sources of the task's own template, or a copy of
+    template `plain`."""
     own = find_template(task, None)
     if isinstance(own, PromptSource):
-        return own.jinja.split(SEPARATOR)[0].strip(), [answer.strip() for answer in own.answer_choices.split(SEPARATOR)]
+        text, choices = own.jinja.split(SEPARATOR)[0], own.answer_choices.split(SEPARATOR)
+        return {
+            "doc_to_text": text.strip(),
+            "target_delimiter": own.separator,
+            "doc_to_choice": [choice.strip() for choice in choices],
+        }
     if task.kind == "multiple choice":
-        return "Text: {{text}}\nAnswer:", f"{{{{[{', '.join(task.label_names)}]}}}}"
-    return "Text: {{text}}\nLabel:", list(task.label_names)
+        return {"doc_to_text": "Text: {{text}}\nAnswer:", "doc_to_choice": f"{{{{[{', '.join(task.label_names)}]}}}}"}
+    return {"doc_to_text": "Text: {{text}}\nLabel:", "doc_to_choice": list(task.label_names)}

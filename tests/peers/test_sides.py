@@ -13,7 +13,7 @@ import torch
 from tests import ROOT
 from tests.peers import scoring
 from tests.peers.arithmetic import Flops
-from tests.peers.lm_evaluation_harness import sources_of
+from tests.peers.lm_evaluation_harness import prompt_of
 from tests.peers.material import ending_task, kind_task, make_backbone
 from tests.peers.tunefront import Evaluation
 from tests.toys import fresh_copy, toy_task
@@ -76,11 +76,12 @@ def test_flops_of_a_gated_decoder_follow_from_its_shapes(language_models: dict[s
 def test_the_peer_renders_the_same_prompts(name: str) -> None:
     prompts = ROOT / "bench" / "data" / "prompts" / "sentiment_movies.yaml"
     task = toy_task() if name == "plain" else replace(toy_task(), templates=prompts)
-    text, choices = sources_of(task)
+    source = prompt_of(task)
     for row in task.splits["test"]:
         prompt = find_template(task, None).render(task, row)
-        assert jinja2.Template(text).render(row.fields) == prompt.text
-        assert tuple(choices) == prompt.choices
+        assert jinja2.Template(source["doc_to_text"]).render(row.fields) == prompt.text
+        assert tuple(source["doc_to_choice"]) == prompt.choices
+        assert source.get("target_delimiter", " ") == prompt.separator
 
 
 def test_a_real_model_that_was_not_fetched_is_left_out(tmp_path: Path) -> None:
