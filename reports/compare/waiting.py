@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.statistics import median
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,6 @@ def describe_waiting(records: Sequence[Record]) -> str:
         return ""
     return (
         f"The machine was busy: in {len(waited)} of {units.plural(len(ratios), 'run')} training and scoring took more "
-        f"than {LONGER:g} times their processor time (in the median {units.significant(median(waited), 2)} times), so "
+        f"than {LONGER:g} times their processor time (in the median {units.significant(statistics.median(waited), 2)} times), so "
         "their seconds are too high."
     )

@@ -68,7 +68,7 @@ def _note(panel: Panel) -> str:
     if panel.several_metrics:
         note += " Tasks with another metric are in a separate section: scores of different metrics have no average."
     if any(entry.collapsed for entry in panel.entries):
-        note += f" {MARK} Includes collapsed runs, see above and the lists of records."
+        note += f" {MARK} Includes collapsed runs."
     if any(entry.average(panel.tasks) is None for entry in panel.entries):
         note += " A method without a score on every task has no average, since it would not be comparable."
     return note
