@@ -43,8 +43,8 @@ RECIPE_FIELDS = (
     *("likelihood_weight", "unlikelihood_weight", "length_normalised_weight"),
 )
 SETTINGS_FIELDS = (
-    *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "normalization", "context_length"),
-    *("published_draws", "balanced_draws"),
+    *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "selection_rows", "normalization"),
+    *("context_length", "published_draws", "balanced_draws"),
 )
 """The fields of a recipe and of the run settings, repeated here: adding or removing one changes records, and so needs
 another schema version (a test compares them)."""
