@@ -17,8 +17,8 @@ ROUNDING = 1e-9
 
 SIGNIFICANT = 0.05
 """A cell beats the constant answer if its p-value is smaller."""
-LONGEST_ANSWER = 24
-"""Longer answers are cut where a sentence quotes them."""
+LONGEST_ANSWER = 16
+"""Longer answers are cut where a sentence quotes them, which thus fits into a narrow terminal."""
 
 Scalar = bool | int | float | str | None
 Amount = Annotated[int, Field(ge=0)]
@@ -219,9 +219,9 @@ class Collapse(Group):
         """Why the cell counts as collapsed, in words; None if it does not.
 
         >>> Collapse(collapsed=True, one_answer=True, answer="bad", answer_share=0.96, label_share=0.5).reason
-        '96 % of its answers are “bad”, right for 50 % of the rows'
+        '96 % of its answers are “bad”, right for 50 %'
         >>> Collapse(collapsed=True, baseline_answer="good", baseline_share=0.6, p_value=0.25).reason
-        'not clearly better than always “good”, right for 60 % of the rows (p = 0.25)'
+        'not clearly better than always “good”, right for 60 % (p = 0.25)'
         """
         if not self.collapsed:
             return None
@@ -240,7 +240,7 @@ def _always(answer: str | None, right: float | None) -> str:
     """An answer and the share of the rows for which it is right; the text of an answer may be any of a data file."""
     text = answer or ""
     short = text if len(text) <= LONGEST_ANSWER else f"{text[: LONGEST_ANSWER - 1]}…"
-    return f"“{short}”" + ("" if right is None else f", right for {_percent(right)} of the rows")
+    return f"“{short}”" + ("" if right is None else f", right for {_percent(right)}")
 
 
 class Training(Group):
