@@ -59,9 +59,12 @@ def one_sided_mcnemar(predicted: Sequence[float], labels: Sequence[float], const
     binomial (b + c, 1/2), whatever the share of the constant answer is; p = P(B >= b), 1 if there is no such row.
 
     A binomial test of the number of right answers against the constant's share of these rows would take that share,
-    which is an estimate from the same rows, for known, and ignore that the two are right on the same rows. The test
-    is about this cell as it was trained, on rows like these. It says nothing about the method with another seed.
-    Source: McNemar 1947, exact form; the constant must not be chosen on these rows.
+    which is an estimate from the same rows, for known, and ignore that the two are right on the same rows: at the 5 %
+    level it calls 9 to 12 % of predictions better that are right exactly as often, this test 3 to 4 % (simulated, 150
+    and 300 rows, a share of .36 to .6).
+
+    The test is about this cell as it was trained, on rows like these. It says nothing about the method with another
+    seed. Source: McNemar 1947, exact form; the constant must not be chosen on these rows.
     """
     from scipy.stats import binomtest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_rows_on_which_both_are_right_or_wrong_change_no_p_value(both: int, neit
 
 def test_the_constant_answer_itself_is_not_better_than_itself() -> None:
     assert one_sided_mcnemar([0] * 20, [0, 1] * 10, 0) == 1.0
+
+
+@pytest.mark.parametrize("share", [0.36, 0.5, 0.6])
+def test_predictions_that_are_right_as_often_as_the_constant_seldom_pass(share: float) -> None:
+    generator, trials, passed = random.Random(0), 600, 0
+    for _ in range(trials):
+        labels = [int(generator.random() > share) for _ in range(150)]
+        predicted = [label if generator.random() < share else 1 - label for label in labels]
+        passed += one_sided_mcnemar(predicted, labels, 0) < 0.05
+    assert passed <= 0.06 * trials
 
 
 @pytest.mark.parametrize(
