@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.meters.batches import BatchLog
+from tunefront.bench.meters.fake_weights import current
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory, peak_memory
 from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, requiring_grad
@@ -25,7 +26,7 @@ from tunefront.bench.records import Spread
 from tunefront.bench.records.environment import versions
 from tunefront.bench.training.cost import CostLog
 from tunefront.bench.training.demonstrations import Prompts
-from tunefront.bench.training.feature_cache import FeatureStore, RowValues
+from tunefront.bench.training.feature_cache import FORMAT, FeatureStore, RowValues
 from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.instruments import Instruments, Subject, advice, encoded
 from tunefront.bench.training.step import NotFinite, Step
@@ -92,8 +93,9 @@ class MeasuringHarness:
         self.cost.steps += total
         self.model.eval()
         self._enter_training(loss, shapes)
+        now = current(self.model, parameters)
         self.memory.schedule_step(
-            lambda: Step(parameters, loss, self.recipe, self.subject.autocast), self.tools.largest(shapes)
+            lambda: Step(now(), loss, self.recipe, self.subject.autocast), self.tools.largest(shapes)
         )
 
     def gradients(
@@ -110,7 +112,8 @@ class MeasuringHarness:
         shapes = self.tools.single_rows(parameters, examples)
         requested = set(map(id, parameters.values()))
         with requiring_grad([(parameter, id(parameter) in requested) for parameter in self.model.parameters()]):
-            sums = self._add_gradients(lambda: RowGradients(parameters, loss, each, self.subject.autocast), shapes)
+            now = current(self.model, parameters)
+            sums = self._add_gradients(lambda: RowGradients(now(), loss, each, self.subject.autocast), shapes)
         self.cost.examples += len(shapes.examples)
         return sums
 
@@ -190,7 +193,15 @@ class MeasuringHarness:
             if not path.startswith("head."):
                 weights.update(path.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         arithmetic = {"device": self.device.type, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
-        parts = [name, self.subject.identity, self._conditions, arithmetic, self.subject.eval_batch_size, versions()]
+        parts = [
+            FORMAT,
+            name,
+            self.subject.identity,
+            self._conditions,
+            arithmetic,
+            self.subject.eval_batch_size,
+            versions(),
+        ]
         return hashlib.sha256(json.dumps([*parts, weights.hexdigest(), examples.fingerprint]).encode()).hexdigest()
 
     def _compute_rows(
@@ -213,7 +224,9 @@ class MeasuringHarness:
         flops = self.counting.rows(call, shapes)
         entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
         values = _stacked([outputs[row] for row in range(len(examples))])
-        row_outputs = RowValues(values, clock.seconds, flops, batch_seconds=tuple(clock.laps), entry=entry)
+        row_outputs = RowValues(
+            values, clock.seconds, flops, clock.cpu_seconds, batch_seconds=tuple(clock.laps), entry=entry
+        )
         return row_outputs, self.tools.largest(shapes)
 
 
