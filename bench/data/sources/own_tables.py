@@ -36,12 +36,13 @@ def _existing(text: str) -> Path:
     try:
         if path.exists():
             return path
-        siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        known = path.parent.iterdir() if path.parent.is_dir() else ()
+        siblings = [other.name for other in known if not other.name.startswith(".")]
     except (OSError, ValueError) as error:
         raise UserError(f"{text[:200]} cannot be read: {reason(error)}.") from None
     if not siblings:
         raise UserError(f"there is no file {path}, nor a folder {path.parent} with files; give the path of your data.")
-    raise UserError(f"{path.parent}: {unknown('file', path.name, siblings)}")
+    raise UserError(f"there is no file {path}; in {path.parent}: {unknown('file', path.name, siblings)}")
 
 
 def own_tables(path: Path, name: FileName, meta: Meta, problems: Problems) -> tuple[dict[str, Table], list[str]]:

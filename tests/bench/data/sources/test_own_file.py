@@ -214,6 +214,16 @@ def test_another_column_changes_nothing_that_is_read(tmp_path: Path) -> None:
     assert task(plain).fingerprint == task(more).fingerprint
 
 
+def test_a_column_that_reveals_the_label_is_named_with_the_option_that_leaves_it_out(tmp_path: Path) -> None:
+    row = lambda i: f"{sentence(i)},filed under number {i % 2},{('bad', 'good')[i % 2]}"  # noqa: E731
+    path = put(tmp_path, "t.csv", lines("text,note,label", row))
+    assert task(path).input_fields == ("text",)
+    (warning,) = task(path, text=["text,note"]).warnings
+    assert "'note'" in warning
+    assert "--text" in warning
+    assert "meta.json" not in warning
+
+
 def test_rows_without_a_label_or_text_are_left_out_and_counted(tmp_path: Path) -> None:
     text = lines("text,label", lambda i: f"{sentence(i)},{i % 2}") + "no label at all here,\n,1\n"
     read = task(put(tmp_path, "t.csv", text))
