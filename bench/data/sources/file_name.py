@@ -90,9 +90,10 @@ class FileName:
         return f"{self.source}{_encode(self.path, '?')}{'?' if options else ''}{'&'.join(options)}"
 
     def at(self, move: Callable[[str], str]) -> FileName:
-        """The name with its paths changed by `move`; unchanged for a DataFrame, except the path of test rows."""
+        """The name with its paths changed by `move`; DataFrames have none."""
         path = self.path if self.source == FRAME else move(self.path)
-        return replace(self, path=path, test=None if self.test is None else move(self.test))
+        test = self.test if self.test is None or self.test.startswith(FRAME) else move(self.test)
+        return replace(self, path=path, test=test)
 
 
 OPTIONS = tuple(field.name for field in fields(FileName) if field.name not in ("path", "source"))

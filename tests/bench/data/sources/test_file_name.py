@@ -49,6 +49,13 @@ def test_only_paths_of_files_become_names(tmp_path: Path) -> None:
         assert spelled(name, tmp_path) == name
 
 
+def test_paths_are_moved_and_dataframes_are_not() -> None:
+    moved = [
+        str(FileName.parse(name).at("sub/{}".format)) for name in ("file:a.csv?test=b.csv", "frame:0?test=frame:1")
+    ]
+    assert moved == ["file:sub/a.csv?test=sub/b.csv", "frame:0?test=frame:1"]
+
+
 @pytest.mark.parametrize(
     ("data", "options"),
     [([], {"label": "x"}), (["a.csv", "b.csv"], {"test": "c.csv"}), ([3], {}), ([""], {}), (["file:a.csv"], {})],

@@ -369,6 +369,13 @@ def test_a_dataframe_is_named_by_its_rows(tmp_path: Path, monkeypatch) -> None:
         load_task("frame:0123456789abcdef")
 
 
+def test_test_rows_may_be_a_dataframe(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
+    frame = pd.read_csv(csv_file(tmp_path))
+    read = task(frame.iloc[:50], test=frame.iloc[50:])
+    assert (len(read.splits["train"]), len(read.splits["test"])) == (50, 10)
+
+
 def test_columns_of_mixed_values_and_categories_are_kept(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
     frame = pd.DataFrame({"text": [sentence(i) for i in range(ROWS)], "mixed": [1, "a", None, [2], 5.5, b"c"] * 10})
