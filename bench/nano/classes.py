@@ -114,7 +114,7 @@ def _by_word(snippets: Sequence[Snippet]) -> dict[str, np.ndarray]:
     """Groups of snippets that share a word of at least four letters."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, snippet in enumerate(snippets):
-        for word in set(re.findall(r"[a-z]{4,}", snippet.text.casefold())):
+        for word in sorted(set(re.findall(r"[a-z]{4,}", snippet.text.casefold()))):  # a set's order is not repeatable
             rows[word].append(row)
     return {word: np.array(members) for word, members in rows.items() if len(members) in _WORD_ROWS}
 
