@@ -45,6 +45,10 @@ class RunConfig:
         default=False,
         metadata={"help": "whether to hold out rows for choosing hyper-parameters; a suite's [search] sets it"},
     )
+    selection_rows: int | None = field(
+        default=None,
+        metadata={"help": "the most rows to choose hyper-parameters on, always the same ones; none for all"},
+    )
     normalization: Normalization = field(
         default="token",
         metadata={
@@ -67,7 +71,7 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_length", "eval_batch_size", "eval_rows", "context_length"):
+        for name in ("threads", "max_length", "eval_batch_size", "eval_rows", "selection_rows", "context_length"):
             if getattr(self, name) is not None:
                 at_least(1, 1024 if name == "threads" else 10**9, **{name: getattr(self, name)})
         if self.normalization not in NORMALIZATIONS:

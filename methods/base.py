@@ -367,18 +367,23 @@ class Harness(Protocol):
 class Method(ABC):
     """A way to adapt a backbone. Fields are hyper-parameters; `spell(method)` identifies it in every record.
 
-    `search` is the search space for a fair comparison, None without one. `files` are the fields that name safetensors
-    files for `Backbone.load`; a record is identified by the content of such a file, not by its path.
+    `search` is the search space for a fair comparison, None without one. `trains` is False for a method that trains
+    nothing, whose results no recipe changes: a search runs it once. `files` are the fields that name safetensors files
+    for `Backbone.load`; a record is identified by the content of such a file, not by its path.
     """
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe | None] = None
+    trains: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ()
     search: ClassVar[Search | None] = None
 
     @property
     def fewest_rows(self) -> int:
-        """The minimum number of training rows; with fewer the method is refused before anything runs, or skipped."""
+        """The minimum number of training rows; with fewer the method is refused before anything runs, or skipped.
+
+        0 only if it uses none, so that every draw and seed gives the same: a suite runs it once for all of them.
+        """
         return 1
 
     @abstractmethod

@@ -107,12 +107,15 @@ def _problems(cls: type[Method]) -> Iterator[str]:
             f"has a search that is {_kind(search)}; write search: ClassVar[Search | None] = Search(...) with "
             "tunefront.methods.base.Search"
         )
+    trains = inspect.getattr_static(cls, "trains", True)
+    if not isinstance(trains, bool):
+        yield f"has trains = {_kind(trains)}; write trains: ClassVar[bool] = False if it trains nothing"
     own = [name for name in inspect.get_annotations(cls) if not name.startswith("__")]
     if not is_dataclass(cls):
         yield "is not a dataclass; write @dataclass(frozen=True) above it"
         return
     if "__dataclass_fields__" not in vars(cls) and any(
-        name not in ("name", "recipe", "files", "search") for name in own
+        name not in ("name", "recipe", "trains", "files", "search") for name in own
     ):
         yield f"has fields ({', '.join(own)}) but no decorator; write @dataclass(frozen=True) above it"
         return
@@ -137,7 +140,7 @@ def _problems(cls: type[Method]) -> Iterator[str]:
 
 
 def _field_problems(field: Field[typing.Any], hint: object) -> Iterator[str]:
-    if field.name in ("name", "recipe", "files", "search", "fewest_rows", "attach", "fit"):
+    if field.name in ("name", "recipe", "trains", "files", "search", "fewest_rows", "attach", "fit"):
         yield f"has a field {field.name}; write {field.name}: ClassVar[...] = ... to set it on the class"
         return
     literal = [part for part in members(hint) if typing.get_origin(part) is typing.Literal]

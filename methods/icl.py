@@ -24,6 +24,7 @@ class ICL(Method):
 
     name: ClassVar[str] = "icl"
     recipe: ClassVar[Recipe | None] = None
+    trains: ClassVar[bool] = False
     k: int | None = None
     order: int = 0
     balanced: bool = False

@@ -99,6 +99,7 @@ class KNN(Method):
 
     name: ClassVar[str] = "knn"
     recipe: ClassVar[Recipe | None] = None
+    trains: ClassVar[bool] = False
     search: ClassVar[Search | None] = None
     k: int = 5
     metric: str = "cosine"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import itertools
-import math
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -20,11 +18,14 @@ import typer.main
 from tests import ROOT
 from tests.markdown import Block, anchors, blocks, links
 from tunefront.bench.cli.main import app
+from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.pytest_plugin import plugin
 from tunefront.bench.records import Record
-from tunefront.bench.suites.toml import known_suites
+from tunefront.bench.suites.grids import build_grids
+from tunefront.bench.suites.overrides import Overrides
+from tunefront.bench.suites.toml import known_suites, read_suite
 from tunefront.methods.registry import methods
-from tunefront.methods.spelling import parse
+from tunefront.methods.spelling import label, parse
 
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
 PAGES = tuple(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md")))
@@ -134,26 +135,11 @@ def test_every_shipped_suite_is_on_its_page() -> None:
     assert not [name for name in known_suites() if f"`{name}`" not in text_of("docs/suites.md")]
 
 
-def sizes(suite: dict[str, Any]) -> tuple[int, set[tuple[Any, ...]]]:
-    """The number of cells of a suite, and its methods with their sizes."""
-    cells, sized = 0, set()
-    for part in (suite | part for part in suite["part"]):
-        spread = [{"name": method} if isinstance(method, str) else method for method in part["methods"]]
-        combinations = {
-            values
-            for method in spread
-            for values in itertools.product(*(v if isinstance(v, list) else [v] for v in method.values()))
-        }
-        others = math.prod(len(part[name]) for name in ("backbones", "tasks", "shots", "draws", "seeds"))
-        cells, sized = cells + len(combinations) * others, sized | combinations
-    return cells, sized
-
-
 def test_the_readme_counts_as_the_first_command_does() -> None:
-    cells, sized = sizes(tomllib.loads(text_of("bench/suites/quick.toml")))
-    labels = {parse(":".join(map(str, values[:1]))).name if len(values) == 1 else values for values in sized}
-    assert {("houlsby", 64), "houlsby"} <= labels  # one method at one size, written in two ways
-    assert f"{cells} runs of {len(labels) - 1} methods and sizes" in README
+    grids = build_grids(read_suite("quick", ErrorCollector()), Overrides(), ErrorCollector())
+    cells = [cell for grid in grids for cell in grid.cells(defaultdict(lambda: (None,)))]
+    sizes = {label(cell.method) for cell in cells}
+    assert f"{len(cells)} runs of {len(sizes)} methods and sizes" in README
     assert f"runs {len(methods_in_the_readme())} methods" in README
 
 

@@ -99,15 +99,17 @@ def toy_task(
 
 @dataclass(frozen=True)
 class Listed(Template):
-    """A template: the row's text is the prompt, its field `choices` lists the choices, separated by `|`."""
+    """A template: the row's text is the prompt, its field `choices` lists the choices, separated by `|`; `separator`
+    stands between prompt and answer."""
 
     name: str = "listed"
     original_task: bool = True
     fingerprint: str = "listed"
+    separator: str = " "
 
     def render(self, task: Task, row: Row) -> Prompt:
         choices = tuple(str(row.fields["choices"]).split("|"))
-        return Prompt(str(row.fields["text"]), self.checked(task, row, choices), int(row.label))
+        return Prompt(str(row.fields["text"]), self.checked(task, row, choices), int(row.label), self.separator)
 
     def applies(self, task: Task, row: Row) -> bool:
         return True

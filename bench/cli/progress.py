@@ -26,8 +26,9 @@ from tunefront.bench.errors import printable
 from tunefront.bench.records import Record
 
 MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
-NO_BETTER = ("≤", "yellow")
-"""Mark of a cell that ran but scored no better than always giving the same answer."""
+COLLAPSED = ("†", "yellow")
+"""Mark of a cell that ran but gives nearly always the same answer, or does not clearly beat a constant one; it is the
+mark of reports too."""
 PHASES = {
     "features": ("features", 0.0, 0.0),
     "gradients": ("gradients", 0.0, 0.0),
@@ -135,15 +136,15 @@ class Display(_LiveDisplay):
         self.done += 1
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
-        above = record.status != "ok" or record.above_baseline is not False
-        mark, colour = (mark, colour) if above else NO_BETTER
+        mark, colour = COLLAPSED if record.collapse.collapsed else (mark, colour)
         notes = _fewer_demonstrations(record)
-        notes += "" if above else f" · no better than the {record.baseline_answer}, {record.baseline_score:.3f}"
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
         text = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {printable(cell.title)}{printable(notes)}"
         self._print(Text.assemble(counted, (mark, colour), text))
         if record.status != "ok":
             self._print(Text(f"  {printable(record.reason or 'no reason given')}", colour))
+        elif record.collapse.reason is not None:
+            self._print(Text(f"  {printable(record.collapse.reason)}", colour))
 
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line per running cell."""

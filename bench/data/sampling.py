@@ -77,22 +77,30 @@ def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row
     return tuple(r for r in rows if id(r) not in chosen), tuple(r for r in rows if id(r) in chosen)
 
 
-def selection(task: Task, rows: Sequence[Row], draw_seed: int) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
+def selection(
+    task: Task, rows: Sequence[Row], draw_seed: int, limit: int | None = None
+) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
     """Drawn rows -> (rows to train on, rows to select with, the split of the latter: `validation` or `train`).
 
     Selects on `validation` unless it is the scored split, and then trains on all drawn rows; otherwise `hold_out`.
+    Above `limit` rows, a subset drawn by hash selects, the same for all cells with the same rows.
     """
     if task.eval_split != "validation" and "validation" in task.splits:
-        return tuple(rows), tuple(task.splits["validation"]), "validation"
-    return *hold_out(rows, draw_seed, task), "train"
+        return tuple(rows), _at_most(limit, task.splits["validation"], "select"), "validation"
+    kept, held_out = hold_out(rows, draw_seed, task)
+    return kept, _at_most(limit, held_out, "select"), "train"
 
 
 def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
     """The scored split in its own order; above `limit` rows, a subset drawn by hash, the same for all cells."""
-    rows = task.splits[task.eval_split]
+    return _at_most(limit, task.splits[task.eval_split], "eval")
+
+
+def _at_most(limit: int | None, rows: Sequence[Row], purpose: str) -> tuple[Row, ...]:
+    """`limit` of the rows, drawn by hash, in their own order; all if there are no more."""
     if limit is None or len(rows) <= limit:
         return tuple(rows)
-    chosen = {id(row) for row in _in_order(rows, "eval", 0)[:limit]}
+    chosen = {id(row) for row in _in_order(rows, purpose, 0)[:limit]}
     return tuple(row for row in rows if id(row) in chosen)
 
 
@@ -143,8 +151,8 @@ def training_rows(
     train, source = _drawn(task, shots, draw_seed, config)
     if not config.select:
         return tuple(train), (), None, source
-    kept, chosen_on, split = selection(task, train, draw_seed)
-    return tuple(kept), tuple(chosen_on), split, source
+    kept, chosen_on, split = selection(task, train, draw_seed, config.selection_rows)
+    return kept, chosen_on, split, source
 
 
 def _drawn(task: Task, shots: int | None, draw_seed: int, config: RunConfig) -> tuple[Sequence[Row], str | None]:

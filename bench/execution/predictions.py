@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -38,10 +39,21 @@ def labels_of(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> l
     return [row.label for row in rows]
 
 
-def most_common(task: Task, labels: list[int | float]) -> int | float:
+def constant_answer(task: Task, prompted: list[int | float]) -> int | float | None:
+    """The answer that the baseline always gives; None without training rows.
+
+    It is the commonest label of the train split, or its mean for regression: of the split and not of the rows that were
+    drawn, because a few rows, or as many of each label, do not show which label is commonest. The scored rows are not
+    looked at. For multiple choice, the order of the answers is the prompt's, so it is the commonest position of the
+    right answer in `prompted`, the labels of the cell's training rows. The smallest of several that are as common.
+    """
+    labels = prompted if task.kind == "multiple choice" else [row.label for row in task.splits["train"]]
+    if not labels:
+        return None
     if task.kind == "regression":
         return sum(labels) / len(labels)
-    return max(sorted(set(labels)), key=labels.count)
+    counts = Counter(labels)
+    return min(counts, key=lambda label: (-counts[label], label))
 
 
 def frame_of(

@@ -13,8 +13,9 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.data import metrics
 from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
+from tunefront.bench.execution.collapse import collapse_of
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.predictions import check_scores, frame_of, labels_of, most_common, predictions_of
+from tunefront.bench.execution.predictions import check_scores, constant_answer, frame_of, labels_of, predictions_of
 from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS
@@ -25,6 +26,8 @@ from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (
     FLOP_PHASES,
+    Collapse,
+    CpuSeconds,
     Data,
     Environment,
     ExamplesPerSecond,
@@ -65,12 +68,25 @@ class Costs:
     storage: Storage = field(default_factory=Storage)
     flops: Flops = field(default_factory=Flops)
     seconds: Seconds = field(default_factory=Seconds)
+    cpu_seconds: CpuSeconds = field(default_factory=CpuSeconds)
     examples_per_second: ExamplesPerSecond = field(default_factory=ExamplesPerSecond)
     memory: Memory = field(default_factory=Memory)
 
 
 UNKNOWN = Costs()
 """The costs of a cell that did not run."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the answers to the scored rows came to."""
+
+    scores: Scores = field(default_factory=Scores)
+    collapse: Collapse = field(default_factory=Collapse)
+
+
+NO_RESULTS = Results()
+"""The results of a cell that scored nothing."""
 
 
 def run_cell(
@@ -90,8 +106,8 @@ def run_cell(
     try:
         with process_unchanged():
             setup = Setup(cell, session, measuring(report, concurrent_cells), identity=identity)
-            measured, scores, predictions = _measure(setup)
-        return record_of(cell, identity, surroundings, "ok", costs=measured, scores=scores), predictions
+            measured, results, predictions = _measure(setup)
+        return record_of(cell, identity, surroundings, "ok", costs=measured, results=results), predictions
     except Unsupported as reason:
         return record_of(cell, identity, surroundings, "skipped", why_unsupported(reason)), None
     except DiskFull:
@@ -115,7 +131,7 @@ def record_of(
     status: Status,
     reason: str | None = None,
     costs: Costs = UNKNOWN,
-    scores: Scores | None = None,
+    results: Results = NO_RESULTS,
 ) -> Record:
     """The record of a cell: its identity and its measurements."""
     return Record(
@@ -141,12 +157,14 @@ def record_of(
         model=costs.model,
         data=costs.data,
         prompt=costs.prompt,
-        scores=scores or Scores(),
+        scores=results.scores,
+        collapse=results.collapse,
         training=costs.training,
         parameters=costs.parameters,
         storage=costs.storage,
         flops=costs.flops,
         seconds=costs.seconds,
+        cpu_seconds=costs.cpu_seconds,
         examples_per_second=costs.examples_per_second,
         memory=costs.memory,
         environment=surroundings,
@@ -172,15 +190,15 @@ def why_unsupported(reason: Unsupported) -> str:
     return in_short(reason).removeprefix("Unsupported: ")
 
 
-def _measure(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
-    """Fits and scores a cell; returns costs, scores and predictions."""
+def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
+    """Fits and scores a cell; returns costs, results and predictions."""
     task = setup.task
     measured, scored, selection = costs(setup)
     for values in [scored.values, *([selection.values] if selection else [])]:
         check_scores(task, values)
     predicted = predictions_of(task, scored.values)
     labels = labels_of(task, setup.rows.test, setup.test)
-    train_labels = labels_of(task, setup.rows.train, setup.train)
+    constant = constant_answer(task, labels_of(task, setup.rows.train, setup.train))
     scores = Scores(
         headline=task.headline,
         test=metrics.score(task, predicted, labels),
@@ -191,9 +209,10 @@ def _measure(setup: Setup) -> tuple[Costs, Scores, pd.DataFrame]:
             predictions_of(task, selection.values),
             labels_of(task, setup.rows.selection, setup.selection or setup.test),
         ),
-        baseline=metrics.score(task, [most_common(task, train_labels)] * len(labels), labels) if train_labels else None,
+        baseline=None if constant is None else metrics.score(task, [constant] * len(labels), labels),
     )
-    return measured, scores, frame_of(setup.rows.test, labels, predicted, scored.values)
+    results = Results(scores, collapse_of(task, predicted, labels, constant))
+    return measured, results, frame_of(setup.rows.test, labels, predicted, scored.values)
 
 
 def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
@@ -210,6 +229,7 @@ def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
     with trainer.peak() as eval_memory:
         scored = trainer.score(scorer, setup.test)
     memory, cost, rows = _memory(setup, train_memory, eval_memory), trainer.cost, len(setup.rows.test)
+    prefixed = bool(trainer.prompts.flops_once(backbone))
     measured = Costs(
         model=Model(
             architecture=setup.pretrained.config.model_type,
@@ -225,8 +245,13 @@ def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
         seconds=Seconds(
             train=cost.clock.seconds,
             eval=scored.seconds,
-            prefix=trainer.prompts.seconds if trainer.prompts.flops_once(backbone) else None,
+            prefix=trainer.prompts.seconds if prefixed else None,
             steps=trainer.step_seconds(scored),
+        ),
+        cpu_seconds=CpuSeconds(
+            train=cost.clock.cpu_seconds,
+            eval=scored.cpu_seconds,
+            prefix=trainer.prompts.cpu_seconds if prefixed else None,
         ),
         examples_per_second=ExamplesPerSecond(
             train=cost.examples / cost.clock.seconds if cost.clock.seconds else None,

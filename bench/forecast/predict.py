@@ -21,7 +21,7 @@ from tunefront.bench.forecast.presets import is_file
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.families import LanguageModel
 from tunefront.bench.models.scoring.prompted import PromptedExamples
-from tunefront.bench.records import ExamplesPerSecond, Record, Seconds
+from tunefront.bench.records import CpuSeconds, ExamplesPerSecond, Record, Seconds
 from tunefront.methods.base import Unsupported
 
 
@@ -79,7 +79,7 @@ def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None,
 
 def _predicted(costs: run_cell.Costs, synthetic: bool, timed: bool) -> run_cell.Costs:
     """The predicted part of the costs: without counted FLOPs, without the bytes of synthetic texts, and without seconds
-    unless they were `timed`."""
+    unless they were `timed`; processor time is not predicted."""
     phases = costs.flops.phases or {}
     analytic = {name: phase.model_copy(update={"counted": None}) for name, phase in phases.items()}
     storage = costs.storage.model_copy(update={"demonstration_bytes": None}) if synthetic else costs.storage
@@ -88,6 +88,7 @@ def _predicted(costs: run_cell.Costs, synthetic: bool, timed: bool) -> run_cell.
         flops=costs.flops.model_copy(update={"phases": analytic}),
         storage=storage,
         seconds=costs.seconds if timed else Seconds(),
+        cpu_seconds=CpuSeconds(),  # what passed here is the processor time of the prediction
         examples_per_second=costs.examples_per_second if timed else ExamplesPerSecond(),
     )
 

@@ -19,7 +19,7 @@ from tunefront.bench.suites.validate import check_device
 from tunefront.methods.base import Method
 from tunefront.methods.registry import source_file
 
-_FOR_REAL_ROWS = ("max_length", "eval_rows", "select", "balanced_draws", "published_draws")
+_FOR_REAL_ROWS = ("max_length", "eval_rows", "select", "selection_rows", "balanced_draws", "published_draws")
 """Run settings without effect on synthetic rows."""
 _OPTIONS = {
     "tokens": "length",

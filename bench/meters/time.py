@@ -15,25 +15,33 @@ MOST_WARM_UP = 5
 
 
 class Clock:
-    """Adds up the seconds spent inside `running()`; each block is an entry of `laps`.
+    """Adds up the seconds spent inside `running()`, and the processor time of the process, over all its threads, in
+    `cpu_seconds`; the seconds of each block are an entry of `laps`.
 
-    Waits for the accelerator at both ends of a block. `now` returns the time in seconds.
+    Waits for the accelerator at both ends of a block. `now` returns the time in seconds, `cpu_now` the process's.
     """
 
-    def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter):
-        self.seconds = 0.0
+    def __init__(
+        self,
+        device: torch.device,
+        now: Callable[[], float] = time.perf_counter,
+        cpu_now: Callable[[], float] = time.process_time,
+    ):
+        self.seconds = self.cpu_seconds = 0.0
         self.laps: list[float] = []
-        self._device, self._read = device, now
+        self._device, self._read, self._read_cpu = device, now, cpu_now
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Runs the clock during the block."""
         start = self._now()
+        cpu_start = self._read_cpu()
         try:
             yield
         finally:
             self.laps.append(self._now() - start)
             self.seconds += self.laps[-1]
+            self.cpu_seconds += self._read_cpu() - cpu_start
 
     def _now(self) -> float:
         if self._device.type == "cuda":

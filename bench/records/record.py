@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised whenever a field is added, removed or changes its type or meaning (a test compares the fields with the list
 for the version); records of other versions are left unchanged, and never compared with these."""
 
 ROUNDING = 1e-9
 """Scores that differ by less are equal."""
 
+SIGNIFICANT = 0.05
+"""A cell beats the constant answer if its p-value is smaller."""
+LONGEST_ANSWER = 16
+"""Longer answers are cut where a sentence quotes them, which thus fits into a narrow terminal."""
+
 Scalar = bool | int | float | str | None
 Amount = Annotated[int, Field(ge=0)]
 Bytes = Annotated[int | None, Field(ge=0)]
 Count = Annotated[int | None, Field(ge=0)]
 Time = Annotated[float | None, Field(ge=0)]
+Share = Annotated[float | None, Field(ge=0, le=1)]
 Status = Literal["ok", "skipped", "failed", "planned"]
 
 OWNERS = (
@@ -36,8 +43,8 @@ RECIPE_FIELDS = (
     *("likelihood_weight", "unlikelihood_weight", "length_normalised_weight"),
 )
 SETTINGS_FIELDS = (
-    *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "normalization", "context_length"),
-    *("published_draws", "balanced_draws"),
+    *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "selection_rows", "normalization"),
+    *("context_length", "published_draws", "balanced_draws"),
 )
 """The fields of a recipe and of the run settings, repeated here: adding or removing one changes records, and so needs
 another schema version (a test compares them)."""
@@ -172,9 +179,68 @@ class Scores(Group):
     )
     baseline: dict[str, float | None] | None = Field(
         default=None,
-        description="scores of always predicting the commonest training label (the mean, for regression); null "
-        "without training rows",
+        description="scores of always predicting the commonest label of the train split (the mean, for regression; for "
+        "multiple choice, the commonest position of the right answer among the cell's training rows); null without "
+        "such rows",
     )
+
+
+class Collapse(Group):
+    """Whether the cell gives nearly always the same answer, or does not beat a constant one; null for regression."""
+
+    collapsed: bool | None = Field(
+        default=None,
+        description="true if one_answer is true or p_value is at least 0.05; null for regression",
+    )
+    one_answer: bool | None = Field(
+        default=None,
+        description="true if answer_share is at least 0.95 and label_share is under 0.80; null for regression",
+    )
+    answer: str | None = Field(
+        default=None,
+        description="the answer given most often: a label; for multiple choice `position 1` for the first answer",
+    )
+    answer_share: Share = Field(default=None, description="share of the scored rows that got this answer")
+    label_share: Share = Field(default=None, description="share of the scored rows for which this answer is right")
+    baseline_answer: str | None = Field(
+        default=None, description="the constant answer of scores.baseline, named in the same way"
+    )
+    baseline_share: Share = Field(
+        default=None, description="share of the scored rows for which the constant answer is right"
+    )
+    p_value: Share = Field(
+        default=None,
+        description="p-value of a one-sided exact McNemar test on the scored rows, that the cell is right no more "
+        "often than the constant answer (right or wrong, whatever the headline metric); null without scores.baseline",
+    )
+
+    @property
+    def reason(self) -> str | None:
+        """Why the cell counts as collapsed, in words; None if it does not.
+
+        >>> Collapse(collapsed=True, one_answer=True, answer="bad", answer_share=0.96, label_share=0.5).reason
+        '96 % of its answers are “bad”, right for 50 %'
+        >>> Collapse(collapsed=True, baseline_answer="good", baseline_share=0.6, p_value=0.25).reason
+        'not clearly better than always “good”, right for 60 % (p = 0.25)'
+        """
+        if not self.collapsed:
+            return None
+        if self.one_answer and self.answer_share is not None:
+            return f"{_percent(self.answer_share)} of its answers are {_always(self.answer, self.label_share)}"
+        p_value = "" if self.p_value is None else f" (p = {self.p_value:.2g})"
+        return f"not clearly better than always {_always(self.baseline_answer, self.baseline_share)}{p_value}"
+
+
+def _percent(share: float) -> str:
+    """A share in whole percent, rounded down: 99.7 % of the rows are not all rows."""
+    return f"{math.floor(100 * share + ROUNDING)} %"
+
+
+def _always(answer: str | None, right: float | None) -> str:
+    """An answer and the share of the rows for which it is right; the text of an answer may be any of a data file."""
+    text = answer or ""
+    short = text if len(text) <= LONGEST_ANSWER else f"{text[: LONGEST_ANSWER - 1]}…"
+    return f"“{short}”" + ("" if right is None else f", right for {_percent(right)}")
 
 
 class Training(Group):
@@ -268,6 +334,15 @@ class Seconds(Group):
         description="seconds of a step's data, forward, backward and optimizer, and of an evaluation batch: median and "
         "quartiles, without warm-up steps",
     )
+
+
+class CpuSeconds(Group):
+    """Seconds of processor time of the process, over all its threads, during the same stretches as `Seconds`. Seconds
+    that are longer than these show that the process had to wait. On CUDA they include waiting for the device."""
+
+    train: Time = Field(default=None, description="processor time during seconds.train")
+    eval: Time = Field(default=None, description="processor time during seconds.eval")
+    prefix: Time = Field(default=None, description="processor time during seconds.prefix; null if that is")
 
 
 class ExamplesPerSecond(Group):
@@ -377,11 +452,15 @@ class Record(BaseModel):
     data: Data = Field(default=Data(), description="the task's rows, and those drawn, trained on and scored")
     prompt: Prompt = Field(default=Prompt(), description="the demonstrations in the prompts of scored rows")
     scores: Scores = Field(default=Scores(), description="values of the task's metrics")
+    collapse: Collapse = Field(
+        default=Collapse(), description="whether the answers are nearly all the same, or no better than a constant one"
+    )
     training: Training = Field(default=Training(), description="steps and loss of the training")
     parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
     storage: Storage = Field(default=Storage(), description="bytes to keep on disk")
     flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")
     seconds: Seconds = Field(default=Seconds(), description="seconds of training and scoring")
+    cpu_seconds: CpuSeconds = Field(default=CpuSeconds(), description="processor time of training and scoring")
     examples_per_second: ExamplesPerSecond = Field(
         default=ExamplesPerSecond(), description="rows through the model per second"
     )
@@ -400,7 +479,7 @@ class Record(BaseModel):
 
     @property
     def baseline_score(self) -> float | None:
-        """The headline metric of always predicting the commonest training label (the mean, for regression)."""
+        """The headline metric of always giving the constant answer of `scores.baseline`."""
         return self._headline(self.scores.baseline)
 
     def _headline(self, scores: dict[str, float | None] | None) -> float | None:
@@ -410,12 +489,6 @@ class Record(BaseModel):
     def baseline_answer(self) -> str:
         """The constant answer of the baseline, in words."""
         return "mean label" if self.data.task_kind == "regression" else "commonest label"
-
-    @property
-    def above_baseline(self) -> bool | None:
-        """Whether the score is higher than the baseline's, None if one of the two is missing."""
-        score, baseline = self.score, self.baseline_score
-        return None if score is None or baseline is None else score > baseline + ROUNDING
 
     @property
     def task_bytes(self) -> int | None:
@@ -456,7 +529,7 @@ def leaves() -> dict[str, FieldInfo]:
 
 _VARYING = (
     *("attempts", "paper", "deviations", "method_file", "method_sources"),
-    *("seconds", "examples_per_second", "memory.cuda", "memory.start_resident_bytes"),
+    *("seconds", "cpu_seconds", "examples_per_second", "memory.cuda", "memory.start_resident_bytes"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
     *("environment.cpu_model", "environment.device_name"),
 )

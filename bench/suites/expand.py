@@ -14,8 +14,8 @@ from tunefront.bench.suites.announce import announce_tasks
 from tunefront.bench.suites.grids import Grid, build_grids
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
-from tunefront.bench.suites.toml import Part, Suite, read_suite
-from tunefront.bench.suites.unfetched import without_unfetched
+from tunefront.bench.suites.toml import FALLBACK, Part, Suite, read_suite
+from tunefront.bench.suites.unfetched import fallback_of, without_unfetched
 from tunefront.bench.suites.validate import (
     Chosen,
     check_files,
@@ -70,14 +70,19 @@ def expand(
     with wrong.collect():
         read = read_suite(suite, wrong)
     on_status("importing the libraries")
+    instead = fallback_of(read, overrides)
+    if instead is not None:
+        with wrong.collect(f"suite {suite}: {FALLBACK}: "):
+            read = read_suite(instead[0], wrong)
     parts, left_out = without_unfetched(build_grids(read, overrides, wrong, listing), overrides)
+    left_out = [*([] if instead is None else [instead[1]]), *left_out]
     if len(wrong.messages) == before:  # else an earlier error explains the missing names
         wrong.messages += [text for grid in parts for text in _missing(grid)]
     with wrong.collect():
         known = known_methods()
         for name in dict.fromkeys(name for grid in parts for name in grid.part.recipes):
             if name not in known:
-                wrong.messages.append(f"suite {suite}: [recipe.{name}] {unknown('method', name, known)}")
+                wrong.messages.append(f"suite {read.name}: [recipe.{name}] {unknown('method', name, known)}")
     backbones = list(dict.fromkeys(name for grid in parts for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in parts for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, on_status, listing)

@@ -61,6 +61,7 @@ class Grid:
 
     def cells(self, templates: Chosen) -> Iterator[Cell]:
         """The cells, grouped by backbone, then task, then draw; every method runs at the first seed before the next.
+        A method that uses no training rows has one cell for all draws and seeds.
 
         A recipe field comes from the call, else [search], [recipe.<method>], [recipe], the method's own recipe, the
         family's default.
@@ -69,7 +70,10 @@ class Grid:
         rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
+                first = (draw, seed) == (part.draws[0], part.seeds[0])
                 for method, trial in self._trials():
+                    if method.fewest_rows == 0 and not first:
+                        continue
                     file = source_file(method)
                     yield Cell(
                         method,
@@ -97,14 +101,16 @@ class Grid:
 
     def _trials(self) -> list[Trial]:
         """Every method with every combination of the searched values; with a budget, that many trials per method.
-        Fields that the call sets are not searched."""
+        Fields that the call sets are not searched, and a method that trains nothing has one trial."""
         search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
         combinations = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
         budget, fixed = self.part.budget, self.recipe.keys() | search.keys()
         tried: list[Trial] = [(method, {}) for method in self.methods]
         if budget is not None:
             tried = [trial for method in self.methods for trial in trials(method, budget, fixed)]
-        return [(method, {**own, **values}) for (method, own), values in itertools.product(tried, combinations)]
+        return [
+            (method, {**own, **values}) for method, own in tried for values in (combinations if method.trains else [{}])
+        ]
 
 
 def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listing: bool = False) -> list[Grid]:
@@ -153,46 +159,60 @@ def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:
 
 
 def _select_parts(parts: Sequence[Part], backbones: Sequence[str] | None, listing: bool) -> list[Part]:
-    """The parts that run the call's backbones, each with its share of them; all parts if the call names none.
+    """The parts that run the call's backbones, each with its share of them; if the call names none, all parts that name
+    backbones themselves.
 
-    A backbone that no part names runs the first part with a backbone of its kind (encoder or language model), and every
-    other part with the same backbones; the first part if there is none.
+    A backbone that no part names runs the parts for its kind (encoder or language model).
     """
     if not backbones:
-        return list(parts)
-    by_part = [{_location(name) for name in part.backbones} for part in parts]
-    known = set().union(*by_part)
-    models = {name: _part_like(name, parts, listing) for name in backbones if _location(name) not in known}
+        return [part for part in parts if part.backbone_kind is None] or list(parts)
+    named = [{_location(name) for name in part.backbones} for part in parts]
+    known = set().union(*named)
+    unnamed = {name: _parts_like(name, parts, named, listing) for name in backbones if _location(name) not in known}
 
-    def runs(own: set[str], name: str) -> bool:
-        return not own or _location(name) in own or (name in models and own == by_part[models[name]])
+    def runs(index: int, name: str) -> bool:
+        if name in unnamed:
+            return index in unnamed[name]
+        return _location(name) in named[index] or not (named[index] or parts[index].backbone_kind)
 
-    kept = [tuple(name for name in backbones if runs(own, name)) for own in by_part]
+    kept = [tuple(name for name in backbones if runs(index, name)) for index in range(len(parts))]
     return [replace(part, backbones=names) for part, names in zip(parts, kept, strict=True) if names]
 
 
-def _part_like(name: str, parts: Sequence[Part], listing: bool) -> int:
-    """The index of the first part with a backbone of the same kind as `name`, else 0."""
-    if len(parts) < 2:
-        return 0
-    kind = _is_encoder(name, listing)
-    kinds = ((index, _is_encoder(other, listing=True)) for index, part in enumerate(parts) for other in part.backbones)
-    return next((index for index, other in kinds if kind is not None and other == kind), 0)
+def _parts_like(name: str, parts: Sequence[Part], named: Sequence[set[str]], listing: bool) -> set[int]:
+    """The indices of the parts for a backbone that no part names: those with its `backbone_kind`, else the first that
+    names a backbone of its kind (the first of all, if the kind is not known) and those that name the same ones.
+
+    A part that names neither backbones nor a kind runs any backbone.
+    """
+    kind = _kind_of(name, listing) if len(parts) > 1 else None
+    any_backbone = {index for index, part in enumerate(parts) if not (part.backbones or part.backbone_kind)}
+    of_kind = {index for index, part in enumerate(parts) if kind is not None and part.backbone_kind == kind}
+    if of_kind:
+        return of_kind | any_backbone
+    own = [index for index, part in enumerate(parts) if part.backbones]
+    alike = (index for index in own if kind is not None and kind in _kinds_of(parts[index]))
+    first = next(alike, own[0] if own else None)
+    return any_backbone | {index for index in own if first is not None and named[index] == named[first]}
 
 
-def _is_encoder(name: str, listing: bool) -> bool | None:
-    """Whether a backbone is an encoder; None if that is not known, because it is not there (reported later) or, with
-    `listing`, would have to be downloaded."""
+def _kinds_of(part: Part) -> set[str | None]:
+    return {_kind_of(name, listing=True) for name in part.backbones}
+
+
+def _kind_of(name: str, listing: bool) -> str | None:
+    """The kind of a backbone, one of `KINDS`; None if it is not known, because the backbone is not there (reported
+    later) or, with `listing`, would have to be downloaded."""
     from tunefront.bench.models.config import family_of
     from tunefront.bench.models.locate import EMBEDDED_FAMILIES, check_downloaded
 
-    if name in EMBEDDED_FAMILIES:
-        return EMBEDDED_FAMILIES[name] == "encoder"
-    with contextlib.suppress(UserError, OSError):
-        if listing:
-            check_downloaded(name)
-        return family_of(name) == "encoder"
-    return None
+    family = EMBEDDED_FAMILIES.get(name)
+    if family is None:
+        with contextlib.suppress(UserError, OSError):
+            if listing:
+                check_downloaded(name)
+            family = family_of(name)
+    return None if family is None else "encoder" if family == "encoder" else "language model"
 
 
 def _location(backbone: str) -> str:

@@ -16,6 +16,8 @@ from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shor
 
 PARTS = "part"
 """The key of a suite's parts: an array of [[part]] tables."""
+FALLBACK = "fallback"
+"""The key that names the suite to run where nothing of this one was fetched."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,13 @@ class Suite:
     Each [[part]] inherits the lists and tables of the file and overrides them: a list replaces the file's list, a table
     ([part.recipe], [part.recipe.<method>], [part.settings], [part.search]) replaces single fields. The first part is
     the main one. Relative paths start at `folder`: the folder of the file, or the working directory for a shipped
-    suite.
+    suite. `fallback` is the suite that runs instead where nothing that this one needs was fetched.
     """
 
     name: str
     folder: Path
     parts: tuple[Part, ...]
+    fallback: str | None = None
 
 
 def known_suites() -> dict[str, str]:
@@ -51,9 +54,20 @@ def read_suite(name: str, wrong: ErrorCollector) -> Suite:
     except ValueError as error:  # also for a number with more digits than Python reads
         raise UserError(f"suite {name} is not valid TOML: {error}.") from error
     _check_values(name, content)
-    parts = content.pop(PARTS, None)
-    whole = read_part(content, Part(f"suite {name}"), wrong, [PARTS])
-    return Suite(name, folder, (whole,) if parts is None else _parts(parts, whole, wrong))
+    parts, named, fallback = content.pop(PARTS, None), content.pop(FALLBACK, None), None
+    whole = read_part(content, Part(f"suite {name}"), wrong, [PARTS, FALLBACK])
+    with wrong.collect(f"{whole.title}: "):
+        fallback = None if named is None else _suite_name(named, folder)
+    return Suite(name, folder, (whole,) if parts is None else _parts(parts, whole, wrong), fallback)
+
+
+def _suite_name(value: object, folder: Path) -> str:
+    """The suite that a suite names: shipped, or a file relative to its own folder."""
+    if not isinstance(value, str):
+        raise UserError(f"{FALLBACK} must be the name of a suite or the path of a .toml file, got {shortened(value)}.")
+    if value in known_suites() or not (value.endswith(".toml") or "/" in value):
+        return value
+    return str(folder / expanded(value))
 
 
 def _parts(tables: object, whole: Part, wrong: ErrorCollector) -> tuple[Part, ...]:
@@ -106,6 +120,9 @@ T = TypeVar("T")
 LISTS = ("methods", "backbones", "tasks", "shots", "draws", "seeds", "templates")
 TABLES = ("recipe", "settings", "search")
 PAPER = "paper"
+KIND = "backbone_kind"
+"""The key of a part for backbones of one kind that the call names and no part does."""
+KINDS = ("encoder", "language model")
 BUDGET = "budget"
 """The key in [search] for the number of trials per method."""
 MOST_TRIALS = 1_000
@@ -118,7 +135,8 @@ class Part:
     `title` is its name in messages. `methods` has texts and tables (see `suites.sweeps`); None in `shots` means all
     training rows; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values to try with every
     method; `budget` is the number of trials per method over the sizes and rates that the method declares, None without
-    such a search; `paper` is the paper that the part repeats and is compared with.
+    such a search; `paper` is the paper that the part repeats and is compared with. `backbone_kind`, one of
+    `KINDS`, is that of a part for backbones that the call names and no part does.
     """
 
     title: str
@@ -135,6 +153,7 @@ class Part:
     search: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     paper: str | None = None
     budget: int | None = None
+    backbone_kind: str | None = None
 
 
 def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, others: Iterable[str] = ()) -> Part:
@@ -159,8 +178,14 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, 
                     part = replace(part, budget=_budget(_table("search", value)[BUDGET]))
             elif key == PAPER:
                 part = replace(part, paper=_paper(value))
+            elif key == KIND:
+                part = replace(part, backbone_kind=_kind(value))
             else:
-                raise UserError(unknown("key", key, (*LISTS, *TABLES, PAPER, *others)))
+                raise UserError(unknown("key", key, (*LISTS, *TABLES, PAPER, KIND, *others)))
+    if part.backbones and part.backbone_kind:
+        wrong.messages.append(
+            f"{prefix}it has both backbones and {KIND}; give one: the others' part is another [[part]]."
+        )
     return part
 
 
@@ -181,6 +206,12 @@ def _list(key: str, value: object, wrong: ErrorCollector, prefix: str) -> tuple[
 def _paper(value: object) -> str:
     if not isinstance(value, str):
         raise UserError(f"{PAPER} must be a text, got {value!r}.")
+    return value
+
+
+def _kind(value: object) -> str:
+    if not isinstance(value, str) or value not in KINDS:
+        raise UserError(f"{KIND} must be one of {', '.join(map(repr, KINDS))}, got {shortened(value)}.")
     return value
 
 

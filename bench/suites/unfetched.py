@@ -1,4 +1,4 @@
-"""Leaves out of a suite what is made from archives that were not fetched."""
+"""What a suite does without archives that were not fetched: it leaves out what is made from them, or another runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tunefront.bench.models.gguf.converted import is_converted
 if TYPE_CHECKING:
     from tunefront.bench.suites.grids import Grid
     from tunefront.bench.suites.overrides import Overrides
+    from tunefront.bench.suites.toml import Suite
 
 
 def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list[Grid], list[str]]:
@@ -35,6 +36,22 @@ def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list
     return kept, [_sentence(missing)]
 
 
+def fallback_of(suite: Suite, overrides: Overrides) -> tuple[str, str] | None:
+    """The suite to run instead, and a sentence about it, if a suite needs fetched archives and has none of them.
+
+    What the call itself names is not the suite's need.
+    """
+    names = [] if overrides.tasks else [name for part in suite.parts for name in part.tasks]
+    names += [] if overrides.backbones else [name for part in suite.parts for name in part.backbones]
+    needed = [name for name in dict.fromkeys(names) if archive_of(name) is not None]
+    if suite.fallback is None or not needed or not all(map(_is_missing, needed)):
+        return None
+    return suite.fallback, (
+        f"suite {suite.name} needs {', '.join(needed)}; nothing of that was fetched, so suite {suite.fallback} runs. "
+        f"Fetch once with {_command(needed)}, then repeat this command."
+    )
+
+
 def _is_missing(name: str) -> bool:
     """Whether a task or backbone is made from an archive that was not fetched. A converted backbone needs none."""
     archive = archive_of(name)
@@ -44,10 +61,15 @@ def _is_missing(name: str) -> bool:
 
 
 def _sentence(missing: Sequence[str]) -> str:
-    archives = [archive for archive in ARCHIVES.values() if any(name in archive.provides for name in missing)]
-    command = f"tunefront fetch {' '.join(archive.name for archive in archives)}"
-    size = " + ".join(megabytes(archive) for archive in archives)
     return (
-        f"not fetched yet, so left out: {', '.join(missing)}. Fetch once with `{command}` ({size} from the package "
-        "index), then repeat this command: it adds their cells."
+        f"not fetched yet, so left out: {', '.join(missing)}. Fetch once with {_command(missing)}, then repeat this "
+        "command: it adds their cells."
     )
+
+
+def _command(names: Sequence[str]) -> str:
+    """The command that fetches what these tasks and backbones are made from, with the size of the download."""
+    archives = [archive for archive in ARCHIVES.values() if any(name in archive.provides for name in names)]
+    chosen = [] if len(archives) == len(ARCHIVES) else [archive.name for archive in archives]
+    size = " + ".join(map(megabytes, archives))
+    return f"`{' '.join(['tunefront fetch', *chosen])}` ({size} from the package index)"

@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered row: the text that the model reads, the answers in order, and the index of the right one."""
+    """A rendered row: the text that the model reads, the answers in order, the index of the right one, and what stands
+    between text and answer where a model reads both as one text."""
 
     text: str
     choices: tuple[str, ...]
     label: int
+    separator: str = " "
+
+    @property
+    def answered(self) -> str:
+        """The text with its right answer, as it stands in a demonstration."""
+        return f"{self.text}{self.separator}{self.choices[self.label]}"
 
 
 class Template(ABC):

@@ -1,9 +1,11 @@
 """Templates of PromptSource (Bach et al. 2022, arXiv:2202.01279): a templates.yaml of Jinja sources.
 
 The source `jinja` writes the prompt, `|||` and the target; the source `answer_choices` writes the answers with `|||`
-between them; all parts are stripped. The row's fields are variables, `label` is the number of the row's label, and
-`jinja` has the answers as the list `answer_choices`. Unlike in PromptSource, a `|` at the end of a text next to
-the separator stays in the text (one tweet of tweet_emotion), and `choice` does not depend on chance.
+between them; all parts are stripped. Line breaks before the `|||` of `jinja` stand between prompt and answer where a
+model reads both as one text, else a blank does; PromptSource, made for encoder-decoders, drops them. The row's fields
+are variables, `label` is the number of the row's label, and `jinja` has the answers as the list `answer_choices`.
+Unlike in PromptSource, a `|` at the end of a text next to the separator stays in the text (one tweet of tweet_emotion),
+and `choice` does not depend on chance.
 
 The right answer is the one that equals the target. For classification its index must be the label's number, and the
 numbers of answers and labels must be equal, so that a chosen answer names a label, as metrics need. Most templates
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,8 @@ from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
+
+_BEFORE_SEPARATOR = re.compile(rf"\s*(?={re.escape(SEPARATOR)})")
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,13 @@ class PromptSource(Template):
                 f"{len(task.label_names)} ({labels}), counted from 0; list one answer per label, in the labels' order"
             )
             raise self.mistake(task, row, problem)
-        return Prompt(text, choices, place)
+        return Prompt(text, choices, place, self.separator)
+
+    @property
+    def separator(self) -> str:
+        """What the template itself writes between prompt and answer: its line breaks, else a blank."""
+        written = _BEFORE_SEPARATOR.search(self.jinja)
+        return "\n" * (0 if written is None else written.group().count("\n")) or " "
 
     def applies(self, task: Task, row: Row) -> bool:
         """Whether the template writes a prompt and a target for the row."""

@@ -46,9 +46,9 @@ class Prompts:
 
     If a method trains the keys and values of demonstrations, `start_prefix`, rows are only tokenised to follow these.
     Of each prefix, the first demonstrations are read, up to the most that a prompt keeps: reading more would cost time
-    and be of no use. Totals over all prefixes: `seconds` of reading them once (and of calibration), `flops` of
-    calibration (`calibrating`: from every source), `tokens`, and `cache_bytes` of keys and values (None if not kept);
-    `ids` has the ids of each prefix's rows.
+    and be of no use. Totals over all prefixes: `seconds` of reading them once (and of calibration) and `cpu_seconds`,
+    the processor time in them, `flops` of calibration (`calibrating`: from every source), `tokens`, and `cache_bytes`
+    of keys and values (None if not kept); `ids` has the ids of each prefix's rows.
     Args: identity, the key under which counted FLOPs may be shared; autocast, the context in which the model runs;
     queries, the rows to be scored, if they are known: without them, as many demonstrations are read as fit without a
     query; now, the function that clocks read.
@@ -65,14 +65,15 @@ class Prompts:
         self._now = now
         self._model, self._identity, self._autocast, self._queries = model, identity, autocast, tuple(queries)
         self.flops = 0
-        self.calibrating, self.calibrating_seconds = NO_FLOPS, 0.0
+        self.calibrating, self.calibrating_seconds, self.calibrating_cpu_seconds = NO_FLOPS, 0.0, 0.0
         self.ids: list[tuple[str, ...]] = []
         self.reading_seconds: list[float] = []
+        self._reading_cpu_seconds: list[float] = []
         self._prefixes: list[DemonstrationPrefix] = []
         self.start_prefix: DemonstrationPrefix | None = None
         self._layout: Callable[[], Layout | None] = lambda: None
         self._known: dict[tuple[int, str], tuple[EncodedExamples, PrefixedRows]] = {}
-        self.lead_seconds, self._lead_was_kept = 0.0, False
+        self.lead_seconds, self._lead_cpu_seconds, self._lead_was_kept = 0.0, 0.0, False
 
     @property
     def prefixes(self) -> Sequence[DemonstrationPrefix]:
@@ -83,6 +84,11 @@ class Prompts:
     def seconds(self) -> float:
         """Seconds of reading every prefix once, as it is now, of calibration, and of computing the lead."""
         return sum(self.reading_seconds) + self.calibrating_seconds + self.lead_seconds
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the process during `seconds`."""
+        return sum(self._reading_cpu_seconds) + self.calibrating_cpu_seconds + self._lead_cpu_seconds
 
     @property
     def tokens(self) -> int:
@@ -105,6 +111,7 @@ class Prompts:
         with clock.running(), torch.inference_mode(), self._autocast():
             tensors = outside_parameters(backbone.keep_lead().tensors, self._model)
         self.lead_seconds += clock.seconds
+        self._lead_cpu_seconds += clock.cpu_seconds
         self._lead_was_kept = True
         return tensors
 
@@ -118,20 +125,22 @@ class Prompts:
         self.ids.append(cast(PromptedExamples, demonstrations).ids)
         self._prefixes.append(prefix)
         self.reading_seconds.append(0.0)
+        self._reading_cpu_seconds.append(0.0)
         return len(self._prefixes) - 1
 
     def read(self, backbone: Backbone, place: int, n_kept: int | None = None) -> DemonstrationPrefix:
         """Reads a prefix on the clock, or its first `n_kept` demonstrations. Replaces an earlier reading and its
         seconds."""
         prefix = self._prefixes[place]
-        read, seconds = self._read(backbone, prefix if n_kept is None else prefix.limited_to(n_kept))
+        read, clock = self._read(backbone, prefix if n_kept is None else prefix.limited_to(n_kept))
         prefix.take_over(read)
-        self.reading_seconds[place] = seconds if prefix.tokens else 0.0
+        self.reading_seconds[place] = clock.seconds if prefix.tokens else 0.0
+        self._reading_cpu_seconds[place] = clock.cpu_seconds if prefix.tokens else 0.0
         return prefix
 
-    def start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[DemonstrationPrefix, float]:
-        """Reads once the prefix that training starts from; returns it and its seconds. From now on every row follows
-        all of its demonstrations."""
+    def start(self, backbone: Backbone, demonstrations: EncodedExamples) -> tuple[DemonstrationPrefix, Clock]:
+        """Reads once the prefix that training starts from; returns it and the clock of reading. From now on every
+        row follows all of its demonstrations."""
         if self.start_prefix is not None or self._prefixes:
             raise ValueError("rows already follow demonstrations; training cannot start from others")
         prefix = cast(DemonstrationPrefix, backbone.prefix(demonstrations))
@@ -141,13 +150,13 @@ class Prompts:
             self.after_start(rows)
         return self._read(backbone, self.start_prefix)
 
-    def _read(self, backbone: Backbone, prefix: DemonstrationPrefix) -> tuple[DemonstrationPrefix, float]:
-        """The prefix after the model has read it, and the seconds of reading."""
+    def _read(self, backbone: Backbone, prefix: DemonstrationPrefix) -> tuple[DemonstrationPrefix, Clock]:
+        """The prefix after the model has read it, and the clock of reading."""
         clock = Clock(next(self._model.parameters()).device, self._now)
         self._model.eval()
         with clock.running(), torch.inference_mode(), self._autocast():
             read = backbone.read(prefix)
-        return cast(DemonstrationPrefix, read), clock.seconds
+        return cast(DemonstrationPrefix, read), clock
 
     def missing(self, examples: EncodedExamples) -> dict[int, int]:
         """Index of a prefix -> number of demonstrations that these rows keep, if fewer have been read."""

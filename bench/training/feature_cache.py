@@ -20,16 +20,20 @@ from tunefront.bench.records import PhaseFlops
 
 log = logging.getLogger("tunefront")
 
+FORMAT = 2
+"""Raised when the content of a file changes; part of the key, so that files of another format are not found."""
+
 
 @dataclass(frozen=True)
 class RowValues:
-    """One row of values per example, (rows, n), and their costs: seconds of forward passes, counted FLOPs, growth of
-    memory (`grown`), and its owners at the peak (`memory`). Not stored in the cache: seconds of each batch, and FLOPs
-    from every source (`entry`), which follow from the shapes of the rows."""
+    """One row of values per example, (rows, n), and their costs: seconds of forward passes and the processor time in
+    them, counted FLOPs, growth of memory (`grown`), and its owners at the peak (`memory`). Not stored in the cache:
+    seconds of each batch, and FLOPs from every source (`entry`), which follow from the shapes of the rows."""
 
     values: Tensor
     seconds: float
     flops: int
+    cpu_seconds: float = 0.0
     grown: Growth = NO_GROWTH
     memory: PhaseMemory = field(default_factory=PhaseMemory)
     batch_seconds: tuple[float, ...] = ()
@@ -57,7 +61,8 @@ class FeatureStore:
                 if _digest(values) != cost["sha256"]:
                     raise ValueError("the checksum of its values is wrong")
                 grown, memory = Growth(**cost["grown"]), PhaseMemory(**cost["memory"])
-                return RowValues(values, float(cost["seconds"]), int(cost["flops"]), grown, memory=memory)
+                seconds, cpu_seconds = float(cost["seconds"]), float(cost["cpu_seconds"])
+                return RowValues(values, seconds, int(cost["flops"]), cpu_seconds, grown, memory)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("the cached features %s are corrupted (%s); they are computed again", path, error)
             with suppress(OSError):  # owned by another user, or on a read-only disk
@@ -70,6 +75,7 @@ class FeatureStore:
         cost = json.dumps(
             {
                 "seconds": features.seconds,
+                "cpu_seconds": features.cpu_seconds,
                 "flops": features.flops,
                 "grown": asdict(features.grown),
                 "memory": asdict(features.memory),

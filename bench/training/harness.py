@@ -25,7 +25,7 @@ from tunefront.bench.records import Spread
 from tunefront.bench.records.environment import versions
 from tunefront.bench.training.cost import CostLog
 from tunefront.bench.training.demonstrations import Prompts
-from tunefront.bench.training.feature_cache import FeatureStore, RowValues
+from tunefront.bench.training.feature_cache import FORMAT, FeatureStore, RowValues
 from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.instruments import Instruments, Subject, advice, encoded
 from tunefront.bench.training.step import NotFinite, Step
@@ -190,7 +190,15 @@ class MeasuringHarness:
             if not path.startswith("head."):
                 weights.update(path.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         arithmetic = {"device": self.device.type, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
-        parts = [name, self.subject.identity, self._conditions, arithmetic, self.subject.eval_batch_size, versions()]
+        parts = [
+            FORMAT,
+            name,
+            self.subject.identity,
+            self._conditions,
+            arithmetic,
+            self.subject.eval_batch_size,
+            versions(),
+        ]
         return hashlib.sha256(json.dumps([*parts, weights.hexdigest(), examples.fingerprint]).encode()).hexdigest()
 
     def _compute_rows(
@@ -213,7 +221,9 @@ class MeasuringHarness:
         flops = self.counting.rows(call, shapes)
         entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
         values = _stacked([outputs[row] for row in range(len(examples))])
-        row_outputs = RowValues(values, clock.seconds, flops, batch_seconds=tuple(clock.laps), entry=entry)
+        row_outputs = RowValues(
+            values, clock.seconds, flops, clock.cpu_seconds, batch_seconds=tuple(clock.laps), entry=entry
+        )
         return row_outputs, self.tools.largest(shapes)
 
 

@@ -152,14 +152,15 @@ class Instruments:
     def start_from(self, backbone: Backbone, demonstrations: Examples) -> Prefilled:
         """Reads demonstrations as part of training; every row of training or scoring is tokenised after all of
         them from now on. Their costs are measured now, because the method will change the result of reading them."""
-        prefix, seconds = self.prompts.start(backbone, encoded(demonstrations))
+        prefix, clock = self.prompts.start(backbone, encoded(demonstrations))
         self.memory.add(self.memory.reading(lambda: keys_and_values(backbone.read(prefix))))
         layers: tuple[KeysValues, ...] = getattr(prefix, "layers", ())
         if not layers:
             name = type(self.subject.model).__name__
             raise Unsupported(f"{name} keeps no keys and values of demonstrations, so training cannot start from them")
         flops = self.prompts.start_flops(backbone)
-        self.cost.clock.seconds += self._seconds(seconds)
+        self.cost.clock.seconds += self._seconds(clock.seconds)
+        self.cost.clock.cpu_seconds += clock.cpu_seconds
         self.cost.flops += flops
         self.cost.enter({"prefill": self.subject.flop_ledger.prefix(prefix.tokens, flops)})
         return Prefilled(layers, prefix.demonstrations.spans)
@@ -197,6 +198,7 @@ class Instruments:
         """Adds the costs of rows that were scored for calibration to those of the prefixes; returns their scores."""
         self.cost.cut_rows |= encoded(examples).cut_rows
         self.prompts.calibrating_seconds += scored.seconds
+        self.prompts.calibrating_cpu_seconds += scored.cpu_seconds
         self.prompts.flops += scored.flops
         self.prompts.calibrating += scored.entry or PhaseFlops(counted=scored.flops)
         return scored.values
@@ -209,6 +211,7 @@ class Instruments:
         self.cost.grown |= features.grown
         self.memory.add(features.memory)
         self.cost.clock.seconds += features.seconds
+        self.cost.clock.cpu_seconds += features.cpu_seconds
         self.cost.flops += features.flops
         self.cost.enter({"features": entry})
         self.cost.examples += len(examples)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tunefront.bench.records import Record
+from tunefront.reports.compare.collapse import Collapsed, count_collapsed
 from tunefront.reports.compare.factors import draw_of
 from tunefront.reports.compare.statistics import (
     complete_rows,
@@ -60,6 +61,11 @@ class Entry:
             self.all, lambda record: record.parameters.trainable, lambda record: record.parameters.backbone
         )
         return (statistics.median(part for part, _ in pairs), statistics.median(w for _, w in pairs)) if pairs else None
+
+    @property
+    def collapsed(self) -> Collapsed:
+        """The collapsed runs over all tasks."""
+        return count_collapsed(self.all)
 
     def runs(self, task: str) -> list[Record]:
         """The records of a task that have a finite score."""

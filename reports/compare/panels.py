@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tunefront.bench.records import ROUNDING, Record
+from tunefront.bench.records import Record
 from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
 from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders
@@ -61,7 +61,7 @@ class Panel:
 
     @cached_property
     def baselines(self) -> dict[str, float]:
-        """The score of always answering the commonest training label (the mean, for regression) by task.
+        """The score of always giving the constant answer (the commonest label; the mean, for regression) by task.
 
         Mean over runs, median in few-shot panels. Tasks without this score in their records are left out.
         """
@@ -82,19 +82,11 @@ class Panel:
         """The constant answer of the baseline."""
         return " or ".join(sorted({record.baseline_answer for record in self.records}))
 
-    def above_baseline(self, entry: Entry) -> bool:
-        """Whether an entry scores higher than the baseline on average, over tasks that have both scores.
-
-        Other entries are never recommended, however cheap they are. True if no task has both scores.
-        """
-        pairs = [(entry.center(task), level) for task, level in self.baselines.items()]
-        gaps = [score - level for score, level in pairs if score is not None]
-        return not gaps or statistics.fmean(gaps) > ROUNDING
-
     @cached_property
     def worthwhile(self) -> tuple[Entry, ...]:
-        """The entries that score higher than the baseline."""
-        return tuple(entry for entry in self.entries if self.above_baseline(entry))
+        """The entries of which fewer than half of the runs collapsed; others are never recommended, however cheap they
+        are."""
+        return tuple(entry for entry in self.entries if not entry.collapsed.mostly)
 
     @cached_property
     def relative_tasks(self) -> tuple[str, ...]:
@@ -201,7 +193,7 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
 
 
 def baseline_score(record: Record) -> float | None:
-    """The headline metric of always answering the commonest training label (the mean, for regression)."""
+    """The headline metric of always giving the constant answer."""
     return record.baseline_score
 
 

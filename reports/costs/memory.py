@@ -181,7 +181,7 @@ def _size(value: float | None, link: str) -> Cell:
 
 def _short(panel: Panel, shown: list[tuple[int, Entry, Record]]) -> str:
     """The peaks of the reference and of the method with the lowest peak, in words."""
-    entries = on_shared_cells([entry for _, entry, _ in shown if panel.above_baseline(entry)], _peak_bytes)
+    entries = on_shared_cells([entry for _, entry, _ in shown if entry in panel.worthwhile], _peak_bytes)
     sizes = sorted((size, entry.label) for entry in entries if (size := entry.median(_peak_bytes)) is not None)
     base = next((size for size, label in sizes if panel.reference and label == panel.reference.label), None)
     if base is None or panel.reference is None or sizes[0][1] == panel.reference.label:

@@ -165,7 +165,7 @@ def _size(value: float | None) -> Cell:
 
 
 def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
-    """The earliest break-even in FLOPs with a prompt with demonstrations, of methods that score above the baseline."""
+    """The earliest break-even in FLOPs with a prompt with demonstrations, of methods that did not collapse."""
     met = [
         pair
         for ways in ways_by_task.values()

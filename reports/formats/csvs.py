@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tunefront.reports.compare import measures
+from tunefront.reports.compare.collapse import count_collapsed
 from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.compare.frame import to_frame
 from tunefront.reports.compare.panels import baseline_score
@@ -43,7 +44,11 @@ COUNTS = (
     "memory.train_peak_allocated_bytes",
     "memory.eval_peak_allocated_bytes",
 )
-TIMES = ("seconds.train", "seconds.eval", "seconds.prefix", "examples_per_second.train", "examples_per_second.eval")
+TIMES = (
+    *("seconds.train", "seconds.eval", "seconds.prefix"),
+    *("cpu_seconds.train", "cpu_seconds.eval", "cpu_seconds.prefix"),
+    *("examples_per_second.train", "examples_per_second.eval"),
+)
 
 
 def records(report: Report) -> str:
@@ -137,6 +142,7 @@ def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
         "pairs_with_reference": len(panel.task_differences(entry, task)) if panel.few_shot else None,
         "reference": panel.reference.label if panel.reference is not None else None,
         "baseline_score": mean(finite_values(runs, baseline_score)),
+        "n_collapsed": count_collapsed(runs).runs if count_collapsed(runs).of else None,
         "trials": entry.trials,
     }
     for field in COUNTS:

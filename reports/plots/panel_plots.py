@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.checks import group_by
+from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.plots import breakdowns, style, tradeoff
 from tunefront.reports.plots.axes import describe_height, height_title, tick_label
 from tunefront.reports.plots.picture import Picture, save
@@ -73,7 +74,9 @@ def _explain_tradeoff(page: Page) -> str:
         f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} "
         f"Point: median over {averaged_over(page.panel)}; bar: 20th to 80th percentile."
     )
-    return text + (" Upper scale: percent of the backbone's parameters." if page.panel.backbone_params else "")
+    text += " Upper scale: percent of the backbone's parameters." if page.panel.backbone_params else ""
+    collapsed = len(page.panel.worthwhile) < len(page.panel.entries)
+    return text + (f" {MARK} At least half of the runs collapsed." if collapsed else "")
 
 
 def _name_missing(absent: Sequence[tuple[str, str]]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.compare.entries import Entry
 from tunefront.reports.compare.measures import PARAMETERS, Cost
 from tunefront.reports.compare.panels import Panel
@@ -146,7 +147,7 @@ def _labels(
         text.remove()
         return extent.width + 1, extent.height + 1
 
-    names = [short(point.entry.label) for point in points]
+    names = [short(point.entry.label) + (MARK if point.entry.collapsed.mostly else "") for point in points]
     names = [in_two_lines(name) if size(name)[0] > WIDE * frame.width else name for name in names]
     sizes = [size(name) for name in names]
     places = span.places([point.x for point in points])

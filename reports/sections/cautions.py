@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import cell_of
+from tunefront.reports.compare.waiting import describe_waiting
 from tunefront.reports.costs.flops import MAX_DIFFERENCE, contradictions
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def list_warnings(
     if cut:
         texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were truncated to max_length.")
     texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
+    texts += filter(None, [describe_waiting(ok)])
     texts += _flops(ok)
     if rest:
         texts.append(f"{count_skipped_and_failed(rest)}; the reasons are below.".capitalize())

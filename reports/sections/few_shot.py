@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
+from tunefront.reports.compare.collapse import count_collapsed, mark
 from tunefront.reports.compare.factors import FACTORS, levels, rows_used
 from tunefront.reports.compare.statistics import Spread, finite_values, mean, median, spread_of
 from tunefront.reports.tables import Cell, Column, Table, anchor
@@ -117,7 +118,7 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
         link, spread = anchor(index, e, t), spreads[e]
         gap = median(panel.task_differences(entry, task))
         cells = [Cell(entry.label, strong=entry is panel.reference), _used(entry, task)]
-        cells += [_points(spread.median, link), _points(spread.iqr, link)]
+        cells += [_points(spread.median, link, mark(count_collapsed(entry.runs(task)))), _points(spread.iqr, link)]
         cells += [Cell(units.signed(gap), title=_exact(gap), link=link if gap is not None else "")] if relative else []
         cells += [_factor(spread, factor, link) for factor in factors]
         whole = spread.runs == spread.combinations
@@ -143,8 +144,8 @@ def _factor(spread: Spread, factor: str, link: str) -> Cell:
     return Cell(units.points(value), f"({amount})" if amount else "", _exact(value), link if value is not None else "")
 
 
-def _points(value: float | None, link: str) -> Cell:
-    return Cell(units.points(value), title=_exact(value), link=link if value is not None else "")
+def _points(value: float | None, link: str, sign: str = "") -> Cell:
+    return Cell(sign + units.points(value), title=_exact(value), link=link if value is not None else "")
 
 
 def _exact(value: float | None) -> str:

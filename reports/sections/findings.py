@@ -23,8 +23,8 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     """Two or three sentences on a panel: the main finding, the best method, and the effect of chance."""
     where = f"On {backbone} with {describe_shots(panel.shots)}{panel.by_metric}: " if several else ""
     if not panel.worthwhile:
-        return [name_those_below(panel, where)]
-    below = [text] if (text := name_those_below(panel)) else []
+        return [name_collapsed(panel, where)]
+    below = [text] if (text := name_collapsed(panel)) else []
     if not panel.relative_tasks or panel.reference is None:
         return [_best(panel, where), *below, _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
@@ -33,9 +33,10 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
         return [
             where + f"Only {panel.reference.label} has a score on every task: no method can be compared with it yet."
         ]
-    pairs = [(gap, entry) for gap, entry in pairs if panel.above_baseline(entry)]
+    pairs = [(gap, entry) for gap, entry in pairs if entry in panel.worthwhile]
     if not pairs:
-        return [f"{where}Only {panel.reference.label} scored above the {panel.baseline_name}.", *below]
+        rest = f" except {panel.reference.label}" if panel.reference in panel.worthwhile else ""
+        return [f"{where}{_capital('every', where)} method with a score on every task{rest} collapsed.", *below]
     close = [(gap, entry) for gap, entry in pairs if gap >= -NEAR and _trained(entry) is not None]
     best_gap, best = max(pairs, key=lambda pair: pair[0])
     sentences, claim, entry = [], best_gap, best
@@ -55,17 +56,20 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
     return sentences
 
 
-def name_those_below(panel: Panel, where: str = "") -> str:
-    """Names the methods that are no better than a constant answer; empty if there are none.
+def name_collapsed(panel: Panel, where: str = "") -> str:
+    """Names the methods with collapsed runs, and says what these are; empty if there are none.
 
     A method that has learned nothing is not recommended, however cheap it is.
     """
-    level = "" if panel.baseline is None else f" ({units.points(panel.baseline)} points)"
-    same = f"always answering the {panel.baseline_name}{level}"
+    counts = {entry.label: entry.collapsed for entry in panel.entries if entry.collapsed}
+    if not counts:
+        return ""
+    level = "" if panel.baseline is None else f", {units.points(panel.baseline)} points"
+    meaning = f"(nearly always one answer, or not clearly better than the {panel.baseline_name}{level})"
     if not panel.worthwhile:
-        return f"{_no_method(where)} scored above {same}: none can be recommended."
-    below = [entry.label for entry in panel.entries if not panel.above_baseline(entry)]
-    return f"{where}{_capital('not', where)} above {same}: {', '.join(below)}." if below else ""
+        return f"{where}{_capital('every', where)} method collapsed {meaning}, so none can be recommended."
+    listed = ", ".join(f"{label} in {count.runs} of {units.plural(count.of, 'run')}" for label, count in counts.items())
+    return f"{where}{_capital('collapsed', where)} {meaning}: {listed}."
 
 
 def seed_noise(panel: Panel) -> float | None:
@@ -78,7 +82,7 @@ def seed_noise(panel: Panel) -> float | None:
 
 def _best(panel: Panel, where: str) -> str:
     pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
-    scored = [(average, entry) for average, entry in pairs if average is not None and panel.above_baseline(entry)]
+    scored = [(average, entry) for average, entry in pairs if average is not None and entry in panel.worthwhile]
     if not scored:
         return f"{_no_method(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tunefront.bench.records import SIGNIFICANT
 from tunefront.reports import units
+from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.compare.statistics import finite_values
 
 if TYPE_CHECKING:
@@ -50,13 +52,22 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
         ),
         ("Numbers", "Every number links to the records that it was computed from, and these name their files."),
     ]
+    if any(entry.collapsed for panel in panels for entry in panel.entries):
+        text = (
+            "A run counts as collapsed if at least 95 % of its answers are one label that is right for under 80 % of "
+            "the rows, or if it does not beat always answering the commonest label of the train split (one-sided exact "
+            f"McNemar test on the scored rows, p ≥ {SIGNIFICANT:g}). The test is about this run, not about its method. "
+            f"{MARK} marks scores that include such runs; a method of which at least half the runs collapsed is not "
+            "recommended."
+        )
+        entries.insert(2, ("Collapsed runs", text))
     if prompted:
         text = (
             "A row in the prompt counts as a labelled row used, like a row trained on. Inference FLOPs are those of a "
             "query that reuses cached demonstrations; without cache, every query would process its demonstrations "
             "again."
         )
-        entries.insert(3, ("Demonstrations", text))
+        entries.insert(len(entries) - 1, ("Demonstrations", text))
     if rows:
         error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
         text = (

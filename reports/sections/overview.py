@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.checks import differing_settings
+from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.names import describe_shots, natural_key
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
@@ -49,6 +50,8 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     )
     if len({panel.tasks for panel in panels}) > 1:
         note += " Compare within a column only: the columns have different tasks."
+    if any(entry.collapsed.mostly for panel in panels for entry in panel.entries):
+        note += f" {MARK} At least half of the runs collapsed."
     uneven = differing_settings([record for panel in panels for record in panel.records])
     if uneven:
         listed = ", ".join(f"{name} ({', '.join(values)})" for name, values in uneven.items())
@@ -64,7 +67,10 @@ def _cell(panel: Panel, index: int, label: str) -> Cell:
     average, gap = entry.average(panel.tasks), panel.difference(entry)
     minor = f"({units.signed(gap)})" if gap is not None and entry is not panel.reference else ""
     title = "" if average is None else f"{average:.6g}"
-    return Cell(units.points(average), minor, title, link_if_present(average, anchor(index, e)))
+    if entry.collapsed:
+        title += f", {entry.collapsed.words}"
+    shown = (MARK if entry.collapsed.mostly and average is not None else "") + units.points(average)
+    return Cell(shown, minor, title, link_if_present(average, anchor(index, e)))
 
 
 def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:

@@ -202,12 +202,18 @@ def record_table(records: Iterable[Record], names: Mapping[str, str], panel: Seq
         (Column("score", "× 100"), lambda r: units.points(r.score)),
         (Column("record", numeric=False), lambda r: f"records/{r.key}.json"),
     ]
+    if any(record.collapse.collapsed for record in panel):
+        shown.insert(4, (Column("collapsed", numeric=False), lambda r: r.collapse.reason or _no(r)))
     if any(order_of(record) is not None for record in panel):
         shown.insert(1, (Column("order"), lambda r: _text(order_of(r))))
     if any(record.template for record in panel):
         shown.insert(1, (Column("template", numeric=False), lambda r: _text(r.template)))
     rows = [tuple(read(record) for _, read in shown) for record in records]
     return Table("Records", tuple(column for column, _ in shown), _cells(rows))
+
+
+def _no(record: Record) -> str:
+    return MISSING if record.collapse.collapsed is None else "no"
 
 
 def _cells(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[Cell, ...], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
+from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def _note(panel: Panel) -> str:
         note += f" The comparison uses only tasks on which {panel.reference.label} has a score."
     if panel.several_metrics:
         note += " Tasks with another metric are in a separate section: scores of different metrics have no average."
+    if any(entry.collapsed for entry in panel.entries):
+        note += f" {MARK} Includes collapsed runs."
     if any(entry.average(panel.tasks) is None for entry in panel.entries):
         note += " A method without a score on every task has no average, since it would not be comparable."
     return note
@@ -74,7 +77,10 @@ def _note(panel: Panel) -> str:
 def _score(entry: Entry, task: str, link: str) -> Cell:
     center, spread = entry.center(task), entry.spread(task)
     title = _exact(center) + ("" if spread is None else f" {'IQR' if entry.few_shot else '±'} {spread:.3g}")
-    return Cell(units.points(center), units.spread(spread, entry.few_shot), title, link_if_present(center, link))
+    collapsed = count_collapsed(entry.runs(task))
+    title += f", {collapsed.words}" if collapsed else ""
+    shown = mark(collapsed) + units.points(center)
+    return Cell(shown, units.spread(spread, entry.few_shot), title, link_if_present(center, link))
 
 
 def _exact(value: float | None) -> str:

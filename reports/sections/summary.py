@@ -13,12 +13,14 @@ from tunefront.reports import units
 from tunefront.reports.compare import measures, panels, recipe_choice
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.checks import check
+from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.compare.waiting import describe_waiting
 from tunefront.reports.names import describe_shots, short_names
 from tunefront.reports.sections.few_shot import averaged_over
-from tunefront.reports.sections.findings import name_those_below
+from tunefront.reports.sections.findings import name_collapsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -140,19 +142,21 @@ def _notes(panel_list: Sequence[panels.Panel], titles: Sequence[str]) -> list[st
     size = sizes.pop() if len(sizes) == 1 else None
     whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
     notes.append(f"share: trained parameters, including the head, in percent of {whole}")
-    below = (
-        name_those_below(panel, f"{title}: " if len(panel_list) > 1 else "")
+    collapsed = (
+        name_collapsed(panel, f"{title}: " if len(panel_list) > 1 else "")
         for panel, title in zip(panel_list, titles, strict=True)
     )
-    notes += [text for text in below if text]
+    notes += [f"{MARK} {text}" for text in collapsed if text]
     if any(panel.several_metrics for panel in panel_list):
         notes.append("tasks of different metrics are listed separately: their scores have no average")
+    if busy := describe_waiting([record for panel in panel_list for record in panel.records]):
+        notes.append(busy)
     uneven = next((panel.timing_mismatch for panel in panel_list if panel.timing_mismatch), None)
     return notes if uneven is None else [*notes, f"times cannot be compared and are left out: {uneven}"]
 
 
 def _baseline(panel: panels.Panel, tasks: list[str], width: int) -> tuple[Row, ...]:
-    """The row of always answering the commonest training label; empty if no record has its score."""
+    """The row of always giving the constant answer; empty if no record has its score."""
     if not panel.baselines:
         return ()
     scores = ((units.points(panel.baselines.get(task)), "") for task in tasks)
@@ -165,7 +169,13 @@ def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
     return (
         (entry.label, ""),
         (units.signed(panel.difference(entry)), ""),
-        *((units.points(entry.center(task)), units.spread(entry.spread(task), entry.few_shot)) for task in tasks),
+        *(
+            (
+                mark(count_collapsed(entry.runs(task))) + units.points(entry.center(task)),
+                units.spread(entry.spread(task), entry.few_shot),
+            )
+            for task in tasks
+        ),
         (units.count(trained), ""),
         (units.percent(*entry.share) if entry.share else units.MISSING, ""),
         (units.si(measures.TRAIN_FLOPS.median(panel, entry), "FLOP"), ""),

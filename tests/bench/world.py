@@ -21,7 +21,7 @@ from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.run_cell import Costs, record_of
+from tunefront.bench.execution.run_cell import Costs, Results, record_of
 from tunefront.bench.records import Environment, Parameters, Record, Scores, Seconds
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods
@@ -67,7 +67,7 @@ class World:
             status,  # type: ignore[arg-type]
             None if ok else f"{cell.spelled} is {status} [here]",
             Costs(parameters=Parameters(trainable=1234 if ok else None, backbone=100_000), seconds=Seconds(train=1.5)),
-            Scores(headline="accuracy", test={"accuracy": 0.75} if ok else None),
+            Results(Scores(headline="accuracy", test={"accuracy": 0.75} if ok else None)),
         )
 
     def run_grid(

@@ -275,8 +275,7 @@ class Decoder(LanguageModel):
         return cast(Tensor, self.model(**{"use_cache": False, **inputs}).logits)
 
     def _split(self, prompts: Sequence[Prompt]) -> list[TokenisedPrompt]:
-        texts, choices = [prompt.text for prompt in prompts], [prompt.choices for prompt in prompts]
-        tokenised = self.tokens.with_answers(texts, choices)
+        tokenised = self.tokens.with_answers(prompts)
         return [replace(prompt, prompt=[*self.tokens.leading, *prompt.prompt]) for prompt in tokenised]
 
     def _cut(self, ids: Ids, room: int) -> Ids:

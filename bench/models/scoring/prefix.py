@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tunefront.bench.models.scoring.prompted import PrefixedRows, PromptedExamples
-from tunefront.bench.models.scoring.tokens import ANSWER, BETWEEN, Ids, Tokens, cut_start, shared_tokens
+from tunefront.bench.models.scoring.tokens import BETWEEN, Ids, Tokens, cut_start, shared_tokens
 from tunefront.bench.templates import Prompt
 
 KeysValues = tuple[Tensor, Tensor]
@@ -40,7 +40,7 @@ class Demonstrations:
         cls, prompts: Sequence[Prompt], tokens: Tokens, room: int | None, query_room: int, whole: bool = False
     ) -> Demonstrations:
         """The prompts with their right answers, in this order."""
-        texts = tuple(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts)
+        texts = tuple(prompt.answered for prompt in prompts)
         ends, whole_ids = [0], list(tokens.leading)
         for count, text in enumerate(texts, 1):
             alone = len(tokens.of([text])[0])

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ANSWER = " "
-"""Separates a prompt from its answer."""
+    from tunefront.bench.templates import Prompt
+
 BETWEEN = "\n\n"
 """Separates a demonstration from the text after it."""
 
@@ -49,11 +49,11 @@ class Tokens:
         ids_of = dict(zip(once, map(list, ids), strict=True))
         return [ids_of[text] for text in texts]
 
-    def with_answers(self, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[TokenisedPrompt]:
+    def with_answers(self, prompts: Sequence[Prompt]) -> list[TokenisedPrompt]:
         """Each prompt up to the token where it first differs from an answered prompt, and the rest of each of these."""
-        alone = self.of(prompts)
-        pairs = [(row, answer) for row, row_answers in enumerate(answers) for answer in row_answers]
-        joined = self.of([f"{prompts[row]}{ANSWER}{answer}" for row, answer in pairs])
+        alone = self.of([prompt.text for prompt in prompts])
+        pairs = [(row, answer) for row, prompt in enumerate(prompts) for answer in prompt.choices]
+        joined = self.of([f"{prompts[row].text}{prompts[row].separator}{answer}" for row, answer in pairs])
         wholes: list[list[Ids]] = [[] for _ in prompts]
         for (row, _), whole in zip(pairs, joined, strict=True):
             wholes[row].append(whole)

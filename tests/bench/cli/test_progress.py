@@ -14,6 +14,7 @@ from tests.bench.world import World
 from tests.reports.factory import record
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.progress import Display
+from tunefront.bench.records import Collapse
 from tunefront.methods.base import Recipe
 from tunefront.methods.spelling import parse
 
@@ -133,15 +134,35 @@ with Display(Console(file=sys.stderr, force_terminal=True, width=80)) as display
     assert done.stderr.count("child") == 50
 
 
-@pytest.mark.parametrize(("score", "mark"), [(0.7, "✓"), (0.6, "≤"), (0.5, "≤")])
-def test_a_cell_no_better_than_the_commonest_label_has_no_tick(
-    score: float, mark: str, display: Display, log: io.StringIO
-) -> None:
+def test_a_collapsed_cell_has_no_tick_and_says_why(display: Display, log: io.StringIO) -> None:
+    answers = {"one_answer": True, "answer": "bad", "answer_share": 0.997, "label_share": 0.5}
+    baseline = {"baseline_answer": "bad", "baseline_share": 0.5, "p_value": 0.21}
+    known = [
+        Collapse(collapsed=False, one_answer=False, p_value=0.01),
+        Collapse(collapsed=True, **answers, **baseline),
+        Collapse(collapsed=True, one_answer=False, **baseline),
+        Collapse(),
+    ]
+    display.planned(4, 0)
+    for collapse in known:
+        display.finished(cell(), record(scores__test={"accuracy": 0.6}).model_copy(update={"collapse": collapse}))
+    better, one_answer, why, not_better, why_not, unknown = log.getvalue().splitlines()[1:]
+    assert "] ✓ 0.600 " in better
+    assert "] † 0.600 " in one_answer
+    assert "99 %" in why
+    assert "bad" in why
+    assert "] † 0.600 " in not_better
+    assert "0.21" in why_not
+    assert "] ✓ 0.600 " in unknown
+
+
+def test_an_answer_of_any_text_is_cut_and_escaped(display: Display, log: io.StringIO) -> None:
     display.planned(1, 0)
-    display.finished(cell(), record(scores__test={"accuracy": score}, scores__baseline={"accuracy": 0.6}))
-    line = " ".join(log.getvalue().split())
-    assert f"[1/1] {mark} {score:.3f} " in line
-    assert ("no better than the commonest label, 0.600" in line) is (mark == "≤")
+    odd = Collapse(collapsed=True, one_answer=True, answer=f"\x1b[31m{'long ' * 99}", answer_share=1.0, label_share=0.5)
+    display.finished(cell(), record().model_copy(update={"collapse": odd}))
+    line = log.getvalue().splitlines()[-1]
+    assert "\x1b" not in line
+    assert len(line) < 90
 
 
 def test_demonstrations_that_do_not_fit_are_said(display: Display, log: io.StringIO) -> None:

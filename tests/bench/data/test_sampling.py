@@ -118,6 +118,17 @@ def test_selection_uses_validation_only_where_it_is_not_scored():
         assert (len(kept), len(chosen), split) == (68, 32, "train")
 
 
+def test_limited_selection_rows_are_some_of_those_that_all_would_be():
+    train, validation, test = rows(1000), rows(200, split="validation"), rows(20, split="test")
+    for splits, split in (({"validation": validation, "test": test}, "validation"), ({"test": test}, "train")):
+        kept, whole, _ = selection(task(train=train, **splits), train, 0)
+        limited = selection(task(train=train, **splits), train, 0, limit=40)
+        assert limited == (kept, tuple(row for row in whole if row in limited[1]), split)
+        assert len(limited[1]) == 40 < len(whole)
+        assert limited[1] != whole[:40]
+        assert selection(task(train=train, **splits), train, 0, limit=len(whole))[1] == whole
+
+
 def test_limited_eval_rows_keep_their_order_and_are_not_simply_the_first():
     toy = task(train=rows(9), test=rows(300, split="test"))
     chosen = eval_rows(toy, 40)

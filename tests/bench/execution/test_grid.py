@@ -154,7 +154,8 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
     may_be_null |= {"data.draw_source", "data.selection_split", "data.n_selection"}
     may_be_null |= {
         *(f"prompt.{name}" for name in Prompt.model_fields),  # nothing is shown
-        *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration", "seconds.prefix"),
+        *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration"),
+        *("seconds.prefix", "cpu_seconds.prefix"),
         *("storage.demonstration_bytes", "scores.selection"),
         *("environment.device_name", "environment.git_commit", "memory.cuda"),
     }

@@ -138,6 +138,8 @@ def test_a_record_has_what_demonstrations_take(
     assert record.flops.prefix > 0
     assert record.seconds.prefix is not None
     assert record.seconds.prefix > 0
+    assert record.cpu_seconds.prefix is not None
+    assert record.cpu_seconds.prefix > 0
     assert (record.storage.checkpoint_bytes, record.parameters.trainable, record.parameters.inserted) == (0, 0, 0)
     assert (record.flops.train, record.training.steps, record.seconds.train, record.training.final_loss) == (
         0,
@@ -168,6 +170,7 @@ def test_an_ensemble_keeps_every_prompt(language_models: dict[str, str], folder:
 def test_an_encoder_decoder_keeps_nothing_of_its_demonstrations(language_models: dict[str, str], folder: Path) -> None:
     record, _ = ran(language_models["t5"], folder, "icl:k=4", shots=8)
     assert (record.prompt.kv_cache_bytes, record.flops.prefix, record.seconds.prefix) == (None, None, None)
+    assert record.cpu_seconds.prefix is None
     assert record.prompt.prefix_tokens is not None
     assert record.storage.demonstration_bytes is not None
     assert record.flops.inference_per_example_without_reuse == record.flops.inference_per_example
@@ -179,8 +182,10 @@ def test_zero_shot_has_no_demonstrations_and_needs_no_rows(language_models: dict
         assert record.prompt == Prompt()
         assert (record.storage.demonstration_bytes, record.flops.prefix) == (None, None)
         assert record.data.n_train == shots
+        assert record.collapse.baseline_answer == "good", "of the train split, with or without rows of it"
+        assert record.scores.baseline is not None
+        assert record.scores.baseline["accuracy"] == record.collapse.baseline_share
     assert record.data.train_ids == ()
-    assert record.scores.baseline is None, "no training label is the commonest"
 
 
 def test_calibrating_costs_what_its_prompts_cost(language_models: dict[str, str], folder: Path) -> None:

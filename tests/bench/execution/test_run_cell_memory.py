@@ -30,6 +30,9 @@ def test_a_record_has_the_owners_of_memory_and_the_seconds_of_steps(backbones: d
         **dict.fromkeys(("data", "forward", "backward", "optimizer"), 3),
         "evaluation": 1,
     }
+    assert record.cpu_seconds.train > 0
+    assert record.cpu_seconds.eval > 0
+    assert record.cpu_seconds.prefix is None
     assert Record.model_validate_json(record.model_dump_json()) == record
 
 

@@ -15,6 +15,7 @@ from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.forecast.machine import Machine, machine
 from tunefront.bench.forecast.predict import predict
 from tunefront.bench.forecast.synthetic import SyntheticRows
+from tunefront.bench.records import CpuSeconds
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.methods.spelling import parse
 
@@ -61,6 +62,7 @@ def test_a_prediction_equals_the_measurement_of_a_run(
         assert attrgetter(field)(planned) == attrgetter(field)(measured), field
     assert planned.scores.test is None
     assert planned.seconds.train is None
+    assert planned.cpu_seconds == CpuSeconds(), "the processor time of a prediction is not that of a run"
     assert planned.flops.phases is not None
     assert measured.flops.phases is not None
     for phase, flops in measured.flops.phases.items():

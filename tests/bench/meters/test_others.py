@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,36 @@ def test_the_clock_counts_only_the_time_inside() -> None:
         failing()
     now[0] += 13  # after
     assert clock.seconds == 5
+
+
+def test_the_clock_adds_up_the_processor_time_of_the_same_blocks() -> None:
+    now, cpu = [100.0], [7.0]
+    clock = Clock(CPU, lambda: now[0], lambda: cpu[0])
+    cpu[0] += 50  # before
+    for wall, worked in ((2, 1), (3, 6)):
+        with clock.running():
+            now[0] += wall
+            cpu[0] += worked
+        cpu[0] += 90  # between
+    assert (clock.seconds, clock.cpu_seconds) == (5, 7)
+
+
+def test_processor_time_is_that_of_all_threads_and_not_of_sleep() -> None:
+    """No amount is asserted: a machine may be busy. Two threads cannot hide their work, and sleeping is none."""
+
+    def work() -> None:
+        start = time.thread_time()
+        while time.thread_time() < start + 0.05:
+            sum(range(1000))
+
+    asleep, working = Clock(CPU), Clock(CPU)
+    with asleep.running():
+        time.sleep(0.2)
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    with working.running():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert working.cpu_seconds >= 0.1
+    assert asleep.cpu_seconds < asleep.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from tunefront.methods.base import Recipe
 from tunefront.methods.houlsby import Houlsby
 from tunefront.methods.ia3 import IA3
 from tunefront.methods.icl import ICL
-from tunefront.methods.spelling import spell
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -54,24 +54,48 @@ def test_shipped_suites_expand_without_duplicates_and_say_what_they_are(name: st
     assert len(known_suites()[name]) > 20
 
 
-def test_quick_compares_the_methods_of_the_first_light_on_two_tasks_and_two_seeds() -> None:
+def test_quick_trains_an_encoder_on_two_real_tasks_with_two_seeds() -> None:
     cells = expand("quick", Overrides(backbones=["minilm"])).cells
-    assert {cell.method.name for cell in cells} == {"full", "top_layers", "features", "houlsby", "ia3"}
-    assert {(cell.backbone, cell.shots, cell.config.eval_rows) for cell in cells} == {("minilm", 300, 400)}
-    assert len({cell.task for cell in cells}) == 2
+    assert {cell.task for cell in cells} == {"sentiment/movies", "news/topic"}
+    assert {(cell.shots, cell.config.eval_rows) for cell in cells} == {(200, 300)}
     assert {cell.seed for cell in cells} == {0, 1}
+    assert {"full", "features", "houlsby", "ia3"} <= {cell.method.name for cell in cells}
 
 
-def test_quick_compares_demonstrations_with_training_by_t_few_s_recipe_in_fewer_steps() -> None:
-    cells = [cell for cell in expand("quick").cells if cell.backbone != "minilm"]
-    assert [cell.spelled for cell in cells[4:8]] == [spell(ICL(k=k)) for k in (0, 4, 16, 32)]
-    assert len(cells) == 2 * 8
-    seen = {(cell.backbone, cell.shots, cell.draw_seed, cell.seed, cell.config.eval_rows) for cell in cells}
-    assert seen == {("nano", 32, 0, 0, 200)}
-    whole = {cell.method.name: cell.recipe for cell in planned("tfew2022")}
-    quick = {cell.method.name: cell.recipe for cell in cells}
-    for method in ("full", "ia3"):
-        assert quick[method] == replace(whole[method], steps=60)
+def test_quick_asks_t_few_s_question_of_smollm2() -> None:
+    """The same 32 rows are trained on or shown, in two draws, by T-Few's recipe in fewer steps."""
+    cells = [cell for cell in expand("quick").cells if cell.backbone == "smollm2"]
+    shown = [cell for cell in cells if isinstance(cell.method, ICL)]
+    assert {(cell.method.k, cell.draw_seed) for cell in shown if isinstance(cell.method, ICL)} == {
+        (0, 0),
+        *itertools.product((4, 16, 32), (0, 1)),
+    }
+    assert {(cell.shots, cell.seed) for cell in cells} == {(32, 0)}
+    (paper,) = {cell.recipe for cell in planned("tfew2022") if cell.method.name == "ia3"}
+    (ours,) = {cell.recipe for cell in cells if cell.method.name == "ia3"}
+    assert replace(paper, steps=ours.steps, learning_rate=ours.learning_rate) == ours
+
+
+def test_the_rates_of_quick_are_among_those_that_its_search_tries() -> None:
+    """For each method and backbone; the search scores neither quick's tasks nor its draws and seeds."""
+    tried, used = planned("quick_search"), planned("quick")
+    rates = {(cell.backbone, cell.method, cell.recipe.learning_rate) for cell in tried}
+    assert {(cell.backbone, cell.method, cell.recipe.learning_rate) for cell in used if cell.method.trains} <= rates
+    assert not {(cell.task, cell.draw_seed, cell.seed) for cell in tried} & {
+        (cell.task, cell.draw_seed, cell.seed) for cell in used
+    }
+
+
+def test_a_method_that_uses_no_rows_runs_once_for_all_draws_and_seeds(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL.replace('"ia3"', '"icl:k=0", "icl:k=1"') + "draws = [3, 4]\nseeds = [5, 6]\n")
+    seen = [(cell.method, cell.draw_seed, cell.seed) for cell in expand(suite).cells]
+    assert [found for found in seen if found[0] == ICL(k=0)] == [(ICL(k=0), 3, 5)]
+    assert len(seen) == 1 + 4
+
+
+def test_a_method_that_trains_nothing_is_searched_once(tmp_path: Path) -> None:
+    suite = write(tmp_path, SMALL.replace('"ia3"', '"ia3", "icl:k=4"') + "[search]\nlearning_rate = [1e-3, 1e-2]\n")
+    assert [cell.method for cell in expand(suite).cells] == [IA3(), IA3(), ICL(k=4)]
 
 
 def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> None:
@@ -247,7 +271,7 @@ def test_overrides_replace_the_lists_of_the_suite() -> None:
 
 def test_a_template_is_refused_where_only_encoders_would_read_it(tmp_path: Path) -> None:
     expected = "template 'plain' was requested, but {} is an encoder, which takes no template"
-    assert expected.format("minilm") in error_text("quick_search", Overrides(templates=[None, "plain"]))
+    assert expected.format("minilm") in error_text("embedded_search", Overrides(templates=[None, "plain"]))
     assert expected.format("tiny") in error_text(write(tmp_path, 'templates = ["plain"]\n' + SMALL))
 
 

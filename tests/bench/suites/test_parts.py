@@ -153,6 +153,56 @@ def test_parts_with_the_same_backbones_or_none_take_a_new_one_together(tmp_path:
     assert selected(write(tmp_path, named), "nano") == [("nano", "full"), ("nano", "ia3"), ("nano", "icl")]
 
 
+OF_KINDS = (
+    TWO
+    + """
+[[part]]
+methods = ["features"]
+backbone_kind = "language model"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("decoders", "backbones", "expected"),
+    [
+        ([], [], ["full", "ia3", "ia3", "icl"]),
+        (["nano"], ["nano"], ["ia3", "icl"]),
+        ([], ["tiny"], ["full", "ia3"]),
+        (["tiny"], ["tiny"], ["features"]),
+        (["tiny"], ["minilm", "tiny"], ["full", "ia3", "features"]),
+    ],
+)
+def test_a_part_for_a_kind_runs_the_backbones_of_that_kind_that_no_part_names(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decoders: list[str],
+    backbones: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr("tests.bench.world.DECODERS", decoders)
+    assert [method for _, method in selected(write(tmp_path, OF_KINDS), *backbones)] == expected
+
+
+def test_a_file_of_parts_for_kinds_alone_needs_a_backbone(tmp_path: Path) -> None:
+    text = 'tasks = ["docstrings/kind"]\nmethods = ["ia3"]\n[[part]]\nbackbone_kind = "language model"\n'
+    (message,) = errors_of(write(tmp_path, text), Overrides())
+    assert "--backbone" in message
+
+
+@pytest.mark.parametrize("kind", ['"decoder"', "3", '["encoder"]'])
+def test_a_kind_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path, kind: str) -> None:
+    messages = errors_of(write(tmp_path, TWO + f"[[part]]\nbackbone_kind = {kind}\n"), Overrides())
+    assert any("'encoder', 'language model'" in message for message in messages)
+
+
+def test_a_part_for_a_kind_names_no_backbones(tmp_path: Path) -> None:
+    text = TWO.replace('backbones = ["nano"]', 'backbones = ["nano"]\nbackbone_kind = "language model"')
+    (message,) = errors_of(write(tmp_path, text), Overrides())
+    assert "part 2" in message
+    assert "backbone_kind" in message
+
+
 def test_a_folder_is_the_part_s_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
     suite = read_suite(write(tmp_path, TWO.replace('"nano"', '"models/mine"')), ErrorCollector())

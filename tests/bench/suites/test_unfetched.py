@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.world import World
+from tunefront.bench.errors import UserErrors
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 
@@ -79,3 +80,70 @@ def test_a_backbone_that_no_part_names_runs_the_part_of_its_kind(
     assert {cell.method.name for cell in expand(suite, Overrides(backbones=["tiny"])).cells} == {"full"}
     monkeypatch.setattr("tests.bench.world.DECODERS", ["nano", "smollm2", "tiny"])
     assert {cell.method.name for cell in expand(suite, Overrides(backbones=["tiny"])).cells} == {"ia3"}
+
+
+OTHER = """
+methods = ["features"]
+backbones = ["minilm", "nano"]
+tasks = ["docstrings/match"]
+"""
+
+
+@pytest.fixture
+def with_fallback(tmp_path: Path) -> str:
+    """A suite that needs fetched archives alone, with another file to run where none is there."""
+    text = 'fallback = "other.toml"\n' + SUITE.replace('"docstrings/kind", ', "").replace(', "nano"', "")
+    (tmp_path / "other.toml").write_text(OTHER, encoding="utf-8")
+    path = tmp_path / "first.toml"
+    path.write_text(text.replace('tasks = ["docstrings/kind"]', 'tasks = ["sentiment/movies"]'), encoding="utf-8")
+    return str(path)
+
+
+def methods_of(suite: str, **overrides: list[str]) -> set[tuple[str, str, str]]:
+    cells = expand(suite, Overrides(**overrides)).cells  # type: ignore[arg-type]
+    return {(cell.method.name, cell.backbone, cell.task) for cell in cells}
+
+
+def test_where_nothing_was_fetched_the_fallback_runs(with_fallback: str, unfetched: None) -> None:
+    expansion = expand(with_fallback)
+    assert {(cell.method.name, cell.backbone) for cell in expansion.cells} == {
+        ("features", "minilm"),
+        ("features", "nano"),
+    }
+    (notice,) = expansion.warnings
+    for fact in ("smollm2", "sentiment/movies", "other.toml", "tunefront fetch", "MB"):
+        assert fact in notice
+
+
+def test_where_something_was_fetched_the_suite_itself_runs(with_fallback: str, world: World) -> None:
+    assert {name for name, *_ in methods_of(with_fallback)} == {"full", "ia3"}
+    assert expand(with_fallback).warnings == ()
+
+
+def test_the_fallback_runs_the_lists_of_the_call(with_fallback: str, unfetched: None) -> None:
+    assert methods_of(with_fallback, tasks=["docstrings/kind"]) == {
+        ("features", "minilm", "docstrings/kind"),
+        ("features", "nano", "docstrings/kind"),
+    }
+    assert methods_of(with_fallback, backbones=["nano"]) == {("features", "nano", "docstrings/match")}
+
+
+def test_a_call_that_needs_nothing_fetched_has_no_fallback(with_fallback: str, unfetched: None) -> None:
+    named = methods_of(with_fallback, tasks=["docstrings/kind"], backbones=["minilm"])
+    assert named == {("full", "minilm", "docstrings/kind")}
+
+
+@pytest.mark.parametrize("name", ["no_such_suite", "gone.toml", "", 3])
+def test_a_fallback_that_is_no_suite_is_an_error(
+    with_fallback: str, unfetched: None, tmp_path: Path, name: object
+) -> None:
+    value = f'"{name}"' if isinstance(name, str) else name
+    path = tmp_path / "broken.toml"
+    path.write_text(Path(with_fallback).read_text("utf-8").replace('"other.toml"', str(value)), encoding="utf-8")
+    with pytest.raises(UserErrors, match="fallback"):
+        expand(str(path))
+
+
+def test_quick_falls_back_to_the_embedded_tasks_and_models(world: World, unfetched: None) -> None:
+    assert expand("quick").cells == expand("embedded").cells
+    assert {cell.task.split("/")[0] for cell in expand("embedded").cells} == {"docstrings"}

@@ -29,6 +29,31 @@ def test_a_row_of_rte_by_a_published_template() -> None:
     assert prompt == Prompt(text, ("True", "False"), 1)
 
 
+@pytest.mark.parametrize(
+    ("written", "separator"),
+    [
+        (" ||| ", " "),
+        ("|||", " "),
+        ("|||\n", " "),
+        ("\n|||\n", "\n"),
+        (" \n|||", "\n"),
+        ("\n\n||| ", "\n\n"),
+        ("\n \n\t|||", "\n\n"),
+    ],
+    ids=repr,
+)
+def test_line_breaks_before_the_answer_are_kept_as_the_template_writes_them(written: str, separator: str) -> None:
+    task, row = make_task({"text": "So it goes."})
+    prompt = template(f"{{{{ text }}}} Yes or no?{written}{{{{ answer_choices[label] }}}}").render(task, row)
+    assert (prompt.text, prompt.separator) == ("So it goes. Yes or no?", separator)
+    assert prompt.answered == f"So it goes. Yes or no?{separator}{prompt.choices[prompt.label]}"
+
+
+def test_line_breaks_of_the_data_are_none_of_the_template() -> None:
+    task, row = make_task({"text": "So it goes.\n\n"})
+    assert template("{{ text }}||| {{ answer_choices[label] }}").render(task, row).separator == " "
+
+
 def test_answers_may_differ_from_row_to_row() -> None:
     jinja = '{{ premise }} {% if question == "cause" %} because... {% else %} so... {% endif %}\n- {{choice1}}'
     choose = template(f"{jinja} ||| {TARGET}", "{{choice1}} ||| {{choice2}}")

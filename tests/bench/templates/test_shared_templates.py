@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_prompts_are_those_of_promptsource(task: Task) -> None:
 
 
 def published(entry: Entry, row: Row) -> Prompt:
-    """What promptsource.templates.Template.apply and get_answer_choices_list give."""
+    """What promptsource.templates.Template.apply and get_answer_choices_list give, and the template's line breaks."""
     protector = "3ed2dface8203c4c9dfb1a5dc58e41e0"
     values = {
         key: value.replace("|||", protector) if isinstance(value, str) else value
@@ -102,7 +103,8 @@ def published(entry: Entry, row: Row) -> Prompt:
 
     choices = parts(entry.answer_choices or "")
     text, target = parts(entry.jinja, answer_choices=choices)
-    return Prompt(text, tuple(choices), choices.index(target))
+    breaks = re.findall(r"([ \t\n]*)\|\|\|", entry.jinja)[0].count("\n")
+    return Prompt(text, tuple(choices), choices.index(target), "\n" * breaks or " ")
 
 
 def test_a_bar_before_the_separator_stays_in_the_text() -> None:

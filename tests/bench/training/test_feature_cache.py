@@ -18,13 +18,14 @@ from tunefront.bench.training.feature_cache import FeatureStore, RowValues
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import parse
 
-STATES = RowValues(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), 0.1 + 0.2, 12345678901234567)
+STATES = RowValues(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), 0.1 + 0.2, 12345678901234567, 0.7)
 
 
 def same(first: RowValues | None, second: RowValues | None) -> bool:
     assert first is not None
     assert second is not None
-    return torch.equal(first.values, second.values) and (first.seconds, first.flops) == (second.seconds, second.flops)
+    costs = [(states.seconds, states.cpu_seconds, states.flops) for states in (first, second)]
+    return torch.equal(first.values, second.values) and costs[0] == costs[1]
 
 
 def test_features_are_read_as_written_bit_for_bit(tmp_path: Path) -> None:
@@ -120,6 +121,7 @@ def test_a_second_cell_takes_the_stored_states_at_the_same_price(
     stored = store.read(next(tmp_path.iterdir()).stem)
     assert stored is not None
     assert charged.clock.seconds >= stored.seconds > 0
+    assert charged.clock.cpu_seconds >= stored.cpu_seconds > 0
     without, cost = fit(backbones[family], None)  # type: ignore[arg-type]
     assert torch.equal(without, first)
     assert cost.flops == paid.flops

@@ -82,6 +82,8 @@ def named(text: str, **changes: Any) -> Any:
     )
     fields: dict[str, Any] = {**names, "task": f"dir:{text}", "scores.test": {text: 0.5}, "recipe": {text: text}}
     fields |= {"settings": {text: text}, "versions": {text: text}}
+    fields |= {"collapse.collapsed": True, "collapse.one_answer": True, "collapse.answer": text}
+    fields |= {"collapse.answer_share": 1.0, "collapse.label_share": 0.5}
     return changed(record(**changes), fields)
 
 
@@ -139,7 +141,7 @@ def test_a_table_of_markdown_keeps_its_columns(report: document.Report) -> None:
 KNOWN = (
     *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf", "textbackslash"),
     *("textasciitilde", "textasciicircum", "textless", "textgreater", "textbar", "textquotedbl", "pm", "times"),
-    *("dots", "cdot"),
+    *("dots", "cdot", "dag"),
 )
 
 

@@ -14,7 +14,7 @@ from tunefront.bench.templates import Prompt
 
 def text_of(demonstrations: Sequence[Prompt], query: str) -> str:
     """The whole prompt."""
-    answered = [f"{prompt.text} {prompt.choices[prompt.label]}" for prompt in demonstrations]
+    answered = [f"{prompt.text}{prompt.separator}{prompt.choices[prompt.label]}" for prompt in demonstrations]
     return "\n\n".join([*answered, query])
 
 

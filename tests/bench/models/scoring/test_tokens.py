@@ -15,6 +15,7 @@ from tunefront.bench.models.families import Decoder, Prompting, Seq2Seq
 from tunefront.bench.models.families.language import LanguageModel
 from tunefront.bench.models.scoring.prefix import Demonstrations
 from tunefront.bench.models.scoring.tokens import Tokens, shared_tokens
+from tunefront.bench.templates import Prompt
 from tunefront.methods.sites import SITES
 
 TEXTS = (
@@ -30,16 +31,20 @@ TEXTS = (
 """Prompts and answers whose ends and starts may merge into one token in every known way."""
 
 
-def without_weights(tokenizer: Any, task: Task, family: type[LanguageModel] = Decoder, **config: Any) -> LanguageModel:
+def without_weights(
+    tokenizer: Any, task: Task, family: type[LanguageModel] = Decoder, separator: str = " ", **config: Any
+) -> LanguageModel:
     """A language model without weights, for its tokens alone."""
     model = SimpleNamespace(config=SimpleNamespace(hidden_size=8, **config))
-    return family(model, tokenizer, SITES["gpt2"], task, Prompting(Listed()))  # type: ignore[arg-type]
+    template = Listed(separator=separator)
+    return family(model, tokenizer, SITES["gpt2"], task, Prompting(template))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("separator", [" ", "\n", "\n\n"], ids=repr)
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_prefix_query_and_choice_are_the_tokens_of_the_whole_text(kind: str) -> None:
+def test_prefix_query_and_choice_are_the_tokens_of_the_whole_text(kind: str, separator: str) -> None:
     tokenizer, task = TOKENIZERS[kind](), listed_task(TEXTS)
-    backbone = without_weights(tokenizer, task)
+    backbone = without_weights(tokenizer, task, separator=separator)
     trailing = len(backbone.tokens.trailing)
     rows = encode(backbone, task, "test", 1000)
     for count in range(len(TEXTS)):
@@ -49,7 +54,7 @@ def test_prefix_query_and_choice_are_the_tokens_of_the_whole_text(kind: str) -> 
         for row, prompt in enumerate(rows.prompts):
             for choice, ids in zip(prompt.choices, rows.choices[row], strict=True):
                 joined = [*demonstrations.ids[: followed.before[row]], *followed.tokens[row].tolist(), *ids.tolist()]
-                text = f"{text_of(rows.prompts[:count], prompt.text)} {choice}"
+                text = f"{text_of(rows.prompts[:count], prompt.text)}{separator}{choice}"
                 whole = tokenizer(text)["input_ids"]
                 assert joined == whole[: len(whole) - trailing], (count, text)
 
@@ -92,7 +97,7 @@ def test_leading_and_trailing_tokens_are_separated_from_the_text() -> None:
 
 def test_answers_begin_where_the_answered_prompts_part_from_the_prompt() -> None:
     tokens = Tokens(TOKENIZERS["no split"]())
-    (split,) = tokens.with_answers(["Label:"], [["yes", "no"]])
+    (split,) = tokens.with_answers([Prompt("Label:", ("yes", "no"), 0)])
     assert split.boundary_tokens == 1
     assert tokens.tokenizer.decode(split.prompt) == "Label", "the colon and the space are one token of the answer"
     assert [tokens.tokenizer.decode(answer) for answer in split.answers] == [": yes", ": no"]
