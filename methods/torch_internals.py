@@ -13,6 +13,7 @@ change.
 - `Module._parameters`, `_buffers` and `_modules`: a module's own parts, to be read quickly or put in place.
 - `torch.autograd.grad_mode._unsafe_preserve_version_counter`: a measured step leaves parameters as they were, and their
   versions too.
+- `torch.ops.prim.device`: what torch calls to read the device of a fake tensor.
 - Operators of `torch.ops.aten` whose names begin with `_`: attention on the CPU, reading a number, `_unsafe_view`.
 - `Module._forward_pre_hooks` and `_forward_hooks`: the order in which plugs act.
 """
@@ -33,6 +34,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_u
 __all__ = [
     "CPU_ATTENTION",
     "CPU_ATTENTION_BACKWARD",
+    "DEVICE",
     "READ_VALUE",
     "UNSAFE_VIEW",
     "FakeTensor",
@@ -60,6 +62,7 @@ __all__ = [
 
 CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 CPU_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+DEVICE = torch.ops.prim.device.default
 READ_VALUE = torch.ops.aten._local_scalar_dense.default
 UNSAFE_VIEW = torch.ops.aten._unsafe_view.default
 

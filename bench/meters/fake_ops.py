@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,26 @@ from tunefront.methods.torch_internals import (
 
 MOST_REAL = 2**24
 """Most elements of a real tensor while the model is fake."""
-Result = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
+
+
+class Result(NamedTuple):
+    """What an operator returns: a tensor with memory of its own, or one in the memory of argument `base`, from element
+    `offset` on."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    offset: int = 0
+    base: int | None = None
 
 
 class Fakes:
     """Runs operators on the fake tensors of a mode.
 
-    The blocks of a model have equal shapes, so most operators repeat. The result of an operator that writes nothing and
-    shares no memory with its inputs is cached by shape. torch has a cache too, but it compares more than is needed.
-    Calling the mode itself saves two rounds of dispatching, in which torch looks for it.
+    The blocks of a model have equal shapes, so most operators repeat. The result of an operator that writes nothing is
+    cached by shape. torch has a cache too, but it compares more than is needed. Calling the mode itself saves two
+    rounds of dispatching, in which torch looks for it.
     """
 
     def __init__(self, mode: FakeTensorMode):
@@ -56,7 +67,7 @@ class Fakes:
         key = func, signature(args), signature(tuple(kwargs.items())), torch.get_default_dtype()
         known = self._known.get(key)
         if known is not None:
-            results = [self._make(*result) for result in known]
+            results = [self._make(result, args) for result in known]
             return results[0] if len(results) == 1 else tuple(results)
         out = self._mode.__torch_dispatch__(func, types, args, kwargs)
         if key not in self._known:
@@ -66,10 +77,18 @@ class Fakes:
     def faked(self, args: Any) -> Any:  # Any: as torch dispatches
         """The arguments with fake tensors in place of real ones: if all arguments are real, torch really computes some
         operators."""
-        return tree_map_only(Tensor, lambda real: self._make(real.shape, real.stride(), real.dtype, real.device), args)
+        return tree_map_only(
+            Tensor, lambda real: self._make(Result(real.shape, real.stride(), real.dtype, real.device)), args
+        )
 
-    def _make(self, shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        return FakeTensor(self._mode, torch.empty_strided(shape, stride, dtype=dtype, device="meta"), device)
+    def _make(self, result: Result, args: Any = ()) -> Tensor:  # Any: as torch dispatches
+        shape, stride, dtype, device, offset, base = result
+        if base is None:
+            meta = torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+        else:
+            memory = args[base].untyped_storage()
+            meta = torch.empty(0, dtype=dtype, device="meta").set_(memory, offset, shape, stride)
+        return FakeTensor(self._mode, meta, device)
 
 
 def too_large(func: Any, args: Any) -> bool:  # Any: as torch dispatches
@@ -88,9 +107,9 @@ def too_large(func: Any, args: Any) -> bool:  # Any: as torch dispatches
 
 
 def signature(values: Iterable[object]) -> tuple[Hashable, ...]:
-    """A key of the arguments of an operator; tensors count by shape, strides, dtype and device."""
+    """A key of the arguments of an operator; tensors count by class, shape, strides, offset, dtype and device."""
     return tuple(
-        (value.shape, value.stride(), value.dtype, _device(value))
+        (value.__class__, value.shape, value.stride(), value.storage_offset(), value.dtype, _device(value))
         if isinstance(value, Tensor)
         else signature(value)
         if isinstance(value, list | tuple)
@@ -107,24 +126,29 @@ def _device(tensor: Tensor) -> torch.device:
 
 
 def _described(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[Result, ...] | None:  # Any: as torch dispatches
-    """The results as shapes, strides, dtypes and devices; None if they cannot be cached. The schema alone does not
-    reveal all shared memory: that of `_unsafe_view` mentions none."""
-    schema = schema_of(func)
-    if any(value.alias_info is not None for value in (*schema.arguments, *schema.returns)):
+    """The results; None if they cannot be cached. Memory shows which of them are views: the schema of `_unsafe_view`
+    does not."""
+    if any(argument.alias_info is not None and argument.alias_info.is_write for argument in schema_of(func).arguments):
         return None
-    inputs = {storage_key(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+    bases: dict[int, int | None] = dict.fromkeys(
+        storage_key(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
+    )
+    bases.update((storage_key(arg), place) for place, arg in enumerate(args) if isinstance(arg, Tensor))
     results = out if isinstance(out, tuple) else (out,)
-    if not all(
-        isinstance(result, FakeTensor) and result.constant is None and _owns_storage(result, inputs)
-        for result in results
-    ):
+    described = [_result(result, bases) if isinstance(result, FakeTensor) else None for result in results]
+    known = [result for result in described if result is not None]
+    return tuple(known) if len(known) == len(results) else None
+
+
+def _result(tensor: FakeTensor, bases: Mapping[int, int | None]) -> Result | None:
+    """The result, by the place of the argument with its memory, if any; None if it has a value, a part of its memory,
+    or that of an argument in a list."""
+    memory, offset = tensor.untyped_storage(), int(tensor.storage_offset())
+    result = Result(tensor.shape, tensor.stride(), tensor.dtype, tensor.fake_device, offset)
+    key = storage_key(memory)
+    if tensor.constant is not None:
         return None
-    return tuple((result.shape, result.stride(), result.dtype, result.fake_device) for result in results)
-
-
-def _owns_storage(tensor: Tensor, inputs: Container[int]) -> bool:
-    """True if the tensor owns its whole storage and aliases no input."""
-    fresh = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    storage = tensor.untyped_storage()
-    whole = tensor.storage_offset() == 0 and storage.nbytes() == fresh.untyped_storage().nbytes()
-    return whole and storage_key(storage) not in inputs
+    if key in bases:
+        return None if bases[key] is None else result._replace(base=bases[key])
+    whole = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta").untyped_storage()
+    return result if offset == 0 and memory.nbytes() == whole.nbytes() else None

@@ -7,7 +7,7 @@ the time: a pass of a 135-million-parameter model over 1,500 tokens takes second
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -37,6 +37,20 @@ def measured(model: nn.Module, run: Callable[[], Result]) -> Result:
         except Exception as error:  # whatever a user's method makes of tensors without values
             log.debug("cannot be measured on fake weights: %s", error)
     return run()
+
+
+def current(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Callable[[], dict[str, nn.Parameter]]:
+    """A function that returns these parameters as they are when it is called: fake ones while the weights are fake."""
+    paths = {id(parameter): path for path, parameter in model.named_parameters()}
+    places = {name: paths.get(id(parameter)) for name, parameter in parameters.items()}
+
+    def look_up() -> dict[str, nn.Parameter]:
+        return {
+            name: parameter if (path := places[name]) is None else model.get_parameter(path)
+            for name, parameter in parameters.items()
+        }
+
+    return look_up
 
 
 def _is_faster(model: nn.Module) -> bool:

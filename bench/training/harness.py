@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.meters.batches import BatchLog
+from tunefront.bench.meters.fake_weights import current
 from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory, peak_memory
 from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, requiring_grad
@@ -92,8 +93,9 @@ class MeasuringHarness:
         self.cost.steps += total
         self.model.eval()
         self._enter_training(loss, shapes)
+        now = current(self.model, parameters)
         self.memory.schedule_step(
-            lambda: Step(parameters, loss, self.recipe, self.subject.autocast), self.tools.largest(shapes)
+            lambda: Step(now(), loss, self.recipe, self.subject.autocast), self.tools.largest(shapes)
         )
 
     def gradients(
@@ -110,7 +112,8 @@ class MeasuringHarness:
         shapes = self.tools.single_rows(parameters, examples)
         requested = set(map(id, parameters.values()))
         with requiring_grad([(parameter, id(parameter) in requested) for parameter in self.model.parameters()]):
-            sums = self._add_gradients(lambda: RowGradients(parameters, loss, each, self.subject.autocast), shapes)
+            now = current(self.model, parameters)
+            sums = self._add_gradients(lambda: RowGradients(now(), loss, each, self.subject.autocast), shapes)
         self.cost.examples += len(shapes.examples)
         return sums
 

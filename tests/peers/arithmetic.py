@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs of a GPT-2: `token`, of the projections per token; `seen`, of attention per token that a token sees;
+    """FLOPs of a decoder: `token`, of the projections per token; `seen`, of attention per token that a token sees;
     `logits`, per state."""
 
     token: int
@@ -24,14 +24,23 @@ class Flops:
     logits: int
 
     @classmethod
-    def of(cls, model: GPT2LMHeadModel) -> Flops:
-        """FLOPs from the configuration. Errors: AssertionError if the dispatcher counts other numbers."""
+    def of(cls, model: PreTrainedModel) -> Flops:
+        """FLOPs from the shapes of a GPT-2 or Llama: every matrix of a block is multiplied once per token, and every
+        query head reads keys and values. Errors: AssertionError if the dispatcher counts other numbers."""
         import torch
 
         from tunefront.bench.meters.flops.counted import counted_flops
 
-        width, layers, tokens = model.config.n_embd, model.config.n_layer, 10
-        flops = cls(2 * 12 * width**2 * layers, 4 * width * layers, 2 * width * model.config.vocab_size)
+        config, tokens = model.config, 10
+        table = model.get_input_embeddings().weight
+        blocks = [
+            parameter.numel()
+            for path, parameter in model.base_model.named_parameters()
+            if parameter.ndim == 2 and not path.startswith(("wte.", "wpe.", "embed_tokens."))
+        ]
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        flops = cls(2 * sum(blocks), 4 * heads * width * config.num_hidden_layers, 2 * table.numel())
         with torch.no_grad():
             counted = counted_flops(lambda: model(torch.ones(1, tokens, dtype=torch.long)))
         # The dispatcher counts all pairs of tokens.

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.bench.data.task import Task
+from tunefront.bench.templates import find_template
+from tunefront.bench.templates.promptsource import PromptSource
+from tunefront.bench.templates.sandbox.guard import SEPARATOR
 
 Request = tuple[tuple[str, str], list[int], list[int]]
 """Context and continuation, as texts and as tokens."""
@@ -37,7 +40,9 @@ class Answers:
 class LmEval:
     """Its model on one backbone; writes the tasks to `folder`."""
 
-    def __init__(self, backbone: Path, folder: Path, tasks: Sequence[Task]):
+    def __init__(
+        self, backbone: Path, folder: Path, tasks: Sequence[Task], device: str = "cpu", dtype: str = "float32"
+    ):
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
@@ -45,7 +50,7 @@ class LmEval:
         for task in tasks:
             _write(task, folder)
         self._tasks = TaskManager(include_path=str(folder), include_defaults=False)
-        self.model = HFLM(pretrained=str(backbone), device="cpu", dtype="float32", batch_size=1)
+        self.model = HFLM(pretrained=str(backbone), device=device, dtype=dtype, batch_size=1)
 
     def evaluate(self, task: Task, shots: int, rows: Sequence[int]) -> Answers:
         """Evaluates these test rows, in ascending order, as its command does."""
@@ -88,12 +93,11 @@ class LmEval:
 
 
 def _write(task: Task, folder: Path) -> None:
-    """Writes the rows as JSON lines and the task as YAML (JSON is YAML too), with the prompt of template `plain`."""
+    """Writes the rows as JSON lines and the task as YAML (JSON is YAML too)."""
     files = {split: folder / f"{task.name}_{split}.jsonl" for split in task.splits}
     for split, path in files.items():
         rows = [json.dumps({**row.fields, "label": row.label}) for row in task.splits[split]]
         path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    named = task.kind == "multiple choice"
     config = {
         "task": task.name,
         "dataset_path": "json",
@@ -105,10 +109,25 @@ def _write(task: Task, folder: Path) -> None:
         "fewshot_split": "train",
         "test_split": "test",
         "output_type": "multiple_choice",
-        "doc_to_text": f"Text: {{{{text}}}}\n{'Answer' if named else 'Label'}:",
-        "doc_to_choice": f"{{{{[{', '.join(task.label_names)}]}}}}" if named else list(task.label_names),
+        **prompt_of(task),
         "doc_to_target": "label",
         "fewshot_config": {"sampler": "first_n"},
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
     }
     folder.joinpath(f"{task.name}.yaml").write_text(json.dumps(config), encoding="utf-8")
+
+
+def prompt_of(task: Task) -> dict[str, str | list[str]]:
+    """What lm_eval renders prompts and answers from: the Jinja sources of the task's own template, or a copy of
+    template `plain`."""
+    own = find_template(task, None)
+    if isinstance(own, PromptSource):
+        text, choices = own.jinja.split(SEPARATOR)[0], own.answer_choices.split(SEPARATOR)
+        return {
+            "doc_to_text": text.strip(),
+            "target_delimiter": own.separator,
+            "doc_to_choice": [choice.strip() for choice in choices],
+        }
+    if task.kind == "multiple choice":
+        return {"doc_to_text": "Text: {{text}}\nAnswer:", "doc_to_choice": f"{{{{[{', '.join(task.label_names)}]}}}}"}
+    return {"doc_to_text": "Text: {{text}}\nLabel:", "doc_to_choice": list(task.label_names)}

@@ -1,4 +1,5 @@
-"""The common model, tokenizer and two tasks, made from the docstrings of the standard library."""
+"""The common models and tasks: a random model, its tokenizer and two tasks made from the docstrings of the standard
+library, and a real model with a real task, which have to be fetched."""
 
 from __future__ import annotations
 
@@ -6,13 +7,16 @@ import hashlib
 import re
 import sysconfig
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.sources.candidates import summarise
 from tunefront.bench.data.sources.harvest import code_docstrings
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
+from tunefront.bench.models.locate import locate
 
 SIZE = {"n_embd": 512, "n_layer": 8, "n_head": 8, "n_positions": 4096, "initializer_range": 0.05}
 """A GPT-2 with 25 million parameters in its blocks and initial weights large enough for answers to differ."""
@@ -64,6 +68,13 @@ def ending_task(queries: int) -> Task:
     return _task("ending", "multiple choice", rows, names)
 
 
+def movies_task(queries: int) -> Task:
+    """Is this sentence of a film review positive? Errors: NotFetched."""
+    task = load_task("sentiment/movies")
+    splits = {"train": task.splits["train"][:SHOTS], "test": task.splits["test"][:queries]}
+    return replace(task, name="movies", splits=splits)
+
+
 def _long_enough(more: int) -> list[tuple[str, str]]:
     return [(kind, text) for kind, text in sentences() if len(text.split()) - more in WORDS]
 
@@ -97,3 +108,8 @@ def make_backbone(folder: Path, **config: Any) -> Path:
     GPT2LMHeadModel(GPT2Config(**(size | config))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def real_backbone() -> Path:
+    """The folder of SmolLM2-135M-Instruct. Errors: NotFetched."""
+    return locate("smollm2")

@@ -14,14 +14,15 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.models.families import Decoder, Prompting
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.settings import RunConfig
-from tunefront.bench.templates import PLAIN, find_template
+from tunefront.bench.templates import find_template
 
 
 class Evaluation:
-    """The tokenised test rows of a task after its first training rows; makes earlier instances invalid."""
+    """The tokenised test rows of a task after its first training rows, by the task's own template (`plain` if it has
+    none); makes earlier instances invalid."""
 
     def __init__(self, folder: Path, task: Task, shots: int):
-        prompting = Prompting(find_template(task, PLAIN), normalization="none")
+        prompting = Prompting(find_template(task, None), normalization="none")
         self.backbone = cast(Decoder, loaded(str(folder)).fresh_copy(task, 0, prompting=prompting))
         self.backbone.model.eval()
         self.backbone.probe_packing()

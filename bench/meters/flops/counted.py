@@ -17,6 +17,7 @@ from tunefront.bench.models.shapes import CostModel, Shape
 from tunefront.methods.torch_internals import (
     CPU_ATTENTION,
     CPU_ATTENTION_BACKWARD,
+    DEVICE,
     FakeTensor,
     TorchDispatchMode,
     packet_of,
@@ -59,9 +60,12 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
-        if FakeTensor in types and func.namespace == "aten":
-            self._fakes = self._fakes or Fakes.among(args, kwargs)
-        fakes = self._fakes if FakeTensor in types and func.namespace == "aten" else None
+        if func is DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # every operator reads it
+        fake = FakeTensor in types and func.namespace == "aten"
+        if fake and self._fakes is None:
+            self._fakes = Fakes.among(args, kwargs)
+        fakes = self._fakes if fake else None
         out = func(*args, **kwargs) if fakes is None else fakes.run(func, types, args, kwargs)
         self.flops += flops_of(func, args, kwargs, out)
         return out

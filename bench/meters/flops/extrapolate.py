@@ -84,7 +84,7 @@ class Counting:
                     with self._autocast():
                         return loss(batch)
 
-                known[shape], whole = counted_step(forward)
+                known[shape], whole = measured(self._model, lambda: counted_step(forward))
                 return whole
 
         return count

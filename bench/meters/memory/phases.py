@@ -17,17 +17,13 @@ from tunefront.bench.meters.memory.tracker import Ledger, Observer
 from tunefront.bench.models.shapes import Shape
 from tunefront.bench.records import MEMORY_PHASES
 from tunefront.methods.base import Batch, Prefix
-from tunefront.methods.torch_internals import OwnParts, own_parts, preserving_versions, put_parts
+from tunefront.methods.torch_internals import FakeTensor, OwnParts, own_parts, preserving_versions, put_parts
 
 Sizes = tuple[int, ...]
 Flags = list[tuple[nn.Parameter, bool]]
 Parts = list[tuple[nn.Module, OwnParts]]
 Peaks = dict[str, dict[str, int]]
 """phase -> owner (or what the allocator counts) -> bytes."""
-
-
-STEP = "step"
-"""The kind of the replays that train."""
 
 
 class Step(Protocol):
@@ -168,6 +164,7 @@ class MemoryMeter:
     ):
         self._model, self._autocast, self._observer = model, autocast, observer
         self._device = next(model.parameters()).device
+        self._forecasts = isinstance(next(model.parameters()), FakeTensor)  # its model never has values
         self._scheduled: dict[str, ParetoFront[tuple[Parts, Flags, Callable[[Ledger], None]]]] = {}
         ledger = Ledger(model, self._device)
         with ledger.phase("load"):
@@ -177,7 +174,7 @@ class MemoryMeter:
     def schedule_step(self, step: Callable[[], Step], replays: Sequence[BatchReplay]) -> None:
         """Schedules the largest training steps that ran."""
         for replay in replays:
-            self._schedule(STEP, replay.sizes, lambda ledger, replay=replay: self._step(ledger, step(), replay))  # type: ignore[misc]
+            self._schedule("step", replay.sizes, lambda ledger, replay=replay: self._step(ledger, step(), replay))  # type: ignore[misc]
 
     def schedule_batch(self, name: str, call: Callable[[Batch], Tensor], replays: Sequence[BatchReplay]) -> None:
         """Schedules the largest batches that were scored in phase `name`."""
@@ -196,7 +193,7 @@ class MemoryMeter:
     def step(self, step: Step, replay: BatchReplay) -> PhaseMemory:
         """Measures the phases of a training step, now."""
         with _no_collection(self._device):
-            return self._run(self._flags(), lambda ledger: self._step(ledger, step, replay), trains=True)
+            return self._run(self._flags(), lambda ledger: self._step(ledger, step, replay))
 
     def gradients(self, gradients: Callable[[], RowGradients], replay: BatchReplay) -> PhaseMemory:
         """Measures the phases of a row whose gradients are summed, now."""
@@ -206,7 +203,7 @@ class MemoryMeter:
             gradient_phases(ledger, gradients(), replay)
 
         with _no_collection(self._device):
-            return self._run(self._flags(), run, trains=True)
+            return self._run(self._flags(), run)
 
     def batch(self, name: str, call: Callable[[Batch], Tensor], replay: BatchReplay) -> PhaseMemory:
         """Measures the phase `name` of a batch that ran, now."""
@@ -223,10 +220,10 @@ class MemoryMeter:
             torch.cuda.empty_cache()  # a phase does not need the blocks that training reserved
         with _no_collection(self._device):
             scheduled, self._scheduled = self._scheduled, {}
-            for kind, largest in scheduled.items():
+            for largest in scheduled.values():
                 for parts, flags, run in largest.items():
                     with using_parts(parts):
-                        self._measured |= self._run(flags, run, trains=kind == STEP)
+                        self._measured |= self._run(flags, run)
         owners, allocator = self._measured.owners, self._measured.allocator
         return PhaseMemory(_in_order(owners), _in_order(allocator))
 
@@ -250,17 +247,16 @@ class MemoryMeter:
         with self._autocast():
             prefill_phase(ledger, read, kept)
 
-    def _run(self, flags: Flags, run: Callable[[Ledger], None], trains: bool = False) -> PhaseMemory:
-        """Runs with the `requires_grad` flags of that time; a method may have frozen more since. What trains changes
-        the weights, so that it runs on the real ones."""
+    def _run(self, flags: Flags, run: Callable[[Ledger], None]) -> PhaseMemory:
+        """Runs with the `requires_grad` flags of that time; a method may have frozen more since."""
 
         def measure() -> PhaseMemory:
-            ledger = Ledger(self._model, self._device, self._observer)
+            ledger = Ledger(self._model, self._device, self._observer, reads_ones=self._forecasts)
             run(ledger)
             return PhaseMemory(ledger.peaks, ledger.allocator)
 
         with undisturbed(self._model), requiring_grad(flags):
-            return measure() if trains else measured(self._model, measure)
+            return measured(self._model, measure)
 
 
 def parts_of(model: nn.Module) -> Parts:

@@ -17,6 +17,7 @@ from tunefront.bench.meters.fake_ops import Fakes, too_large
 from tunefront.bench.meters.memory.peak import allocator_peak
 from tunefront.bench.records import OWNERS
 from tunefront.methods.torch_internals import (
+    DEVICE,
     READ_VALUE,
     FakeTensor,
     TorchDispatchMode,
@@ -31,7 +32,6 @@ _NO_TENSOR_WORK = ("prim", "profiler")
 _NEVER = sys.maxsize
 _LIFT = torch.ops.aten.lift_fresh.default
 """The last operator of `torch.tensor`: its argument is as new as its result."""
-_DEVICE = torch.ops.prim.device.default
 
 
 Observer = Callable[[str, Any, Any, Any, Any], None]
@@ -68,17 +68,24 @@ class Ledger(TorchDispatchMode):
 
     It follows real and fake tensors on any device, but not the memory that a kernel allocates and frees internally. If
     the model is fake, large real tensors (a mask over pairs of tokens) become fake too. Enter no FakeTensorMode inside.
-    The value of a fake tensor (Adafactor compares norms) is one. While the ledger is active, autograd does not detect
-    in-place changes of saved tensors. It does not work under `inference_mode`, where operators are not decomposed.
+    The value of a fake tensor (Adafactor compares norms) is one if `reads_ones`; else torch refuses to read it. While
+    the ledger is active, autograd does not detect in-place changes of saved tensors. It does not work under
+    `inference_mode`, where operators are not decomposed.
 
     `peaks` maps each phase to the bytes by owner at its peak; they sum to the peak. `operations` counts the dispatched
     operators, including views. If `device` is CUDA, `allocator` maps each phase to the peaks of its allocator,
     `allocated` and `reserved`. `observer` is called for every operator of a phase.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device | None = None, observer: Observer | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device | None = None,
+        observer: Observer | None = None,
+        reads_ones: bool = True,
+    ):
         super().__init__()  # type: ignore[no-untyped-call]
-        self._observer = observer
+        self._observer, self._reads_ones = observer, reads_ones
         self.peaks: dict[str, dict[str, int]] = {}
         self.allocator: dict[str, dict[str, int]] = {}
         self._device = device
@@ -137,12 +144,12 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # Any: as torch's
         kwargs = kwargs or {}
-        if func is _DEVICE and isinstance(args[0], FakeTensor):
+        if func is DEVICE and isinstance(args[0], FakeTensor):
             return args[0].fake_device  # every operator reads it
         if func.namespace in _NO_TENSOR_WORK:
             return func(*args, **kwargs)
         self.operations += 1
-        if func is READ_VALUE and isinstance(args[0], FakeTensor):
+        if func is READ_VALUE and self._reads_ones and isinstance(args[0], FakeTensor):
             return torch.ones((), dtype=args[0].dtype).item()
         if func is not _LIFT:
             self._see(args, "inputs")

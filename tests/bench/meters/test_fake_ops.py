@@ -70,14 +70,49 @@ def test_several_results_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names.count("aten.var_mean.correction") == 1
 
 
-def test_operators_that_share_or_write_memory_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("operator", "view"),
+    [
+        ("view.default", lambda value: value.view(12)),
+        ("_unsafe_view.default", lambda value: torch.ops.aten._unsafe_view(value, [4, 3])),  # its schema hides the view
+        ("t.default", lambda value: value.t()),
+        ("slice.Tensor", lambda value: value[1:]),
+        ("expand.default", lambda value: value[:, :1].expand(3, 2)),
+        ("unsqueeze.default", lambda value: value[1:, 2:].unsqueeze(0)),
+        ("detach.default", lambda value: value.detach()),
+    ],
+)
+def test_a_cached_view_equals_torchs_view(
+    operator: str, view: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [fake(3, 4), fake(3, 4)]
+    following = iter(values)
+    (first, second), names = run_twice(lambda: view(next(following)), monkeypatch)
+    assert names.count(f"aten.{operator}") == 1
+    assert described(first) == described(second) == described(view(fake(3, 4)))
+    for value, result in zip(values, (first, second), strict=True):
+        assert result.untyped_storage()._cdata == value.untyped_storage()._cdata  # type: ignore[attr-defined]
+        assert result.storage_offset() == view(value).storage_offset()  # type: ignore[attr-defined]
+
+
+def test_a_cached_view_starts_where_the_viewed_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = fake(4, 4)
+    (first, second), _ = run_twice(lambda: [part.view(2, 2) for part in value.unbind()], monkeypatch)
+    assert [part.storage_offset() for part in first] == [part.storage_offset() for part in second] == [0, 4, 8, 12]  # type: ignore[attr-defined]
+
+
+def test_operators_that_write_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     value = fake(3, 4)
-    unsafe = torch.ops.aten._unsafe_view.default  # its schema does not say that it shares memory
-    (first, second), names = run_twice(lambda: (value.view(12), unsafe(value, [4, 3]), value.mul_(2)), monkeypatch)
-    for results in (first, second):
-        for result in results:  # type: ignore[attr-defined]
-            assert result.untyped_storage()._cdata == value.untyped_storage()._cdata
-    assert names.count("aten._unsafe_view.default") == names.count("aten.mul_.Tensor") == 2
+    results, names = run_twice(lambda: value.mul_(2), monkeypatch)
+    assert all(result is value for result in results)
+    assert names.count("aten.mul_.Tensor") == 2
+
+
+def test_a_view_of_a_tensor_in_a_list_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = fake(3, 4)
+    (first, second), _ = run_twice(lambda: torch.broadcast_tensors(value, fake(3, 1))[0], monkeypatch)
+    assert described(first) == described(second)
+    assert second.untyped_storage()._cdata == value.untyped_storage()._cdata  # type: ignore[attr-defined]
 
 
 def test_the_key_of_a_number_includes_its_type() -> None:
