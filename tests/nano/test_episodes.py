@@ -7,7 +7,7 @@ from nano.episodes import IGNORED, Difficulty, Episodes, Rows
 from nano.material import Material
 from tests.nano.conftest import SNIPPETS
 from tunefront.bench.data.task import MetricSpec, Row, Task
-from tunefront.bench.models.scoring.tokens import ANSWER, BETWEEN
+from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.templates.plain import Plain
 
 FILES = Difficulty({"file": 1.0}, 3, 40, {"reserved": 0.5, "words": 0.5})
@@ -38,8 +38,7 @@ def test_an_episode_reads_as_the_plain_template_does(material: Material, drawn: 
     names = tuple(dict.fromkeys(label for _, label in episode))
     rows = [Row(str(place), {"text": text}, names.index(label)) for place, (text, label) in enumerate(episode)]
     task = Task("episode", "classification", {"train": rows}, ("text",), names, (MetricSpec("accuracy"),))
-    prompts = [Plain().render(task, example) for example in rows]
-    expected = BETWEEN.join(f"{prompt.text}{ANSWER}{prompt.choices[prompt.label]}" for prompt in prompts) + BETWEEN
+    expected = "".join(f"{Plain().render(task, example).answered}{BETWEEN}" for example in rows)
     assert decode(drawn.ids[0].tolist(), skip_special_tokens=True) == expected
 
 
