@@ -45,7 +45,7 @@ class Cell:
     @property
     def title(self) -> str:
         """The cell's line in the progress display; in a search it includes the changed recipe fields."""
-        searched = self.changed_recipe if self.config.select else {}
+        searched = self.changed_recipe if self.config.select and self.method.trains else {}
         parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items() if value is not None)]
         template = [] if self.template is None else [self.template]
         return " · ".join([" ".join(parts), self.backbone, self.task, *template, f"seed {self.seed}"])

@@ -20,7 +20,7 @@ ORDER = (
     *("bench.suites", "bench.execution", "bench.forecast", "bench.papers", "bench.api"),
     *("reports.units", "reports.names", "reports.tables"),
     *("reports.compare", "reports.costs", "reports.sections", "reports.plots", "reports.formats", "reports"),
-    *("bench.cli", "bench.pytest_plugin", "bench.nano"),
+    *("bench.cli", "bench.pytest_plugin"),
 )
 """Rooms from the ground up. A file imports its own room and those before it; `methods` also stands for the methods'
 own files, `bench` and `reports` for their `__init__`."""
@@ -160,7 +160,7 @@ def test_no_import_goes_against_the_layers(path: str) -> None:
         ("bench/execution/grid.py", "from tunefront.bench.suites.expand import expand", "does not know"),
         ("bench/files.py", "from tunefront.bench.cells import Cell", "stands above"),
         ("bench/new.py", "from tunefront.bench.cells import Cell", "stands above"),
-        ("bench/api.py", "from tunefront.bench.nano import shape", "stands above"),
+        ("bench/api.py", "from tunefront.bench.cli import console", "stands above"),
         ("bench/api.py", "from tunefront import run", "names what is public"),
         ("bench/execution/run_cell.py", "def f():\n    from tunefront.reports import write", "only bench.cli"),
         ("bench/cli/run.py", "from tunefront.reports import write", "inside a command"),
@@ -216,10 +216,10 @@ def test_no_import_runs_back_and_nothing_goes_round() -> None:
 
 
 def test_the_house_stays_small() -> None:
-    """Eleven rooms and two annexes in bench, and the few files that a reader must know anyway."""
+    """Eleven rooms and an annex in bench, and the few files that a reader must know anyway."""
     complaints = measured(ROOT)
     assert complaints["loose files in bench"] <= 8
-    assert (complaints["folders in bench"], complaints["folders in reports"]) == (13, 5)
+    assert (complaints["folders in bench"], complaints["folders in reports"]) == (12, 5)
 
 
 def test_what_is_measured_of_a_structure_is_right() -> None:
@@ -238,7 +238,7 @@ def test_tests_mirror_the_rooms() -> None:
     }
     tests = {path.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
     mirrored = {path.parent.as_posix() for path in tests}
-    assert mirrored - {"."} <= folders | {"benchmarks", "fuzz", "gpu", "peers"}
+    assert mirrored - {"."} <= folders | {"benchmarks", "fuzz", "gpu", "nano", "peers"}
     rooms = {"/".join(folder.split("/")[:2]) for folder in folders if "/" in folder}
     assert rooms - {"/".join(folder.split("/")[:2]) for folder in mirrored} <= {"methods/sites"}
     loose = {path.stem for path in ROOT.glob("bench/*.py")} | {path.stem for path in ROOT.glob("reports/*.py")}

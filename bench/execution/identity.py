@@ -33,6 +33,7 @@ DECIDING = (
     *("bench/data/task.py", "bench/data/sampling.py", "bench/data/metrics.py", "bench/data/metric_classes.py"),
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
     *("bench/execution/run_cell.py", "bench/execution/setup.py", "bench/execution/predictions.py"),
+    "bench/execution/collapse.py",
 )
 """Folders and files of the harness that affect numbers."""
 

@@ -23,7 +23,7 @@ MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of the original model.safetensors, so that the publisher of the wheel need not be trusted."""
 
-NANO = ROOT / "bench" / "nano" / "model"
+NANO = ROOT / "bench" / "models" / "nano"
 """The folder of the decoder that is shipped with the package."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

@@ -40,7 +40,6 @@ BOXES = {
     "reports": "write()",
     "bench.cli": "the command",
     "bench.pytest_plugin": "pytest --benchmark",
-    "bench.nano": "how the embedded model was made",
 }
 """Box -> what is in it, from the ground up."""
 DRAWN_AS = {

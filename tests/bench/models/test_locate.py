@@ -69,7 +69,7 @@ def test_without_its_wheel_and_a_network_minilm_says_how_to_install_it(monkeypat
 
 
 def test_nano_is_the_folder_in_the_package(language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ROOT / "bench" / "nano" / "model" == locating.NANO
+    assert ROOT / "bench" / "models" / "nano" == locating.NANO
     monkeypatch.setattr(locating, "NANO", Path(language_models["llama"]))
     assert locate.__wrapped__("nano") == Path(language_models["llama"])
 

@@ -95,7 +95,9 @@ def test_a_method_that_uses_no_rows_runs_once_for_all_draws_and_seeds(tmp_path: 
 
 def test_a_method_that_trains_nothing_is_searched_once(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL.replace('"ia3"', '"ia3", "icl:k=4"') + "[search]\nlearning_rate = [1e-3, 1e-2]\n")
-    assert [cell.method for cell in expand(suite).cells] == [IA3(), IA3(), ICL(k=4)]
+    cells = expand(suite).cells
+    assert [cell.method for cell in cells] == [IA3(), IA3(), ICL(k=4)]
+    assert ["learning_rate" in cell.title for cell in cells[1:]] == [True, False]
 
 
 def test_houlsby2019_tries_every_method_with_the_same_settings_and_selects() -> None:
