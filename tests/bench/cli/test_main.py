@@ -45,7 +45,7 @@ def test_without_a_suite_options_replace_lists_of_quick(call: Any, world: World)
     assert {cell.method.name for cell in grid_call["cells"]} == {"ia3", "full"}
     assert {cell.seed for cell in grid_call["cells"]} == {5}
     assert {cell.recipe.epochs for cell in grid_call["cells"]} == {1.0}
-    assert {cell.backbone for cell in grid_call["cells"]} == {"minilm", "nano"}
+    assert {cell.backbone for cell in grid_call["cells"]} == {"minilm", "smollm2"}
     assert (grid_call["workers"], grid_call["fork"]) == (3, True)
 
 
