@@ -44,8 +44,10 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The cell's line in the progress display; in a search it includes the changed recipe fields."""
+        """The cell's line in the progress display; in a search it includes the changed recipe fields. Draw 0 is not
+        named."""
         searched = self.changed_recipe if self.config.select and self.method.trains else {}
         parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items() if value is not None)]
         template = [] if self.template is None else [self.template]
-        return " · ".join([" ".join(parts), self.backbone, self.task, *template, f"seed {self.seed}"])
+        draw = [f"draw {self.draw_seed}"] if self.draw_seed else []
+        return " · ".join([" ".join(parts), self.backbone, self.task, *template, *draw, f"seed {self.seed}"])

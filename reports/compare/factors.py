@@ -50,11 +50,17 @@ def levels(records: Iterable[Record], factor: str) -> int:
 def rows_used(record: Record) -> int | None:
     """Labelled rows that a method used: demonstrations requested for a prompt, else rows trained on.
 
-    0 if it neither trains nor has demonstrations, None if that is not recorded.
+    0 if it neither trains nor keeps anything nor has demonstrations, None if that is not recorded.
     """
     if record.prompt.demonstration_ids:
         return len(record.prompt.demonstration_ids[0])
-    return record.data.n_train if record.parameters.trainable else record.parameters.trainable
+    trainable = record.parameters.trainable
+    return record.data.n_train if trainable or (trainable == 0 and record.storage.checkpoint_bytes) else trainable
+
+
+def same_for_all_draws(record: Record) -> bool:
+    """Whether a method used no rows, so that its run stands for every draw and seed."""
+    return rows_used(record) == 0
 
 
 def merge_orders(rows: Mapping[str, Sequence[Record]], reference: str) -> dict[str, list[Record]]:

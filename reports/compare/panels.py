@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.records import Record
 from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
-from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders
+from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders, same_for_all_draws
 from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete, median
 from tunefront.reports.names import natural_key
 
@@ -95,7 +95,7 @@ class Panel:
         return tuple(task for task in self.tasks if reference is not None and reference.scores(task))
 
     @cached_property
-    def _levels(self) -> dict[str, dict[object, float]]:
+    def _levels(self) -> dict[str, dict[tuple[Hashable, ...] | None, float]]:
         """The reference's mean score in each task's cells."""
         if self.reference is None:
             return {}
@@ -107,7 +107,7 @@ class Panel:
             for task, runs in ((task, self.reference.runs(task)) for task in self.relative_tasks)
         }
 
-    def _cell(self, record: Record) -> object:
+    def _cell(self, record: Record) -> tuple[Hashable, ...] | None:
         """The cell that two scores must share to be compared: template, draw and seed. None if only seeds vary: a score
         is then compared with the reference's mean over seeds."""
         return cell_of(record) if self.few_shot else None
@@ -116,11 +116,17 @@ class Panel:
         """Differences to the reference on a task in points, one per run.
 
         In a few-shot panel the difference is to the reference's score with the same template, draw and seed; otherwise
-        to its mean. Runs without a counterpart are left out.
+        to its mean. Runs without a counterpart are left out. A run that used no rows stands for every draw and seed.
         """
-        base = self._levels.get(task, {})
-        pairs = ((_finite(record), base.get(self._cell(record))) for record in entry.runs(task))
-        return [100 * (score - level) for score, level in pairs if level is not None]
+        return [100 * (_finite(run) - level) for run in entry.runs(task) for level in self._counterparts(run, task)]
+
+    def _counterparts(self, record: Record, task: str) -> list[float]:
+        """The reference's scores that a run is compared with."""
+        base, cell = self._levels.get(task, {}), self._cell(record)
+        runs = [] if self.reference is None else self.reference.runs(task)
+        if self.few_shot and any(map(same_for_all_draws, [record, *runs])):
+            return [level for other, level in base.items() if other is not None and other[0] == record.template]
+        return [base[cell]] if cell in base else []
 
     def differences(self, entry: Entry) -> list[float]:
         """The differences on all tasks on which the reference has a score."""

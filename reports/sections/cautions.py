@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
-from tunefront.reports.compare.factors import cell_of
+from tunefront.reports.compare.factors import cell_of, same_for_all_draws
 from tunefront.reports.compare.waiting import describe_waiting
 from tunefront.reports.costs.flops import MAX_DIFFERENCE, contradictions
 
@@ -110,8 +110,8 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
 
 
 def _uneven(panel: Panel, task: str) -> bool:
-    """Whether the methods with scores on a task have them in different cells."""
-    runs = (entry.runs(task) for entry in panel.entries)
+    """Whether the methods with scores on a task that use training rows have them in different cells."""
+    runs = ([run for run in entry.runs(task) if not same_for_all_draws(run)] for entry in panel.entries)
     return len({frozenset(map(cell_of, records)) for records in runs if records}) > 1
 
 

@@ -172,6 +172,33 @@ def test_k_is_the_number_of_rows_that_a_method_used():
     assert _table(few)["icl:k=4"]["k"] == "4 1.2 kept"
 
 
+def test_what_a_method_keeps_of_the_rows_counts_as_used():
+    assert rows_used(record(label="knn", parameters__trainable=0, storage__checkpoint_bytes=9, data__n_train=32)) == 32
+
+
+def test_a_method_that_used_no_rows_is_compared_with_every_draw_of_its_template():
+    """Zero-shot runs once: its one score stands for all draws."""
+    zero = [_scored(0.55, "icl:k=0", template) for template in (A, B)]
+    panel = _panel([*_four(), *zero], reference="ia3")
+    by_label = {entry.label: panel.task_differences(entry, "dir:data/rte") for entry in panel.entries}
+    assert by_label["icl:k=0"] == pytest.approx([5, -5, -15, -35])
+    assert by_label["ia3"] == pytest.approx([0, 0, 0, 0])
+    shown = document.compose([*_four(), *zero])
+    assert not any("do not cover" in text for text in shown.warnings)
+
+
+def test_a_reference_that_used_no_rows_is_compared_with_every_draw():
+    zero = [_scored(0.5, "icl:k=0", A)]
+    panel = _panel([*_four(), *zero], reference="icl:k=0")
+    (ia3,) = (entry for entry in panel.entries if entry.label == "ia3")
+    assert panel.task_differences(ia3, "dir:data/rte") == pytest.approx([0, 10])  # its other template has no zero-shot
+
+
+def test_methods_with_rows_in_different_draws_are_still_named():
+    shown = document.compose([*_four(), *_four("full", {(A, 0): 0.5})])
+    assert any("do not cover" in text for text in shown.warnings)
+
+
 def test_the_nesting_of_draws_is_explained():
     published = " ".join(document.compose(_four()).pages[0].few_shot.text)
     assert "not nested: no median over draws of medians over templates" in published
