@@ -66,7 +66,8 @@ def hold_out(rows: Sequence[Row], draw_seed: int, task: Task) -> tuple[tuple[Row
     if len(rows) < 2 * size:
         raise UserError(
             f"selection holds {size} of the drawn rows of {task.name} out of training, but only {len(rows)} were "
-            f"drawn; draw at least {2 * FEWEST_HELD_OUT}, give the task a validation split, or run without selection."
+            f"drawn; draw at least {2 * FEWEST_HELD_OUT}, give the task a validation split, or choose without a search "
+            "(--set learning_rate=RATE)."
         )
     order = _in_order(rows, "hold out", draw_seed)
     if task.kind == "regression":

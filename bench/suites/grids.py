@@ -15,7 +15,7 @@ from tunefront.bench.models.folders import local
 from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.settings import SETTINGS, RunConfig, Scalar, build, parse_setting, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
-from tunefront.bench.suites.search import Trial, trials
+from tunefront.bench.suites.search import RATE, Trial, trials
 from tunefront.bench.suites.sweeps import method_of, resolve_path, swept_methods
 from tunefront.bench.suites.toml import Part, Suite
 from tunefront.bench.suites.validate import Chosen, check_device
@@ -90,6 +90,18 @@ class Grid:
                         paper=part.paper,
                     )
 
+    @property
+    def searches(self) -> bool:
+        """Whether rows are held out to choose among trials: for every method, if any is searched.
+
+        Not if the call sets all that would be searched, or names only methods that train nothing.
+        """
+        if not any(method.trains for method in self.methods):
+            return False
+        if self.part.search.keys() - self.recipe.keys():
+            return True
+        return self.part.budget is not None and (RATE not in self.recipe or len(self._trials()) > len(self.methods))
+
     def check_recipes(self, wrong: ErrorCollector) -> None:
         """Checks that the values for each method make a valid recipe."""
         for method, trial in self._trials():
@@ -123,15 +135,15 @@ def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listi
     own_tasks = {part.title: tuple(_task_from(name, suite.folder) for name in part.tasks) for part in suite.parts}
     parts = [_with_lists(part, overrides, suite.folder) for part in suite.parts]
     for part in _select_parts(parts, overrides.backbones, listing):
-        select = {"select": True} if part.budget or part.search.keys() - recipe.keys() else {}
-        config = RunConfig()
-        with wrong.collect():
-            config = build({**part.settings, **select, **settings}, RunConfig)
-            check_device(config.device)
         methods = _methods(part, overrides, suite.folder, wrong)
         given = {**recipe, **settings, **({"shots": True} if overrides.shots else {})}
-        selected.append(Grid(part, methods, recipe, config, strict, given, own_tasks.get(part.title, ())))
-        selected[-1].check_recipes(wrong)
+        grid = Grid(part, methods, recipe, RunConfig(), strict, given, own_tasks.get(part.title, ()))
+        select = {"select": True} if grid.searches else {}
+        with wrong.collect():
+            grid = replace(grid, config=build({**part.settings, **select, **settings}, RunConfig))
+            check_device(grid.config.device)
+        selected.append(grid)
+        grid.check_recipes(wrong)
     return selected
 
 

@@ -40,7 +40,20 @@ def run_task(call: Any, task: Path, language_models: dict[str, str]) -> Any:
 
     def run(*arguments: str, backbone: str = "t5", method: str = "ia3") -> Any:
         common = ("--backbone", language_models.get(backbone, backbone), "--task", f"dir:{task}", "--method", method)
-        steps = ("--set", "steps=2", "--set", "eval_rows=8", "--draws", "0", "--seeds", "0", "--workers", "1")
+        steps = (
+            "--set",
+            "steps=2",
+            "--set",
+            "learning_rate=1e-2",
+            "--set",
+            "eval_rows=8",
+            "--draws",
+            "0",
+            "--seeds",
+            "0",
+            "--workers",
+            "1",
+        )
         return call("run", *common, *steps, *(() if "--shots" in arguments else ("--shots", "8")), *arguments)
 
     return run

@@ -129,6 +129,26 @@ def test_a_part_searches_by_itself_and_holds_rows_out_by_itself(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("search", "methods", "settings", "held_out"),
+    [
+        ("learning_rate = [1e-3, 1e-2]", ["ia3", "icl:k=2"], {}, True),
+        ("learning_rate = [1e-3, 1e-2]", ["ia3"], {"learning_rate": "0.1"}, False),
+        ("learning_rate = [1e-3, 1e-2]", ["icl:k=2"], {}, False),
+        ("budget = 3", ["ia3", "icl:k=2"], {}, True),
+        ("budget = 3", ["ia3"], {"learning_rate": "0.1"}, False),
+        ("budget = 3", ["houlsby"], {"learning_rate": "0.1"}, True),  # its size is searched
+        ("budget = 3", ["icl:k=2"], {}, False),
+    ],
+)
+def test_rows_are_held_out_only_where_something_is_searched(
+    tmp_path: Path, search: str, methods: list[str], settings: dict[str, str], held_out: bool
+) -> None:
+    text = f'backbones = ["nano"]\ntasks = ["docstrings/kind"]\nshots = [64]\n[search]\n{search}\n'
+    cells = expand(write(tmp_path, text), Overrides(methods=methods, settings=settings)).cells
+    assert {cell.config.select for cell in cells} == {held_out}
+
+
+@pytest.mark.parametrize(
     ("backbones", "expected"),
     [
         ([], [("minilm", "full"), ("minilm", "ia3"), ("nano", "ia3"), ("nano", "icl")]),
