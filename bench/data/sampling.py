@@ -87,10 +87,15 @@ def selection(
     Selects on `validation` unless it is the scored split, and then trains on all drawn rows; otherwise `hold_out`.
     Above `limit` rows, a subset drawn by hash selects, the same for all cells with the same rows.
     """
-    if task.eval_split != "validation" and "validation" in task.splits:
+    if selects_on_validation(task):
         return tuple(rows), _at_most(limit, task.splits["validation"], "select"), "validation"
     kept, held_out = hold_out(rows, draw_seed, task)
     return kept, _at_most(limit, held_out, "select"), "train"
+
+
+def selects_on_validation(task: Task) -> bool:
+    """Whether the task has a validation split and does not score it, so that no training rows need be held out."""
+    return task.eval_split != "validation" and "validation" in task.splits
 
 
 def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:

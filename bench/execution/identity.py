@@ -30,7 +30,8 @@ from tunefront.methods.spelling import label, spell
 
 DECIDING = (
     *("methods/base.py", "methods/inject.py", "methods/torch_internals.py"),
-    *("bench/data/task.py", "bench/data/sampling.py", "bench/data/metrics.py", "bench/data/metric_classes.py"),
+    *("bench/data/task.py", "bench/data/sampling.py", "bench/data/quotas.py", "bench/data/metrics.py"),
+    "bench/data/metric_classes.py",
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
     *("bench/execution/run_cell.py", "bench/execution/setup.py", "bench/execution/predictions.py"),
     "bench/execution/collapse.py",

@@ -96,7 +96,8 @@ def _shots_limited(grid: Grid, task: str) -> str:
 def _largest_draw(task: Task, grid: Grid) -> Sequence[Row]:
     shots = grid.shots_of(task.name)
     most = None if None in shots else max(filter(None, shots), default=0)
-    return training_rows(task, most, grid.part.draws[0], grid.config)[0] if grid.part.draws else ()
+    config = grid.config_for(task.name, most)
+    return training_rows(task, most, grid.part.draws[0], config)[0] if grid.part.draws else ()
 
 
 def _why_template(task: Task, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,10 +87,12 @@ def expand(
     backbones = list(dict.fromkeys(name for grid in parts for name in grid.part.backbones))
     tasks = list(dict.fromkeys(name for grid in parts for name in grid.part.tasks))
     loaded = look_up(backbones, tasks, wrong, on_status, listing)
+    from tunefront.bench.data.sampling import selects_on_validation
     from tunefront.bench.models.config import warnings_of
 
     sizes = {task.name: len(task.splits["train"]) for task in loaded if task.splits}
-    parts = [replace(grid, sizes=sizes) for grid in parts]
+    only_train = frozenset(task.name for task in loaded if not selects_on_validation(task))
+    parts = [replace(grid, sizes=sizes, only_train=only_train) for grid in parts]
     on_status("trying templates on a few rows")
     check_template_users([(grid.part.templates, grid.part.backbones) for grid in parts], wrong)
     _check_files(parts, wrong)
@@ -171,7 +174,8 @@ def _try_templates(
         check_lengths(part.backbones, [task], config.max_length, wrong)
         check_prompts({pair: names for pair, names in templates.items() if pair[1] == task.name}, [task], config, wrong)
     needy = grid.methods if grid.strict else sorted(grid.methods, key=lambda method: method.fewest_rows)[:1]
-    check_rows(tasks, needy, part.shots, part.draws, grid.config, wrong)
+    for task, shots in itertools.product(tasks, part.shots):
+        check_rows([task], needy, [shots], part.draws, grid.config_for(task.name, shots), wrong)
     return templates, warnings
 
 

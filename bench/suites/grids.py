@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.data.sampling import FEWEST_HELD_OUT
 from tunefront.bench.data.sources.file_name import FileName, is_file_name, spelled
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models.folders import local
@@ -28,9 +29,10 @@ class Grid:
     """A part after the overrides: the call's lists replace its own, and paths are relative to the working directory.
 
     `recipe` has the recipe fields of the call; `given`, all settings of the call, and `shots` if the call sets them;
-    `own_tasks`, the tasks that the part itself names; `sizes`, known numbers of train rows by task; `strict`, whether
-    a method with too few rows is an error: if the call named the method, or the suite's own rows are used. Otherwise,
-    as when the call gives a suite a small task, it is a skipped cell.
+    `own_tasks`, the tasks that the part itself names; `sizes`, known numbers of train rows by task; `only_train`, tasks
+    without a split to select on, so that training rows would be held out; `strict`, whether a method with too few rows
+    is an error: if the call named the method, or the suite's own rows are used. Otherwise, as when the call gives a
+    suite a small task, it is a skipped cell.
     """
 
     part: Part
@@ -41,6 +43,7 @@ class Grid:
     given: Mapping[str, Scalar] = field(default_factory=dict)
     own_tasks: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    only_train: frozenset[str] = frozenset()
 
     def made_for(self, task: str) -> bool:
         """Whether the part itself names this task, or no task at all, so that its settings suit any task."""
@@ -52,6 +55,18 @@ class Grid:
         if self.made_for(task) or "max_length" in self.given:
             return self.config
         return replace(self.config, max_length=None)
+
+    def config_for(self, task: str, shots: int | None) -> RunConfig:
+        """The run settings of the cells of a task with these shots."""
+        return replace(self.config_of(task), select=self.selects(task, shots))
+
+    def selects(self, task: str, shots: int | None) -> bool:
+        """Whether rows are held out to choose among trials. A part for a kind of backbones, which the call brings with
+        its own task, goes without where there are too few rows for it; other parts stop with an error."""
+        if self.part.backbone_kind is None or "select" in self.given or task not in self.only_train:
+            return self.config.select
+        rows = self.sizes[task] if shots is None else min(shots, self.sizes[task])
+        return self.config.select and not self.config.published_draws and rows >= 2 * FEWEST_HELD_OUT
 
     def shots_of(self, task: str) -> tuple[int | None, ...]:
         """The shots for a task, at most its number of rows; unchanged for published draws, whose sizes are fixed."""
@@ -72,7 +87,7 @@ class Grid:
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 first = (draw, seed) == (part.draws[0], part.seeds[0])
-                for method, trial in self._trials():
+                for method, trial in self._trials(self.selects(task, shots)):
                     if method.fewest_rows == 0 and not first:
                         continue
                     file = source_file(method)
@@ -85,7 +100,7 @@ class Grid:
                         draw_seed=draw,
                         seed=seed,
                         template=template,
-                        config=self.config_of(task),
+                        config=self.config_for(task, shots),
                         method_file=None if file is None else str(file),
                         paper=part.paper,
                     )
@@ -112,9 +127,12 @@ class Grid:
         part = self.part
         return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
 
-    def _trials(self) -> list[Trial]:
+    def _trials(self, searched: bool = True) -> list[Trial]:
         """Every method with every combination of the searched values; with a budget, that many trials per method.
-        Fields that the call sets are not searched, and a method that trains nothing has one trial."""
+        Fields that the call sets are not searched, and a method that trains nothing has one trial. Without a search
+        every method has one, by the part's recipe."""
+        if self.config.select and not searched:
+            return [(method, {}) for method in self.methods]
         search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
         combinations = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
         budget, fixed = self.part.budget, self.recipe.keys() | search.keys()
@@ -198,7 +216,8 @@ def _parts_like(name: str, parts: Sequence[Part], named: Sequence[set[str]], lis
 
     A part that names neither backbones nor a kind runs any backbone.
     """
-    kind = _kind_of(name, listing) if len(parts) > 1 else None
+    matters = len(parts) > 1 or any(part.backbone_kind for part in parts)
+    kind = _kind_of(name, listing) if matters else None
     any_backbone = {index for index, part in enumerate(parts) if not (part.backbones or part.backbone_kind)}
     of_kind = {index for index, part in enumerate(parts) if kind is not None and part.backbone_kind == kind}
     if of_kind:
@@ -206,7 +225,8 @@ def _parts_like(name: str, parts: Sequence[Part], named: Sequence[set[str]], lis
     own = [index for index, part in enumerate(parts) if part.backbones]
     alike = (index for index in own if kind is not None and kind in _kinds_of(parts[index]))
     first = next(alike, own[0] if own else None)
-    return any_backbone | {index for index in own if first is not None and named[index] == named[first]}
+    chosen = any_backbone | {index for index in own if first is not None and named[index] == named[first]}
+    return chosen or {0}
 
 
 def _kinds_of(part: Part) -> set[str | None]:

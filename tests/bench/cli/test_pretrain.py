@@ -71,7 +71,22 @@ def test_a_run_starts_from_the_written_file(
     assert cost.startswith("4 steps over ")
     assert use.startswith("my starts/start.safetensors: 640 parameters in 16 tensors; start from it with --method ")
     method = shlex.split(use.partition("--method ")[2].removesuffix("."))[0]
-    small = ("--shots", "8", "--set", "steps=2", "--set", "eval_rows=8", "--seeds", "0", "--workers", "1")
+    small = (
+        "--shots",
+        "8",
+        "--draws",
+        "0",
+        "--set",
+        "learning_rate=1e-2",
+        "--set",
+        "steps=2",
+        "--set",
+        "eval_rows=8",
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
+    )
     ran = call("run", "--method", method, "--backbone", language_models["t5"], "--task", f"dir:{tasks[1]}", *small)
     assert ran.exit_code == 0, ran.output
     (record,) = load_records(tmp_path / "results")

@@ -24,6 +24,7 @@ NOT_DECIDING = (
     *("bench/execution/interruption.py", "bench/execution/unchanged.py", "bench/records/*.py"),
     # Files whose data has its own fingerprint: the rows of a task, methods, sites.
     *("bench/data/sources/*.py", "bench/data/archives/*.py", "bench/data/overlap.py", "bench/data/hashing.py"),
+    "bench/data/reading.py",
     *("methods/__init__.py", "methods/checking.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
 )
 """Files that a cell imports and whose code is not part of its key."""

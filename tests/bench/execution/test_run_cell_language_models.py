@@ -290,7 +290,7 @@ def test_a_method_that_needs_more_rows_than_there_are_is_skipped_with_its_reason
 def planned(folder: Path, *backbones: str, methods: tuple[str, ...] = ("full",), **fields: Any) -> list[Cell]:
     """The cells of a call."""
     overrides = Overrides(methods=methods, backbones=backbones, tasks=[f"dir:{folder}"], seeds=[0], **fields)
-    return list(expand("quick", overrides).cells)
+    return list(expand("embedded", overrides).cells)
 
 
 def test_a_grid_of_both_kinds_gives_templates_to_language_models_alone(folders: dict[str, str], folder: Path) -> None:

@@ -44,7 +44,7 @@ def ran(name: str, models: list[str], method: str, templates: list[str] | None =
         templates=templates,
         settings=settings,
     )
-    return [run_cell(cell)[0] for cell in expand("quick", overrides).cells]
+    return [run_cell(cell)[0] for cell in expand("embedded", overrides).cells]
 
 
 @pytest.mark.parametrize("name", TASKS)

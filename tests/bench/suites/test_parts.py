@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.world import World
 from tunefront.bench.errors import ErrorCollector, UserErrors
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.grids import build_grids
@@ -202,6 +203,24 @@ def test_a_part_for_a_kind_runs_the_backbones_of_that_kind_that_no_part_names(
 ) -> None:
     monkeypatch.setattr("tests.bench.world.DECODERS", decoders)
     assert [method for _, method in selected(write(tmp_path, OF_KINDS), *backbones)] == expected
+
+
+@pytest.mark.parametrize(("shots", "rates"), [(63, {0.5}), (64, {1e-3, 1e-1})])
+def test_a_part_for_a_kind_goes_without_a_search_where_there_are_too_few_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World, shots: int, rates: set[float]
+) -> None:
+    """The task has no validation split, so that half of the rows would be held out; others stop with an error."""
+    monkeypatch.setattr("tests.bench.world.DECODERS", ["tiny"])
+    text = f'tasks = ["docstrings/kind"]\nmethods = ["ia3"]\nshots = [{shots}]\n'
+    text += "[recipe]\nlearning_rate = 0.5\n[search]\nbudget = 2\n[[part]]\n"
+    kind = write(tmp_path, text + 'backbone_kind = "language model"\n')
+    monkeypatch.setattr("tunefront.bench.data.sampling.selects_on_validation", lambda task: False)
+    cells = expand(kind, Overrides(backbones=["tiny"])).cells
+    assert {cell.recipe.learning_rate for cell in cells} == rates
+    assert {cell.config.select for cell in cells} == {len(rates) > 1}
+    named = write(tmp_path, text + 'backbones = ["tiny"]\n')
+    if shots < 64:
+        assert "draw at least 64" in errors_of(named, Overrides())[0]
 
 
 def test_a_file_of_parts_for_kinds_alone_needs_a_backbone(tmp_path: Path) -> None:
