@@ -76,9 +76,10 @@ def test_quick_asks_t_few_s_question_of_smollm2() -> None:
     assert replace(paper, steps=ours.steps, learning_rate=ours.learning_rate) == ours
 
 
-def test_the_rates_of_quick_are_among_those_that_its_search_tries() -> None:
-    """For each method and backbone; the search scores neither quick's tasks nor its draws and seeds."""
-    tried, used = planned("quick_search"), planned("quick")
+@pytest.mark.parametrize("suite", ["quick", "real"])
+def test_rates_are_among_those_that_the_search_tries(suite: str) -> None:
+    """For each method and backbone; the search scores none of the suite's tasks with one of its draws and seeds."""
+    tried, used = planned("quick_search"), planned(suite)
     rates = {(cell.backbone, cell.method, cell.recipe.learning_rate) for cell in tried}
     assert {(cell.backbone, cell.method, cell.recipe.learning_rate) for cell in used if cell.method.trains} <= rates
     assert not {(cell.task, cell.draw_seed, cell.seed) for cell in tried} & {
