@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from tunefront.bench.forecast.targets import Target, cell_targets, needs_lengths
 from tunefront.bench.models.locate import known_backbones
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
+
+log = logging.getLogger("tunefront")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +181,8 @@ def _on_task_rows(request: PlanRequest, errors: ErrorCollector, on_status: Calla
         raise UserError(f"--{option} only applies to synthetic rows; add --length and --backbone, or drop it.")
     _check_presets(request.backbones)
     expansion = expand(request.suite or "quick", request.overrides, on_status=on_status, wrong=errors)
+    for warning in expansion.warnings:
+        log.warning("%s", warning)
     return cell_targets(expansion.cells)
 
 

@@ -76,6 +76,16 @@ def test_a_suite_is_planned_once_per_method_and_skipped_methods_are_named(call: 
     assert "Memory at the peak by owner" in result.stdout
 
 
+def test_a_plan_says_what_was_not_fetched(call: Any, suite: str) -> None:
+    path = Path(suite)
+    path.write_text(path.read_text("utf-8").replace("tasks = [", 'tasks = ["sentiment/movies", '), encoding="utf-8")
+    result = call("plan", suite, "--no-seconds", "--method", "full")
+    assert result.exit_code == 0, result.output
+    assert "sentiment/movies" in result.stderr
+    assert "tunefront fetch sentiment" in result.stderr
+    assert "sentiment/movies" not in result.stdout
+
+
 def test_made_up_rows_are_planned_as_json(made_up: Any) -> None:
     result = made_up("--json", "--method", "full", "--choices", "3", "--answer-length", "2")
     assert result.exit_code == 0, result.output
