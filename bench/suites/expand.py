@@ -91,7 +91,7 @@ def expand(
     from tunefront.bench.models.config import warnings_of
 
     sizes = {task.name: len(task.splits["train"]) for task in loaded if task.splits}
-    only_train = frozenset(task.name for task in loaded if not selects_on_validation(task))
+    only_train = frozenset(task.name for task in loaded if task.splits and not selects_on_validation(task))
     parts = [replace(grid, sizes=sizes, only_train=only_train) for grid in parts]
     on_status("trying templates on a few rows")
     check_template_users([(grid.part.templates, grid.part.backbones) for grid in parts], wrong)
