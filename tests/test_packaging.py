@@ -205,6 +205,7 @@ def test_tox_installs_with_the_constraints() -> None:
     assert re.search(r"install_command = .* -c \S*constraints\.txt ", text)
     own = re.findall(r"^\[(testenv:.*)\]\n(?:.+\n)*?install_command", text, re.M)
     assert own == ["testenv:adapterhub"], "an environment with its own would not use the constraints"
-    commands = [shlex.split(line)[0] for line in re.findall(r"^commands = (\S.*)$", text, re.M)]
+    blocks = re.findall(r"^commands =((?: \S.*|(?:\n    \S.*)+))$", text, re.M)
+    commands = [shlex.split(line)[0] for block in blocks for line in block.strip().splitlines()]
     assert {"pytest", "tunefront"} <= set(commands)
     assert ".ci/typed" in text
