@@ -48,7 +48,7 @@ def run(
     Runs the cells of SUITE that have no record in OUT, prints a summary of all cells and writes OUT/report. Options
     that name methods, backbones, tasks, shots, draws, seeds or templates replace that list of SUITE. If SUITE has
     several parts, they replace the list of every part; --backbone instead selects parts: a part that names the backbone
-    runs on it alone, and a backbone that no part names runs the first part for its kind. Exit code: 0 if every cell is
+    runs on it alone, and a backbone that no part names runs the parts for its kind. Exit code: 0 if every cell is
     ok or skipped with a reason; 1 if a cell failed, the disk is full or records are missing; 2 for a mistake in the
     call; 130 after Ctrl-C; 143 after SIGTERM.
     """

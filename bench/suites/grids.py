@@ -84,10 +84,11 @@ class Grid:
         """
         part = self.part
         rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
+        trials = {row: self._trials(self.selects(*row)) for row in rows}
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 first = (draw, seed) == (part.draws[0], part.seeds[0])
-                for method, trial in self._trials(self.selects(task, shots)):
+                for method, trial in trials[task, shots]:
                     if method.fewest_rows == 0 and not first:
                         continue
                     file = source_file(method)

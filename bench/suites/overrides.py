@@ -35,6 +35,11 @@ class Option:
     commas: bool = False
     read: Callable[[object], object] = str
 
+    @property
+    def is_list(self) -> bool:
+        """Whether its field holds several values."""
+        return self.repeatable or self.commas
+
     def values(self, text: Text, wrong: ErrorCollector) -> list[Any] | None:  # Any: each option has values of its own
         """The converted values; None if nothing was typed, or nothing valid."""
         values: list[Any] = []
@@ -84,8 +89,7 @@ class Overrides:
     """Overrides of a suite: each list given here replaces the list of every part.
 
     `backbones` instead selects parts: a part keeps the backbones that it names, or takes all if it names none, and is
-    left out if none remain; a backbone that no part names runs the first part with a backbone of its kind, and other
-    parts with the same backbones.
+    left out if none remain; a backbone that no part names runs the parts for its kind (`grids._parts_like`).
     `data` are files, folders or DataFrames, each a task; `test`, `text`, `label`, `id`, `group`, `split`, `kind` and
     `header` say how to read them, and are part of the names that they add to `tasks`.
     `methods` are texts or instances; None in `shots` means all training rows; `settings` are fields of the recipe or of
@@ -191,11 +195,9 @@ class Overrides:
         wrong = ErrorCollector()
         for name, option in OPTIONS.items():
             values = getattr(self, name)
-            if name in _NO_LISTS or values is None:
+            if values is None or not option.is_list or name == SETTINGS:
                 continue
             with wrong.collect():
-                if not option.repeatable and name in READING:
-                    continue
                 if isinstance(values, str) or not isinstance(values, Iterable):
                     raise UserError(f"{name} must be a list, as in {name}=[{values!r}], got {values!r}.")
                 object.__setattr__(self, name, tuple(option.read_all(values, wrong)))
@@ -218,18 +220,18 @@ class Overrides:
     def from_texts(cls, texts: Texts, wrong: ErrorCollector, *, more_methods: Sequence[Method] = ()) -> Overrides:
         """The overrides of a command line, by field name; wrong values are collected as errors and left out."""
         values: dict[str, Any] = {name: option.values(texts.get(name), wrong) for name, option in OPTIONS.items()}
-        for name in (name for name in READING if not OPTIONS[name].repeatable):
+        for name in (name for name, option in OPTIONS.items() if not option.is_list):
             values[name] = next(iter(values[name] or ()), None)
-        device = next(iter(values.pop("device") or ()), None)
-        settings = split_settings(values.pop("settings") or (), device, wrong)
-        return cls(**values, settings=settings, device=device, more_methods=more_methods)
+        settings = split_settings(values.pop(SETTINGS) or (), values["device"], wrong)
+        return cls(**values, settings=settings, more_methods=more_methods)
 
 
 OPTIONS: Mapping[str, Option] = {
     declared.name: declared.metadata["option"] for declared in fields(Overrides) if "option" in declared.metadata
 }
 """The command-line options of `Overrides`, by field name."""
-_NO_LISTS = ("settings", "device")
+SETTINGS = "settings"
+"""The field that is a mapping, though its option may be repeated."""
 
 
 def split_settings(texts: Iterable[str], device: str | None, wrong: ErrorCollector) -> dict[str, object]:
