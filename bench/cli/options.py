@@ -62,13 +62,22 @@ class Listed(StrEnum):
 
 
 Suite = Annotated[
-    str, typer.Argument(help="A shipped suite (see `tunefront list suites`) or a TOML file.", metavar="SUITE")
+    str | None,
+    typer.Argument(
+        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `own` for your own tasks, else "
+        "`quick`.",
+        metavar="SUITE",
+    ),
 ]
 Out = Annotated[str, typer.Option(help="Folder or fsspec URL for the records and the report.")]
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default: one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run; only `local` so far.")]
 PlanFirst = Annotated[
-    bool, typer.Option("--plan/--no-plan", help="Predict costs first; the report shows them next to the measured ones.")
+    bool | None,
+    typer.Option(
+        "--plan/--no-plan",
+        help="Predict costs first; the report shows them next to the measured ones. Suite `own` does.",
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -98,7 +107,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PlannedSuite = Annotated[
     str | None,
-    typer.Argument(help="A suite, as for `run`; default: `quick`, or none with synthetic rows.", metavar="SUITE"),
+    typer.Argument(help="A suite, as for `run`; default: none with synthetic rows.", metavar="SUITE"),
 ]
 Length = Annotated[
     int | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,13 @@ from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
 from tunefront.bench.errors import ErrorCollector, UserError, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import explain_os_error, is_memory
+from tunefront.bench.files import explain_os_error, is_memory, local_folder
 from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
+    from tunefront.bench.cells import Cell
     from tunefront.bench.execution.grid import Outcome
+    from tunefront.bench.records import Record
 
 log = logging.getLogger("tunefront")
 
@@ -36,11 +38,11 @@ log = logging.getLogger("tunefront")
 @options.add_cell_options()
 def run(
     texts: Texts,
-    suite: options.Suite = "quick",
+    suite: options.Suite = None,
     out: options.Out = "results",
     workers: options.Workers = None,
     engine: options.Engine = "local",
-    plan_first: options.PlanFirst = False,
+    plan_first: options.PlanFirst = None,
     debug: options.Debug = False,
 ) -> None:
     """Run what is not recorded yet, then write a report.
@@ -80,17 +82,17 @@ def run(
 
 def _run(
     errors: Console,
-    suite: str,
+    suite: str | None,
     texts: Texts,
     workers: int | None,
     out: str,
-    plan_first: bool,
+    plan_first: bool | None,
 ) -> Outcome:
     """Expands and runs the suite with the progress display on, which also shows the steps before the first cell."""
     from tunefront.bench.cli.progress import Display
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
-    from tunefront.bench.suites.expand import expand
+    from tunefront.bench.suites.expand import OWN, expand
 
     wrong = ErrorCollector()
     overrides = Overrides.from_texts(texts, wrong)
@@ -109,12 +111,37 @@ def _run(
         from tunefront.bench.execution.grid import run_grid
 
         n_workers = workers or default_workers(cells)
-        if plan_first:
+        is_own = expansion.suite == OWN
+        if plan_first or (plan_first is None and is_own and not is_memory(out) and local_folder(out) is not None):
             from tunefront.bench.forecast.forecast import keep_predictions
 
-            keep_predictions(cells, out, n_workers, display.preparing)
+            predicted = keep_predictions(cells, out, n_workers, display.preparing)
+            announce(errors, _outlook(cells, predicted, n_workers))
         display.preparing("looking for records")
         return run_grid(cells, store, n_workers, display, fork=True)
+
+
+def _outlook(cells: Sequence[Cell], predicted: Sequence[tuple[Cell, Record]], workers: int) -> str:
+    """The number of cells, and what those that have not run yet are predicted to take."""
+    from tunefront.bench.cli.progress import plural
+    from tunefront.reports.units import seconds, si
+
+    planned = [record for _, record in predicted if record.status == "planned"]
+    recorded = len(cells) - len(predicted)
+    known = f", {recorded:,} of them recorded before" if recorded else ""
+    if not planned:
+        return f"{plural(len(cells), 'cell')}{known}."
+    taken = sum(_predicted_seconds(record) for record in planned) / min(workers, len(planned))
+    peak = max(record.peak_memory_bytes or 0 for record in planned)
+    times = "one at a time" if workers == 1 else f"{workers} at a time"
+    return f"{plural(len(cells), 'cell')}{known}, {times}: about {seconds(taken)}, and up to {si(peak, 'B')} each."
+
+
+def _predicted_seconds(record: Record) -> float:
+    """Seconds of training, of scoring the test rows, and of scoring the selection rows at the same speed."""
+    scored = record.seconds.eval or 0.0
+    chosen_on = (record.data.n_selection or 0) / (record.data.n_test or 1)
+    return (record.seconds.train or 0.0) + (record.seconds.prefix or 0.0) + scored * (1 + chosen_on)
 
 
 def _report(outcome: Outcome, out: str, errors: Console) -> bool:
