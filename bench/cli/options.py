@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ import typer
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import known_protocols, local_folder
-from tunefront.bench.suites.overrides import OPTIONS, Option, Texts
+from tunefront.bench.suites.overrides import OPTIONS, READING, Option, Text, Texts
 
 
 def add_cell_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -49,6 +49,24 @@ def _parameter(name: str, option: Option, text: str) -> inspect.Parameter:
     typed = list[str] | None if option.repeatable else str | None
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Parameter(name, kind, default=None, annotation=Annotated[typed, declared])
+
+
+def with_data(texts: Texts, data: str | None) -> Texts:
+    """The typed options with the argument DATA of a command: a file or folder as --data, the name of a task as --task.
+    Options that say how to read a file make a folder's task, `dir:FOLDER`, a file's."""
+    if data is None:
+        return texts
+    from tunefront.bench.data.sources import known_tasks
+    from tunefront.bench.data.sources.file_name import is_file_name
+
+    is_read = any(texts.get(name) for name in READING)
+    is_task = is_file_name(data) or data.startswith("hub:") or (data.startswith("dir:") and not is_read)
+    option = "tasks" if is_task or data in known_tasks() else "data"
+    return {**texts, option: [data, *_listed(texts.get(option))]}
+
+
+def _listed(text: Text) -> Sequence[str]:
+    return [] if text is None else [text] if isinstance(text, str) else text
 
 
 class Listed(StrEnum):

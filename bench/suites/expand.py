@@ -38,13 +38,14 @@ QUICK, OWN = "quick", "own"
 
 @dataclass(frozen=True)
 class Expansion:
-    """The cells to run, in order, of `suite`; announcements, a line per task; and warnings, such as rows that are in
-    both train and test."""
+    """The cells to run, in order, of `suite`; announcements, a line per task; warnings, such as rows that are in both
+    train and test; and the parts that the cells come from, with what was fitted to the tasks."""
 
     suite: str
     cells: tuple[Cell, ...]
     warnings: tuple[str, ...] = ()
     announcements: tuple[str, ...] = ()
+    parts: tuple[Grid, ...] = ()
 
 
 def expand(
@@ -110,7 +111,7 @@ def expand(
     tried = [(grid, *_try_templates(grid, loaded, wrong, listing)) for grid in parts]
     wrong.raise_if_any()
     on_status("counting the tokens of rows")
-    chosen = [(grid, names) for grid, names, _ in tried]
+    chosen: list[tuple[Grid, Chosen]] = [(grid, names) for grid, names, _ in tried]
     if not listing:
         chosen = fitted_grids(chosen, loaded)
     cells = [cell for grid, names in chosen for cell in grid.cells(names)]
@@ -119,7 +120,8 @@ def expand(
     warnings = [*left_out, *(text for name in backbones for text in warnings_of(name))]
     warnings += [text for task in loaded for text in task.warnings]
     warnings += [*(text for _, _, texts in tried for text in texts), *_too_many_shots(parts), *cut]
-    return Expansion(read.name, tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))
+    unique, lines = tuple(dict.fromkeys(cells)), tuple(announcements)
+    return Expansion(read.name, unique, tuple(dict.fromkeys(warnings)), lines, tuple(grid for grid, _ in chosen))
 
 
 def suite_for(overrides: Overrides) -> str:

@@ -47,7 +47,7 @@ def read_suite(name: str, wrong: ErrorCollector) -> Suite:
 
     Errors: UserError if there is no such suite, or it is not TOML.
     """
-    text, folder = _text(name)
+    text, folder = suite_text(name)
     try:
         content = tomllib.loads(text)
     except RecursionError as error:
@@ -76,13 +76,14 @@ def _parts(tables: object, whole: Part, wrong: ErrorCollector) -> tuple[Part, ..
     if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
         wrong.messages.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
         return (whole,)
-    titles = (f"part {number} of {whole.title}" for number in range(1, len(tables) + 1))
     return tuple(
-        read_part(table, replace(whole, title=title), wrong) for table, title in zip(tables, titles, strict=True)
+        read_part(table, replace(whole, title=f"part {place + 1} of {whole.title}", place=place), wrong)
+        for place, table in enumerate(tables)
     )
 
 
-def _text(name: str) -> tuple[str, Path]:
+def suite_text(name: str) -> tuple[str, Path]:
+    """(the text of a suite file, the folder that its relative paths start at). Errors: UserError."""
     if not name.endswith(".toml") and "/" not in name:
         if name not in known_suites():
             raise UserError(unknown("suite", name, known_suites(), "Or give the path of your own .toml file."))
@@ -138,14 +139,14 @@ MOST_TRIALS = 1_000
 class Part:
     """A grid: every method on every backbone and task, with every draw and seed; no name is looked up yet.
 
-    `title` is its name in messages. `methods` has texts and tables (see `suites.sweeps`); None in `shots` means all
-    training rows; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values to try with every
-    method; `budget` is the number of trials per method over the sizes and rates that the method declares, None without
-    such a search; `fitted` has what is fitted to each task, by the names of the fields of `Fitting`, empty for nothing;
-    `paper` is the paper that the part repeats and is compared with. `backbone_kind`, one of `KINDS`, is that of a part
-    for backbones that the call names and no part does. `default_for`: where the call names no backbone, the part runs
-    on tasks of these kinds only, empty for all. `fallback_backbone` runs where the backbones of the part were not
-    fetched.
+    `title` is its name in messages, `place` its index among the parts of the file. `methods` has texts and tables (see
+    `suites.sweeps`); None in `shots` means all training rows; `recipes` is [recipe.<method name>]; `search` maps recipe
+    fields to the values to try with every method; `budget` is the number of trials per method over the sizes and rates
+    that the method declares, None without such a search; `fitted` has what is fitted to each task, by the names of the
+    fields of `Fitting`, empty for nothing; `paper` is the paper that the part repeats and is compared with.
+    `backbone_kind`, one of `KINDS`, is that of a part for backbones that the call names and no part does.
+    `default_for`: where the call names no backbone, the part runs on tasks of these kinds only, empty for all.
+    `fallback_backbone` runs where the backbones of the part were not fetched.
     """
 
     title: str
@@ -166,6 +167,7 @@ class Part:
     fitted: Mapping[str, float] = field(default_factory=dict)
     default_for: tuple[str, ...] = ()
     fallback_backbone: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
