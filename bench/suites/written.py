@@ -1,6 +1,6 @@
 """Writes the suite of a call as a file to edit: suite `own` with the numbers that were fitted to the tasks.
 
-The shipped file's comments stay. The written file runs the cells of the call.
+The shipped file's comments stay. The written file runs the cells of the call. Without data it is a starter.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tunefront.bench.data.sources.file_name import FileName, is_file_name
 from tunefront.bench.errors import printable
 from tunefront.bench.models.folders import local
 from tunefront.bench.settings import SETTINGS
+from tunefront.bench.suites.expand import OWN
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import RATE
 from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, suite_text
@@ -52,6 +53,17 @@ def written(expansion: Expansion, overrides: Overrides, folder: Path) -> str:
     )
 
 
+def starter() -> str:
+    """The text of a suite file without data: suite `own`, with a task to fill in."""
+    text, _ = suite_text(OWN)
+    comment = [_TITLE, "Name your data below; with it, `tunefront init FILE` writes the numbers that fit it."]
+    tasks = f'tasks = ["{PLACEHOLDER}"]'
+    tasks = f"{tasks:<{_COMMENTS_FROM}}# your file or folder"
+    return "\n".join([*_comments(comment), "", tasks, "", _without_header(text)])
+
+
+PLACEHOLDER = "data.csv"
+"""The file that a starter names."""
 _TITLE = "Written by `tunefront init`, to edit. `tunefront list settings` describes what can be set."
 
 

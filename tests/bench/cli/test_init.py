@@ -15,8 +15,10 @@ from tests.bench.suites.test_own import write_rows
 from tests.conftest import make_toy
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.main import app
+from tunefront.bench.errors import UserError
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
+from tunefront.bench.suites.written import PLACEHOLDER
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ def test_a_file_that_exists_is_not_overwritten(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fact"),
     [
-        ((), "no data is given"),
+        (("--backbone", "minilm"), "needs data"),
         (("trian.csv",), "did you mean 'train.csv'"),
         (("train.csv", "--out", "mine.yaml"), "ends in .toml"),
         (("train.csv", "--label", "lable"), "did you mean 'label'"),
@@ -115,6 +117,17 @@ def test_mistakes_write_nothing(folder: Path, arguments: tuple[str, ...], fact: 
     assert done.exit_code == 2
     assert fact in done.output
     assert set(folder.rglob("*")) == before
+
+
+def test_without_data_it_is_a_starter_that_runs_once_data_is_named(folder: Path, backbones: dict[str, str]) -> None:
+    assert init().exit_code == 0
+    path = folder / "suite.toml"
+    with pytest.raises(UserError, match=PLACEHOLDER):
+        expand("suite.toml", Overrides(backbones=[backbones["bert"]]))
+    path.write_text(path.read_text().replace(PLACEHOLDER, "few.csv"))
+    chosen = [backbones["bert"]]
+    wanted = expand(None, Overrides(backbones=chosen, data=["few.csv"])).cells
+    assert plain(expand("suite.toml", Overrides(backbones=chosen)).cells) == plain(wanted)
 
 
 def test_hostile_names_stay_in_comments(folder: Path, backbones: dict[str, str]) -> None:
