@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,9 +29,7 @@ from tunefront.bench.files import explain_os_error, is_memory, local_folder
 from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
-    from tunefront.bench.cells import Cell
     from tunefront.bench.execution.grid import Outcome
-    from tunefront.bench.records import Record
 
 log = logging.getLogger("tunefront")
 
@@ -70,11 +69,11 @@ def run(
         cache.folder()  # raises before anything runs if the folder is unusable
 
         with warnings_on(errors):
-            outcome = _run(errors, suite, texts, workers, out, plan_first)
+            outcome, taken = _run(errors, suite, texts, workers, out, plan_first)
             if outcome.interrupted:
                 print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
-            written = _report(outcome, out, errors)
+            written = _report(outcome, out, errors, taken)
             records_missing = _warn_of_missing(outcome, out)
         if outcome.failed or records_missing or not written:
             raise typer.Exit(FAILED)
@@ -87,8 +86,12 @@ def _run(
     workers: int | None,
     out: str,
     plan_first: bool | None,
-) -> Outcome:
-    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell."""
+) -> tuple[Outcome, str]:
+    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
+
+    Returns the outcome, and how long the cells took, with the predicted time where there is one.
+    """
+    from tunefront.bench.cli.outlook import look_ahead, time_taken
     from tunefront.bench.cli.progress import Display
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
@@ -111,40 +114,17 @@ def _run(
         from tunefront.bench.execution.grid import run_grid
 
         n_workers = workers or default_workers(cells)
-        is_own = expansion.suite == OWN
-        if plan_first or (plan_first is None and is_own and not is_memory(out) and local_folder(out) is not None):
-            from tunefront.bench.forecast.forecast import keep_predictions
-
-            predicted = keep_predictions(cells, out, n_workers, display.preparing)
-            announce(errors, _outlook(cells, predicted, n_workers))
+        predicted = None
+        if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
+            line, predicted = look_ahead(cells, out, n_workers, display.preparing, required=bool(plan_first))
+            announce(errors, line)
         display.preparing("looking for records")
-        return run_grid(cells, store, n_workers, display, fork=True)
+        began = monotonic()
+        outcome = run_grid(cells, store, n_workers, display, fork=True)
+    return outcome, time_taken(monotonic() - began, predicted) if outcome.ran else ""
 
 
-def _outlook(cells: Sequence[Cell], predicted: Sequence[tuple[Cell, Record]], workers: int) -> str:
-    """The number of cells, and what those that have not run yet are predicted to take."""
-    from tunefront.bench.cli.progress import plural
-    from tunefront.reports.units import seconds, si
-
-    planned = [record for _, record in predicted if record.status == "planned"]
-    recorded = len(cells) - len(predicted)
-    known = f", {recorded:,} of them recorded before" if recorded else ""
-    if not planned:
-        return f"{plural(len(cells), 'cell')}{known}."
-    taken = sum(_predicted_seconds(record) for record in planned) / min(workers, len(planned))
-    peak = max(record.peak_memory_bytes or 0 for record in planned)
-    times = "one at a time" if workers == 1 else f"{workers} at a time"
-    return f"{plural(len(cells), 'cell')}{known}, {times}: about {seconds(taken)}, and up to {si(peak, 'B')} each."
-
-
-def _predicted_seconds(record: Record) -> float:
-    """Seconds of training, of scoring the test rows, and of scoring the selection rows at the same speed."""
-    scored = record.seconds.eval or 0.0
-    chosen_on = (record.data.n_selection or 0) / (record.data.n_test or 1)
-    return (record.seconds.train or 0.0) + (record.seconds.prefix or 0.0) + scored * (1 + chosen_on)
-
-
-def _report(outcome: Outcome, out: str, errors: Console) -> bool:
+def _report(outcome: Outcome, out: str, errors: Console, taken: str) -> bool:
     """Writes the report, then prints the summary, in this order since printing may fail. False if a bug stopped one."""
     from tunefront.bench.records import load_plans
 
@@ -154,12 +134,12 @@ def _report(outcome: Outcome, out: str, errors: Console) -> bool:
         plans = load_plans(out)
         written = written_report(outcome.records, report_folder(out), ["html", "pdf", "csv"], None, plans)
     with _as_warning(errors, "no summary", broken):
-        _summary(outcome)
+        _summary(outcome, taken)
     show_written(written)
     return not broken
 
 
-def _summary(outcome: Outcome) -> None:
+def _summary(outcome: Outcome, taken: str) -> None:
     from tunefront.bench.cli.progress import plural
     from tunefront.reports.sections.summary import summary_table
 
@@ -171,7 +151,7 @@ def _summary(outcome: Outcome) -> None:
     try:
         console.print(summary_table(outcome.records))
     finally:
-        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}.")
+        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}{taken}.")
         for record in outcome.records:
             if record.status == "failed":
                 print_plain(
