@@ -33,6 +33,7 @@ def run(
     tasks: Sequence[str] | None = None,
     data: object = None,
     test: object = None,
+    validation: object = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
     id: str | None = None,
@@ -55,11 +56,11 @@ def run(
     takes strings and instances, None in `shots` means all rows). If the suite has several parts, a list replaces that
     of every part; `backbones` instead selects the parts that name one of them, and a backbone that no part names runs
     the parts for its kind (encoder or language model). data, your own task: the path of a file or folder, a pandas
-    DataFrame, or a list of these; where it should not be guessed how to read it: test, a file or DataFrame; text,
-    columns; label, id and group, a column each; split, a share of the rows, or a column; kind, of task; header, `yes`
-    or `no`. settings, any fields of the recipe or of the run settings; device, one of the run settings; out, a folder
-    or fsspec URL; workers, the number of cells that run at a time. Workers import the script that started them, so a
-    script that uses several keeps its call under `if __name__ == "__main__":`.
+    DataFrame, or a list of these; where it should not be guessed how to read it: test and validation, a file
+    or DataFrame each; text, columns; label, id and group, a column each; split, a share of the rows, or a column; kind,
+    of task; header, `yes` or `no`. settings, any fields of the recipe or of the run settings; device, one of the run
+    settings; out, a folder or fsspec URL; workers, the number of cells that run at a time. Workers import the script
+    that started them, so a script that uses several keeps its call under `if __name__ == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -79,6 +80,7 @@ def run(
         tasks=tasks,
         data=_listed(data),
         test=test,
+        validation=validation,
         text=_listed(text),
         label=label,
         id=id,
@@ -119,6 +121,7 @@ def plan(
     tasks: Sequence[str] | None = None,
     data: object = None,
     test: object = None,
+    validation: object = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
     id: str | None = None,
@@ -161,6 +164,7 @@ def plan(
         tasks=tasks,
         data=_listed(data),
         test=test,
+        validation=validation,
         text=_listed(text),
         label=label,
         id=id,

@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "draws": ("N,N", "seeds for drawing training rows"),
         "seeds": ("N,N", "training seeds"),
         "test": ("FILE", "the file of the test rows of --tunefront-data"),
+        "validation": ("FILE", "the file of the validation rows of --tunefront-data"),
         "label": ("COLUMN", "the label column of --tunefront-data"),
         "id": ("COLUMN", "the column of --tunefront-data with an id for each row"),
         "group": ("COLUMN", "rows of --tunefront-data with the same value are in the same split"),

@@ -28,15 +28,16 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*%?")
 class FileName:
     """A file of rows and how to read it.
 
-    Args: path, a file or folder, or the hash of a DataFrame; source, `file:` or `frame:`; test, a file of test rows;
-    text, columns of inputs, each a name, a place from 1, or several with commas; label, id and group, a column each;
-    split, the share of test rows, or the column that names each row's split; kind, the kind of task; header, `yes` or
-    `no`: whether the first row names the columns. None, or no text, for what is guessed.
+    Args: path, a file or folder, or the hash of a DataFrame; source, `file:` or `frame:`; test and validation, files of
+    these rows; text, columns of inputs, each a name, a place from 1, or several with commas; label, id and group, a
+    column each; split, the share of test rows, or the column that names each row's split; kind, the kind of task;
+    header, `yes` or `no`: whether the first row names the columns. None, or no text, for what is guessed.
     """
 
     path: str
     source: str = FILE
     test: str | None = None
+    validation: str | None = None
     text: tuple[str, ...] = ()
     label: str | None = None
     id: str | None = None
@@ -92,10 +93,13 @@ class FileName:
     def at(self, move: Callable[[str], str]) -> FileName:
         """The name with its paths changed by `move`; DataFrames have none."""
         path = self.path if self.source == FRAME else move(self.path)
-        test = self.test if self.test is None or self.test.startswith(FRAME) else move(self.test)
-        return replace(self, path=path, test=test)
+        given = {option: file for option in FILES if (file := getattr(self, option)) is not None}
+        moved = {option: file if file.startswith(FRAME) else move(file) for option, file in given.items()}
+        return replace(self, path=path, **moved)
 
 
+FILES = ("test", "validation")
+"""The options that are files of rows, or DataFrames."""
 OPTIONS = tuple(field.name for field in fields(FileName) if field.name not in ("path", "source"))
 """The options of a name, in the order in which they are written."""
 

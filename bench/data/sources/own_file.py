@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.hashing import normalised
@@ -16,7 +17,7 @@ from tunefront.bench.data.metrics import default_metrics, metric_mistakes
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.data.sources import folder
 from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
-from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FileName, share_of
+from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FILES, FRAME, FileName, share_of
 from tunefront.bench.data.sources.hash_split import split_rows
 from tunefront.bench.data.sources.labels import missing
 from tunefront.bench.data.sources.meta import Meta, read_meta
@@ -37,8 +38,6 @@ from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError, UserErrors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tunefront.bench.data.sources.schema import Schema
     from tunefront.bench.data.sources.tables import Table
     from tunefront.bench.data.task import Value
@@ -86,13 +85,16 @@ def _load(name: FileName, title: str) -> Task:
             f"{path}: --split {name.split} holds rows out for test, but there are test rows already "
             f"({tables['test'].file}); leave one of them out."
         )
-    hashed = share is not None or len(rows) == 1
+    given = {split: file for split in FILES if split in rows and (file := getattr(name, split)) is not None}
+    from_files = [f"{split} rows from {_file_name(file)}" for split, file in given.items()]
+    # A validation file of the call chooses among settings, so that the scored rows are others.
+    hashed = share is not None or len(rows) == 1 or ("test" not in rows and name.validation is not None)
     if hashed:
         parts, split_note = _split(path, rows["train"], tables["train"], schema, columns, share or DEFAULT_SHARE)
         rows = {**rows, **parts}
-    splitting = ["split"] if split_note and name.split is None and (hashed or name.test is None) else []
+    splitting = ["split"] if split_note and name.split is None else []
     guessed = [option for option in ("text", "label", "split") if option in (*columns.guessed, *splitting)]
-    says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), split_note]
+    says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), *from_files, split_note]
     if guessed:
         says.append(f"guessed: say otherwise with {listed([f'--{option}' for option in guessed])}")
     templates = path.absolute() / folder.TEMPLATES
@@ -185,6 +187,10 @@ def _split(
     actual = len(test) / len(rows)
     wanted = f" ({100 * share:g} % cannot be reached)" if abs(actual - share) > max(_NEAR, 1 / len(rows)) else ""
     return {"train": train, "test": test}, f"{100 * actual:.3g} % of the rows{wanted}, by hash, are test"
+
+
+def _file_name(file: str) -> str:
+    return "a DataFrame" if file.startswith(FRAME) else Path(file).name
 
 
 def _kind_note(schema: Schema, columns: OwnColumns) -> str:

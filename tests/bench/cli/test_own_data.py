@@ -60,6 +60,7 @@ def test_what_is_guessed_is_announced_before_anything_runs(folder: Path) -> None
         (("--data", "tickets.csv", "--label", "sentimnt"), "did you mean 'sentiment'"),
         (("--data", "tickets.csv", "--split", "0"), "below 1"),
         (("--data", "tickets.csv", "--data", "b.csv", "--test", "c.csv"), "one --data"),
+        (("--data", "tickets.csv", "--data", "b.csv", "--validation", "c.csv"), "one --data"),
         (("--data", "tickets.csv", "--data", "tickets.csv"), "twice"),
         (("--data", ""), "--data"),
     ],
