@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "split": ("SHARE", "share of the rows of --tunefront-data held out for test, or the column of splits"),
         "kind": ("KIND", "classification, regression or `multiple choice`"),
         "header": ("yes|no", "whether the first row of --tunefront-data names its columns"),
+        "prompts": ("FILE", "a file of prompt templates for --tunefront-data"),
         "device": ("D", "cpu, cuda or cuda:N"),
         "out": ("DIR", "folder or URL for the records, as for `tunefront run` (default: results)"),
     }

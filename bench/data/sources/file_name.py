@@ -31,7 +31,8 @@ class FileName:
     Args: path, a file or folder, or the hash of a DataFrame; source, `file:` or `frame:`; test and validation, files of
     these rows; text, columns of inputs, each a name, a place from 1, or several with commas; label, id and group, a
     column each; split, the share of test rows, or the column that names each row's split; kind, the kind of task;
-    header, `yes` or `no`: whether the first row names the columns. None, or no text, for what is guessed.
+    header, `yes` or `no`: whether the first row names the columns; prompts, a file of prompt templates. None, or no
+    text, for what is guessed.
     """
 
     path: str
@@ -45,6 +46,7 @@ class FileName:
     split: str | None = None
     kind: str | None = None
     header: str | None = None
+    prompts: str | None = None
 
     def __post_init__(self) -> None:
         share_of(self.split)
@@ -93,13 +95,15 @@ class FileName:
     def at(self, move: Callable[[str], str]) -> FileName:
         """The name with its paths changed by `move`; DataFrames have none."""
         path = self.path if self.source == FRAME else move(self.path)
-        given = {option: file for option in FILES if (file := getattr(self, option)) is not None}
+        given = {option: file for option in PATHS if (file := getattr(self, option)) is not None}
         moved = {option: file if file.startswith(FRAME) else move(file) for option, file in given.items()}
         return replace(self, path=path, **moved)
 
 
 FILES = ("test", "validation")
 """The options that are files of rows, or DataFrames."""
+PATHS = (*FILES, "prompts")
+"""The options that are paths."""
 OPTIONS = tuple(field.name for field in fields(FileName) if field.name not in ("path", "source"))
 """The options of a name, in the order in which they are written."""
 

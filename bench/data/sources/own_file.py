@@ -29,6 +29,7 @@ from tunefront.bench.data.sources.own_columns import (
     usable_rows,
     with_named_answers,
 )
+from tunefront.bench.data.sources.own_prompts import find_prompts
 from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
 from tunefront.bench.data.sources.remedies import for_file
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
@@ -97,7 +98,9 @@ def _load(name: FileName, title: str) -> Task:
     says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), *from_files, split_note]
     if guessed:
         says.append(f"guessed: say otherwise with {listed([f'--{option}' for option in guessed])}")
-    templates = path.absolute() / folder.TEMPLATES
+    templates = find_prompts(path, name)
+    if templates is not None:
+        says.append(f"prompts from {templates.name}")
     return Task(
         name=title,
         kind=schema.kind,
@@ -105,7 +108,7 @@ def _load(name: FileName, title: str) -> Task:
         input_fields=schema.input_fields,
         label_names=schema.label_names,
         metrics=metrics,
-        templates=templates if templates.is_file() else None,
+        templates=templates,
         folder=path.absolute() if path.is_dir() else None,
         left_out=columns.left_out,
         notes=(*filter(None, says), *empty_notes(rows, schema)),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tunefront.bench.data.sources.file_name import FILE, FILES, FRAME, FileName, is_file_name
+from tunefront.bench.data.sources.file_name import FILE, FILES, FRAME, PATHS, FileName, is_file_name
 from tunefront.bench.errors import UserError
 
 
@@ -19,9 +19,9 @@ def names_of(data: Iterable[object], options: Mapping[str, Any]) -> list[str]:  
             f"{' and '.join(f'--{name}' for name in options)} only applies to --data FILE; give it too, or write the "
             "options into the task's name: --task 'file:PATH?label=COLUMN'."
         )
-    for option in FILES:
+    for option in PATHS:
         if option in options and len(data) > 1:
-            raise UserError(f"--{option} is the file of {option} rows of one --data, but there are {len(data)}.")
+            raise UserError(f"--{option} is a file for one --data, but there are {len(data)}.")
     return [str(_name(each, options)) for each in data]
 
 
