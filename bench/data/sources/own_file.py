@@ -34,7 +34,7 @@ from tunefront.bench.data.sources.own_tables import by_column, own_tables, place
 from tunefront.bench.data.sources.remedies import for_file
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
-from tunefront.bench.data.sources.tables import Problems
+from tunefront.bench.data.sources.tables import Problems, Reading
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError, UserErrors
 
@@ -52,8 +52,14 @@ def load(spelled: str, title: str | None = None) -> Task:
 
     Errors: UserErrors with what is wrong with the file or the options, one paragraph each.
     """
+    return read(spelled, title).task
+
+
+def read(spelled: str, title: str | None = None) -> Reading:
+    """The task as `load` gives it, with the tables of its files, in which `train` has all rows of a file that is split
+    by hash. Errors: as `load`."""
     try:
-        return _load(FileName.parse(spelled), title or spelled)
+        return _read(FileName.parse(spelled), title or spelled)
     except UserErrors as error:
         raise UserErrors(map(for_file, error.messages)) from None
     except UserError as error:
@@ -62,11 +68,11 @@ def load(spelled: str, title: str | None = None) -> Task:
         raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
 
 
-def _load(name: FileName, title: str) -> Task:
+def _read(name: FileName, title: str) -> Reading:
     problems = Problems()
     path = place_of(name.path if name.source == FILE else f"{name.source}{name.path}")
     if path.is_dir() and name == FileName(name.path) and folder.is_described(path):
-        return folder.load(name.path, title)
+        return folder.read(name.path, title)
     meta = read_meta(path, problems) if path.is_dir() else Meta()
     tables, notes = own_tables(path, name, meta, problems)
     tables, split_note = by_column(tables, name)
@@ -101,7 +107,7 @@ def _load(name: FileName, title: str) -> Task:
     templates = find_prompts(path, name)
     if templates is not None:
         says.append(f"prompts from {templates.name}")
-    return Task(
+    task = Task(
         name=title,
         kind=schema.kind,
         splits=rows,
@@ -114,6 +120,7 @@ def _load(name: FileName, title: str) -> Task:
         notes=(*filter(None, says), *empty_notes(rows, schema)),
         warnings=tuple(for_file(f"{title}: {warning}") for warning in schema.warnings),
     )
+    return Reading(task, tables, columns.label, columns.id, columns.group, tuple(guessed))
 
 
 def _schema(tables: Mapping[str, Table], columns: OwnColumns, name: FileName, meta: Meta, problems: Problems) -> Schema:

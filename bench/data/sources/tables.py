@@ -11,6 +11,8 @@ from tunefront.bench.errors import UserErrors
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tunefront.bench.data.task import Task
+
 Record = dict[str, object]
 _NAMED_AT_ONCE = 3
 _LONGEST = 1600
@@ -66,6 +68,22 @@ class Table:
     typed: bool = True
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A task and the tables that it was read from, which also have the columns that are no input.
+
+    `tables`: split -> its rows, those without a label or text left out; `label`, `id` and `group`: columns; `guessed`:
+    the options of the command that say otherwise about what was guessed.
+    """
+
+    task: Task
+    tables: Mapping[str, Table]
+    label: str
+    id: str | None = None
+    group: str | None = None
+    guessed: tuple[str, ...] = ()
 
 
 def _rest(where: str, count: int) -> list[str]:
