@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import UserError, unknown
@@ -95,8 +95,10 @@ class FileName:
     def at(self, move: Callable[[str], str]) -> FileName:
         """The name with its paths changed by `move`; DataFrames have none."""
         path = self.path if self.source == FRAME else move(self.path)
-        given = {option: file for option in PATHS if (file := getattr(self, option)) is not None}
-        moved = {option: file if file.startswith(FRAME) else move(file) for option, file in given.items()}
+        given: dict[str, str] = {option: file for option in PATHS if (file := getattr(self, option)) is not None}
+        moved: dict[str, Any] = {  # Any: fields of several types
+            option: file if file.startswith(FRAME) else move(file) for option, file in given.items()
+        }
         return replace(self, path=path, **moved)
 
 
