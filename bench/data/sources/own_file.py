@@ -16,6 +16,7 @@ from tunefront.bench.data.hashing import normalised
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.data.sources import folder
+from tunefront.bench.data.sources.advice import FILE as FILE_ADVICE
 from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
 from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FILES, FRAME, FileName, share_of
 from tunefront.bench.data.sources.hash_split import split_rows
@@ -31,12 +32,11 @@ from tunefront.bench.data.sources.own_columns import (
 )
 from tunefront.bench.data.sources.own_prompts import find_prompts
 from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
-from tunefront.bench.data.sources.remedies import for_file
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
 from tunefront.bench.data.sources.tables import Problems, Reading
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import UserError, UserErrors
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from tunefront.bench.data.sources.schema import Schema
@@ -60,16 +60,12 @@ def read(spelled: str, title: str | None = None) -> Reading:
     by hash. Errors: as `load`."""
     try:
         return _read(FileName.parse(spelled), title or spelled)
-    except UserErrors as error:
-        raise UserErrors(map(for_file, error.messages)) from None
-    except UserError as error:
-        raise UserError(for_file(str(error))) from None
     except RecursionError:  # JSON just within its own limit is too deep to process
         raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
 
 
 def _read(name: FileName, title: str) -> Reading:
-    problems = Problems()
+    problems = Problems(advice=FILE_ADVICE)
     path = place_of(name.path if name.source == FILE else f"{name.source}{name.path}")
     if path.is_dir() and name == FileName(name.path) and folder.is_described(path):
         return folder.read(name.path, title)
@@ -118,7 +114,7 @@ def _read(name: FileName, title: str) -> Reading:
         folder=path.absolute() if path.is_dir() else None,
         left_out=columns.left_out,
         notes=(*filter(None, says), *empty_notes(rows, schema)),
-        warnings=tuple(for_file(f"{title}: {warning}") for warning in schema.warnings),
+        warnings=tuple(f"{title}: {warning}" for warning in schema.warnings),
     )
     return Reading(task, tables, columns.label, columns.id, columns.group, tuple(guessed))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.sources.advice import FOLDER, Advice
 from tunefront.bench.errors import UserErrors
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ _LONGEST = 1600
 
 @dataclass
 class Problems:
-    """Collects problems, to report them together; at most three of a sort are shown."""
+    """Collects problems, to report them together; at most three of a sort are shown. `advice` is what the messages
+    tell the user to do."""
 
     found: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    advice: Advice = FOLDER
 
     def add(self, text: str, *sort: str) -> None:
         """Adds a problem; `sort`, such as a file and a kind of problem, groups those of which three are shown."""
