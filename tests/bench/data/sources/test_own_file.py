@@ -490,3 +490,22 @@ def test_validation_rows_may_be_a_dataframe(tmp_path: Path, monkeypatch) -> None
 def test_a_column_of_splits_and_a_file_of_a_split_contradict(tmp_path: Path) -> None:
     path, other = csv_file(tmp_path), csv_file(tmp_path, name="dev.csv")
     assert "--split customer and --validation" in mistake(path, validation=str(other), split="customer")
+
+
+@pytest.mark.parametrize("name", ["old.xls", "old.xlsx", "old.csv", "old"])
+def test_an_old_workbook_is_to_be_saved_in_the_new_format(tmp_path: Path, name: str) -> None:
+    text = mistake(put(tmp_path, name, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600))
+    assert "save it as .xlsx" in text
+    assert f"--convert-to xlsx {tmp_path / name}" in text
+
+
+def test_an_opendocument_sheet_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ods"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+    assert "OpenDocument" in mistake(path)
+
+
+def test_a_table_named_xls_is_read(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.xls", lines("text\tlabel", lambda i: f"{sentence(i)}\t{i % 2}"))
+    assert task(path).input_fields == ("text",)
