@@ -31,6 +31,11 @@ def add_reading_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options({name: OPTIONS[name] for name in READING}, helps)(command)
 
 
+def add_data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with `--data` and the options of its reading."""
+    return _with_options({name: OPTIONS[name] for name in ("data", *READING)}, {})(command)
+
+
 def _with_options(
     fields: Mapping[str, Option], helps: Mapping[str, str]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -154,8 +159,8 @@ Device = Annotated[str | None, typer.Option(help=OPTIONS["device"].help, metavar
 Method = Annotated[str, typer.Option(help="The method to train, as spelled in records.", metavar="M")]
 Backbone = Annotated[str, typer.Option(help="A language model: a folder or a Hub id.", metavar="B")]
 MixtureTasks = Annotated[
-    list[str],
-    typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeat it to mix several tasks.", metavar="T"),
+    list[str] | None,
+    typer.Option(help="docstrings/NAME, dir:FOLDER, hub:NAME or a FILE. Repeat it to mix several tasks.", metavar="T"),
 ]
 MixtureTemplate = Annotated[
     str, typer.Option(help="A prompt template, or `all` templates whose answers can be ranked.", metavar="T")
