@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from tunefront.bench.cli.console import FAILED, Console, print_plain
 from tunefront.bench.cli.fetch import fetch
+from tunefront.bench.cli.init import init
 from tunefront.bench.cli.list import list_
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
@@ -66,6 +67,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(report)
 app.command()(plan)
+app.command()(init)
 app.command(name="list")(list_)
 app.command()(stale)
 app.command()(templates)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, announce, handle_errors, print_plain, print_raw, quiet_libraries
-from tunefront.bench.data.sources.file_name import FRAME, FileName, is_file_name, spelled
+from tunefront.bench.data.sources.file_name import FRAME, FileName, is_file_name
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import expanded, writing
 from tunefront.bench.suites.overrides import Overrides, Texts
@@ -69,23 +69,11 @@ def task_name(data: str, texts: Texts) -> str:
 
     Errors: UserErrors for wrong options, and for options of a task that is no file.
     """
-    from tunefront.bench.data.sources import known_tasks
-
     wrong = ErrorCollector()
-    given = any(text is not None for text in texts.values())
-    is_name = data in known_tasks() or data.startswith("hub:") or (data.startswith("dir:") and not given)
-    is_name = is_name or is_file_name(data) or (not _is_there(data) and is_file_name(spelled(data)))
-    overrides = Overrides.from_texts({("tasks" if is_name else "data"): [data], **texts}, wrong)
+    overrides = Overrides.from_texts(options.with_data(texts, data), wrong)
     wrong.raise_if_any()
     (name,) = overrides.tasks or ()
     return name
-
-
-def _is_there(path: str) -> bool:
-    try:
-        return expanded(path).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _load(name: str) -> Task:

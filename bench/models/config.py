@@ -147,20 +147,33 @@ class Cut:
 
 def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig) -> Cut | None:
     """How many of the rows a cell would cut, without loading weights; None for a task that the model cannot do."""
+    lengths = row_tokens(name, task, template, rows, config)
+    if lengths is None:
+        return None
+    cut = [kept for whole, kept in lengths if kept < whole]
+    model = config_at(name)
+    if sites_of(model, name).family not in LANGUAGE_MODELS:
+        limit = limit_of(model, tokenizer_of(name), config.max_length)
+    else:
+        limit = config.max_length or max(cut, default=0)
+    return Cut(len(cut), len(lengths), max((whole for whole, _ in lengths), default=0), limit)
+
+
+def row_tokens(
+    name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig
+) -> list[tuple[int, int]] | None:
+    """(tokens of the row, or of its prompt; tokens that a cell keeps) per row, without loading weights; None for a task
+    that the model cannot do."""
     model = config_at(name)
     sites, tokenizer = sites_of(model, name), tokenizer_of(name)
     if sites.family not in LANGUAGE_MODELS:
         limit = limit_of(model, tokenizer, config.max_length)
-        lengths = [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
-    elif template is None:
+        return [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
+    if template is None:
         return None
-    else:
-        prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
-        language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
-        lengths = language_model.query_lengths(rows, config.max_length)
-        limit = config.max_length or max((kept for whole, kept in lengths if kept < whole), default=0)
-    cut = sum(kept < whole for whole, kept in lengths)
-    return Cut(cut, len(lengths), max((whole for whole, _ in lengths), default=0), limit)
+    prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
+    language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
+    return language_model.query_lengths(rows, config.max_length)
 
 
 def import_code(name: str) -> None:

@@ -25,7 +25,7 @@ from tunefront.bench.execution.run_cell import Costs, Results, record_of
 from tunefront.bench.records import Environment, Parameters, Record, Scores, Seconds
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods
-from tunefront.reports import names
+from tunefront.reports import names, units
 
 methods()  # all imported now: a pytester removes modules that are imported while it runs
 
@@ -135,6 +135,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "check_length": check_length,
             "check_encoding": lambda *_: None,
             "cut_rows": lambda *_: None,
+            "row_tokens": lambda name, task, template, rows, config: [(5, 5)] * len(rows),
             "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
         },
         "tunefront.bench.models.locate": {
@@ -189,6 +190,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tunefront.reports", package)
     monkeypatch.setitem(sys.modules, "tunefront.reports.sections.summary", summary)
     monkeypatch.setitem(sys.modules, "tunefront.reports.names", names)
+    monkeypatch.setitem(sys.modules, "tunefront.reports.units", units)
 
 
 @pytest.fixture
