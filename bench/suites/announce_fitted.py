@@ -95,5 +95,6 @@ def _training(grid: Grid, task: Task) -> str:
 
 
 def _steps(recipe: Recipe) -> str:
-    how = f"{recipe.epochs:g} epochs" if recipe.steps is None else count(recipe.steps, "step")
+    epochs = f"{recipe.epochs:g} epoch{'' if recipe.epochs == 1 else 's'}"
+    how = epochs if recipe.steps is None else count(recipe.steps, "step")
     return f"{how} in batches of {recipe.batch_size}"

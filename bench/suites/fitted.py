@@ -48,7 +48,7 @@ def _fitted(grid: Grid, task: Task, templates: Sequence[str | None]) -> Grid:
     train, chosen_on, _, _ = training_rows(task, shots, grid.part.draws[0], config)
     recipe: dict[str, Scalar] = {}
     if fitting.row_passes is not None and not {"epochs", "steps"} & {*grid.part.recipe, *grid.recipe}:
-        recipe["epochs"] = epochs_of(len(train), fitting)
+        recipe["epochs"] = epochs_of(len(train), len(task.label_names), fitting)
     lengths = None
     if fitting.uncut_share is not None and config.max_length is None:
         tests = eval_rows(task, config.eval_rows)
@@ -60,14 +60,15 @@ def _fitted(grid: Grid, task: Task, templates: Sequence[str | None]) -> Grid:
     return replace(grid, part=part, config=replace(grid.config, max_length=config.max_length), lengths=lengths)
 
 
-def epochs_of(rows: int, fitting: Fitting) -> float:
-    """Epochs on so many rows, to two digits.
+def epochs_of(rows: int, classes: int, fitting: Fitting) -> float:
+    """Epochs on so many rows of so many classes (0 for values), to two digits.
 
-    >>> [epochs_of(rows, Fitting(row_passes=2000, most_epochs=20)) for rows in (1440, 50)]
-    [1.4, 20.0]
+    >>> fitting = Fitting(row_passes=2000, class_passes=40, most_epochs=20)
+    >>> [epochs_of(rows, classes, fitting) for rows, classes in ((1440, 3), (1440, 150), (50, 3))]
+    [1.4, 4.2, 20.0]
     """
     assert fitting.row_passes is not None
-    epochs = fitting.row_passes / max(1, rows)
+    epochs = max(fitting.row_passes, classes * (fitting.class_passes or 0)) / max(1, rows)
     return float(f"{epochs if fitting.most_epochs is None else min(epochs, fitting.most_epochs):.2g}")
 
 

@@ -176,11 +176,13 @@ class Fitting:
     """What a suite fits to a task, the table [fitted].
 
     Args: uncut_share, of the rows, which max_length leaves uncut; row_passes, how often rows are trained on in all, a
-    number that epochs follow from; most_epochs. None for what is not fitted.
+    number that epochs follow from; class_passes, the fewest row passes for each class; most_epochs. None for what is
+    not fitted.
     """
 
     uncut_share: float | None = None
     row_passes: float | None = None
+    class_passes: float | None = None
     most_epochs: float | None = None
 
 
