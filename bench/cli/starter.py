@@ -114,10 +114,10 @@ def _of_choices(task: Task) -> list[_Draft]:
     answers = f'{{{{ [{columns}] | reject("none") | join(" ||| ") }}}}'
     target = f"{{{{ [{columns}][label] }}}}"
     plain = "\n".join(_variable(task, name) for name in questions)
-    each = "{% for answer in answer_choices %}\n- {{ answer }}{% endfor %}"
+    each = "{% for answer in answer_choices %}- {{ answer }}\n{% endfor %}"
     return [
         _Draft("question", "Without the answers in the prompt.", answers, f"{plain}\nAnswer: ||| {target}"),
-        _Draft("listed", "With the answers in the prompt.", answers, f"{plain}\n{each}\nAnswer: ||| {target}"),
+        _Draft("listed", "With the answers in the prompt.", answers, f"{plain}\n{each}Answer: ||| {target}"),
     ]
 
 
