@@ -187,12 +187,18 @@ def _comment(text: str) -> str:
     return f"{printable(text, single_line=True):.100}"
 
 
+_OTHER_BREAKS = "\r\x85\u2028\u2029"
+"""Line breaks of YAML that become a line feed, or a blank, unless they are escaped."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Texts of several lines as blocks."""
 
 
 def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    odd = any(letter in text for letter in _OTHER_BREAKS)
+    style = '"' if odd else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _block)
@@ -206,7 +212,7 @@ def _yaml(draft: _Draft) -> str:
 
 
 def _indented(text: str) -> str:
-    return "".join(f"    {line}" if line.strip() else line for line in text.splitlines(keepends=True))
+    return "\n".join(f"    {line}" if line.strip() else line for line in text.split("\n"))
 
 
 def _check_written(text: str, drafts: list[_Draft]) -> None:

@@ -172,6 +172,7 @@ HOSTILE = [
     'say "hi" \\n',
     "{# no #}",
     "line\u2028two",
+    "next\x85line",
     "#: - !x",
     "'",
     "label",
