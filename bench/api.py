@@ -33,6 +33,7 @@ def run(
     tasks: Sequence[str] | None = None,
     data: object = None,
     test: object = None,
+    validation: object = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
     id: str | None = None,
@@ -40,6 +41,7 @@ def run(
     split: str | float | None = None,
     kind: str | None = None,
     header: str | None = None,
+    prompts: str | Path | None = None,
     shots: Sequence[int | None] | None = None,
     draws: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
@@ -56,11 +58,12 @@ def run(
     takes strings and instances, None in `shots` means all rows). If the suite has several parts, a list replaces that
     of every part; `backbones` instead selects the parts that name one of them, and a backbone that no part names runs
     the parts for its kind (encoder or language model). data, your own task: the path of a file or folder, a pandas
-    DataFrame, or a list of these; where it should not be guessed how to read it: test, a file or DataFrame; text,
-    columns; label, id and group, a column each; split, a share of the rows, or a column; kind, of task; header, `yes`
-    or `no`. settings, any fields of the recipe or of the run settings; device, one of the run settings; out, a folder
-    or fsspec URL; workers, the number of cells that run at a time. Workers import the script that started them, so a
-    script that uses several keeps its call under `if __name__ == "__main__":`.
+    DataFrame, or a list of these; where it should not be guessed how to read it: test and validation, a file
+    or DataFrame each; text, columns; label, id and group, a column each; split, a share of the rows, or a column; kind,
+    of task; header, `yes` or `no`; prompts, a file of prompt templates. settings, any fields of the recipe or of the
+    run settings; device, one of the run settings; out, a folder or fsspec URL; workers, the number of cells that run at
+    a time. Workers import the script that started them, so a script that uses several keeps its call under `if __name__
+    == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -80,6 +83,7 @@ def run(
         tasks=tasks,
         data=_listed(data),
         test=test,
+        validation=validation,
         text=_listed(text),
         label=label,
         id=id,
@@ -87,6 +91,7 @@ def run(
         split=split,
         kind=kind,
         header=header,
+        prompts=prompts,
         shots=shots,
         draws=draws,
         seeds=seeds,
@@ -120,6 +125,7 @@ def plan(
     tasks: Sequence[str] | None = None,
     data: object = None,
     test: object = None,
+    validation: object = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
     id: str | None = None,
@@ -127,6 +133,7 @@ def plan(
     split: str | float | None = None,
     kind: str | None = None,
     header: str | None = None,
+    prompts: str | Path | None = None,
     shots: Sequence[int | None] | None = None,
     draws: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
@@ -162,6 +169,7 @@ def plan(
         tasks=tasks,
         data=_listed(data),
         test=test,
+        validation=validation,
         text=_listed(text),
         label=label,
         id=id,
@@ -169,6 +177,7 @@ def plan(
         split=split,
         kind=kind,
         header=header,
+        prompts=prompts,
         shots=shots,
         draws=draws,
         seeds=seeds,

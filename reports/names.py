@@ -4,30 +4,80 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Every name with its short form: the last part of the path or Hub id, or more parts if that is ambiguous.
+    """Every name with its short form: the last part of the path or Hub id, or more parts if that is ambiguous; of a
+    file's options only those in which the same file is read differently.
 
     >>> short_names(["docstrings/kind", "dir:data/sst2", "hub:glue/sst2"])
     {'dir:data/sst2': 'data/sst2', 'docstrings/kind': 'kind', 'hub:glue/sst2': 'glue/sst2'}
+    >>> short_names(["file:a/b.csv?text=x&label=y", "file:a/b.csv?text=x&label=z"])
+    {'file:a/b.csv?text=x&label=y': 'b.csv?label=y', 'file:a/b.csv?text=x&label=z': 'b.csv?label=z'}
     """
     names = sorted(set(names))
-    short = {}
+    paths: dict[str, list[str]] = {}
     for name in names:
-        parts = _split(name)
+        paths.setdefault(_path_and_options(name)[0], []).append(name)
+    tails = _tails(list(paths))
+    short = {name: f"{tails[path]}{_options(name, group)}" for path, group in paths.items() for name in group}
+    times = Counter(short.values())
+    return {name: short[name] if times[short[name]] == 1 else name for name in names}
+
+
+_DIGITS = 8
+"""Digits of the hash of a DataFrame that are shown."""
+
+
+def _tails(paths: Sequence[str]) -> dict[str, str]:
+    """Every path with as many of its last parts as tell it from the others."""
+    tails = {}
+    for path in paths:
+        parts = _split(path)
         for kept in range(1, len(parts) + 1):
-            tail = parts[-kept:]
-            if not any(other != name and _parts(other)[-kept:] == _clean(tail) for other in names):
+            tail = _clean(parts[-kept:])
+            if not any(other != path and _parts(other)[-kept:] == tail for other in paths):
                 break
-        short[name] = "/".join(_clean(parts[-kept:])) if parts else name
-    return short if len(set(short.values())) == len(short) else {name: name for name in names}
+        tails[path] = "/".join(tail) if parts else path
+        if path.startswith("frame:"):
+            head = path[: len("frame:") + _DIGITS]
+            tails[path] = path if any(other != path and other.startswith(head) for other in paths) else head
+    return tails
 
 
+def _path_and_options(name: str) -> tuple[str, str]:
+    """The path of a task with its source, and the options of a file or DataFrame; other names have none."""
+    path, _, options = name.partition("?") if name.startswith(("file:", "frame:")) else (name, "", "")
+    return path, options
+
+
+def _options(name: str, group: Sequence[str]) -> str:
+    """The options that tell a name from the others of the group, as they are written: one option if that is enough,
+    the label first, else all in which they differ."""
+    options = {each: _by_option(each) for each in group}
+    keys = sorted({key for each in options.values() for key in each}, key=lambda key: (key != "label", key))
+    differing = [key for key in keys if len({each.get(key) for each in options.values()}) > 1]
+    telling = [key for key in differing if len({each.get(key) for each in options.values()}) == len(group)]
+    shown = telling[:1] or differing
+    own = [text for key, texts in options[name].items() if key in shown for text in texts]
+    return f"?{'&'.join(own)}" if own else ""
+
+
+def _by_option(name: str) -> dict[str, tuple[str, ...]]:
+    """Option -> its texts, `label=sentiment`, in the order of the name."""
+    by_option: dict[str, tuple[str, ...]] = {}
+    for text in filter(None, _path_and_options(name)[1].split("&")):
+        option = text.partition("=")[0]
+        by_option[option] = (*by_option.get(option, ()), text)
+    return by_option
+
+
+_SOURCES = ("dir:", "hub:", "file:")
 _SEPARATOR = re.compile(r"/|\\(?!x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 LONGEST = 1000
 """Longest text that is shown whole, in characters. Longer texts lose their middle."""
@@ -72,8 +122,8 @@ def _split(name: str) -> list[str]:
 
 
 def _clean(parts: list[str]) -> list[str]:
-    """Parts without the source in front (`dir:`, `hub:`)."""
-    return [part.split(":", 1)[1] if i == 0 and part[:4] in ("dir:", "hub:") else part for i, part in enumerate(parts)]
+    """Parts without the source in front (`dir:`, `hub:`, `file:`)."""
+    return [part.split(":", 1)[1] if i == 0 and part.startswith(_SOURCES) else part for i, part in enumerate(parts)]
 
 
 def describe_shots(amount: int | None) -> str:

@@ -18,6 +18,7 @@ from tunefront.bench.cli.pretrain import pretrain
 from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
+from tunefront.bench.cli.templates import templates
 from tunefront.bench.execution import interruption
 
 
@@ -69,6 +70,7 @@ app.command()(plan)
 app.command()(init)
 app.command(name="list")(list_)
 app.command()(stale)
+app.command()(templates)
 app.command()(pretrain)
 app.command()(fetch)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tunefront.bench.data.sources.file_name import OPTIONS as READING
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import known_protocols, local_folder
-from tunefront.bench.suites.overrides import OPTIONS, READING, Option, Text, Texts
+from tunefront.bench.suites.overrides import OPTIONS, Option, Text, Texts
 
 
 def add_cell_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -21,26 +22,40 @@ def add_cell_options(**helps: str) -> Callable[[Callable[..., None]], Callable[.
 
     `helps` replace the --help texts of single fields.
     """
+    return _with_options(OPTIONS, helps)
+
+
+def add_reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with the options that say how a file is read, for a command whose argument DATA is the file."""
+    helps = {name: OPTIONS[name].help.replace("--data", "DATA") for name in READING}
+    return _with_options({name: OPTIONS[name] for name in READING}, helps)(command)
+
+
+def add_data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with `--data` and the options of its reading."""
+    return _with_options({name: OPTIONS[name] for name in ("data", *READING)}, {})(command)
+
+
+def _with_options(
+    fields: Mapping[str, Option], helps: Mapping[str, str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         declared = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in declared.parameters.values():
-            parameters += _cell_parameters(helps) if parameter.name == "texts" else [parameter]
+            added = [_parameter(name, option, helps.get(name, option.help)) for name, option in fields.items()]
+            parameters += added if parameter.name == "texts" else [parameter]
 
         @functools.wraps(command)
         def wrapper(**arguments: Any) -> None:  # Any: the command's own parameters
-            typed: Texts = {name: arguments.pop(name) for name in OPTIONS}
+            typed: Texts = {name: arguments.pop(name) for name in fields}
             command(texts=typed, **arguments)
 
         vars(wrapper)["__signature__"] = declared.replace(parameters=parameters)
         return wrapper
 
     return decorate
-
-
-def _cell_parameters(helps: dict[str, str]) -> list[inspect.Parameter]:
-    return [_parameter(name, option, helps.get(name, option.help)) for name, option in OPTIONS.items()]
 
 
 def _parameter(name: str, option: Option, text: str) -> inspect.Parameter:
@@ -57,10 +72,11 @@ def with_data(texts: Texts, data: str | None) -> Texts:
     if data is None:
         return texts
     from tunefront.bench.data.sources import known_tasks
-    from tunefront.bench.data.sources.file_name import is_file_name
+    from tunefront.bench.data.sources.file_name import is_file_name, spelled
 
     is_read = any(texts.get(name) for name in READING)
     is_task = is_file_name(data) or data.startswith("hub:") or (data.startswith("dir:") and not is_read)
+    is_task = is_task or "?" in spelled(data)  # a path with options, tickets.csv?label=sentiment
     option = "tasks" if is_task or data in known_tasks() else "data"
     return {**texts, option: [data, *_listed(texts.get(option))]}
 
@@ -123,6 +139,14 @@ Where = Annotated[
 What = Annotated[Listed, typer.Argument(help="What to list.", metavar="KIND")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+Data = Annotated[
+    str, typer.Argument(help="A file, a folder, or the name of a task: dir:FOLDER, hub:NAME.", metavar="DATA")
+]
+PromptedBackbone = Annotated[
+    str | None, typer.Option("--backbone", help="A language model whose tokens are counted.", metavar="B")
+]
+WriteTemplates = Annotated[bool, typer.Option("--write", help="Write a first file of templates, to edit.")]
+
 PlannedSuite = Annotated[
     str | None,
     typer.Argument(help="A suite, as for `run`; default: none with synthetic rows.", metavar="SUITE"),
@@ -163,8 +187,8 @@ Device = Annotated[str | None, typer.Option(help=OPTIONS["device"].help, metavar
 Method = Annotated[str, typer.Option(help="The method to train, as spelled in records.", metavar="M")]
 Backbone = Annotated[str, typer.Option(help="A language model: a folder or a Hub id.", metavar="B")]
 MixtureTasks = Annotated[
-    list[str],
-    typer.Option(help="docstrings/NAME, dir:FOLDER or hub:NAME. Repeat it to mix several tasks.", metavar="T"),
+    list[str] | None,
+    typer.Option(help="docstrings/NAME, dir:FOLDER, hub:NAME or a FILE. Repeat it to mix several tasks.", metavar="T"),
 ]
 MixtureTemplate = Annotated[
     str, typer.Option(help="A prompt template, or `all` templates whose answers can be ranked.", metavar="T")

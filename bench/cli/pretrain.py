@@ -14,6 +14,7 @@ from tunefront.bench.cli import options
 from tunefront.bench.cli.console import FAILED, Console, handle_errors, print_plain, quiet_libraries, warnings_on
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import check_writable, expanded
+from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.training.mixture import MixtureTask
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from tunefront.methods.base import Method
 
 
+@options.add_data_options
 def pretrain(
     method: options.Method,
     backbone: options.Backbone,
-    task: options.MixtureTasks,
     out: options.Start,
+    texts: Texts,
+    task: options.MixtureTasks = None,
     template: options.MixtureTemplate = "all",
     cap: options.Cap = 500_000,
     seed: options.Seed = 0,
@@ -52,7 +55,8 @@ def pretrain(
             pretraining = pretraining_from(
                 method=method,
                 backbone=backbone,
-                tasks=task,
+                tasks=task or (),
+                data=texts,
                 template=template,
                 settings=set_,
                 device=device,
@@ -81,6 +85,7 @@ def pretraining_from(
     method: str,
     backbone: str,
     tasks: Sequence[str],
+    data: Texts | None = None,
     template: str,
     settings: Sequence[str] | None,
     device: str | None,
@@ -97,7 +102,6 @@ def pretraining_from(
     from tunefront.bench.suites.expand import look_up
     from tunefront.bench.suites.grids import read_settings
     from tunefront.bench.suites.lists import parse_values
-    from tunefront.bench.suites.overrides import Overrides
     from tunefront.bench.suites.sweeps import method_of
     from tunefront.bench.suites.validate import check_device, check_files, check_template
     from tunefront.bench.templates.choose import applicable_rows, sample_rows
@@ -111,10 +115,14 @@ def pretraining_from(
         parse_values("--backbone", [backbone])
     with wrong.collect():
         parse_values("--template", [template])
-    with wrong.collect():
-        tasks = parse_values("--task", tasks) or []
+    if not tasks and not (data or {}).get("data"):
+        wrong.messages.append(
+            "there is no task to train on; name one or more with --task, or your own file with --data."
+        )
     wrong.raise_if_any()
-    all_settings = Overrides.from_texts({"settings": settings, "device": device}, wrong).all_settings()
+    typed = {"tasks": tasks or None, **(data or {}), "settings": settings, "device": device}
+    overrides = Overrides.from_texts(typed, wrong)
+    all_settings, names = overrides.all_settings(), overrides.tasks or ()
     recipe_settings, run_settings = read_settings(all_settings, wrong)
     for name in (name for name in run_settings if name not in SETTINGS):
         wrong.messages.append(
@@ -129,7 +137,7 @@ def pretraining_from(
     trained: list[Method] = []
     with wrong.collect():
         trained.append(method_of(method))
-    loaded = look_up([backbone], tasks, wrong, on_status)
+    loaded = look_up([backbone], names, wrong, on_status)
     reading = []  # the backbones that read prompts: none, if the backbone is wrong
     with suppress(UserError):  # reported when it was looked up
         reading = [backbone] if family_of(backbone) != "encoder" else []

@@ -10,8 +10,8 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -110,6 +110,7 @@ class Display(_LiveDisplay):
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.total = self.reused = self.done = 0
         self._running: dict[Cell, _Running] = {}
+        self._names: Mapping[str, str] = {}
         super().__init__(console, clock)  # last, because it draws at once
 
     def planned(self, total: int, reused: int) -> None:
@@ -118,6 +119,13 @@ class Display(_LiveDisplay):
         self._began = self._clock()
         recorded = f", {reused} recorded before" if reused else ""
         self._print(Text(f"{plural(total, 'cell')}{recorded}, {total - reused} to run"))
+
+    def name_tasks(self, names: Mapping[str, str]) -> None:
+        """Sets shorter names of tasks, for the lines of cells."""
+        self._names = names
+
+    def _title(self, cell: Cell) -> str:
+        return printable(replace(cell, task=self._names.get(cell.task, cell.task)).title)
 
     def started(self, cell: Cell) -> None:
         """A cell begins."""
@@ -139,7 +147,7 @@ class Display(_LiveDisplay):
         mark, colour = COLLAPSED if record.collapse.collapsed else (mark, colour)
         notes = _fewer_demonstrations(record)
         counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        text = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {printable(cell.title)}{printable(notes)}"
+        text = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {self._title(cell)}{printable(notes)}"
         self._print(Text.assemble(counted, (mark, colour), text))
         if record.status != "ok":
             self._print(Text(f"  {printable(record.reason or 'no reason given')}", colour))
@@ -171,7 +179,7 @@ class Display(_LiveDisplay):
         cells.add_column(width=10)
         for cell, state in running:
             bar = ProgressBar(total=1.0, completed=state.phase_done, width=10)
-            cells.add_row(Text(f"  {printable(cell.title)}"), Text(state.now, "cyan"), bar)
+            cells.add_row(Text(f"  {self._title(cell)}"), Text(state.now, "cyan"), bar)
         return Group(head, cells)
 
     def left(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -113,6 +113,7 @@ def _run(
         from tunefront.bench.execution.engines import default_workers
         from tunefront.bench.execution.grid import run_grid
 
+        display.name_tasks(_short_paths(cell.task for cell in cells))
         n_workers = workers or default_workers(cells)
         predicted = None
         if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
@@ -122,6 +123,13 @@ def _run(
         began = monotonic()
         outcome = run_grid(cells, store, n_workers, display, fork=True)
     return outcome, time_taken(monotonic() - began, predicted) if outcome.ran else ""
+
+
+def _short_paths(tasks: Iterable[str]) -> dict[str, str]:
+    """Short names of the tasks that are files and folders; their paths may be longer than a line."""
+    from tunefront.reports.names import short_names
+
+    return {name: short for name, short in short_names(tasks).items() if name.startswith(("file:", "frame:", "dir:"))}
 
 
 def _report(outcome: Outcome, out: str, errors: Console, taken: str) -> bool:
@@ -143,7 +151,7 @@ def _summary(outcome: Outcome, taken: str) -> None:
     from tunefront.bench.cli.progress import plural
     from tunefront.reports.sections.summary import summary_table
 
-    console = Console()
+    console, names = Console(), _short_paths(record.task for record in outcome.records)
     ok = len(outcome.records) - outcome.skipped - outcome.failed
     kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
     listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
@@ -154,9 +162,8 @@ def _summary(outcome: Outcome, taken: str) -> None:
         print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}{taken}.")
         for record in outcome.records:
             if record.status == "failed":
-                print_plain(
-                    console, f"failed: {record.label} on {record.task}, seed {record.seed}: {record.reason}", "red"
-                )
+                task = names.get(record.task, record.task)
+                print_plain(console, f"failed: {record.label} on {task}, seed {record.seed}: {record.reason}", "red")
 
 
 def _warn_of_missing(outcome: Outcome, out: str) -> bool:

@@ -97,7 +97,7 @@ def _why_template(task: Task, name: str) -> str:
     if task.templates is None:
         return ""
     if name == PLAIN:
-        return " (templates.yaml has none for this task)" if find_template(task, None).name == PLAIN else ""
+        return f" ({task.templates.name} has none for this task)" if find_template(task, None).name == PLAIN else ""
     left_out = left_out_of(task)
     skipped = "; ".join(f"{each}: {why}" for each, why in left_out.items())
     other = "" if find_template(task, name).original_task else "not marked as the task's own"

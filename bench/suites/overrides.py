@@ -90,8 +90,9 @@ class Overrides:
 
     `backbones` instead selects parts: a part keeps the backbones that it names, or takes all if it names none, and is
     left out if none remain; a backbone that no part names runs the parts for its kind (`grids._parts_like`).
-    `data` are files, folders or DataFrames, each a task; `test`, `text`, `label`, `id`, `group`, `split`, `kind` and
-    `header` say how to read them, and are part of the names that they add to `tasks`.
+    `data` are files, folders or DataFrames, each a task; `test`, `validation`, `text`, `label`, `id`, `group`, `split`,
+    `kind` and `header` say how to read them, `prompts` which templates they have; all are part of the names that they
+    add to `tasks`.
     `methods` are texts or instances; None in `shots` means all training rows; `settings` are fields of the recipe or of
     the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
     the methods of the suite or of the call. Relative paths start at the working directory.
@@ -122,6 +123,12 @@ class Overrides:
         read=lambda value: value,
     )
     test: object = _optional(name="test", metavar="FILE", help="The file of the test rows of --data.", repeatable=False)
+    validation: object = _optional(
+        name="validation",
+        metavar="FILE",
+        help="The file of the validation rows of --data, which choose among settings.",
+        repeatable=False,
+    )
     text: Sequence[str] | None = _optional(
         name="text", metavar="COLUMN,COLUMN", help="The columns of --data to read; default: those with texts."
     )
@@ -155,6 +162,12 @@ class Overrides:
     )
     header: str | None = _optional(
         name="header", metavar="yes|no", help="Whether the first row of --data names its columns.", repeatable=False
+    )
+    prompts: object = _optional(
+        name="prompts",
+        metavar="FILE",
+        help="A file of prompt templates for --data; default: tickets.templates.yaml next to tickets.csv.",
+        repeatable=False,
     )
     shots: Sequence[int | None] | None = _optional(
         name="shots",

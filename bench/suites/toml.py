@@ -13,6 +13,7 @@ from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import ErrorCollector, UserError, unknown
 from tunefront.bench.files import describe_shipped, expanded
 from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
+from tunefront.bench.suites.data_tables import DATA, names_in
 from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
 
 PARTS = "part"
@@ -188,12 +189,17 @@ class Fitting:
 def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, others: Iterable[str] = ()) -> Part:
     """The part updated with the entries of a TOML table: lists replace its own, tables replace single fields.
 
-    Wrong entries are collected as errors and left out; `others` are further keys that are allowed.
+    The files in `data` are tasks, after those of `tasks`; either replaces the tasks of `part`. Wrong entries are
+    collected as errors and left out; `others` are further keys that are allowed.
     """
     prefix = f"{part.title}: "
+    files: tuple[str, ...] = ()
+    keys = (*LISTS, DATA, *TABLES, PAPER, KIND, DEFAULT_FOR, INSTEAD, *others)
     for key, value in entries.items():
         with wrong.collect(prefix):
-            if key in LISTS:
+            if key == DATA:
+                files = names_in(value, keys, wrong, prefix)
+            elif key in LISTS:
                 listed: dict[str, Any] = {key: _list(key, value, wrong, prefix)}  # Any: each list has its own type
                 part = replace(part, **listed)
             elif key == "recipe":
@@ -217,8 +223,10 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, 
             elif key == INSTEAD:
                 part = replace(part, fallback_backbone=_text_of(INSTEAD, value))
             else:
-                known = (*LISTS, *TABLES, PAPER, KIND, DEFAULT_FOR, INSTEAD, *others)
-                raise UserError(unknown("key", key, known))
+                raise UserError(unknown("key", key, keys))
+    if files:
+        listed_tasks = part.tasks if "tasks" in entries else ()
+        part = replace(part, tasks=tuple(dict.fromkeys((*listed_tasks, *files))))
     if part.backbones and part.backbone_kind:
         wrong.messages.append(
             f"{prefix}it has both backbones and {KIND}; give one: the others' part is another [[part]]."

@@ -63,13 +63,14 @@ def find_template(task: Task, name: str | None) -> Template:
     return usable[name]
 
 
-def left_out_of(task: Task) -> dict[str, str]:
-    """The templates of the task's file that cannot be ranked, with reasons, except those that declare no answers.
+def left_out_of(task: Task, generating: bool = False) -> dict[str, str]:
+    """The templates of the task's file that cannot be ranked, with reasons; with `generating` also those that declare
+    no answers, since they are made to generate text.
 
     Errors: as in `templates_of`.
     """
     left_out = {} if task.kind == "regression" else _usable(task)[1]
-    return {name: why for name, why in left_out.items() if why != _NO_ANSWERS}
+    return {name: why for name, why in left_out.items() if generating or why != _NO_ANSWERS}
 
 
 def _fits(task: Task, template: Template) -> bool:

@@ -3,7 +3,8 @@
 The source `jinja` writes the prompt, `|||` and the target; the source `answer_choices` writes the answers with `|||`
 between them; all parts are stripped. Line breaks before the `|||` of `jinja` stand between prompt and answer where a
 model reads both as one text, else a blank does; PromptSource, made for encoder-decoders, drops them. The row's fields
-are variables, `label` is the number of the row's label, and `jinja` has the answers as the list `answer_choices`.
+are variables, `label` is the number of the row's label, and `jinja` has the answers as the list `answer_choices`. A
+field whose name is no variable is written `fields["Review text"]`.
 Unlike in PromptSource, a `|` at the end of a text next to the separator stays in the text (one tweet of tweet_emotion),
 and `choice` does not depend on chance.
 
@@ -24,7 +25,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.templates.prompts import Prompt, Template
 from tunefront.bench.templates.sandbox import environment as sandbox
@@ -116,14 +117,21 @@ class PromptSource(Template):
         values = {**row.fields, "label": row.label}
         salt = json.dumps([self.name, sorted(row.fields.items())])
         try:
-            choices = sandbox.render(self.answer_choices, values, salt)
+            choices = sandbox.render(self.answer_choices, _with_fields(self.answer_choices, values, row), salt)
         except Fault as fault:
             raise self.mistake(task, row, f"in answer_choices, {fault}") from fault
         try:
-            text, *rest = sandbox.render(self.jinja, {**values, "answer_choices": choices}, salt)
+            known = _with_fields(self.jinja, {**values, "answer_choices": choices}, row)
+            text, *rest = sandbox.render(self.jinja, known, salt)
         except Fault as fault:
             raise self.mistake(task, row, str(fault)) from fault
         if len(rest) > 1 or (text and not rest):
             problem = f"{SEPARATOR} separates prompt and target, and was written {len(rest)} times; write it once"
             raise self.mistake(task, row, problem)
         return tuple(choices), text, rest[0] if rest else ""
+
+
+def _with_fields(source: str, values: dict[str, Any], row: Row) -> dict[str, Any]:  # Any: as in a row's fields
+    """The variables, with all fields under their names if the source reads them so. Errors: Fault as in `sandbox`."""
+    read = "fields" in sandbox.read(source).variables - row.fields.keys()
+    return {"fields": dict(row.fields), **values} if read else values

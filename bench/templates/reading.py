@@ -69,10 +69,13 @@ def read_templates(file: Path) -> tuple[Entry, ...]:
 
 def _content(file: Path) -> object:
     try:
-        data = file.read_bytes()
+        with file.open("rb") as raw:
+            data = raw.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise UserError(f"{file} has {len(data):,} bytes, the limit is {_LARGEST:,}; split it.")
+            raise UserError(f"{file} has more than {_LARGEST:,} bytes, the limit; split it.")
         return yaml.load(data.decode("utf-8-sig"), _Loader)  # a safe loader, above
+    except UserError:  # a ValueError too
+        raise
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.costs.memory import display_name, owners_of, peak_phase
 from tunefront.reports.costs.storage import replaces_backbone, total_bytes
+from tunefront.reports.names import short_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
 def planned_by_title(records: Sequence[Record], with_task: bool = True) -> dict[str, list[Record]]:
     """The planned records of each backbone and task, by the title of their tables."""
     planned = [record for record in records if record.status == "planned"]
-    return group_by(planned, lambda r: f"{r.backbone}, {r.task}" if with_task else r.backbone)
+    names = short_names(record.task for record in planned)
+    return group_by(planned, lambda r: f"{r.backbone}, {names[r.task]}" if with_task else r.backbone)
 
 
 def _shown_costs(record: Record) -> tuple[object, ...]:

@@ -25,6 +25,7 @@ from tunefront.bench.execution.run_cell import Costs, Results, record_of
 from tunefront.bench.records import Environment, Parameters, Record, Scores, Seconds
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods
+from tunefront.reports import names, units
 
 methods()  # all imported now: a pytester removes modules that are imported while it runs
 
@@ -188,6 +189,8 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tunefront.reports", package)
     monkeypatch.setitem(sys.modules, "tunefront.reports.sections.summary", summary)
+    monkeypatch.setitem(sys.modules, "tunefront.reports.names", names)
+    monkeypatch.setitem(sys.modules, "tunefront.reports.units", units)
 
 
 @pytest.fixture

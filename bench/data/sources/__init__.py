@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.overlap import overlap_warnings
 from tunefront.bench.data.sources.file_name import is_file_name, spelled
-from tunefront.bench.errors import UserError, unknown
+from tunefront.bench.errors import UserError, nearest, unknown
 from tunefront.bench.files import ROOT
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _prompts_of(name: str) -> Path | None:
 
 def _spelled(name: str) -> str:
     """A hint for a name that is a folder, or looks like a path."""
-    from tunefront.bench.data.sources.reading import FORMATS, format_of
+    from tunefront.bench.data.sources.reading import EXCEL, FORMATS, format_of
 
     try:
         path = Path(name).expanduser()
@@ -138,8 +138,17 @@ def _spelled(name: str) -> str:
             return f"{name} is a folder: did you mean 'dir:{name.rstrip('/') or name}'? "
     except (OSError, ValueError, RuntimeError):
         return ""
-    is_path = name.startswith(("/", "./", "../", "~")) or format_of(path) in FORMATS
-    return f"There is no file or folder {name} either. " if is_path else ""
+    if not name.startswith(("/", "./", "../", "~")) and format_of(path) not in (*FORMATS, *EXCEL):
+        return ""
+    near = nearest(path.name, _files_of(path.parent))
+    return f"There is no file or folder {name} either{f'; did you mean {path.with_name(near)}?' if near else '.'} "
+
+
+def _files_of(folder: Path) -> list[str]:
+    try:
+        return [file.name for file in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _working_folder() -> str:

@@ -46,15 +46,22 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+OLD_EXCEL = (
+    "an old Excel workbook (.xls), or one with a password; open it and save it as .xlsx (for --data) or CSV UTF-8, or "
+    "convert it: libreoffice --convert-to xlsx {file}"
+)
+"""What an OLE file most probably is. It is not read: xlrd, the reader of .xls, cannot be held to the memory that other
+files may take, and few files of this format are left."""
 _KINDS = (
     (rb"version https://git-lfs", "a pointer of Git LFS, not the data; download it in that checkout: git lfs pull"),
     (rb"# xet version|version https://xet", "a pointer of Xet, not the data; download it with hf download"),
     (rb"(?i)\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype\s+html|html|head|body)\b",
      "a web page (HTML), not data; download the file itself from the link named raw or download"),
     (rb"(?i)\s*<\?xml|\s*<error>", "XML; convert it to CSV or JSON Lines"),
+    (rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", "an OpenDocument file; save the sheet as .xlsx or CSV UTF-8"),
     (rb"PK(\x03\x04|\x05\x06).{0,4000}?(\[Content_Types\]|xl/|_rels)", "an Excel workbook; save it as CSV UTF-8"),
     (rb"PK(\x03\x04|\x05\x06)", "a zip archive; unpack it into the folder: python -m zipfile -e {file} {folder}"),
-    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook; save it as CSV UTF-8"),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", OLD_EXCEL),
     (rb"PAR1|PARE", "Parquet; name it .parquet"),
     (rb"ARROW1|\xff\xff\xff\xff....\x10\x00\x00\x00", "an Arrow file; name it .arrow"),
     (rb"\x1f\x8b", "compressed by gzip; add .gz to its name"),

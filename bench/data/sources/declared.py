@@ -26,9 +26,10 @@ def declared_names(tables: Mapping[str, Table], meta: Meta, problems: Problems) 
              if meta.label_field in table.class_names}  # fmt: skip
     if len(set(declared.values())) > 1:
         listed = "; ".join(f"{split}: {', '.join(names)[:200]}" for split, names in declared.items())
+        instead = "" if problems.advice.declaration is None else f", or set {problems.advice.declaration}"
         problems.add(
             f"{next(iter(tables.values())).file.parent}: the files name the classes of {meta.label_field!r} "
-            f"differently ({listed}); make them equal, or set label_names in meta.json."
+            f"differently ({listed}); make them equal{instead}."
         )
     names = next(iter(declared.values()), ())
     return meta.model_copy(update={"label_names": list(names)}) if len(names) > 1 else meta

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
+from tunefront.bench.data.sources.advice import FOLDER, Advice
 from tunefront.bench.data.sources.labels import are_numeric, kind_of, name_of, number, whole
 from tunefront.bench.data.task import Kind
 
@@ -28,10 +29,14 @@ _MULTI = (
 )
 
 
-def label_error(values: Sequence[object], kind: Kind | None = None, declared: bool = False) -> str | None:
+def label_error(
+    values: Sequence[object], kind: Kind | None = None, declared: bool = False, advice: Advice = FOLDER
+) -> str | None:
     """The reason why these labels are unsupported: several labels per row, or values that are no labels; else None.
 
-    `kind`: the task's kind if meta.json sets it; `declared`: whether it names the classes. Both are trusted.
+    `kind`: the task's kind if meta.json or the call sets it; `declared`: whether they name the classes; both are
+    trusted.
+    `advice`: what the message tells the user to do.
     """
     odd = next((value for value in values if not isinstance(value, (str, int, float, Decimal))), None)
     if isinstance(odd, (list, tuple, set, dict)):
@@ -53,10 +58,12 @@ def label_error(values: Sequence[object], kind: Kind | None = None, declared: bo
         )
     if kind == "regression":
         return None
-    return _several(texts, numeric) or (None if kind else _strays(values))
+    return _several(texts, numeric, advice) or (None if kind else _strays(values, advice))
 
 
-def label_warnings(names: Sequence[str], labels: Sequence[object], declared: bool) -> list[str]:
+def label_warnings(
+    names: Sequence[str], labels: Sequence[object], declared: bool, advice: Advice = FOLDER
+) -> list[str]:
     """One sentence per possible problem of the class names: labels merged into one class, nearly equal names, and so
     many distinct labels that they may be values. `labels`: those of all splits."""
     warnings = []
@@ -81,7 +88,7 @@ def label_warnings(names: Sequence[str], labels: Sequence[object], declared: boo
         rows = f", {len(labels) / len(names):.1f} rows each" if few else ""
         warnings.append(
             f"the labels are {len(names)} different {what}{rows}, read as classes; if they are values, write them as "
-            'numbers and set "task_type": "regression" in meta.json'
+            f"numbers and {advice.kinds['regression']}"
         )
     return warnings
 
@@ -100,7 +107,7 @@ def is_list(text: str) -> bool:
         )
 
 
-def _several(texts: Sequence[str], numeric: bool) -> str | None:
+def _several(texts: Sequence[str], numeric: bool, advice: Advice) -> str | None:
     """The message for a label that joins several; None if there is none. Names with a separator (`Paris, France`) and
     numbers with a decimal comma count as one label, unless each part is a label by itself."""
     listed = next((text for text in texts if is_list(text)), None)
@@ -112,12 +119,10 @@ def _several(texts: Sequence[str], numeric: bool) -> str | None:
     if joined is None or (numeric and not set(joined[1]) <= {text.strip() for text in texts}):
         return None
     text, parts = joined
-    how = (
-        'numbers with a decimal comma, set "task_type": "regression"' if numeric else "names, list them as label_names"
-    )
+    how = f"numbers with a decimal comma, {advice.kinds['regression']}" if numeric else f"names, {advice.classes}"
     return (
         f"the label {reprlib.repr(text)} joins parts of other labels ({', '.join(map(repr, parts)):.200}), "
-        f"{_MULTI}. If these are {how} in meta.json."
+        f"{_MULTI}. If these are {how}."
     )
 
 
@@ -142,7 +147,7 @@ def _joined(texts: Sequence[str], mark: re.Pattern[str], alone: bool) -> tuple[s
     return next(iter(several.items())) if several and joined else None
 
 
-def _strays(values: Sequence[object]) -> str | None:
+def _strays(values: Sequence[object], advice: Advice) -> str | None:
     """The message for a few labels that are no numbers while nearly all others are, not all of them whole."""
     strays = [value for value in values if number(value) is None]
     numbers = [value for value in values if number(value) is not None]
@@ -150,7 +155,7 @@ def _strays(values: Sequence[object]) -> str | None:
         return None
     return (
         f"{len(numbers):,} of {len(values):,} labels are numbers, but {reprlib.repr(strays[0])} is not; correct it or "
-        'remove the row. If all labels are names, set "task_type": "classification" in meta.json.'
+        f"remove the row. If all labels are names, {advice.kinds['classification']}."
     )
 
 

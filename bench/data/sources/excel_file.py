@@ -8,7 +8,7 @@ import zipfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.data.sources.contents import open_file, reason
+from tunefront.bench.data.sources.contents import check_kind, open_file, reason
 from tunefront.bench.data.sources.headers import has_header, named_columns, without_header
 from tunefront.bench.data.sources.limits import Unreadable
 from tunefront.bench.errors import UserError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.limits import Budget
     from tunefront.bench.data.sources.tables import Layout, Record
 
-_OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HEAD_BYTES = 4096
 _FAILURES = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, SyntaxError)
 """Exceptions raised by reading a damaged workbook; a ParseError of its XML is a SyntaxError."""
 
@@ -38,10 +38,9 @@ def read_excel(
         ) from None
     with open_file(file) as raw, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parts of a workbook that are no values
-        if raw.read(len(_OLD)) == _OLD:
-            raise Unreadable(
-                f"{file} is an old Excel workbook (.xls) or has a password; save it as .xlsx or CSV UTF-8."
-            )
+        head = raw.read(_HEAD_BYTES)
+        if not head.startswith(b"PK") or b"opendocument" in head:
+            check_kind(file, head, "an Excel workbook (.xlsx)")
         raw.seek(0)
         try:
             with zipfile.ZipFile(raw) as archive:

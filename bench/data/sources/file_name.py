@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import UserError, unknown
@@ -28,15 +28,17 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*%?")
 class FileName:
     """A file of rows and how to read it.
 
-    Args: path, a file or folder, or the hash of a DataFrame; source, `file:` or `frame:`; test, a file of test rows;
-    text, columns of inputs, each a name, a place from 1, or several with commas; label, id and group, a column each;
-    split, the share of test rows, or the column that names each row's split; kind, the kind of task; header, `yes` or
-    `no`: whether the first row names the columns. None, or no text, for what is guessed.
+    Args: path, a file or folder, or the hash of a DataFrame; source, `file:` or `frame:`; test and validation, files of
+    these rows; text, columns of inputs, each a name, a place from 1, or several with commas; label, id and group, a
+    column each; split, the share of test rows, or the column that names each row's split; kind, the kind of task;
+    header, `yes` or `no`: whether the first row names the columns; prompts, a file of prompt templates. None, or no
+    text, for what is guessed.
     """
 
     path: str
     source: str = FILE
     test: str | None = None
+    validation: str | None = None
     text: tuple[str, ...] = ()
     label: str | None = None
     id: str | None = None
@@ -44,6 +46,7 @@ class FileName:
     split: str | None = None
     kind: str | None = None
     header: str | None = None
+    prompts: str | None = None
 
     def __post_init__(self) -> None:
         share_of(self.split)
@@ -92,10 +95,17 @@ class FileName:
     def at(self, move: Callable[[str], str]) -> FileName:
         """The name with its paths changed by `move`; DataFrames have none."""
         path = self.path if self.source == FRAME else move(self.path)
-        test = self.test if self.test is None or self.test.startswith(FRAME) else move(self.test)
-        return replace(self, path=path, test=test)
+        given: dict[str, str] = {option: file for option in PATHS if (file := getattr(self, option)) is not None}
+        moved: dict[str, Any] = {  # Any: fields of several types
+            option: file if file.startswith(FRAME) else move(file) for option, file in given.items()
+        }
+        return replace(self, path=path, **moved)
 
 
+FILES = ("test", "validation")
+"""The options that are files of rows, or DataFrames."""
+PATHS = (*FILES, "prompts")
+"""The options that are paths."""
 OPTIONS = tuple(field.name for field in fields(FileName) if field.name not in ("path", "source"))
 """The options of a name, in the order in which they are written."""
 

@@ -18,7 +18,7 @@ from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema, schema_of
 from tunefront.bench.data.sources.split_names import SPLITS
 from tunefront.bench.data.sources.splits import find_splits
-from tunefront.bench.data.sources.tables import Problems
+from tunefront.bench.data.sources.tables import Problems, Reading
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.files import expanded
@@ -38,9 +38,14 @@ def load(path: str, name: str | None = None) -> Task:
     An evaluation split with hidden labels is left out, with a note, if another is left.
     Errors: UserErrors with all problems of the folder, one paragraph each with file and row.
     """
+    return read(path, name).task
+
+
+def read(path: str, name: str | None = None) -> Reading:
+    """The task as `load` gives it, with the tables of its files. Errors: as `load`."""
     folder = _folder(path)
     try:
-        return _load(folder, name or f"dir:{path}")
+        return _read(folder, name or f"dir:{path}")
     except RecursionError:  # JSON just within its own limit is too deep to process
         raise UserError(
             f"{folder}: a value is nested too deeply; rows may hold texts, numbers and lists of these."
@@ -52,7 +57,7 @@ def is_described(folder: Path) -> bool:
     return (folder / META).is_file()
 
 
-def _load(folder: Path, name: str) -> Task:
+def _read(folder: Path, name: str) -> Reading:
     problems = Problems()
     meta = read_meta(folder, problems)
     tables, notes = _tables(folder, meta, problems)
@@ -69,7 +74,7 @@ def _load(folder: Path, name: str) -> Task:
     problems.raise_any()
     absolute = folder.absolute()
     templates = absolute / TEMPLATES
-    return Task(
+    task = Task(
         name=name,
         kind=schema.kind,
         splits=splits,
@@ -82,6 +87,7 @@ def _load(folder: Path, name: str) -> Task:
         notes=(*notes, *hidden, *schema.notes, *empty_notes(splits, schema)),
         warnings=tuple(f"{name}: {warning}" for warning in schema.warnings),
     )
+    return Reading(task, tables, schema.label_field)
 
 
 def _tables(folder: Path, meta: Meta, problems: Problems) -> tuple[dict[str, Table], list[str]]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.data.cache import folder, load_cached, load_or_make, task_path
 from tunefront.bench.data.metrics import default_metrics
+from tunefront.bench.data.sources.advice import HUB
 from tunefront.bench.data.sources.declared import without_unlabelled
 from tunefront.bench.data.sources.limits import Budget, Unreadable
 from tunefront.bench.data.sources.meta import Meta
@@ -42,6 +43,7 @@ _PART = re.compile(r"[\w-][\w.-]*", re.ASCII)
 _MADE_BY = (
     *(
         "hub",
+        "advice",
         "arrow_file",
         "arrow_columns",
         "reading",
@@ -104,7 +106,7 @@ def spellings(spelled: str) -> list[tuple[str, str | None]]:
 
 def _task(name: str, spelled: str) -> Task:
     loaded = _downloaded(name, spelled)
-    problems, budget = Problems(), Budget.from_environment()
+    problems, budget = Problems(advice=HUB), Budget.from_environment()
     tables, notes = dict[str, Table](), []
     for hub_split, data in loaded.items():
         split = SPLITS.get(hub_split)

@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from tunefront.bench.data.sources.advice import FOLDER, Advice
 from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import unknown
 
@@ -111,13 +112,17 @@ def are_numeric(names: Iterable[str]) -> bool:
     return all(_WHOLE.fullmatch(name) for name in names)
 
 
-def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
+def class_of(value: object, names: Sequence[str], declared: bool, advice: Advice = FOLDER) -> int | str:
     """The class number of a label from 0, or a message for an unknown label. `declared`: whether meta.json or the data
     names the classes, so that whole numbers are indices."""
     if not declared:
         numeric = are_numeric(names) and number(value) is not None and whole(value) is not None
         name = name_of(value, numeric, truths={*names} <= {"False", "True"})
-        return names.index(name) if name in names else unknown("label", reprlib.repr(name)[1:-1], names, _hint(value))
+        return (
+            names.index(name)
+            if name in names
+            else unknown("label", reprlib.repr(name)[1:-1], names, _hint(value, advice))
+        )
     index, plain = whole(value), [name_of(name, numeric=False) for name in names]
     for spelled in (name_of(value, numeric=False), str(index)):
         if spelled in plain and (truth(value) is None or spelled != str(index)):
@@ -125,13 +130,12 @@ def class_of(value: object, names: Sequence[str], declared: bool) -> int | str:
                 spelled
             )  # names before indices: label 1 of the names 1 and 2 is the first in every format
     if index is None:
-        return unknown("label", reprlib.repr(str(value))[1:-1], names, _hint(value, declared=True))
+        return unknown("label", reprlib.repr(str(value))[1:-1], names, _hint(value, advice, declared=True))
     if 0 <= index < len(names):
         return index
     numbered = f"0 to {len(names) - 1} are {', '.join(names)}"
-    return (
-        f"label {_short(index)} is outside label_names: {numbered}.{' ' + hint if (hint := _hint(value, True)) else ''}"
-    )
+    hint = _hint(value, advice, declared=True)
+    return f"label {_short(index)} is outside label_names: {numbered}.{f' {hint}' if hint else ''}"
 
 
 def value_of(value: object) -> float | str:
@@ -146,13 +150,14 @@ def value_of(value: object) -> float | str:
     return f"label {reprlib.repr(value)} is not a finite number, which regression needs."
 
 
-def _hint(value: object, declared: bool = False) -> str:
+def _hint(value: object, advice: Advice, declared: bool = False) -> str:
     if whole(value) == -1:
         return "-1 often stands for a hidden label: leave that split out."
     if declared:
         return ""
-    add = ' If labels are values, set "task_type": "regression" there.' if number(value) is not None else ""
-    return f"Classes are the labels in train; meta.json can name others.{add}"
+    others = "" if advice.declaration is None else f"; {advice.declaration} can name others"
+    values = "" if number(value) is None else f" If labels are values, {advice.kinds['regression']}."
+    return f"Classes are the labels in train{others}.{values}"
 
 
 def _short(index: int) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.hashing import normalised
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.data.sources import folder
+from tunefront.bench.data.sources.advice import FILE as FILE_ADVICE
 from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
-from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FileName, share_of
+from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FILES, FRAME, FileName, share_of
 from tunefront.bench.data.sources.hash_split import split_rows
 from tunefront.bench.data.sources.labels import missing
 from tunefront.bench.data.sources.meta import Meta, read_meta
@@ -28,17 +30,15 @@ from tunefront.bench.data.sources.own_columns import (
     usable_rows,
     with_named_answers,
 )
+from tunefront.bench.data.sources.own_prompts import find_prompts
 from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
-from tunefront.bench.data.sources.remedies import for_file
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
-from tunefront.bench.data.sources.tables import Problems
+from tunefront.bench.data.sources.tables import Problems, Reading
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import UserError, UserErrors
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tunefront.bench.data.sources.schema import Schema
     from tunefront.bench.data.sources.tables import Table
     from tunefront.bench.data.task import Value
@@ -52,21 +52,23 @@ def load(spelled: str, title: str | None = None) -> Task:
 
     Errors: UserErrors with what is wrong with the file or the options, one paragraph each.
     """
+    return read(spelled, title).task
+
+
+def read(spelled: str, title: str | None = None) -> Reading:
+    """The task as `load` gives it, with the tables of its files, in which `train` has all rows of a file that is split
+    by hash. Errors: as `load`."""
     try:
-        return _load(FileName.parse(spelled), title or spelled)
-    except UserErrors as error:
-        raise UserErrors(map(for_file, error.messages)) from None
-    except UserError as error:
-        raise UserError(for_file(str(error))) from None
+        return _read(FileName.parse(spelled), title or spelled)
     except RecursionError:  # JSON just within its own limit is too deep to process
         raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
 
 
-def _load(name: FileName, title: str) -> Task:
-    problems = Problems()
+def _read(name: FileName, title: str) -> Reading:
+    problems = Problems(advice=FILE_ADVICE)
     path = place_of(name.path if name.source == FILE else f"{name.source}{name.path}")
     if path.is_dir() and name == FileName(name.path) and folder.is_described(path):
-        return folder.load(name.path, title)
+        return folder.read(name.path, title)
     meta = read_meta(path, problems) if path.is_dir() else Meta()
     tables, notes = own_tables(path, name, meta, problems)
     tables, split_note = by_column(tables, name)
@@ -86,29 +88,35 @@ def _load(name: FileName, title: str) -> Task:
             f"{path}: --split {name.split} holds rows out for test, but there are test rows already "
             f"({tables['test'].file}); leave one of them out."
         )
-    hashed = share is not None or len(rows) == 1
+    given = {split: file for split in FILES if split in rows and (file := getattr(name, split)) is not None}
+    from_files = [f"{split} rows from {_file_name(file)}" for split, file in given.items()]
+    # A validation file of the call chooses among settings, so that the scored rows are others.
+    hashed = share is not None or len(rows) == 1 or ("test" not in rows and name.validation is not None)
     if hashed:
         parts, split_note = _split(path, rows["train"], tables["train"], schema, columns, share or DEFAULT_SHARE)
         rows = {**rows, **parts}
-    splitting = ["split"] if split_note and name.split is None and (hashed or name.test is None) else []
+    splitting = ["split"] if split_note and name.split is None else []
     guessed = [option for option in ("text", "label", "split") if option in (*columns.guessed, *splitting)]
-    says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), split_note]
+    says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), *from_files, split_note]
     if guessed:
         says.append(f"guessed: say otherwise with {listed([f'--{option}' for option in guessed])}")
-    templates = path.absolute() / folder.TEMPLATES
-    return Task(
+    templates = find_prompts(path, name)
+    if templates is not None:
+        says.append(f"prompts from {templates.name}")
+    task = Task(
         name=title,
         kind=schema.kind,
         splits=rows,
         input_fields=schema.input_fields,
         label_names=schema.label_names,
         metrics=metrics,
-        templates=templates if templates.is_file() else None,
+        templates=templates,
         folder=path.absolute() if path.is_dir() else None,
         left_out=columns.left_out,
         notes=(*filter(None, says), *empty_notes(rows, schema)),
-        warnings=tuple(for_file(f"{title}: {warning}") for warning in schema.warnings),
+        warnings=tuple(f"{title}: {warning}" for warning in schema.warnings),
     )
+    return Reading(task, tables, columns.label, columns.id, columns.group, tuple(guessed))
 
 
 def _schema(tables: Mapping[str, Table], columns: OwnColumns, name: FileName, meta: Meta, problems: Problems) -> Schema:
@@ -185,6 +193,10 @@ def _split(
     actual = len(test) / len(rows)
     wanted = f" ({100 * share:g} % cannot be reached)" if abs(actual - share) > max(_NEAR, 1 / len(rows)) else ""
     return {"train": train, "test": test}, f"{100 * actual:.3g} % of the rows{wanted}, by hash, are test"
+
+
+def _file_name(file: str) -> str:
+    return "a DataFrame" if file.startswith(FRAME) else Path(file).name
 
 
 def _kind_note(schema: Schema, columns: OwnColumns) -> str:

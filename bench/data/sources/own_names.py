@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tunefront.bench.data.sources.file_name import FILE, FRAME, FileName, is_file_name
+from tunefront.bench.data.sources.file_name import FILE, FILES, FRAME, PATHS, FileName, is_file_name
 from tunefront.bench.errors import UserError
 
 
@@ -19,19 +19,20 @@ def names_of(data: Iterable[object], options: Mapping[str, Any]) -> list[str]:  
             f"{' and '.join(f'--{name}' for name in options)} only applies to --data FILE; give it too, or write the "
             "options into the task's name: --task 'file:PATH?label=COLUMN'."
         )
-    if "test" in options and len(data) > 1:
-        raise UserError(f"--test is the file of test rows of one --data, but there are {len(data)}.")
+    for option in PATHS:
+        if option in options and len(data) > 1:
+            raise UserError(f"--{option} is a file for one --data, but there are {len(data)}.")
     return [str(_name(each, options)) for each in data]
 
 
 def _name(data: object, options: Mapping[str, Any]) -> FileName:
     path, source = _place(data)
     values: dict[str, Any] = {
-        name: value if name in ("text", "test") else str(value) for name, value in options.items()
+        name: value if name in ("text", *FILES) else str(value) for name, value in options.items()
     }
-    if "test" in values:
-        test, test_source = _place(values["test"])
-        values["test"] = test if test_source == FILE else f"{FRAME}{test}"
+    for option in (name for name in FILES if name in values):
+        place, place_source = _place(values[option])
+        values[option] = place if place_source == FILE else f"{FRAME}{place}"
     return FileName(path, source, **{**values, "text": tuple(values.get("text", ()))})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.sources import guess
 from tunefront.bench.data.sources.choices import list_columns, with_lists
 from tunefront.bench.data.sources.contents import reason
-from tunefront.bench.data.sources.file_name import FRAME, share_of
+from tunefront.bench.data.sources.file_name import FILES, FRAME, share_of
 from tunefront.bench.data.sources.frames import path_of
 from tunefront.bench.data.sources.limits import Budget
 from tunefront.bench.data.sources.own_columns import part_of
@@ -56,8 +56,7 @@ def own_tables(path: Path, name: FileName, meta: Meta, problems: Problems) -> tu
         located = find_splits(path, problems, scored=False) if "train" in splits_in(path) else {}
         files = {split: split_files.files for split, split_files in located.items()} or {"train": (_only_file(path),)}
         found = [f"{split}: {note}" for split, split_files in located.items() for note in split_files.notes]
-    if name.test is not None:
-        files["test"] = (place_of(name.test),)
+    files |= {split: (place_of(file),) for split in FILES if (file := getattr(name, split)) is not None}
     read = {split: read_tables(paths, problems, budget, keep, layout) for split, paths in files.items()}
     problems.raise_any()
     tables = {split: table for split, table in read.items() if table is not None}
@@ -78,9 +77,14 @@ def by_column(tables: dict[str, Table], name: FileName) -> tuple[dict[str, Table
     """The rows by the column that names their split, if there is one and nothing else splits them; and a note."""
     train = tables["train"]
     by_share = share_of(name.split) is not None
+    given = {split: file for split in FILES if (file := getattr(name, split)) is not None}
     if len(tables) > 1 or by_share:
-        note = "" if by_share or name.test is None else f"test rows from {Path(name.test).name}"
-        return tables, note
+        if name.split is not None and not by_share and given:
+            options = " and ".join(f"--{split}" for split in given)
+            raise UserError(
+                f"{train.file}: --split {name.split} and {options} both name splits; leave one of them out."
+            )
+        return tables, ""
     taken = [guess.named(train, text, "label") for text in [name.label] if text]
     column = (
         guess.guess_split(guess.columns_of(train), taken)

@@ -14,6 +14,7 @@ from tunefront.bench.data.sources.schema import no_column
 from tunefront.bench.data.task import Row, Value
 
 if TYPE_CHECKING:
+    from tunefront.bench.data.sources.advice import Advice
     from tunefront.bench.data.sources.schema import Schema
     from tunefront.bench.data.sources.tables import Problems, Record, Table
 
@@ -30,7 +31,8 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
     needed = [name for name in schema.read_fields if name not in (schema.label_names if _named(schema) else ())]
     absent = [name for name in (schema.label_field, *needed) if name not in table.columns]
     for name in absent:
-        problems.add(no_column(table, name, "label column" if name == schema.label_field else "column"))
+        what = "label column" if name == schema.label_field else "column"
+        problems.add(no_column(table, name, what, advice=problems.advice))
     if absent:
         return []
     rows = []
@@ -41,7 +43,7 @@ def read_rows(table: Table, schema: Schema, problems: Problems) -> list[Row]:
         problem = _wrong_inputs(record, schema)
         if problem:
             problems.add(f"{place}: {problem}", str(table.file), "input")
-        label = _label(record, schema)
+        label = _label(record, schema, problems.advice)
         if isinstance(label, str):
             problems.add(f"{place}: {label}", str(table.file), "label")
             continue
@@ -110,7 +112,7 @@ def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
     return (dict(zip(map(str, value), plain, strict=True)) if isinstance(value, Mapping) else plain), kept
 
 
-def _label(record: Record, schema: Schema) -> int | float | str:
+def _label(record: Record, schema: Schema, advice: Advice) -> int | float | str:
     """The label of the row, or a message for an invalid value."""
     value = record.get(schema.label_field)
     if missing(value):
@@ -123,7 +125,7 @@ def _label(record: Record, schema: Schema) -> int | float | str:
             return f"{schema.answers!r} is not a list of answers."
         place = choices.place_of(value, answers)
         return f"{choices.misfit(value, answers)}." if place is None else place
-    return class_of(value, schema.label_names, schema.declared)
+    return class_of(value, schema.label_names, schema.declared, advice)
 
 
 def _named(schema: Schema) -> bool:

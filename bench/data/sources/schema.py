@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.sources import choices
+from tunefront.bench.data.sources.advice import FOLDER, Advice
 from tunefront.bench.data.sources.columns import TWIN, Columns, label_leaks, text_columns
 from tunefront.bench.data.sources.doubts import label_error, label_warnings
 from tunefront.bench.data.sources.labels import (
@@ -71,7 +72,7 @@ def infer_schema(
     """The schema from `meta` and, for the rest, from the records: inputs from train, the kind of labels from all splits
     since scores may be whole numbers in one of them. None, with the reason in `problems`, if that fails."""
     if meta.label_field not in train.columns:
-        problems.add(no_column(train, meta.label_field, "label column"))
+        problems.add(no_column(train, meta.label_field, "label column", advice=problems.advice))
         return None
     known = len(problems.found)
     values = {name: [record.get(name) for record in train.records] for name in train.columns}
@@ -79,7 +80,7 @@ def infer_schema(
     tables = (others or {"train": train}).values()
     everywhere = without_nothing(label for table in tables for label in _labels(table, meta.label_field))
     answers = _answers(train, meta, values, labels, problems)
-    why = label_error(everywhere, meta.task_type, bool(meta.label_names)) if answers is None else None
+    why = label_error(everywhere, meta.task_type, bool(meta.label_names), problems.advice) if answers is None else None
     if why:
         problems.add(f"{train.file}: {why}")
     if len(problems.found) > known:
@@ -107,7 +108,7 @@ def infer_schema(
         reasons = "; ".join(f"{name}: {why}" for name, why in columns.left_out.items())
         problems.add(
             f"{train.file}: no column except {meta.label_field!r} is text{f' ({reasons:.300})' if reasons else ''}; "
-            "add a text to each row, or name the inputs as input_fields in meta.json."
+            f"add a text to each row, or {problems.advice.inputs}."
         )
     return Schema(
         kind,
@@ -119,8 +120,8 @@ def infer_schema(
         left_out=columns.left_out,
         notes=(*columns.notes, *_notes(kind, meta)),
         warnings=(
-            *_guesses(kind, values, everywhere, answers, meta),
-            *_warnings(kind, names, columns, values, labels, everywhere, bool(meta.label_names)),
+            *_guesses(kind, values, everywhere, answers, meta, problems.advice),
+            *_warnings(kind, names, columns, values, labels, everywhere, bool(meta.label_names), problems.advice),
         ),
     )
 
@@ -154,7 +155,7 @@ def _answers(train: Table, meta: Meta, values: Values, labels: list[object], pro
     lists = f"{' and '.join(candidates)} do" if candidates else "no column does"
     problems.add(
         f"{train.file}: a multiple-choice task needs the answers of each row: either in one column of lists (here "
-        f"{lists}), set as choices_field in meta.json, or in separate columns, set as label_names."
+        f"{lists}), {problems.advice.answers}."
     )
     return None
 
@@ -180,19 +181,21 @@ def _labels(table: Table, label_field: str) -> list[object]:
     return [value for record in table.records if not missing(value := record.get(label_field))]
 
 
-def _guesses(kind: Kind, values: Values, labels: list[object], answers: str | None, meta: Meta) -> list[str]:
+def _guesses(
+    kind: Kind, values: Values, labels: list[object], answers: str | None, meta: Meta, advice: Advice
+) -> list[str]:
     """Warnings about inferred meanings of labels that may be wrong."""
     warnings = []
     if meta.task_type is None and answers is not None:
         warnings.append(
-            f"read as multiple choice, since the labels name texts in {answers!r}; if these are not the answers, set "
-            '"task_type": "classification" in meta.json'
+            f"read as multiple choice, since the labels name texts in {answers!r}; if these are not the answers, "
+            f"{advice.kinds['classification']}"
         )
     elif meta.task_type is None and not meta.label_names:
         few = all(_may_be_a_place(value) for value in labels)
         warnings += [
-            f"the lists in {name!r} are not read; if they are the answers of each row, set "
-            '"task_type": "multiple choice" in meta.json'
+            f"the lists in {name!r} are not read; if they are the answers of each row, "
+            f"{advice.kinds['multiple choice']}"
             for name, lists in (choices.choice_columns(values) if few else {}).items()
             if all(choices.are_texts(row) for row in lists)
         ]
@@ -226,6 +229,7 @@ def _warnings(
     labels: list[object],
     everywhere: list[object],
     declared: bool,
+    advice: Advice,
 ) -> list[str]:
     """Warnings about nearly equal labels and inputs that reveal the label."""
     warnings = []
@@ -233,21 +237,22 @@ def _warnings(
         if why == TWIN:
             warnings.append(
                 f"the column {name!r} is left out, since each of its values stands for one label; if it is an input, "
-                "name it in input_fields of meta.json"
+                f"{advice.inputs}"
             )
     if kind == "multiple choice":
         return warnings
     read = {name: values[name] for name in columns.inputs if name in values}
     for name, leak in label_leaks(read, labels).items():
         warnings.append(
-            f"the input {name!r} alone reveals the label: {leak} of train; if it was made from the label, exclude it "
-            "with input_fields in meta.json"
+            f"the input {name!r} alone reveals the label: {leak} of train; if it was made from the label, leave it "
+            f"out: {advice.inputs}"
         )
     if kind == "classification":
-        warnings += label_warnings(names, everywhere, declared)
+        warnings += label_warnings(names, everywhere, declared, advice)
     return warnings
 
 
-def no_column(table: Table, name: str, what: str, why: str = "") -> str:
-    add = "Name the right one as label_field in meta.json." if what == "label column" else ""
+def no_column(table: Table, name: str, what: str, why: str = "", advice: Advice = FOLDER) -> str:
+    """The message for a column that a table lacks."""
+    add = f"{advice.label[:1].upper()}{advice.label[1:]}." if what == "label column" else ""
     return f"{table.file}: {unknown(what, name, table.columns, add)}{f' ({why}.)' if why else ''}"

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tunefront.bench.data.sources.advice import FOLDER, Advice
 from tunefront.bench.errors import UserErrors
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tunefront.bench.data.task import Task
 
 Record = dict[str, object]
 _NAMED_AT_ONCE = 3
@@ -18,9 +21,11 @@ _LONGEST = 1600
 
 @dataclass
 class Problems:
-    """Collects problems, to report them together; at most three of a sort are shown."""
+    """Collects problems, to report them together; at most three of a sort are shown. `advice` is what the messages
+    tell the user to do."""
 
     found: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    advice: Advice = FOLDER
 
     def add(self, text: str, *sort: str) -> None:
         """Adds a problem; `sort`, such as a file and a kind of problem, groups those of which three are shown."""
@@ -66,6 +71,22 @@ class Table:
     typed: bool = True
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A task and the tables that it was read from, which also have the columns that are no input.
+
+    `tables`: split -> its rows, those without a label or text left out; `label`, `id` and `group`: columns; `guessed`:
+    the options of the command that say otherwise about what was guessed.
+    """
+
+    task: Task
+    tables: Mapping[str, Table]
+    label: str
+    id: str | None = None
+    group: str | None = None
+    guessed: tuple[str, ...] = ()
 
 
 def _rest(where: str, count: int) -> list[str]:

@@ -59,7 +59,8 @@ def test_what_is_guessed_is_announced_before_anything_runs(folder: Path) -> None
         (("--data", "tikets.csv"), "did you mean 'tickets.csv'"),
         (("--data", "tickets.csv", "--label", "sentimnt"), "did you mean 'sentiment'"),
         (("--data", "tickets.csv", "--split", "0"), "below 1"),
-        (("--data", "tickets.csv", "--data", "b.csv", "--test", "c.csv"), "one --data"),
+        (("--data", "tickets.csv", "--data", "b.csv", "--test", "c.csv"), "for one --data"),
+        (("--data", "tickets.csv", "--data", "b.csv", "--validation", "c.csv"), "for one --data"),
         (("--data", "tickets.csv", "--data", "tickets.csv"), "twice"),
         (("--data", ""), "--data"),
     ],
@@ -87,3 +88,17 @@ def test_a_dataframe_has_the_fingerprint_of_its_file(folder: Path, backbones: di
 def test_data_that_is_no_path_and_no_dataframe_is_refused() -> None:
     with pytest.raises(UserError, match="of type dict"):
         run(data={"text": ["a"]})
+
+
+def test_a_long_path_is_named_once_and_then_by_its_file(folder: Path, backbones: dict[str, str], call: Any) -> None:
+    csv_file(folder / "some" / "long" / "path")
+    data = ("--data", "some/long/path/tickets.csv", "--label", "sentiment")
+    only = ("--shots", "8", "--seeds", "0", "--set", "eval_rows=4")
+    result = call("run", "--method", "features", "--backbone", backbones["bert"], *data, *only)
+    assert result.exit_code == 0, result.output
+    (cell,) = (line for line in result.stderr.splitlines() if "seed 0" in line)
+    assert " tickets.csv " in cell
+    assert "long/path" not in cell
+    assert "long/path" not in result.stdout
+    html = (folder / "results" / "report" / "report.html").read_text()
+    assert "tickets.csv (file:" in html.replace("<wbr>", "")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests.bench.cli.test_bad_prompts import GOLD, write_templates
 from tests.bench.cli.test_progress import Clock
+from tests.bench.data.sources.test_own_file import csv_file
 from tests.conftest import make_toy
 from tunefront.bench.cli.progress import TrainingDisplay
 from tunefront.bench.models.checkpoints import header
@@ -227,3 +228,34 @@ def test_in_a_terminal_steps_are_a_bar_with_what_is_left(clock: Clock) -> None:
     clock.now += 30
     shown.step("train", 11, 40)
     assert drawn().endswith("training 11/40 · 30 s, about 1 min 19 s left")
+
+
+def test_files_of_ones_own_are_mixed_with_other_tasks(pretrain: Any, tasks: list[Path], tmp_path: Path) -> None:
+    csv_file(tmp_path)
+    result = pretrain("--data", "tickets.csv", "--label", "sentiment", task=f"dir:{tasks[1]}")
+    assert result.exit_code == 0, result.output
+    mixed = json.loads(header(tmp_path / "start.safetensors").metadata["mixture"])
+    assert [member["task"] for member in mixed] == [f"dir:{tasks[1]}", "file:tickets.csv?label=sentiment"]
+
+
+@pytest.mark.parametrize("name", ["tickets.csv", "file:tickets.csv?label=sentiment"])
+def test_a_file_is_a_task_of_a_mixture(pretrain: Any, name: str, tmp_path: Path) -> None:
+    csv_file(tmp_path)
+    assert pretrain(task=name).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        ((), "no task to train on"),
+        (("--label", "sentiment"), "no task to train on"),
+        (("--data", "tikets.csv"), "did you mean 'tickets.csv'"),
+        (("--data", "tickets.csv", "--label", "sentimnt"), "did you mean 'sentiment'"),
+    ],
+)
+def test_a_mistake_about_a_file_is_one_paragraph(pretrain: Any, arguments: Any, fact: str, tmp_path: Path) -> None:
+    csv_file(tmp_path)
+    result = pretrain(*arguments, task=[])
+    assert result.exit_code == 2, result.output
+    assert fact in result.stderr
+    assert not (tmp_path / "start.safetensors").exists()

@@ -66,7 +66,7 @@ def test_merge_keys_are_refused_and_aliases_cost_nothing(tmp_path: Path) -> None
         ("templates: {a: {name: plain, jinja: c}}", "'plain' is the name of the built-in template; rename yours."),
         ("templates: " + "9" * 5000, "not valid YAML for templates ("),
         ("[" * 5000, "not valid YAML for templates ("),
-        ("#" * 500_001, "500,001 bytes, the limit is 500,000"),
+        ("#" * 500_001, "more than 500,000 bytes, the limit; split it"),
     ],
 )
 def test_an_invalid_file_is_a_mistake(tmp_path: Path, content: str | bytes, fact: str) -> None:
@@ -84,3 +84,7 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     task, _ = make_task({"text": "a"}, templates=tmp_path / "absent.yaml")
     with pytest.raises(UserError, match=r"absent.yaml cannot be read: No such file or directory\."):
         templates_of(task)
+
+
+def test_a_file_that_is_too_large_is_not_called_invalid_yaml_too(tmp_path: Path) -> None:
+    assert "YAML" not in wrong(tmp_path, "#" * 500_001)

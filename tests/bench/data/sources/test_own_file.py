@@ -15,6 +15,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from tunefront.bench.data.sampling import selects_on_validation
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.data.sources.own_names import names_of
 from tunefront.bench.data.task import Task
@@ -460,3 +461,51 @@ def test_reading_a_file_imports_neither_pandas_nor_torch(tmp_path: Path) -> None
         "sys.exit(any(name in sys.modules for name in ('pandas', 'torch', 'pyarrow', 'openpyxl')))"
     )
     assert subprocess.run([sys.executable, "-c", code, f"file:{path}"], check=False).returncode == 0
+
+
+def test_a_validation_file_selects_and_other_rows_are_scored(tmp_path: Path) -> None:
+    path, validation = csv_file(tmp_path), csv_file(tmp_path, rows=8, name="dev.csv")
+    read = task(path, validation=str(validation))
+    assert {split: len(rows) for split, rows in read.splits.items()} == {"train": 48, "validation": 8, "test": 12}
+    assert read.eval_split == "test"
+    assert selects_on_validation(read)
+    assert "validation rows from dev.csv" in says(read)
+
+
+def test_validation_and_test_rows_may_both_be_files(tmp_path: Path) -> None:
+    path, validation = csv_file(tmp_path), csv_file(tmp_path, rows=8, name="dev.csv")
+    test = csv_file(tmp_path, rows=9, name="last.csv")
+    read = task(path, validation=str(validation), test=str(test))
+    assert {split: len(rows) for split, rows in read.splits.items()} == {"train": ROWS, "validation": 8, "test": 9}
+    assert "by hash" not in says(read)
+
+
+def test_validation_rows_may_be_a_dataframe(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
+    frame = pd.read_csv(csv_file(tmp_path))
+    read = task(frame.iloc[:50], test=frame.iloc[50:55], validation=frame.iloc[55:])
+    assert {split: len(rows) for split, rows in read.splits.items()} == {"train": 50, "validation": 5, "test": 5}
+
+
+def test_a_column_of_splits_and_a_file_of_a_split_contradict(tmp_path: Path) -> None:
+    path, other = csv_file(tmp_path), csv_file(tmp_path, name="dev.csv")
+    assert "--split customer and --validation" in mistake(path, validation=str(other), split="customer")
+
+
+@pytest.mark.parametrize("name", ["old.xls", "old.xlsx", "old.csv", "old"])
+def test_an_old_workbook_is_to_be_saved_in_the_new_format(tmp_path: Path, name: str) -> None:
+    text = mistake(put(tmp_path, name, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600))
+    assert "save it as .xlsx" in text
+    assert f"--convert-to xlsx {tmp_path / name}" in text
+
+
+def test_an_opendocument_sheet_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ods"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+    assert "OpenDocument" in mistake(path)
+
+
+def test_a_table_named_xls_is_read(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.xls", lines("text\tlabel", lambda i: f"{sentence(i)}\t{i % 2}"))
+    assert task(path).input_fields == ("text",)
