@@ -41,11 +41,11 @@ class Expansion:
     """The cells to run, in order, of `suite`; announcements, a line per task; warnings, such as rows that are in both
     train and test; and the parts that the cells come from, with what was fitted to the tasks."""
 
-    suite: str
     cells: tuple[Cell, ...]
     warnings: tuple[str, ...] = ()
     announcements: tuple[str, ...] = ()
     parts: tuple[Grid, ...] = ()
+    suite: str = QUICK
 
 
 def expand(
@@ -120,8 +120,13 @@ def expand(
     warnings = [*left_out, *(text for name in backbones for text in warnings_of(name))]
     warnings += [text for task in loaded for text in task.warnings]
     warnings += [*(text for _, _, texts in tried for text in texts), *_too_many_shots(parts), *cut]
-    unique, lines = tuple(dict.fromkeys(cells)), tuple(announcements)
-    return Expansion(read.name, unique, tuple(dict.fromkeys(warnings)), lines, tuple(grid for grid, _ in chosen))
+    return Expansion(
+        cells=tuple(dict.fromkeys(cells)),
+        warnings=tuple(dict.fromkeys(warnings)),
+        announcements=tuple(announcements),
+        parts=tuple(grid for grid, _ in chosen),
+        suite=read.name,
+    )
 
 
 def suite_for(overrides: Overrides) -> str:

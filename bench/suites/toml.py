@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -268,8 +269,9 @@ def _fitted(value: object, wrong: ErrorCollector, prefix: str) -> dict[str, floa
         with wrong.collect(f"{prefix}[fitted] "):
             if name not in known:
                 raise UserError(unknown("field", name, known))
-            valid = isinstance(number, int | float) and not isinstance(number, bool) and number > 0
-            if not valid or (name == "uncut_share" and number > 1):
+            most_allowed = 1 if name == "uncut_share" else math.inf
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not is_number or not 0 < number <= most_allowed:
                 most = " to 1" if name == "uncut_share" else ""
                 raise UserError(f"{name} must be a number above 0{most}, got {shortened(number)}.")
             values[name] = float(number)

@@ -41,7 +41,7 @@ def written(expansion: Expansion, overrides: Overrides, folder: Path) -> str:
     document = tomlkit.parse(_without_header(text))
     shipped, parts = document[PARTS], AoT([])
     for grid in expansion.parts:
-        table: Any = copy.deepcopy(shipped[grid.part.place])  # type: ignore[index]
+        table: Any = copy.deepcopy(shipped[grid.part.place])
         _fill(table, grid, overrides, folder)
         parts.append(table)
     for name in ("draws", "seeds"):

@@ -210,7 +210,7 @@ def test_incompatible_choices_are_skipped_with_the_reason(
         task.joinpath("meta.json").write_text(json.dumps(meta), encoding="utf-8")
     result = run_task(method=method, backbone=backbones.get(backbone, backbone))
     assert result.exit_code == 0, result.output
-    assert "1 cell: 1 skipped." in result.stdout
+    assert "1 cell: 1 skipped" in result.stdout
     assert reason in result.stderr
     assert reason in str(only_record(tmp_path).reason)
 
