@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tunefront.bench.data.sources.file_name import OPTIONS as READING
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import known_protocols, local_folder
 from tunefront.bench.suites.overrides import OPTIONS, Option, Texts
@@ -21,26 +22,35 @@ def add_cell_options(**helps: str) -> Callable[[Callable[..., None]], Callable[.
 
     `helps` replace the --help texts of single fields.
     """
+    return _with_options(OPTIONS, helps)
+
+
+def add_reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with the options that say how a file is read, for a command whose argument DATA is the file."""
+    helps = {name: OPTIONS[name].help.replace("--data", "DATA") for name in READING}
+    return _with_options({name: OPTIONS[name] for name in READING}, helps)(command)
+
+
+def _with_options(
+    fields: Mapping[str, Option], helps: Mapping[str, str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         declared = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in declared.parameters.values():
-            parameters += _cell_parameters(helps) if parameter.name == "texts" else [parameter]
+            added = [_parameter(name, option, helps.get(name, option.help)) for name, option in fields.items()]
+            parameters += added if parameter.name == "texts" else [parameter]
 
         @functools.wraps(command)
         def wrapper(**arguments: Any) -> None:  # Any: the command's own parameters
-            typed: Texts = {name: arguments.pop(name) for name in OPTIONS}
+            typed: Texts = {name: arguments.pop(name) for name in fields}
             command(texts=typed, **arguments)
 
         vars(wrapper)["__signature__"] = declared.replace(parameters=parameters)
         return wrapper
 
     return decorate
-
-
-def _cell_parameters(helps: dict[str, str]) -> list[inspect.Parameter]:
-    return [_parameter(name, option, helps.get(name, option.help)) for name, option in OPTIONS.items()]
 
 
 def _parameter(name: str, option: Option, text: str) -> inspect.Parameter:
@@ -95,6 +105,21 @@ Where = Annotated[
 ]
 What = Annotated[Listed, typer.Argument(help="What to list.", metavar="KIND")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Data = Annotated[
+    str, typer.Argument(help="A file, a folder, or the name of a task: dir:FOLDER, hub:NAME.", metavar="DATA")
+]
+CountedBackbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="Whose tokens are counted: an embedded name, a folder or a Hub id; default: minilm if it is here.",
+        metavar="B",
+    ),
+]
+Linear = Annotated[
+    bool, typer.Option("--baseline/--no-baseline", help="Train a linear model on frozen features, in ten seconds.")
+]
 
 PlannedSuite = Annotated[
     str | None,

@@ -145,22 +145,40 @@ class Cut:
     limit: int
 
 
-def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig) -> Cut | None:
-    """How many of the rows a cell would cut, without loading weights; None for a task that the model cannot do."""
+@dataclass(frozen=True)
+class TokenLengths:
+    """Lengths of rows: (tokens, tokens that are kept) each, and the most tokens that the model takes of a row (of a
+    language model, answer included), None without a limit."""
+
+    rows: Sequence[tuple[int, int]]
+    room: int | None
+
+
+def token_lengths(
+    name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig
+) -> TokenLengths | None:
+    """The lengths of rows as a cell reads them, without loading weights; None for a task that the model cannot do."""
     model = config_at(name)
     sites, tokenizer = sites_of(model, name), tokenizer_of(name)
     if sites.family not in LANGUAGE_MODELS:
         limit = limit_of(model, tokenizer, config.max_length)
-        lengths = [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
-    elif template is None:
+        return TokenLengths([(whole, min(whole, limit)) for whole in row_lengths(tokenizer, task, rows)], limit)
+    if template is None:
         return None
-    else:
-        prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
-        language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
-        lengths = language_model.query_lengths(rows, config.max_length)
-        limit = config.max_length or max((kept for whole, kept in lengths if kept < whole), default=0)
-    cut = sum(kept < whole for whole, kept in lengths)
-    return Cut(cut, len(lengths), max((whole for whole, _ in lengths), default=0), limit)
+    prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
+    language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
+    return TokenLengths(language_model.query_lengths(rows, config.max_length), language_model.room)
+
+
+def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig) -> Cut | None:
+    """How many of the rows a cell would cut, without loading weights; None for a task that the model cannot do."""
+    lengths = token_lengths(name, task, template, rows, config)
+    if lengths is None:
+        return None
+    limit = lengths.room if family_of(name) == "encoder" else config.max_length
+    limit = limit or max((kept for whole, kept in lengths.rows if kept < whole), default=0)
+    cut = sum(kept < whole for whole, kept in lengths.rows)
+    return Cut(cut, len(lengths.rows), max((whole for whole, _ in lengths.rows), default=0), limit)
 
 
 def import_code(name: str) -> None:

@@ -83,6 +83,7 @@ def _read(name: FileName, title: str) -> Reading:
     metrics = meta.metric_specs or default_metrics(schema.kind)
     for mistake in metric_mistakes(metrics, schema.kind, schema.label_names):
         problems.add(f"{path}: {mistake}")
+    _check_columns(tables, columns)
     tables, hidden = without_unlabelled(tables, schema, Problems())
     rows = {split: _rows(table, schema, columns, problems) for split, table in tables.items()}
     problems.raise_any()
@@ -116,6 +117,18 @@ def _read(name: FileName, title: str) -> Reading:
         warnings=tuple(for_file(f"{title}: {warning}") for warning in schema.warnings),
     )
     return Reading(task, tables, columns.label, columns.id, columns.group, tuple(guessed))
+
+
+def _check_columns(tables: Mapping[str, Table], columns: OwnColumns) -> None:
+    """Errors: UserError if a split has neither the label nor the texts: it is another file, and not one without
+    labels."""
+    for split, table in tables.items():
+        if not {columns.label, *columns.texts} & {*table.columns}:
+            needed = listed([repr(name) for name in (*columns.texts, columns.label)])
+            raise UserError(
+                f"{table.file} has other columns ({', '.join(table.columns[:20])}) than {tables['train'].file.name}, "
+                f"and none of {needed}; give {split} rows with these columns."
+            )
 
 
 def _schema(tables: Mapping[str, Table], columns: OwnColumns, name: FileName, meta: Meta, problems: Problems) -> Schema:
