@@ -32,7 +32,7 @@ from tunefront.bench.data.sources.own_tables import by_column, own_tables, place
 from tunefront.bench.data.sources.remedies import for_file
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
-from tunefront.bench.data.sources.tables import Problems, Reading
+from tunefront.bench.data.sources.tables import Problems, Reading, without_collector
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError, UserErrors
 
@@ -59,7 +59,8 @@ def read(spelled: str, title: str | None = None) -> Reading:
     """The task as `load` gives it, with the tables of its files, in which `train` has all rows of a file that is split
     by hash. Errors: as `load`."""
     try:
-        return _read(FileName.parse(spelled), title or spelled)
+        with without_collector():
+            return _read(FileName.parse(spelled), title or spelled)
     except UserErrors as error:
         raise UserErrors(map(for_file, error.messages)) from None
     except UserError as error:

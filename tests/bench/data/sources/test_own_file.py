@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import json
 import lzma
@@ -460,3 +461,10 @@ def test_reading_a_file_imports_neither_pandas_nor_torch(tmp_path: Path) -> None
         "sys.exit(any(name in sys.modules for name in ('pandas', 'torch', 'pyarrow', 'openpyxl')))"
     )
     assert subprocess.run([sys.executable, "-c", code, f"file:{path}"], check=False).returncode == 0
+
+
+def test_the_garbage_collector_runs_again_after_reading(tmp_path: Path) -> None:
+    task(csv_file(tmp_path))
+    assert gc.isenabled()
+    mistake(put(tmp_path, "one.csv", lines("text", sentence)))
+    assert gc.isenabled()
