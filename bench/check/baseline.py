@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,7 +154,7 @@ def _features(
     rows: list[list[Row]] = [[], []]
     states: list[list[Features]] = [[], []]
     begun = time.perf_counter()
-    with evaluating(encoder.model):
+    with evaluating(encoder.model), _threads():
         for part in range(_PARTS):
             for which, of in enumerate((train, test)):
                 taken = of[part::_PARTS]
@@ -167,6 +169,20 @@ def _features(
             if time.perf_counter() - begun > _SECONDS and len({row.label for row in rows[0]}) > 1:
                 break
     return rows[0], rows[1], np.concatenate([*states[0], *states[1]])
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """One thread inside the block if the machine is busy: several would mostly wait for each other, and spin."""
+    import torch
+
+    threads = torch.get_num_threads()
+    busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
+    torch.set_num_threads(1 if busy else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _margin(value: float | None, rows: int, correlation: bool) -> float | None:

@@ -110,7 +110,9 @@ def _misspelt(labels: Sequence[Label]) -> list[Finding]:
 
 
 def _similar(name: str, other: str) -> bool:
-    return SequenceMatcher(None, name.casefold(), other.casefold()).ratio() >= _SIMILAR
+    """Whether a name may be another one misspelt; the reader names those that differ in case or blanks alone."""
+    first, second = (" ".join(each.casefold().split()) for each in (name, other))
+    return first != second and SequenceMatcher(None, first, second).ratio() >= _SIMILAR
 
 
 def _example(task: Task, rows: Sequence[Row]) -> str:

@@ -24,7 +24,7 @@ def rows_for_accuracy(difference: float, disagreement: float) -> int | None:
     """The rows at which McNemar's test sees this difference of two accuracies; None if the models disagree on too few.
 
     Args: difference, of the accuracies; disagreement, the share of rows on which exactly one model is right, at least
-    the difference. Source: Connor 1987, Biometrics 43, 207-211, formula 3 (Miettinen's without the correction).
+    the difference. Source: Connor 1987, Biometrics 43, 207-211, page 209.
 
     >>> rows_for_accuracy(0.02, 0.1)
     1960
@@ -39,8 +39,8 @@ def rows_for_pearson(difference: float, correlation: float) -> int:
     """The rows at which a z test sees this difference of two correlations with the same labels.
 
     Args: correlation, of both models with the labels. Assumes that their predictions correlate halfway between what
-    independent errors give, its square, and one. Source: Pearson and Filon 1898, in Steiger 1980, Psychological
-    Bulletin 87, 245-251, formulas 2 and 3: the large-sample covariance of correlations that share a variable.
+    independent errors give, its square, and one. Source: the large-sample variances and covariance of two
+    correlations that share a variable, of Pearson and Filon 1898, as in Steiger 1980, Psychological Bulletin 87, 245-251.
 
     >>> rows_for_pearson(0.02, 0.8)
     2137
