@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunefront.bench.check.findings import Baseline, Finding
-from tunefront.bench.check.samples import sample
+from tunefront.bench.check.samples import cut_texts, sample
 from tunefront.bench.data.metrics import score
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ _TOKENS = 32_000
 """Tokens of all of them together, of a model with minilm's layers: as many as two cores read in about ten seconds."""
 _LAYERS = 10.6e6
 """Parameters of minilm's layers, without embeddings."""
-_MAX_LENGTH = 64
-"""Tokens to which texts are cut."""
+_MAX_LENGTH, _LONGEST = 64, 2000
+"""Tokens to which texts are cut, and characters to which they are cut before that."""
 _FEWEST_ROWS = 20
 _BATCH, _PARTS, _SECONDS = 32, 10, 12.0
 """Rows of a forward pass; parts of the rows, after each of which the time is looked at; seconds after which the rows of
@@ -115,8 +115,8 @@ def _rows(task: Task, backbone: str) -> tuple[list[Row], list[Row]]:
 
     config = config_at(backbone)
     layers = 12.0 * getattr(config, "num_hidden_layers", 6) * getattr(config, "hidden_size", 384) ** 2
-    train = sample(task.splits["train"], TRAIN_ROWS)
-    test = sample(task.splits[task.eval_split], TEST_ROWS, seed=1)
+    train = [cut_texts(row, _LONGEST) for row in sample(task.splits["train"], TRAIN_ROWS)]
+    test = [cut_texts(row, _LONGEST) for row in sample(task.splits[task.eval_split], TEST_ROWS, seed=1)]
     lengths = row_lengths(tokenizer_of(backbone), task, [*train[:100], *test[:100]])
     mean = sum(min(length, _MAX_LENGTH) for length in lengths) / len(lengths)
     share = min(1.0, _TOKENS * _LAYERS / max(layers, 1.0) / (mean * (len(train) + len(test))))

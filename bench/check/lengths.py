@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.bench.check.findings import Finding, Lengths
-from tunefront.bench.check.samples import sample
+from tunefront.bench.check.samples import cut_texts, sample
 from tunefront.bench.errors import UserError
 from tunefront.bench.settings import RunConfig
 from tunefront.methods.base import Unsupported
@@ -20,8 +20,11 @@ log = logging.getLogger("tunefront")
 
 MOST_ROWS, _MOST_ANSWERS = 1000, 50_000
 """Rows that are looked at, of all splits together, and the most answers of a language model's rows together."""
+_BATCH, _LONGEST = 64, 20_000
+"""Rows that are tokenised at a time, and characters of a text that are: a longer one's tokens are estimated."""
 _CUTS = (32, 64, 128, 256, 512)
-_MOST_BINS, _FIRST = 8, 8
+_MOST_BINS, _FIRST, _NO_ROOM = 8, 8, 1024
+"""Bins of the histogram, the bound of the first, and that of the last but one where there is no room."""
 _MANY_CUT = 0.05
 """Share of rows longer than the room from which there is a warning."""
 
@@ -68,13 +71,28 @@ def _tokens(task: Task, backbone: str, rows: Sequence[Row]) -> tuple[list[int], 
     from tunefront.bench.models.config import family_of, token_lengths
     from tunefront.bench.templates import find_template
 
+    lengths, room = [], None
     try:
         template = None if family_of(backbone) == "encoder" else find_template(task, None).name
-        known = token_lengths(backbone, task, template, rows, RunConfig())
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            cut = [cut_texts(row, _LONGEST) for row in batch]
+            known = token_lengths(backbone, task, template, cut, RunConfig())
+            if known is None:
+                return None
+            scales = [
+                _characters(task, row) / max(1, _characters(task, short)) for row, short in zip(batch, cut, strict=True)
+            ]
+            lengths += [round(whole * scale) for (whole, _), scale in zip(known.rows, scales, strict=True)]
+            room = known.room
     except (UserError, Unsupported):
         log.debug("rows of %s have no lengths in tokens of %s", task.name, backbone, exc_info=True)
         return None
-    return None if known is None else ([whole for whole, _ in known.rows], known.room)
+    return lengths, room
+
+
+def _characters(task: Task, row: Row) -> int:
+    return sum(map(len, task.texts(row)))
 
 
 def _words(text: str) -> int:
@@ -95,16 +113,20 @@ def _lengths(lengths: Sequence[int], unit: str, backbone: str | None, room: int 
         ordered[int(0.95 * (len(ordered) - 1))],
         ordered[-1],
         room,
-        _bins(ordered),
+        _bins(ordered, room),
         shares,
     )
 
 
-def _bins(ordered: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """(largest length, rows) of each bin; bounds double, and short lengths share a bin if there are many bins."""
+def _bins(ordered: Sequence[int], room: int | None) -> tuple[tuple[int, int], ...]:
+    """(largest length, rows) of each bin: bounds double up to the room, then one bin up to the longest row. Short
+    lengths share a bin if there are many bins."""
+    most = room or _NO_ROOM
     bounds = [_FIRST]
-    while bounds[-1] < ordered[-1]:
-        bounds.append(2 * bounds[-1])
+    while bounds[-1] < min(ordered[-1], most):
+        bounds.append(min(2 * bounds[-1], most))
+    if ordered[-1] > bounds[-1]:
+        bounds.append(ordered[-1])
     bounds = bounds[max(0, len(bounds) - _MOST_BINS) :]
     while len(bounds) > 1 and ordered[0] > bounds[0]:
         bounds = bounds[1:]

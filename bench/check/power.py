@@ -39,8 +39,8 @@ def rows_for_pearson(difference: float, correlation: float) -> int:
     """The rows at which a z test sees this difference of two correlations with the same labels.
 
     Args: correlation, of both models with the labels. Assumes that their predictions correlate halfway between what
-    independent errors give, its square, and one. Source: the large-sample variances and covariance of two
-    correlations that share a variable, of Pearson and Filon 1898, as in Steiger 1980, Psychological Bulletin 87, 245-251.
+    independent errors give, its square, and one. Source: the large-sample variances and covariance of correlations
+    that share a variable (Pearson and Filon 1898), as in Steiger 1980, Psychological Bulletin 87, 245-251.
 
     >>> rows_for_pearson(0.02, 0.8)
     2137

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from tunefront.bench.data.task import Row
 
 Item = TypeVar("Item")
 
@@ -14,6 +18,12 @@ def sample(items: Sequence[Item], most: int, seed: int = 0) -> list[Item]:
     if len(items) <= most:
         return list(items)
     return [items[place] for place in sorted(random.Random(seed).sample(range(len(items)), most))]
+
+
+def cut_texts(row: Row, longest: int) -> Row:
+    """The row with its texts cut to this many characters, so that a book in one row takes no gigabytes of tokens."""
+    fields = {name: value[:longest] if isinstance(value, str) else value for name, value in row.fields.items()}
+    return replace(row, fields=fields)
 
 
 def shortened(text: object, longest: int = 60) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich.console import Console as RichConsole
@@ -109,23 +111,36 @@ def _text(value: str, style: str = "") -> Text:
 
 def _column_table(columns: Sequence[Column], width: int) -> Table:
     table = _table(("name", False), ("read as", False), ("why", False), ("example", True), width=width)
-    read = [column for column in columns if column.read_as != "left out"]
-    shown = {column.name for column in [*read, *(c for c in columns if c.read_as == "left out")][:_COLUMNS]}
-    for column in columns:
-        if column.name in shown:
-            left = column.read_as == "left out"
-            filled = column.filled is not None and column.filled < 0.995
-            why = [column.why, f"{100 * (column.filled or 0):.0f} % filled" if filled else ""]
-            table.add_row(
-                "",
-                _cut(column.name, "dim" if left else ""),
-                _text(column.read_as, "dim" if left else "cyan"),
-                _cut(", ".join(filter(None, why)), "dim", 30),
-                _text(column.example, "dim"),
-            )
-    if len(columns) > len(shown):
-        table.add_row("", _text(f"and {len(columns) - len(shown):,} more", "dim"))
+    for column in columns if len(columns) <= _COLUMNS else _grouped(columns):
+        style = "dim" if column.read_as == "left out" else ""
+        filled = column.filled is not None and column.filled < 0.995
+        why = [column.why, f"{100 * (column.filled or 0):.0f} % filled" if filled else ""]
+        table.add_row(
+            "",
+            _cut(column.name, style),
+            _text(column.read_as, style or "cyan"),
+            _cut(", ".join(filter(None, why)), "dim", 30),
+            _text(column.example, "dim"),
+        )
     return table
+
+
+def _grouped(columns: Sequence[Column]) -> list[Column]:
+    """Many columns: the first ones that are read, and those that are left out in one line for each reason."""
+    read = [column for column in columns if column.read_as != "left out"]
+    left_out: dict[str, list[Column]] = {}
+    for column in columns:
+        if column.read_as == "left out":
+            left_out.setdefault(column.why, []).append(column)
+    groups = [read[_COLUMNS:], *left_out.values()]
+    return [*read[:_COLUMNS], *(_joined(group) for group in groups[:_COLUMNS] if group)]
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+    first = columns[0]
+    if len(columns) == 1:
+        return first
+    return replace(first, name=f"{first.name[:10]} and {len(columns) - 1:,} more", filled=None, example="")
 
 
 def _cut(value: str, style: str = "", longest: int = _NAME) -> Text:
@@ -193,22 +208,19 @@ def _print_values(console: RichConsole, check: Check) -> None:
 
 def _print_lengths(console: RichConsole, lengths: Lengths) -> None:
     room = "" if lengths.room is None else f", which reads {lengths.room:,}"
-    unit = f"tokens of {lengths.backbone}{room}" if lengths.backbone else "words, as there is no backbone here"
+    unit = f"tokens of {lengths.backbone}{room}" if lengths.backbone else "words, as there is no backbone for it here"
     _heading(console, f"Lengths in {printable(unit)}")
     most = max(rows for _, rows in lengths.bins)
-    lower = 0
-    for upper, rows in lengths.bins:
-        label = f"up to {upper:,}" if not lower else f"{lower + 1:,} to {upper:,}"
-        beyond = lengths.room is not None and lower >= lengths.room
+    uppers = [upper for upper, _ in lengths.bins]
+    ranges = [f"{lower + 1:,} to {upper:,}" if lower else f"up to {upper:,}" for lower, upper in pairwise([0, *uppers])]
+    width = max(map(len, ranges))
+    for (upper, rows), label in zip(lengths.bins, ranges, strict=True):
+        beyond = lengths.room is not None and upper > lengths.room
         share = f"{100 * rows / lengths.rows:.{0 if rows >= 0.1 * lengths.rows or not rows else 1}f} %"
-        console.print(
-            Text.assemble(f"  {label:>16}  {share:>6}  ", (_bar(rows / most, _SCALE), "red" if beyond else "cyan"))
-        )
-        lower = upper
-    print_plain(
-        console,
-        f"  median {lengths.median:,}, 95 % up to {lengths.p95:,}, longest {lengths.longest:,}; {_cuts(lengths)}",
-    )
+        bar = _bar(rows / most, _SCALE), "red" if beyond else "cyan"
+        console.print(Text.assemble(f"  {label:>{width}}  {share:>6}  ", bar))
+    ends = f"median {lengths.median:,}, 95 % up to {lengths.p95:,}, longest {lengths.longest:,}"
+    _print_item(console, f"{ends}; {_cuts(lengths)}")
 
 
 def _cuts(lengths: Lengths) -> str:

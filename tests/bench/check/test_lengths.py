@@ -55,3 +55,10 @@ def test_words_are_counted_where_a_backbone_cannot_do_the_task(language_models: 
 def test_a_sample_of_many_rows_is_looked_at() -> None:
     lengths, _ = length_findings(of_words(*[3] * 5000), None)
     assert lengths.rows == MOST_ROWS
+
+
+def test_the_tokens_of_a_book_are_estimated(backbones: dict[str, str]) -> None:
+    lengths, _ = length_findings(of_words(4, 50_000), backbones["bert"])
+    assert lengths.longest == pytest.approx(50_000, rel=0.01)
+    assert len(lengths.bins) <= 8
+    assert lengths.bins[-1] == (lengths.longest, 1)

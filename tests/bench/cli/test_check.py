@@ -196,3 +196,12 @@ def test_a_shared_folder_has_a_screen(name: str, call: Any, monkeypatch: pytest.
     shown = screen(call, monkeypatch, str(DATA / name), *FAST)
     assert max(map(len, shown)) <= 80
     assert len(shown) <= 60
+
+
+def test_many_columns_are_grouped(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = ",".join(f"n{place}" for place in range(200))
+    row = lambda i: f'"{sentence(i)}",{i % 2},' + ",".join(str(i * place % 7) for place in range(200))  # noqa: E731
+    put(folder, "wide.csv", lines(f"review,label,{numbers}", row, 80))
+    shown = screen(call, monkeypatch, "wide.csv", *FAST)
+    assert len(shown) < 50
+    assert any("n0 and 199 more" in line for line in shown)
