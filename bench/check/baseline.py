@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tunefront.bench.data.metrics import score
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
+    from tunefront.bench.models.families.encoder import Encoder
 
 Features = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -151,6 +153,8 @@ def _features(
     with quiet():
         encoder = Pretrained(backbone, torch.device("cpu")).fresh_copy(task, seed=0)
     assert isinstance(encoder, Encoder)  # the caller gives no other
+    fields = task.input_fields
+    texts = [replace(task, input_fields=(name,)) for name in fields] if len(fields) == 2 else [task]
     rows: list[list[Row]] = [[], []]
     states: list[list[Features]] = [[], []]
     begun = time.perf_counter()
@@ -158,17 +162,32 @@ def _features(
         for part in range(_PARTS):
             for which, of in enumerate((train, test)):
                 taken = of[part::_PARTS]
-                if not taken:
-                    continue
-                examples = encoder.encode(task, taken, _MAX_LENGTH)
-                features = torch.zeros(len(taken), encoder.width)
-                for order in examples.scoring_order(_BATCH):
-                    features[order] = encoder.features(examples.batch(order))
-                rows[which] += taken
-                states[which].append(features.numpy().astype(np.float64))
+                if taken:
+                    rows[which] += taken
+                    states[which].append(_paired([_pooled(encoder, each, taken) for each in texts]))
             if time.perf_counter() - begun > _SECONDS and len({row.label for row in rows[0]}) > 1:
                 break
     return rows[0], rows[1], np.concatenate([*states[0], *states[1]])
+
+
+def _pooled(encoder: Encoder, task: Task, rows: Sequence[Row]) -> Features:
+    """The pooled states that a head reads, (rows, width)."""
+    import torch
+
+    examples = encoder.encode(task, rows, _MAX_LENGTH)
+    features = torch.zeros(len(rows), encoder.width)
+    for order in examples.scoring_order(_BATCH):
+        features[order] = encoder.features(examples.batch(order))
+    return features.numpy().astype(np.float64)
+
+
+def _paired(texts: Sequence[Features]) -> Features:
+    """The features of one text; of a pair those of both, of their difference and of their product (Conneau et al. 2017,
+    arXiv:1705.02364, section 3.1): a linear model on the pair read together hardly compares its texts."""
+    if len(texts) == 1:
+        return texts[0]
+    first, second = texts
+    return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tunefront.bench.data.reading import count, listed
 from tunefront.bench.errors import printable
 
 if TYPE_CHECKING:
-    from tunefront.bench.check.findings import Baseline, Check, Column, Finding, Label, Lengths
+    from tunefront.bench.check.findings import Check, Column, Finding, Label, Lengths
 
 _COLUMNS, _LABELS, _FINDINGS = 9, 8, 12
 """Columns, labels and findings that are shown; of more, the rest is counted."""
@@ -46,7 +46,7 @@ def show(check: Check, console: RichConsole, next_command: str) -> None:
     if not check.findings:
         print_plain(console, "  nothing", "green")
     _heading(console, "Without adaptation, and what can be seen")
-    for line in (*_baseline_lines(check.baseline), *_power_lines(check)):
+    for line in (*_baseline_lines(check), _power_line(check)):
         _print_item(console, line)
     _print_item(console, _looked_at(check), style="dim", indent="")
     paragraph(console, Text.assemble("Next: ", (printable(next_command), "bold")))
@@ -247,37 +247,33 @@ def _print_item(console: RichConsole, text: str, mark: str = "", style: str = ""
         console.print(shown, soft_wrap=True)
 
 
-def _baseline_lines(baseline: Baseline) -> list[str]:
-    majority = "none" if baseline.majority is None else f"{baseline.majority:.3f}"
-    lines = [] if baseline.majority is None else [f"commonest label: {baseline.metric} {majority}"]
+def _baseline_lines(check: Check) -> list[str]:
+    baseline = check.baseline
+    what = "answer" if check.kind == "multiple choice" else "label"
+    lines = [] if baseline.majority is None else [f"Commonest {what}: {baseline.metric} {baseline.majority:.3f}"]
     if baseline.linear is None:
-        return [*lines, f"no linear baseline: {baseline.why_not or 'its score is undefined'}"]
+        return [*lines, f"No linear baseline: {baseline.why_not or 'its score is undefined'}"]
     margin = "" if baseline.margin is None else f" ± {baseline.margin:.3f}"
     return [
         *lines,
-        f"linear on frozen {baseline.backbone} features: {baseline.metric} {baseline.linear:.3f}{margin} "
-        f"({baseline.train_rows:,} train and {baseline.test_rows:,} test rows of at most {baseline.max_length} "
-        f"tokens, {baseline.seconds:.0f} s)",
+        f"Linear on frozen {baseline.backbone} features: {baseline.metric} {baseline.linear:.3f}{margin} "
+        f"({baseline.train_rows:,} train and {baseline.test_rows:,} {check.scored} rows of at most "
+        f"{baseline.max_length} tokens, {baseline.seconds:.0f} s)",
     ]
 
 
-def _power_lines(check: Check) -> list[str]:
+def _power_line(check: Check) -> str:
     power = check.power
     if power.measure == "pearson":
-        assumed = f"if both correlate with the labels by {power.assumed:.2f}"
-        what = "a difference of 0.02 in Pearson's correlation"
+        what = f"{power.difference:g} in Pearson's correlation"
+        assumed = f"both correlate with the labels by {power.assumed:.2f}"
+        visible = f"show {power.visible:.3f}" if power.visible is not None else "show none"
     else:
-        assumed = f"if they disagree on {100 * power.assumed:.0f} % of the rows"
-        what = "a difference of 2 points of accuracy"
-    needed = "more rows than any" if power.rows is None else f"{power.rows:,} test rows"
-    visible = (
-        "show none"
-        if power.visible is None
-        else f"show {100 * power.visible:.1f} points"
-        if power.measure == "accuracy"
-        else f"show {power.visible:.3f}"
-    )
-    return [
-        f"{what} between two trained models takes {needed} to be seen (80 % power, {assumed}); the "
+        what = f"{100 * power.difference:g} points of accuracy"
+        assumed = f"they disagree on {100 * power.assumed:.0f} % of the rows"
+        visible = f"show {100 * power.visible:.1f} points" if power.visible is not None else "show none"
+    needed = "more rows than any" if power.rows is None else f"{power.rows:,} {check.scored} rows"
+    return (
+        f"A difference of {what} between two trained models takes {needed} to be seen (80 % power, if {assumed}); the "
         f"{power.test_rows:,} that there are {visible}. Seeds add to it: train each method several times."
-    ]
+    )

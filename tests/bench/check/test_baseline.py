@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 
+from tests.conftest import WORDS
 from tests.toys import toy_task
 from tunefront.bench.check import baseline as room
 from tunefront.bench.check.baseline import baseline_findings, baselines
 from tunefront.bench.check.findings import Baseline
-from tunefront.bench.data.task import Task
+from tunefront.bench.data.task import MetricSpec, Row, Task
 
 
 def test_the_majority_is_that_of_train_on_the_scored_rows() -> None:
@@ -34,6 +36,19 @@ def test_a_regression_has_a_correlation_and_no_majority(backbones: dict[str, str
     assert found.metric == "spearman"
     assert found.majority is None
     assert found.linear is not None
+
+
+def test_the_texts_of_a_pair_are_compared(backbones: dict[str, str]) -> None:
+    generator = random.Random(0)
+    rows = []
+    for place in range(300):
+        first, other = (" ".join(generator.choices(WORDS, k=5)) for _ in range(2))
+        rows.append(Row(str(place), {"a": first, "b": first if place % 2 else other}, place % 2))
+    splits = {"train": rows[:200], "test": rows[200:]}
+    task = Task("same", "classification", splits, ("a", "b"), ("no", "yes"), (MetricSpec("accuracy"),))
+    found = baselines(task, backbones["bert"])
+    assert found.linear is not None
+    assert found.linear > 0.7  # without a comparison it is at chance
 
 
 def test_the_same_rows_give_the_same_score(backbones: dict[str, str]) -> None:
