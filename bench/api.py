@@ -27,7 +27,7 @@ log = logging.getLogger("tunefront")
 
 
 def run(
-    suite: str = "quick",
+    suite: str | None = None,
     *,
     methods: Sequence[str | Method] | None = None,
     backbones: Sequence[str] | None = None,
@@ -52,7 +52,8 @@ def run(
 ) -> list[Record]:
     """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
 
-    Args: suite, the name of a shipped suite or the path of a TOML file; each list replaces the suite's list (`methods`
+    Args: suite, the name of a shipped suite or the path of a TOML file, by default `own` for tasks of your own and
+    `quick` for embedded ones; each list replaces the suite's list (`methods`
     takes strings and instances, None in `shots` means all rows). If the suite has several parts, a list replaces that
     of every part; `backbones` instead selects the parts that name one of them, and a backbone that no part names runs
     the parts for its kind (encoder or language model). data, your own task: the path of a file or folder, a pandas
@@ -143,7 +144,7 @@ def plan(
 ) -> Forecast:
     """Predicts the costs of cells, as records of status `planned` (or `skipped`, with the reason); runs nothing.
 
-    Args: suite, the lists and data select cells as in `run`, by default those of `quick`; length, tokens per synthetic
+    Args: suite, the lists and data select cells as in `run`; length, tokens per synthetic
     row, used instead of a suite: `shots`, one number, of the rows are trained on and `queries` are scored, each row
     with `choices` answers of `answer_tokens` tokens; backbones may then be presets or config.json files; device_memory,
     bytes or "24GB": the result's `fits` says for each record's key whether it fits and the largest batch that does;

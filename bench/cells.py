@@ -13,8 +13,9 @@ from tunefront.methods.spelling import label, spell
 class Cell:
     """One unit of work. `method_file` is the user's file that a worker imports; `recipe` is resolved.
 
-    `paper` is the paper that the suite repeats; `deviations` say where the cell differs from it, None if they were not
-    compared. Cells that differ only in these two are equal, because neither changes a number.
+    `searched` are the recipe fields that the suite tries several values of; `paper` is the paper that the suite
+    repeats; `deviations` say where the cell differs from it, None if they were not compared. Cells that differ only in
+    these three are equal, because none changes a number.
     """
 
     method: Method
@@ -27,6 +28,7 @@ class Cell:
     template: str | None = None
     config: RunConfig = field(default_factory=RunConfig)
     method_file: str | None = None
+    searched: tuple[str, ...] = field(default=(), compare=False)
     paper: str | None = field(default=None, compare=False)
     deviations: tuple[str, ...] | None = field(default=None, compare=False)
 
@@ -44,10 +46,9 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The cell's line in the progress display; in a search it includes the changed recipe fields. Draw 0 is not
-        named."""
-        searched = self.changed_recipe if self.config.select and self.method.trains else {}
-        parts = [label(self.method), *(f"{name}={value}" for name, value in searched.items() if value is not None)]
+        """The cell's line in the progress display, with the values of what is searched. Draw 0 is not named."""
+        values = {name: getattr(self.recipe, name) for name in self.searched}
+        parts = [label(self.method), *(f"{name}={value}" for name, value in values.items() if value is not None)]
         template = [] if self.template is None else [self.template]
         draw = [f"draw {self.draw_seed}"] if self.draw_seed else []
         return " · ".join([" ".join(parts), self.backbone, self.task, *template, *draw, f"seed {self.seed}"])

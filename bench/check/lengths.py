@@ -68,23 +68,21 @@ def length_findings(task: Task, backbone: str | None) -> tuple[Lengths, list[Fin
 
 def _tokens(task: Task, backbone: str, rows: Sequence[Row]) -> tuple[list[int], int | None] | None:
     """(tokens per row, room); None if the backbone cannot do the task, or cannot encode a row."""
-    from tunefront.bench.models.config import family_of, token_lengths
+    from tunefront.bench.models.config import family_of, room_of, row_tokens
     from tunefront.bench.templates import find_template
 
     lengths, room = [], None
     try:
         template = None if family_of(backbone) == "encoder" else find_template(task, None).name
+        room = room_of(backbone, task, template, RunConfig())
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             cut = [cut_texts(row, _LONGEST) for row in batch]
-            known = token_lengths(backbone, task, template, cut, RunConfig())
-            if known is None:
+            tokens = row_tokens(backbone, task, template, cut, RunConfig())
+            if tokens is None:
                 return None
-            scales = [
-                _characters(task, row) / max(1, _characters(task, short)) for row, short in zip(batch, cut, strict=True)
-            ]
-            lengths += [round(whole * scale) for (whole, _), scale in zip(known.rows, scales, strict=True)]
-            room = known.room
+            for row, short, (whole, _) in zip(batch, cut, tokens, strict=True):
+                lengths.append(round(whole * _characters(task, row) / max(1, _characters(task, short))))
     except (UserError, Unsupported):
         log.debug("rows of %s have no lengths in tokens of %s", task.name, backbone, exc_info=True)
         return None

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from tunefront.bench.cli.check import check
 from tunefront.bench.cli.console import FAILED, Console, print_plain
 from tunefront.bench.cli.fetch import fetch
+from tunefront.bench.cli.init import init
 from tunefront.bench.cli.list import list_
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
@@ -67,6 +68,7 @@ app.command()(run)
 app.command()(check)
 app.command()(report)
 app.command()(plan)
+app.command()(init)
 app.command(name="list")(list_)
 app.command()(stale)
 app.command()(pretrain)

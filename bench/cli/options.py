@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tunefront.bench.data.sources.file_name import OPTIONS as READING
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import known_protocols, local_folder
-from tunefront.bench.suites.overrides import OPTIONS, Option, Texts
+from tunefront.bench.suites.overrides import OPTIONS, READING, Option, Text, Texts
 
 
 def add_cell_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -61,6 +60,24 @@ def _parameter(name: str, option: Option, text: str) -> inspect.Parameter:
     return inspect.Parameter(name, kind, default=None, annotation=Annotated[typed, declared])
 
 
+def with_data(texts: Texts, data: str | None) -> Texts:
+    """The typed options with the argument DATA of a command: a file or folder as --data, the name of a task as --task.
+    Options that say how to read a file make a folder's task, `dir:FOLDER`, a file's."""
+    if data is None:
+        return texts
+    from tunefront.bench.data.sources import known_tasks
+    from tunefront.bench.data.sources.file_name import is_file_name
+
+    is_read = any(texts.get(name) for name in READING)
+    is_task = is_file_name(data) or data.startswith("hub:") or (data.startswith("dir:") and not is_read)
+    option = "tasks" if is_task or data in known_tasks() else "data"
+    return {**texts, option: [data, *_listed(texts.get(option))]}
+
+
+def _listed(text: Text) -> Sequence[str]:
+    return [] if text is None else [text] if isinstance(text, str) else text
+
+
 class Listed(StrEnum):
     """The kinds of things that `tunefront list` lists."""
 
@@ -72,13 +89,22 @@ class Listed(StrEnum):
 
 
 Suite = Annotated[
-    str, typer.Argument(help="A shipped suite (see `tunefront list suites`) or a TOML file.", metavar="SUITE")
+    str | None,
+    typer.Argument(
+        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `own` for your own tasks, else "
+        "`quick`.",
+        metavar="SUITE",
+    ),
 ]
 Out = Annotated[str, typer.Option(help="Folder or fsspec URL for the records and the report.")]
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default: one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run; only `local` so far.")]
 PlanFirst = Annotated[
-    bool, typer.Option("--plan/--no-plan", help="Predict costs first; the report shows them next to the measured ones.")
+    bool | None,
+    typer.Option(
+        "--plan/--no-plan",
+        help="Predict costs first; the report shows them next to the measured ones. Suite `own` does.",
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -123,7 +149,7 @@ Linear = Annotated[
 
 PlannedSuite = Annotated[
     str | None,
-    typer.Argument(help="A suite, as for `run`; default: `quick`, or none with synthetic rows.", metavar="SUITE"),
+    typer.Argument(help="A suite, as for `run`; default: none with synthetic rows.", metavar="SUITE"),
 ]
 Length = Annotated[
     int | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,7 +25,7 @@ from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
 from tunefront.bench.errors import ErrorCollector, UserError, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import explain_os_error, is_memory
+from tunefront.bench.files import explain_os_error, is_memory, local_folder
 from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ log = logging.getLogger("tunefront")
 @options.add_cell_options()
 def run(
     texts: Texts,
-    suite: options.Suite = "quick",
+    suite: options.Suite = None,
     out: options.Out = "results",
     workers: options.Workers = None,
     engine: options.Engine = "local",
-    plan_first: options.PlanFirst = False,
+    plan_first: options.PlanFirst = None,
     debug: options.Debug = False,
 ) -> None:
     """Run what is not recorded yet, then write a report.
@@ -68,11 +69,11 @@ def run(
         cache.folder()  # raises before anything runs if the folder is unusable
 
         with warnings_on(errors):
-            outcome = _run(errors, suite, texts, workers, out, plan_first)
+            outcome, taken = _run(errors, suite, texts, workers, out, plan_first)
             if outcome.interrupted:
                 print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
-            written = _report(outcome, out, errors)
+            written = _report(outcome, out, errors, taken)
             records_missing = _warn_of_missing(outcome, out)
         if outcome.failed or records_missing or not written:
             raise typer.Exit(FAILED)
@@ -80,17 +81,21 @@ def run(
 
 def _run(
     errors: Console,
-    suite: str,
+    suite: str | None,
     texts: Texts,
     workers: int | None,
     out: str,
-    plan_first: bool,
-) -> Outcome:
-    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell."""
+    plan_first: bool | None,
+) -> tuple[Outcome, str]:
+    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
+
+    Returns the outcome, and how long the cells took, with the predicted time where there is one.
+    """
+    from tunefront.bench.cli.outlook import look_ahead, time_taken
     from tunefront.bench.cli.progress import Display
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
-    from tunefront.bench.suites.expand import expand
+    from tunefront.bench.suites.expand import OWN, expand
 
     wrong = ErrorCollector()
     overrides = Overrides.from_texts(texts, wrong)
@@ -109,15 +114,17 @@ def _run(
         from tunefront.bench.execution.grid import run_grid
 
         n_workers = workers or default_workers(cells)
-        if plan_first:
-            from tunefront.bench.forecast.forecast import keep_predictions
-
-            keep_predictions(cells, out, n_workers, display.preparing)
+        predicted = None
+        if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
+            line, predicted = look_ahead(cells, out, n_workers, display.preparing, required=bool(plan_first))
+            announce(errors, line)
         display.preparing("looking for records")
-        return run_grid(cells, store, n_workers, display, fork=True)
+        began = monotonic()
+        outcome = run_grid(cells, store, n_workers, display, fork=True)
+    return outcome, time_taken(monotonic() - began, predicted) if outcome.ran else ""
 
 
-def _report(outcome: Outcome, out: str, errors: Console) -> bool:
+def _report(outcome: Outcome, out: str, errors: Console, taken: str) -> bool:
     """Writes the report, then prints the summary, in this order since printing may fail. False if a bug stopped one."""
     from tunefront.bench.records import load_plans
 
@@ -127,12 +134,12 @@ def _report(outcome: Outcome, out: str, errors: Console) -> bool:
         plans = load_plans(out)
         written = written_report(outcome.records, report_folder(out), ["html", "pdf", "csv"], None, plans)
     with _as_warning(errors, "no summary", broken):
-        _summary(outcome)
+        _summary(outcome, taken)
     show_written(written)
     return not broken
 
 
-def _summary(outcome: Outcome) -> None:
+def _summary(outcome: Outcome, taken: str) -> None:
     from tunefront.bench.cli.progress import plural
     from tunefront.reports.sections.summary import summary_table
 
@@ -144,7 +151,7 @@ def _summary(outcome: Outcome) -> None:
     try:
         console.print(summary_table(outcome.records))
     finally:
-        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}.")
+        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}{taken}.")
         for record in outcome.records:
             if record.status == "failed":
                 print_plain(

@@ -23,7 +23,7 @@ from tunefront.bench.forecast.machine import machine
 from tunefront.bench.forecast.parallel import predict_in_parallel, predict_target
 from tunefront.bench.forecast.request import PlanRequest, check, name_sweep_option, targets_of
 from tunefront.bench.forecast.sizes import BATCH, Sweep
-from tunefront.bench.forecast.targets import Target, at_size, cell_targets
+from tunefront.bench.forecast.targets import Target, at_size, cell_targets, without_seeds
 from tunefront.bench.records import MEMORY_PHASES, CorruptRecord, Record, read_record
 from tunefront.bench.records.store import Store
 
@@ -187,14 +187,18 @@ def predict_costs(request: PlanRequest, errors: ErrorCollector, on_status: OnSta
     return forecast
 
 
-def keep_predictions(cells: Sequence[Cell], out: str, workers: int, on_status: OnStatus) -> None:
+def keep_predictions(cells: Sequence[Cell], out: str, workers: int, on_status: OnStatus) -> list[tuple[Cell, Record]]:
     """Predicts the costs of the cells that have not run yet, including seconds, and saves them in the results folder
-    OUT; UserError if that fails."""
+    OUT; returns each of these cells with its prediction, one for all seeds. Errors: UserError if that fails."""
     folder, store = folder_of(out), Store(out)
     missing = [
         cell for cell in cells if (record := store.read(Identity.of(cell).key)) is None or record.status == "failed"
     ]
-    keep(Predictor(True, workers, on_status).forecast(cell_targets(missing)).records, folder)
+    targets = cell_targets(missing)
+    forecast = Predictor(True, workers, on_status).forecast(targets)
+    keep(forecast.records, folder)
+    known = {without_seeds(target.cell): record for target, record in zip(targets, forecast.records, strict=True)}
+    return [(cell, known[without_seeds(cell)]) for cell in missing]
 
 
 def _check_not_empty(forecast: Forecast) -> None:

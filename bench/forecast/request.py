@@ -25,7 +25,7 @@ log = logging.getLogger("tunefront")
 class PlanRequest:
     """The arguments of a call of `plan`: cells of a suite, or methods on synthetic rows.
 
-    Args: suite and overrides select the cells, `quick` by default; length, choices, answer_tokens and queries of
+    Args: suite and overrides select the cells, as for `run`; length, choices, answer_tokens and queries of
     synthetic rows; device_memory in bytes, into which the plan should fit; sweep, sizes at which every cell is planned
     too; seconds, whether to time this machine; workers, number of cells that will run at a time.
     """
@@ -180,7 +180,7 @@ def _on_task_rows(request: PlanRequest, errors: ErrorCollector, on_status: Calla
     for option in (option for option, value in useless.items() if value is not None):
         raise UserError(f"--{option} only applies to synthetic rows; add --length and --backbone, or drop it.")
     _check_presets(request.backbones)
-    expansion = expand(request.suite or "quick", request.overrides, on_status=on_status, wrong=errors)
+    expansion = expand(request.suite, request.overrides, on_status=on_status, wrong=errors)
     for warning in expansion.warnings:
         log.warning("%s", warning)
     return cell_targets(expansion.cells)

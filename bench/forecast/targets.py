@@ -46,8 +46,13 @@ def cell_targets(cells: Iterable[Cell]) -> list[Target]:
     """
     first: dict[Cell, Cell] = {}
     for cell in cells:
-        first.setdefault(replace(cell, seed=0, draw_seed=0), cell)
+        first.setdefault(without_seeds(cell), cell)
     return [Target(cell) for cell in first.values()]
+
+
+def without_seeds(cell: Cell) -> Cell:
+    """The cell with seed and draw 0, equal for cells that differ only in these."""
+    return replace(cell, seed=0, draw_seed=0)
 
 
 def synthetic_targets(overrides: Overrides, lengths: SyntheticRows, errors: ErrorCollector) -> list[Target]:

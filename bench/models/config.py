@@ -145,40 +145,52 @@ class Cut:
     limit: int
 
 
-@dataclass(frozen=True)
-class TokenLengths:
-    """Lengths of rows: (tokens, tokens that are kept) each, and the most tokens that the model takes of a row (of a
-    language model, answer included), None without a limit."""
-
-    rows: Sequence[tuple[int, int]]
-    room: int | None
-
-
-def token_lengths(
-    name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig
-) -> TokenLengths | None:
-    """The lengths of rows as a cell reads them, without loading weights; None for a task that the model cannot do."""
-    model = config_at(name)
-    sites, tokenizer = sites_of(model, name), tokenizer_of(name)
-    if sites.family not in LANGUAGE_MODELS:
-        limit = limit_of(model, tokenizer, config.max_length)
-        return TokenLengths([(whole, min(whole, limit)) for whole in row_lengths(tokenizer, task, rows)], limit)
-    if template is None:
-        return None
-    prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
-    language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
-    return TokenLengths(language_model.query_lengths(rows, config.max_length), language_model.room)
-
-
 def cut_rows(name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig) -> Cut | None:
     """How many of the rows a cell would cut, without loading weights; None for a task that the model cannot do."""
-    lengths = token_lengths(name, task, template, rows, config)
+    lengths = row_tokens(name, task, template, rows, config)
     if lengths is None:
         return None
-    limit = lengths.room if family_of(name) == "encoder" else config.max_length
-    limit = limit or max((kept for whole, kept in lengths.rows if kept < whole), default=0)
-    cut = sum(kept < whole for whole, kept in lengths.rows)
-    return Cut(cut, len(lengths.rows), max((whole for whole, _ in lengths.rows), default=0), limit)
+    cut = [kept for whole, kept in lengths if kept < whole]
+    model = config_at(name)
+    if sites_of(model, name).family not in LANGUAGE_MODELS:
+        limit = limit_of(model, tokenizer_of(name), config.max_length)
+    else:
+        limit = config.max_length or max(cut, default=0)
+    return Cut(len(cut), len(lengths), max((whole for whole, _ in lengths), default=0), limit)
+
+
+def row_tokens(
+    name: str, task: Task, template: str | None, rows: Sequence[Row], config: RunConfig
+) -> list[tuple[int, int]] | None:
+    """(tokens of the row, or of its prompt; tokens that a cell keeps) per row, without loading weights; None for a task
+    that the model cannot do."""
+    language_model = _prompted(name, task, template, config)
+    if language_model is not None:
+        return language_model.query_lengths(rows, config.max_length)
+    if family_of(name) in LANGUAGE_MODELS:
+        return None
+    tokenizer = tokenizer_of(name)
+    limit = limit_of(config_at(name), tokenizer, config.max_length)
+    return [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
+
+
+def room_of(name: str, task: Task, template: str | None, config: RunConfig) -> int | None:
+    """The most tokens that the backbone takes of a row, of a language model of a prompt with an answer; None without a
+    limit."""
+    language_model = _prompted(name, task, template, config)
+    if language_model is not None:
+        return language_model.room
+    return limit_of(config_at(name), tokenizer_of(name), config.max_length)
+
+
+def _prompted(name: str, task: Task, template: str | None, config: RunConfig) -> Any:  # Any: a family without weights
+    """The language model without weights, with the task's prompts; None for an encoder, or without a template."""
+    model = config_at(name)
+    sites = sites_of(model, name)
+    if sites.family not in LANGUAGE_MODELS or template is None:
+        return None
+    prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
+    return LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer_of(name), sites, task, prompting)
 
 
 def import_code(name: str) -> None:

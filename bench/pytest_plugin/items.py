@@ -93,20 +93,19 @@ def collect(session: pytest.Session) -> Cells:
     option, config = session.config.option, session.config
     if option.collectonly:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read once, when the libraries are imported
-    suite = "quick" if option.tunefront_suite is None else option.tunefront_suite
     out = "results" if option.tunefront_out is None else option.tunefront_out
     own, left_out = own_methods(config) if not option.tunefront_method else ([], [])
     wrong = ErrorCollector()
     typed = {name: getattr(option, f"tunefront_{declared.name}") for name, declared in OPTIONS.items()}
     overrides = Overrides.from_texts(typed, wrong, more_methods=own)
     cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")
-    expansion = expand(suite, overrides, listing=option.collectonly, wrong=wrong)
+    expansion = expand(option.tunefront_suite, overrides, listing=option.collectonly, wrong=wrong)
     cells.cells = expansion.cells
     cells.store, cells.records, cells.backbones = Store(out), {}, Session()
     if not option.collectonly:
         cells.store.prepare()
         cells.cells = tuple(compared(cells.cells)[0])
-    cells.summary = [f"tunefront: {len(cells.cells)} cells of suite {suite}, records in {out}", *left_out]
+    cells.summary = [f"tunefront: {len(cells.cells)} cells of suite {expansion.suite}, records in {out}", *left_out]
     cells.summary += [f"tunefront: warning: {warning}" for warning in expansion.warnings]
     cells.summary = [printable(line) for line in cells.summary]
     return cells

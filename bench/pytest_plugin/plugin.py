@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the cells of a suite as benchmark items; no test files, unless paths are given",
     )
     texts = {
-        "suite": ("S", "a shipped suite or a TOML file (default: quick)"),
+        "suite": ("S", "a shipped suite or a TOML file (default: quick, or own for your own tasks)"),
         "shots": ("K", "training rows to draw, or all; 16,64 for several values"),
         "draws": ("N,N", "seeds for drawing training rows"),
         "seeds": ("N,N", "training seeds"),

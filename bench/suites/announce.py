@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data import reading
 from tunefront.bench.data.sampling import eval_rows, training_rows
+from tunefront.bench.suites.announce_fitted import describe_fitted, length_warnings, why_skipped
 from tunefront.bench.suites.grids import Grid
 from tunefront.bench.suites.validate import Chosen
 from tunefront.bench.templates import PLAIN, find_template, left_out_of
@@ -30,16 +31,17 @@ _MANY_CUT = 0.05
 
 
 def announce_tasks(grids: Sequence[tuple[Grid, Chosen]], tasks: Iterable[Task]) -> tuple[list[str], list[str]]:
-    """A line per task, a line per backbone of a GGUF file, a last line if settings were chosen for other tasks; and
-    warnings.
+    """A line per task, and three more where its numbers are fitted; a line per backbone of a GGUF file, a last line if
+    settings were chosen for other tasks; and warnings.
 
     `grids`: the parts with the templates of their backbones and tasks.
     """
     lines, warnings = [], []
     for task in tasks:
-        line, warned = _describe_task(task, grids)
-        lines.append(line)
-        warnings += warned
+        line, warned = _describe_task(task, [(grid, names) for grid, names in grids if not grid.part.fitted])
+        fitted = [grid for grid, _ in grids if grid.part.fitted and task.name in grid.part.tasks]
+        lines += [line, *(line for grid in fitted for line in describe_fitted(grid, task))]
+        warnings += [*warned, *(text for grid in fitted for text in length_warnings(grid, task))]
     inherited = _inherited([grid for grid, _ in grids])
     return [*lines, *_describe_stored_weights(grids), *([inherited] if inherited else [])], warnings
 
@@ -65,7 +67,7 @@ def _describe_task(task: Task, grids: Sequence[tuple[Grid, Chosen]]) -> tuple[st
         config = grid.config_of(task.name)
         tests, drawn = eval_rows(task, config.eval_rows), _largest_draw(task, grid)
         for backbone in grid.part.backbones:
-            reason = _why_skipped(task, backbone)
+            reason = why_skipped(task, backbone)
             if reason:
                 parts.append(reason)
                 continue
@@ -75,16 +77,6 @@ def _describe_task(task: Task, grids: Sequence[tuple[Grid, Chosen]]) -> tuple[st
                 parts.append(sentence)
                 warnings += warned
     return f"{task.name}: {'; '.join(dict.fromkeys(parts))}.", warnings
-
-
-def _why_skipped(task: Task, backbone: str) -> str:
-    """Why the cells of a backbone are skipped; empty if they are not."""
-    from tunefront.bench.models.config import family_of
-
-    encoder = family_of(backbone) == "encoder"
-    if task.kind == ("multiple choice" if encoder else "regression"):
-        return f"{backbone} is skipped: {'an encoder' if encoder else 'a language model'} cannot do {task.kind} here"
-    return ""
 
 
 def _shots_limited(grid: Grid, task: str) -> str:

@@ -12,7 +12,8 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, unknown
 from tunefront.bench.models.folders import local
 from tunefront.bench.suites.announce import announce_tasks
-from tunefront.bench.suites.grids import Grid, build_grids
+from tunefront.bench.suites.fitted import fitted_grids
+from tunefront.bench.suites.grids import Grid, build_grids, for_kinds
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.sweeps import known_methods
 from tunefront.bench.suites.toml import FALLBACK, Part, Suite, read_suite
@@ -31,33 +32,40 @@ from tunefront.methods.base import Method
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
 
+QUICK, OWN = "quick", "own"
+"""The suites of a call that names none: for the embedded tasks, and for any other."""
+
 
 @dataclass(frozen=True)
 class Expansion:
-    """The cells to run, in order; announcements, a line per task; and warnings, such as rows that are in both train and
-    test."""
+    """The cells to run, in order, of `suite`; announcements, a line per task; warnings, such as rows that are in both
+    train and test; and the parts that the cells come from, with what was fitted to the tasks."""
 
+    suite: str
     cells: tuple[Cell, ...]
     warnings: tuple[str, ...] = ()
     announcements: tuple[str, ...] = ()
+    parts: tuple[Grid, ...] = ()
 
 
 def expand(
-    suite: str = "quick",
+    suite: str | None = None,
     overrides: Overrides | None = None,
     *,
     on_status: Callable[[str], None] = lambda _: None,
     listing: bool = False,
     wrong: ErrorCollector | None = None,
 ) -> Expansion:
-    """The cells of a suite under these overrides, without duplicates, grouped by backbone, then task; within a group
-    one part after another, each in the order of `tunefront.bench.suites.grids.Grid.cells`.
+    """The cells of a suite, by default that of `suite_for`, under these overrides, without duplicates, grouped by
+    backbone, then task; within a group one part after another, each in the order of
+    `tunefront.bench.suites.grids.Grid.cells`.
 
     `on_status` gets a line before each slow step. `listing` is for callers that will not run the cells: nothing is
     built, downloaded or written, and checks that need rows are left out. `wrong` holds earlier errors in the call.
     Errors: UserErrors with all mistakes.
     """
     overrides, wrong = overrides or Overrides(), wrong or ErrorCollector()
+    suite = suite_for(overrides) if suite is None else suite
     if not suite.strip():
         wrong.messages.append("SUITE is blank; name a suite (see `tunefront list suites`), or leave it out.")
         wrong.raise_if_any()
@@ -75,7 +83,11 @@ def expand(
     if instead is not None:
         with wrong.collect(f"suite {suite}: {FALLBACK}: "):
             read = read_suite(instead[0], wrong)
-    parts, left_out = without_unfetched(build_grids(read, overrides, wrong, listing), overrides)
+    parts = build_grids(read, overrides, wrong, listing)
+    if not overrides.backbones and any(grid.part.default_for for grid in parts):
+        named = dict.fromkeys(name for grid in parts for name in grid.part.tasks)
+        parts = for_kinds(parts, look_up((), named, ErrorCollector(), on_status, listing))  # errors are reported below
+    parts, left_out = without_unfetched(parts, overrides)
     left_out = [*([] if instead is None else [instead[1]]), *left_out]
     if len(wrong.messages) == before:  # else an earlier error explains the missing names
         wrong.messages += [text for grid in parts for text in _missing(grid)]
@@ -96,17 +108,27 @@ def expand(
     on_status("trying templates on a few rows")
     check_template_users([(grid.part.templates, grid.part.backbones) for grid in parts], wrong)
     _check_files(parts, wrong)
-    templates = [_try_templates(grid, loaded, wrong, listing) for grid in parts]
+    tried = [(grid, *_try_templates(grid, loaded, wrong, listing)) for grid in parts]
     wrong.raise_if_any()
-    cells = [cell for grid, (chosen, _) in zip(parts, templates, strict=True) for cell in grid.cells(chosen)]
+    on_status("counting the tokens of rows")
+    chosen: list[tuple[Grid, Chosen]] = [(grid, names) for grid, names, _ in tried]
+    if not listing:
+        chosen = fitted_grids(chosen, loaded)
+    cells = [cell for grid, names in chosen for cell in grid.cells(names)]
     cells.sort(key=lambda cell: (backbones.index(cell.backbone), tasks.index(cell.task)))
-    on_status("looking for rows that are cut")
-    chosen = [(grid, names) for grid, (names, _) in zip(parts, templates, strict=True)]
     announcements, cut = ([], []) if listing else announce_tasks(chosen, loaded)
     warnings = [*left_out, *(text for name in backbones for text in warnings_of(name))]
     warnings += [text for task in loaded for text in task.warnings]
-    warnings += [*(text for _, texts in templates for text in texts), *_too_many_shots(parts), *cut]
-    return Expansion(tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(warnings)), tuple(announcements))
+    warnings += [*(text for _, _, texts in tried for text in texts), *_too_many_shots(parts), *cut]
+    unique, lines = tuple(dict.fromkeys(cells)), tuple(announcements)
+    return Expansion(read.name, unique, tuple(dict.fromkeys(warnings)), lines, tuple(grid for grid, _ in chosen))
+
+
+def suite_for(overrides: Overrides) -> str:
+    """The suite of a call that names none: `own` for tasks of the user's, else `quick`."""
+    from tunefront.bench.data.sources import known_tasks
+
+    return OWN if set(overrides.tasks or ()) - set(known_tasks()) else QUICK
 
 
 def look_up(
@@ -153,8 +175,9 @@ def _too_many_shots(parts: Iterable[Grid]) -> list[str]:
 def _missing(grid: Grid) -> list[str]:
     """Messages for lists that neither the part nor the call names."""
     lists = (("methods", grid.methods), ("backbones", grid.part.backbones), ("tasks", grid.part.tasks))
+    options = {"methods": "--method", "backbones": "--backbone", "tasks": "--data FILE, or --task"}
     return [
-        f"{grid.part.title} names no {kind}, and the call gives none; add --{kind.removesuffix('s')}."
+        f"{grid.part.title} names no {kind}, and the call gives none; add {options[kind]}."
         for kind, names in lists
         if not names
     ]

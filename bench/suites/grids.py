@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sampling import FEWEST_HELD_OUT
@@ -23,6 +24,20 @@ from tunefront.bench.suites.validate import Chosen, check_device
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.registry import source_file
 
+if TYPE_CHECKING:
+    from tunefront.bench.data.task import Task
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of the rows of a task: of `looked_at` rows max_length leaves `uncut` as they are; the longest row has
+    `longest` tokens."""
+
+    max_length: int
+    uncut: int
+    looked_at: int
+    longest: int
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -30,9 +45,9 @@ class Grid:
 
     `recipe` has the recipe fields of the call; `given`, all settings of the call, and `shots` if the call sets them;
     `own_tasks`, the tasks that the part itself names; `sizes`, known numbers of train rows by task; `only_train`, tasks
-    without a split to select on, so that training rows would be held out; `strict`, whether a method with too few rows
-    is an error: if the call named the method, or the suite's own rows are used. Otherwise, as when the call gives a
-    suite a small task, it is a skipped cell.
+    without a split to select on, so that training rows would be held out; `lengths`, what was fitted to the rows of its
+    task; `strict`, whether a method with too few rows is an error: if the call named the method, or the suite's own
+    rows are used. Otherwise, as when the call gives a suite a small task, it is a skipped cell.
     """
 
     part: Part
@@ -44,6 +59,7 @@ class Grid:
     own_tasks: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     only_train: frozenset[str] = frozenset()
+    lengths: Lengths | None = None
 
     def made_for(self, task: str) -> bool:
         """Whether the part itself names this task, or no task at all, so that its settings suit any task."""
@@ -61,9 +77,10 @@ class Grid:
         return replace(self.config_of(task), select=self.selects(task, shots))
 
     def selects(self, task: str, shots: int | None) -> bool:
-        """Whether rows are held out to choose among trials. A part for a kind of backbones, which the call brings with
-        its own task, goes without where there are too few rows for it; other parts stop with an error."""
-        if self.part.backbone_kind is None or "select" in self.given or task not in self.only_train:
+        """Whether rows are held out to choose among trials. A part for a kind of backbones, or that is fitted to the
+        call's own task, goes without where there are too few rows for it; other parts stop with an error."""
+        for_any = self.part.backbone_kind is not None or self.part.fitted
+        if not for_any or "select" in self.given or task not in self.only_train:
             return self.config.select
         rows = self.sizes[task] if shots is None else min(shots, self.sizes[task])
         return self.config.select and not self.config.published_draws and rows >= 2 * FEWEST_HELD_OUT
@@ -84,7 +101,7 @@ class Grid:
         """
         part = self.part
         rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
-        trials = {row: self._trials(self.selects(*row)) for row in rows}
+        trials = {row: self.trials_for(*row) for row in rows}
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 first = (draw, seed) == (part.draws[0], part.seeds[0])
@@ -103,6 +120,7 @@ class Grid:
                         template=template,
                         config=self.config_for(task, shots),
                         method_file=None if file is None else str(file),
+                        searched=tuple(trial),
                         paper=part.paper,
                     )
 
@@ -117,6 +135,14 @@ class Grid:
         if self.part.search.keys() - self.recipe.keys():
             return True
         return self.part.budget is not None and (RATE not in self.recipe or len(self._trials()) > len(self.methods))
+
+    def trials_for(self, task: str, shots: int | None) -> list[Trial]:
+        """The trials on a task with these shots."""
+        return self._trials(self.selects(task, shots))
+
+    def recipe_of(self, method: Method) -> Recipe:
+        """The recipe of a method apart from what is searched."""
+        return self._recipe(method, {})
 
     def check_recipes(self, wrong: ErrorCollector) -> None:
         """Checks that the values for each method make a valid recipe."""
@@ -164,6 +190,18 @@ def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listi
         selected.append(grid)
         grid.check_recipes(wrong)
     return selected
+
+
+def for_kinds(grids: Sequence[Grid], tasks: Iterable[Task]) -> list[Grid]:
+    """The parts of a call that names no backbone: each with the tasks of the kinds that it runs by default."""
+    kinds = {task.name: task.kind for task in tasks}
+    kept = []
+    for grid in grids:
+        wanted = grid.part.default_for
+        names = tuple(name for name in grid.part.tasks if not wanted or kinds.get(name, wanted[0]) in wanted)
+        if names or not grid.part.tasks:
+            kept.append(replace(grid, part=replace(grid.part, tasks=names)))
+    return kept
 
 
 def read_settings(settings: Mapping[str, object], wrong: ErrorCollector) -> tuple[dict[str, Scalar], dict[str, Scalar]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
+from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import ErrorCollector, UserError, unknown
 from tunefront.bench.files import describe_shipped, expanded
 from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
@@ -46,7 +47,7 @@ def read_suite(name: str, wrong: ErrorCollector) -> Suite:
 
     Errors: UserError if there is no such suite, or it is not TOML.
     """
-    text, folder = _text(name)
+    text, folder = suite_text(name)
     try:
         content = tomllib.loads(text)
     except RecursionError as error:
@@ -75,13 +76,14 @@ def _parts(tables: object, whole: Part, wrong: ErrorCollector) -> tuple[Part, ..
     if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
         wrong.messages.append(f"{whole.title}: {PARTS} must be an array of tables, each [[{PARTS}]], got {tables!r}.")
         return (whole,)
-    titles = (f"part {number} of {whole.title}" for number in range(1, len(tables) + 1))
     return tuple(
-        read_part(table, replace(whole, title=title), wrong) for table, title in zip(tables, titles, strict=True)
+        read_part(table, replace(whole, title=f"part {place + 1} of {whole.title}", place=place), wrong)
+        for place, table in enumerate(tables)
     )
 
 
-def _text(name: str) -> tuple[str, Path]:
+def suite_text(name: str) -> tuple[str, Path]:
+    """(the text of a suite file, the folder that its relative paths start at). Errors: UserError."""
     if not name.endswith(".toml") and "/" not in name:
         if name not in known_suites():
             raise UserError(unknown("suite", name, known_suites(), "Or give the path of your own .toml file."))
@@ -118,11 +120,16 @@ def _check_values(name: str, content: dict[str, Any]) -> None:
 T = TypeVar("T")
 
 LISTS = ("methods", "backbones", "tasks", "shots", "draws", "seeds", "templates")
-TABLES = ("recipe", "settings", "search")
+TABLES = ("recipe", "settings", "search", "fitted")
 PAPER = "paper"
 KIND = "backbone_kind"
 """The key of a part for backbones of one kind that the call names and no part does."""
+DEFAULT_FOR = "default_for"
+"""The key for the kinds of tasks whose cells a part has where the call names no backbone."""
+INSTEAD = "fallback_backbone"
+"""The key that names the backbone of a part where its own were not fetched."""
 KINDS = ("encoder", "language model")
+TASK_KINDS: tuple[str, ...] = get_args(Kind)
 BUDGET = "budget"
 """The key in [search] for the number of trials per method."""
 MOST_TRIALS = 1_000
@@ -132,11 +139,14 @@ MOST_TRIALS = 1_000
 class Part:
     """A grid: every method on every backbone and task, with every draw and seed; no name is looked up yet.
 
-    `title` is its name in messages. `methods` has texts and tables (see `suites.sweeps`); None in `shots` means all
-    training rows; `recipes` is [recipe.<method name>]; `search` maps recipe fields to the values to try with every
-    method; `budget` is the number of trials per method over the sizes and rates that the method declares, None without
-    such a search; `paper` is the paper that the part repeats and is compared with. `backbone_kind`, one of
-    `KINDS`, is that of a part for backbones that the call names and no part does.
+    `title` is its name in messages, `place` its index among the parts of the file. `methods` has texts and tables (see
+    `suites.sweeps`); None in `shots` means all training rows; `recipes` is [recipe.<method name>]; `search` maps recipe
+    fields to the values to try with every method; `budget` is the number of trials per method over the sizes and rates
+    that the method declares, None without such a search; `fitted` has what is fitted to each task, by the names of the
+    fields of `Fitting`, empty for nothing; `paper` is the paper that the part repeats and is compared with.
+    `backbone_kind`, one of `KINDS`, is that of a part for backbones that the call names and no part does.
+    `default_for`: where the call names no backbone, the part runs on tasks of these kinds only, empty for all.
+    `fallback_backbone` runs where the backbones of the part were not fetched.
     """
 
     title: str
@@ -154,6 +164,25 @@ class Part:
     paper: str | None = None
     budget: int | None = None
     backbone_kind: str | None = None
+    fitted: Mapping[str, float] = field(default_factory=dict)
+    default_for: tuple[str, ...] = ()
+    fallback_backbone: str | None = None
+    place: int = 0
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a suite fits to a task, the table [fitted].
+
+    Args: uncut_share, of the rows, which max_length leaves uncut; row_passes, how often rows are trained on in all, a
+    number that epochs follow from; class_passes, the fewest row passes for each class; most_epochs. None for what is
+    not fitted.
+    """
+
+    uncut_share: float | None = None
+    row_passes: float | None = None
+    class_passes: float | None = None
+    most_epochs: float | None = None
 
 
 def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, others: Iterable[str] = ()) -> Part:
@@ -176,12 +205,20 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, 
                 part = replace(part, search={**part.search, **_search(lists, wrong, prefix)})
                 if BUDGET in _table("search", value):
                     part = replace(part, budget=_budget(_table("search", value)[BUDGET]))
+            elif key == "fitted":
+                part = replace(part, fitted={**part.fitted, **_fitted(value, wrong, prefix)})
             elif key == PAPER:
-                part = replace(part, paper=_paper(value))
+                part = replace(part, paper=_text_of(PAPER, value))
             elif key == KIND:
-                part = replace(part, backbone_kind=_kind(value))
+                part = replace(part, backbone_kind=_one_of(KIND, KINDS, value))
+            elif key == DEFAULT_FOR:
+                kinds = (_one_of(key, TASK_KINDS, each) for each in _list(key, value, wrong, prefix))
+                part = replace(part, default_for=tuple(kinds))
+            elif key == INSTEAD:
+                part = replace(part, fallback_backbone=_text_of(INSTEAD, value))
             else:
-                raise UserError(unknown("key", key, (*LISTS, *TABLES, PAPER, KIND, *others)))
+                known = (*LISTS, *TABLES, PAPER, KIND, DEFAULT_FOR, INSTEAD, *others)
+                raise UserError(unknown("key", key, known))
     if part.backbones and part.backbone_kind:
         wrong.messages.append(
             f"{prefix}it has both backbones and {KIND}; give one: the others' part is another [[part]]."
@@ -203,16 +240,32 @@ def _list(key: str, value: object, wrong: ErrorCollector, prefix: str) -> tuple[
     return tuple(_each(value, kinds.get(key, lambda item: _name(item, key)), wrong, prefix))
 
 
-def _paper(value: object) -> str:
+def _text_of(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{PAPER} must be a text, got {value!r}.")
+        raise UserError(f"{key} must be a text, got {shortened(value)}.")
     return value
 
 
-def _kind(value: object) -> str:
-    if not isinstance(value, str) or value not in KINDS:
-        raise UserError(f"{KIND} must be one of {', '.join(map(repr, KINDS))}, got {shortened(value)}.")
+def _one_of(key: str, known: Sequence[str], value: object) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise UserError(f"{key} must be one of {', '.join(map(repr, known))}, got {shortened(value)}.")
     return value
+
+
+def _fitted(value: object, wrong: ErrorCollector, prefix: str) -> dict[str, float]:
+    """Reads the table [fitted]; unknown and invalid fields are collected as errors."""
+    values: dict[str, float] = {}
+    known = [declared.name for declared in fields(Fitting)]
+    for name, number in _table("fitted", value).items():
+        with wrong.collect(f"{prefix}[fitted] "):
+            if name not in known:
+                raise UserError(unknown("field", name, known))
+            valid = isinstance(number, int | float) and not isinstance(number, bool) and number > 0
+            if not valid or (name == "uncut_share" and number > 1):
+                most = " to 1" if name == "uncut_share" else ""
+                raise UserError(f"{name} must be a number above 0{most}, got {shortened(number)}.")
+            values[name] = float(number)
+    return values
 
 
 def _name(item: object, key: str) -> str:

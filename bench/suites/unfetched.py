@@ -25,15 +25,28 @@ def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list
     names = [] if overrides.tasks else [name for grid in parts for name in grid.part.tasks]
     names += [] if overrides.backbones else [name for grid in parts for name in grid.part.backbones]
     missing = [name for name in dict.fromkeys(names) if _is_missing(name)]
-    kept = []
+    kept, instead = [], {}
     for grid in parts:
+        fallback = grid.part.fallback_backbone
+        if fallback is not None and grid.part.backbones and {*grid.part.backbones} <= {*missing}:
+            instead.update(dict.fromkeys(grid.part.backbones, fallback))
+            kept.append(replace(grid, part=replace(grid.part, backbones=(fallback,))))
+            continue
         backbones = tuple(name for name in grid.part.backbones if name not in missing)
         tasks = tuple(name for name in grid.part.tasks if name not in missing)
         if (backbones or not grid.part.backbones) and (tasks or not grid.part.tasks):
             kept.append(replace(grid, part=replace(grid.part, backbones=backbones, tasks=tasks)))
     if not kept or not missing:
         return list(parts), []
-    return kept, [_sentence(missing)]
+    left_out = [name for name in missing if name not in instead]
+    return kept, [
+        *(
+            f"{name} was not fetched, so {other} runs in its place. Fetch once with {_command([name])}, then repeat "
+            "this command."
+            for name, other in instead.items()
+        ),
+        *([_sentence(left_out)] if left_out else []),
+    ]
 
 
 def fallback_of(suite: Suite, overrides: Overrides) -> tuple[str, str] | None:

@@ -160,7 +160,8 @@ def test_tfew2022_is_the_recipe_of_the_paper_s_code() -> None:
 
 def test_tfew2022_asks_for_a_backbone_and_tasks() -> None:
     assert errors_of("tfew2022") == [
-        f"suite tfew2022 names no {what}s, and the call gives none; add --{what}." for what in ("backbone", "task")
+        f"suite tfew2022 names no {what}, and the call gives none; add {options}."
+        for what, options in (("backbones", "--backbone"), ("tasks", "--data FILE, or --task"))
     ]
     assert len(errors_of("tfew2022", Overrides(backbones=["tiny"]))) == 1
 

@@ -361,7 +361,9 @@ def test_a_missing_list_is_reported_with_the_number_of_the_part(tmp_path: Path) 
     suite = write(
         tmp_path, 'methods = ["ia3"]\nbackbones = ["tiny"]\n[[part]]\ntasks = ["docstrings/kind"]\n[[part]]\n'
     )
-    assert errors_of(suite) == [f"part 2 of suite {suite} names no tasks, and the call gives none; add --task."]
+    assert errors_of(suite) == [
+        f"part 2 of suite {suite} names no tasks, and the call gives none; add --data FILE, or --task."
+    ]
 
 
 def test_invalid_recipes_are_reported_for_every_part(tmp_path: Path) -> None:

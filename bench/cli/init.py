@@ -1,0 +1,83 @@
+"""`tunefront init`: writes the suite that one's own data would run, as a commented file to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunefront.bench.cli import options
+from tunefront.bench.cli.console import Console, handle_errors, print_plain, quiet_libraries, warnings_on
+from tunefront.bench.errors import ErrorCollector, UserError
+from tunefront.bench.files import expanded, writing
+from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
+
+Named = Annotated[
+    str | None, typer.Argument(metavar="[DATA]", help="Your own task: a file, a folder or a task's name.")
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out", metavar="FILE.toml", help="The suite file; default: DATA's name with .toml, else suite.toml."
+    ),
+]
+
+
+@options.add_cell_options()
+def init(texts: Texts, named: Named = None, out: Out = None, debug: options.Debug = False) -> None:
+    """Write a suite file for your own data, to edit.
+
+    The file has what `tunefront run --data DATA` would do, with the same options: methods, lengths, epochs, rates to
+    try and rows, each with a comment. `tunefront run FILE.toml` then runs it. Without DATA it is a starter to fill in.
+    """
+    errors = Console(stderr=True)
+    with handle_errors(errors, debug, stopped="Stopped; nothing was written."), warnings_on(errors):
+        quiet_libraries()
+        from tunefront.bench.cli.progress import Display
+        from tunefront.bench.suites.expand import OWN, expand
+        from tunefront.bench.suites.written import starter, written
+
+        wrong = ErrorCollector()
+        overrides = Overrides.from_texts(options.with_data(texts, named), wrong)
+        path = _path(out, overrides)
+        if not overrides.tasks:
+            _check_no_options(texts)
+            with writing(path) as file:
+                file.write(starter().encode())
+            print_plain(Console(), f"suite: {path}. Name your data in it, then: tunefront run {path}")
+            return
+        with Display(errors) as display:
+            expansion = expand(OWN, overrides, on_status=display.preparing, wrong=wrong)
+        for warning in expansion.warnings:
+            print_plain(errors, f"warning: {warning}", "yellow")
+        with writing(path) as file:
+            file.write(written(expansion, overrides, path.parent).encode())
+        print_plain(Console(), f"suite: {path} ({len(expansion.cells)} cells). Edit it, then: tunefront run {path}")
+
+
+def _check_no_options(texts: Texts) -> None:
+    """UserError for an option without data to apply it to."""
+    given = [f"--{OPTIONS[name].name}" for name, text in texts.items() if text]
+    if given:
+        raise UserError(f"{given[0]} needs data to write a suite for: tunefront init FILE {given[0]} ...")
+
+
+def _path(out: str | None, overrides: Overrides) -> Path:
+    """The file to write. Errors: UserError if there is one, or if it is no .toml file."""
+    path = expanded(f"{_stem(overrides.tasks[0]) if overrides.tasks else 'suite'}.toml" if out is None else out)
+    if path.suffix != ".toml":
+        raise UserError(f"--out {out}: a suite is a .toml file; give a name that ends in .toml.")
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{path} exists already, and is not overwritten; remove it, or give another name with --out.")
+    return path
+
+
+def _stem(task: str) -> str:
+    """A file name without suffix for a task."""
+    from tunefront.bench.data.sources.file_name import FRAME, FileName, is_file_name
+
+    if is_file_name(task):
+        name = FileName.parse(task)
+        return f"frame_{name.path}" if name.source == FRAME else Path(name.path).name.partition(".")[0] or "own"
+    return task.rstrip("/").replace(":", "/").rpartition("/")[2] or "own"

@@ -1,0 +1,155 @@
+"""Writes the suite of a call as a file to edit: suite `own` with the numbers that were fitted to the tasks.
+
+The shipped file's comments stay. The written file runs the cells of the call. Without data it is a starter.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.bench.data.sources.file_name import FileName, is_file_name
+from tunefront.bench.errors import printable
+from tunefront.bench.models.folders import local
+from tunefront.bench.settings import SETTINGS
+from tunefront.bench.suites.expand import OWN
+from tunefront.bench.suites.overrides import Overrides
+from tunefront.bench.suites.search import RATE
+from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, suite_text
+from tunefront.methods.spelling import label
+
+if TYPE_CHECKING:
+    from tunefront.bench.suites.expand import Expansion
+    from tunefront.bench.suites.grids import Grid
+
+_WIDTH = 118
+_COMMENTS_FROM = 45
+"""The column of comments behind values, as in the shipped suites."""
+
+
+def written(expansion: Expansion, overrides: Overrides, folder: Path) -> str:
+    """The text of a suite file in `folder` with the parts of this expansion of a shipped suite."""
+    import tomlkit
+    from tomlkit.items import AoT
+
+    text, _ = suite_text(expansion.suite)
+    document = tomlkit.parse(_without_header(text))
+    shipped, parts = document[PARTS], AoT([])
+    for grid in expansion.parts:
+        table: Any = copy.deepcopy(shipped[grid.part.place])  # type: ignore[index]
+        _fill(table, grid, overrides, folder)
+        parts.append(table)
+    for name in ("draws", "seeds"):
+        if getattr(overrides, name):
+            document[name] = list(getattr(overrides, name))
+    document[PARTS] = parts
+    return "\n".join(
+        [*_comments([_TITLE, "", *expansion.announcements]), *_warned(expansion), "", document.as_string()]
+    )
+
+
+def starter() -> str:
+    """The text of a suite file without data: suite `own`, with a task to fill in."""
+    text, _ = suite_text(OWN)
+    comment = [_TITLE, "Name your data below; with it, `tunefront init FILE` writes the numbers that fit it."]
+    tasks = f'tasks = ["{PLACEHOLDER}"]'
+    tasks = f"{tasks:<{_COMMENTS_FROM}}# your file or folder"
+    return "\n".join([*_comments(comment), "", tasks, "", _without_header(text)])
+
+
+PLACEHOLDER = "data.csv"
+"""The file that a starter names."""
+_TITLE = "Written by `tunefront init`, to edit. `tunefront list settings` describes what can be set."
+
+
+def _without_header(text: str) -> str:
+    """The text of a suite without the comment at its top."""
+    lines = text.splitlines(keepends=True)
+    first = next(place for place, line in enumerate(lines) if not line.startswith("#"))
+    return "".join(lines[first:]).lstrip("\n")
+
+
+def _holds_rows_out(grid: Grid) -> bool:
+    pairs = itertools.product(grid.part.tasks, grid.part.shots)
+    return grid.searches and any(grid.selects(task, shots) for task, shots in pairs)
+
+
+def _warned(expansion: Expansion) -> list[str]:
+    return ["#", *_comments(f"Warning: {text}" for text in expansion.warnings)] if expansion.warnings else []
+
+
+def _comments(texts: Iterable[str]) -> list[str]:
+    """The texts as comments, one or more lines each."""
+    lines: list[str] = []
+    for text in texts:
+        lines += textwrap.wrap(printable(text, single_line=True), _WIDTH, break_on_hyphens=False) or [""]
+    return [f"# {line}".rstrip() for line in lines]
+
+
+def _fill(table: Any, grid: Grid, overrides: Overrides, folder: Path) -> None:  # Any: a table of tomlkit
+    """Puts the numbers of a part of one backbone, task and number of shots into its table."""
+    part = grid.part
+    for key in (DEFAULT_FOR, INSTEAD, "fitted"):
+        if key in table:
+            table.remove(key)
+    table["backbones"] = [_relative_backbone(name, folder) for name in part.backbones]
+    table["tasks"] = [_relative(name, folder) for name in part.tasks]
+    _put(table, "shots", ["all" if count is None else count for count in part.shots], 'rows to train on, or "all"')
+    if overrides.methods:
+        table["methods"] = [label(method) for method in grid.methods]
+    if overrides.templates:
+        table["templates"] = [name for name in part.templates if name is not None]
+    _fill_recipe(table["recipe"], grid)
+    if not _holds_rows_out(grid):
+        table.remove("search")
+    elif RATE in grid.recipe:  # a single value, since a budget alone would search it
+        table["search"][RATE] = [grid.recipe[RATE]]
+    lengths = grid.lengths
+    if lengths is not None:
+        note = f"tokens; {lengths.uncut:,} of {lengths.looked_at:,} rows uncut, the longest has {lengths.longest:,}"
+        _put(table["settings"], "max_length", lengths.max_length, note)
+    for name in grid.given:
+        if name in SETTINGS and SETTINGS[name].table == "settings":
+            _put(table["settings"], name, getattr(grid.config, name))
+
+
+def _fill_recipe(recipe: Any, grid: Grid) -> None:
+    """Puts the fitted epochs and what the call sets, which no method's own table overrides, into the recipe."""
+    for name, value in {**grid.part.recipe, **grid.recipe}.items():
+        if name not in recipe or recipe[name] != value:
+            _put(recipe, name, value)
+    for own in (recipe[name] for name in grid.part.recipes if name in recipe):
+        for name in (name for name in grid.recipe if name in own):
+            own.remove(name)
+
+
+def _put(table: Any, name: str, value: Any, comment: str = "") -> None:
+    """Sets a value, with a comment behind it; a value that TOML does not have, None, is left out."""
+    if value is None:
+        return
+    table[name] = value
+    if comment:
+        table[name].comment(comment)
+        table[name].trivia.comment_ws = " " * max(1, _COMMENTS_FROM - len(f"{name} = {table[name].as_string()}"))
+
+
+def _relative(task: str, folder: Path) -> str:
+    """A task's name for a suite file in this folder."""
+    if is_file_name(task):
+        return str(FileName.parse(task).at(lambda path: _from(path, folder)))
+    return f"dir:{_from(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task
+
+
+def _relative_backbone(name: str, folder: Path) -> str:
+    return _from(name, folder) if local(name).exists() else name
+
+
+def _from(path: str, folder: Path) -> str:
+    """A path as seen from a folder; one that is given from the root stays."""
+    place = Path(path).expanduser()
+    return path if place.is_absolute() else os.path.relpath(place, folder)
