@@ -6,6 +6,7 @@ same pattern, or a value near by. What counts is how much of the way from the ma
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
@@ -81,35 +82,43 @@ def _variance_explained(values: Sequence[Hashable], labels: np.ndarray) -> float
 
 
 def leaks(reading: Reading) -> list[Finding]:
-    """Findings about columns that are not read, and about the order of rows, in a sample of train."""
+    """Findings about columns and about the order of rows, in a sample of train. The reader itself warns of an input
+    whose values repeat and each go with one label."""
     table, task = reading.tables["train"], reading.task
     places = sample(range(len(table.records)), MOST_ROWS)
-    labels = [table.records[place].get(reading.label) for place in places]
-    places = [place for place, label in zip(places, labels, strict=True) if not missing(label)]
+    places = [place for place in places if not missing(table.records[place].get(reading.label))]
     if len(places) < _FEWEST_ROWS:
         return []
     regression = task.kind == "regression"
-    known: list[Hashable] = [_label(table.records[place].get(reading.label), regression) for place in places]
-    findings = []
-    ordered = len(places) >= 2 * _ROWS_A_BIN and explained(_bins(range(len(places))), known, regression) >= _GIVEN_AWAY
-    numbered = []
-    for name, why in task.left_out.items():
+    labels: list[Hashable] = [_label(table.records[place].get(reading.label), regression) for place in places]
+    ordered = explained(_bins(range(len(places))), labels, regression) >= _GIVEN_AWAY
+    answers = task.label_names if task.kind == "multiple choice" else ()
+    inputs = [name for name in task.input_fields if name not in answers]
+    findings, numbered = [], []
+    for name in (*inputs, *(name for name, why in task.left_out.items() if why != TWIN)):
         values = [table.records[place].get(name) for place in places] if name in table.columns else []
-        if why == TWIN or not values or all(map(missing, values)):
+        if not values or all(map(missing, values)):
             continue
-        named = None if regression else label_leaks({name: values}, known).get(name)
-        share, how = _best(values, known, regression)
-        if named or share >= _GIVEN_AWAY:
-            if ordered and how == _NEAR_BY:
-                numbered.append(repr(name))
-            else:
-                findings.append(_of_column(name, named or f"{how} in {100 * share:.0f} % of the cases", len(places)))
+        named = None if regression else label_leaks({name: values}, labels).get(name)
+        share, how = _best(values, labels, regression, patterns=name not in inputs)
+        if (not named and share < _GIVEN_AWAY) or (named and name in inputs):
+            continue
+        if ordered and not named and how == _NEAR_BY:
+            numbered.append(repr(name))
+            continue
+        how = named or f"{how} in {100 * share:.0f} % of the cases"
+        findings.append(_of_input(name, how) if name in inputs else _of_column(name, how))
     return [*findings, *([_of_order(numbered)] if ordered else [])]
 
 
-def _of_column(name: str, how: str, rows: int) -> Finding:
+def _of_input(name: str, how: str) -> Finding:
+    remedy = "If it was made from the label, name the other columns with --text, or correct it."
+    return Finding("leak", "warning", f"the input {name!r} gives the label away ({how})", remedy)
+
+
+def _of_column(name: str, how: str) -> Finding:
     text = f"the column {name!r} gives the label away ({how}); it is not read"
-    return Finding("leak", "note", text, "Keep it out of --text.", rows)
+    return Finding("leak", "note", text, "Keep it out of --text.")
 
 
 def _of_order(numbered: Sequence[str]) -> Finding:
@@ -119,13 +128,14 @@ def _of_order(numbered: Sequence[str]) -> Finding:
     return Finding("order", "note", f"the rows are sorted by label: of a row {what} {gives} it away", remedy)
 
 
-def _best(values: Sequence[object], labels: Sequence[Hashable], regression: bool) -> tuple[float, str]:
-    """(how much the column explains, in which way)."""
+def _best(values: Sequence[object], labels: Sequence[Hashable], regression: bool, patterns: bool) -> tuple[float, str]:
+    """(how much the column explains, in which way). `patterns`: whether patterns are tried; those of texts are their
+    words."""
     texts = ["" if missing(value) else str(value) for value in values]
     ways: dict[str, Sequence[Hashable]] = {_SAME: texts}
     if 2 * len(set(texts)) > len(texts):
         ways[_NEAR_BY] = _bins(texts)
-    if sum(map(len, texts)) <= _CODE * len(texts):
+    if patterns and sum(map(len, texts)) <= _CODE * len(texts):
         ways[_PATTERN] = [re.sub(r"\d+", "#", text) for text in texts]
     found = [(explained(each, labels, regression), how) for how, each in ways.items()]
     return max(found, key=lambda pair: pair[0])
@@ -135,9 +145,7 @@ def _bins(values: Sequence[object]) -> list[int]:
     """The values in order, by number if they are numbers, as ranges of as many rows each."""
     numbers = [number(value) for value in values]
     numeric = sum(value is not None for value in numbers) > 0.9 * len(numbers)
-    keys = [(-float("inf") if value is None else float(value), "") for value in numbers] if numeric else [
-        (0.0, str(value)) for value in values
-    ]  # fmt: skip
+    keys = [(_float(value), "") for value in numbers] if numeric else [(0.0, str(value)) for value in values]
     order = sorted(range(len(values)), key=lambda place: keys[place])
     bins = max(1, min(_BINS, len(values) // _ROWS_A_BIN))
     binned = [0] * len(values)
@@ -147,10 +155,14 @@ def _bins(values: Sequence[object]) -> list[int]:
 
 
 def _label(value: object, regression: bool) -> Hashable:
-    if regression:
-        real = number(value)
-        return 0.0 if real is None else float(real)
-    return str(value).strip()
+    return _float(number(value)) if regression else str(value).strip()
+
+
+def _float(value: float | None) -> float:
+    try:
+        return 0.0 if value is None else float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf
 
 
 def written_labels(task: Task) -> list[Finding]:

@@ -48,6 +48,27 @@ def test_a_column_that_gives_the_label_away_is_named(tmp_path: Path, column: obj
     assert "'extra'" in found.text
 
 
+@pytest.mark.parametrize(
+    ("text", "leaks_it"),
+    [
+        (lambda number, label: f"{'B' if label == 'bad' else 'K'}{number}: {sentence(number)}", True),
+        (lambda number, label: f"{number} {sentence(number)} {label}", False),  # a written label, which is another sort
+        (lambda number, label: sentence(number), False),
+    ],
+)
+def test_an_input_with_a_mark_of_its_label_is_a_warning(tmp_path: Path, text: object, leaks_it: bool) -> None:
+    assert callable(text)
+    generator = random.Random(0)
+    labels = [generator.choice(["bad", "good"]) for _ in range(ROWS)]
+    path = put(tmp_path, "rows.csv", lines("text,label", lambda i: f'"{text(i, labels[i])}",{labels[i]}', ROWS))
+    found = leaks(own_file.read(f"file:{path}?text=text&label=label"))
+    assert [finding.level for finding in found] == ["warning"] * leaks_it
+
+
+def test_numbers_of_a_thousand_digits_are_no_trouble(tmp_path: Path) -> None:
+    assert not table(tmp_path, lambda number, label: "9" * (400 + number % 3))
+
+
 @pytest.mark.parametrize("column", HARMLESS.values(), ids=HARMLESS)
 def test_an_ordinary_column_is_not(tmp_path: Path, column: object) -> None:
     assert not table(tmp_path, column)
