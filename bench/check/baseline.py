@@ -37,6 +37,7 @@ _BATCH, _PARTS, _SECONDS = 32, 10, 12.0
 the parts so far have to do, on a machine that is slow or busy."""
 _PENALTY, _ALPHAS = 0.01, (1.0, 10.0, 100.0, 1000.0, 10_000.0)
 """Inverse strength of the penalty on standardised features of classes, and strengths that are tried for values."""
+_RESAMPLES = 200
 _EASY, _EASY_ROWS = 0.98, 200
 """Score, and rows that it is measured on, from which a task may give its answers away."""
 
@@ -63,7 +64,7 @@ def baselines(task: Task, backbone: str | None, linear: bool = True) -> Baseline
         metric,
         majority,
         value,
-        _margin(value, len(test), regression),
+        _margin(task, predicted, expected),
         None if regression else float(np.mean(np.equal(predicted, expected))),
         None if regression else Counter(expected)[_commonest(task)] / len(expected),
         backbone,
@@ -76,11 +77,12 @@ def baselines(task: Task, backbone: str | None, linear: bool = True) -> Baseline
 
 def baseline_findings(task: Task, baseline: Baseline) -> list[Finding]:
     """Notes on a linear model that learns nothing, or nearly everything."""
-    linear, accuracy = baseline.linear, baseline.accuracy
+    linear = baseline.linear
     if linear is None:
         return []
-    reached, floor = (linear, 0.0) if accuracy is None else (accuracy, baseline.common or 0.0)
-    if reached <= floor + (_margin(reached, baseline.test_rows, accuracy is None) or 0.0):
+    rows, margin = max(1, baseline.test_rows), baseline.margin or 0.0
+    accuracy, common = baseline.accuracy or 0.0, baseline.common or 0.0
+    if linear <= (baseline.majority or 0.0) + margin and accuracy <= common + _share_margin(accuracy, rows):
         several = ", or the task needs its texts read together" if len(task.input_fields) > 1 else ""
         text = f"the linear baseline is no better than the commonest label: its features do not show the label{several}"
         return [Finding("hard", "note", text, "Check that --text and --label name the right columns.")]
@@ -204,10 +206,19 @@ def _threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _margin(value: float | None, rows: int, correlation: bool) -> float | None:
-    """Half of a 95 % interval over test rows: of a share, or by Fisher's z of a correlation."""
-    if value is None or rows < 4:
+def _margin(task: Task, predicted: Sequence[float], expected: Sequence[float]) -> float | None:
+    """Half of a 95 % interval of the first metric over test rows: of a share, else by resampling the rows."""
+    value = score(task, predicted, expected)[task.headline]
+    if value is None or len(expected) < _FEWEST_ROWS:
         return None
-    if correlation:
-        return 1.96 * (1 - value**2) / (rows - 3) ** 0.5
-    return 1.96 * (max(value * (1 - value), 1 / rows) / rows) ** 0.5
+    if task.headline == "accuracy":
+        return _share_margin(value, len(expected))
+    draws = np.random.default_rng(0).integers(len(expected), size=(_RESAMPLES, len(expected)))
+    guesses, labels = np.asarray(predicted), np.asarray(expected)
+    values = [score(task, guesses[rows].tolist(), labels[rows].tolist())[task.headline] for rows in draws]
+    known = [value for value in values if value is not None]
+    return 1.96 * float(np.std(known)) if len(known) > _RESAMPLES // 2 else None
+
+
+def _share_margin(share: float, rows: int) -> float:
+    return 1.96 * float(max(share * (1 - share), 1 / rows) / rows) ** 0.5

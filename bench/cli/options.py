@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tunefront.bench.data.sources.file_name import OPTIONS as READING
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import known_protocols, local_folder
-from tunefront.bench.suites.overrides import OPTIONS, READING, Option, Text, Texts
+from tunefront.bench.suites.overrides import OPTIONS, Option, Text, Texts
 
 
 def add_cell_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -12,7 +12,7 @@ from tests.toys import toy_task
 from tunefront.bench.check import baseline as room
 from tunefront.bench.check.baseline import baseline_findings, baselines
 from tunefront.bench.check.findings import Baseline
-from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
 
 
 def test_the_majority_is_that_of_train_on_the_scored_rows() -> None:
@@ -83,7 +83,20 @@ def test_what_has_no_linear_baseline_says_why(task: Task, linear: bool) -> None:
     assert found.accuracy is None
 
 
+def test_a_better_f1_is_not_nothing() -> None:
+    found = Baseline("macro_f1", 0.37, 0.59, 0.05, accuracy=0.58, common=0.58, test_rows=500)
+    assert not baseline_findings(toy_task(), found)
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("macro_f1", "classification"), ("spearman", "regression")])
+def test_every_metric_has_a_margin(backbones: dict[str, str], metric: str, kind: Kind) -> None:
+    task = replace(toy_task(kind, rows=(120, 80)), metrics=(MetricSpec(metric),))
+    margin = baselines(task, backbones["bert"]).margin
+    assert margin is not None
+    assert 0.02 < margin < 0.4
+
+
 @pytest.mark.parametrize(("linear", "kinds"), [(0.52, ["hard"]), (0.8, []), (0.995, ["easy"])])
 def test_a_baseline_that_learns_nothing_or_everything_is_noted(linear: float, kinds: list[str]) -> None:
-    found = Baseline("accuracy", 0.5, linear, accuracy=linear, common=0.5, test_rows=500)
+    found = Baseline("accuracy", 0.5, linear, 0.04, accuracy=linear, common=0.5, test_rows=500)
     assert [finding.kind for finding in baseline_findings(toy_task(), found)] == kinds
