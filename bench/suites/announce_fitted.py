@@ -61,9 +61,9 @@ def _lengths(grid: Grid, backbone: str) -> str:
 def _methods(grid: Grid, task: Task, backbone: str) -> str:
     (shots,) = grid.part.shots
     trained = [label(method) for method in grid.methods if method.trains]
-    prompted = [label(method) for method in grid.methods if not method.trains]
+    others = [label(method) for method in grid.methods if not method.trains]
     ways = [f"trained by {listed(trained)}{_search(grid, task, shots, len(trained))}"] if trained else []
-    ways += [f"prompted by {listed(prompted)}"] if prompted else []
+    ways += [f"used without training by {listed(others)}"] if others else []
     return f"{backbone} is {'; and '.join(ways)}."
 
 
@@ -75,7 +75,9 @@ def _search(grid: Grid, task: Task, shots: int | None, n_trained: int) -> str:
         return ", at one learning rate each, since there are too few rows to hold some out"
     _, chosen_on, split, _ = training_rows(task, shots, grid.part.draws[0], grid.config_for(task.name, shots))
     n_trials = sum(method.trains for method, _ in grid.trials_for(task.name, shots)) // n_trained
-    return f", each in {count(n_trials, 'trial')}, the best on {count(len(chosen_on), 'row')} of {split}"
+    held_out = "held-out " if split == "train" else ""
+    best = f"the best on {len(chosen_on):,} {held_out}rows of {split} is used"
+    return f", each with {count(n_trials, 'setting')}, of which {best}"
 
 
 def _training(grid: Grid, task: Task) -> str:

@@ -87,6 +87,16 @@ def test_rates_are_among_those_that_the_search_tries(suite: str) -> None:
     }
 
 
+def test_rates_of_own_without_a_search_are_among_those_that_the_search_tries() -> None:
+    rates = {(cell.backbone, cell.method.name, cell.recipe.learning_rate) for cell in planned("quick_search")}
+    parts = read_suite("own", ErrorCollector()).parts
+    used = {
+        (part.backbones[0], name, recipe["learning_rate"]) for part in parts for name, recipe in part.recipes.items()
+    }
+    assert len(used) == 9
+    assert used <= rates
+
+
 def test_a_method_that_uses_no_rows_runs_once_for_all_draws_and_seeds(tmp_path: Path) -> None:
     suite = write(tmp_path, SMALL.replace('"ia3"', '"icl:k=0", "icl:k=1"') + "draws = [3, 4]\nseeds = [5, 6]\n")
     seen = [(cell.method, cell.draw_seed, cell.seed) for cell in expand(suite).cells]

@@ -150,8 +150,8 @@ def test_four_lines_say_what_will_happen(tmp_path: Path, backbones: dict[str, st
     ).announcements
     assert "100 train and 40 test rows" in task
     assert "97.9 % of 140 rows" in lengths
-    assert "3 trials" in methods
-    assert "32 rows of train" in methods
+    assert "3 settings" in methods
+    assert "32 held-out rows of train" in methods
     assert "68 rows for 20 epochs in batches of 16" in training
     assert "all 40 test rows" in training
 
