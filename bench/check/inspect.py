@@ -21,6 +21,7 @@ from tunefront.bench.check.power import power
 from tunefront.bench.check.texts import text_findings
 from tunefront.bench.data.overlap import overlap_warnings
 from tunefront.bench.data.sources import known_tasks, load_task
+from tunefront.bench.data.sources.doubts import look_alike_warning, look_alikes
 from tunefront.bench.data.sources.file_name import OPTIONS, is_file_name, spelled
 from tunefront.bench.data.sources.own_names import names_of
 from tunefront.bench.data.sources.split_names import SPLITS
@@ -144,8 +145,10 @@ def _read(name: str) -> tuple[Task, Reading | None]:
 
 
 def _from_reading(task: Task, counted: Collection[str]) -> list[Finding]:
-    """The warnings of the reader, without those that are `counted` already, and splits that it leaves out."""
+    """The warnings of the reader, without those that are `counted` here too, and splits that it leaves out."""
     texts = [warning.removeprefix(f"{task.name}: ") for warning in task.warnings if warning not in counted]
+    alike = set(map(look_alike_warning, look_alikes(task.label_names)))
+    texts = [text for text in texts if text not in alike]
     left_out = [note for note in task.notes if note.partition(" left out: ")[0] in SPLITS]
     return [Finding("reading", "warning", text) for text in (*texts, *left_out)]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.check.findings import Finding, Label, Values
 from tunefront.bench.check.samples import shortened
 from tunefront.bench.data.reading import count, listed
+from tunefront.bench.data.sources.doubts import look_alikes
 from tunefront.bench.data.sources.labels import number
 
 if TYPE_CHECKING:
@@ -80,7 +81,23 @@ def label_findings(task: Task, labels: Sequence[Label]) -> list[Finding]:
     if top.share > _NEARLY_ALL:
         text = f"{100 * top.share:.1f} % of the train rows are {top.name!r}, so accuracy hardly shows a difference"
         findings.append(Finding("one label", "warning", text, 'Use "metrics": ["macro_f1"] in a folder\'s meta.json.'))
-    return [*findings, *_misspelt(labels)]
+    return [*findings, *_alike(task, labels), *_misspelt(labels)]
+
+
+def _alike(task: Task, labels: Sequence[Label]) -> list[Finding]:
+    """Names that are different classes and are hardly meant to be, with their rows."""
+    rows = {label.name: label.rows["train"] for label in labels}
+    findings = []
+    for group in look_alikes(rows):
+        rarest = min(group, key=lambda name: rows[name])
+        place = task.label_names.index(rarest)
+        example = next((row.id for row in task.splits["train"] if row.label == place), None)
+        names = listed([f"{name!a} ({count(rows[name], 'row')})" for name in group])
+        where = "" if example is None else f" (as {rarest!a} in row {example})"
+        text = f"the labels {names} differ only in case, blanks, leading zeros or similar letters{where}"
+        remedy = "They are read as different classes: write them the same if they mean one."
+        findings.append(Finding("alike", "warning", text, remedy, rows[rarest], example))
+    return findings
 
 
 def _misspelt(labels: Sequence[Label]) -> list[Finding]:

@@ -57,6 +57,13 @@ def test_a_rare_name_near_a_frequent_one_may_be_misspelt() -> None:
     assert "'positve'" in found["misspelt"].text
 
 
+def test_labels_that_differ_in_case_or_blanks_are_named_with_their_rows() -> None:
+    found = kinds(["good", "bad"] * 50 + ["Good "] * 9, ["good", "bad"], ["good", "bad", "Good "])
+    assert found["alike"].count == 9
+    assert found["alike"].row == "100"
+    assert "misspelt" not in found
+
+
 def test_similar_names_of_many_rows_are_not() -> None:
     assert "misspelt" not in kinds(["class a", "class b"] * 100, ["class a", "class b"], ["class a", "class b"])
 

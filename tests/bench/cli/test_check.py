@@ -110,6 +110,12 @@ def test_a_name_of_a_task_is_checked_too(folder: Path, call: Any, toy_folder: st
     assert found(call, "tickets.csv?label=sentiment", *FAST)["name"] == "file:tickets.csv?label=sentiment"
 
 
+def test_labels_that_look_alike_are_reported_once(folder: Path, call: Any) -> None:
+    csv_file(folder, 120, "odd.csv", ("bad", "good", "Good"))
+    findings = found(call, "odd.csv", *FAST)["findings"]
+    assert [each["kind"] for each in findings if "'Good'" in each["text"]] == ["alike"]
+
+
 def test_nothing_is_written(folder: Path, call: Any) -> None:
     found(call, "tickets.csv", *FAST)
     assert [path.name for path in folder.iterdir()] == ["tickets.csv"]
