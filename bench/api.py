@@ -1,4 +1,4 @@
-"""The Python API of the `run` and `plan` commands."""
+"""The Python API of the `run`, `plan` and `check` commands."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tunefront.methods.base import Method
 from tunefront.methods.registry import is_given_by_path
 
 if TYPE_CHECKING:
+    from tunefront.bench.check.findings import Check
     from tunefront.bench.forecast.forecast import Forecast
 
 log = logging.getLogger("tunefront")
@@ -197,6 +198,48 @@ def plan(
         seconds=seconds,
     )
     return predict_costs(request, ErrorCollector())
+
+
+def check(
+    data: object,
+    *,
+    test: object = None,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    split: str | float | None = None,
+    kind: str | None = None,
+    header: str | None = None,
+    backbone: str | None = None,
+    baseline: bool = True,
+) -> Check:
+    """Reads data and looks for what is odd about it, before anything is trained: as `tunefront check` shows it.
+
+    Args: data, the path of a file or folder, a pandas DataFrame, or the name of a task; test to header, how to read it,
+    as in `run`; backbone, whose tokens are counted, by default minilm if it is on this machine; baseline, whether to
+    train a linear model on frozen features, which takes about ten seconds.
+    Errors: UserError if nothing can run on the data.
+
+        from tunefront import check
+
+        for finding in check("tickets.csv", label="sentiment").warnings:
+            print(finding.text, finding.remedy)
+    """
+    quiet_libraries()
+    from tunefront.bench.check.inspect import inspect
+
+    options = {
+        "test": test,
+        "text": _listed(text),
+        "label": label,
+        "id": id,
+        "group": group,
+        "split": split,
+        "kind": kind,
+        "header": header,
+    }
+    return inspect(data, options, backbone, baseline)
 
 
 def _listed(value: Any) -> Sequence[Any] | None:  # Any: texts, paths and DataFrames

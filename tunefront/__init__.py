@@ -1,6 +1,6 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `plan`, `report` and `load_records` do the same as the command line. Your own method is a subclass of `Method`.
+`run`, `plan`, `check`, `report` and `load_records` do the same as the command line. Your own method is a subclass of `Method`.
 Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tunefront.bench.api import check as check
     from tunefront.bench.api import plan as plan
     from tunefront.bench.api import run as run
     from tunefront.bench.records import Record as Record
@@ -31,6 +32,7 @@ __all__ = [
     "Record",
     "Sites",
     "Unsupported",
+    "check",
     "load_records",
     "plan",
     "plug",
@@ -44,6 +46,7 @@ _FROM = {
     "Record": ("tunefront.bench.records", "Record"),
     "Sites": ("tunefront.methods.sites", "Sites"),
     "Unsupported": ("tunefront.methods.base", "Unsupported"),
+    "check": ("tunefront.bench.api", "check"),
     "load_records": ("tunefront.bench.records", "load_records"),
     "plan": ("tunefront.bench.api", "plan"),
     "plug": ("tunefront.methods.inject", "plug"),

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from tunefront.bench.cli.check import check
 from tunefront.bench.cli.console import FAILED, Console, print_plain
 from tunefront.bench.cli.fetch import fetch
 from tunefront.bench.cli.init import init
@@ -65,6 +66,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.command()(run)
+app.command()(check)
 app.command()(report)
 app.command()(plan)
 app.command()(init)

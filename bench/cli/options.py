@@ -71,13 +71,9 @@ def with_data(texts: Texts, data: str | None) -> Texts:
     Options that say how to read a file make a folder's task, `dir:FOLDER`, a file's."""
     if data is None:
         return texts
-    from tunefront.bench.data.sources import known_tasks
-    from tunefront.bench.data.sources.file_name import is_file_name, spelled
+    from tunefront.bench.data.sources import names_a_task
 
-    is_read = any(texts.get(name) for name in READING)
-    is_task = is_file_name(data) or data.startswith("hub:") or (data.startswith("dir:") and not is_read)
-    is_task = is_task or "?" in spelled(data)  # a path with options, tickets.csv?label=sentiment
-    option = "tasks" if is_task or data in known_tasks() else "data"
+    option = "tasks" if names_a_task(data, any(texts.get(name) for name in READING)) else "data"
     return {**texts, option: [data, *_listed(texts.get(option))]}
 
 
@@ -146,6 +142,17 @@ PromptedBackbone = Annotated[
     str | None, typer.Option("--backbone", help="A language model whose tokens are counted.", metavar="B")
 ]
 WriteTemplates = Annotated[bool, typer.Option("--write", help="Write a first file of templates, to edit.")]
+CountedBackbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="Whose tokens are counted: an embedded name, a folder or a Hub id; default: minilm if it is here.",
+        metavar="B",
+    ),
+]
+Linear = Annotated[
+    bool, typer.Option("--baseline/--no-baseline", help="Train a linear model on frozen features, in ten seconds.")
+]
 
 PlannedSuite = Annotated[
     str | None,

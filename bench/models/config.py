@@ -164,16 +164,33 @@ def row_tokens(
 ) -> list[tuple[int, int]] | None:
     """(tokens of the row, or of its prompt; tokens that a cell keeps) per row, without loading weights; None for a task
     that the model cannot do."""
+    language_model = _prompted(name, task, template, config)
+    if language_model is not None:
+        return language_model.query_lengths(rows, config.max_length)
+    if family_of(name) in LANGUAGE_MODELS:
+        return None
+    tokenizer = tokenizer_of(name)
+    limit = limit_of(config_at(name), tokenizer, config.max_length)
+    return [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
+
+
+def room_of(name: str, task: Task, template: str | None, config: RunConfig) -> int | None:
+    """The most tokens that the backbone takes of a row, of a language model of a prompt with an answer; None without a
+    limit."""
+    language_model = _prompted(name, task, template, config)
+    if language_model is not None:
+        return language_model.room
+    return limit_of(config_at(name), tokenizer_of(name), config.max_length)
+
+
+def _prompted(name: str, task: Task, template: str | None, config: RunConfig) -> Any:  # Any: a family without weights
+    """The language model without weights, with the task's prompts; None for an encoder, or without a template."""
     model = config_at(name)
-    sites, tokenizer = sites_of(model, name), tokenizer_of(name)
-    if sites.family not in LANGUAGE_MODELS:
-        limit = limit_of(model, tokenizer, config.max_length)
-        return [(length, min(length, limit)) for length in row_lengths(tokenizer, task, rows)]
-    if template is None:
+    sites = sites_of(model, name)
+    if sites.family not in LANGUAGE_MODELS or template is None:
         return None
     prompting = Prompting(find_template(task, template), config.normalization, context_length=config.context_length)
-    language_model = LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer, sites, task, prompting)
-    return language_model.query_lengths(rows, config.max_length)
+    return LANGUAGE_MODELS[sites.family](_ConfigOnly(model), tokenizer_of(name), sites, task, prompting)
 
 
 def import_code(name: str) -> None:

@@ -26,6 +26,7 @@ BOXES = {
     "bench.models": "fresh copies, families, scores",
     "bench.meters": "parameters, FLOPs, memory, time",
     "bench.suites": "from a suite file to cells",
+    "bench.check": "what is odd about one's rows",
     "bench.training": "the harness methods train under",
     "bench.execution": "from cells to records; grids",
     "bench.forecast": "costs before running",

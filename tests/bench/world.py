@@ -148,6 +148,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "load_task": load_task,
             "preview_task": load_task,
             "known_tasks": lambda: list(TASKS),
+            "names_a_task": lambda text, is_read: text in TASKS,
             "describe_tasks": lambda: [TaskEntry(name, "A task.", "here", "none") for name in TASKS],
         },
         "tunefront.bench.execution.grid": {

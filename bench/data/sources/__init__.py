@@ -17,7 +17,7 @@ from tunefront.bench.files import ROOT
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Kind, Task
 
-__all__ = ["TaskEntry", "describe_tasks", "known_tasks", "load_task", "preview_task"]
+__all__ = ["TaskEntry", "describe_tasks", "known_tasks", "load_task", "names_a_task", "preview_task"]
 
 _DOCSTRINGS = {
     "docstrings/kind": "Does a docstring's summary describe a class, a function or a module?",
@@ -32,6 +32,17 @@ PROMPTS = ROOT / "bench" / "data" / "prompts"
 def known_tasks() -> list[str]:
     """The embedded tasks; those of an archive have to be fetched once (`tunefront fetch`)."""
     return [entry.name for entry in describe_tasks()]
+
+
+def names_a_task(text: str, is_read: bool) -> bool:
+    """Whether a text is the name of a task, and not the path of a file or folder.
+
+    A folder, `dir:PATH`, is a task unless options say how to read its files (`is_read`).
+    """
+    full = spelled(text)
+    if text in known_tasks() or text.startswith("hub:") or is_file_name(text) or (is_file_name(full) and "?" in full):
+        return True
+    return text.startswith("dir:") and full == text and not is_read
 
 
 @dataclass(frozen=True)

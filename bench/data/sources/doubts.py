@@ -71,11 +71,7 @@ def label_warnings(
         {label for label in labels if isinstance(label, str)}, lambda text: name_of(text, numeric=False)
     ):
         warnings.append(f"the labels {_shown(group)} are read as one, since they differ only in blanks or Unicode form")
-    for group in _groups(names, _plain):
-        warnings.append(
-            f"the labels {_shown(group)} are different classes, though they differ only in case, blanks, leading zeros "
-            "or similar letters; write them the same if they mean one class"
-        )
+    warnings += map(look_alike_warning, look_alikes(names))
     for name in names:
         if not declared and name.lower() in _NO_VALUE:
             warnings.append(f"the label {name!r} is read as a class; if it means a missing label, remove its rows")
@@ -91,6 +87,19 @@ def label_warnings(
             f"numbers and {advice.kinds['regression']}"
         )
     return warnings
+
+
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Groups of class names that differ only in case, blanks, leading zeros or similar letters."""
+    return _groups(names, _plain)
+
+
+def look_alike_warning(group: Sequence[str]) -> str:
+    """The sentence about such a group."""
+    return (
+        f"the labels {_shown(group)} are different classes, though they differ only in case, blanks, leading zeros "
+        "or similar letters; write them the same if they mean one class"
+    )
 
 
 def is_list(text: str) -> bool:

@@ -18,7 +18,7 @@ from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema, schema_of
 from tunefront.bench.data.sources.split_names import SPLITS
 from tunefront.bench.data.sources.splits import find_splits
-from tunefront.bench.data.sources.tables import Problems, Reading
+from tunefront.bench.data.sources.tables import Problems, Reading, without_collector
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.files import expanded
@@ -45,7 +45,8 @@ def read(path: str, name: str | None = None) -> Reading:
     """The task as `load` gives it, with the tables of its files. Errors: as `load`."""
     folder = _folder(path)
     try:
-        return _read(folder, name or f"dir:{path}")
+        with without_collector():
+            return _read(folder, name or f"dir:{path}")
     except RecursionError:  # JSON just within its own limit is too deep to process
         raise UserError(
             f"{folder}: a value is nested too deeply; rows may hold texts, numbers and lists of these."

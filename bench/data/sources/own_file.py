@@ -34,7 +34,7 @@ from tunefront.bench.data.sources.own_prompts import find_prompts
 from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
-from tunefront.bench.data.sources.tables import Problems, Reading
+from tunefront.bench.data.sources.tables import Problems, Reading, without_collector
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
 
@@ -59,7 +59,8 @@ def read(spelled: str, title: str | None = None) -> Reading:
     """The task as `load` gives it, with the tables of its files, in which `train` has all rows of a file that is split
     by hash. Errors: as `load`."""
     try:
-        return _read(FileName.parse(spelled), title or spelled)
+        with without_collector():
+            return _read(FileName.parse(spelled), title or spelled)
     except RecursionError:  # JSON just within its own limit is too deep to process
         raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
 
@@ -79,6 +80,7 @@ def _read(name: FileName, title: str) -> Reading:
     metrics = meta.metric_specs or default_metrics(schema.kind)
     for mistake in metric_mistakes(metrics, schema.kind, schema.label_names):
         problems.add(f"{path}: {mistake}")
+    _check_columns(tables, columns)
     tables, hidden = without_unlabelled(tables, schema, Problems())
     rows = {split: _rows(table, schema, columns, problems) for split, table in tables.items()}
     problems.raise_any()
@@ -117,6 +119,18 @@ def _read(name: FileName, title: str) -> Reading:
         warnings=tuple(f"{title}: {warning}" for warning in schema.warnings),
     )
     return Reading(task, tables, columns.label, columns.id, columns.group, tuple(guessed))
+
+
+def _check_columns(tables: Mapping[str, Table], columns: OwnColumns) -> None:
+    """Errors: UserError if a split has neither the label nor the texts: it is another file, and not one without
+    labels."""
+    for split, table in tables.items():
+        if not {columns.label, *columns.texts} & {*table.columns}:
+            needed = listed([repr(name) for name in (*columns.texts, columns.label)])
+            raise UserError(
+                f"{table.file} has other columns ({', '.join(table.columns[:20])}) than {tables['train'].file.name}, "
+                f"and none of {needed}; give {split} rows with these columns."
+            )
 
 
 def _schema(tables: Mapping[str, Table], columns: OwnColumns, name: FileName, meta: Meta, problems: Problems) -> Schema:

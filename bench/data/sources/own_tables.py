@@ -70,7 +70,9 @@ def _only_file(path: Path) -> Path:
     if len(files) == 1:
         return files[0]
     named = ", ".join(each.name for each in files[:10]) or "none"
-    raise UserError(f"{path} has no train file, and {len(files)} files of rows ({named}); name one: --data FILE.")
+    raise UserError(
+        f"{path} has no train file, and {len(files)} files of rows ({named}); give the path of one file of rows."
+    )
 
 
 def by_column(tables: dict[str, Table], name: FileName) -> tuple[dict[str, Table], str]:

@@ -239,7 +239,8 @@ def test_from_python_a_suite_and_synthetic_rows_can_be_planned(backbones: dict[s
     from tunefront import plan
 
     method, backbone = Houlsby(2), backbones["bert"]
-    real, all_rows = plan("quick", methods=[method], backbones=[backbone], tasks=[toy_folder], shots=[8, None], seeds=[3])
+    chosen: dict[str, Any] = {"methods": [method], "backbones": [backbone], "tasks": [toy_folder], "seeds": [3]}
+    real, all_rows = plan("quick", **chosen, shots=[8, None])
     (synthetic,) = plan(methods=[method], backbones=[backbone], length=16, shots=[8], choices=3)
     assert (real.status, real.task, real.data.n_train, real.seed) == ("planned", toy_folder, 8, 3)
     assert all_rows.data.n_train > 8

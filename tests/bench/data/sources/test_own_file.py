@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import json
 import lzma
@@ -509,3 +510,10 @@ def test_an_opendocument_sheet_is_named(tmp_path: Path) -> None:
 def test_a_table_named_xls_is_read(tmp_path: Path) -> None:
     path = put(tmp_path, "a.xls", lines("text\tlabel", lambda i: f"{sentence(i)}\t{i % 2}"))
     assert task(path).input_fields == ("text",)
+
+
+def test_the_garbage_collector_runs_again_after_reading(tmp_path: Path) -> None:
+    task(csv_file(tmp_path))
+    assert gc.isenabled()
+    mistake(put(tmp_path, "one.csv", lines("text", sentence)))
+    assert gc.isenabled()
