@@ -270,8 +270,7 @@ def _fitted(value: object, wrong: ErrorCollector, prefix: str) -> dict[str, floa
             if name not in known:
                 raise UserError(unknown("field", name, known))
             most_allowed = 1 if name == "uncut_share" else math.inf
-            is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            if not is_number or not 0 < number <= most_allowed:
+            if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number <= most_allowed:
                 most = " to 1" if name == "uncut_share" else ""
                 raise UserError(f"{name} must be a number above 0{most}, got {shortened(number)}.")
             values[name] = float(number)

@@ -9,14 +9,16 @@ import copy
 import itertools
 import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.data.sources.file_name import FileName, is_file_name
+from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, OPTIONS, FileName, is_file_name
+from tunefront.bench.data.sources.own_file import read
 from tunefront.bench.errors import printable
 from tunefront.bench.models.folders import local
 from tunefront.bench.settings import SETTINGS
+from tunefront.bench.suites.data_tables import DATA
 from tunefront.bench.suites.expand import OWN
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import RATE
@@ -24,6 +26,7 @@ from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, suite_text
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
+    from tunefront.bench.data.sources.tables import Reading
     from tunefront.bench.suites.expand import Expansion
     from tunefront.bench.suites.grids import Grid
 
@@ -40,17 +43,29 @@ def written(expansion: Expansion, overrides: Overrides, folder: Path) -> str:
     text, _ = suite_text(expansion.suite)
     document = tomlkit.parse(_without_header(text))
     shipped, parts = document[PARTS], AoT([])
+    same_tasks = len({grid.part.tasks for grid in expansion.parts}) == 1
     for grid in expansion.parts:
         table: Any = copy.deepcopy(shipped[grid.part.place])
         _fill(table, grid, overrides, folder)
+        if not same_tasks:
+            _fill_tasks(table, grid.part.tasks, folder)
         parts.append(table)
     for name in ("draws", "seeds"):
         if getattr(overrides, name):
             document[name] = list(getattr(overrides, name))
     document[PARTS] = parts
-    return "\n".join(
-        [*_comments([_TITLE, "", *expansion.announcements]), *_warned(expansion), "", document.as_string()]
-    )
+    whole = tomlkit.document()
+    if same_tasks:
+        _fill_tasks(whole, expansion.parts[0].part.tasks, folder)
+    keys, tables = _before_tables(document.as_string())
+    head = [*_comments([_TITLE, "", *expansion.announcements]), *_warned(expansion), ""]
+    return "\n".join([*head, f"{keys}{whole.as_string()}", tables])
+
+
+def _before_tables(text: str) -> tuple[str, str]:
+    """A TOML text cut before its first table, since what follows the head of a table belongs to it."""
+    first = text.index("\n[") + 1
+    return text[:first], text[first:]
 
 
 def starter() -> str:
@@ -98,7 +113,6 @@ def _fill(table: Any, grid: Grid, overrides: Overrides, folder: Path) -> None:  
         if key in table:
             table.remove(key)
     table["backbones"] = [_relative_backbone(name, folder) for name in part.backbones]
-    table["tasks"] = [_relative(name, folder) for name in part.tasks]
     _put(table, "shots", ["all" if count is None else count for count in part.shots], 'rows to train on, or "all"')
     if overrides.methods:
         table["methods"] = [label(method) for method in grid.methods]
@@ -138,11 +152,47 @@ def _put(table: Any, name: str, value: Any, comment: str = "") -> None:
         table[name].trivia.comment_ws = " " * max(1, _COMMENTS_FROM - len(f"{name} = {table[name].as_string()}"))
 
 
-def _relative(task: str, folder: Path) -> str:
-    """A task's name for a suite file in this folder."""
-    if is_file_name(task):
-        return str(FileName.parse(task).at(lambda path: _from(path, folder)))
-    return f"dir:{_from(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task
+def _fill_tasks(table: Any, tasks: Sequence[str], folder: Path) -> None:
+    """Puts the tasks into a part: files as tables that say how each is read, what was guessed too."""
+    import tomlkit
+
+    names = {task: FileName.parse(task) for task in tasks if is_file_name(task)}
+    tables = tomlkit.aot()
+    for task, name in names.items():
+        if name.source == FILE:
+            tables.append(_file_table(task, name.at(lambda path: _from(path, folder))))
+    if tables:
+        table[DATA] = tables
+    others = [task for task in tasks if task not in names or names[task].source != FILE]
+    if others:
+        table["tasks"] = [
+            f"dir:{_from(task.removeprefix('dir:'), folder)}" if task.startswith("dir:") else task for task in others
+        ]
+
+
+def _file_table(task: str, name: FileName) -> Any:
+    """The table of a file: what its name says, and what was guessed."""
+    import tomlkit
+
+    table = tomlkit.table()
+    table["file"] = name.path
+    for option in OPTIONS:
+        value = getattr(name, option)
+        if value:
+            table[option] = list(value) if option == "text" else value
+    for option, value in _guessed(read(task)).items():
+        _put(table, option, value, "guessed")
+    return table
+
+
+def _guessed(reading: Reading) -> dict[str, Any]:
+    """Options whose values were guessed, with these values; a column that names each row's split is found again."""
+    task = reading.task
+    answers = task.label_names if task.kind == "multiple choice" else ()
+    found = {"label": reading.label, "text": [name for name in task.input_fields if name not in answers]}
+    if "test" not in reading.tables:
+        found["split"] = str(DEFAULT_SHARE)
+    return {option: value for option, value in found.items() if option in reading.guessed}
 
 
 def _relative_backbone(name: str, folder: Path) -> str:

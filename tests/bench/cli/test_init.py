@@ -77,9 +77,10 @@ def test_the_file_runs_the_cells_of_the_call(
 def test_paths_start_at_the_file(folder: Path, backbones: dict[str, str]) -> None:
     done = init("train.csv", "--test", "test.csv", "--backbone", backbones["bert"], "--out", "suites/mine.toml")
     assert done.exit_code == 0, done.output
-    (part,) = tomllib.loads((folder / "suites" / "mine.toml").read_text())["part"]
-    assert part["tasks"] == ["file:../train.csv?test=../test.csv"]
-    assert {cell.task for cell in expand("suites/mine.toml").cells} == {"file:train.csv?test=test.csv"}
+    (file,) = tomllib.loads((folder / "suites" / "mine.toml").read_text())["data"]
+    assert file == {"file": "../train.csv", "test": "../test.csv", "label": "label", "text": ["text"]}
+    (name,) = {cell.task for cell in expand("suites/mine.toml").cells}
+    assert name.startswith("file:train.csv?test=test.csv&")
 
 
 def test_comments_of_the_shipped_suite_stay_and_numbers_get_their_own(folder: Path, backbones: dict[str, str]) -> None:
