@@ -84,7 +84,7 @@ def inspect(
     found += [*label_findings(task, labels), *written_labels(task)]
     if reading is not None:
         found += leaks(reading)
-        guessed, looked_at = reading.guessed, len(reading.tables["train"].records)
+        guessed, looked_at = tuple(reading.task.guessed), len(reading.tables["train"].records)
         del reading  # the tables of a million rows are most of the memory
     else:
         guessed, looked_at = (), 0

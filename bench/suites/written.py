@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, OPTIONS, FileName, is_file_name
-from tunefront.bench.data.sources.own_file import read
+from tunefront.bench.data.sources import load_task
+from tunefront.bench.data.sources.file_name import FILE, OPTIONS, FileName, is_file_name
 from tunefront.bench.errors import printable
 from tunefront.bench.models.folders import local
 from tunefront.bench.settings import SETTINGS
@@ -26,7 +26,6 @@ from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, suite_text
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
-    from tunefront.bench.data.sources.tables import Reading
     from tunefront.bench.suites.expand import Expansion
     from tunefront.bench.suites.grids import Grid
 
@@ -180,19 +179,9 @@ def _file_table(task: str, name: FileName) -> Any:
         value = getattr(name, option)
         if value:
             table[option] = list(value) if option == "text" else value
-    for option, value in _guessed(read(task)).items():
-        _put(table, option, value, "guessed")
+    for option, value in load_task(task).guessed.items():
+        _put(table, option, list(value) if isinstance(value, tuple) else value, "guessed")
     return table
-
-
-def _guessed(reading: Reading) -> dict[str, Any]:
-    """Options whose values were guessed, with these values; a column that names each row's split is found again."""
-    task = reading.task
-    answers = task.label_names if task.kind == "multiple choice" else ()
-    found = {"label": reading.label, "text": [name for name in task.input_fields if name not in answers]}
-    if "test" not in reading.tables:
-        found["split"] = str(DEFAULT_SHARE)
-    return {option: value for option, value in found.items() if option in reading.guessed}
 
 
 def _relative_backbone(name: str, folder: Path) -> str:

@@ -32,6 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_rows_of_few(folder: Path) -> None:
     (folder / "few.csv").write_text("text,label\n" + "".join(f"w{row} w1,{'ab'[row % 2]}\n" for row in range(40)))
+    folds = (f"w{row} w1 w2,{'ab'[row % 2]},{('train', 'dev', 'test')[row % 3]}\n" for row in range(60))
+    (folder / "folds.csv").write_text("text,label,fold\n" + "".join(folds))
 
 
 def init(*arguments: str) -> Any:
@@ -49,6 +51,7 @@ def plain(cells: tuple[Cell, ...]) -> Counter[Cell]:
         (("train.csv",), {"data": ["train.csv"]}),
         (("train.csv", "--test", "test.csv"), {"data": ["train.csv"], "test": "test.csv"}),
         (("few.csv",), {"data": ["few.csv"]}),
+        (("folds.csv",), {"data": ["folds.csv"]}),
         (("dir:toy",), {"tasks": ["dir:toy"]}),
         (("toy", "--draws", "0,1", "--seeds", "3"), {"data": ["toy"], "draws": [0, 1], "seeds": [3]}),
         (("few.csv", "--task", "dir:toy"), {"data": ["few.csv"], "tasks": ["dir:toy"]}),
