@@ -89,11 +89,11 @@ def _training(grid: Grid, task: Task) -> str:
             how.setdefault(_steps(grid.recipe_of(method)), []).append(label(method))
     most = max(how, key=lambda text: len(how[text]), default="")
     others = "; ".join(f"{listed(names)} {text}" for text, names in how.items() if text != most)
-    trained = f"trained on {count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}, " if how else ""
+    trained = f"Training: {count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}. " if how else ""
     tests = task.splits[task.eval_split]
     scored = len(eval_rows(task, grid.config.eval_rows))
     of = "all " if scored == len(tests) else f"{scored:,} of "
-    return f"Each is {trained}scored on {of}{count(len(tests), f'{task.eval_split} row')}."
+    return f"{trained}Scoring: {of}{count(len(tests), f'{task.eval_split} row')}."
 
 
 def _steps(recipe: Recipe) -> str:

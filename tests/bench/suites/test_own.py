@@ -153,7 +153,7 @@ def test_four_lines_say_what_will_happen(tmp_path: Path, backbones: dict[str, st
     assert "3 settings" in methods
     assert "32 held-out rows of train" in methods
     assert "68 rows for 20 epochs in batches of 16" in training
-    assert "all 40 test rows" in training
+    assert "Scoring: all 40 test rows" in training
 
 
 def test_own_asks_for_data() -> None:
