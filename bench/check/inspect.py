@@ -89,7 +89,7 @@ def inspect(
     else:
         guessed, looked_at = (), 0
     on_status("counting tokens")
-    counted = backbone or default_backbone()
+    counted = backbone or default_backbone(task.kind)
     mixed, more = language_findings(task, counted)
     found += more
     lengths, more = length_findings(task, counted)
