@@ -32,12 +32,14 @@ _LAYERS = 10.6e6
 _MAX_LENGTH, _LONGEST = 64, 2000
 """Tokens to which texts are cut, and characters to which they are cut before that."""
 _FEWEST_ROWS = 20
-_BATCH, _PARTS, _SECONDS = 32, 10, 12.0
-"""Rows of a forward pass; parts of the rows, after each of which the time is looked at; seconds after which the rows of
-the parts so far have to do, on a machine that is slow or busy."""
+_BATCH, _PARTS, _CPU_SECONDS, _SECONDS = 32, 10, 24.0, 60.0
+"""Rows of a forward pass; parts of the rows, after each of which the time is looked at; processor seconds, and seconds
+of a busy machine, after which the rows of the parts so far have to do."""
 _PENALTY, _ALPHAS = 0.01, (1.0, 10.0, 100.0, 1000.0, 10_000.0)
 """Inverse strength of the penalty on standardised features of classes, and strengths that are tried for values."""
 _RESAMPLES = 200
+_DOUBTED_ROWS = 200
+"""Fewest train rows of a linear model that learns nothing from which the labels may be doubted."""
 _EASY, _EASY_ROWS = 0.98, 200
 """Score, and rows that it is measured on, from which a task may give its answers away."""
 
@@ -82,7 +84,8 @@ def baseline_findings(task: Task, baseline: Baseline) -> list[Finding]:
         return []
     rows, margin = max(1, baseline.test_rows), baseline.margin or 0.0
     accuracy, common = baseline.accuracy or 0.0, baseline.common or 0.0
-    if linear <= (baseline.majority or 0.0) + margin and accuracy <= common + _share_margin(accuracy, rows):
+    enough = baseline.train_rows >= _DOUBTED_ROWS
+    if enough and linear <= (baseline.majority or 0.0) + margin and accuracy <= common + _share_margin(accuracy, rows):
         several = ", or the task needs its texts read together" if len(task.input_fields) > 1 else ""
         text = f"the linear baseline is no better than the commonest label: its features do not show the label{several}"
         return [Finding("hard", "note", text, "Check that --text and --label name the right columns.")]
@@ -159,7 +162,7 @@ def _features(
     texts = [replace(task, input_fields=(name,)) for name in fields] if len(fields) == 2 else [task]
     rows: list[list[Row]] = [[], []]
     states: list[list[Features]] = [[], []]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     with evaluating(encoder.model), _threads():
         for part in range(_PARTS):
             for which, of in enumerate((train, test)):
@@ -167,7 +170,8 @@ def _features(
                 if taken:
                     rows[which] += taken
                     states[which].append(_paired([_pooled(encoder, each, taken) for each in texts]))
-            if time.perf_counter() - begun > _SECONDS and len({row.label for row in rows[0]}) > 1:
+            late = time.process_time() - used > _CPU_SECONDS or time.perf_counter() - begun > _SECONDS
+            if late and len({row.label for row in rows[0]}) > 1:
                 break
     return rows[0], rows[1], np.concatenate([*states[0], *states[1]])
 

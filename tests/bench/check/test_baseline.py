@@ -96,7 +96,10 @@ def test_every_metric_has_a_margin(backbones: dict[str, str], metric: str, kind:
     assert 0.02 < margin < 0.4
 
 
-@pytest.mark.parametrize(("linear", "kinds"), [(0.52, ["hard"]), (0.8, []), (0.995, ["easy"])])
-def test_a_baseline_that_learns_nothing_or_everything_is_noted(linear: float, kinds: list[str]) -> None:
-    found = Baseline("accuracy", 0.5, linear, 0.04, accuracy=linear, common=0.5, test_rows=500)
+@pytest.mark.parametrize(
+    ("linear", "rows", "kinds"), [(0.52, 500, ["hard"]), (0.52, 70, []), (0.8, 500, []), (0.995, 500, ["easy"])]
+)
+def test_a_baseline_that_learns_nothing_or_everything_is_noted(linear: float, rows: int, kinds: list[str]) -> None:
+    """Nothing learned from a few rows says nothing about the labels."""
+    found = Baseline("accuracy", 0.5, linear, 0.04, accuracy=linear, common=0.5, train_rows=rows, test_rows=500)
     assert [finding.kind for finding in baseline_findings(toy_task(), found)] == kinds
