@@ -74,6 +74,11 @@ def test_lengths_leave_at_least_the_stated_share_uncut(
     assert length - 8 < sorted(whole)[uncut - 1]
 
 
+def test_lengths_are_those_of_the_task_whatever_rows_are_drawn(tmp_path: Path, backbones: dict[str, str]) -> None:
+    name = write_rows(tmp_path, 100, long=50)
+    assert len({cell.config.max_length for cell in cells_of(name, backbones["bert"], shots=[2, 64, None])}) == 1
+
+
 def test_a_length_that_the_call_gives_stays(tmp_path: Path, backbones: dict[str, str]) -> None:
     cells = cells_of(write_rows(tmp_path, 100), backbones["bert"], settings={"max_length": 7, "epochs": 2})
     assert {(cell.config.max_length, cell.recipe.epochs) for cell in cells} == {(7, 2.0)}
