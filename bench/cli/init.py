@@ -70,7 +70,7 @@ def _path(out: str | None, overrides: Overrides) -> Path:
     """The file to write. Errors: UserError if there is one, or if it is no .toml file."""
     if out is not None and local_folder(out) is None:
         raise UserError(f"--out {out}: a suite is a local file; give a path.")
-    path = expanded(f"{_stem(overrides.tasks[0]) if overrides.tasks else 'suite'}.toml" if out is None else out)
+    path = expanded(f"./{_stem(overrides.tasks[0]) if overrides.tasks else 'suite'}.toml" if out is None else out)
     if path.suffix != ".toml":
         raise UserError(f"--out {out}: a suite is a .toml file; give a name that ends in .toml.")
     if path.exists() or path.is_symlink():

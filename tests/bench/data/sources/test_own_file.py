@@ -539,6 +539,7 @@ def test_a_path_that_begins_with_a_tilde_is_given_with_a_dot(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     assert "./~tilde.csv" in mistake("~tilde.csv")
     assert task("./~tilde.csv").splits["test"]
+    assert load_task("./~tilde.csv").splits["test"]
 
 
 def test_answers_that_some_labels_do_not_name_are_said_to_be_no_answers(tmp_path: Path) -> None:
