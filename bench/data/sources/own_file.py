@@ -35,6 +35,7 @@ from tunefront.bench.data.sources.own_prompts import find_prompts
 from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
+from tunefront.bench.data.sources.splits import splits_in
 from tunefront.bench.data.sources.tables import Problems, Reading, without_collector
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError, UserErrors
@@ -74,7 +75,8 @@ def read(spelled: str, title: str | None = None) -> Reading:
 def _read(name: FileName, title: str) -> Reading:
     problems = Problems(advice=FILE_ADVICE)
     path = place_of(name.path if name.source == FILE else f"{name.source}{name.path}")
-    if path.is_dir() and name == FileName(name.path) and folder.is_described(path):
+    described = path.is_dir() and name == FileName(name.path) and folder.is_described(path)
+    if described and splits_in(path) != ("train",):
         return folder.read(name.path, title)
     meta = read_meta(path, problems) if path.is_dir() else Meta()
     tables, notes = own_tables(path, name, meta, problems)

@@ -547,3 +547,12 @@ def test_answers_that_some_labels_do_not_name_are_said_to_be_no_answers(tmp_path
     path = put(tmp_path, "quiz.csv", lines("question,A,B,answer", row))
     assert any("'E'" in note for note in task(path).notes)
     assert "'E'" in mistake(path, kind="multiple choice")
+
+
+def test_a_described_folder_with_train_rows_alone_is_split(tmp_path: Path) -> None:
+    """As the message about such a folder, read by `dir:`, advises."""
+    csv_file(tmp_path, name="train.csv")
+    put(tmp_path, "meta.json", '{"metrics": ["macro_f1"]}')
+    read = task(tmp_path)
+    assert read.splits["test"]
+    assert [metric.name for metric in read.metrics] == ["macro_f1"]
