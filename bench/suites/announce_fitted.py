@@ -71,10 +71,12 @@ def _search(grid: Grid, task: Task, shots: int | None, n_trained: int) -> str:
     """How the rates are chosen; empty if nothing is searched."""
     if not grid.searches:
         return ""
+    n_trials = sum(method.trains for method, _ in grid.trials_for(task.name, shots)) // n_trained
+    if not grid.config.select:
+        return f", each with {count(n_trials, 'setting')}, of which none is chosen" if n_trials > 1 else ""
     if not grid.selects(task.name, shots):
         return ", at one learning rate each, since there are too few rows to hold some out"
     _, chosen_on, split, _ = training_rows(task, shots, grid.part.draws[0], grid.config_for(task.name, shots))
-    n_trials = sum(method.trains for method, _ in grid.trials_for(task.name, shots)) // n_trained
     held_out = "held-out " if split == "train" else ""
     best = f"the best on {len(chosen_on):,} {held_out}rows of {split} is used"
     return f", each with {count(n_trials, 'setting')}, of which {best}"
@@ -89,11 +91,15 @@ def _training(grid: Grid, task: Task) -> str:
             how.setdefault(_steps(grid.recipe_of(method)), []).append(label(method))
     most = max(how, key=lambda text: len(how[text]), default="")
     others = "; ".join(f"{listed(names)} {text}" for text, names in how.items() if text != most)
-    trained = f"trained on {count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}, " if how else ""
+    trained = f"{count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}" if how else ""
     tests = task.splits[task.eval_split]
     scored = len(eval_rows(task, grid.config.eval_rows))
     of = "all " if scored == len(tests) else f"{scored:,} of "
-    return f"Each is {trained}scored on {of}{count(len(tests), f'{task.eval_split} row')}."
+    each = f"scored on {of}{count(len(tests), f'{task.eval_split} row')}."
+    if not how:
+        return f"Each is {each}"
+    all_train = all(method.trains for method in grid.methods)
+    return f"Each is trained on {trained}, {each}" if all_train else f"Training takes {trained}; each is {each}"
 
 
 def _steps(recipe: Recipe) -> str:

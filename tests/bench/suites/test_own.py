@@ -161,6 +161,22 @@ def test_four_lines_say_what_will_happen(tmp_path: Path, backbones: dict[str, st
     assert "all 40 test rows" in training
 
 
+def test_settings_of_which_none_is_chosen_are_counted(tmp_path: Path, backbones: dict[str, str]) -> None:
+    """There are rows enough; the call holds none out."""
+    overrides = Overrides(
+        tasks=[write_rows(tmp_path, 100)], backbones=[backbones["bert"]], settings={"select": False}, methods=["lora"]
+    )
+    expansion = expand(None, overrides)
+    assert len(expansion.cells) == 3
+    assert "3 settings" in expansion.announcements[2]
+    assert "too few" not in expansion.announcements[2]
+
+
+def test_methods_without_training_are_not_said_to_be_trained(tmp_path: Path, language_models: dict[str, str]) -> None:
+    overrides = Overrides(tasks=[write_rows(tmp_path, 100)], backbones=[language_models["llama"]])
+    assert "Each is trained" not in expand(None, overrides).announcements[3]
+
+
 def test_own_asks_for_data() -> None:
     with pytest.raises(UserErrors, match="--data FILE"):
         expand(OWN)
