@@ -105,8 +105,8 @@ def _unusable_answers(task: Task) -> list[Finding]:
                 refused.append((row, str(error)))
     if not refused:
         return []
-    (row, why), rows = refused[0], count(len(refused), "row")
-    text = f"{rows} cannot be asked, and a run that draws one stops. The first: {why}"
+    row, why = refused[0]
+    text = f"{count(len(refused), 'row')} cannot be asked, and a run that draws one stops. The first: {why}"
     return [Finding("answers", "warning", text, "", len(refused), row.id)]
 
 
