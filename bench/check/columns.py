@@ -31,14 +31,14 @@ def columns_of(task: Task, reading: Reading | None) -> tuple[Column, ...]:
 def _read_as(name: str, task: Task, reading: Reading) -> tuple[str, str]:
     """(what a column is read as, why)."""
     if name == reading.label:
-        return "label", "guessed" if "label" in reading.guessed else ""
+        return "label", "guessed" if "label" in reading.task.guessed else ""
     if name == reading.id:
         return "id", ""
     if name == reading.group:
         return "group", "its rows are in one split"
     if name in task.input_fields:
         answer = task.kind == "multiple choice" and name in task.label_names
-        return "answer" if answer else "text", "guessed" if "text" in reading.guessed and not answer else ""
+        return "answer" if answer else "text", "guessed" if "text" in reading.task.guessed and not answer else ""
     if name in task.left_out:
         return "left out", task.left_out[name]
     return "answer" if task.kind == "multiple choice" else "left out", ""

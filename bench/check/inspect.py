@@ -84,12 +84,12 @@ def inspect(
     found += [*label_findings(task, labels), *written_labels(task)]
     if reading is not None:
         found += leaks(reading)
-        guessed, looked_at = reading.guessed, len(reading.tables["train"].records)
+        guessed, looked_at = tuple(reading.task.guessed), len(reading.tables["train"].records)
         del reading  # the tables of a million rows are most of the memory
     else:
         guessed, looked_at = (), 0
     on_status("counting tokens")
-    counted = backbone or default_backbone()
+    counted = backbone or default_backbone(task.kind)
     mixed, more = language_findings(task, counted)
     found += more
     lengths, more = length_findings(task, counted)

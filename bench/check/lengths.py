@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from tunefront.bench.check.findings import Finding, Lengths
 from tunefront.bench.check.samples import cut_texts, sample
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.gguf.converted import is_unfetched
 from tunefront.bench.settings import RunConfig
 from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
-    from tunefront.bench.data.task import Row, Task
+    from tunefront.bench.data.task import Kind, Row, Task
 
 log = logging.getLogger("tunefront")
 
@@ -29,8 +30,11 @@ _MANY_CUT = 0.05
 """Share of rows longer than the room from which there is a warning."""
 
 
-def default_backbone() -> str | None:
-    """`minilm` if its files are on this machine, else None; nothing is downloaded."""
+def default_backbone(kind: Kind = "classification") -> str | None:
+    """The backbone that suite `own` runs on tasks of a kind, if its files are on this machine, else None; nothing is
+    downloaded."""
+    if kind == "multiple choice":
+        return "nano" if is_unfetched("smollm2") else "smollm2"
     from tunefront.bench.models.hub import download
     from tunefront.bench.models.locate import MINILM_HUB, MINILM_WHEEL
 

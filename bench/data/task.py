@@ -49,7 +49,9 @@ class Task:
     in order; `label_names` the choices in label order, empty for regression; the first metric is the headline;
     `origin` the packages and versions that rows were harvested from, empty for rows read as they are; `templates` the
     folder's templates.yaml, None if it has none; `folder` the folder of a `dir:` task. About its reading: `left_out`
-    maps columns that are no input to the reason; `notes` are facts worth reporting; `warnings` possible problems.
+    maps columns that are no input to the reason; `guessed` maps options of the command that say otherwise to what was
+    guessed, None for a column that names each row's split; `notes` are facts worth reporting; `warnings` possible
+    problems.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Task:
     templates: Path | None = field(default=None, compare=False)
     folder: Path | None = field(default=None, compare=False)
     left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
+    guessed: Mapping[str, str | tuple[str, ...] | None] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 

@@ -91,15 +91,11 @@ def _training(grid: Grid, task: Task) -> str:
             how.setdefault(_steps(grid.recipe_of(method)), []).append(label(method))
     most = max(how, key=lambda text: len(how[text]), default="")
     others = "; ".join(f"{listed(names)} {text}" for text, names in how.items() if text != most)
-    trained = f"{count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}" if how else ""
+    trained = f"Training: {count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}. " if how else ""
     tests = task.splits[task.eval_split]
     scored = len(eval_rows(task, grid.config.eval_rows))
     of = "all " if scored == len(tests) else f"{scored:,} of "
-    each = f"scored on {of}{count(len(tests), f'{task.eval_split} row')}."
-    if not how:
-        return f"Each is {each}"
-    all_train = all(method.trains for method in grid.methods)
-    return f"Each is trained on {trained}, {each}" if all_train else f"Training takes {trained}; each is {each}"
+    return f"{trained}Scoring: {of}{count(len(tests), f'{task.eval_split} row')}."
 
 
 def _steps(recipe: Recipe) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tunefront.bench.data.archives.cached import is_fetched, megabytes
+from tunefront.bench.data.archives.cached import megabytes
 from tunefront.bench.data.archives.catalog import ARCHIVES, archive_of
-from tunefront.bench.models.gguf.converted import is_converted
+from tunefront.bench.models.gguf.converted import is_unfetched
 
 if TYPE_CHECKING:
     from tunefront.bench.suites.grids import Grid
@@ -24,7 +24,7 @@ def without_unfetched(parts: Sequence[Grid], overrides: Overrides) -> tuple[list
     """
     names = [] if overrides.tasks else [name for grid in parts for name in grid.part.tasks]
     names += [] if overrides.backbones else [name for grid in parts for name in grid.part.backbones]
-    missing = [name for name in dict.fromkeys(names) if _is_missing(name)]
+    missing = [name for name in dict.fromkeys(names) if is_unfetched(name)]
     kept, instead = [], {}
     for grid in parts:
         fallback = grid.part.fallback_backbone
@@ -57,20 +57,12 @@ def fallback_of(suite: Suite, overrides: Overrides) -> tuple[str, str] | None:
     names = [] if overrides.tasks else [name for part in suite.parts for name in part.tasks]
     names += [] if overrides.backbones else [name for part in suite.parts for name in part.backbones]
     needed = [name for name in dict.fromkeys(names) if archive_of(name) is not None]
-    if suite.fallback is None or not needed or not all(map(_is_missing, needed)):
+    if suite.fallback is None or not needed or not all(map(is_unfetched, needed)):
         return None
     return suite.fallback, (
         f"suite {suite.name} needs {', '.join(needed)}; nothing of that was fetched, so suite {suite.fallback} runs. "
         f"Fetch once with {_command(needed)}, then repeat this command."
     )
-
-
-def _is_missing(name: str) -> bool:
-    """Whether a task or backbone is made from an archive that was not fetched. A converted backbone needs none."""
-    archive = archive_of(name)
-    if archive is None or is_fetched(archive):
-        return False
-    return name not in archive.backbones or not is_converted(name)
 
 
 def _sentence(missing: Sequence[str]) -> str:

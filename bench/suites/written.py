@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, OPTIONS, FileName, is_file_name
-from tunefront.bench.data.sources.own_file import read
+from tunefront.bench.data.sampling import training_rows
+from tunefront.bench.data.sources import load_task
+from tunefront.bench.data.sources.file_name import FILE, OPTIONS, FileName, is_file_name
 from tunefront.bench.errors import printable
 from tunefront.bench.models.folders import local
 from tunefront.bench.settings import SETTINGS
@@ -26,9 +27,9 @@ from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, suite_text
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
-    from tunefront.bench.data.sources.tables import Reading
     from tunefront.bench.suites.expand import Expansion
     from tunefront.bench.suites.grids import Grid
+    from tunefront.methods.base import Method
 
 _WIDTH = 118
 _COMMENTS_FROM = 45
@@ -114,8 +115,11 @@ def _fill(table: Any, grid: Grid, overrides: Overrides, folder: Path) -> None:  
             table.remove(key)
     table["backbones"] = [_relative_backbone(name, folder) for name in part.backbones]
     _put(table, "shots", ["all" if count is None else count for count in part.shots], 'rows to train on, or "all"')
-    if overrides.methods:
-        table["methods"] = [label(method) for method in grid.methods]
+    methods, needy = _by_need(grid)
+    if overrides.methods or needy:
+        table["methods"] = [label(method) for method in methods]
+    if needy:
+        table["methods"].comment(f"without {', '.join(map(label, needy))}: too few rows")
     if overrides.templates:
         table["templates"] = [name for name in part.templates if name is not None]
     _fill_recipe(table["recipe"], grid)
@@ -130,6 +134,17 @@ def _fill(table: Any, grid: Grid, overrides: Overrides, folder: Path) -> None:  
     for name in grid.given:
         if name in SETTINGS and SETTINGS[name].table == "settings":
             _put(table["settings"], name, getattr(grid.config, name))
+
+
+def _by_need(grid: Grid) -> tuple[list[Method], list[Method]]:
+    """(the methods of a part that its rows are enough for, the others, which a suite of its own stops at)."""
+    pairs = itertools.product(grid.part.tasks, grid.part.shots)
+    rows = min(
+        len(training_rows(load_task(task), shots, grid.part.draws[0], grid.config_for(task, shots))[0])
+        for task, shots in pairs
+    )
+    enough = [method for method in grid.methods if method.fewest_rows <= rows]
+    return enough, [method for method in grid.methods if method not in enough]
 
 
 def _fill_recipe(recipe: Any, grid: Grid) -> None:
@@ -180,19 +195,9 @@ def _file_table(task: str, name: FileName) -> Any:
         value = getattr(name, option)
         if value:
             table[option] = list(value) if option == "text" else value
-    for option, value in _guessed(read(task)).items():
-        _put(table, option, value, "guessed")
+    for option, value in load_task(task).guessed.items():
+        _put(table, option, list(value) if isinstance(value, tuple) else value, "guessed")
     return table
-
-
-def _guessed(reading: Reading) -> dict[str, Any]:
-    """Options whose values were guessed, with these values; a column that names each row's split is found again."""
-    task = reading.task
-    answers = task.label_names if task.kind == "multiple choice" else ()
-    found = {"label": reading.label, "text": [name for name in task.input_fields if name not in answers]}
-    if "test" not in reading.tables:
-        found["split"] = str(DEFAULT_SHARE)
-    return {option: value for option, value in found.items() if option in reading.guessed}
 
 
 def _relative_backbone(name: str, folder: Path) -> str:

@@ -156,7 +156,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "Outcome": Outcome,
         },
     }
-    monkeypatch.setattr("tunefront.bench.suites.unfetched.is_fetched", lambda archive: made.fetched)
+    monkeypatch.setattr("tunefront.bench.models.gguf.converted.is_fetched", lambda archive: made.fetched)
     for name, content in fakes.items():
         module = types.ModuleType(name)
         vars(module).update(content)

@@ -105,8 +105,13 @@ def _read(name: FileName, title: str) -> Reading:
     if hashed:
         parts, split_note = _split(path, rows["train"], tables["train"], schema, columns, share or DEFAULT_SHARE)
         rows = {**rows, **parts}
-    splitting = ["split"] if split_note and name.split is None else []
-    guessed = [option for option in ("text", "label", "split") if option in (*columns.guessed, *splitting)]
+    guessed: dict[str, str | tuple[str, ...] | None] = {
+        option: value
+        for option, value in (("text", columns.texts), ("label", columns.label))
+        if option in columns.guessed
+    }
+    if split_note and name.split is None:
+        guessed["split"] = str(DEFAULT_SHARE) if hashed else None
     says = [*notes, *hidden, *more, *columns.notes, *schema.notes, _kind_note(schema, columns), *from_files, split_note]
     if guessed:
         says.append(f"guessed: say otherwise with {listed([f'--{option}' for option in guessed])}")
@@ -123,10 +128,11 @@ def _read(name: FileName, title: str) -> Reading:
         templates=templates,
         folder=path.absolute() if path.is_dir() else None,
         left_out=columns.left_out,
+        guessed=guessed,
         notes=(*filter(None, says), *empty_notes(rows, schema)),
         warnings=tuple(f"{title}: {warning}" for warning in schema.warnings),
     )
-    return Reading(task, tables, columns.label, columns.id, columns.group, tuple(guessed))
+    return Reading(task, tables, columns.label, columns.id, columns.group)
 
 
 def _check_columns(tables: Mapping[str, Table], columns: OwnColumns) -> None:

@@ -79,8 +79,7 @@ class Table:
 class Reading:
     """A task and the tables that it was read from, which also have the columns that are no input.
 
-    `tables`: split -> its rows, those without a label or text left out; `label`, `id` and `group`: columns; `guessed`:
-    the options of the command that say otherwise about what was guessed.
+    `tables`: split -> its rows, those without a label or text left out; `label`, `id` and `group`: columns.
     """
 
     task: Task
@@ -88,7 +87,6 @@ class Reading:
     label: str
     id: str | None = None
     group: str | None = None
-    guessed: tuple[str, ...] = ()
 
 
 @contextmanager

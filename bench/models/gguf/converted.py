@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from tunefront.bench.data.archives.cached import NotFetched, is_fetched, opened
-from tunefront.bench.data.archives.catalog import ARCHIVES
+from tunefront.bench.data.archives.catalog import ARCHIVES, archive_of
 from tunefront.bench.data.cache import folder as cache_folder
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import LEFT_SECONDS, NotOrdinary, explain_os_error, open_ordinary
@@ -157,3 +157,11 @@ def _sweep(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def is_unfetched(name: str) -> bool:
+    """Whether a task or backbone is made from an archive that was not fetched. A converted backbone needs none."""
+    archive = archive_of(name)
+    if archive is None or is_fetched(archive):
+        return False
+    return name not in archive.backbones or not is_converted(name)

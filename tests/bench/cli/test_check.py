@@ -219,3 +219,9 @@ def test_many_columns_are_grouped(folder: Path, call: Any, monkeypatch: pytest.M
     shown = screen(call, monkeypatch, "wide.csv", *FAST)
     assert len(shown) < 50
     assert any("n0 and 199 more" in line for line in shown)
+
+
+def test_lengths_of_multiple_choice_are_those_of_a_language_model(tmp_path: Path) -> None:
+    rows = "\n".join(f"w{row % 9} w1,w2,w3,{'AB'[row % 2]}" for row in range(100))
+    (tmp_path / "mc.csv").write_text(f"question,A,B,answer\n{rows}\n")
+    assert check(tmp_path / "mc.csv").lengths.backbone == "nano"

@@ -158,7 +158,7 @@ def test_four_lines_say_what_will_happen(tmp_path: Path, backbones: dict[str, st
     assert "3 settings" in methods
     assert "32 held-out rows of train" in methods
     assert "68 rows for 20 epochs in batches of 16" in training
-    assert "all 40 test rows" in training
+    assert "Scoring: all 40 test rows" in training
 
 
 def test_settings_of_which_none_is_chosen_are_counted(tmp_path: Path, backbones: dict[str, str]) -> None:
@@ -170,11 +170,6 @@ def test_settings_of_which_none_is_chosen_are_counted(tmp_path: Path, backbones:
     assert len(expansion.cells) == 3
     assert "3 settings" in expansion.announcements[2]
     assert "too few" not in expansion.announcements[2]
-
-
-def test_methods_without_training_are_not_said_to_be_trained(tmp_path: Path, language_models: dict[str, str]) -> None:
-    overrides = Overrides(tasks=[write_rows(tmp_path, 100)], backbones=[language_models["llama"]])
-    assert "Each is trained" not in expand(None, overrides).announcements[3]
 
 
 def test_own_asks_for_data() -> None:

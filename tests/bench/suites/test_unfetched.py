@@ -35,7 +35,7 @@ def suite(tmp_path: Path) -> str:
 def unfetched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which nothing was fetched."""
     world.fetched = False
-    monkeypatch.setattr("tunefront.bench.suites.unfetched.is_converted", lambda name: False)
+    monkeypatch.setattr("tunefront.bench.models.gguf.converted.is_converted", lambda name: False)
 
 
 def test_its_cells_are_left_out_and_the_command_is_named(suite: str, unfetched: None) -> None:
