@@ -131,14 +131,16 @@ def expanded(path: str | Path) -> Path:
         raise UserError(f"the path {text!r} contains a NUL character, which is not allowed in a path.")
     try:
         os.fsencode(text)
-        return Path(text).expanduser()
+        path = Path(text)
+        if text.startswith("~"):
+            return path.expanduser()
+        return path.absolute() if str(path).startswith("~") else path  # a Path has lost the ./ of ./~name
     except UnicodeEncodeError as error:
         raise UserError(f"the path {text!r} contains a lone surrogate, which is not allowed in a path.") from error
     except RuntimeError as error:
         who = text.split("/")[0]
         raise UserError(
-            f"{text}: there is no home folder {who} here; give the path without it, or ./{text} for a folder of that "
-            "name."
+            f"{text}: there is no home folder {who} here; give the path without it, or ./{text} for that name here."
         ) from error
 
 

@@ -8,10 +8,11 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from tunefront.bench.check.findings import Finding, Label, Values
-from tunefront.bench.check.samples import shortened
+from tunefront.bench.check.samples import sample, shortened
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.data.sources.doubts import look_alikes
 from tunefront.bench.data.sources.labels import number
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Row, Task
@@ -25,6 +26,8 @@ _SIMILAR, _RARER = 0.82, 0.05
 """How similar the name of a class is to one of which it may be a misspelling, and how rare in comparison."""
 _MOST_COMPARED = 200
 _NAMED = 4
+_MOST_RENDERED = 5000
+"""Rows of a split whose prompts are written."""
 
 
 def labels_of(task: Task) -> tuple[Label, ...]:
@@ -59,9 +62,10 @@ def values_of(task: Task) -> Values | None:
 
 
 def label_findings(task: Task, labels: Sequence[Label]) -> list[Finding]:
-    """Classes that are rare, that a split lacks, that nearly all rows have, or that may be misspelt."""
+    """Classes that are rare, that a split lacks, that nearly all rows have, or that may be misspelt; answers that
+    cannot be asked for."""
     if task.kind != "classification":
-        return []
+        return _unusable_answers(task) if task.kind == "multiple choice" else []
     findings = []
     scored = task.eval_split
     unseen = [label.name for label in labels if label.rows[scored] and not label.rows["train"]]
@@ -78,10 +82,32 @@ def label_findings(task: Task, labels: Sequence[Label]) -> list[Finding]:
         text = f"{count(len(untested), 'label')} {_has(untested)} no {scored} row: {_few(untested)}"
         findings.append(Finding("untested", "note", text, "Scores say nothing about them.", len(untested)))
     top = max(labels, key=lambda label: label.share)
-    if top.share > _NEARLY_ALL:
+    if top.share > _NEARLY_ALL and task.metrics[0].name == "accuracy":
         text = f"{100 * top.share:.1f} % of the train rows are {top.name!r}, so accuracy hardly shows a difference"
         findings.append(Finding("one label", "warning", text, 'Use "metrics": ["macro_f1"] in a folder\'s meta.json.'))
     return [*findings, *_alike(task, labels), *_misspelt(labels)]
+
+
+def _unusable_answers(task: Task) -> list[Finding]:
+    """Rows of multiple choice that the default prompt template refuses, such as one with two equal answers."""
+    from tunefront.bench.templates import find_template
+
+    refused: list[tuple[Row, str]] = []
+    try:
+        template = find_template(task, None)
+    except UserError:
+        return []
+    for rows in task.splits.values():
+        for row in sample(rows, _MOST_RENDERED):
+            try:
+                template.render(task, row)
+            except UserError as error:
+                refused.append((row, str(error)))
+    if not refused:
+        return []
+    row, why = refused[0]
+    text = f"{count(len(refused), 'row')} cannot be asked, and a run that draws one stops. The first: {why}"
+    return [Finding("answers", "warning", text, "", len(refused), row.id)]
 
 
 def _alike(task: Task, labels: Sequence[Label]) -> list[Finding]:

@@ -225,6 +225,8 @@ def _print_lengths(console: RichConsole, lengths: Lengths) -> None:
 
 def _cuts(lengths: Lengths) -> str:
     cuts = [f"{100 * share:.2g} % at {length:,}" for length, share in lengths.cut.items() if 0 < share < 0.995]
+    if lengths.room and lengths.cut[lengths.room] >= 0.995:
+        return f"nearly all would be cut at {lengths.room:,}"
     if not cuts:
         return "none would be cut" if lengths.room else "none is longer than 32"
     return f"cut would be {', '.join(cuts)}"

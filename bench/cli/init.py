@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, handle_errors, print_plain, quiet_libraries, warnings_on
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.files import expanded, writing
+from tunefront.bench.files import expanded, local_folder, writing
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
 Named = Annotated[
@@ -45,7 +46,7 @@ def init(texts: Texts, named: Named = None, out: Out = None, debug: options.Debu
             _check_no_options(texts)
             with writing(path) as file:
                 file.write(starter().encode())
-            print_plain(Console(), f"suite: {path}. Name your data in it, then: tunefront run {path}")
+            print_plain(Console(), f"suite: {path}. Name your data in it, then: tunefront run {quote(str(path))}")
             return
         with Display(errors) as display:
             expansion = expand(OWN, overrides, on_status=display.preparing, wrong=wrong)
@@ -53,7 +54,9 @@ def init(texts: Texts, named: Named = None, out: Out = None, debug: options.Debu
             print_plain(errors, f"warning: {warning}", "yellow")
         with writing(path) as file:
             file.write(written(expansion, overrides, path.parent).encode())
-        print_plain(Console(), f"suite: {path} ({len(expansion.cells)} cells). Edit it, then: tunefront run {path}")
+        print_plain(
+            Console(), f"suite: {path} ({len(expansion.cells)} cells). Edit it, then: tunefront run {quote(str(path))}"
+        )
 
 
 def _check_no_options(texts: Texts) -> None:
@@ -65,7 +68,9 @@ def _check_no_options(texts: Texts) -> None:
 
 def _path(out: str | None, overrides: Overrides) -> Path:
     """The file to write. Errors: UserError if there is one, or if it is no .toml file."""
-    path = expanded(f"{_stem(overrides.tasks[0]) if overrides.tasks else 'suite'}.toml" if out is None else out)
+    if out is not None and local_folder(out) is None:
+        raise UserError(f"--out {out}: a suite is a local file; give a path.")
+    path = expanded(f"./{_stem(overrides.tasks[0]) if overrides.tasks else 'suite'}.toml" if out is None else out)
     if path.suffix != ".toml":
         raise UserError(f"--out {out}: a suite is a .toml file; give a name that ends in .toml.")
     if path.exists() or path.is_symlink():

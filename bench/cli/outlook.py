@@ -31,11 +31,16 @@ def look_ahead(
         return f"{plural(len(cells), 'cell')}; how long they take is not predicted: {error}", None
     planned = [record for _, record in missing if record.status == "planned"]
     known = f", {len(cells) - len(missing):,} of them recorded before" if len(missing) < len(cells) else ""
+    skipped = [record.label for _, record in missing if record.status == "skipped"]
+    if skipped:
+        known += f", {'all' if len(skipped) == len(cells) else f'{len(skipped):,}'} of them skipped"
+        known += f" ({', '.join(dict.fromkeys(skipped))})"
     if not planned:
         return f"{plural(len(cells), 'cell')}{known}.", None
-    predicted = sum(map(_seconds, planned)) / min(workers, len(planned))
+    at_once = min(workers, len(planned))
+    predicted = sum(map(_seconds, planned)) / at_once
     peak = max(record.peak_memory_bytes or 0 for record in planned)
-    times = "one at a time" if workers == 1 else f"{workers} at a time"
+    times = "one at a time" if at_once == 1 else f"{at_once} at a time"
     costs = f"about {format_duration(predicted)}, and up to {si(peak, 'B')} each"
     return f"{plural(len(cells), 'cell')}{known}, {times}: {costs}.", predicted
 

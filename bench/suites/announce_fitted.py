@@ -71,10 +71,12 @@ def _search(grid: Grid, task: Task, shots: int | None, n_trained: int) -> str:
     """How the rates are chosen; empty if nothing is searched."""
     if not grid.searches:
         return ""
+    n_trials = sum(method.trains for method, _ in grid.trials_for(task.name, shots)) // n_trained
+    if not grid.config.select:
+        return f", each with {count(n_trials, 'setting')}, of which none is chosen" if n_trials > 1 else ""
     if not grid.selects(task.name, shots):
         return ", at one learning rate each, since there are too few rows to hold some out"
     _, chosen_on, split, _ = training_rows(task, shots, grid.part.draws[0], grid.config_for(task.name, shots))
-    n_trials = sum(method.trains for method, _ in grid.trials_for(task.name, shots)) // n_trained
     held_out = "held-out " if split == "train" else ""
     best = f"the best on {len(chosen_on):,} {held_out}rows of {split} is used"
     return f", each with {count(n_trials, 'setting')}, of which {best}"

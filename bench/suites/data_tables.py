@@ -60,8 +60,8 @@ def _text(key: str, value: object) -> str:
     """A text, or a number as text: a share, or the place of a column."""
     kinds = str if key == FILE else str | int | float
     if isinstance(value, bool) or not isinstance(value, kinds) or not str(value).strip():
-        several = f" or a list of them, {key} = [{_quoted('title')}, {_quoted('review')}]," if key == _SEVERAL else ""
-        raise UserError(f"{key} must be a text{several} got {shortened(value)}.")
+        several = f" or a list of them, {key} = [{_quoted('title')}, {_quoted('review')}]" if key == _SEVERAL else ""
+        raise UserError(f"{key} must be a text{several}, got {shortened(value)}.")
     return str(value)
 
 

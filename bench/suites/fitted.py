@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from tunefront.bench.settings import Scalar
     from tunefront.bench.suites.validate import Chosen
 
-_LOOKED_AT = 1000
-"""Most rows of a split whose tokens are counted: of more, every second, third, ... one."""
+_LOOKED_AT, _MOST_ANSWERS = 1000, 30_000
+"""Most rows of a split whose tokens are counted, and most answers of these rows in prompts: of more, every second,
+third, ... row is."""
 _STEP = 8
 """Lengths are multiples of this, which the kernels of some devices need to be fast."""
 
@@ -33,31 +34,26 @@ def fitted_grids(grids: Iterable[tuple[Grid, Chosen]], tasks: Iterable[Task]) ->
             continue
         for backbone in grid.part.backbones:
             for name in grid.part.tasks:
-                names = templates[backbone, name]
+                task, names = loaded[name], templates[backbone, name]
+                lengths = _lengths(grid, backbone, task, names)
                 for shots in grid.shots_of(name):
                     lists = replace(grid.part, backbones=(backbone,), tasks=(name,), shots=(shots,))
-                    one = replace(grid, part=lists)
-                    parts.append((_fitted(one, loaded[name], names), {(backbone, name): names}))
+                    one = replace(grid, part=lists, lengths=lengths)
+                    parts.append((_fitted(one, task), {(backbone, name): names}))
     return parts
 
 
-def _fitted(grid: Grid, task: Task, templates: Sequence[str | None]) -> Grid:
+def _fitted(grid: Grid, task: Task) -> Grid:
     """A part of one backbone, task and number of shots with its fitted numbers."""
-    (backbone,), (shots,), fitting = grid.part.backbones, grid.part.shots, Fitting(**grid.part.fitted)
+    (shots,), fitting = grid.part.shots, Fitting(**grid.part.fitted)
     config = grid.config_for(task.name, shots)
-    train, chosen_on, _, _ = training_rows(task, shots, grid.part.draws[0], config)
     recipe: dict[str, Scalar] = {}
     if fitting.row_passes is not None and not {"epochs", "steps"} & {*grid.part.recipe, *grid.recipe}:
+        train = training_rows(task, shots, grid.part.draws[0], config)[0]
         recipe["epochs"] = epochs_of(len(train), len(task.label_names), fitting)
-    lengths = None
-    if fitting.uncut_share is not None and config.max_length is None:
-        tests = eval_rows(task, config.eval_rows)
-        rows = [*_sample([*train, *chosen_on]), *_sample(tests)]
-        lengths = _lengths(grid, backbone, task, templates, rows, fitting.uncut_share)
-    if lengths is not None:
-        config = replace(config, max_length=lengths.max_length)
+    max_length = config.max_length if grid.lengths is None else grid.lengths.max_length
     part = replace(grid.part, recipe={**grid.part.recipe, **recipe})
-    return replace(grid, part=part, config=replace(grid.config, max_length=config.max_length), lengths=lengths)
+    return replace(grid, part=part, config=replace(grid.config, max_length=max_length))
 
 
 def epochs_of(rows: int, classes: int, fitting: Fitting) -> float:
@@ -72,14 +68,17 @@ def epochs_of(rows: int, classes: int, fitting: Fitting) -> float:
     return float(f"{epochs if fitting.most_epochs is None else min(epochs, fitting.most_epochs):.2g}")
 
 
-def _lengths(
-    grid: Grid, backbone: str, task: Task, templates: Sequence[str | None], rows: Sequence[Row], share: float
-) -> Lengths | None:
-    """The smallest length that leaves this share of the rows uncut, at most the model's limit; None for a task that the
-    model cannot do."""
+def _lengths(grid: Grid, backbone: str, task: Task, templates: Sequence[str | None]) -> Lengths | None:
+    """The smallest length that leaves the part's share of the rows uncut, at most the model's limit, whatever rows are
+    drawn; None if the call or the part sets the length, and for a task that the model cannot do."""
     from tunefront.bench.models.config import row_tokens
 
-    config = grid.config_of(task.name)
+    config, share = grid.config_of(task.name), Fitting(**grid.part.fitted).uncut_share
+    if share is None or config.max_length is not None:
+        return None
+    prompts = sum(template is not None for template in templates)
+    most = max(10, min(_LOOKED_AT, _MOST_ANSWERS // max(1, prompts * len(task.label_names))))
+    rows = [row for split in (task.splits["train"], eval_rows(task, config.eval_rows)) for row in _sample(split, most)]
     counted = [row_tokens(backbone, task, template, rows, config) for template in templates]
     known = [lengths for lengths in counted if lengths]
     if not known:
@@ -91,5 +90,5 @@ def _lengths(
     return Lengths(max_length, sum(length <= max_length for length in whole), len(whole), whole[-1])
 
 
-def _sample(rows: Sequence[Row]) -> Sequence[Row]:
-    return rows[:: max(1, -(-len(rows) // _LOOKED_AT))]
+def _sample(rows: Sequence[Row], most: int) -> Sequence[Row]:
+    return rows[:: max(1, -(-len(rows) // most))]

@@ -21,6 +21,8 @@ INCIDENTAL = frozenset({"device", "threads"})
 """Settings that may differ. The record's own field is compared for the device; threads change seconds, not scores."""
 PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")
 PER_BACKBONE = ("backbone_fingerprint", "pooling")
+FITTED = {"max_length": ("task",), "select": ("task", "shots")}
+"""Settings that a suite fits to the rows of a task. They are compared on one task, and with one number of shots."""
 SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "template_fingerprint", "key"})
 """Fields that normally differ between tasks, backbones or methods."""
 PROMPTED = frozenset({"normalization", "context_length"})
@@ -32,14 +34,14 @@ TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 def check(records: Sequence[Record]) -> None:
     """Raises UserErrors for all fields in which ok records must not differ, each with a filter that separates them.
 
-    Settings may differ between backbones: these are never averaged or drawn in one plot.
+    Settings may differ between backbones: these are never averaged or drawn in one plot. What is fitted to a task may
+    differ between tasks.
     """
     prompted = [record for record in records if record.template is not None]
     messages = [_difference_message(records, name, "") for name in EVERYWHERE]
     backbones = group_by(records, lambda record: record.backbone)
-    for backbone, group in backbones.items():
-        where = f" of backbone {backbone}" if len(backbones) > 1 else ""
-        messages += [_difference_message(_affected_by(group, name), name, where) for name in settings_of(records)]
+    for name in settings_of(records):
+        messages += _setting_messages(records, name)
     for task, group in group_by(records, lambda record: record.task).items():
         messages += [_difference_message(group, field, f" of task {task}") for field in PER_TASK]
     for backbone, group in backbones.items():
@@ -84,6 +86,18 @@ def cell_of(record: Record) -> tuple[object, ...]:
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
     where = (record.backbone, record.task, record.shots, record.data.draw_source, record.template)
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
+
+
+def _setting_messages(records: Sequence[Record], setting: str) -> list[str | None]:
+    """What is wrong with a setting: for each group of records in which it must be equal."""
+    scope = ("backbone", *FITTED.get(setting, ()))
+    named = [name for name in scope if len({getattr(record, name) for record in records}) > 1]
+    groups = group_by(_affected_by(records, setting), lambda record: tuple(getattr(record, name) for name in named))
+    return [_difference_message(group, setting, "".join(map(_where, named, key))) for key, group in groups.items()]
+
+
+def _where(name: str, value: object) -> str:
+    return {"backbone": f" of backbone {value}", "task": f" on task {value}"}.get(name, f" with {name}={number(value)}")
 
 
 def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:

@@ -46,6 +46,14 @@ def answers_named(labels: Sequence[object], rows: Sequence[Mapping[str, object]]
     return [] if None in found else [name for name in found if name is not None]
 
 
+def strays(labels: Sequence[object], rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> list[str]:
+    """The different labels that keep these columns from being answers: they name none of them, and most others do."""
+    named = [bool(answers_named([label], [row], names)) for label, row in zip(labels, rows, strict=True)]
+    if all(named) or 2 * sum(named) <= len(named):
+        return []
+    return list(dict.fromkeys(str(label) for label, known in zip(labels, named, strict=True) if not known))
+
+
 def _answer(text: str, row: Mapping[str, object], names: Sequence[str]) -> str | None:
     equal = [name for name in names if not missing(row.get(name)) and str(row.get(name)).strip() == text]
     return equal[0] if len(equal) == 1 else None

@@ -39,8 +39,12 @@ def label_error(
     `advice`: what the message tells the user to do.
     """
     odd = next((value for value in values if not isinstance(value, (str, int, float, Decimal))), None)
-    if isinstance(odd, (list, tuple, set, dict)):
-        return f"the label {reprlib.repr(odd)} is {'a mapping' if isinstance(odd, dict) else 'a list'}, {_MULTI}."
+    if isinstance(odd, dict):
+        return (
+            f"the label {reprlib.repr(odd)} is an object; write the value that is the label into a column of its own."
+        )
+    if isinstance(odd, (list, tuple, set)):
+        return f"the label {reprlib.repr(odd)} is a list, {_MULTI}."
     if odd is not None:
         return f"the label {reprlib.repr(odd)} has type {type(odd).__name__}; use a text or a number."
     texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import UserError, unknown
+from tunefront.bench.files import expanded
 
 FILE, FRAME = "file:", "frame:"
 DEFAULT_SHARE = 0.2
@@ -145,8 +146,8 @@ def spelled(name: str, folder: Path = Path()) -> str:
 
 def _is_file(path: str, folder: Path) -> bool:
     try:
-        return (folder / Path(path).expanduser()).is_file()
-    except (OSError, ValueError, RuntimeError):  # no valid path
+        return (folder / expanded(path)).is_file()
+    except (OSError, ValueError):  # no valid path
         return False
 
 

@@ -39,6 +39,11 @@ def path_of(name: str) -> Path:
     return _file(name)
 
 
+def without_files(text: str) -> str:
+    """A message in which `the DataFrame` stands for the file where it is kept."""
+    return re.sub(rf"(?:{re.escape(str(folder('frames')))}/)?\b[0-9a-f]{{{_DIGITS}}}\.parquet", "the DataFrame", text)
+
+
 def store(frame: pandas.DataFrame) -> str:
     """Keeps the rows of a DataFrame, without its index, in the cache; returns the name of its file, a hash.
 
@@ -48,16 +53,11 @@ def store(frame: pandas.DataFrame) -> str:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"the DataFrame has two columns {twice!r}; rename one of them.")
-    plain = frame.reset_index(drop=True).set_axis(names, axis="columns")
-    for name in names:
-        if plain[name].dtype == object or str(plain[name].dtype) == "category":
-            plain[name] = _plain(plain[name].astype(object))
-        elif plain[name].dtype.kind in "mM":
-            plain[name] = plain[name].astype(str)
-    digest = hashlib.sha256(plain.to_csv(index=False).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     try:
+        plain = _plain_frame(frame.reset_index(drop=True).set_axis(names, axis="columns"))
+        digest = hashlib.sha256(plain.to_csv(index=False).encode("utf-8")).hexdigest()[:_DIGITS]
         content = plain.to_parquet(index=False)
-    except (ValueError, TypeError) as error:  # pyarrow's errors are such
+    except (ValueError, TypeError) as error:  # pyarrow's errors are such, and those of lone surrogates
         raise UserError(
             f"the DataFrame cannot be kept as Parquet ({in_short(error)}); make its values texts, numbers or lists of "
             "these, or pass the columns that are needed alone."
@@ -75,6 +75,16 @@ def store(frame: pandas.DataFrame) -> str:
 
 def _file(name: str) -> Path:
     return folder("frames") / f"{name}.parquet"
+
+
+def _plain_frame(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """The columns that Parquet can hold as they are, others as texts."""
+    for name in frame.columns:
+        if frame[name].dtype == object or str(frame[name].dtype) == "category":
+            frame[name] = _plain(frame[name].astype(object))
+        elif frame[name].dtype.kind in "mM":
+            frame[name] = frame[name].astype(str)
+    return frame
 
 
 def _plain(column: Any) -> Any:  # Any: a column of whatever a DataFrame holds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.data.sources import guess
-from tunefront.bench.data.sources.answer_columns import answers_named, find_answers
+from tunefront.bench.data.sources.answer_columns import answers_named, find_answers, strays
 from tunefront.bench.data.sources.labels import NOTHING, kind_of, missing, names_of, number, without_nothing
 from tunefront.bench.errors import UserError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tunefront.bench.data.sources.tables import Table
     from tunefront.bench.data.task import Kind
 
+_LOOKED_AT = 20_000
+"""Most rows in which labels are compared with answers that they do not all name."""
 _MANY_VALUES = 20
 """Number of different whole numbers above which they may be values rather than classes."""
 
@@ -41,9 +43,11 @@ def choose_columns(train: Table, name: FileName, meta: Meta) -> OwnColumns:
     """What the columns are: as the name and the folder's meta.json say, else guessed."""
     columns = guess.columns_of(train)
     if len(columns) < 2:
+        marks = "If the columns are separated by another mark than commas, semicolons, tabs, bars or @, replace it."
+        objects = 'Write the rows as a list of objects: [{"text": "...", "label": "..."}, ...].'
         raise UserError(
             f"{train.file} has one column, {next(iter(columns), '')[:80]!r}; a task needs a text and a label in every "
-            "row. If the columns are separated by another mark than commas, semicolons, tabs, bars or @, replace it."
+            f"row. {objects if '.json' in train.file.name else marks}"
         )
     group = guess.named(train, name.group, "group") if name.group else None
     identity = guess.named(train, name.id, "id") if name.id else None
@@ -67,6 +71,11 @@ def choose_columns(train: Table, name: FileName, meta: Meta) -> OwnColumns:
             raise UserError(f"{train.file}: {label!r} is the label and --{option}; name two columns.")
     identity = identity or guess.guess_id(columns, [label, *texts])
     answers = _answers(train, label, name.kind or meta.task_type, meta)
+    stray = "" if answers or name.kind not in (None, "multiple choice") else _stray_labels(train, label)
+    if stray and name.kind is not None:
+        raise UserError(f"{train.file}: {stray}; correct these rows, or remove them.")
+    if stray:
+        notes.append(stray)
     taken = [column for column in (label, group, identity, *answers) if column]
     if not texts:
         lists = {column for column in columns if columns[column].why_no_text == "lists"}
@@ -96,6 +105,18 @@ def _answers(train: Table, label: str, kind: str | None, meta: Meta) -> tuple[st
     names = find_answers(train.columns, label)
     rows = [row for row in train.records if not missing(row.get(label))]
     return names if names and answers_named([row[label] for row in rows], rows, names) else ()
+
+
+def _stray_labels(train: Table, label: str) -> str:
+    """Why columns that are named like answers are not read as answers, empty if that is not for a few labels."""
+    names = find_answers(train.columns, label)
+    rows = [row for row in train.records[:_LOOKED_AT] if not missing(row.get(label))]
+    found = strays([row[label] for row in rows], rows, names) if names else []
+    if not found:
+        return ""
+    shown = listed([*map(repr, found[:3]), *([f"{len(found) - 3:,} more"] if len(found) > 3 else [])])
+    verb = "names" if len(found) == 1 else "name"
+    return f"{listed(list(names))} are not read as answers, since the label {shown} {verb} none of them"
 
 
 def with_named_answers(tables: dict[str, Table], columns: OwnColumns) -> dict[str, Table]:

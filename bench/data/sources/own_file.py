@@ -19,6 +19,7 @@ from tunefront.bench.data.sources import folder
 from tunefront.bench.data.sources.advice import FILE as FILE_ADVICE
 from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
 from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FILES, FRAME, FileName, share_of
+from tunefront.bench.data.sources.frames import without_files
 from tunefront.bench.data.sources.hash_split import split_rows
 from tunefront.bench.data.sources.labels import missing
 from tunefront.bench.data.sources.meta import Meta, read_meta
@@ -34,9 +35,10 @@ from tunefront.bench.data.sources.own_prompts import find_prompts
 from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
+from tunefront.bench.data.sources.splits import splits_in
 from tunefront.bench.data.sources.tables import Problems, Reading, without_collector
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import UserError
+from tunefront.bench.errors import UserError, UserErrors
 
 if TYPE_CHECKING:
     from tunefront.bench.data.sources.schema import Schema
@@ -61,6 +63,11 @@ def read(spelled: str, title: str | None = None) -> Reading:
     try:
         with without_collector():
             return _read(FileName.parse(spelled), title or spelled)
+    except UserError as error:
+        if FRAME not in spelled:
+            raise
+        messages = error.messages if isinstance(error, UserErrors) else [str(error)]
+        raise UserErrors(map(without_files, messages)) from None
     except RecursionError:  # JSON just within its own limit is too deep to process
         raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
 
@@ -68,7 +75,8 @@ def read(spelled: str, title: str | None = None) -> Reading:
 def _read(name: FileName, title: str) -> Reading:
     problems = Problems(advice=FILE_ADVICE)
     path = place_of(name.path if name.source == FILE else f"{name.source}{name.path}")
-    if path.is_dir() and name == FileName(name.path) and folder.is_described(path):
+    described = path.is_dir() and name == FileName(name.path) and folder.is_described(path)
+    if described and splits_in(path) != ("train",):
         return folder.read(name.path, title)
     meta = read_meta(path, problems) if path.is_dir() else Meta()
     tables, notes = own_tables(path, name, meta, problems)

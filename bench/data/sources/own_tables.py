@@ -36,6 +36,10 @@ def _existing(text: str) -> Path:
     try:
         if path.exists():
             return path
+        if "://" in text:
+            raise UserError(f"{text[:200]} is a URL; rows are read from local files: download it, and give its path.")
+        if path.is_symlink():
+            raise UserError(f"{path} is a link to {path.readlink()}, which is not there; give the path of your data.")
         known = path.parent.iterdir() if path.parent.is_dir() else ()
         siblings = [other.name for other in known if not other.name.startswith(".")]
     except (OSError, ValueError) as error:

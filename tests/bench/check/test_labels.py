@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -76,3 +77,18 @@ def test_a_regression_has_values_in_place_of_labels() -> None:
     assert values is not None
     assert (values.least, values.median, values.mean, values.largest) == (0.0, 2.0, 2.0, 4.0)
     assert values.examples == ("worth 0", "worth 4")
+
+
+def test_a_metric_other_than_accuracy_may_have_a_frequent_label() -> None:
+    task = task_of(["bad"] * 300 + ["good"] * 8, ["bad", "good"], ["bad", "good"])
+    task = replace(task, metrics=(MetricSpec("macro_f1"),))
+    assert "one label" not in {finding.kind for finding in label_findings(task, labels_of(task))}
+
+
+@pytest.mark.parametrize(("second", "refused"), [("left", False), ("right", True)])
+def test_rows_whose_answers_are_equal_are_named(second: str, refused: bool) -> None:
+    fields = [{"text": "which way", "A": "right", "B": "left"}] * 3 + [{"text": "where", "A": "right", "B": second}]
+    rows = [Row(str(place), each, 0) for place, each in enumerate(fields)]
+    splits = {"train": rows, "test": rows[:2]}
+    task = Task("t", "multiple choice", splits, ("text",), ("A", "B"), (MetricSpec("accuracy"),))
+    assert [finding.row for finding in label_findings(task, labels_of(task))] == ["3"] * refused

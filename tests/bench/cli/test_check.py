@@ -57,6 +57,14 @@ def test_what_was_read_is_said(folder: Path, call: Any, backbones: dict[str, str
     assert read["guessed"] == ["text", "label", "split"]
 
 
+def test_rows_that_are_all_cut_are_not_said_to_be_whole(
+    folder: Path, call: Any, backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, "long.csv", lines("text,label", lambda n: f"{sentence(n) * 200},{n % 2}", 40))
+    shown = "\n".join(screen(call, monkeypatch, "long.csv", "--backbone", backbones["bert"], *FAST))
+    assert "none would be cut" not in shown
+
+
 def test_a_wrong_guess_is_seen_and_mended_by_one_flag(folder: Path, call: Any) -> None:
     row = lambda i: f'"{sentence(i)}",{i % 2},{("bad", "good", "odd")[i * 7 % 3]}'  # noqa: E731
     put(folder, "odd.csv", lines("review,label,opinion", row, 120))

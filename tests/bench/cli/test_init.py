@@ -122,6 +122,7 @@ def test_a_file_that_exists_is_not_overwritten(folder: Path, name: str) -> None:
         (("--backbone", "minilm"), "needs data"),
         (("trian.csv",), "did you mean 'train.csv'"),
         (("train.csv", "--out", "mine.yaml"), "ends in .toml"),
+        (("train.csv", "--out", "https://example.com/mine.toml"), "local file"),
         (("train.csv", "--label", "lable"), "did you mean 'label'"),
     ],
 )
@@ -142,6 +143,12 @@ def test_without_data_it_is_a_starter_that_runs_once_data_is_named(folder: Path,
     chosen = [backbones["bert"]]
     wanted = expand(None, Overrides(backbones=chosen, data=["few.csv"])).cells
     assert plain(expand("suite.toml", Overrides(backbones=chosen)).cells) == plain(wanted)
+
+
+def test_the_next_command_is_quoted_for_a_shell(folder: Path, backbones: dict[str, str]) -> None:
+    (folder / "few.csv").rename(folder / "a few & more.csv")
+    said = init("a few & more.csv", "--backbone", backbones["bert"]).output
+    assert "tunefront run 'a few & more.toml'" in said
 
 
 def test_hostile_names_stay_in_comments(folder: Path, backbones: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from tests.bench.data.sources.test_own_file import csv_file
@@ -83,6 +84,22 @@ def test_a_dataframe_has_the_fingerprint_of_its_file(folder: Path, backbones: di
     assert file.status == frame.status == "ok", (file.reason, frame.reason)
     assert file.fingerprints["task"] == frame.fingerprints["task"]
     assert json.loads(file.model_dump_json())["scores"] == json.loads(frame.model_dump_json())["scores"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"text": ["a b"] * 9},
+        {"text": ["a b \ud800"] * 9, "label": [0, 1, 1] * 3},
+        {"text": ["a b"] * 9, "label": 3},
+    ],
+)
+def test_a_bad_dataframe_is_named_as_one(columns: dict[str, Any]) -> None:
+    """It is kept in a file that the caller does not know."""
+    with pytest.raises(UserError, match="the DataFrame") as error:
+        run(data=pandas.DataFrame(columns, dtype=object), methods=["features"], backbones=["minilm"])
+    assert ".parquet" not in str(error.value)
 
 
 def test_data_that_is_no_path_and_no_dataframe_is_refused() -> None:

@@ -104,7 +104,7 @@ def test_the_tasks_of_a_call_replace_them(folder: Path) -> None:
         ('[[data]]\nfile = "a.csv"\nseeds = [1]', ["move seeds above"]),
         ('[[data]]\nfile = "a.csv"\nsplit = true', ["split must be a text"]),
         ('[[data]]\nfile = "a.csv"\nsplit = 1.5', ["below 1"]),
-        ('[[data]]\nfile = ["a.csv"]', ["file must be a text"]),
+        ('[[data]]\nfile = ["a.csv"]', ["file must be a text, got"]),
         ('[[data]]\nfile = "a.csv"\ntext = [["x"]]', ["text must be a text or a list"]),
         ('[[data]]\nfile = "a.csv"\nkind = "regresion"', ["did you mean 'regression'"]),
         ('[data]\nfile = "a.csv"', ["each [[data]]"]),

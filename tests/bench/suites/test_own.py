@@ -74,6 +74,11 @@ def test_lengths_leave_at_least_the_stated_share_uncut(
     assert length - 8 < sorted(whole)[uncut - 1]
 
 
+def test_lengths_are_those_of_the_task_whatever_rows_are_drawn(tmp_path: Path, backbones: dict[str, str]) -> None:
+    name = write_rows(tmp_path, 100, long=50)
+    assert len({cell.config.max_length for cell in cells_of(name, backbones["bert"], shots=[2, 64, None])}) == 1
+
+
 def test_a_length_that_the_call_gives_stays(tmp_path: Path, backbones: dict[str, str]) -> None:
     cells = cells_of(write_rows(tmp_path, 100), backbones["bert"], settings={"max_length": 7, "epochs": 2})
     assert {(cell.config.max_length, cell.recipe.epochs) for cell in cells} == {(7, 2.0)}
@@ -154,6 +159,17 @@ def test_four_lines_say_what_will_happen(tmp_path: Path, backbones: dict[str, st
     assert "32 held-out rows of train" in methods
     assert "68 rows for 20 epochs in batches of 16" in training
     assert "Scoring: all 40 test rows" in training
+
+
+def test_settings_of_which_none_is_chosen_are_counted(tmp_path: Path, backbones: dict[str, str]) -> None:
+    """There are rows enough; the call holds none out."""
+    overrides = Overrides(
+        tasks=[write_rows(tmp_path, 100)], backbones=[backbones["bert"]], settings={"select": False}, methods=["lora"]
+    )
+    expansion = expand(None, overrides)
+    assert len(expansion.cells) == 3
+    assert "3 settings" in expansion.announcements[2]
+    assert "too few" not in expansion.announcements[2]
 
 
 def test_own_asks_for_data() -> None:

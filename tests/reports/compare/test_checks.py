@@ -1,5 +1,7 @@
 """Records that differ in a field that matters are not drawn together; `where` separates them."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from tests.reports.factory import failed, grid, record
@@ -62,9 +64,24 @@ def test_settings_may_differ_between_backbones_and_not_on_one():
     odd = record(backbone="nano", seed=2, settings=_settings(max_length=32, eval_rows=200))
     with pytest.raises(UserError) as error:
         check([*grid(["full"]), *nano, odd])
-    assert "max_length of backbone nano differs (32, 64)" in str(error.value)
+    assert "max_length of backbone nano on task sst2 differs (32, 64)" in str(error.value)
     assert "--where max_length!=32" in str(error.value)
     check(select([*grid(["full"]), *nano, odd], ["max_length!=32"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fitted"),
+    [
+        ({"task": "trec", "settings": _settings(max_length=64, select=False)}, True),
+        ({"shots": 16, "settings": _settings(select=False)}, True),
+        ({"shots": 16, "settings": _settings(max_length=64)}, False),
+        ({"task": "trec", "settings": _settings(eval_rows=64)}, False),
+    ],
+)
+def test_what_is_fitted_to_a_task_may_differ_between_tasks(changes, fitted):
+    """Lengths belong to a task; whether rows are held out, also to the number of shots."""
+    with nullcontext() if fitted else pytest.raises(UserError):
+        check([record(settings=_settings(select=True)), record(**{"settings": _settings(select=True), **changes})])
 
 
 def test_settings_that_differ_are_named_and_those_of_prompts_only_if_there_are_prompts():

@@ -103,7 +103,7 @@ def test_scores_that_are_whole_in_train_alone_are_scores(tmp_path):
         (["toxic+insult", "toxic", "insult+threat", "threat"], "multi-label"),
         (["toxic insult", "toxic", "insult"], "multi-label"),
         (["0 1 1", "1 0 0", "0 0 1"], "multi-label"),
-        ([{"a": 1}, {"a": 2}, {"b": 1}], "mapping|list"),
+        ([{"a": 1}, {"a": 2}, {"b": 1}], "column of its own|list"),
         (["1,000", "2,500", "1,250"], "thousands"),
         (["x" * 2000, "y", "z"], "2,000 characters"),
     ],

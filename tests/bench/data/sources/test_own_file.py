@@ -517,3 +517,42 @@ def test_the_garbage_collector_runs_again_after_reading(tmp_path: Path) -> None:
     assert gc.isenabled()
     mistake(put(tmp_path, "one.csv", lines("text", sentence)))
     assert gc.isenabled()
+
+
+def test_a_link_to_nothing_is_not_answered_with_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("gone.csv")
+    assert "a link to gone.csv" in mistake(tmp_path / "link.csv")
+
+
+def test_a_url_is_named_as_one() -> None:
+    assert "https://example.com/x.csv is a URL" in mistake("https://example.com/x.csv")
+
+
+def test_json_without_rows_is_not_said_to_have_another_separator(tmp_path: Path) -> None:
+    text = mistake(put(tmp_path, "deep.json", '{"data": {"rows": [{"text": "a", "label": 1}]}}'))
+    assert "commas" not in text
+
+
+def test_a_path_that_begins_with_a_tilde_is_given_with_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the message about an unknown home folder says."""
+    csv_file(tmp_path, name="~tilde.csv")
+    monkeypatch.chdir(tmp_path)
+    assert "./~tilde.csv" in mistake("~tilde.csv")
+    assert task("./~tilde.csv").splits["test"]
+    assert load_task("./~tilde.csv").splits["test"]
+
+
+def test_answers_that_some_labels_do_not_name_are_said_to_be_no_answers(tmp_path: Path) -> None:
+    row = lambda i: f"what is {i} and {i},{i},{2 * i + 1},{'E' if i % 10 == 0 else 'AB'[i % 2]}"  # noqa: E731
+    path = put(tmp_path, "quiz.csv", lines("question,A,B,answer", row))
+    assert any("'E'" in note for note in task(path).notes)
+    assert "'E'" in mistake(path, kind="multiple choice")
+
+
+def test_a_described_folder_with_train_rows_alone_is_split(tmp_path: Path) -> None:
+    """As the message about such a folder, read by `dir:`, advises."""
+    csv_file(tmp_path, name="train.csv")
+    put(tmp_path, "meta.json", '{"metrics": ["macro_f1"]}')
+    read = task(tmp_path)
+    assert read.splits["test"]
+    assert [metric.name for metric in read.metrics] == ["macro_f1"]
