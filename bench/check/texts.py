@@ -22,6 +22,7 @@ _ENOUGH = re.compile(r"[^\W_](?:.*?[^\W_]){2}|[\u2e80-\ud7ff\uf900-\ufaff\U00020
 _MANY = 0.01
 """Share of a split from which such rows are a warning; rows in two splits always are."""
 _OVERLAP = "Remove them from train: they are scored although they were learnt."
+_CHOSEN = "Remove them from validation: they are scored although settings are chosen on them."
 _EMPTY = "Remove them, or read more columns with --text."
 _CONFLICT = "Correct their labels, or remove them."
 _COPIES = "Remove them if they are no real cases."
@@ -30,20 +31,30 @@ _NO_PLACES: Sequence[int] = ()
 
 def text_findings(task: Task) -> tuple[dict[str, Any], list[Finding]]:
     """(facts, findings) about all rows of a task. Facts: `near_empty`, `copies` and `conflicting` rows of each split,
-    `overlap` of each scored split with train."""
+    `overlap` of each other split with train, and of the test rows with validation (`overlap_with_validation`)."""
     empty, copies, conflicting, overlap = (dict.fromkeys(task.splits, _NO_PLACES) for _ in range(4))
-    train: Hashes | None = None
+    known: dict[str, Hashes] = {}
     for split, rows in task.splits.items():
         empty[split] = [place for place, row in enumerate(rows) if not _ENOUGH.search("\n".join(task.texts(row)))]
         hashes = _hashes(task, rows)
         copies[split], conflicting[split] = _copies(hashes, rows)
-        if split == "train":
-            train = hashes
-        elif train is not None:
-            overlap[split] = np.flatnonzero(np.isin(hashes, train)).tolist()
-    facts = {"near_empty": empty, "copies": copies, "conflicting": conflicting, "overlap": overlap}
+        known[split] = hashes
+    for split, hashes in known.items():
+        if split != "train":
+            overlap[split] = np.flatnonzero(np.isin(hashes, known["train"])).tolist()
+    chosen: dict[str, Sequence[int]] = {}
+    if {"validation", "test"} <= known.keys():
+        chosen["test"] = np.flatnonzero(np.isin(known["test"], known["validation"])).tolist()
+    facts = {
+        "near_empty": empty,
+        "copies": copies,
+        "conflicting": conflicting,
+        "overlap": overlap,
+        "overlap_with_validation": chosen,
+    }
     findings = [
         *_found(task, "overlap", overlap, "also occur in train", _OVERLAP),
+        *_found(task, "overlap", chosen, "also occur in validation", _CHOSEN),
         *_found(task, "near empty", empty, "have next to no letters", _EMPTY),
         *_found(task, "conflict", conflicting, "have the text of another row and another label", _CONFLICT),
         *_found(task, "copies", copies, "repeat the text of an earlier row", _COPIES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,14 @@ def test_copies_with_another_label_are_a_warning_that_names_a_row() -> None:
 def test_rows_in_two_splits_are_counted() -> None:
     found = findings(task_of([("a film", 0), ("good book", 1)], [("new text", 0), ("A film ", 1)]))["overlap"]
     assert (found.count, found.row) == (1, "test1")
+
+
+def test_scored_rows_that_choose_among_settings_are_counted() -> None:
+    task = task_of([("a film", 0), ("good book", 1)], [("new text", 0), ("other text", 1)])
+    chosen = replace(task, splits={**task.splits, "validation": task.splits["test"][:1]})
+    found = findings(chosen)["overlap"]
+    assert (found.count, found.row, found.level) == (1, "test0", "warning")
+    assert "validation" in found.text
 
 
 @pytest.mark.parametrize("text", ["-", "?!", "ok", "  . .  ", "😀😀😀"])

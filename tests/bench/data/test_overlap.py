@@ -27,4 +27,12 @@ def test_every_evaluation_split_is_named_with_its_first_ids():
     assert actual == (
         "toy: 2 of 2 validation rows also occur in train (ids r0, r1)",
         "toy: 8 of 8 test rows also occur in train (ids r0, r1, r2, r3, r4, ...)",
+        "toy: 2 of 8 test rows also occur in validation (ids r0, r1)",
+    )
+
+
+def test_scored_rows_that_choose_among_settings_are_named():
+    rows = pairs(("a", "b"), ("c", "d"))
+    assert overlap_warnings(task(train=pairs(("e", "f")), validation=rows[:1], test=rows)) == (
+        "toy: 1 of 2 test rows also occurs in validation (id r0)",
     )
