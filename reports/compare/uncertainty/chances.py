@@ -25,7 +25,8 @@ class Chances:
     higher cost; NaN for a method whose cost is not known, None without costs. `rank`: expected rank, 1 is the best.
     `regret`: expected distance from the highest mean, in the units of the scores.
 
-    All are None if the run variance has fewer than `ENOUGH` degrees of freedom: they would be overconfident.
+    All are None if the run variance has fewer than `ENOUGH` degrees of freedom, or is assumed for a method: they would
+    be overconfident.
     `missing_runs` is the number of runs that each task needs in addition, 0 if they are known.
     """
 
@@ -70,8 +71,12 @@ def chances(
 
 
 def missing_runs(known: Estimate) -> int:
-    """The fewest further runs of every task with which the run variance has `ENOUGH` degrees of freedom."""
-    return max(0, math.ceil((ENOUGH - known.run_df) / len(known.runs)))
+    """The fewest further runs of every task with which the run variance has `ENOUGH` degrees of freedom.
+
+    Of the method with the fewest runs, if they differ.
+    """
+    run_df = 0 if known.assumed else known.run_df
+    return max(0, math.ceil((ENOUGH - run_df) / len(known.runs)))
 
 
 def _on_front(means: Floats, costs: Floats) -> Floats:

@@ -53,7 +53,8 @@ class Estimate:
     with S runs per task; 0 without a second run. `row_df`: those of `row`, the sum of N - 1 over tasks with N rows.
     `runs`, `rows` (T,): the smallest number of runs of a method, and the number of rows, of each task.
     `own_run_df` (M,): degrees of freedom of each method's run variance if the methods had different runs, else None;
-    `run_df` is the smallest of them then.
+    `run_df` is the smallest of them then. `assumed`: methods without a second run on any task while others have one;
+    their run variance is taken from these, which is wrong for a method that is less stable.
     """
 
     means: Floats
@@ -66,6 +67,7 @@ class Estimate:
     runs: tuple[int, ...]
     rows: tuple[int, ...]
     own_run_df: NDArray[np.int64] | None = None
+    assumed: tuple[int, ...] = ()
 
     @property
     def covariance(self) -> Floats:
@@ -84,8 +86,11 @@ class Estimate:
 
     @property
     def approximate(self) -> bool:
-        """Whether the run variance has fewer than `ENOUGH` degrees of freedom: coverage may fall to .90 then."""
-        return self.run is not None and self.run_df < ENOUGH
+        """Whether the run variance has fewer than `ENOUGH` degrees of freedom, or is assumed for a method.
+
+        Coverage of a 95 % interval may fall to .90 in the first case. In the second it is unknown.
+        """
+        return self.run is not None and (self.run_df < ENOUGH or bool(self.assumed))
 
     @property
     def shared_runs(self) -> bool:
@@ -171,6 +176,7 @@ def combine(parts: Sequence[TaskParts], *, shared_runs: bool = True) -> Estimate
         runs=tuple(int(part.runs.min()) for part in parts),
         rows=tuple(part.rows for part in parts),
         own_run_df=None if shared_runs else np.where(own_df > 0, own_df, run_df),
+        assumed=tuple(int(method) for method in np.flatnonzero(own_df == 0)) if run is not None else (),
     )
 
 

@@ -45,10 +45,12 @@ def compare_runs(tasks: Sequence[Sequence[Mapping[Run, Floats]]]) -> Comparison:
     The runs that all methods of a task share are used where they give a run variance, or where they are all runs there
     are. Else all runs are used, as independent samples of each method (Welch's test): `estimate.shared_runs` is False.
 
-    Errors: ValueError for no task, a method without runs, or rows that differ in number.
+    Errors: ValueError for no task, a method without runs, or numbers of methods or of a task's rows that differ.
     """
     if not tasks or any(not runs for methods in tasks for runs in methods) or not all(tasks):
         raise ValueError("each task needs at least one run of every method; leave out the methods that lack one")
+    if len({len(methods) for methods in tasks}) != 1:
+        raise ValueError(f"the tasks have {', '.join(str(len(methods)) for methods in tasks)} methods; give the same")
     shared = [[run for run in methods[0] if all(run in runs for runs in methods)] for methods in tasks]
     unit: Unit = "draw" if any(len({draw for runs in task for draw, _ in runs}) > 1 for task in tasks) else "seed"
     left_out = tuple(
@@ -94,7 +96,7 @@ def separate_runs(tasks: Sequence[Sequence[Floats]]) -> Estimate:
     Shapes: per task, one array (runs, rows) per method; the numbers of runs may differ, the rows are the same.
 
     The run variance of a method with a single run is the mean of the methods with more, and `run_df` that of the method
-    with the fewest runs above one. A contrast's run variance has Welch's degrees of freedom.
+    with the fewest runs above one; `assumed` names it. A contrast's run variance has Welch's degrees of freedom.
 
     Errors: ValueError for no task, other shapes, fewer than two rows, or values that are not finite.
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from tests.reports.compare.uncertainty.worlds import EQUAL, comparisons
+from tunefront.reports.compare.uncertainty.chances import chances
 from tunefront.reports.compare.uncertainty.contrasts import all_pairs, contrasts, interval, pair_weights
 from tunefront.reports.compare.uncertainty.crossed import estimate
 from tunefront.reports.compare.uncertainty.runs import average_seeds, compare_runs, separate_runs
@@ -80,6 +81,15 @@ def test_a_method_with_one_run_is_given_the_run_variance_of_the_others():
     assert (known.run_df, known.own_run_df.tolist()) == (8, [8, 8])
 
 
+def test_a_run_variance_that_is_assumed_is_approximate_and_gives_no_chances():
+    first, second = scores(runs=9)
+    known = separate_runs([[first, second[:1]]])
+    assert known.assumed == (1,)
+    assert known.approximate
+    assert (chances(known).best, chances(known).missing_runs) == (None, 8)
+    assert not separate_runs([[first, second]]).assumed
+
+
 def test_seeds_are_averaged_in_their_draws():
     runs = {(draw, seed): np.full(4, 10 * draw + seed, dtype=float) for draw in range(3) for seed in range(2)}
     assert average_seeds(runs).mean(1).tolist() == [0.5, 10.5, 20.5]
@@ -100,6 +110,12 @@ def test_seeds_of_draws_count_once():
 def test_a_method_without_runs_is_refused(tasks):
     with pytest.raises(ValueError, match="at least one run"):
         compare_runs(tasks)
+
+
+def test_tasks_with_other_methods_are_refused():
+    runs = {(0, 0): np.arange(3.0)}
+    with pytest.raises(ValueError, match="2, 1 methods"):
+        compare_runs([[runs, runs], [runs]])
 
 
 def test_runs_on_other_rows_are_refused():
