@@ -1,7 +1,7 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `plan`, `check`, `report` and `load_records` do the same as the command line. Your own method is a subclass of `Method`.
-Heavy libraries are imported when a name is first used.
+`run`, `plan`, `check`, `report` and `load_records` do the same as the command line. Your own method is a subclass of
+`Method`. Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
 `tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
