@@ -15,7 +15,7 @@ from tests.structure import PACKAGES, back_imports, cycles, file_imports, import
 ORDER = (
     *("methods.torch_internals", "methods.sites", "methods.base", "methods.inject", "methods.checking"),
     *("methods.registry", "methods.spelling", "methods"),
-    *("bench", "bench.errors", "bench.files", "bench.quiet", "bench.settings", "bench.cells"),
+    *("bench", "bench.errors", "bench.files", "bench.quiet", "bench.collector", "bench.settings", "bench.cells"),
     *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
     *("bench.check", "bench.suites", "bench.execution", "bench.forecast", "bench.papers", "bench.api"),
     *("reports.units", "reports.names", "reports.tables"),

@@ -45,7 +45,10 @@ BOXES = {
 """Box -> what is in it, from the ground up."""
 DRAWN_AS = {
     **{room: CONTRACT for room in ORDER if room.startswith("methods.")},
-    **dict.fromkeys(("bench", "bench.errors", "bench.files", "bench.quiet", "bench.settings", "bench.cells"), COMMON),
+    **dict.fromkeys(
+        ("bench", "bench.errors", "bench.files", "bench.quiet", "bench.collector", "bench.settings", "bench.cells"),
+        COMMON,
+    ),
     **dict.fromkeys(("reports.units", "reports.names", "reports.tables"), UNITS),
 }
 """Rooms that share a box."""

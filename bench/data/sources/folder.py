@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from tunefront.bench.collector import without_collector
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
 from tunefront.bench.data.sources.choices import list_columns, with_lists
 from tunefront.bench.data.sources.contents import open_file, reason
@@ -18,7 +19,7 @@ from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema, schema_of
 from tunefront.bench.data.sources.split_names import SPLITS
 from tunefront.bench.data.sources.splits import find_splits
-from tunefront.bench.data.sources.tables import Problems, Reading, without_collector
+from tunefront.bench.data.sources.tables import Problems, Reading
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.files import expanded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gc
 import importlib.metadata
 import importlib.util
 import os
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tunefront.bench.collector import without_collector
 from tunefront.bench.data.hashing import fraction
 from tunefront.bench.errors import UserError
 
@@ -163,13 +163,7 @@ def _folder(source: Source) -> Path:
 
 @contextmanager
 def _quick_parsing() -> Iterator[None]:
-    """Disables warnings and the garbage collector, which would traverse each growing syntax tree repeatedly."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if collecting:
-            gc.enable()
+    """Disables warnings, and pauses the garbage collector, which would traverse each growing syntax tree repeatedly."""
+    with without_collector(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

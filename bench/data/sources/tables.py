@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,19 +85,6 @@ class Reading:
     label: str
     id: str | None = None
     group: str | None = None
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Pauses Python's garbage collector inside the block: it would look through all rows again and again as they become
-    more, a third of the time of reading a million of them, and finds nothing, since rows have no cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _rest(where: str, count: int) -> list[str]:

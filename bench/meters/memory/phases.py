@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tunefront.bench.collector import without_collector
 from tunefront.bench.meters.fake_weights import measured
 from tunefront.bench.meters.flops.counted import undisturbed
 from tunefront.bench.meters.memory.tracker import Ledger, Observer
@@ -294,15 +295,10 @@ def requiring_grad(flags: Flags) -> Iterator[None]:
 def _no_collection(device: torch.device) -> Iterator[None]:
     """Disables garbage collection in the block, because the time at which cycles die depends on earlier cells. On CUDA,
     collects first, since the allocator would count garbage; a ledger sees only tensors that operators touch."""
-    enabled = gc.isenabled()
     if device.type == "cuda":
         gc.collect()
-    gc.disable()
-    try:
+    with without_collector():
         yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _larger(first: Peaks, second: Peaks) -> Peaks:

@@ -19,6 +19,7 @@ NOT_DECIDING = (
         "bench/errors.py",
         "bench/files.py",
         "bench/quiet.py",
+        "bench/collector.py",
     ),
     *("bench/execution/__init__.py", "bench/execution/identity.py", "bench/data/__init__.py", "bench/data/cache.py"),
     *("bench/execution/interruption.py", "bench/execution/unchanged.py", "bench/records/*.py"),
