@@ -157,9 +157,12 @@ def guess_label(table: Table, columns: Mapping[str, Column], taken: Collection[s
     rest = [c for c in free if c.filled and c.why_no_text == "numbers" and not _is_id(c)]
     if len(rest) == 1:
         return rest[0].name, "as the only column of numbers"
+    used = [name for name in taken if _plain(name) in LABELS or columns[name].words & LABEL_WORDS]
+    other = f"{used[0]!r}, which is named like one, is --text, --id or --group in this call; " if used else ""
     raise UserError(
-        f"{table.file}: no column looks like the label: none has a name such as label, category or sentiment, and none "
-        f"has few different values. Name it with --label COLUMN. Columns: {_shown(columns)}."
+        f"{table.file}: no column looks like the label: {other}none{' else' if used else ''} has a name such as label, "
+        f"category or sentiment, and none has few different values. Name it with --label COLUMN. Columns: "
+        f"{_shown(columns)}."
     )
 
 

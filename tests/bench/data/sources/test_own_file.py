@@ -556,3 +556,9 @@ def test_a_described_folder_with_train_rows_alone_is_split(tmp_path: Path) -> No
     read = task(tmp_path)
     assert read.splits["test"]
     assert [metric.name for metric in read.metrics] == ["macro_f1"]
+
+
+@pytest.mark.parametrize("option", ["group", "id"])
+def test_a_label_that_another_option_takes_is_named(tmp_path: Path, option: str) -> None:
+    path = put(tmp_path, "a.csv", lines("text,label", lambda n: f"{sentence(n)},{n % 2}"))
+    assert "'label', which is named like one" in mistake(path, **{option: "label"})
