@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from tunefront.bench.cli.console import Console, handle_errors, print_plain, qui
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.files import expanded, local_folder, writing
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
+
+if TYPE_CHECKING:
+    from tunefront.bench.suites.expand import Expansion
 
 Named = Annotated[
     str | None, typer.Argument(metavar="[DATA]", help="Your own task: a file, a folder or a task's name.")
@@ -50,13 +54,26 @@ def init(texts: Texts, named: Named = None, out: Out = None, debug: options.Debu
             return
         with Display(errors) as display:
             expansion = expand(OWN, overrides, on_status=display.preparing, wrong=wrong)
+            odd = _odd(expansion, display.preparing)
         for warning in expansion.warnings:
             print_plain(errors, f"warning: {warning}", "yellow")
         with writing(path) as file:
-            file.write(written(expansion, overrides, path.parent).encode())
+            file.write(written(expansion, overrides, path.parent, odd).encode())
         print_plain(
             Console(), f"suite: {path} ({len(expansion.cells)} cells). Edit it, then: tunefront run {quote(str(path))}"
         )
+
+
+def _odd(expansion: Expansion, on_status: Callable[[str], None]) -> list[str]:
+    """What `tunefront check` warns of, for each task of the cells."""
+    from tunefront.bench.check.inspect import inspect
+
+    backbones = {cell.task: cell.backbone for cell in reversed(expansion.cells)}
+    return [
+        f"{task}: {finding.text}. {finding.remedy}".rstrip()
+        for task, backbone in reversed(backbones.items())
+        for finding in inspect(task, {}, backbone, linear=False, on_status=on_status).warnings
+    ]
 
 
 def _check_no_options(texts: Texts) -> None:

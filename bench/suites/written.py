@@ -36,8 +36,9 @@ _COMMENTS_FROM = 45
 """The column of comments behind values, as in the shipped suites."""
 
 
-def written(expansion: Expansion, overrides: Overrides, folder: Path) -> str:
-    """The text of a suite file in `folder` with the parts of this expansion of a shipped suite."""
+def written(expansion: Expansion, overrides: Overrides, folder: Path, odd: Sequence[str] = ()) -> str:
+    """The text of a suite file in `folder` with the parts of this expansion of a shipped suite. `odd`: what `tunefront
+    check` found odd about its tasks, for the comments."""
     import tomlkit
     from tomlkit.items import AoT
 
@@ -59,7 +60,9 @@ def written(expansion: Expansion, overrides: Overrides, folder: Path) -> str:
     if same_tasks:
         _fill_tasks(whole, expansion.parts[0].part.tasks, folder)
     keys, tables = _before_tables(document.as_string())
-    head = [*_comments([_TITLE, "", *expansion.announcements]), *_warned(expansion), ""]
+    tasks = tuple(f"{task}: " for grid in expansion.parts for task in grid.part.tasks)
+    others = [text for text in expansion.warnings if not text.startswith(tasks)]  # `check` has those about tasks too
+    head = [*_comments([_TITLE, "", *expansion.announcements]), *_warned([*others, *odd]), ""]
     return "\n".join([*head, f"{keys}{whole.as_string()}", tables])
 
 
@@ -95,8 +98,8 @@ def _holds_rows_out(grid: Grid) -> bool:
     return grid.searches and any(grid.selects(task, shots) for task, shots in pairs)
 
 
-def _warned(expansion: Expansion) -> list[str]:
-    return ["#", *_comments(f"Warning: {text}" for text in expansion.warnings)] if expansion.warnings else []
+def _warned(warnings: Sequence[str]) -> list[str]:
+    return ["#", *_comments(f"Warning: {text}" for text in warnings)] if warnings else []
 
 
 def _comments(texts: Iterable[str]) -> list[str]:

@@ -106,6 +106,15 @@ def test_comments_of_the_shipped_suite_stay_and_numbers_get_their_own(folder: Pa
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
+def test_what_check_finds_odd_is_a_comment(folder: Path, backbones: dict[str, str]) -> None:
+    rows = "".join(f"w{row % 7} w1 w2,{('bad', 'Good', 'good')[row % 3]}\n" for row in range(120))
+    (folder / "odd.csv").write_text(f"text,label\n{rows}")
+    assert init("odd.csv", "--backbone", backbones["bert"]).exit_code == 0
+    comments = [line for line in (folder / "odd.toml").read_text().splitlines() if line.startswith("#")]
+    assert any("'Good'" in line and "'good'" in line for line in comments)
+    assert any("another label" in line for line in comments)
+
+
 @pytest.mark.parametrize("name", ["train.toml", "folder.toml"])
 def test_a_file_that_exists_is_not_overwritten(folder: Path, name: str) -> None:
     (folder / "train.toml").write_text("mine")
