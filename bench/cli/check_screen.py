@@ -163,7 +163,7 @@ def _label_table(check: Check, width: int) -> Table:
             "",
             _cut(label.name),
             Text(f"{label.rows['train']:,}"),
-            Text(f"{100 * label.share:.{0 if label.share >= 0.1 or not label.share else 1}f} %"),
+            Text(_percent(label.share)),
             Text(_bar(label.share / most, _BAR), "cyan"),
             _text(label.example, "dim"),
         )
@@ -216,7 +216,7 @@ def _print_lengths(console: RichConsole, lengths: Lengths) -> None:
     width = max(map(len, ranges))
     for (upper, rows), label in zip(lengths.bins, ranges, strict=True):
         beyond = lengths.room is not None and upper > lengths.room
-        share = f"{100 * rows / lengths.rows:.{0 if rows >= 0.1 * lengths.rows or not rows else 1}f} %"
+        share = _percent(rows / lengths.rows)
         bar = _bar(rows / most, _SCALE), "red" if beyond else "cyan"
         console.print(Text.assemble(f"  {label:>{width}}  {share:>6}  ", bar))
     ends = f"median {lengths.median:,}, 95 % up to {lengths.p95:,}, longest {lengths.longest:,}"
@@ -279,3 +279,14 @@ def _power_line(check: Check) -> str:
         f"A difference of {what} between two trained models takes {needed} to be seen (80 % power, if {assumed}); the "
         f"{power.test_rows:,} that there are {visible}. Seeds add to it: train each method several times."
     )
+
+
+def _percent(share: float) -> str:
+    """A share in percent; 0 and 100 only if it is exactly that.
+
+    >>> _percent(1.0), _percent(400 / 402), _percent(0.9999), _percent(0.42), _percent(0.012), _percent(0.0)
+    ('100 %', '99.5 %', '99.9 %', '42 %', '1.2 %', '0 %')
+    """
+    if share in (0, 1) or 0.1 <= share < 0.995:
+        return f"{100 * share:.0f} %"
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
