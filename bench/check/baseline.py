@@ -65,15 +65,15 @@ def baselines(task: Task, backbone: str | None, linear: bool = True) -> Baseline
     return Baseline(
         metric,
         majority,
-        value,
-        _margin(task, predicted, expected),
-        None if regression else float(np.mean(np.equal(predicted, expected))),
-        None if regression else Counter(expected)[_commonest(task)] / len(expected),
-        backbone,
-        _MAX_LENGTH,
-        len(train),
-        len(test),
-        round(time.perf_counter() - begun, 2),
+        linear=value,
+        margin=_margin(task, predicted, expected),
+        accuracy=None if regression else float(np.mean(np.equal(predicted, expected))),
+        common=None if regression else Counter(expected)[_commonest(task)] / len(expected),
+        backbone=backbone,
+        max_length=_MAX_LENGTH,
+        train_rows=len(train),
+        test_rows=len(test),
+        seconds=round(time.perf_counter() - begun, 2),
     )
 
 

@@ -68,10 +68,12 @@ def _odd(expansion: Expansion, on_status: Callable[[str], None]) -> list[str]:
     """What `tunefront check` warns of, for each task of the cells."""
     from tunefront.bench.check.inspect import inspect
 
-    backbones = {cell.task: cell.backbone for cell in reversed(expansion.cells)}
+    backbones: dict[str, str] = {}
+    for cell in expansion.cells:
+        backbones.setdefault(cell.task, cell.backbone)
     return [
         f"{task}: {finding.text}. {finding.remedy}".rstrip()
-        for task, backbone in reversed(backbones.items())
+        for task, backbone in backbones.items()
         for finding in inspect(task, {}, backbone, linear=False, on_status=on_status).warnings
     ]
 

@@ -103,6 +103,11 @@ def eval_rows(task: Task, limit: int | None = None) -> tuple[Row, ...]:
     return _at_most(limit, task.splits[task.eval_split], "eval")
 
 
+def thinned(rows: Sequence[Row], most: int) -> Sequence[Row]:
+    """At most this many of the rows: every second, third, ... one."""
+    return rows[:: max(1, -(-len(rows) // most))]
+
+
 def _at_most(limit: int | None, rows: Sequence[Row], purpose: str) -> tuple[Row, ...]:
     """`limit` of the rows, drawn by hash, in their own order; all if there are no more."""
     if limit is None or len(rows) <= limit:

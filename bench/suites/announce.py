@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data import reading
-from tunefront.bench.data.sampling import eval_rows, training_rows
+from tunefront.bench.data.sampling import eval_rows, thinned, training_rows
 from tunefront.bench.suites.announce_fitted import describe_fitted, length_warnings, why_skipped
 from tunefront.bench.suites.grids import Grid
 from tunefront.bench.suites.validate import Chosen
@@ -159,7 +159,7 @@ def _cut(task: Task, backbone: str, template: str | None, rows: Sequence[Row], c
 
     try:
         most = max(_FEWEST_TOKENISED, min(_MOST_TOKENISED, _MOST_ANSWERS // max(1, len(task.label_names))))
-        return cut_rows(backbone, task, template, rows[:: max(1, -(-len(rows) // most))], config)
+        return cut_rows(backbone, task, template, thinned(rows, most), config)
     except Exception:  # a broken tokenizer, for example: earlier checks, or the cell itself, report it
         log.debug("the cut rows of %s for %s cannot be counted before a cell runs", task.name, backbone, exc_info=True)
         return None

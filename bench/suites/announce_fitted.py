@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.reading import count, listed
@@ -10,7 +11,7 @@ from tunefront.bench.suites.toml import Fitting
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
-    from tunefront.bench.data.task import Task
+    from tunefront.bench.data.task import Row, Task
     from tunefront.bench.suites.grids import Grid
     from tunefront.methods.base import Recipe
 
@@ -21,7 +22,10 @@ def describe_fitted(grid: Grid, task: Task) -> list[str]:
     reason = why_skipped(task, backbone)
     if reason:
         return [f"{reason}."]
-    return [_lengths(grid, backbone), _methods(grid, task, backbone), _training(grid, task)]
+    (shots,) = grid.part.shots
+    drawn = training_rows(task, shots, grid.part.draws[0], grid.config_for(task.name, shots))
+    methods = _methods(grid, backbone, _search(grid, task, shots, *drawn[1:3]))
+    return [_lengths(grid, backbone), methods, _training(grid, task, len(drawn[0]))]
 
 
 def length_warnings(grid: Grid, task: Task) -> list[str]:
@@ -58,40 +62,37 @@ def _lengths(grid: Grid, backbone: str) -> str:
     )
 
 
-def _methods(grid: Grid, task: Task, backbone: str) -> str:
-    (shots,) = grid.part.shots
+def _methods(grid: Grid, backbone: str, search: str) -> str:
     trained = [label(method) for method in grid.methods if method.trains]
     others = [label(method) for method in grid.methods if not method.trains]
-    ways = [f"trained by {listed(trained)}{_search(grid, task, shots, len(trained))}"] if trained else []
+    ways = [f"trained by {listed(trained)}{search}"] if trained else []
     ways += [f"used without training by {listed(others)}"] if others else []
     return f"{backbone} is {'; and '.join(ways)}."
 
 
-def _search(grid: Grid, task: Task, shots: int | None, n_trained: int) -> str:
-    """How the rates are chosen; empty if nothing is searched."""
+def _search(grid: Grid, task: Task, shots: int | None, chosen_on: Sequence[Row], split: str | None) -> str:
+    """How the rates are chosen, on these rows of a split; empty if nothing is searched."""
     if not grid.searches:
         return ""
-    n_trials = sum(method.trains for method, _ in grid.trials_for(task.name, shots)) // n_trained
+    trials = [method.trains for method, _ in grid.trials_for(task.name, shots)]
+    n_trials = sum(trials) // sum(method.trains for method in grid.methods)
     if not grid.config.select:
         return f", each with {count(n_trials, 'setting')}, of which none is chosen" if n_trials > 1 else ""
     if not grid.selects(task.name, shots):
         return ", at one learning rate each, since there are too few rows to hold some out"
-    _, chosen_on, split, _ = training_rows(task, shots, grid.part.draws[0], grid.config_for(task.name, shots))
     held_out = "held-out " if split == "train" else ""
     best = f"the best on {len(chosen_on):,} {held_out}rows of {split} is used"
     return f", each with {count(n_trials, 'setting')}, of which {best}"
 
 
-def _training(grid: Grid, task: Task) -> str:
-    (shots,) = grid.part.shots
-    rows = training_rows(task, shots, grid.part.draws[0], grid.config_for(task.name, shots))[0]
+def _training(grid: Grid, task: Task, rows: int) -> str:
     how: dict[str, list[str]] = {}
     for method in grid.methods:
         if method.trains:
             how.setdefault(_steps(grid.recipe_of(method)), []).append(label(method))
     most = max(how, key=lambda text: len(how[text]), default="")
     others = "; ".join(f"{listed(names)} {text}" for text, names in how.items() if text != most)
-    trained = f"Training: {count(len(rows), 'row')} for {most}{f' ({others})' if others else ''}. " if how else ""
+    trained = f"Training: {count(rows, 'row')} for {most}{f' ({others})' if others else ''}. " if how else ""
     tests = task.splits[task.eval_split]
     scored = len(eval_rows(task, grid.config.eval_rows))
     of = "all " if scored == len(tests) else f"{scored:,} of "

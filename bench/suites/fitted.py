@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tunefront.bench.data.sampling import eval_rows, training_rows
+from tunefront.bench.data.sampling import eval_rows, thinned, training_rows
 from tunefront.bench.suites.grids import Grid, Lengths
 from tunefront.bench.suites.toml import Fitting
 
 if TYPE_CHECKING:
-    from tunefront.bench.data.task import Row, Task
+    from tunefront.bench.data.task import Task
     from tunefront.bench.settings import Scalar
     from tunefront.bench.suites.validate import Chosen
 
@@ -78,7 +78,7 @@ def _lengths(grid: Grid, backbone: str, task: Task, templates: Sequence[str | No
         return None
     prompts = sum(template is not None for template in templates)
     most = max(10, min(_LOOKED_AT, _MOST_ANSWERS // max(1, prompts * len(task.label_names))))
-    rows = [row for split in (task.splits["train"], eval_rows(task, config.eval_rows)) for row in _sample(split, most)]
+    rows = [row for split in (task.splits["train"], eval_rows(task, config.eval_rows)) for row in thinned(split, most)]
     counted = [row_tokens(backbone, task, template, rows, config) for template in templates]
     known = [lengths for lengths in counted if lengths]
     if not known:
@@ -88,7 +88,3 @@ def _lengths(grid: Grid, backbone: str, task: Task, templates: Sequence[str | No
     cut = [kept for lengths in known for length, kept in lengths if kept < length]
     max_length = min([-(-needed // _STEP) * _STEP, *([max(cut)] if cut else [])])  # a cut row has the model's limit
     return Lengths(max_length, sum(length <= max_length for length in whole), len(whole), whole[-1])
-
-
-def _sample(rows: Sequence[Row], most: int) -> Sequence[Row]:
-    return rows[:: max(1, -(-len(rows) // most))]

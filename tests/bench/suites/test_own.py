@@ -11,6 +11,7 @@ import pytest
 from tests.bench.data.sources.test_own_file import csv_file
 from tests.conftest import make_toy
 from tunefront.bench.cells import Cell
+from tunefront.bench.check.lengths import default_backbone
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import UserErrors
 from tunefront.bench.models.config import row_tokens
@@ -138,6 +139,9 @@ def test_multiple_choice_runs_a_language_model(
         fetched("smollm2")
     expansion = expand(None, Overrides(data=[tmp_path / "mc.csv"]))
     assert {cell.backbone for cell in expansion.cells} == {"smollm2" if fetched_first else "nano"}
+    assert {cell.backbone for cell in expansion.cells} == {default_backbone("multiple choice")}, (
+        "`check` counts its tokens"
+    )
     assert any("tunefront fetch smollm2" in warning for warning in expansion.warnings) != fetched_first
 
 
