@@ -14,7 +14,7 @@ if __name__ != "tunefront.reports":  # a second copy under its bare name
 from tunefront.reports.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tunefront.bench.records import Record
@@ -31,6 +31,7 @@ def write(
     reference: str = "full",
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
+    places: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes `report.<format>` (and `summary.csv`, `ledgers.csv`, `plots/`) into a folder. Returns the paths of the
     files, the report first.
@@ -38,10 +39,11 @@ def write(
     Args: records, of any status; out, the folder; formats, a selection from FORMATS; where, which records to use:
     `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings; reference,
     the label with which scores are compared; plans, predicted records, compared with the records of the same key;
-    notes, additional warnings.
+    notes, additional warnings; places, key of a record -> results folder or URL with its predictions, from which the
+    report says how sure the differences are: those of `load_records` are known.
     Each file is written completely or not at all. UserError if the records cannot be compared, if no record is left,
     or if a format is unknown.
     """
     from tunefront.reports.formats.writing import write_report
 
-    return write_report(records, out, formats, where, reference, plans, notes)
+    return write_report(records, out, formats, where, reference, plans, notes, places)

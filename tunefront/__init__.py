@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tunefront.bench.api import plan as plan
     from tunefront.bench.api import run as run
     from tunefront.bench.records import Record as Record
+    from tunefront.bench.records import Records as Records
     from tunefront.bench.records import load_records as load_records
     from tunefront.methods.base import Method as Method
     from tunefront.methods.base import Recipe as Recipe
@@ -30,6 +31,7 @@ __all__ = [
     "Method",
     "Recipe",
     "Record",
+    "Records",
     "Sites",
     "Unsupported",
     "check",
@@ -44,6 +46,7 @@ _FROM = {
     "Method": ("tunefront.methods.base", "Method"),
     "Recipe": ("tunefront.methods.base", "Recipe"),
     "Record": ("tunefront.bench.records", "Record"),
+    "Records": ("tunefront.bench.records", "Records"),
     "Sites": ("tunefront.methods.sites", "Sites"),
     "Unsupported": ("tunefront.methods.base", "Unsupported"),
     "check": ("tunefront.bench.api", "check"),

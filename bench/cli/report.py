@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,8 @@ def report(
         notes = find_missing(results, records).without_predictions
         for line in notes:
             log.warning("%s", line)
-        show_written(written_report(records, folder, formats, where, load_plans(results), notes))
+        places = {record.key: results for record in records}
+        show_written(written_report(records, folder, formats, where, load_plans(results), notes, places))
 
 
 def records_of(results: str) -> list[Record]:
@@ -88,14 +89,15 @@ def written_report(
     where: list[str] | None,
     plans: Sequence[Record],
     notes: Sequence[str] = (),
+    places: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Writes a report to a folder or URL; returns the paths of its files. `notes` are warnings that the report shows.
-    UserError if it cannot be written."""
+    """Writes a report to a folder or URL; returns the paths of its files. `notes` are warnings that the report shows,
+    `places` say where the predictions of each record are. UserError if it cannot be written."""
     from tunefront.reports import write
 
     try:
         with Console(stderr=True).status("writing the report"), output_folder(out) as folder:
-            files = write(records, str(folder), formats=formats, where=where, plans=plans, notes=notes)
+            files = write(records, str(folder), formats=formats, where=where, plans=plans, notes=notes, places=places)
             written = [Path(path) for path in files]
             if local_folder(out) is not None:
                 return [str(path) for path in written]

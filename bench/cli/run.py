@@ -140,7 +140,10 @@ def _report(outcome: Outcome, out: str, errors: Console, taken: str) -> bool:
     written: list[str] = []
     with _as_warning(errors, "no report", broken):
         plans = load_plans(out)
-        written = written_report(outcome.records, report_folder(out), ["html", "pdf", "csv"], None, plans)
+        places = {record.key: out for record in outcome.records}
+        written = written_report(
+            outcome.records, report_folder(out), ["html", "pdf", "csv"], None, plans, places=places
+        )
     with _as_warning(errors, "no summary", broken):
         _summary(outcome, taken)
     show_written(written)

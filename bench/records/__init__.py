@@ -1,5 +1,6 @@
 """Records of cells. Torch-free, so that reports can read them anywhere."""
 
+from tunefront.bench.records.collection import Records
 from tunefront.bench.records.io import (
     CorruptRecord,
     Loaded,
@@ -69,6 +70,7 @@ __all__ = [
     "PhaseFlops",
     "Prompt",
     "Record",
+    "Records",
     "Scalar",
     "Scores",
     "Seconds",

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tunefront.bench.errors import UserError, printable
 from tunefront.bench.files import local_folder, url_errors
+from tunefront.bench.records.collection import Records
 from tunefront.bench.records.ordinary import Unreadable, list_files, printable_path, read_regular
 from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
 
@@ -139,13 +140,21 @@ def _json(content: bytes, path: str) -> tuple[object, list[str]]:
         raise CorruptRecord(path, str(error) if content else "it is empty") from error
 
 
-def load_records(folder: str | Path) -> list[Record]:
-    """All records of a results folder or URL, by key; none if there is no such folder.
+def load_records(*folders: str | Path) -> Records:
+    """All records of one or several results folders or URLs, by key within each; none if there is no such folder.
 
-    Files that are incomplete, unreadable or written by another version of tunefront are skipped and left unchanged; the
-    log has a line per kind. Errors: UserError if the folder or URL cannot be read.
+    `.to_frame()` gives them as a pandas table. Files that are incomplete, unreadable or written by another version of
+    tunefront are skipped and left unchanged; the log has a line per kind. Errors: UserError if a folder or URL cannot
+    be read, or if none is given.
     """
-    return _logged(load(folder, "records"))
+    if not folders:
+        raise UserError("no results folder is given; give the folder that `tunefront run --out` wrote.")
+    found, places = [], {}
+    for folder in folders:
+        records = _logged(load(folder, "records"))
+        places.update({record.key: str(folder) for record in records})
+        found += records
+    return Records(found, places)
 
 
 def load_plans(folder: str | Path) -> list[Record]:

@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.records import Record, leaves
-from tunefront.reports.compare.frame import LONG, MAPPINGS
+from tunefront.bench.records.frame import LONG, MAPPINGS
 from tunefront.reports.units import number
 
 Where = Mapping[str, object] | Iterable[str] | None

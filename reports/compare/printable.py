@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
-from tunefront.reports.compare.frame import LONG
+from tunefront.bench.records.frame import LONG
 from tunefront.reports.names import make_visible
 from tunefront.reports.units import finite
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tunefront.bench.records.frame import to_frame
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.collapse import count_collapsed
 from tunefront.reports.compare.factors import rows_used
-from tunefront.reports.compare.frame import to_frame
 from tunefront.reports.compare.panels import baseline_score
 from tunefront.reports.compare.statistics import deviation, finite_values, mean, median, spread_of
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import DiskFull, UserError, unknown
 from tunefront.bench.files import local_folder, writing
+from tunefront.bench.records import Records
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tunefront.bench.records import Record
@@ -30,6 +32,7 @@ def write_report(
     reference: str,
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
+    places: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """See `tunefront.reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
@@ -39,7 +42,9 @@ def write_report(
     folder = local_folder(out)
     if folder is None:
         raise UserError(f"{out} is not a local folder; give a local one, or use `tunefront report --out {out}`.")
-    report = compose(records, where, reference, plans, notes)
+    if places is None and isinstance(records, Records):
+        places = records.places
+    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}))
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
 

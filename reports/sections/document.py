@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tunefront.bench.records import Record
+    from tunefront.bench.records.answers import AnswerFiles
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.panels import Panel
 
@@ -99,11 +100,12 @@ def compose(
     reference: str = REFERENCE,
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
+    answers: AnswerFiles | None = None,
 ) -> Report:
     """The report of these records. UserError if there are none or if they cannot be compared.
 
     `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
-    shown after the warnings.
+    shown after the warnings; `answers` reads the records' predictions.
     """
     if not records:
         raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args, get_origin
 
-from tunefront.bench.records import GROUPS, Record, leaves
+from tunefront.bench.records.record import GROUPS, Record, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,33 @@
+"""The records of one or several results folders, with the places of their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from tunefront.bench.records.frame import to_frame
+from tunefront.bench.records.record import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Records(list[Record]):
+    """A list of records that knows where each was read from.
+
+    `places`: key -> the results folder or URL of the record, where its predictions are too. A list that is made of this
+    one, such as `[record for record in records if ...]`, is an ordinary list without places.
+    """
+
+    def __init__(self, records: Iterable[Record] = (), places: Mapping[str, str] | None = None):
+        super().__init__(records)
+        self.places: dict[str, str] = dict(places or {})
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas table: a row per record, in this order, with all fields except lists of row ids.
+
+        Fields of groups and mappings are columns with dotted names: `scores.test.accuracy`, `flops.train`,
+        `recipe.learning_rate`. `score` is the headline metric, `task_bytes` what is stored for the task. The columns
+        have the dtype object, so that integers stay exact; `convert_dtypes()` gives others.
+        """
+        return to_frame(self)

@@ -1,0 +1,80 @@
+"""Records of several folders: their places, their table, their predictions."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tests.reports.factory import record
+from tunefront.bench.errors import UserError
+from tunefront.bench.records import Records, load_records
+from tunefront.bench.records.answers import AnswerFiles
+from tunefront.bench.records.store import Store
+
+FRAME = pd.DataFrame({"id": ["b", "a"], "label": [1, 0], "prediction": [1, 1], "score_0": [0.1, 0.2]})
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name, seed in (("first", 0), ("second", 1)):
+        store = Store(tmp_path / name)
+        store.prepare()
+        store.write(record(seed=seed, recipe={}, settings={}), FRAME)
+    return str(tmp_path / "first"), str(tmp_path / "second")
+
+
+def test_records_of_several_folders_know_their_places(folders):
+    records = load_records(*folders)
+    assert [records.places[one.key] for one in records] == list(folders)
+
+
+def test_a_call_without_folders_is_refused():
+    with pytest.raises(UserError):
+        load_records()
+
+
+def test_the_table_has_a_row_per_record_and_dotted_columns(folders):
+    frame = load_records(*folders).to_frame()
+    assert frame["seed"].tolist() == [0, 1]
+    assert {"scores.test.accuracy", "flops.train", "score"} <= set(frame.columns)
+
+
+def test_no_records_make_an_empty_table():
+    assert len(Records().to_frame()) == 0
+
+
+def test_answers_are_in_the_order_of_ids(folders):
+    records = load_records(*folders)
+    answers = AnswerFiles(records.places).read(records[0].key)
+    assert answers is not None
+    assert answers.ids.tolist() == ["a", "b"]
+    assert answers.labels.tolist() == [0, 1]
+    assert answers.predictions.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        FRAME.assign(id=["a", "a"]),
+        FRAME.drop(columns="label"),
+        FRAME.assign(prediction=["x", "y"]),
+        FRAME.assign(prediction=[0.5, float("nan")]),
+        FRAME.iloc[:0],
+    ],
+    ids=["the same id twice", "no labels", "texts", "not a number", "no rows"],
+)
+def test_a_file_that_holds_no_predictions_gives_none(folders, frame):
+    records = load_records(folders[0])
+    Store(folders[0]).write(records[0], frame)
+    assert AnswerFiles(records.places).read(records[0].key) is None
+
+
+def test_a_missing_or_broken_file_gives_none(folders, tmp_path):
+    records = load_records(folders[0])
+    files = AnswerFiles(records.places)
+    path = tmp_path / "first" / "predictions" / f"{records[0].key}.parquet"
+    path.write_bytes(path.read_bytes()[:40])
+    assert files.read(records[0].key) is None
+    path.unlink()
+    assert files.read(records[0].key) is None
+    assert files.read("0" * 64) is None
