@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tunefront.bench.records import Record
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
+from tunefront.reports.compare.evidence import Evidence, weigh
 from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders, same_for_all_draws
 from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete, median
 from tunefront.reports.names import natural_key
@@ -30,7 +32,8 @@ class Panel:
 
     `timing_mismatch` says why seconds cannot be compared here, None if they can. `few_shot`: some row has several
     templates, draws or orders on a task (see `Entry`). `several_metrics`: the same backbone and shots have other tasks
-    with another metric, in a panel of their own.
+    with another metric, in a panel of their own. `evidence`: how sure the differences are; None where `no_evidence`
+    says why this is not known.
     """
 
     backbone: str
@@ -42,6 +45,8 @@ class Panel:
     few_shot: bool = False
     metric: str = ""
     several_metrics: bool = False
+    evidence: Evidence | None = None
+    no_evidence: str = ""
 
     @property
     def by_metric(self) -> str:
@@ -165,8 +170,11 @@ class Panel:
         return f"memory.train_peak_{kind}_bytes", f"memory.eval_peak_{kind}_bytes"
 
 
-def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
-    """The panels of the selected ok records by backbone, shots and metric. Scores relate to the label `reference`."""
+def build(selection: Selection, reference: str = REFERENCE, answers: AnswerFiles | None = None) -> list[Panel]:
+    """The panels of the selected ok records by backbone, shots and metric. Scores relate to the label `reference`.
+
+    `answers` reads the records' predictions, from which the panels know how sure differences are.
+    """
     trials: dict[tuple[str, str, int | None], int] = {}
     for choice in selection.choices:
         where = (choice.label, choice.backbone, choice.shots)
@@ -194,8 +202,15 @@ def build(selection: Selection, reference: str = REFERENCE) -> list[Panel]:
         )
         tasks = tuple(sorted({record.task for record in records}))
         which = few_shot, metric, several[backbone, shots] > 1
-        panels.append(Panel(backbone, shots, tasks, tuple(entries), base, find_timing_mismatch(records), *which))
+        panel = Panel(backbone, shots, tasks, tuple(entries), base, find_timing_mismatch(records), *which)
+        panels.append(_with_evidence(panel, answers or AnswerFiles({})))
     return sorted(panels, key=lambda panel: (panel.backbone, panel.shots is None, panel.shots or 0, panel.metric))
+
+
+def _with_evidence(panel: Panel, answers: AnswerFiles) -> Panel:
+    costs = {entry.label: entry.median(lambda record: record.parameters.trainable) for entry in panel.entries}
+    known = weigh(panel.entries, panel.relative_tasks or panel.tasks, panel.reference, costs, answers)
+    return replace(panel, no_evidence=known) if isinstance(known, str) else replace(panel, evidence=known)
 
 
 def baseline_score(record: Record) -> float | None:

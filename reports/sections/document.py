@@ -120,7 +120,7 @@ def compose(
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok)
     selection = recipe_choice.choose(ok)
-    panel_list = panels.build(selection, reference)
+    panel_list = panels.build(selection, reference, answers)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
     pages = _pages(panel_list, names, backbones, reference, plans)

@@ -1,0 +1,181 @@
+"""How sure the differences between the methods of a panel are, computed from the stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunefront.reports.compare import row_scores
+from tunefront.reports.compare.row_scores import EVERY, TaskAnswers, runs_of, shared_cells
+from tunefront.reports.compare.uncertainty.chances import Chances, chances
+from tunefront.reports.compare.uncertainty.contrasts import Interval, interval
+from tunefront.reports.compare.uncertainty.metrics import accuracy
+from tunefront.reports.compare.uncertainty.more_data import Separation, more_data
+from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted, estimate_metric
+from tunefront.reports.compare.uncertainty.runs import Comparison, Unit, compare_runs
+from tunefront.reports.compare.uncertainty.simultaneous import TiedSet, against_reference, tied_set
+
+if TYPE_CHECKING:
+    from tunefront.bench.records.answers import AnswerFiles
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.uncertainty.crossed import Estimate
+    from tunefront.reports.compare.uncertainty.metrics import Metric
+
+POINTS = 100.0
+"""Scores are given in points: 100 times the metric."""
+WORK = 4e8
+"""Values that the bootstrap samples of a task look at, if there are at least `FEWEST_RESAMPLES`."""
+FEWEST_RESAMPLES = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The estimate for the methods of a panel, in points, and what follows from it.
+
+    `labels`: the methods compared, in the panel's order; `tasks`: the tasks that the means are over. `reference`: the
+    index of the reference, None without. `costs`: what the Pareto front is of, per method. `missing`: other methods of
+    the panel -> why they are not compared. `left_out`: runs of each method that the others lack and that do not count.
+    `unit`: what an independent run is. `rows_alone`: no method used training rows, so that only test rows vary.
+    """
+
+    labels: tuple[str, ...]
+    tasks: tuple[str, ...]
+    estimate: Estimate
+    unit: Unit
+    left_out: tuple[int, ...]
+    reference: int | None
+    costs: tuple[float | None, ...]
+    missing: Mapping[str, str]
+    rows_alone: bool = False
+
+    @cached_property
+    def against(self) -> tuple[Interval | None, ...]:
+        """Each method minus the reference, with intervals that hold at once; None for the reference, or without one."""
+        if self.reference is None:
+            return (None,) * len(self.labels)
+        return tuple(against_reference(self.estimate, self.reference))
+
+    @cached_property
+    def tied(self) -> TiedSet:
+        """The methods that cannot be told from the one with the highest mean."""
+        return tied_set(self.estimate)
+
+    @cached_property
+    def chances(self) -> Chances:
+        """Chances to be the best and on the front of score and trained parameters."""
+        return chances(self.estimate, self.costs)
+
+    def index(self, label: str) -> int | None:
+        """The place of a method, None if it is not compared."""
+        return self.labels.index(label) if label in self.labels else None
+
+    def interval(self, label: str) -> Interval | None:
+        """A method minus the reference, as in `against`."""
+        place = self.index(label)
+        return None if place is None else self.against[place]
+
+    def pair(self, first: str, second: str) -> Interval:
+        """The difference of two methods, with an interval of its own."""
+        return interval(self.estimate, self.labels.index(first), self.labels.index(second))
+
+    def more(self, first: str, second: str) -> Separation:
+        """How much more data would separate two methods."""
+        return more_data(self.estimate, self.labels.index(first), self.labels.index(second))
+
+    def task_gains(self, first: str, second: str) -> dict[str, float]:
+        """Task -> difference of two methods in points."""
+        means = self.estimate.task_means
+        gains = means[:, self.labels.index(first)] - means[:, self.labels.index(second)]
+        return dict(zip(self.tasks, map(float, gains), strict=True))
+
+    @property
+    def best(self) -> str:
+        """The method with the highest mean."""
+        return self.labels[self.tied.best]
+
+    @property
+    def tied_labels(self) -> tuple[str, ...]:
+        """The methods of the tied set, in the panel's order."""
+        return tuple(self.labels[place] for place in self.tied.tied)
+
+
+def weigh(
+    entries: Sequence[Entry],
+    tasks: Sequence[str],
+    reference: Entry | None,
+    costs: Mapping[str, float | None],
+    answers: AnswerFiles,
+) -> Evidence | str:
+    """The evidence of a panel's methods on these tasks, or in words why there is none.
+
+    Entries without a score on every task, or without stored predictions, are left out and named.
+    """
+    if len(entries) < 2:
+        return "there is one method only"
+    gathered = row_scores.gather(entries, tasks, answers)
+    if len(gathered.entries) < 2:
+        reasons = list(dict.fromkeys(gathered.missing.values()))
+        return f"fewer than two methods can be compared row by row ({'; '.join(reasons)})"
+    if any(len(next(iter(task.right[0].values()))[0]) < 2 for task in gathered.tasks.values()):
+        return "a task has fewer than two test rows"
+    metric = row_scores.metric_of(next(iter(gathered.entries[0].all)))
+    known = list(gathered.tasks.values())
+    assert metric is not None  # answers are kept only if they give the recorded score
+    made = compare_runs([runs_of(task.right) for task in known]) if metric is accuracy else _resampled(known, metric)
+    if isinstance(made, str):
+        return made
+    labels = tuple(entry.label for entry in gathered.entries)
+    place = labels.index(reference.label) if reference is not None and reference.label in labels else None
+    return Evidence(
+        labels,
+        tuple(gathered.tasks),
+        in_points(made.estimate),
+        made.unit,
+        made.left_out,
+        place,
+        tuple(costs.get(label) for label in labels),
+        gathered.missing,
+        all(draw == EVERY for task in known for method in task.right for _, draw, _ in method),
+    )
+
+
+def in_points(known: Estimate) -> Estimate:
+    """An estimate of scores from 0 to 1 in points: 100 times the score."""
+    return replace(
+        known,
+        means=POINTS * known.means,
+        task_means=POINTS * known.task_means,
+        run=None if known.run is None else POINTS**2 * known.run,
+        row=POINTS**2 * known.row,
+        residual=POINTS**2 * known.residual,
+    )
+
+
+def _resampled(tasks: Sequence[TaskAnswers], metric: Metric) -> Comparison | str:
+    """The comparison for a metric that is no mean over rows, on the draws and seeds that all methods have; in words why
+    there is none."""
+    made, left_out, several_draws = [], [0] * len(tasks[0].cells), False
+    for task in tasks:
+        shared, values = shared_cells(task.cells)
+        if task.labels is None:
+            return "the labels of a task depend on the prompt, and its metric is no mean over rows"
+        if not shared:
+            return "the methods share no draw and seed"
+        draws = [draw for _, draw, _ in shared]
+        several_draws |= len(set(draws)) > 1
+        runs = [(draw, seed) for _, draw, seed in shared]
+        groups: Sequence[Hashable] = draws if len(set(draws)) > 1 else runs
+        predictions = np.stack([[method[cell] for cell in shared] for method in values])
+        made.append(Predicted(predictions, task.labels, groups))
+        left_out = [lost + len(method) - len(shared) for lost, method in zip(left_out, values, strict=True)]
+    largest = max(task.predictions.size for task in made)
+    resamples = int(np.clip(WORK / largest, FEWEST_RESAMPLES, RESAMPLES))
+    try:
+        known = estimate_metric(made, metric, resamples=resamples)
+    except ValueError as error:
+        return str(error)
+    return Comparison(known, "draw" if several_draws else "seed", tuple(left_out))
