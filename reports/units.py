@@ -140,15 +140,13 @@ def signed(value: float | None, digits: int = 1) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
-def spread(value: float | None, quartiles: bool) -> str:
-    """The spread of scores times 100: a standard deviation, or an interquartile range in brackets.
+def spread(value: float | None) -> str:
+    """The standard deviation of scores, times 100.
 
-    >>> spread(0.0123, False), spread(0.0123, True), spread(None, True)
-    ('± 1.2', '(1.2)', '')
+    >>> spread(0.0123), spread(None)
+    ('± 1.2', '')
     """
-    if not finite(value):
-        return ""
-    return f"({100 * value:.1f})" if quartiles else f"± {100 * value:.1f}"
+    return f"± {100 * value:.1f}" if finite(value) else ""
 
 
 def number(value: object) -> str:

@@ -13,7 +13,6 @@ from tunefront.reports.compare.statistics import (
     complete_rows,
     deviation,
     finite_values,
-    interquartile_range,
     mean,
     mean_if_complete,
     median,
@@ -33,16 +32,11 @@ def family_of(label: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method (a row) of a panel, with its records by task. `trials` is the number of recipes tried, 1 if no search.
-
-    `few_shot`: the panel has several templates, draws or orders. Centres are then medians and spreads interquartile
-    ranges over all runs at once (T-Few, Liu et al. 2022); otherwise means and standard deviations.
-    """
+    """One method (a row) of a panel, with its records by task. `trials`: recipes tried, 1 without a search."""
 
     label: str
     records: dict[str, tuple[Record, ...]]
     trials: int = 1
-    few_shot: bool = False
 
     @property
     def family(self) -> str:
@@ -76,13 +70,12 @@ class Entry:
         return finite_values(self.records.get(task, ()), _score)
 
     def center(self, task: str) -> float | None:
-        """Mean score over the runs of a task; the median in few-shot panels."""
-        return median(self.scores(task)) if self.few_shot else mean(self.scores(task))
+        """Mean score over the runs of a task."""
+        return mean(self.scores(task))
 
     def spread(self, task: str) -> float | None:
-        """Sample standard deviation over the runs of a task; the interquartile range in few-shot panels. None for fewer
-        than two runs."""
-        return interquartile_range(self.scores(task)) if self.few_shot else deviation(self.scores(task))
+        """Sample standard deviation over the runs of a task; None for fewer than two."""
+        return deviation(self.scores(task))
 
     def average(self, tasks: Iterable[str]) -> float | None:
         """Mean of the tasks' centres; None if one is missing, since such an average is not comparable."""

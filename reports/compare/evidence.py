@@ -12,7 +12,15 @@ import numpy as np
 from tunefront.reports.compare import row_scores
 from tunefront.reports.compare.row_scores import EVERY, TaskAnswers, runs_of, shared_cells
 from tunefront.reports.compare.uncertainty.chances import Chances, chances
-from tunefront.reports.compare.uncertainty.contrasts import Interval, interval
+from tunefront.reports.compare.uncertainty.checkpoints import CheckpointTest, compare_checkpoints
+from tunefront.reports.compare.uncertainty.contrasts import (
+    Interval,
+    contrasts,
+    interval,
+    intervals,
+    mean_intervals,
+    pair_weights,
+)
 from tunefront.reports.compare.uncertainty.metrics import accuracy
 from tunefront.reports.compare.uncertainty.more_data import Separation, more_data
 from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted, estimate_metric
@@ -39,7 +47,9 @@ class Evidence:
     `labels`: the methods compared, in the panel's order; `tasks`: the tasks that the means are over. `reference`: the
     index of the reference, None without. `costs`: what the Pareto front is of, per method. `missing`: other methods of
     the panel -> why they are not compared. `left_out`: runs of each method that the others lack and that do not count.
-    `unit`: what an independent run is. `rows_alone`: no method used training rows, so that only test rows vary.
+    `checkpoints`: McNemar's test of each method's checkpoint against the reference's, where there is one task and one
+    run of each, else empty. `unit`: what an independent run is. `rows_alone`: no method used training rows, so that
+    only test rows vary.
     """
 
     labels: tuple[str, ...]
@@ -50,6 +60,7 @@ class Evidence:
     reference: int | None
     costs: tuple[float | None, ...]
     missing: Mapping[str, str]
+    checkpoints: tuple[CheckpointTest | None, ...] = ()
     rows_alone: bool = False
 
     @cached_property
@@ -60,9 +71,22 @@ class Evidence:
         return tuple(against_reference(self.estimate, self.reference))
 
     @cached_property
+    def means(self) -> tuple[Interval, ...]:
+        """Each method's mean, with an interval of its own."""
+        return tuple(mean_intervals(self.estimate))
+
+    @cached_property
     def tied(self) -> TiedSet:
         """The methods that cannot be told from the one with the highest mean."""
         return tied_set(self.estimate)
+
+    @cached_property
+    def behind(self) -> tuple[Interval | None, ...]:
+        """Each method minus the one with the highest mean, None for itself; the bounds are those of `tied`."""
+        methods, best = len(self.labels), self.tied.best
+        known = contrasts(self.estimate, pair_weights(methods, [(method, best) for method in range(methods)]))
+        found = intervals(known, critical=np.array(self.tied.critical))
+        return tuple(None if method == best else one for method, one in enumerate(found))
 
     @cached_property
     def chances(self) -> Chances:
@@ -139,7 +163,21 @@ def weigh(
         place,
         tuple(costs.get(label) for label in labels),
         gathered.missing,
+        _checkpoints(known, place) if metric is accuracy and place is not None else (),
         all(draw == EVERY for task in known for method in task.right for _, draw, _ in method),
+    )
+
+
+def _checkpoints(tasks: Sequence[TaskAnswers], reference: int) -> tuple[CheckpointTest | None, ...]:
+    """McNemar's test of each checkpoint against the reference's; empty if there are several of a method."""
+    runs = [list(runs.values()) for task in tasks for runs in runs_of(task.right)]
+    if len(tasks) > 1 or any(len(values) > 1 or not np.isin(values[0], (0, 1)).all() for values in runs):
+        return ()
+    right = [values[0] for values in runs]
+    base = right[reference]
+    return tuple(
+        None if place == reference else compare_checkpoints(own, base, np.ones(len(own)))
+        for place, own in enumerate(right)
     )
 
 

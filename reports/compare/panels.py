@@ -15,15 +15,25 @@ from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
 from tunefront.reports.compare.evidence import Evidence, weigh
 from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders, same_for_all_draws
-from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete, median
+from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete
 from tunefront.reports.names import natural_key
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.recipe_choice import Selection
+    from tunefront.reports.compare.uncertainty.contrasts import Interval
 
 
 REFERENCE = "full"
 """The default label with which scores are compared."""
+
+
+@dataclass(frozen=True)
+class Height:
+    """The height of a point in points, and the ends of its 95 % interval; None without one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +78,10 @@ class Panel:
     def baselines(self) -> dict[str, float]:
         """The score of always giving the constant answer (the commonest label; the mean, for regression) by task.
 
-        Mean over runs, median in few-shot panels. Tasks without this score in their records are left out.
+        Mean over runs. Tasks without this score in their records are left out.
         """
-        middle = median if self.few_shot else mean
         scores = {
-            task: middle(finite_values((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
+            task: mean(finite_values((r for e in self.entries for r in e.records.get(task, ())), baseline_score))
             for task in self.tasks
         }
         return {task: value for task, value in scores.items() if value is not None}
@@ -138,20 +147,58 @@ class Panel:
         return [gap for task in self.relative_tasks for gap in self.task_differences(entry, task)]
 
     def difference(self, entry: Entry) -> float | None:
-        """Mean over tasks of the difference to the reference in points; None if a task is missing. In few-shot panels a
-        task's difference is the median over cells that both have."""
+        """Mean over tasks of the difference to the reference in points; None if a task is missing.
+
+        With evidence it is that of the runs that the methods share. Else a task's difference is that of the means, in
+        few-shot panels the mean over cells that both have.
+        """
         if self.reference is None or not self.relative_tasks:
             return None
+        if entry is self.reference:
+            return None if entry.average(self.relative_tasks) is None else 0.0
+        known = self.interval(entry)
+        if known is not None:
+            return known.difference
         if self.few_shot:
-            return mean_if_complete(median(self.task_differences(entry, task)) for task in self.relative_tasks)
+            return mean_if_complete(mean(self.task_differences(entry, task)) for task in self.relative_tasks)
         ours, base = entry.average(self.relative_tasks), self.reference.average(self.relative_tasks)
         return None if ours is None or base is None else 100 * (ours - base)
 
-    def heights(self, entry: Entry) -> list[float]:
-        """The heights in plots: differences to the reference if it has scores, else scores in points."""
+    def interval(self, entry: Entry) -> Interval | None:
+        """The difference to the reference in points, with its simultaneous 95 % interval; None if it is not known."""
+        return None if self.evidence is None else self.evidence.interval(entry.label)
+
+    def is_tied(self, entry: Entry) -> bool:
+        """Whether an entry has the highest mean, or cannot be told from the one that has; False if not known."""
+        return self.evidence is not None and entry.label in self.evidence.tied_labels
+
+    def height(self, entry: Entry) -> Height | None:
+        """The height in plots: the mean difference to the reference, or the mean score in points without a reference.
+
+        Of an entry without a score on every task, the mean over those that it has, without an interval.
+        """
+        if entry is self.reference and self.relative_tasks:
+            return Height(0.0)
         if self.relative_tasks:
-            return self.differences(entry)
-        return [100 * score for task in self.tasks for score in entry.scores(task)]
+            known, value = self.interval(entry), self.difference(entry)
+        else:
+            place = None if self.evidence is None else self.evidence.index(entry.label)
+            known = None if self.evidence is None or place is None else self.evidence.means[place]
+            average = entry.average(self.tasks)
+            value = None if average is None else 100 * average
+        if known is not None:
+            return Height(known.difference, known.low, known.high)
+        if value is None:
+            tasks = self.relative_tasks or self.tasks
+            by_task = [self._task_height(entry, task) for task in tasks]
+            value = mean(height for height in by_task if height is not None)
+        return None if value is None else Height(value)
+
+    def _task_height(self, entry: Entry, task: str) -> float | None:
+        if self.relative_tasks:
+            return mean(self.task_differences(entry, task))
+        center = entry.center(task)
+        return None if center is None else 100 * center
 
     def covers(self, entry: Entry) -> bool:
         """Whether an entry has a height on every plotted task."""
@@ -195,7 +242,7 @@ def build(selection: Selection, reference: str = REFERENCE, answers: AnswerFiles
         for label, by_task in rows.items():
             first = next(iter(by_task.values()))[0]
             tried = trials.get((first.label, backbone, shots), 1)
-            entries.append(Entry(label, dict(sorted(by_task.items())), tried, few_shot))
+            entries.append(Entry(label, dict(sorted(by_task.items())), tried))
         base = next((entry for entry in entries if entry.label == reference), None)
         entries.sort(
             key=lambda e: (e is not base, -(e.median(lambda r: r.parameters.trainable) or 0), natural_key(e.label))

@@ -90,7 +90,7 @@ def _table(panel: Panel, index: int, phase: str) -> Table:
         agreed = median(finite_values(entry.all, lambda record: ratio(record, phase)))
         text = units.MISSING if agreed is None else f"{agreed:.3f}"
         between = Cell(text, title=units.exact(agreed), link=link_if_present(agreed, link))
-        first = (Cell(entry.label, strong=entry is panel.reference), cells["counted"], cells["analytic"], between)
+        first = (Cell(entry.label), cells["counted"], cells["analytic"], between)
         rows.append((*first, *(cells[name] for name in (*SOURCES[2:], *parts))))
     scope = (
         "" if phase == "evaluation" else ", of all steps together" if phase in ("forward", "backward") else ", in all"

@@ -133,7 +133,7 @@ def _phases(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) ->
     columns = (Column("method", numeric=False), *(Column(display_name(phase)) for phase in phases))
     rows = tuple(
         (
-            Cell(entry.label, strong=entry is panel.reference),
+            Cell(entry.label),
             *(
                 _size(entry.median(lambda r, p=phase: _phase_bytes(r, p)), anchor(index, e))  # type: ignore[misc]
                 for phase in phases
@@ -161,7 +161,7 @@ def _allocator(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]])
 
     rows = tuple(
         (
-            Cell(entry.label, strong=entry is panel.reference),
+            Cell(entry.label),
             *(cell(e, entry, phase, kind) for phase in phases for kind in kinds),
         )
         for e, entry, _ in shown

@@ -114,7 +114,7 @@ def _table(panel: Panel, index: int, plans: dict[str, Record], caption: str, cos
         return None
     rows = []
     for e, entry in enumerate(panel.entries):
-        cells = [Cell(entry.label, strong=entry is panel.reference)]
+        cells = [Cell(entry.label)]
         for cost in costs:
             both = predicted_and_measured(entry, cost, plans)
             ours, theirs = median([value for value, _ in both]), median([value for _, value in both])

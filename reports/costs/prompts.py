@@ -35,7 +35,7 @@ def fitting_table(panel: Panel, index: int) -> Table:
     )
     rows = tuple(
         (
-            Cell(entry.label, strong=entry is panel.reference),
+            Cell(entry.label),
             _kept(entry, anchor(index, e)),
             _share(entry.all, lambda record: record.prompt.shortened_test, anchor(index, e)),
             _share(entry.all, lambda record: record.data.truncated_test, anchor(index, e)),
@@ -65,7 +65,7 @@ def reading_table(panel: Panel, index: int) -> Table:
     )
     rows = tuple(
         (
-            Cell(entry.label, strong=entry is panel.reference),
+            Cell(entry.label),
             *(cost.cell(panel, entry, anchor(index, e)) for cost in (ONCE, ONCE_SECONDS, CACHE)),
             measures.INFERENCE_FLOPS.cell(panel, entry, anchor(index, e)),
             _without_reuse(panel, entry, anchor(index, e)),

@@ -100,7 +100,7 @@ def _table(panel: Panel, index: int) -> Table:
     rows = []
     for e, entry in entries:
         link, whole = anchor(index, e), step_seconds(entry)
-        cells = [Cell(entry.label, strong=entry is reference), *(_cell(entry, part, link) for part in PARTS)]
+        cells = [Cell(entry.label), *(_cell(entry, part, link) for part in PARTS)]
         cells.append(Cell(units.instant(whole), title=units.exact(whole, "s"), link=link_if_present(whole, link)))
         if base:
             share = _step_ratio(entry, reference)

@@ -80,7 +80,7 @@ def _bytes(panel: Panel, index: int) -> Table:
     )
     rows = [
         (
-            Cell(entry.label + (" with cache" if cache else ""), strong=entry is panel.reference),
+            Cell(entry.label + (" with cache" if cache else "")),
             _cell(entry, lambda record, c=cache: task_bytes(record, c), None, "B", anchor(index, e)),  # type: ignore[misc]
             Cell(_stored(entry, cache)),
             *(
@@ -114,7 +114,7 @@ def _parameters(panel: Panel, index: int) -> Table:
     )
     rows = tuple(
         (
-            Cell(entry.label, strong=entry is panel.reference),
+            Cell(entry.label),
             _cell(entry, lambda record: record.parameters.trainable, None, "", anchor(index, e)),
             *(
                 _cell(

@@ -42,7 +42,7 @@ def sizes_table(panel: Panel, index: int) -> Table:
         share = units.percent(*entry.share) if entry.share else MISSING
         rows.append(
             (
-                Cell(entry.label, strong=entry is panel.reference),
+                Cell(entry.label),
                 measures.PARAMETERS.cell(panel, entry, link),
                 Cell(share, link="" if share == MISSING else link),
                 head.cell(panel, entry, link),
@@ -81,7 +81,7 @@ def compute_table(panel: Panel, index: int) -> Table:
     columns = (Column("method", numeric=False), *(column for column, _ in shown))
     rows = tuple(
         (
-            Cell(entry.label, strong=entry is panel.reference),
+            Cell(entry.label),
             *(cost.cell(panel, entry, anchor(index, e)) for _, cost in shown),
         )
         for e, entry in enumerate(panel.entries)

@@ -154,9 +154,9 @@ def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
 
 
 def _against(panel: Panel, entry: Entry, task: str) -> float | None:
-    """The difference to the reference in points: of means, or in few-shot panels the median over equal cells."""
+    """The difference to the reference in points: of means, or in few-shot panels the mean over equal cells."""
     if panel.few_shot:
-        return median(panel.task_differences(entry, task))
+        return mean(panel.task_differences(entry, task))
     score, base = entry.center(task), panel.reference.center(task) if panel.reference is not None else None
     return None if score is None or base is None else 100 * (score - base)
 

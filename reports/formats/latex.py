@@ -42,7 +42,8 @@ def render(report: Report) -> str:
     parts = ["% Written by Tunefront. Needs \\usepackage{booktabs} (and \\usepackage[T1]{fontenc})."]
     for page in report.pages:
         spreads = page.few_shot.tables if page.few_shot is not None else ()
-        for shown in (page.scores, *spreads, *page.costs, *page.ledger_tables):
+        sure = (page.certainty,) if page.certainty is not None else ()
+        for shown in (page.scores, *sure, *spreads, *page.costs, *page.ledger_tables):
             parts += [_table(part, page.title) for part in split_wide(shown, 10)]
     return "\n\n".join(parts) + "\n"
 

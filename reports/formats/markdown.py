@@ -26,6 +26,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures if p.main]
         parts += [f"{escape(p.note)}" for p in pictures if p.main and p.note]
         parts.append(table(page.scores))
+        parts += [table(page.certainty)] if page.certainty is not None else []
         if page.few_shot is not None:
             parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
         parts += map(table, page.costs)

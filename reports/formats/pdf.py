@@ -50,6 +50,7 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
         "title": page.title,
         "lead": page.lead,
         "scores": [_table(part) for part in split_wide(page.scores)],
+        "certainty": [_table(part) for part in split_wide(page.certainty, 10)] if page.certainty is not None else [],
         "undrawn": page.undrawn,
         "few_shot": page.few_shot.text if page.few_shot is not None else (),
         "spreads": [

@@ -127,8 +127,7 @@ def height_title(panel: Panel) -> str:
     """The title of the vertical axis."""
     if panel.reference is None or not panel.relative_tasks:
         return "100 × score"
-    of = "score" if panel.few_shot else "mean score"
-    return f"100 × (score − {of} of {short(panel.reference.label, 24)})"
+    return f"100 × (mean score − that of {short(panel.reference.label, 24)})"
 
 
 def describe_height(panel: Panel, reference: str) -> str:
@@ -136,10 +135,7 @@ def describe_height(panel: Panel, reference: str) -> str:
     if panel.reference is None or not panel.relative_tasks:
         return f"Height: the score itself, since {reference} has no score here."
     name = panel.reference.label
-    if not panel.few_shot:
-        text = f"Height: points above the mean score of {name} on the same task."
-    else:
-        text = f"Height: points above {name} on the same task with the same template, draw and seed."
+    text = f"Height: points above {name}, mean over tasks."
     without = len(panel.tasks) - len(panel.relative_tasks)
     if without:
         text += f" {plural(without, 'task')} without a score of {name} {'is' if without == 1 else 'are'} not plotted."

@@ -56,7 +56,7 @@ def place(
     """A box for the label of every point, and the number of labels that still overlap something.
 
     Args: points and sizes of labels, in points of the page; bounds of the labels; bars, rectangles that labels should
-    avoid (percentile bars); radius of a marker. Labels of crowded points are placed first; in two more rounds each
+    avoid (those of intervals); radius of a marker. Labels of crowded points are placed first; in two more rounds each
     label may move to a better place.
     """
     markers = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in points]

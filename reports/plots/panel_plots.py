@@ -11,8 +11,8 @@ from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.plots import breakdowns, style, tradeoff
 from tunefront.reports.plots.axes import describe_height, height_title, tick_label
 from tunefront.reports.plots.picture import Picture, save
+from tunefront.reports.sections.certainty import describe_bars
 from tunefront.reports.sections.document import shown_costs
-from tunefront.reports.sections.few_shot import averaged_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _explain_tradeoff(page: Page) -> str:
     """How to read the trade-off plot."""
     text = (
         f"Score against trained parameters per task on {page.title}. {describe_height(page.panel, page.reference)} "
-        f"Point: median over {averaged_over(page.panel)}; bar: 20th to 80th percentile."
+        f"{describe_bars(page.panel)}"
     )
     text += " Upper scale: percent of the backbone's parameters." if page.panel.backbone_params else ""
     collapsed = len(page.panel.worthwhile) < len(page.panel.entries)
@@ -94,4 +94,4 @@ def _alt(page: Page, cost: measures.Cost, drawing: tradeoff.Drawing) -> str:
     """A description of the plot, point by point."""
     against = height_title(page.panel)
     values = [f"{p.entry.label} {p.y:.1f} at {tick_label(p.x, cost.unit)}" for p in drawing.points]
-    return f"{against}, median, against {cost.name} on {page.title}: {'; '.join(values)}."
+    return f"{against} against {cost.name} on {page.title}: {'; '.join(values)}."

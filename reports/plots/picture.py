@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """One entry in a plot: the median height and its 20th and 80th percentiles. `whole` if no task is missing."""
+    """One entry in a plot: its height, and the ends of its 95 % interval, both its height without one. `whole` if no
+    task is missing."""
 
     entry: Entry
     x: float

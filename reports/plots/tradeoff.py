@@ -12,7 +12,6 @@ from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.compare.entries import Entry
 from tunefront.reports.compare.measures import PARAMETERS, Cost
 from tunefront.reports.compare.panels import Panel
-from tunefront.reports.compare.statistics import quantile
 from tunefront.reports.plots.axes import coordinates, scale_of, short
 from tunefront.reports.plots.labels import Box, place
 from tunefront.reports.plots.picture import Point
@@ -44,14 +43,15 @@ def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, st
     """The points of a plot, and the labels of missing entries, each with a reason."""
     points, absent = [], []
     for entry in panel.entries:
-        heights, x = panel.heights(entry), cost.median(panel, entry)
-        low, y, high = (quantile(heights, share) for share in (0.2, 0.5, 0.8))
-        if y is None or low is None or high is None:
+        height, x = panel.height(entry), cost.median(panel, entry)
+        if height is None:
             absent.append((entry.label, _unscored(panel, entry)))
         elif x is None:
             absent.append((entry.label, "not measured"))
         else:
-            points.append(Point(entry, x, y, low, high, panel.covers(entry)))
+            low = height.value if height.low is None else height.low
+            high = height.value if height.high is None else height.high
+            points.append(Point(entry, x, height.value, low, high, panel.covers(entry)))
     return points, absent
 
 

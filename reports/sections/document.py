@@ -15,7 +15,7 @@ from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
 from tunefront.reports.names import describe_shots, make_visible, short_names
-from tunefront.reports.sections import few_shot, findings, provenance, scores
+from tunefront.reports.sections import certainty, few_shot, findings, provenance, scores
 from tunefront.reports.sections.cautions import count_skipped_and_failed, list_warnings
 from tunefront.reports.sections.how_to_read import explain_report
 from tunefront.reports.sections.overview import overview_table
@@ -63,6 +63,7 @@ class Page:
     findings: tuple[str, ...]
     lead: tuple[str, ...]
     scores: Table
+    certainty: Table | None
     few_shot: few_shot.FewShot | None
     undrawn: str
     costs: tuple[Table, ...]
@@ -166,7 +167,7 @@ def _pages(
     for index, panel in enumerate(panels):
         explained = next((page.title for page in pages if page.few_shot is not None), None)
         lists = []
-        sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference))
+        sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference, names))
         on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
         for e, entry in enumerate(panel.entries):
             parts = tuple(
@@ -184,6 +185,7 @@ def _pages(
                 sentences,
                 sentences[on_top:],
                 scores.score_table(panel, index, names),
+                certainty.certainty_table(panel, index),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 cost_tables(panel, index),
@@ -238,7 +240,7 @@ def _undrawn(panel: Panel) -> str:
 
 def shown_costs(panel: Panel) -> list[measures.Cost]:
     """The costs with at least one point to plot in this panel."""
-    scored = [entry for entry in panel.entries if panel.heights(entry)]
+    scored = [entry for entry in panel.entries if panel.height(entry) is not None]
     return [
         cost for cost in measures.plotted_costs(panel) if any(cost.median(panel, entry) is not None for entry in scored)
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports import units
 from tunefront.reports.compare.collapse import count_collapsed, mark
 from tunefront.reports.compare.factors import FACTORS, levels, rows_used
-from tunefront.reports.compare.statistics import Spread, finite_values, mean, median, spread_of
+from tunefront.reports.compare.statistics import Spread, finite_values, mean, spread_of
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def section(panel: Panel, index: int, names: Mapping[str, str], above: str | Non
     against = ""
     if panel.relative_tasks and panel.reference is not None:
         name = panel.reference.label
-        against = f" Against {name}: the median over runs of the difference to {name} with the same template, draw and "
+        against = f" Against {name}: the mean over runs of the difference to {name} with the same template, draw and "
         against += "seed."
     return FewShot((_what(panel), _nested(panel), COLUMNS + against), tables)
 
@@ -64,12 +64,6 @@ def describe_levels(tasks: Iterable[Iterable[Record]]) -> str:
             low, high = counts[0], counts[-1]
             parts.append(units.plural(low, factor) if low == high else f"{low}–{high} {factor}s")
     return " × ".join(parts)
-
-
-def averaged_over(panel: Panel) -> str:
-    """The factors over which a panel's plots take medians."""
-    varied = [f"{factor}s" for factor in FACTORS if any(levels(entry.all, factor) > 1 for entry in panel.entries)]
-    return " × ".join(("tasks", *varied)) if panel.few_shot else "tasks × runs"
 
 
 def _what(panel: Panel) -> str:
@@ -116,8 +110,8 @@ def _table(panel: Panel, index: int, t: int, task: str, names: Mapping[str, str]
     rows = []
     for e, entry in entries:
         link, spread = anchor(index, e, t), spreads[e]
-        gap = median(panel.task_differences(entry, task))
-        cells = [Cell(entry.label, strong=entry is panel.reference), _used(entry, task)]
+        gap = mean(panel.task_differences(entry, task))
+        cells = [Cell(entry.label), _used(entry, task)]
         cells += [_points(spread.median, link, mark(count_collapsed(entry.runs(task)))), _points(spread.iqr, link)]
         cells += [Cell(units.signed(gap), title=_exact(gap), link=link if gap is not None else "")] if relative else []
         cells += [_factor(spread, factor, link) for factor in factors]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.statistics import quantile
 from tunefront.reports.names import describe_shots
+from tunefront.reports.sections.certainty import verdict
 from tunefront.reports.sections.few_shot import describe_levels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
 
@@ -19,12 +20,17 @@ NEAR = 1.0
 """Points within which a method counts as close to the reference."""
 
 
-def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str]:
-    """Two or three sentences on a panel: the main finding, the best method, and the effect of chance."""
+def lead(panel: Panel, backbone: str, several: bool, reference: str, names: Mapping[str, str]) -> list[str]:
+    """The sentences on a panel: the main finding, the best method, and how sure that is. `names` are the tasks' short
+    names."""
     where = f"On {backbone} with {describe_shots(panel.shots)}{panel.by_metric}: " if several else ""
     if not panel.worthwhile:
         return [name_collapsed(panel, where)]
     below = [text] if (text := name_collapsed(panel)) else []
+    if panel.evidence is not None:
+        first, *rest = verdict(panel, panel.evidence, where, names)
+        alone = [] if panel.relative_tasks else [_unrelated(panel, reference)]
+        return [first, *below, *rest, *alone]
     if not panel.relative_tasks or panel.reference is None:
         return [_best(panel, where), *below, _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
@@ -51,9 +57,8 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str) -> list[str
             f"{_no_method(where)} came within {NEAR:g} point of {panel.reference.label}. The closest, {best.label}, "
             f"was {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
-    sentences += below
-    sentences.append(_count_pairs(panel, entry) if panel.few_shot else _certainty(panel, claim, entry))
-    return sentences
+    unsure = f"How sure this is cannot be computed: {panel.no_evidence}."
+    return [*sentences, *below, *([_count_pairs(panel, entry)] if panel.few_shot else []), unsure]
 
 
 def name_collapsed(panel: Panel, where: str = "") -> str:
@@ -72,14 +77,6 @@ def name_collapsed(panel: Panel, where: str = "") -> str:
     return f"{where}{_capital('collapsed', where)} {meaning}: {listed}."
 
 
-def seed_noise(panel: Panel) -> float | None:
-    """Pooled standard deviation, in points, of scores over runs of the same method and task; None for single runs."""
-    groups = [entry.scores(task) for entry in panel.entries for task in panel.tasks]
-    spreads = [(len(scores) - 1, statistics.variance(scores)) for scores in groups if len(scores) > 1]
-    degrees = sum(degree for degree, _ in spreads)
-    return 100 * math.sqrt(sum(degree * variance for degree, variance in spreads) / degrees) if degrees else None
-
-
 def _best(panel: Panel, where: str) -> str:
     pairs = [(entry.average(panel.tasks), entry) for entry in panel.entries]
     scored = [(average, entry) for average, entry in pairs if average is not None and entry in panel.worthwhile]
@@ -87,7 +84,7 @@ def _best(panel: Panel, where: str) -> str:
         return f"{_no_method(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
     tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
-    what = "average of the tasks' medians" if panel.few_shot else "average"
+    what = "average"
     verb = f"has the highest {what}" if len(scored) > 1 else f"has an {what} of"
     return (
         f"{where}{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
@@ -117,7 +114,7 @@ def _capital(word: str, where: str) -> str:
 
 def _against(gap: float, entry: Entry, panel: Panel) -> str:
     name = panel.reference.label if panel.reference is not None else ""
-    how = "in the median" if panel.few_shot else "on average"
+    how = "on average"
     if abs(gap) < 0.05:
         return f"{entry.label} scored the same as {name} {how}"
     if gap > 0:
@@ -159,24 +156,6 @@ def _count_pairs(panel: Panel, entry: Entry) -> str:
         f"of {units.plural(len(gaps), 'run')}, equal in {len(gaps) - above - below} and lower in {below}; the middle "
         f"half of the differences lies between {units.signed(low)} and {units.signed(high)} points. Runs share test "
         "rows, so this is not a significance test."
-    )
-
-
-def _certainty(panel: Panel, gap: float, entry: Entry) -> str:
-    noise = seed_noise(panel)
-    if noise is None:
-        return (
-            "Every method ran once on each task, so the effect of chance cannot be estimated: a difference of a point "
-            "or more may be luck. Add seeds before deciding."
-        )
-    compared = [entry] if panel.reference is None else [entry, panel.reference]
-    runs = [sum(len(compared_entry.scores(task)) for task in panel.relative_tasks) for compared_entry in compared]
-    error = noise * math.sqrt(sum(1 / max(1, amount) for amount in runs))
-    verdict = "within the noise of these runs" if abs(gap) < 2 * error else "larger than seeds alone would explain"
-    return (
-        f"Another seed changes a single score by about {noise:.1f} points (pooled standard deviation), and an average "
-        f"difference by about {error:.1f}: {units.signed(gap)} points is {verdict}. This covers seeds only, not the "
-        "choice of tasks or test rows."
     )
 
 

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
+CERTAINTY = (
+    "Runs (a draw of training rows and a seed) and test rows are samples: with others, scores differ. The intervals "
+    "are computed from both, from the stored predictions (Obuchowski and Rockette 1995). Whether two methods differ is "
+    "not seen from whether their bars overlap: the tables compare each with the reference and with the best."
+)
+
+
 def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     """The explanations, each as a heading and a paragraph."""
     rows = finite_values(
@@ -22,34 +29,30 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     reference = next((panel.reference for panel in panels if panel.reference is not None), None)
     name = reference.label if reference is not None else "the reference"
     against = [panel for panel in panels if panel.relative_tasks]
-    base = "mean score"
-    if any(panel.few_shot for panel in against):
-        base = "score with the same template, draw and seed" if all(p.few_shot for p in against) else "score"
     height = (
-        f"Height is 100 × (score − {base} of {name} on the same backbone, task and number of training rows): "
-        f"0 is as good as {name}, −1 is one point worse."
+        f"Height is the mean over tasks of 100 × (score − that of {name}), on the same backbone and number of training "
+        f"rows: 0 is as good as {name}, −1 is one point worse."
         if against
-        else "Height is the score × 100."
+        else "Height is the mean score × 100."
     )
     free = ""
     if any(record.parameters.trainable == 0 for panel in panels for record in panel.records):
         free = " Methods that cost nothing are at 0, left of the break in a logarithmic axis."
-    few_shot = any(panel.few_shot for panel in panels)
     prompted = any(record.prompt.demonstration_ids for panel in panels for record in panel.records)
     saved = "the saved file and of the demonstrations' text" if prompted else "the saved file"
     entries = [
         (
             "Plots",
-            f"{height} A point is the median over tasks × runs; its bar spans the 20th to the 80th percentile. Better "
-            f"methods are higher and further left. Sizes of one method share a colour and a line. A hollow point lacks "
-            f"some tasks.{free}",
+            f"{height} A bar is a 95 % interval, explained below the first plot. Better methods are higher and further "
+            f"left. Sizes of one method share a colour and a line. A hollow point lacks some tasks.{free}",
         ),
-        ("Scores", _scores(few_shot, any(not panel.few_shot for panel in panels))),
+        ("Scores", _scores(any(panel.few_shot for panel in panels))),
         (
             "Costs",
             "All costs are measured: parameters are those that require gradients after training, bytes are those of "
             f"{saved}, FLOPs are counted at run time. A dash means not measured, never zero.",
         ),
+        ("How sure", CERTAINTY),
         ("Numbers", "Every number links to the records that it was computed from, and these name their files."),
     ]
     if any(entry.collapsed for panel in panels for entry in panel.entries):
@@ -78,17 +81,11 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     return entries
 
 
-def _scores(medians: bool, means: bool) -> str:
-    texts = []
-    if means:
-        texts.append(
-            "The mean over runs of each task's first metric, times 100. Runs differ in their seed, draw of training "
-            "rows or prompt template. ± is the standard deviation between runs, not a confidence interval."
-        )
-    if medians:
-        where = "If templates, draws of rows or orders of demonstrations vary: the" if means else "The"
-        texts.append(
-            f"{where} median over templates, draws, orders and seeds of each task's first metric, times 100, with the "
-            "interquartile range in brackets, which is not a confidence interval."
-        )
-    return " ".join(texts)
+def _scores(few_shot: bool) -> str:
+    text = (
+        "The mean over runs of each task's first metric, times 100. Runs differ in their seed, draw of training rows "
+        "or prompt template. ± is the standard deviation between runs, not a confidence interval."
+    )
+    if few_shot:
+        text += " The few-shot tables have medians and interquartile ranges, as the tables of T-Few (Liu et al. 2022)."
+    return text

@@ -38,7 +38,7 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     first = sorted(labels, key=lambda label: (label != reference, -_most(panels, label), natural_key(label)))
     rows = tuple(
         (
-            Cell(label, strong=label == reference),
+            Cell(label),
             *(_cell(panel, index, label) for index, panel in enumerate(panels)),
         )
         for label in first
@@ -50,6 +50,8 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     )
     if len({panel.tasks for panel in panels}) > 1:
         note += " Compare within a column only: the columns have different tasks."
+    if any(panel.evidence is not None for panel in panels):
+        note += " Bold: the highest of its column, and what cannot be told from it."
     if any(entry.collapsed.mostly for panel in panels for entry in panel.entries):
         note += f" {MARK} At least half of the runs collapsed."
     uneven = differing_settings([record for panel in panels for record in panel.records])
@@ -70,7 +72,7 @@ def _cell(panel: Panel, index: int, label: str) -> Cell:
     if entry.collapsed:
         title += f", {entry.collapsed.words}"
     shown = (MARK if entry.collapsed.mostly and average is not None else "") + units.points(average)
-    return Cell(shown, minor, title, link_if_present(average, anchor(index, e)))
+    return Cell(shown, minor, title, link_if_present(average, anchor(index, e)), strong=panel.is_tied(entry))
 
 
 def _entry(panel: Panel, label: str) -> tuple[int, Entry] | None:

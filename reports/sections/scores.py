@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
+from tunefront.reports.sections.certainty import about, interval_text
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
@@ -28,15 +29,18 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
     )
     rows = []
     for e, entry in enumerate(panel.entries):
-        cells = [Cell(entry.label, strong=entry is panel.reference)]
+        is_base, tied = entry is panel.reference, panel.is_tied(entry)
+        cells = [Cell(entry.label, "reference" if is_base and relative else "", strong=tied)]
         cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
         average = entry.average(panel.tasks)
         cells.append(
-            Cell(units.points(average), title=_exact(average), link=link_if_present(average, anchor(index, e)))
+            Cell(units.points(average), "", _exact(average), link_if_present(average, anchor(index, e)), strong=tied)
         )
         if against:
             gap = panel.difference(entry)
-            cells.append(Cell(units.signed(gap), title=_exact(gap), link=link_if_present(gap, anchor(index, e))))
+            known = panel.interval(entry)
+            minor = "" if known is None else interval_text(known)
+            cells.append(Cell(units.signed(gap), minor, _exact(gap), link_if_present(gap, anchor(index, e))))
         cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
         rows.append(tuple(cells))
     base = [panel.baselines.get(task) for task in panel.tasks]
@@ -53,16 +57,7 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
 
 def _note(panel: Panel) -> str:
     note = "Scores × 100, mean over runs ± sample standard deviation (no ± for a single run)."
-    if panel.few_shot:
-        note = (
-            "Scores × 100, median over all runs of a task (templates, draws, orders, seeds) with the interquartile "
-            "range in brackets; the average is the mean of the tasks' medians."
-        )
-        if panel.relative_tasks and panel.reference is not None:
-            note += (
-                f" Against {panel.reference.label}: mean over tasks of the median difference between runs of the same "
-                "template, draw and seed; it may differ from the difference of the medians."
-            )
+    note += _about_intervals(panel)
     if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
         note += f" The comparison uses only tasks on which {panel.reference.label} has a score."
     if panel.several_metrics:
@@ -74,13 +69,24 @@ def _note(panel: Panel) -> str:
     return note
 
 
+def _about_intervals(panel: Panel) -> str:
+    """What brackets and bold type mean."""
+    known = panel.evidence
+    if known is None:
+        return ""
+    bold = " Bold: the highest mean, and what cannot be told from it."
+    if known.reference is None:
+        return bold
+    return f" Brackets after a difference: its 95 % interval, about {about(known)}; all of them hold at once.{bold}"
+
+
 def _score(entry: Entry, task: str, link: str) -> Cell:
     center, spread = entry.center(task), entry.spread(task)
-    title = _exact(center) + ("" if spread is None else f" {'IQR' if entry.few_shot else '±'} {spread:.3g}")
+    title = _exact(center) + ("" if spread is None else f" ± {spread:.3g}")
     collapsed = count_collapsed(entry.runs(task))
     title += f", {collapsed.words}" if collapsed else ""
     shown = mark(collapsed) + units.points(center)
-    return Cell(shown, units.spread(spread, entry.few_shot), title, link_if_present(center, link))
+    return Cell(shown, units.spread(spread), title, link_if_present(center, link))
 
 
 def _exact(value: float | None) -> str:

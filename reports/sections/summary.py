@@ -19,7 +19,6 @@ from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
 from tunefront.reports.compare.waiting import describe_waiting
 from tunefront.reports.names import describe_shots, short_names
-from tunefront.reports.sections.few_shot import averaged_over
 from tunefront.reports.sections.findings import name_collapsed
 
 if TYPE_CHECKING:
@@ -132,12 +131,7 @@ def summary_table(records: Sequence[Record], where: Where = None, reference: str
 
 
 def _notes(panel_list: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
-    medians = [panel for panel in panel_list if panel.few_shot]
     notes = []
-    if medians:
-        what = averaged_over(medians[0]).removeprefix("tasks × ")
-        rest = "" if len(medians) == len(panel_list) else "; elsewhere mean ± standard deviation"
-        notes.append(f"score × 100: median over {what} (interquartile range){rest}")
     sizes = {panel.backbone_params for panel in panel_list}
     size = sizes.pop() if len(sizes) == 1 else None
     whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
@@ -172,7 +166,7 @@ def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
         *(
             (
                 mark(count_collapsed(entry.runs(task))) + units.points(entry.center(task)),
-                units.spread(entry.spread(task), entry.few_shot),
+                units.spread(entry.spread(task)),
             )
             for task in tasks
         ),

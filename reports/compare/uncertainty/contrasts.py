@@ -138,6 +138,26 @@ def intervals(known: Contrasts, *, level: float = 0.95, critical: Floats | None 
     ]
 
 
+def mean_intervals(known: Estimate, *, level: float = 0.95) -> list[Interval]:
+    """Each method's mean with its t interval, as `interval` for a difference from 0.
+
+    With fewer than `ENOUGH` degrees of freedom the run variance of a mean is the larger of its own and the moderated
+    one, with the mean over methods. `p` is that of a mean of 0.
+    """
+    row = np.maximum(np.diag(known.row), 0.0)
+    if known.run is None:
+        return intervals(Contrasts(known.means, np.zeros_like(row), row, np.full_like(row, known.row_df)), level=level)
+    own = np.maximum(np.diag(known.run), 0.0)
+    run, run_df = own, np.full(len(own), float(known.run_df))
+    if known.own_run_df is not None:
+        run_df = known.own_run_df.astype(np.float64)
+    if known.run_df < ENOUGH:
+        moderated = (run_df * own + PRIOR_DF * own.mean()) / (run_df + PRIOR_DF)
+        run_df = np.where(own > moderated, run_df, np.minimum(run_df + PRIOR_DF, run_df * len(own)))
+        run = np.maximum(own, moderated)
+    return intervals(Contrasts(known.means, run, row, satterthwaite((run, run_df), (row, known.row_df))), level=level)
+
+
 def new_tasks(known: Estimate, first: int, second: int, *, level: float = 0.95) -> Interval | None:
     """The interval of a difference on tasks like these that were not tried: t over the tasks' differences.
 

@@ -110,7 +110,7 @@ def test_the_page_follows_dark_mode_and_is_labelled(everything):
     text = (everything[1] / "report.html").read_text()
     assert "prefers-color-scheme: dark" in text
     assert style.INK not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
-    assert text.count('role="img" aria-label="100 × (score') == text.count('role="img"') == 6
+    assert text.count('role="img" aria-label="100 × (mean score') == text.count('role="img"') == 6
     assert '<th scope="col"' in text
     assert '<th scope="row"' in text
 
