@@ -28,9 +28,9 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str, names: Mapp
         return [name_collapsed(panel, where)]
     below = [text] if (text := name_collapsed(panel)) else []
     if panel.evidence is not None:
-        first, *rest = verdict(panel, panel.evidence, where, names)
+        answer, *further = verdict(panel, panel.evidence, where, names)
         alone = [] if panel.relative_tasks else [_unrelated(panel, reference)]
-        return [first, *below, *rest, *alone]
+        return [answer, *below, *further, *alone]
     if not panel.relative_tasks or panel.reference is None:
         return [_best(panel, where), *below, _unrelated(panel, reference)]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
