@@ -33,8 +33,9 @@ def write(
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Writes `report.<format>` (and `summary.csv`, `ledgers.csv`, `plots/`) into a folder. Returns the paths of the
-    files, the report first.
+    """Writes `report.<format>` (and `summary.csv`, `methods.csv`, `ledgers.csv`, `plots/`) into a folder.
+
+    Returns the paths of the files, the report first.
 
     Args: records, of any status; out, the folder; formats, a selection from FORMATS; where, which records to use:
     `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings; reference,

@@ -65,10 +65,18 @@ class Evidence:
 
     @cached_property
     def against(self) -> tuple[Interval | None, ...]:
-        """Each method minus the reference, with intervals that hold at once; None for the reference, or without one."""
+        """Each method minus the reference, with intervals that hold at once; None for the reference, or without one.
+
+        The pair of the reference and the best has the wider bound of `tied`, so that the two never disagree.
+        """
         if self.reference is None:
             return (None,) * len(self.labels)
-        return tuple(against_reference(self.estimate, self.reference))
+        found: list[Interval | None] = list(against_reference(self.estimate, self.reference))
+        for method, bound in enumerate(self.behind):
+            if bound is not None and self.reference in (method, self.tied.best):
+                place = method if self.reference == self.tied.best else self.tied.best
+                found[place] = bound if place == method else reversed_interval(bound)
+        return tuple(found)
 
     @cached_property
     def means(self) -> tuple[Interval, ...]:
@@ -179,6 +187,11 @@ def _checkpoints(tasks: Sequence[TaskAnswers], reference: int) -> tuple[Checkpoi
         None if place == reference else compare_checkpoints(own, base, np.ones(len(own)))
         for place, own in enumerate(right)
     )
+
+
+def reversed_interval(found: Interval) -> Interval:
+    """The same of second minus first."""
+    return replace(found, difference=-found.difference, low=-found.high, high=-found.low)
 
 
 def in_points(known: Estimate) -> Estimate:

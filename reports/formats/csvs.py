@@ -1,10 +1,12 @@
-"""Exact numbers as CSV: a row per record; a row per method, backbone, task and number of shots; and the ledgers.
+"""Exact numbers as CSV: a row per record; a row per method, backbone, task and number of shots; a row per method; the
+ledgers.
 
 Records may contain any text, so a text that a spreadsheet would take for a formula is escaped.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,9 @@ from tunefront.reports.compare.statistics import deviation, finite_values, mean,
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.evidence import Evidence
     from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.uncertainty.contrasts import Interval
     from tunefront.reports.sections.document import Report
 
 COUNTS = (
@@ -65,6 +69,17 @@ def summary(report: Report) -> str:
         for entry in page.panel.entries
         for task in page.panel.tasks
         if task in entry.records
+    ]
+    return _to_csv(pd.DataFrame(rows, dtype=object))
+
+
+def methods(report: Report) -> str:
+    """Per panel and method with stored predictions: how sure its mean and its differences are, in points."""
+    rows = [
+        _certainty(page.panel, page.panel.evidence, place)
+        for page in report.pages
+        if page.panel.evidence is not None
+        for place in range(len(page.panel.evidence.labels))
     ]
     return _to_csv(pd.DataFrame(rows, dtype=object))
 
@@ -151,6 +166,50 @@ def _row(panel: Panel, entry: Entry, task: str) -> dict[str, object]:
         values = [] if panel.timing_mismatch else finite_values(runs, measures.Cost(field, "").read)
         row[f"median_{field}"] = median(values)
     return row
+
+
+def _certainty(panel: Panel, known: Evidence, place: int) -> dict[str, object]:
+    """The numbers of one method. Intervals are at 95 %: that of the mean alone, those of differences all at once."""
+    estimate, chances = known.estimate, known.chances
+    found, against, behind = known.means[place], known.against[place], known.behind[place]
+    low, high = min(estimate.runs), max(estimate.runs)
+    row: dict[str, object] = {
+        "label": known.labels[place],
+        "backbone": panel.backbone,
+        "shots": panel.shots,
+        "metric": panel.metric or None,
+        "n_tasks": len(known.tasks),
+        "runs_per_task": low if low == high else None,
+        "independent_unit": known.unit,
+        "n_rows": sum(estimate.rows),
+        "about": "checkpoints" if estimate.checkpoints_only else "methods",
+        "run_degrees_of_freedom": estimate.run_df,
+        "mean_points": found.difference,
+        "mean_low": found.low,
+        "mean_high": found.high,
+        "reference": None if known.reference is None else known.labels[known.reference],
+        **_ends("against_reference", against),
+        "best": known.best,
+        **_ends("against_best", behind),
+        "tied_with_best": place in known.tied.tied,
+    }
+    listed = {"best": chances.best, "front": chances.front, "rank": chances.rank, "regret": chances.regret}
+    names = {"best": "p_best", "front": "p_pareto_front", "rank": "expected_rank", "regret": "expected_regret_points"}
+    for name, values in listed.items():
+        value = None if values is None or estimate.checkpoints_only else float(values[place])
+        row[names[name]] = None if value is None or math.isnan(value) else value
+    row["missing_runs_per_task"] = chances.missing_runs
+    return row
+
+
+def _ends(name: str, found: Interval | None) -> dict[str, object]:
+    return {
+        f"{name}_points": None if found is None else found.difference,
+        f"{name}_low": None if found is None else found.low,
+        f"{name}_high": None if found is None else found.high,
+        f"{name}_standard_error": None if found is None else found.standard_error,
+        f"{name}_degrees_of_freedom": None if found is None or math.isinf(found.df) else found.df,
+    }
 
 
 def _against(panel: Panel, entry: Entry, task: str) -> float | None:

@@ -275,7 +275,7 @@ def _chances(known: Evidence) -> str:
 def _more(known: Evidence, choice: str) -> str:
     """How much more data would separate the best method from the recommended one, the reference or the second."""
     others = [label for label in known.tied_labels if label != known.best]
-    if not others or known.rows_alone:
+    if not others or known.rows_alone or known.estimate.assumed:
         return ""
     base = known.labels[known.reference] if known.reference is not None else ""
     other = choice if choice in others else base if base in others else others[0]
@@ -320,7 +320,7 @@ def _checkpoints(known: Evidence, choice: str) -> str:
     base, texts = known.labels[known.reference], []
     for label, one in compared:
         test = known.checkpoints[known.labels.index(label)] if known.checkpoints else None
-        p = f", McNemar p = {test.p:.2g}" if test is not None else ""
+        p = f", McNemar p = {test.p:.2g} for this pair alone" if test is not None else ""
         texts.append(f"{label} {units.signed(one.difference)} points {interval_text(one)}{p}")
     rows = sum(known.estimate.rows)
     return f"Which checkpoint to use, on {units.plural(rows, 'test row')}, against {base}: {'; '.join(texts)}."
