@@ -19,10 +19,12 @@ from tunefront.reports.compare.uncertainty.contrasts import (
     interval,
     intervals,
     mean_intervals,
+    new_tasks,
     pair_weights,
 )
 from tunefront.reports.compare.uncertainty.metrics import accuracy
 from tunefront.reports.compare.uncertainty.more_data import Separation, more_data
+from tunefront.reports.compare.uncertainty.ranks import Ranks, rank
 from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted, estimate_metric
 from tunefront.reports.compare.uncertainty.runs import Comparison, Unit, compare_runs
 from tunefront.reports.compare.uncertainty.simultaneous import TiedSet, against_reference, tied_set
@@ -100,6 +102,15 @@ class Evidence:
     def chances(self) -> Chances:
         """Chances to be the best and on the front of score and trained parameters."""
         return chances(self.estimate, self.costs)
+
+    @cached_property
+    def ranks(self) -> Ranks | None:
+        """Ranks over tasks; None for too few tasks."""
+        return rank(self.estimate.task_means, self.reference)
+
+    def on_new_tasks(self, first: str, second: str) -> Interval | None:
+        """The difference on tasks like these that were not tried; None for too few tasks."""
+        return new_tasks(self.estimate, self.labels.index(first), self.labels.index(second))
 
     def index(self, label: str) -> int | None:
         """The place of a method, None if it is not compared."""

@@ -198,6 +198,10 @@ def _certainty(panel: Panel, known: Evidence, place: int) -> dict[str, object]:
     for name, values in listed.items():
         value = None if values is None or estimate.checkpoints_only else float(values[place])
         row[names[name]] = None if value is None or math.isnan(value) else value
+    ranks = known.ranks
+    row["mean_rank_over_tasks"] = None if ranks is None else float(ranks.mean[place])
+    p = math.nan if ranks is None or ranks.wilcoxon is None else float(ranks.wilcoxon[place])
+    row["wilcoxon_p_against_reference"] = None if math.isnan(p) else p
     row["missing_runs_per_task"] = chances.missing_runs
     return row
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tunefront.reports.plots import ranks
 from tunefront.reports.sections.papers import HEADING
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         parts += [f"{escape(p.note)}" for p in pictures if p.main and p.note]
         parts.append(table(page.scores))
         parts += [table(page.certainty)] if page.certainty is not None else []
+        for p in (picture for picture in pictures if picture.ledger == ranks.TAG):
+            parts += [f"![{escape(p.alt)}](plots/{p.name}.png)", f"{escape(p.title)}: {escape(p.note)}"]
         if page.few_shot is not None:
             parts += ["### Few-shot", *map(escape, page.few_shot.text), *map(table, page.few_shot.tables)]
         parts += map(table, page.costs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typst
 
+from tunefront.reports.plots import ranks
 from tunefront.reports.sections.papers import HEADING
 from tunefront.reports.tables import Cell, Column, Table, split_wide
 
@@ -51,6 +52,7 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
         "lead": page.lead,
         "scores": [_table(part) for part in split_wide(page.scores)],
         "certainty": [_table(part) for part in split_wide(page.certainty, 10)] if page.certainty is not None else [],
+        "ranks": [_plot(picture) for picture in pictures if picture.ledger == ranks.TAG],
         "undrawn": page.undrawn,
         "few_shot": page.few_shot.text if page.few_shot is not None else (),
         "spreads": [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.collapse import MARK
-from tunefront.reports.plots import breakdowns, style, tradeoff
+from tunefront.reports.plots import breakdowns, ranks, style, tradeoff
 from tunefront.reports.plots.axes import describe_height, height_title, tick_label
 from tunefront.reports.plots.picture import Picture, save
 from tunefront.reports.sections.certainty import describe_bars
@@ -40,7 +40,7 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         note = " ".join(filter(None, (_explain_tradeoff(page) if main else "", _name_missing(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
         drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
-    return drawn + breakdowns.pictures(page, narrow)
+    return drawn + ranks.pictures(page, narrow) + breakdowns.pictures(page, narrow)
 
 
 def inline(svg: bytes, prefix: str) -> str:

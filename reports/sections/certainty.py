@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunefront.bench.records import SIGNIFICANT
 from tunefront.reports import units
+from tunefront.reports.compare.uncertainty.contrasts import FEWEST_TASKS as NEW_TASKS
 from tunefront.reports.compare.uncertainty.crossed import ABOUT_METHODS, ENOUGH
+from tunefront.reports.compare.uncertainty.ranks import FEWEST_TASKS as RANKED_TASKS
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ def verdict(panel: Panel, known: Evidence, where: str, names: Mapping[str, str])
         texts.append(_what_is_missing(panel, known))
     else:
         texts = [_best_method(panel, known, where, choice), _gains(known, choice), _one_task(known, choice, names)]
-        texts += [_caveats(known, names), _chances(known), _more(known, choice)]
+        texts += [_caveats(known), _other_tasks(known, choice, names), _chances(known), _more(known, choice)]
     return [text for text in (*texts, _left_out(known)) if text]
 
 
@@ -70,6 +73,8 @@ def certainty_table(panel: Panel, index: int) -> Table | None:
     shown = chances is not None and chances.best is not None
     columns = [Column("method", numeric=False), Column("mean", f"over {units.plural(len(known.tasks), 'task')}")]
     columns += [Column("against the best", known.best), Column("95 % interval", "all pairs at once")]
+    if known.ranks is not None:
+        columns.append(Column("rank", "mean over tasks"))
     if shown:
         columns += [Column("P(best)"), Column("P(front)"), Column("rank", "expected"), Column("regret", "points")]
     rows = []
@@ -81,6 +86,7 @@ def certainty_table(panel: Panel, index: int) -> Table | None:
         mean = float(known.estimate.means[place])
         cells = [Cell(label, strong=tied), Cell(f"{mean:.1f}", title=f"{mean:.6g}", link=link, strong=tied)]
         cells += _difference(known.behind[place])
+        cells += [] if known.ranks is None else [Cell(f"{known.ranks.mean[place]:.1f}")]
         if shown and chances is not None and chances.best is not None:
             assert chances.rank is not None
             assert chances.regret is not None
@@ -236,7 +242,7 @@ def _one_task(known: Evidence, choice: str, names: Mapping[str, str]) -> str:
     )
 
 
-def _caveats(known: Evidence, names: Mapping[str, str]) -> str:
+def _caveats(known: Evidence) -> str:
     """What the intervals do not cover, and where they are approximate."""
     estimate, texts = known.estimate, []
     if estimate.run_df < ENOUGH and not known.rows_alone:
@@ -254,11 +260,37 @@ def _caveats(known: Evidence, names: Mapping[str, str]) -> str:
         texts.append("No method uses training rows, so the intervals are about other test rows only.")
     elif known.unit == "seed":
         texts.append("All runs of a task use one draw of training rows: other draws may differ more than seeds do.")
-    texts.append(
-        f"This is about {names[known.tasks[0]]} alone."
-        if len(known.tasks) == 1
-        else f"This is about these {len(known.tasks)} tasks, not about others."
-    )
+    return " ".join(texts)
+
+
+def _other_tasks(known: Evidence, choice: str, names: Mapping[str, str]) -> str:
+    """What is known about tasks that were not tried, and about ranks over tasks."""
+    tasks = len(known.tasks)
+    if tasks == 1:
+        return f"This is about {names[known.tasks[0]]} alone."
+    if tasks < NEW_TASKS:
+        return (
+            f"This is about these {tasks} tasks: an interval for other tasks needs {NEW_TASKS} of them, a ranking over "
+            f"tasks {RANKED_TASKS}."
+        )
+    base = known.labels[known.reference] if known.reference is not None else choice
+    first = known.best if known.best != base else choice
+    found = known.on_new_tasks(first, base) if first != base else None
+    texts = []
+    if found is not None:
+        gain = f"{first} {units.signed(found.difference)} points {interval_text(found)}"
+        texts.append(
+            f"On other tasks like these {tasks}, against {base}: {gain} (95 % interval of this difference alone, from "
+            "the spread over tasks)."
+        )
+    ranks = known.ranks
+    if ranks is None:
+        texts.append(f"{tasks} tasks are too few to rank methods over tasks; {RANKED_TASKS} are enough.")
+    elif ranks.p is not None:
+        texts.append(
+            f"Over the {tasks} tasks, mean ranks {'differ' if ranks.p < SIGNIFICANT else 'do not clearly differ'} "
+            f"(Friedman p = {ranks.p:.2g}); two that are {ranks.critical_difference:.1f} apart do (Nemenyi)."
+        )
     return " ".join(texts)
 
 
